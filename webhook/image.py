@@ -1,0 +1,235 @@
+"""What is known of an image: its config's USER and platform, read exactly as Go's JSON decoder and the CRI runtimes read them.
+
+Sources: opencontainers/image-spec config.md; containerd/containerd internal/cri/server/images/image_status.go and
+cri-o/cri-o server/image_status.go (the CRI's uid or user name); golang encoding/json (case-insensitive keys).
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from webhook.accounts import Accounts, parse_decimal
+from webhook.errors import MalformedImage
+
+_INT64_MAX = 2**63 - 1
+UID_MAX = 2**31 - 1  # k8s.io/apimachinery pkg/util/validation/validation.go, IsValidUserID
+
+Cause = Literal["unauthorized", "notFound", "unreachable", "rateLimited", "invalid", "tooLarge", "pending", "local"]
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """Why an image could not be read: a value, never an exception. `detail` is one line for a person, without secrets."""
+
+    cause: Cause
+    detail: str
+
+
+class User(msgspec.Struct, frozen=True):
+    """`config.User` as the CRI reports it: a uid, or a name, or neither (an empty USER, which the kubelet takes for uid 0).
+
+    `text` is the whole of what the image says; `uid` is any int64; `name` is verbatim, spaces included.
+    """
+
+    text: str
+    uid: int | None = None
+    name: str = ""
+
+    @property
+    def looks_numeric(self) -> bool:
+        """A signed decimal, however large: never to be looked up as a name (CVE-2024-40635, CVE-2026-46680)."""
+        return parse_decimal(self.text.partition(":")[0]) is not None
+
+
+def parse_user(text: str) -> User:
+    """Split `config.User` as both CRI runtimes do: what stands before the first colon, a base-10 int64 or else a name."""
+    left = text.partition(":")[0]
+    number = parse_decimal(left)
+    if number is not None and -_INT64_MAX - 1 <= number <= _INT64_MAX:
+        return User(text, uid=number)
+    return User(text, name=left)
+
+
+class Platform(msgspec.Struct, frozen=True):
+    """An OCI platform, normalised as containerd/platforms does (`x86_64` is `amd64`, `aarch64` is `arm64`, …)."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(filter(None, (self.os, self.architecture, self.variant)))
+
+
+class Config(msgspec.Struct, frozen=True):
+    """The part of an image config that says how its container starts."""
+
+    user: User
+    platform: Platform
+    diff_ids: tuple[str, ...] = ()
+    working_dir: str = ""
+    env: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    exposed_ports: tuple[str, ...] = ()
+
+
+class PlatformImage(msgspec.Struct, frozen=True):
+    """One platform's image. `accounts` is None where nobody needed them, Unknown where they could not be read."""
+
+    config: Config
+    digest: str = ""
+    accounts: Accounts | Unknown | None = None
+
+    @property
+    def platform(self) -> Platform:
+        return self.config.platform
+
+
+class Image(msgspec.Struct, frozen=True):
+    """An image reference's answer: every platform that was asked for and exists. `digest` is what the reference resolves to.
+
+    `age` is the seconds since the tag was last confirmed at the registry, 0 when fresh; `source` says who told us.
+    """
+
+    digest: str
+    platforms: tuple[PlatformImage, ...]
+    source: Literal["registry", "observed", "known"] = "registry"
+    age: float = 0.0
+
+
+class Query(msgspec.Struct, frozen=True):
+    """What a judge asks of an image source.
+
+    `os` and `architectures` narrow the platforms (empty architectures: every one); `accounts` asks for passwd and
+    group even of images whose USER is a number. `budget` is how many seconds the caller waits before it takes
+    Unknown("pending"); 0 asks what is already known and queues the rest.
+    """
+
+    reference: str
+    os: str = "linux"
+    architectures: frozenset[str] = frozenset()
+    namespace: str = ""
+    pull_secrets: tuple[str, ...] = ()
+    always_pull: bool = False
+    accounts: bool = False
+    budget: float = 3.0
+
+
+class Images(Protocol):
+    """Whoever can tell what an image is: the registry client, the command line's archives, a test's table."""
+
+    async def find(self, query: Query) -> Image | Unknown:
+        """The image, or why it is not known; never raises for what an image, registry or network did."""
+        ...
+
+
+_DOCUMENT = frozenset({"config", "os", "architecture", "variant", "rootfs"})
+_SETTINGS = frozenset({"User", "WorkingDir", "Env", "Entrypoint", "Cmd", "Volumes", "ExposedPorts"})
+
+
+def parse_config(raw: bytes) -> Config:
+    """Decode an image config; `MalformedImage` where Go would refuse it or could read it differently from us."""
+    document = read_object(decode_json(raw, "image config"), "the image config", _DOCUMENT)
+    settings = read_object(document.get("config"), "config", _SETTINGS)
+    rootfs = read_object(document.get("rootfs"), "rootfs", frozenset({"type", "diff_ids"}))
+    return Config(
+        user=parse_user(_text(settings, "User")),
+        platform=normalise_platform(_text(document, "os"), _text(document, "architecture"), _text(document, "variant")),
+        diff_ids=_texts(rootfs, "diff_ids"),
+        working_dir=_text(settings, "WorkingDir"),
+        env=_texts(settings, "Env"),
+        entrypoint=_texts(settings, "Entrypoint"),
+        command=_texts(settings, "Cmd"),
+        volumes=tuple(sorted(read_object(settings.get("Volumes"), "Volumes", frozenset()))),
+        exposed_ports=tuple(sorted(read_object(settings.get("ExposedPorts"), "ExposedPorts", frozenset()))),
+    )
+
+
+def decode_json(raw: bytes, what: str) -> Any:
+    """JSON as only one reader could understand it: strict UTF-8, no NaN, no key twice, not even in another case.
+
+    Go's decoder matches keys case-insensitively, Unicode folding included, and lets the last one win or merge; Python's
+    does neither. A document on which the two disagree is refused.
+    """
+    try:
+        return json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
+    except UnicodeDecodeError:
+        raise MalformedImage(f"the {what} is not UTF-8") from None
+    except RecursionError:
+        raise MalformedImage(f"the {what} is nested too deeply") from None
+    except ValueError as error:
+        raise MalformedImage(f"the {what} is not JSON: {error}") from None
+
+
+def read_object(value: Any, what: str, known: frozenset[str]) -> dict[str, Any]:
+    """`value` as an object in which no key is a case variant of a `known` one; null is the empty object."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise MalformedImage(f"{what} is not an object")
+    folded = {_fold(key): key for key in known}
+    for key in value:
+        meant = folded.get(_fold(key))
+        if meant is not None and meant != key:
+            raise MalformedImage(f"{what} has the key {ascii(key)}, which Go would take for {meant!r}")
+    return value
+
+
+def _fold(key: str) -> str:
+    """Go's simple folding for ASCII keys: U+017F is an s and U+212A a k (the latter is what lower() does)."""
+    return key.replace("\u017f", "s").lower()
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in seen:
+            raise MalformedImage(f"the key {ascii(key)} stands there twice")
+        seen[key] = value
+    return seen
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _text(holder: dict[str, Any], key: str) -> str:
+    value = holder.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise MalformedImage(f"{key} is not a string")
+    return value
+
+
+def _texts(holder: dict[str, Any], key: str) -> tuple[str, ...]:
+    value = holder.get(key)
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise MalformedImage(f"{key} is not a list of strings")
+    return tuple(value)
+
+
+_ARCHITECTURES = {"x86_64": ("amd64", ""), "x86-64": ("amd64", ""), "i386": ("386", ""), "aarch64": ("arm64", ""), "armhf": ("arm", "7"), "armel": ("arm", "6")}
+
+
+def normalise_platform(os: str, architecture: str, variant: str = "") -> Platform:
+    """Fold case and aliases as containerd/platforms does (database.go, normalizeArch and normalizeOS)."""
+    os = {"macos": "darwin"}.get(os.lower(), os.lower())
+    architecture, variant = architecture.lower(), variant.lower()
+    alias, implied = _ARCHITECTURES.get(architecture, (architecture, ""))
+    variant = implied and f"v{implied}" or variant
+    if alias == "amd64" and variant == "v1" or alias == "arm64" and variant in {"8", "v8"}:
+        variant = ""
+    if alias == "arm":
+        variant = {"": "v7", "7": "v7", "6": "v6", "5": "v5", "8": "v8"}.get(variant, variant)
+    return Platform(os, alias, variant)
+
+
+def architectures(platforms: Iterable[PlatformImage]) -> str:
+    """The platforms of an image in words, for messages."""
+    return ", ".join(str(image.platform) for image in platforms)

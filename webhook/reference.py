@@ -1,0 +1,83 @@
+"""Image references, normalised as the container runtimes normalise them.
+
+Source: github.com/distribution/reference, normalize.go, reference.go and regexp.go (ParseDockerRef).
+"""
+
+import re
+
+import msgspec
+
+from webhook.errors import InvalidReference
+
+DEFAULT_REGISTRY = "docker.io"
+DEFAULT_TAG = "latest"
+NAME_LIMIT = 255  # repository name with its host, as the reference grammar counts it
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*\Z", re.ASCII)
+_LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
+_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?\Z", re.ASCII)
+_TAG = re.compile(r"[\w][\w.-]{0,127}\Z", re.ASCII)
+_DIGEST = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}\Z", re.ASCII)
+_KNOWN_DIGEST = {"sha256": re.compile(r"[0-9a-f]{64}\Z"), "sha384": re.compile(r"[0-9a-f]{96}\Z"), "sha512": re.compile(r"[0-9a-f]{128}\Z")}
+_IDENTIFIER = re.compile(r"[a-f0-9]{64}\Z")
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """One image: `registry/repository[:tag][@digest]`; with a digest the tag says nothing and is dropped."""
+
+    registry: str
+    repository: str
+    tag: str | None = None
+    digest: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Registry and repository, without tag and digest: what credentials are matched against."""
+        return f"{self.registry}/{self.repository}"
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.digest}" if self.digest else f"{self.name}:{self.tag}"
+
+
+def parse(text: str) -> Reference:
+    """Normalise `text`; `InvalidReference` names it and what is wrong with it."""
+    if _IDENTIFIER.match(text):
+        raise _invalid(text, "64 hexadecimal digits are an image id, which is ambiguous as a name")
+    rest, at, digest = text.partition("@")
+    if at:
+        _check_digest(text, digest)
+    host, slash, path = rest.partition("/")
+    if not slash or not (host == "localhost" or "." in host or ":" in host or host.lower() != host):
+        host, path = DEFAULT_REGISTRY, rest
+    elif host == "index.docker.io":
+        host = DEFAULT_REGISTRY
+    path, colon, tag = path.partition(":")
+    if host == DEFAULT_REGISTRY and path and "/" not in path:
+        path = f"library/{path}"
+    if path.lower() != path:
+        raise _invalid(text, "the repository name must be lower case")
+    if not _HOST.match(host) or not _PATH.match(path):
+        raise _invalid(text, "it must look like HOST/NAME:TAG or HOST/NAME@sha256:…")
+    if colon and not _TAG.match(tag):
+        raise _invalid(text, "the tag may hold letters, digits, '_', '.' and '-', 128 at most")
+    if len(host) + 1 + len(path) > NAME_LIMIT:
+        raise _invalid(text, f"the name is longer than {NAME_LIMIT} characters")
+    if at:
+        return Reference(host, path, digest=digest)
+    return Reference(host, path, tag=tag or DEFAULT_TAG)
+
+
+def _check_digest(text: str, digest: str) -> None:
+    algorithm, _, value = digest.partition(":")
+    known = _KNOWN_DIGEST.get(algorithm)
+    if not _DIGEST.match(digest) or known is None or not known.match(value):
+        raise _invalid(text, "the digest must be sha256, sha384 or sha512 in full, in lower case")
+
+
+def _invalid(text: str, reason: str) -> InvalidReference:
+    return InvalidReference(f"{_printable(text)} is no image reference: {reason}")
+
+
+def _printable(text: str) -> str:
+    return ascii(text if len(text) <= NAME_LIMIT else text[:NAME_LIMIT] + "…")
