@@ -1,0 +1,334 @@
+"""Review.object -> Workload: the Pod spec inside a Pod or a template, with all container kinds and their JSON pointers.
+
+Only the fields that are judged or patched are decoded; managedFields, a third of a real review, never are.
+Sources: k8s.io/api core/v1/types.go; kubernetes pkg/securitycontext/util.go (DetermineEffectiveSecurityContext);
+k8s.io/pod-security-admission admission/admission.go (the kinds that carry a Pod template).
+"""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import msgspec
+
+from webhook.errors import MalformedReview
+
+ContainerKind = Literal["init", "sidecar", "regular", "ephemeral"]
+
+
+class _Wire(msgspec.Struct, frozen=True, rename="camel"):
+    """Base of everything decoded from the API: camelCase keys, unknown fields skipped."""
+
+
+class Capabilities(_Wire, frozen=True):
+    """Linux capabilities to add and drop."""
+
+    add: tuple[str, ...] | None = None
+    drop: tuple[str, ...] | None = None
+
+
+class SeccompProfile(_Wire, frozen=True):
+    """Only its kind matters here."""
+
+    type: str = ""
+
+
+class WindowsOptions(_Wire, frozen=True):
+    """The Windows half of a security context."""
+
+    run_as_user_name: str | None = None
+    host_process: bool | None = None
+
+
+class SecurityContext(_Wire, frozen=True):
+    """A container's security context."""
+
+    run_as_user: int | None = None
+    run_as_group: int | None = None
+    run_as_non_root: bool | None = None
+    privileged: bool | None = None
+    allow_privilege_escalation: bool | None = None
+    capabilities: Capabilities | None = None
+    seccomp_profile: SeccompProfile | None = None
+    windows_options: WindowsOptions | None = None
+
+
+class PodSecurityContext(_Wire, frozen=True):
+    """A Pod's security context."""
+
+    run_as_user: int | None = None
+    run_as_group: int | None = None
+    run_as_non_root: bool | None = None
+    fs_group: int | None = None
+    fs_group_change_policy: str | None = None
+    supplemental_groups: tuple[int, ...] | None = None
+    supplemental_groups_policy: str | None = None
+    seccomp_profile: SeccompProfile | None = None
+    windows_options: WindowsOptions | None = None
+
+
+class VolumeMount(_Wire, frozen=True):
+    """Where a container mounts a volume."""
+
+    name: str = ""
+    mount_path: str = ""
+    read_only: bool | None = None
+
+
+class Container(_Wire, frozen=True):
+    """A container of any of the three lists."""
+
+    name: str = ""
+    image: str | None = None
+    image_pull_policy: str | None = None
+    restart_policy: str | None = None
+    security_context: SecurityContext | None = None
+    volume_mounts: tuple[VolumeMount, ...] | None = None
+
+
+class Volume(_Wire, frozen=True):
+    """A volume, of which only those kinds are told apart that matter to a non-root process."""
+
+    name: str = ""
+    persistent_volume_claim: dict[str, Any] | None = None
+    ephemeral: msgspec.Raw | None = None
+    csi: msgspec.Raw | None = None
+    projected: msgspec.Raw | None = None
+    host_path: msgspec.Raw | None = None
+
+
+class LocalReference(_Wire, frozen=True):
+    """A name in the same namespace."""
+
+    name: str = ""
+
+
+class OwnerReference(_Wire, frozen=True):
+    """Who made the object."""
+
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+    controller: bool | None = None
+
+
+class PodOS(_Wire, frozen=True):
+    """`spec.os`."""
+
+    name: str = ""
+
+
+class Requirement(_Wire, frozen=True):
+    """A node selector requirement."""
+
+    key: str = ""
+    operator: str = ""
+    values: tuple[str, ...] | None = None
+
+
+class NodeSelectorTerm(_Wire, frozen=True):
+    """A conjunction of requirements."""
+
+    match_expressions: tuple[Requirement, ...] | None = None
+
+
+class NodeSelector(_Wire, frozen=True):
+    """A disjunction of terms."""
+
+    node_selector_terms: tuple[NodeSelectorTerm, ...] | None = None
+
+
+class NodeAffinity(_Wire, frozen=True):
+    """Only what the scheduler must obey."""
+
+    required_during_scheduling_ignored_during_execution: NodeSelector | None = None
+
+
+class Affinity(_Wire, frozen=True):
+    """Only the half about nodes."""
+
+    node_affinity: NodeAffinity | None = None
+
+
+class PodSpec(_Wire, frozen=True):
+    """A Pod's spec."""
+
+    containers: tuple[Container, ...] | None = None
+    init_containers: tuple[Container, ...] | None = None
+    ephemeral_containers: tuple[Container, ...] | None = None
+    security_context: PodSecurityContext | None = None
+    volumes: tuple[Volume, ...] | None = None
+    image_pull_secrets: tuple[LocalReference, ...] | None = None
+    service_account_name: str | None = None
+    node_selector: dict[str, str] | None = None
+    affinity: Affinity | None = None
+    os: PodOS | None = None
+    host_users: bool | None = None
+    runtime_class_name: str | None = None
+
+
+class Metadata(_Wire, frozen=True):
+    """Object metadata."""
+
+    name: str | None = None
+    generate_name: str | None = None
+    namespace: str | None = None
+    annotations: dict[str, str] | None = None
+    owner_references: tuple[OwnerReference, ...] | None = None
+    deletion_timestamp: str | None = None
+
+
+class _Template(_Wire, frozen=True):
+    metadata: Metadata | None = None
+    spec: PodSpec | None = None
+
+
+class _Pod(_Wire, frozen=True):
+    metadata: Metadata | None = None
+    spec: PodSpec | None = None
+
+
+class _TemplateHolder(_Wire, frozen=True):
+    template: _Template | None = None
+
+
+class _Controller(_Wire, frozen=True):
+    metadata: Metadata | None = None
+    spec: _TemplateHolder | None = None
+
+
+class _JobTemplate(_Wire, frozen=True):
+    spec: _TemplateHolder | None = None
+
+
+class _CronJobSpec(_Wire, frozen=True):
+    job_template: _JobTemplate | None = None
+
+
+class _CronJob(_Wire, frozen=True):
+    metadata: Metadata | None = None
+    spec: _CronJobSpec | None = None
+
+
+class _PodTemplate(_Wire, frozen=True):
+    metadata: Metadata | None = None
+    template: _Template | None = None
+
+
+CONTROLLERS = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "ReplicationController")
+TEMPLATE_KINDS = (*CONTROLLERS, "CronJob", "PodTemplate")
+
+_POD = msgspec.json.Decoder(_Pod)
+_CONTROLLER = msgspec.json.Decoder(_Controller)
+_CRON_JOB = msgspec.json.Decoder(_CronJob)
+_POD_TEMPLATE = msgspec.json.Decoder(_PodTemplate)
+_NO_METADATA = Metadata()
+_NO_POD_CONTEXT = PodSecurityContext()
+_NO_CONTEXT = SecurityContext()
+
+
+class Slot(msgspec.Struct, frozen=True):
+    """A container and where it stands: its kind, the name of its list and its index there."""
+
+    kind: ContainerKind
+    list: str
+    index: int
+    container: Container
+
+
+class Workload(msgspec.Struct, frozen=True):
+    """A Pod or a Pod template with its holder. `pointer` is the JSON pointer of the Pod spec in the object received."""
+
+    kind: str
+    metadata: Metadata
+    spec: PodSpec
+    pointer: str = "/spec"
+    template_metadata: Metadata = _NO_METADATA
+
+    @property
+    def is_pod(self) -> bool:
+        """A Pod, not a template of one."""
+        return self.kind == "Pod"
+
+    @property
+    def pod_metadata(self) -> Metadata:
+        """The metadata that the Pod has or will have."""
+        return self.metadata if self.is_pod else self.template_metadata
+
+    @property
+    def name(self) -> str:
+        """Its name, or what its name will begin with."""
+        return self.metadata.name or self.metadata.generate_name or ""
+
+    @property
+    def context(self) -> PodSecurityContext:
+        """The Pod-level security context, empty where there is none."""
+        return self.spec.security_context or _NO_POD_CONTEXT
+
+    def slots(self) -> Iterator[Slot]:
+        """Every container: init (sidecars among them), regular, ephemeral."""
+        for index, container in enumerate(self.spec.init_containers or ()):
+            yield Slot("sidecar" if container.restart_policy == "Always" else "init", "initContainers", index, container)
+        for index, container in enumerate(self.spec.containers or ()):
+            yield Slot("regular", "containers", index, container)
+        for index, container in enumerate(self.spec.ephemeral_containers or ()):
+            yield Slot("ephemeral", "ephemeralContainers", index, container)
+
+
+def decode(kind: str, raw: bytes | msgspec.Raw) -> Workload | None:
+    """The workload in an object of `kind`; None where it carries no Pod spec; `MalformedReview` where it is malformed."""
+    try:
+        if kind == "Pod":
+            pod = _POD.decode(raw)
+            return pod.spec and Workload(kind, pod.metadata or _NO_METADATA, pod.spec)
+        if kind in CONTROLLERS:
+            controller = _CONTROLLER.decode(raw)
+            return _template(kind, controller.metadata, controller.spec, "/spec/template")
+        if kind == "CronJob":
+            cron_job = _CRON_JOB.decode(raw)
+            job = cron_job.spec and cron_job.spec.job_template
+            return _template(kind, cron_job.metadata, job and job.spec, "/spec/jobTemplate/spec/template")
+        if kind == "PodTemplate":
+            pod_template = _POD_TEMPLATE.decode(raw)
+            return _template(kind, pod_template.metadata, _TemplateHolder(pod_template.template), "/template")
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise MalformedReview(f"the {kind} in the request is malformed: {error}") from None
+    return None
+
+
+def _template(kind: str, metadata: Metadata | None, holder: _TemplateHolder | None, pointer: str) -> Workload | None:
+    template = holder and holder.template
+    if not template or not template.spec:
+        return None
+    return Workload(
+        kind, metadata or _NO_METADATA, template.spec, f"{pointer}/spec", template.metadata or _NO_METADATA
+    )
+
+
+class Effective(msgspec.Struct, frozen=True):
+    """What the kubelet takes for a container after merging, with who said the user: the container's value wins."""
+
+    run_as_user: int | None
+    run_as_group: int | None
+    run_as_non_root: bool | None
+    user_source: Literal["container", "pod", "image"]
+    windows_user: str | None
+
+
+def effective(container: Container, pod: PodSecurityContext) -> Effective:
+    """Merge a container's security context over the Pod's, per field."""
+    own = container.security_context or _NO_CONTEXT
+    user, source = own.run_as_user, "container"
+    if user is None:
+        user, source = pod.run_as_user, "pod"
+    if user is None:
+        source = "image"
+    windows = own.windows_options and own.windows_options.run_as_user_name
+    if windows is None and pod.windows_options is not None:
+        windows = pod.windows_options.run_as_user_name
+    return Effective(
+        run_as_user=user,
+        run_as_group=pod.run_as_group if own.run_as_group is None else own.run_as_group,
+        run_as_non_root=pod.run_as_non_root if own.run_as_non_root is None else own.run_as_non_root,
+        user_source=source,  # type: ignore[arg-type]  # one of three literals, chosen above
+        windows_user=windows,
+    )
