@@ -1,0 +1,157 @@
+"""Container + Image -> who process 1 will be: exact, or a fault that says why not.
+
+Sources: containerd/containerd internal/cri/util/util.go (GenerateUserString), pkg/oci/spec_opts.go (WithUser, WithUserID,
+WithUsername, WithAppendAdditionalGroups); moby/sys user/user.go (GetExecUser, for CRI-O); kubernetes
+pkg/kubelet/kuberuntime/security_context.go (the group half of USER is never used); opencontainers/runc libcontainer/env.go
+(HOME follows the uid).
+"""
+
+from functools import lru_cache
+from typing import Literal
+
+import msgspec
+
+from webhook import accounts as files
+from webhook.accounts import Accounts, UnreadableAccounts
+from webhook.image import UID_MAX, Image, Platform, Unknown, User
+
+_UINT32 = 2**32 - 1
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Who a process is. `gid`, `groups` (sorted, the primary one among them) and `home` are None where nobody had to look."""
+
+    uid: int
+    gid: int | None = None
+    groups: tuple[int, ...] | None = None
+    home: str | None = None
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """A USER that stands for nobody (`unresolvable`: the runtime fails too) or must not be trusted (`invalid`)."""
+
+    kind: Literal["unresolvable", "invalid"]
+    detail: str
+
+
+class Injection(msgspec.Struct, frozen=True):
+    """The numbers that stand for the image's USER; `gid` only where the look-up by uid would find another group."""
+
+    uid: int
+    gid: int | None = None
+
+
+class Drift(msgspec.Struct, frozen=True):
+    """No numbers keep the identity: by uid, the runtime finds another passwd line, with other groups."""
+
+    detail: str
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """One platform's image: who its USER is."""
+
+    platform: Platform
+    user: User
+    identity: Identity | Fault | Unknown
+
+
+@lru_cache(maxsize=8192)
+def resolve(user: User, accounts: Accounts | Unknown | None) -> Identity | Fault | Unknown:
+    """Who `user` is when nothing in the spec says otherwise. A number needs no accounts; a name without them is a bug."""
+    number = 0 if user.uid is None and not user.name else user.uid
+    if number is not None:
+        if not 0 <= number <= UID_MAX:
+            return Fault("invalid", f"USER {user.text[:80]!a} is a number outside 1 to {UID_MAX}")
+        return _numeric(number, accounts)
+    if user.looks_numeric:
+        return Fault("invalid", f"USER {user.text[:80]!a} is a number beyond 64 bits, which older runtimes look up as a name")
+    if isinstance(accounts, Unknown):
+        return accounts
+    if accounts is None:
+        raise ValueError("a USER name cannot be resolved without the image's accounts")
+    return _named(user.name, accounts)
+
+
+def _numeric(uid: int, accounts: Accounts | Unknown | None) -> Identity | Fault:
+    if not isinstance(accounts, Accounts):
+        return Identity(uid)
+    try:
+        entry = files.by_uid(accounts, uid)
+        supplementary = files.supplementary(accounts, entry.name) if entry else frozenset()
+    except UnreadableAccounts as error:
+        return Fault("unresolvable", str(error))
+    return _identity(uid, entry.gid if entry else 0, supplementary, entry.home if entry else "/")
+
+
+def _named(name: str, accounts: Accounts) -> Identity | Fault:
+    if accounts.passwd is None:
+        return Fault("unresolvable", "the image has no /etc/passwd")
+    try:
+        entry = files.by_name(accounts, name)
+        supplementary = files.supplementary(accounts, name)
+        first = files.by_uid(accounts, entry.uid) if entry else None
+    except UnreadableAccounts as error:
+        return Fault("unresolvable", str(error))
+    if entry is None:
+        return Fault("unresolvable", f"the image's /etc/passwd has no user {name[:80]!a}")
+    if not 0 <= entry.uid <= UID_MAX:
+        return Fault(
+            "invalid",
+            f"line {entry.line} of the image's /etc/passwd gives {name[:80]!a} the uid {entry.uid_text[:80]!a}, "
+            "of which the runtimes make another number",
+        )
+    return _identity(entry.uid, entry.gid, supplementary, first.home if first else "/")
+
+
+def _identity(uid: int, gid: int, supplementary: frozenset[int], home: str) -> Identity:
+    primary = gid & _UINT32  # both runtimes cast without a range check
+    return Identity(uid, primary, tuple(sorted({primary} | {group & _UINT32 for group in supplementary})), home or "/")
+
+
+@lru_cache(maxsize=8192)
+def injection(
+    user: User, accounts: Accounts | Unknown | None, run_as_group: int | None = None, strict: bool = False
+) -> Injection | Drift | None:
+    """The numbers under which the process keeps uid, gid, supplementary groups and HOME; None where `resolve` finds nobody.
+
+    `run_as_group` is the spec's effective one, `strict` its supplementalGroupsPolicy: both change what a look-up by uid
+    could change. A USER that is a number is what the kubelet sends anyway.
+    """
+    identity = resolve(user, accounts)
+    if not isinstance(identity, Identity):
+        return None
+    if user.uid is not None or not user.name or not isinstance(accounts, Accounts):
+        return Injection(identity.uid)
+    named = files.by_name(accounts, user.name)
+    first = files.by_uid(accounts, identity.uid)
+    if named is None or first is None or named.name == first.name:
+        return Injection(identity.uid)
+    by_name = _memberships(accounts, named.name, strict)
+    by_uid = _memberships(accounts, first.name, strict)
+    gid = named.gid if run_as_group is None else run_as_group
+    gid_by_uid = first.gid if run_as_group is None else run_as_group
+    if gid == gid_by_uid and all(a | {gid} == b | {gid} for a, b in zip(by_name, by_uid, strict=True)):
+        return Injection(identity.uid)
+    if run_as_group is None and 0 <= gid <= UID_MAX and all(
+        a | {gid} == b | {gid} for a, b in zip(by_name, by_uid, strict=True)
+    ):
+        return Injection(identity.uid, gid)
+    return Drift(
+        f"uid {identity.uid} belongs to {first.name[:80]!a} first (line {first.line} of /etc/passwd), whose groups differ "
+        f"from those of {user.name[:80]!a}"
+    )
+
+
+def _memberships(accounts: Accounts, name: str, strict: bool) -> tuple[frozenset[int], frozenset[int]]:
+    """Supplementary gids as containerd finds them, and as CRI-O does (which also counts a group of the user's own name)."""
+    if strict:
+        return frozenset(), frozenset()
+    everywhere = frozenset(group.gid for group in list(files.groups(accounts.group)) if name in group.members)
+    return files.supplementary(accounts, name), everywhere
+
+
+def answers(image: Image) -> tuple[Answer, ...]:
+    """Every platform's identity."""
+    return tuple(
+        Answer(each.platform, each.config.user, resolve(each.config.user, each.accounts)) for each in image.platforms
+    )

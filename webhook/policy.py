@@ -1,0 +1,285 @@
+"""The user's wishes: NonRootPolicy and NonRootException documents, one shape for files and for the cluster.
+
+These structs are the single source: the CRDs' schemas are generated from them, docstrings and bounds included.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from fnmatch import translate
+from functools import lru_cache
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from webhook.errors import InvalidDocument
+
+API_VERSION = "nonroot.dev/v1alpha1"
+
+T = TypeVar("T")
+
+Mode = Literal["Audit", "Warn", "Enforce"]
+Action = Literal["Allow", "Warn", "Deny"]
+Uid = Annotated[int, Meta(ge=1, le=2147483647, description="A numeric id above 0.")]
+Name = Annotated[str, Meta(min_length=1, max_length=253)]
+Glob = Annotated[str, Meta(min_length=1, max_length=512, description="A shell glob; `*` also spans slashes.")]
+
+
+class _Document(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+    """Base of what people write: camelCase keys, unknown fields refused."""
+
+
+class Expression(_Document, frozen=True):
+    """One requirement of a label selector."""
+
+    key: Name
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    values: tuple[str, ...] = ()
+
+    def matches(self, labels: dict[str, str]) -> bool:
+        """As k8s.io/apimachinery pkg/labels/selector.go: NotIn also matches where the label is absent."""
+        value = labels.get(self.key)
+        match self.operator:
+            case "In":
+                return value is not None and value in self.values
+            case "NotIn":
+                return value not in self.values
+            case "Exists":
+                return value is not None
+            case "DoesNotExist":
+                return value is None
+
+
+class LabelSelector(_Document, frozen=True):
+    """Which namespaces, by their labels; empty selects all."""
+
+    match_labels: dict[str, str] = {}
+    match_expressions: tuple[Expression, ...] = ()
+
+    def matches(self, labels: dict[str, str]) -> bool:
+        """All of it holds for `labels`."""
+        return all(labels.get(key) == value for key, value in self.match_labels.items()) and all(
+            expression.matches(labels) for expression in self.match_expressions
+        )
+
+
+class OnUnknown(_Document, frozen=True):
+    """What to do, in mode Enforce, about a container whose image could not be read, by cause."""
+
+    default: Action = "Warn"
+    unauthorized: Action | None = None
+    not_found: Action | None = None
+    unreachable: Action | None = None
+    rate_limited: Action | None = None
+    invalid: Action | None = "Deny"
+    too_large: Action | None = None
+    pending: Action | None = None
+    local: Action | None = None
+
+    def action(self, cause: str) -> Action:
+        """The action for a cause of `webhook.image.Cause`."""
+        return getattr(self, _SNAKE.sub(r"_\1", cause).lower()) or self.default
+
+
+_SNAKE = re.compile("([A-Z])")
+
+
+class Assign(_Document, frozen=True):
+    """The identity given to images that would run as root because their USER is empty or 0."""
+
+    uid: Uid
+    images: Annotated[tuple[Glob, ...], Meta(min_length=1)]
+    gid: Annotated[int, Meta(ge=0, le=2147483647)] | None = None
+
+
+class KnownImage(_Document, frozen=True):
+    """An identity stated by the operator for images that no registry can tell about."""
+
+    image: Glob
+    uid: Uid
+    gid: Annotated[int, Meta(ge=0, le=2147483647)] = 0
+    groups: tuple[int, ...] = ()
+
+
+class Exemptions(_Document, frozen=True):
+    """Who and what is never judged."""
+
+    namespaces: tuple[Glob, ...] = ()
+    users: tuple[Glob, ...] = ()
+    service_accounts: Annotated[tuple[Glob, ...], Meta(description="As NAMESPACE:NAME.")] = ()
+    runtime_classes: tuple[Name, ...] = ()
+    images: tuple[Glob, ...] = ()
+
+
+Rule = Literal[
+    "root-user",
+    "root-image",
+    "named-user",
+    "unresolvable-user",
+    "invalid-user",
+    "platforms-disagree",
+    "identity-drift",
+    "unmapped-uid",
+    "token-file-mode",
+    "volume-permissions",
+    "windows-administrator",
+    "unknown-image",
+]
+Default = Literal["runAsNonRoot", "allowPrivilegeEscalation", "capabilities", "seccompProfile"]
+
+
+class PolicySpec(_Document, frozen=True):
+    """What is asked of the Pods of some namespaces."""
+
+    mode: Annotated[Mode, Meta(description="Audit says, Warn tells the user, Enforce refuses.")] = "Audit"
+    inject: Annotated[
+        Literal["Never", "Always"] | None,
+        Meta(description="Whether Pods are patched; unset: Always in Enforce, Never in Audit and Warn."),
+    ] = None
+    templates: Annotated[
+        Literal["Warn", "Deny"], Meta(description="What Enforce does about a Deployment or another template.")
+    ] = "Warn"
+    priority: Annotated[int, Meta(description="The highest priority applies to a namespace; then the name.")] = 0
+    namespace_selector: LabelSelector = LabelSelector()
+    namespace_label: Annotated[
+        Literal["Honor", "StricterOnly", "Ignore"],
+        Meta(description="Whether the namespace label nonroot.dev/mode overrides the mode."),
+    ] = "Honor"
+    root_images: Annotated[
+        Literal["Refuse", "Allow", "Assign"], Meta(description="What becomes of images that run as root.")
+    ] = "Refuse"
+    assign: Assign | None = None
+    on_unknown: OnUnknown = OnUnknown()
+    defaults: Annotated[
+        tuple[Default, ...], Meta(description="The securityContext fields injected besides runAsUser.")
+    ] = ("runAsNonRoot", "allowPrivilegeEscalation", "capabilities", "seccompProfile")
+    fs_group: Annotated[
+        Uid | None, Meta(description="The fsGroup for Pods with volumes that their user could not write; unset: none.")
+    ] = None
+    exceptions: Annotated[
+        Literal["Allow", "Forbid"], Meta(description="Whether NonRootExceptions count in these namespaces.")
+    ] = "Allow"
+    exemptions: Exemptions = Exemptions()
+    known_images: tuple[KnownImage, ...] = ()
+    presets: Annotated[
+        tuple[Literal["istio", "linkerd"], ...],
+        Meta(description="Mesh init containers that are let be, by container name and image."),
+    ] = ()
+
+    def injects(self, mode: Mode) -> bool:
+        """Whether Pods are patched when `mode` is in force."""
+        return mode == "Enforce" if self.inject is None else self.inject == "Always"
+
+
+class WorkloadSelector(_Document, frozen=True):
+    """A workload by kind and name; a Pod also counts as its controller's."""
+
+    name: Glob
+    kind: Annotated[str, Meta(max_length=63)] = ""
+
+
+class ExceptionSpec(_Document, frozen=True):
+    """Containers that are let be, and why. Every part that is given must match."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=1024, description="Why; shown wherever it applies.")]
+    workloads: tuple[WorkloadSelector, ...] = ()
+    images: Annotated[tuple[Glob, ...], Meta(description="Globs on the normalised reference.")] = ()
+    containers: tuple[Glob, ...] = ()
+    rules: Annotated[tuple[Rule, ...], Meta(description="Rule names; empty: every rule.")] = ()
+    expires: Annotated[datetime, Meta(tz=True, description="The minute at which it ends; unset: never.")] | None = None
+
+
+class Metadata(msgspec.Struct, frozen=True, rename="camel"):
+    """The part of an object's metadata that matters here."""
+
+    name: Name
+    namespace: str = ""
+
+
+class NonRootPolicy(msgspec.Struct, frozen=True):
+    """A named policy."""
+
+    metadata: Metadata
+    spec: PolicySpec
+
+
+class NonRootException(msgspec.Struct, frozen=True):
+    """A named exception in a namespace."""
+
+    metadata: Metadata
+    spec: ExceptionSpec
+
+
+class _AnyDocument(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """The outer shape of a document in a file; the server's own fields are let through, not read."""
+
+    api_version: Literal["nonroot.dev/v1alpha1"]
+    kind: Literal["NonRootPolicy", "NonRootException"]
+    metadata: dict[str, Any]
+    spec: Any = msgspec.UNSET
+    status: Any = None
+
+
+class Documents(msgspec.Struct, frozen=True):
+    """Everything that a policy file or a cluster says."""
+
+    policies: tuple[NonRootPolicy, ...] = ()
+    exceptions: tuple[NonRootException, ...] = ()
+
+
+def load(documents: Iterable[Any], source: str) -> Documents:
+    """Convert plain YAML or JSON documents; `InvalidDocument` names `source`, the document and the field.
+
+    Empty documents are skipped, as kubectl does.
+    """
+    policies: dict[str, NonRootPolicy] = {}
+    exceptions: dict[tuple[str, str], NonRootException] = {}
+    for position, document in enumerate(documents, start=1):
+        if document is None:
+            continue
+        where = f"{source}, document {position}"
+        converted = read(document, where)
+        name = converted.metadata.name
+        if isinstance(converted, NonRootPolicy):
+            if name in policies:
+                raise InvalidDocument(f"{where}: there is a NonRootPolicy {name!r} already; names must differ")
+            policies[name] = converted
+        else:
+            key = (converted.metadata.namespace, name)
+            if key in exceptions:
+                raise InvalidDocument(f"{where}: there is a NonRootException {name!r} already in that namespace")
+            exceptions[key] = converted
+    return Documents(tuple(policies.values()), tuple(exceptions.values()))
+
+
+def read(document: Any, where: str) -> NonRootPolicy | NonRootException:
+    """Convert one document; `InvalidDocument` begins with `where` and names the field."""
+    outer = _convert(document, _AnyDocument, where, "$")
+    metadata = _convert(outer.metadata, Metadata, where, "$.metadata")
+    name = f"{where} ({outer.kind} {metadata.name!r})"
+    if outer.kind == "NonRootPolicy":
+        spec = _convert({} if outer.spec is msgspec.UNSET else outer.spec, PolicySpec, name, "$.spec")
+        if (spec.root_images == "Assign") != (spec.assign is not None):
+            raise InvalidDocument(f"{name}: spec.assign belongs to spec.rootImages: Assign; give both or neither")
+        return NonRootPolicy(metadata, spec)
+    if outer.spec is msgspec.UNSET:
+        raise InvalidDocument(f"{name}: spec is missing; it needs at least a reason")
+    return NonRootException(metadata, _convert(outer.spec, ExceptionSpec, name, "$.spec"))
+
+
+def _convert(value: Any, kind: type[T], where: str, root: str) -> T:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `")
+        field = path.rstrip("`").replace("$", root, 1) or root
+        raise InvalidDocument(f"{where}: {field.removeprefix('$.')}: {message}") from None
+
+
+@lru_cache(maxsize=4096)
+def matcher(globs: tuple[str, ...]) -> Callable[[str], object]:
+    """A function that says whether any glob matches the whole of a text; `*` spans everything, slashes too."""
+    if not globs:
+        return lambda text: None
+    return re.compile("|".join(f"(?:{translate(glob)})" for glob in globs)).match
