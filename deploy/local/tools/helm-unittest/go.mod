@@ -1,6 +1,6 @@
 // helm-unittest replaces one of its dependencies, so "go install" refuses it;
 // this module repeats the replacement.
-module nonroot.dev/deploy/local/tools/helm-unittest
+module nonroot.invalid/tools/helm-unittest
 
 go 1.26.0
 

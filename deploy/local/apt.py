@@ -1,0 +1,71 @@
+"""The parts that Debian packages already: listed in apt.txt, installed only when missing."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .commands import run
+from .errors import ClusterError
+
+PACKAGES = Path(__file__).with_name("apt.txt")
+POLICY = Path("/usr/sbin/policy-rc.d")
+
+
+def wanted() -> list[str]:
+    """The names in apt.txt, without its comments."""
+    lines = (
+        line.partition("#")[0].strip() for line in PACKAGES.read_text().splitlines()
+    )
+    return [line for line in lines if line]
+
+
+def missing() -> list[str]:
+    """Those of them that are not installed."""
+    listed = run(
+        "dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n"
+    )
+    installed = {
+        line.split()[0] for line in listed.splitlines() if line.endswith(" installed")
+    }
+    return [name for name in wanted() if name not in installed]
+
+
+def install() -> list[str]:
+    """Install what is missing and return its names; without apt, say what to install by hand."""
+    if shutil.which("apt-get") is None:
+        raise ClusterError(
+            f"this needs Debian or Ubuntu; elsewhere, install by hand: {' '.join(wanted())}"
+        )
+    names = missing()
+    if not names:
+        return []
+    if os.geteuid() != 0:
+        raise ClusterError(f"as root: apt-get install {' '.join(names)}")
+    apt = ("apt-get", "-o", "DPkg::Lock::Timeout=300", "-q", "-y")
+    with _no_service_starts():
+        run(*apt, "update")
+        run(
+            *apt, "install", "--no-install-recommends", *names,
+            env={"DEBIAN_FRONTEND": "noninteractive"},
+        )  # fmt: skip
+    return names
+
+
+@contextmanager
+def _no_service_starts() -> Iterator[None]:
+    """Keep Debian from starting what it installs.
+
+    The package docker-registry would otherwise open port 5000 on every interface.
+    The file is Debian's own way to say so; one that is there already is the owner's choice.
+    """
+    if POLICY.exists():
+        yield
+        return
+    POLICY.write_text("#!/bin/sh\nexit 101\n")
+    POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        POLICY.unlink()

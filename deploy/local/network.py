@@ -1,0 +1,150 @@
+"""How Pods, the host and Services reach each other: a bridge, two routes, one masquerading rule.
+
+Everything has a name of its own (the bridge, the nftables table), so that removing it is one
+command each, and the machine's other rules are neither read nor changed.
+"""
+
+import contextlib
+import json
+from pathlib import Path
+
+from .build import program
+from .certificates import Authority
+from .commands import run
+from .errors import ClusterError
+from .layout import BRIDGE, HOST, LOOPBACK, NODE, PODS, SERVICES, Layout
+
+PROXY = "kube-proxy"
+TABLE = "nonroot_local"
+MASQUERADE = f"""\
+table ip {TABLE} {{
+    chain postrouting {{
+        type nat hook postrouting priority srcnat;
+        ip saddr {PODS} oifname != "{BRIDGE}" masquerade
+    }}
+}}
+"""
+
+# What the bridge plugin and the kubelet set on the host, to be put back afterwards.
+SYSCTLS = (
+    "kernel/keys/root_maxbytes",
+    "kernel/keys/root_maxkeys",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "net/ipv4/ip_forward",
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+)
+
+
+def bridge_exists() -> bool:
+    return Path(f"/sys/class/net/{BRIDGE}").exists()
+
+
+def create(layout: Layout) -> None:
+    """Make the bridge, whose address is the node's, and let Pods out through the host."""
+    if not _sysctls(layout).exists():
+        _must_be_alone()
+        _remember_sysctls(layout)
+    if not bridge_exists():
+        # A fixed MAC: a bridge otherwise takes that of its lowest port, and Pods lose their gateway.
+        run(
+            "ip",
+            "link",
+            "add",
+            BRIDGE,
+            "address",
+            "02:00:0a:f4:00:01",
+            "type",
+            "bridge",
+        )
+        run("ip", "address", "add", f"{HOST}/24", "dev", BRIDGE)
+        run("ip", "link", "set", BRIDGE, "up")
+    # Without this route a machine that has no default route could not even try a Service.
+    run("ip", "route", "replace", SERVICES, "dev", BRIDGE)
+    _drop_table(TABLE)
+    run("nft", "-f", "-", stdin=MASQUERADE)
+
+
+def start_proxy(layout: Layout, authority: Authority) -> None:
+    """Start kube-proxy: Service addresses then answer in Pods and on the host alike."""
+    pair = authority.issue("kube-proxy", "system:kube-proxy")
+    path = layout.config / "kube-proxy.kubeconfig"
+    config = {
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "clientConnection": {
+            "kubeconfig": authority.kubeconfig(path, layout.apiserver, pair)
+        },
+        "hostnameOverride": NODE,
+        "mode": "nftables",
+        # Two Pods of one bridge talk past the host, which would lose the way back from a Service.
+        "nftables": {"masqueradeAll": True, "minSyncPeriod": "100ms"},
+        "healthzBindAddress": f"{LOOPBACK}:{layout.port('proxy-health')}",
+        "metricsBindAddress": f"{LOOPBACK}:{layout.port('proxy-metrics')}",
+        # Zero means: leave the host's connection tracking as it is.
+        "conntrack": {
+            "maxPerCore": 0,
+            "min": 0,
+            "tcpCloseWaitTimeout": "0s",
+            "tcpEstablishedTimeout": "0s",
+        },
+    }
+    layout.processes.start(
+        PROXY,
+        [
+            program("kubernetes", "kube-proxy"),
+            f"--config={layout.write('kube-proxy.json', config)}",
+        ],
+    )
+
+
+def remove(layout: Layout) -> None:
+    """End kube-proxy and take away its rules, ours, the bridge and our kernel settings."""
+    layout.processes.stop(PROXY)
+    for family in ("ip", "ip6"):
+        _drop_table("kube-proxy", family)
+    _drop_table(TABLE)
+    if bridge_exists():
+        run("ip", "link", "delete", BRIDGE)
+    _restore_sysctls(layout)
+
+
+def _drop_table(name: str, family: str = "ip") -> None:
+    with contextlib.suppress(
+        ClusterError
+    ):  # there is no "delete if it exists" before nft 1.0.8
+        run("nft", "delete", "table", family, name)
+
+
+def _sysctls(layout: Layout) -> Path:
+    return layout.state / "sysctls.json"
+
+
+def _must_be_alone() -> None:
+    """One cluster per machine: a second kube-proxy would remove the rules of the first."""
+    if bridge_exists():
+        raise ClusterError(
+            f"the network {BRIDGE} exists: another local cluster runs here"
+        )
+    if "table ip kube-proxy" in run("nft", "list", "tables"):
+        raise ClusterError(
+            "this machine is a Kubernetes node already: use that cluster"
+        )
+
+
+def _remember_sysctls(layout: Layout) -> None:
+    found = {name: Path("/proc/sys", name) for name in SYSCTLS}
+    values = {
+        name: path.read_text().strip() for name, path in found.items() if path.exists()
+    }
+    layout.state.mkdir(parents=True, exist_ok=True)
+    _sysctls(layout).write_text(json.dumps(values))
+
+
+def _restore_sysctls(layout: Layout) -> None:
+    if _sysctls(layout).exists():
+        for name, value in json.loads(_sysctls(layout).read_text()).items():
+            path = Path("/proc/sys", name)
+            if path.read_text().strip() != value:
+                path.write_text(value)
