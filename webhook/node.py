@@ -14,7 +14,7 @@ def operating_system(spec: PodSpec) -> str:
     """`linux` unless the Pod says or is bound to Windows; `spec.os` wins, an unknown name counts as unset."""
     if spec.os and spec.os.name in {"linux", "windows"}:
         return spec.os.name
-    return "windows" if allowed(spec, OS_LABEL) == {"windows"} else "linux"
+    return "windows" if allowed(spec, OS_LABEL) == frozenset({"windows"}) else "linux"
 
 
 def architectures(spec: PodSpec) -> frozenset[str]:

@@ -178,11 +178,8 @@ class Metadata(_Wire, frozen=True):
 
 
 class _Template(_Wire, frozen=True):
-    metadata: Metadata | None = None
-    spec: PodSpec | None = None
+    """A Pod, or the template of one: they look alike."""
 
-
-class _Pod(_Wire, frozen=True):
     metadata: Metadata | None = None
     spec: PodSpec | None = None
 
@@ -217,7 +214,7 @@ class _PodTemplate(_Wire, frozen=True):
 CONTROLLERS = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "ReplicationController")
 TEMPLATE_KINDS = (*CONTROLLERS, "CronJob", "PodTemplate")
 
-_POD = msgspec.json.Decoder(_Pod)
+_POD = msgspec.json.Decoder(_Template)
 _CONTROLLER = msgspec.json.Decoder(_Controller)
 _CRON_JOB = msgspec.json.Decoder(_CronJob)
 _POD_TEMPLATE = msgspec.json.Decoder(_PodTemplate)
@@ -279,14 +276,16 @@ def decode(kind: str, raw: bytes | msgspec.Raw) -> Workload | None:
     try:
         if kind == "Pod":
             pod = _POD.decode(raw)
-            return pod.spec and Workload(kind, pod.metadata or _NO_METADATA, pod.spec)
+            if pod.metadata is None:
+                raise MalformedReview("the Pod in the request has no metadata")
+            return Workload(kind, pod.metadata, pod.spec) if pod.spec else None
         if kind in CONTROLLERS:
             controller = _CONTROLLER.decode(raw)
             return _template(kind, controller.metadata, controller.spec, "/spec/template")
         if kind == "CronJob":
             cron_job = _CRON_JOB.decode(raw)
-            job = cron_job.spec and cron_job.spec.job_template
-            return _template(kind, cron_job.metadata, job and job.spec, "/spec/jobTemplate/spec/template")
+            job = cron_job.spec.job_template if cron_job.spec else None
+            return _template(kind, cron_job.metadata, job.spec if job else None, "/spec/jobTemplate/spec/template")
         if kind == "PodTemplate":
             pod_template = _POD_TEMPLATE.decode(raw)
             return _template(kind, pod_template.metadata, _TemplateHolder(pod_template.template), "/template")
@@ -322,7 +321,7 @@ def effective(container: Container, pod: PodSecurityContext) -> Effective:
         user, source = pod.run_as_user, "pod"
     if user is None:
         source = "image"
-    windows = own.windows_options and own.windows_options.run_as_user_name
+    windows = own.windows_options.run_as_user_name if own.windows_options else None
     if windows is None and pod.windows_options is not None:
         windows = pod.windows_options.run_as_user_name
     return Effective(

@@ -1,0 +1,173 @@
+"""Review -> response bytes: what is judged when, which hook does what, and how long an image may keep a user waiting.
+
+The early exits stand in a fixed order, each with its own audit annotation: subresource, deletion, mirror Pod, exemption,
+nothing significant changed; then the work. Sources: k8s.io/pod-security-admission admission/admission.go
+(ignoredPodSubresources, isSignificantPodUpdate); kubernetes pkg/apis/core/validation/validation.go (ValidatePodUpdate:
+securityContext is immutable, so nothing is patched on update).
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from webhook import patch, pod, response, verdict
+from webhook.image import Images
+from webhook.judge import judge
+from webhook.patch import Operation
+from webhook.pod import Slot, Workload
+from webhook.review import Review
+from webhook.scope import Governing, View, exempt
+from webhook.verdict import Answer, Verdict
+
+Door = Literal["mutate", "validate"]
+
+MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
+WARN_BUDGET = 0.3  # seconds that mode Warn waits for an image
+ENFORCE_BUDGET = 3.5  # seconds at most; the hooks' own timeout is 5
+PATIENCE = 30.0  # seconds during which a Pod may be asked to come again
+_JUDGED_SUBRESOURCES = frozenset({"", "ephemeralcontainers"})
+_REMEMBERED = 4096
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What was answered, and why, for metrics, events and logs."""
+
+    body: bytes
+    door: Door
+    decision: str
+    governing: Governing | None = None
+    verdict: Verdict | None = None
+    operations: int = 0
+
+
+class Admission:
+    """Answers reviews from a view of policies and a source of images."""
+
+    def __init__(self, view: View, images: Images, clock: Callable[[], float] = time.monotonic) -> None:
+        self._view = view
+        self._images = images
+        self._clock = clock
+        self._waiting: dict[tuple[str, ...], float] = {}
+
+    async def review(self, review: Review, door: Door, timeout: float = ENFORCE_BUDGET) -> Outcome:
+        """Answer one review; `timeout` is how many seconds may pass. `MalformedReview` where its object is malformed."""
+        if review.sub_resource not in _JUDGED_SUBRESOURCES or review.operation not in {"CREATE", "UPDATE"}:
+            return _pass(review, door, "subresource")
+        if door == "mutate" and (review.kind.kind != "Pod" or (review.operation == "UPDATE" and not review.sub_resource)):
+            return _pass(review, door, "nothing-to-patch")
+        workload = pod.decode(review.kind.kind, review.object)
+        if workload is None:
+            return _pass(review, door, "no-pod-spec")
+        metadata = workload.metadata
+        if metadata.deletion_timestamp is not None:
+            return _pass(review, door, "deleting")
+        if workload.is_pod and MIRROR_ANNOTATION in (metadata.annotations or {}):
+            return _pass(review, door, "mirror-pod")
+        namespace = review.namespace or metadata.namespace or ""
+        governing = self._view.govern(namespace)
+        why = exempt(governing.policy.spec, namespace, review.user_info.username, workload)
+        if why is not None:
+            return _pass(review, door, f"exempt: {why}", governing)
+        if door == "mutate" and not governing.injects:
+            return _pass(review, door, "not-injecting", governing)
+        slots = _significant(review, workload)
+        if slots == ():
+            return _pass(review, door, "insignificant", governing)
+        patchable = not workload.is_pod or review.operation == "CREATE" or bool(review.sub_resource)
+        judged = await judge(
+            workload,
+            governing,
+            self._images,
+            namespace=namespace,
+            exceptions=self._view.exceptions(namespace),
+            slots=slots,
+            injects=governing.injects and patchable,
+            budget=_budget(governing, timeout),
+            now=datetime.now(UTC),
+        )
+        answer, operations = self._answer(review, door, workload, judged, namespace)
+        return Outcome(
+            response.encode(review.uid, answer, operations, _audit(door, answer, judged)),
+            door,
+            {200: "allow", 403: "deny", 429: "retry"}[answer.code],
+            governing,
+            judged,
+            len(operations),
+        )
+
+    def _answer(
+        self, review: Review, door: Door, workload: Workload, judged: Verdict, namespace: str
+    ) -> tuple[Answer, list[Operation]]:
+        template = not workload.is_pod
+        if door == "validate":
+            answer = verdict.answer(judged, template=template, patience=self._patient(judged, namespace))
+            return answer, []
+        if judged.governing.mode == "Enforce" and self._patient(judged, namespace):
+            answer = verdict.answer(judged, patience=True)
+            if answer.code == 429 and any(finding.cause == "pending" for finding in judged.findings):
+                return answer, []
+        annotate = not review.sub_resource
+        return Answer(200, warnings=verdict.advise(judged)), patch.operations(judged, workload, annotate)
+
+    def _patient(self, judged: Verdict, namespace: str) -> bool:
+        """Whether this set of images may still keep its Pods waiting: for PATIENCE seconds from the first time."""
+        images = sorted(
+            each.subject.slot.container.image or ""
+            for each in judged.containers
+            if each.state == "fixable" or any(finding.cause == "pending" for finding in each.findings)
+        )
+        if not images:
+            return False
+        now = self._clock()
+        key = (namespace, *images)
+        since = self._waiting.pop(key, now)
+        if now - since > 2 * PATIENCE:
+            since = now  # an earlier wait that ended long ago
+        self._waiting[key] = since
+        if len(self._waiting) > _REMEMBERED:
+            del self._waiting[next(iter(self._waiting))]
+        return now - since < PATIENCE
+
+
+def _pass(review: Review, door: Door, why: str, governing: Governing | None = None) -> Outcome:
+    return Outcome(response.encode(review.uid, audit={"skipped": why}), door, "skip", governing)
+
+
+def _significant(review: Review, workload: Workload) -> tuple[Slot, ...] | None:
+    """The containers to judge: all of them (None), or on an update those that are new or whose image changed."""
+    if review.operation == "CREATE":
+        return None
+    old = pod.decode(review.kind.kind, review.old_object) if memoryview(review.old_object).nbytes else None
+    if old is None:
+        return None
+    if not workload.is_pod:
+        return () if old.spec == workload.spec else None
+    before = {(slot.list, slot.container.name): slot.container.image for slot in old.slots()}
+    return tuple(
+        slot
+        for slot in workload.slots()
+        if before.get((slot.list, slot.container.name)) != slot.container.image
+        and (not review.sub_resource or slot.kind == "ephemeral")
+    )
+
+
+def _budget(governing: Governing, timeout: float) -> float:
+    match governing.mode:
+        case "Audit":
+            return 0.0
+        case "Warn":
+            return min(WARN_BUDGET, timeout)
+        case "Enforce":
+            return min(ENFORCE_BUDGET, timeout)
+
+
+def _audit(door: Door, answer: Answer, judged: Verdict) -> dict[str, str]:
+    """Annotations for the API server's audit log. Each hook has keys of its own, and says the same in a second round."""
+    notes = {"policy": judged.governing.policy.metadata.name, "mode": judged.governing.mode, "verdict": judged.state}
+    findings = judged.findings
+    if door == "validate" and findings:
+        notes["findings"] = "; ".join(finding.message for finding in findings)[:2000]
+    return notes

@@ -1,0 +1,128 @@
+"""What rules look at, and what they say."""
+
+from typing import Literal
+
+import msgspec
+
+from webhook.identity import Answer, Drift, Identity, Injection
+from webhook.image import Image, Unknown
+from webhook.pod import Effective, Slot, Workload
+from webhook.policy import PolicySpec, Rule
+
+Severity = Literal["error", "warning", "unknown"]
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """One container with all that is known of it.
+
+    `found` is None where the spec alone says the uid; `answers` holds one identity a platform; `planned` are the numbers
+    that injection would write, and `uids` those of every container of the Pod after it (None: not known).
+    """
+
+    workload: Workload
+    slot: Slot
+    os: str
+    effective: Effective
+    policy: PolicySpec
+    injects: bool
+    found: Image | Unknown | None = None
+    answers: tuple[Answer, ...] = ()
+    planned: Injection | Drift | None = None
+    assigned: bool = False
+    uids: tuple[int | None, ...] = ()
+
+    @property
+    def pointer(self) -> str:
+        """The JSON pointer of the container."""
+        return f"{self.workload.pointer}/{self.slot.list}/{self.slot.index}"
+
+    def field(self, name: str) -> str:
+        """A field of the container's security context as a person writes it: `spec.containers[0].securityContext.NAME`."""
+        path = self.workload.pointer.strip("/").replace("/", ".")
+        return f"{path}.{self.slot.list}[{self.slot.index}].securityContext.{name}"
+
+    @property
+    def user(self) -> str | None:
+        """The image's USER, where the image was read."""
+        return self.answers[0].user.text if self.answers else None
+
+    @property
+    def uid(self) -> int | None:
+        """The uid under which the container runs once planned numbers are written; None where it is not known."""
+        if self.effective.run_as_user is not None:
+            return self.effective.run_as_user
+        if isinstance(self.planned, Injection):
+            return self.planned.uid
+        uids = {answer.identity.uid if isinstance(answer.identity, Identity) else None for answer in self.answers}
+        return uids.pop() if len(uids) == 1 else None
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One fault of one container. `reason` is fixed per rule, `detail` says who and why, `fix` the lines to write.
+
+    `curable` is a fault of the Pod as it stands that injection removes; `pointer` is where in the object it shows.
+    """
+
+    rule: Rule
+    severity: Severity
+    reason: str
+    detail: str
+    fix: str
+    container: str
+    image: str
+    user: str | None
+    pointer: str
+    curable: bool = False
+    cause: str = ""
+
+    @property
+    def message(self) -> str:
+        """The whole, for a person."""
+        return f"{self.reason}: {self.detail}; {self.fix}"
+
+
+def finding(
+    subject: Subject,
+    rule: Rule,
+    reason: str,
+    detail: str,
+    fix: str,
+    *,
+    severity: Severity = "error",
+    field: str = "",
+    curable: bool = False,
+    cause: str = "",
+) -> Finding:
+    """A finding about a subject; `detail` goes on after the container's name."""
+    container = subject.slot.container
+    kind = "" if subject.slot.kind == "regular" else f"{subject.slot.kind} "
+    return Finding(
+        rule=rule,
+        severity=severity,
+        reason=reason,
+        detail=f"{kind}container {quoted(container.name)} {detail}",
+        fix=fix,
+        container=container.name,
+        image=container.image or "",
+        user=subject.user,
+        pointer=f"{subject.pointer}/securityContext/{field}" if field else subject.pointer,
+        curable=curable,
+        cause=cause,
+    )
+
+
+def image_user(subject: Subject) -> str:
+    """`(image "x", USER "app")`, for messages."""
+    image = quoted(subject.slot.container.image or "")
+    if not subject.answers:
+        return f"(image {image})"
+    user = subject.answers[0].user.text
+    return f"(image {image}, {f'USER {quoted(user)}' if user else 'no USER'})"
+
+
+def quoted(text: str, limit: int = 200) -> str:
+    """Text that a stranger wrote, made safe for a terminal and a log: one line, printable, bounded."""
+    text = text if len(text) <= limit else f"{text[:limit]}…"
+    if text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
+    return '"' + text.encode("unicode_escape").decode("ascii").replace('"', '\\"') + '"'

@@ -1,0 +1,153 @@
+"""The one function behind every door: a workload under a policy -> Verdict."""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import datetime
+
+import msgspec
+
+from webhook import identity, kubelet, node, reference, rules
+from webhook.errors import InvalidReference
+from webhook.finding import Subject
+from webhook.identity import Answer, Drift, Identity, Injection
+from webhook.image import Config, Image, Images, Platform, PlatformImage, Query, Unknown, User
+from webhook.pod import Container, Effective, Slot, Workload, effective
+from webhook.policy import KnownImage, NonRootException, PolicySpec, matcher
+from webhook.scope import Governing, release
+from webhook.verdict import ContainerVerdict, Verdict, decide
+
+KNOWN_BUDGET = 0.3  # seconds granted to the registry where the policy already knows the image
+
+
+class _Case(msgspec.Struct):
+    """A container on its way to a Subject."""
+
+    slot: Slot
+    effective: Effective
+    image: str  # the normalised reference, or the text as it stands where it is none
+    os: str
+    found: Image | Unknown | None = None
+
+
+async def judge(
+    workload: Workload,
+    governing: Governing,
+    images: Images,
+    *,
+    namespace: str,
+    budget: float,
+    now: datetime,
+    exceptions: Iterable[NonRootException] = (),
+    slots: tuple[Slot, ...] | None = None,
+    injects: bool | None = None,
+) -> Verdict:
+    """Judge `slots` (every container where None) of a workload as it stands; `injects` overrides what the policy would patch.
+
+    Images are asked for all at once and each waits `budget` seconds at most; an image is only asked for where the spec
+    does not say the user. What cannot be told is a state of its own, never an exception.
+    """
+    spec = governing.policy.spec
+    injects = governing.injects if injects is None else injects
+    cases = [_case(workload, slot) for slot in (workload.slots() if slots is None else slots)]
+    released = [release(governing, exceptions, workload, case.slot, case.image, now) for case in cases]
+    asked = [
+        case
+        for case, why in zip(cases, released, strict=True)
+        if (why is None or why.rules) and case.slot.container.image and kubelet.needs_image(case.effective, case.os)
+    ]
+    if len(asked) == 1:
+        asked[0].found = await _find(asked[0], workload, spec, images, namespace, budget)
+    elif asked:
+        searches = (_find(case, workload, spec, images, namespace, budget) for case in asked)
+        for case, found in zip(asked, await asyncio.gather(*searches), strict=True):
+            case.found = found
+    subjects = [_subject(workload, case, spec, injects) for case in cases]
+    uids = tuple(subject.uid for subject in subjects) if slots is None else ()
+    containers: list[ContainerVerdict] = []
+    for subject, why in zip(subjects, released, strict=True):
+        subject = msgspec.structs.replace(subject, uids=uids)
+        findings = () if why is not None and not why.rules else rules.check(subject)
+        containers.append(decide(subject, findings, why))
+    return Verdict(governing, tuple(containers))
+
+
+def _case(workload: Workload, slot: Slot) -> _Case:
+    text = slot.container.image or ""
+    try:
+        text = str(reference.parse(text))
+    except InvalidReference:
+        pass  # told by _find, where the image is needed at all
+    return _Case(slot, effective(slot.container, workload.context), text, node.operating_system(workload.spec))
+
+
+async def _find(
+    case: _Case, workload: Workload, spec: PolicySpec, images: Images, namespace: str, budget: float
+) -> Image | Unknown:
+    """The image from its source, or else as the operator knows it; a source's answer wins over the operator's."""
+    container: Container = case.slot.container
+    known = next((each for each in spec.known_images if matcher((each.image,))(case.image)), None)
+    found = await images.find(
+        Query(
+            reference=container.image or "",
+            os=case.os,
+            architectures=node.architectures(workload.spec),
+            namespace=namespace,
+            pull_secrets=tuple(secret.name for secret in workload.spec.image_pull_secrets or () if secret.name),
+            always_pull=container.image_pull_policy == "Always",
+            budget=min(budget, KNOWN_BUDGET) if known else budget,
+        )
+    )
+    return _known_image(known) if known and isinstance(found, Unknown) else found
+
+
+def _known_image(known: KnownImage) -> Image:
+    config = Config(User(str(known.uid), uid=known.uid), Platform("linux", "any"))
+    return Image("", (PlatformImage(config),), source="known")
+
+
+def _subject(workload: Workload, case: _Case, spec: PolicySpec, injects: bool) -> Subject:
+    answers: tuple[Answer, ...] = ()
+    planned: Injection | Drift | None = None
+    assigned = False
+    os = case.os
+    if isinstance(case.found, Image):
+        answers = identity.answers(case.found)
+        if all(answer.platform.os == "windows" for answer in answers):
+            os = "windows"  # a Windows image in a Pod that does not say so
+        elif case.effective.run_as_user is None:
+            strict = workload.context.supplemental_groups_policy == "Strict"
+            planned = _plan(case.found, answers, case.effective.run_as_group, strict)
+            if planned is None and _assignable(spec, case.image, answers) and spec.assign:
+                planned, assigned = Injection(spec.assign.uid, spec.assign.gid), True
+    return Subject(
+        workload=workload,
+        slot=case.slot,
+        os=os,
+        effective=case.effective,
+        policy=spec,
+        injects=injects,
+        found=case.found,
+        answers=answers,
+        planned=planned,
+        assigned=assigned,
+    )
+
+
+def _plan(image: Image, answers: tuple[Answer, ...], run_as_group: int | None, strict: bool) -> Injection | Drift | None:
+    """The one set of numbers that is right on every platform; None where there is none or somebody is root."""
+    if not all(isinstance(answer.identity, Identity) and answer.identity.uid for answer in answers):
+        return None
+    plans = {
+        identity.injection(each.config.user, each.accounts, run_as_group, strict) for each in image.platforms
+    }
+    drift = next((plan for plan in plans if isinstance(plan, Drift)), None)
+    return drift or (plans.pop() if len(plans) == 1 else None)
+
+
+def _assignable(spec: PolicySpec, image: str, answers: tuple[Answer, ...]) -> bool:
+    """The policy assigns a uid to this image, whose USER is empty or 0 on every platform; a name is never overridden."""
+    return (
+        spec.assign is not None
+        and bool(matcher(spec.assign.images)(image))
+        and all(not answer.user.uid and not answer.user.name for answer in answers)
+    )

@@ -1,0 +1,38 @@
+"""The image's USER is a name, and the Pod demands runAsNonRoot.
+
+Why: the kubelet does not look a name up. It refuses the container after scheduling and pulling: "container has runAsNonRoot
+and image has non-numeric user (app), cannot verify user is non-root".
+Fails: `USER app` in the image, an effective `runAsNonRoot: true`, and no `runAsUser`.
+Passes: the same with the uid in `runAsUser` (which injection writes), or a numeric USER in the image.
+Fix: set `securityContext.runAsUser` of the container to the uid that the name has in the image's /etc/passwd.
+Dockerfile: end the last stage with the number instead of the name, such as `USER 1001`.
+Source: kubernetes pkg/kubelet/kuberuntime/security_context_others.go
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from webhook.finding import Finding, Subject, finding, image_user, quoted
+from webhook.identity import Identity, Injection
+
+NAME: Final = "named-user"
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """A resolvable, non-root name that the kubelet would not verify."""
+    if subject.os != "linux" or subject.effective.run_as_user is not None or not subject.effective.run_as_non_root:
+        return
+    for answer in subject.answers:
+        if answer.user.uid is None and answer.user.name and isinstance(answer.identity, Identity) and answer.identity.uid:
+            uid = answer.identity.uid
+            yield finding(
+                subject,
+                NAME,
+                "image has a non-numeric user",
+                f"{image_user(subject)} has runAsNonRoot, and the kubelet cannot verify the user {quoted(answer.user.name)}, "
+                f"which is uid {uid} in the image's /etc/passwd",
+                f"set {subject.field('runAsUser')}: {uid}, or end the Dockerfile with: USER {uid}",
+                field="runAsUser",
+                curable=isinstance(subject.planned, Injection),
+            )
+            return

@@ -1,0 +1,160 @@
+"""Which policy governs a namespace, and whom it lets be: exemptions, presets and exceptions."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from webhook.pod import Slot, Workload
+from webhook.policy import Mode, NonRootException, NonRootPolicy, Metadata, PolicySpec, matcher
+
+MODE_LABEL = "nonroot.dev/mode"
+BUILT_IN = NonRootPolicy(Metadata("built-in"), PolicySpec())
+SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-node-lease"})
+SERVICE_ACCOUNT = "system:serviceaccount:"
+
+_STRICTNESS: dict[Mode, int] = {"Audit": 0, "Warn": 1, "Enforce": 2}
+_MODES: dict[str, Mode] = {"audit": "Audit", "warn": "Warn", "enforce": "Enforce"}
+
+_PRESETS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    # container names, and globs on the normalised image reference; both must match
+    "istio": (("istio-init", "istio-proxy", "istio-validation"), ("*/proxyv2[:@]*", "*/install-cni[:@]*")),
+    "linkerd": (
+        ("linkerd-init", "linkerd-proxy", "linkerd-network-validator"),
+        ("*/linkerd/proxy[:@]*", "*/linkerd/proxy-init[:@]*"),
+    ),
+}
+
+
+class Namespace(msgspec.Struct, frozen=True):
+    """A namespace as selectors see it."""
+
+    name: str
+    labels: dict[str, str] = {}
+
+
+class View(Protocol):
+    """What is known of the cluster: a file's documents, or kopf's indices."""
+
+    def govern(self, namespace: str) -> "Governing":
+        """The policy in force for a namespace."""
+        ...
+
+    def exceptions(self, namespace: str) -> tuple[NonRootException, ...]:
+        """The exceptions in a namespace, expired ones included."""
+        ...
+
+
+class Governing(msgspec.Struct, frozen=True):
+    """The one policy of a namespace and the mode in force there; `why` for `nonroot policy`, `problem` a bad label."""
+
+    policy: NonRootPolicy
+    mode: Mode
+    why: str
+    problem: str = ""
+
+    @property
+    def injects(self) -> bool:
+        """Whether new Pods are patched."""
+        return self.policy.spec.injects(self.mode)
+
+
+def govern(policies: Iterable[NonRootPolicy], namespace: Namespace) -> Governing:
+    """The policy with the highest priority, then the first name, whose selector takes the namespace; else built-in Audit."""
+    labels = {**namespace.labels, "kubernetes.io/metadata.name": namespace.name}
+    selected = [policy for policy in policies if policy.spec.namespace_selector.matches(labels)]
+    policy = min(selected, key=lambda policy: (-policy.spec.priority, policy.metadata.name), default=BUILT_IN)
+    if policy is BUILT_IN:
+        why = "no NonRootPolicy selects the namespace"
+    else:
+        others = f"before {len(selected) - 1} other(s) by priority, then name" if len(selected) > 1 else "the only one"
+        why = f"selected by namespaceSelector with priority {policy.spec.priority}, {others}"
+    label = namespace.labels.get(MODE_LABEL)
+    if label is None or policy.spec.namespace_label == "Ignore":
+        return Governing(policy, policy.spec.mode, why)
+    mode = _MODES.get(label.lower())
+    problem = ""
+    if mode is None:
+        mode = "Enforce"
+        problem = f"the namespace label {MODE_LABEL} has the value {label[:63]!a}; it must be audit, warn or enforce, and counts as enforce"
+    if policy.spec.namespace_label == "StricterOnly" and _STRICTNESS[mode] < _STRICTNESS[policy.spec.mode]:
+        return Governing(policy, policy.spec.mode, f"{why}; the namespace label asks for less, which the policy ignores", problem)
+    return Governing(policy, mode, f"{why}; the mode is the namespace label's", problem)
+
+
+def exempt(spec: PolicySpec, namespace: str, user: str, workload: Workload) -> str | None:
+    """Why a whole request is not judged; None where it is."""
+    exemptions = spec.exemptions
+    if namespace in SYSTEM_NAMESPACES or matcher(exemptions.namespaces)(namespace):
+        return "namespace"
+    if exemptions.users and matcher(exemptions.users)(user):
+        return "user"
+    if exemptions.service_accounts and user.startswith(SERVICE_ACCOUNT):
+        if matcher(exemptions.service_accounts)(user.removeprefix(SERVICE_ACCOUNT)):
+            return "service account"
+    if workload.spec.runtime_class_name and workload.spec.runtime_class_name in exemptions.runtime_classes:
+        return "runtime class"
+    return None
+
+
+class Release(msgspec.Struct, frozen=True):
+    """Why a container is let be. Empty `rules`: all of them."""
+
+    reason: str
+    rules: frozenset[str] = frozenset()
+
+
+def release(
+    governing: Governing,
+    exceptions: Iterable[NonRootException],
+    workload: Workload,
+    slot: Slot,
+    image: str,
+    now: datetime,
+) -> Release | None:
+    """The exemption, preset or unexpired exception that lets a container be; `image` is its normalised reference."""
+    spec = governing.policy.spec
+    if matcher(spec.exemptions.images)(image):
+        return Release(f"policy {governing.policy.metadata.name} exempts the image")
+    for preset in spec.presets:
+        names, images = _PRESETS[preset]
+        if slot.container.name in names and matcher(images)(image):
+            return Release(f"preset {preset} of policy {governing.policy.metadata.name}")
+    if spec.exceptions == "Forbid":
+        return None
+    matching = [each for each in exceptions if _applies(each, workload, slot, image, now)]
+    if not matching:
+        return None
+    rules = frozenset[str]() if any(not each.spec.rules for each in matching) else frozenset(
+        rule for each in matching for rule in each.spec.rules
+    )
+    return Release("; ".join(f"exception {each.metadata.name}: {each.spec.reason}" for each in matching), rules)
+
+
+def _applies(exception: NonRootException, workload: Workload, slot: Slot, image: str, now: datetime) -> bool:
+    spec = exception.spec
+    if spec.expires is not None and now >= spec.expires:
+        return False
+    if spec.containers and not matcher(spec.containers)(slot.container.name):
+        return False
+    if spec.images and not matcher(spec.images)(image):
+        return False
+    return not spec.workloads or any(
+        (not selector.kind or selector.kind == kind) and matcher((selector.name,))(name)
+        for selector in spec.workloads
+        for kind, name in _names(workload)
+    )
+
+
+def _names(workload: Workload) -> list[tuple[str, str]]:
+    """A workload's own kind and name and those of its owners; a ReplicaSet's Deployment by the name that it derives from."""
+    names = [(workload.kind, workload.name)]
+    for owner in workload.metadata.owner_references or ():
+        names.append((owner.kind, owner.name))
+        stem, dash, _ = owner.name.rpartition("-")
+        if owner.kind == "ReplicaSet" and dash:
+            names.append(("Deployment", stem))
+        if owner.kind == "Job" and dash:
+            names.append(("CronJob", stem))
+    return names
