@@ -1,0 +1,88 @@
+# The image of nonroot-webhook: `docker build .`, or `buildah build .`.
+#
+# Both bases are arguments, so that the image also builds where Docker Hub is out of reach:
+#   docker build --build-arg BUILD_BASE=… --build-arg RUNTIME_BASE=… .
+# BUILD_BASE needs python3 (3.11 or later) with the venv module; RUNTIME_BASE the same python3 at the same path, and
+# certificate authorities. Nothing is executed in RUNTIME_BASE, so it needs no shell. The tags are exact, because
+# "slim" alone is a different image next month; pin by digest in your own builds.
+ARG BUILD_BASE=python:3.11.10-slim-bookworm
+ARG RUNTIME_BASE=python:3.11.10-slim-bookworm
+
+FROM ${BUILD_BASE} AS dependencies
+
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_NO_INPUT=1
+
+# Two environments: pip lives in the first and installs into the second, which therefore never contains pip or
+# setuptools: nothing to remove, nothing for a scanner to find.
+RUN python3 -m venv /opt/tools && python3 -m venv --without-pip /opt/nonroot
+
+WORKDIR /src
+
+# Dependencies before sources, in a stage of their own: the slow and large part changes only with the lock file, and a
+# node that has it pulls a few hundred kilobytes for a new version. Every file is checked against its hash, and only
+# wheels are taken, so nobody's setup.py runs here.
+# The two secrets are optional, and absent from a plain build: a pip.conf (a mirror, a proxy, a time-out) and a
+# certificate bundle to trust. As secrets they leave no trace in any layer, unlike arguments and copied files:
+#   docker build --secret id=pip_conf,src=$HOME/.config/pip/pip.conf --secret id=ca_bundle,src=… .
+COPY requirements.txt ./
+RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
+    --mount=type=secret,id=ca_bundle \
+    /opt/tools/bin/pip --python /opt/nonroot/bin/python install \
+        --no-compile --no-deps --only-binary=:all: --require-hashes -r requirements.txt
+
+# What no running program needs: the packages' own tests, C sources, stubs, activation scripts.
+# Then bytecode, once and here: the root file system is read-only where this runs. "unchecked-hash" because a layer
+# may change the sources' times, and bytecode with a wrong time would be compiled anew at every start.
+RUN find /opt/nonroot/lib -type d \( -name test -o -name tests \) -prune -exec rm -rf {} + \
+    && find /opt/nonroot/lib -type f \( -name '*.c' -o -name '*.h' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.pyx' \) -delete \
+    && rm -f /opt/nonroot/bin/[Aa]ctivate* \
+    && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/nonroot/lib
+
+
+FROM dependencies AS project
+
+# Only the .dockerignore's few files are here to be copied. --root: the same paths, in a tree that holds nothing else.
+COPY . ./
+RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
+    --mount=type=secret,id=ca_bundle \
+    /opt/tools/bin/pip wheel --no-deps --wheel-dir /dist . \
+    && /opt/tools/bin/pip --python /opt/nonroot/bin/python install \
+        --no-compile --no-deps --no-index --root /project /dist/*.whl \
+    && python3 -m compileall -q --invalidation-mode unchecked-hash /project/opt/nonroot/lib -s /project
+
+
+FROM ${RUNTIME_BASE}
+
+ARG RUNTIME_BASE
+ARG VERSION=0.0.0+unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="nonroot-webhook" \
+      org.opencontainers.image.description="The Kubernetes admission webhook that knows who a container will really run as" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${RUNTIME_BASE}"
+
+# Owned by root and written by nobody: the process below cannot change its own program.
+COPY --from=dependencies /opt/nonroot /opt/nonroot
+COPY --from=project /project/opt/nonroot /opt/nonroot
+
+ENV PATH=/opt/nonroot/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+
+# A number, so that the kubelet can verify runAsNonRoot: this image passes its own webhook. 65532 is "nonroot" in
+# distroless images; no passwd line is needed.
+USER 65532:65532
+
+# 10250 admission (TLS); 8080 health and metrics (plain).
+EXPOSE 10250 8080
+
+# For Docker and compose; Kubernetes uses the chart's probes. Python asks, because there is no curl to be patched.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
+    CMD ["python", "-I", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/healthz', timeout=2)"]
+
+ENTRYPOINT ["nonroot"]
+CMD ["serve"]

@@ -1,0 +1,1 @@
+"""Real images, built with buildah from real Dockerfiles, for the end-to-end tests."""
