@@ -1,0 +1,5 @@
+"""`python -m webhook` is `nonroot`."""
+
+from webhook.cli import main
+
+main()

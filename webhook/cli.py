@@ -1,0 +1,81 @@
+"""The command `nonroot`. Imports are lazy: each command loads only what it needs."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+import webhook
+from webhook.errors import NonrootError
+
+
+class _Group(click.Group):
+    """Turns our own errors into one line and exit code 2; only bugs show a stack trace."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except NonrootError as error:
+            click.echo(f"nonroot: {error}", err=True)
+            sys.exit(2)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(webhook.__version__, prog_name="nonroot")
+def main() -> None:
+    """Know who a container will really run as."""
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=10250, show_default=True, type=click.IntRange(0, 65535), help="Port for reviews (HTTPS).")
+@click.option(
+    "--metrics-port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port for probes and metrics (HTTP)."
+)
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="File with NonRootPolicy and NonRootException documents; repeatable.",
+)
+@click.option("--standalone", is_flag=True, help="Need no cluster: policies come from files alone.")
+@click.option("--self-signed", is_flag=True, help="Make a certificate at start; its CA is at /ca.crt of the metrics port.")
+@click.option("--cert", type=click.Path(path_type=Path), help="PEM file of the serving certificate; reloaded when it changes.")
+@click.option("--key", type=click.Path(path_type=Path), help="PEM file of its key.")
+@click.option(
+    "--insecure-registry",
+    "insecure",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help="Allow plain HTTP and a private or loopback address for this registry alone; repeatable.",
+)
+def serve(
+    host: str,
+    port: int,
+    metrics_port: int,
+    policies: tuple[Path, ...],
+    standalone: bool,
+    self_signed: bool,
+    cert: Path | None,
+    key: Path | None,
+    insecure: tuple[str, ...],
+) -> None:
+    """Answer the API server's admission reviews."""
+    from webhook.serve.server import run
+    from webhook.settings import ServeSettings, load_documents
+
+    run(
+        ServeSettings(
+            host=host,
+            port=port,
+            metrics_port=metrics_port,
+            standalone=standalone,
+            self_signed=self_signed,
+            cert=cert,
+            key=key,
+            documents=load_documents(policies),
+            insecure_registries=insecure,
+        )
+    )

@@ -1,0 +1,109 @@
+"""The two review paths as a bare ASGI callable, in front of the FastAPI application that answers everything else.
+
+A FastAPI route costs more than the whole judgement (CONTRIBUTING, performance), and every Pod creation waits for this one.
+Two kinds of error are told apart: a review that is malformed is a 4xx that says why; a Pod that is bad is a 200 whose
+review denies it.
+"""
+
+import logging
+import time
+from typing import cast
+from urllib.parse import parse_qs
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from webhook import review
+from webhook.admission import ENFORCE_BUDGET, Admission, Door
+from webhook.errors import MalformedReview
+from webhook.finding import quoted
+from webhook.review import SIZE_LIMIT
+from webhook.serve.metrics import Metrics
+
+MARGIN = 1.5  # seconds of the API server's timeout that are kept for the way back
+_DOORS = {"/mutate": "mutate", "/validate": "validate"}
+_JSON = (b"content-type", b"application/json")
+_PLAIN = (b"content-type", b"text/plain; charset=utf-8")
+
+log = logging.getLogger(__name__)
+
+
+class Reviews:
+    """Answers `POST /mutate` and `POST /validate`; hands every other path to `fallback`."""
+
+    def __init__(self, admission: Admission, metrics: Metrics, fallback: ASGIApp) -> None:
+        self._admission = admission
+        self._metrics = metrics
+        self._fallback = fallback
+        self.draining = False  # then every answer closes its connection, so that none is idle when we leave
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI entry."""
+        door = _DOORS.get(scope["path"]) if scope["type"] == "http" else None
+        if door is None:
+            await self._fallback(scope, receive, send)
+            return
+        try:
+            body = await _body(scope, receive)
+            started = time.perf_counter()
+            asked = review.decode(body)
+            outcome = await self._admission.review(asked, cast(Door, door), _timeout(scope))
+        except MalformedReview as error:
+            self._metrics.malformed(error.status)
+            log.warning("refused a request with status %d: %s", error.status, error)
+            await self._send(send, error.status, f"{error}\n".encode(), _PLAIN)
+            return
+        await self._send(send, 200, outcome.body, _JSON)
+        self._metrics.answered(outcome, asked.operation, time.perf_counter() - started)
+        if outcome.decision == "deny" and outcome.verdict is not None:
+            reasons = "; ".join(f"{finding.rule}: {finding.message}" for finding in outcome.verdict.findings)
+            name = quoted(f"{asked.namespace}/{asked.name}")
+            log.info("denied %s %s %s", asked.kind.kind[:63], name, reasons)
+
+    async def _send(self, send: Send, status: int, body: bytes, content_type: tuple[bytes, bytes]) -> None:
+        headers = [content_type, (b"content-length", str(len(body)).encode())]
+        if self.draining or status == 413:
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+async def _body(scope: Scope, receive: Receive) -> bytes:
+    """The request's body, whole; `MalformedReview` with 405, 411, 413 or 415 where it is not one we take."""
+    if scope["method"] != "POST":
+        raise MalformedReview("an AdmissionReview is sent by POST", 405)
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and len(value) < 20 and int(value) > SIZE_LIMIT:
+            raise _too_large()
+        if name == b"content-type" and value.partition(b";")[0].strip().lower() != b"application/json":
+            raise MalformedReview("the content type must be application/json", 415)
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False):
+        if len(body) > SIZE_LIMIT:
+            raise _too_large()
+        return body
+    parts, size = [body], len(body)
+    while message.get("more_body", False):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise MalformedReview("the request ended before its body did")
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > SIZE_LIMIT:
+            raise _too_large()
+    return b"".join(parts)
+
+
+def _too_large() -> MalformedReview:
+    return MalformedReview(f"the body is larger than {SIZE_LIMIT} bytes", 413)
+
+
+def _timeout(scope: Scope) -> float:
+    """The seconds that the API server grants by the query `timeout=5s`, less a margin for the way back."""
+    query: bytes = scope["query_string"]
+    if not query:
+        return ENFORCE_BUDGET
+    text = parse_qs(query.decode("latin-1")).get("timeout", [""])[0].removesuffix("s")
+    if not (text.isascii() and text.isdigit() and len(text) < 4):
+        return ENFORCE_BUDGET
+    return max(0.1, int(text) - MARGIN)

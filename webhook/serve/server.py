@@ -1,0 +1,172 @@
+"""`nonroot serve` from its settings to its last connection."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from webhook import certificates
+from webhook.admission import Admission
+from webhook.errors import InvalidSetting
+from webhook.registry.client import RegistryClient, RegistrySettings
+from webhook.serve.app import build
+from webhook.serve.metrics import Metrics
+from webhook.serve.reviews import Reviews
+from webhook.serve.tls import ServingCertificate
+from webhook.settings import ServeSettings
+from webhook.view import ClusterView, StaticView
+
+KEEP_ALIVE = 120  # seconds; the API server reuses idle connections for 90, and loses a Pod where we close first
+DRAIN = 5.0  # seconds during which answers close their connections before the server goes
+GRACE = 10  # seconds for requests in flight at the very end
+
+log = logging.getLogger(__name__)
+
+
+def run(settings: ServeSettings) -> None:
+    """Serve until SIGTERM or SIGINT; `InvalidSetting` where the settings cannot be used."""
+    settings.check()
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    with _certificate(settings) as (certificate, ca), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(settings, certificate, ca))
+
+
+def _loop_factory() -> "type[asyncio.AbstractEventLoop]":
+    import uvloop
+
+    return uvloop.Loop
+
+
+@contextlib.contextmanager
+def _certificate(settings: ServeSettings) -> Iterator[tuple[ServingCertificate, bytes | None]]:
+    if settings.cert and settings.key:
+        yield ServingCertificate(settings.cert, settings.key), None
+        return
+    names = dict.fromkeys(("localhost", "127.0.0.1", "::1", settings.host))
+    ca, cert, key = certificates.self_signed(tuple(names), datetime.now(UTC))
+    with tempfile.TemporaryDirectory(prefix="nonroot-") as folder:
+        paths = Path(folder, "tls.crt"), Path(folder, "tls.key")
+        for path, content in zip(paths, (cert, key), strict=True):
+            path.touch(mode=0o600)
+            path.write_bytes(content)
+        yield ServingCertificate(*paths), ca
+
+
+async def _serve(settings: ServeSettings, certificate: ServingCertificate, ca: bytes | None) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    metrics = Metrics()
+    async with _view(settings, stop) as view, _images(settings) as images:
+
+        def ready() -> str | None:
+            metrics.certificate_expiry = certificate.expiry
+            if stop.is_set():
+                return "shutting down"
+            if isinstance(view, ClusterView):
+                metrics.view_age = view.age
+                return None if view.ready else "no view of the cluster yet"
+            return None
+
+        app = build(metrics, ready, ca)
+        reviews = Reviews(Admission(view, images), metrics, app)
+        secure, plain = _Server(reviews, certificate), _Server(app)
+        sockets = _bind(settings.host, settings.port), _bind(settings.host, settings.metrics_port)
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(certificate.watch())
+            serving = [tasks.create_task(server.serve([each])) for server, each in zip((secure, plain), sockets, strict=True)]
+            log.info("reviews at https://%s:%d", *sockets[0].getsockname()[:2])
+            log.info("probes and metrics at http://%s:%d", *sockets[1].getsockname()[:2])
+            await stop.wait()
+            reviews.draining = True
+            await _drained(secure)
+            secure.should_exit = plain.should_exit = True
+            await asyncio.wait(serving)
+            watching.cancel()
+
+
+async def _drained(server: uvicorn.Server) -> None:
+    """Wait until no connection is left, DRAIN seconds at most."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN):
+            while server.server_state.connections:
+                await asyncio.sleep(0.1)
+
+
+@contextlib.asynccontextmanager
+async def _view(settings: ServeSettings, stop: asyncio.Event) -> AsyncIterator[StaticView | ClusterView]:
+    if settings.standalone:
+        yield StaticView(settings.documents)
+        return
+    from webhook.serve.watch import watch  # kopf: half a second and 60 MiB that standalone never needs
+
+    view = ClusterView()
+    watching = asyncio.create_task(watch(view, stop))
+    try:
+        yield view
+    finally:
+        stop.set()
+        await watching
+
+
+@contextlib.asynccontextmanager
+async def _images(settings: ServeSettings) -> AsyncIterator[RegistryClient]:
+    secrets = None
+    if not settings.standalone:
+        from webhook.cluster import PullSecrets
+
+        secrets = PullSecrets()
+    client = RegistryClient(RegistrySettings(insecure=settings.insecure_registries), secrets)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise InvalidSetting(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port or --host") from None
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that leaves signals to us: two of them run in one process."""
+
+    def __init__(self, app: ASGIApp, certificate: ServingCertificate | None = None) -> None:
+        config = uvicorn.Config(
+            app,
+            loop="none",
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=GRACE,
+            ssl_context_factory=(lambda _config, _default: certificate.context) if certificate else None,
+        )
+        super().__init__(config)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing: see `_serve`."""
+        yield
