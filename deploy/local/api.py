@@ -5,6 +5,7 @@ import json
 import ssl
 import urllib.request
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from .certificates import Authority, Pair
@@ -36,9 +37,7 @@ class Api:
 
     def get(self, path: str) -> str | None:
         """Fetch a path of the API."""
-        context = ssl.create_default_context(
-            cafile=str(self.authority.pair.certificate)
-        )
+        context = ssl.create_default_context(cafile=str(self.authority.pair.certificate))
         context.load_cert_chain(self.user.certificate, self.user.key)
         return fetch(f"{self.server}{path}", context)
 
@@ -46,11 +45,13 @@ class Api:
         """Whether the server answers there, with a success."""
         return self.get(path) is not None
 
-    def node_ready(self, node: str) -> bool:
-        """Whether the kubelet says Ready and Pods may be placed there."""
+    def node_ready(self, node: str, since: datetime | None) -> bool:
+        """Whether the kubelet says (`since` then, if given) that Pods may be placed there."""
         found: dict[str, Any] = json.loads(self.get(f"/api/v1/nodes/{node}") or "{}")
-        conditions = found.get("status", {}).get("conditions", [])
+        oldest = since.strftime("%Y-%m-%dT%H:%M:%SZ") if since else ""
         return not found.get("spec", {}).get("taints") and any(
-            condition["type"] == "Ready" and condition["status"] == "True"
-            for condition in conditions
+            condition["type"] == "Ready"
+            and condition["status"] == "True"
+            and condition["lastHeartbeatTime"] >= oldest
+            for condition in found.get("status", {}).get("conditions", [])
         )

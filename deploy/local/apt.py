@@ -15,20 +15,14 @@ POLICY = Path("/usr/sbin/policy-rc.d")
 
 def wanted() -> list[str]:
     """The names in apt.txt, without its comments."""
-    lines = (
-        line.partition("#")[0].strip() for line in PACKAGES.read_text().splitlines()
-    )
+    lines = (line.partition("#")[0].strip() for line in PACKAGES.read_text().splitlines())
     return [line for line in lines if line]
 
 
 def missing() -> list[str]:
     """Those of them that are not installed."""
-    listed = run(
-        "dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n"
-    )
-    installed = {
-        line.split()[0] for line in listed.splitlines() if line.endswith(" installed")
-    }
+    listed = run("dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n")
+    installed = {line.split()[0] for line in listed.splitlines() if line.endswith(" installed")}
     return [name for name in wanted() if name not in installed]
 
 

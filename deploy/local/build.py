@@ -49,9 +49,7 @@ class Tool:
     def build(self) -> None:
         """Make the tool beside its place and move it there whole, so half a build is never used."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            dir=self.folder.parent, prefix=f".{self.name}-"
-        ) as work:
+        with tempfile.TemporaryDirectory(dir=self.folder.parent, prefix=f".{self.name}-") as work:
             made = Path(work) / "made"
             made.mkdir()
             self.make(made)
@@ -60,18 +58,14 @@ class Tool:
 
 def _go(*words: str | Path, cwd: Path, gobin: Path | None = None) -> None:
     if shutil.which("go") is None:
-        raise ClusterError(
-            "Go 1.21 or newer is needed to build the cluster's programs: go.dev/dl"
-        )
+        raise ClusterError("Go 1.21 or newer is needed to build the cluster's programs: go.dev/dl")
     env = {"CGO_ENABLED": "0"} | ({"GOBIN": str(gobin)} if gobin else {})
     run("go", *words, cwd=cwd, env=env)
 
 
 def _stamps(stamps: dict[str, str]) -> str:
     """Linker flags: no debug tables, and the version strings that upstream's own builds set."""
-    return " ".join(
-        ["-s", "-w", *(f"-X {name}={value}" for name, value in stamps.items())]
-    )
+    return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in stamps.items())])
 
 
 def _from_module(
@@ -163,10 +157,7 @@ def _tools() -> Iterable[Tool]:
         "containerd",
         containerd,
         _installed(
-            [
-                f"{module}/cmd/{name}"
-                for name in ("containerd", "containerd-shim-runc-v2", "ctr")
-            ],
+            [f"{module}/cmd/{name}" for name in ("containerd", "containerd-shim-runc-v2", "ctr")],
             containerd,
             {f"{module}/version.Version": containerd},
         ),
@@ -194,9 +185,7 @@ def _tools() -> Iterable[Tool]:
 TOOLS = {tool.name: tool for tool in _tools()}
 
 
-def ensure(
-    names: Iterable[str] = TOOLS, say: Callable[[str], None] = lambda _: None
-) -> None:
+def ensure(names: Iterable[str] = TOOLS, say: Callable[[str], None] = lambda _: None) -> None:
     """Build those of `names` that the cache lacks."""
     for name in names:
         tool = TOOLS[name]

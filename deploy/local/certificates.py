@@ -70,9 +70,7 @@ class Authority:
         assert isinstance(secret, ec.EllipticCurvePrivateKey)
         key = _new_key(pair.key)
         subject = _name(common_name, groups)
-        builder = _builder(
-            subject, signer.subject, key.public_key(), secret.public_key()
-        )
+        builder = _builder(subject, signer.subject, key.public_key(), secret.public_key())
         builder = builder.add_extension(
             x509.ExtendedKeyUsage(
                 [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
@@ -80,9 +78,7 @@ class Authority:
             critical=False,
         )
         if addresses:
-            names = x509.SubjectAlternativeName(
-                [_address(address) for address in addresses]
-            )
+            names = x509.SubjectAlternativeName([_address(address) for address in addresses])
             builder = builder.add_extension(names, critical=False)
         self._write(pair, builder.sign(secret, hashes.SHA256()))
         return pair
@@ -133,9 +129,7 @@ class Authority:
     @staticmethod
     def _write(pair: Pair, certificate: x509.Certificate) -> None:
         """The certificate comes last: its being there says that its key is, too."""
-        pair.certificate.write_bytes(
-            certificate.public_bytes(serialization.Encoding.PEM)
-        )
+        pair.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
 
 def _new_key(path: Path) -> ec.EllipticCurvePrivateKey:
@@ -153,12 +147,8 @@ def _new_key(path: Path) -> ec.EllipticCurvePrivateKey:
 
 def _name(common_name: str, groups: Sequence[str]) -> x509.Name:
     """Kubernetes reads a user's groups from the certificate's organisations."""
-    attributes = [
-        x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups
-    ]
-    return x509.Name(
-        [*attributes, x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
-    )
+    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+    return x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
 def _address(address: str) -> x509.GeneralName:

@@ -49,9 +49,7 @@ class Cluster:
     def environment(self) -> dict[str, str]:
         """What to export to use it, and the tools that were built beside it."""
         tools = ("kubernetes", "containerd", "helm", "kubeconform")
-        folders = [
-            str(build.TOOLS[name].folder) for name in tools if build.TOOLS[name].built
-        ]
+        folders = [str(build.TOOLS[name].folder) for name in tools if build.TOOLS[name].built]
         return {
             "KUBECONFIG": str(self.kubeconfig),
             "NONROOT_REGISTRY": self.registry,
@@ -83,8 +81,8 @@ def down(state: Path | None = None, say: Say = silent) -> None:
         node.stop(layout)
         say("containers and node ended")
         network.remove(layout)
-        for name in layout.processes.names():
-            layout.processes.stop(name)
+        for name in reversed(PROCESSES):
+            layout.processes.stop(name, patience=1)  # nothing that they would save is kept
         say("control plane ended")
         mounts.release()
         for entry in layout.state.iterdir():
@@ -105,9 +103,7 @@ def status(state: Path | None = None) -> dict[str, int | None]:
     """The process number of each part; None for a part that does not run."""
     processes = _layout(state).processes
     found = {name: processes.running(name) for name in PROCESSES}
-    return {
-        name: identity.pid if identity else None for name, identity in found.items()
-    }
+    return {name: identity.pid if identity else None for name, identity in found.items()}
 
 
 @contextlib.contextmanager
@@ -139,6 +135,8 @@ def _start(layout: Layout, say: Say) -> None:
     pause = images.pause(layout.registry)
     told(f"registry at {layout.registry}")
 
+    if not layout.processes.running(mounts.HOLDER):
+        node.stop(layout)  # what is left of it could not be reached from new mounts
     mounts.hold(layout)
     node.start_containerd(layout, pause)
     told("containerd")
@@ -161,9 +159,7 @@ def _cluster(layout: Layout) -> Cluster:
 
 def _must_be_root() -> None:
     if os.geteuid() != 0:
-        raise ClusterError(
-            "a node mounts, routes and starts containers: this has to run as root"
-        )
+        raise ClusterError("a node mounts, routes and starts containers: this has to run as root")
 
 
 @contextlib.contextmanager

@@ -29,12 +29,8 @@ def run(
             check=False,
         )
     except FileNotFoundError as exc:
-        raise ClusterError(
-            f"{words[0]}: no such program (to run: {' '.join(words)})"
-        ) from exc
+        raise ClusterError(f"{words[0]}: no such program (to run: {' '.join(words)})") from exc
     if done.returncode != 0:
         said = (done.stdout + done.stderr).strip().splitlines()[-QUOTED_LINES:]
-        raise ClusterError(
-            f"{' '.join(words)}: exit status {done.returncode}\n" + "\n".join(said)
-        )
+        raise ClusterError(f"{' '.join(words)}: exit status {done.returncode}\n" + "\n".join(said))
     return done.stdout

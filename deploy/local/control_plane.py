@@ -46,9 +46,7 @@ def start_apiserver(layout: Layout, authority: Authority) -> Api:
         LOOPBACK,
     ]
     serving = authority.issue("apiserver", "kube-apiserver", addresses=names)
-    to_kubelet = authority.issue(
-        "apiserver-to-kubelet", "kube-apiserver", ["system:masters"]
-    )
+    to_kubelet = authority.issue("apiserver-to-kubelet", "kube-apiserver", ["system:masters"])
     admin = authority.issue("admin", "admin", ["system:masters"])
     authority.kubeconfig(layout.kubeconfig, layout.apiserver, admin)
     layout.processes.start(
@@ -120,6 +118,4 @@ def _user(layout: Layout, authority: Authority, component: str) -> str:
 def node_credentials(layout: Layout, authority: Authority) -> str:
     """Credentials that the Node authorizer recognises as those of our one node."""
     pair = authority.issue("kubelet", f"system:node:{NODE}", ["system:nodes"])
-    return authority.kubeconfig(
-        layout.config / "kubelet.kubeconfig", layout.apiserver, pair
-    )
+    return authority.kubeconfig(layout.config / "kubelet.kubeconfig", layout.apiserver, pair)

@@ -25,7 +25,7 @@ def pause(registry: str) -> str:
 
 
 def busybox(registry: str, tag: str = "1", user: str = "") -> str:
-    """Push busybox with a `USER`, and return the image's name; `app` is known to it as 1500:1600."""
+    """Push busybox with a `USER`, and return its name; it knows `app` as 1500:1600."""
     return push(f"{registry}/nonroot/busybox:{tag}", ["/bin/sh"], user)
 
 

@@ -14,9 +14,7 @@ from .processes import Processes
 
 NODE = "nonroot"
 BRIDGE = "nonroot0"
-HOST = (
-    "10.244.0.1"  # the bridge's own address: the node, seen from Pods and from itself
-)
+HOST = "10.244.0.1"  # the bridge's own address: the node, seen from Pods and from itself
 PODS = "10.244.0.0/24"
 SERVICES = "10.96.0.0/16"
 KUBERNETES_SERVICE = "10.96.0.1"
@@ -100,7 +98,7 @@ class Layout:
             return
         self.state.mkdir(parents=True, exist_ok=True)
         self._ports.write_text(
-            json.dumps(dict(zip(PREFERRED, _free(PREFERRED.values()))))
+            json.dumps(dict(zip(PREFERRED, _free(PREFERRED.values()), strict=True)))
         )
 
     def write(self, name: str, content: object) -> str:
@@ -110,9 +108,9 @@ class Layout:
         """
         path = self.config / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            content if isinstance(content, str) else json.dumps(content, indent=2)
-        )
+        text = content if isinstance(content, str) else json.dumps(content, indent=2)
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
         return str(path)
 
 
@@ -130,6 +128,8 @@ def _free(wishes: Iterable[tuple[str, int]]) -> list[int]:
 
 def _bound(address: str, port: int) -> socket.socket:
     sock = socket.socket()
+    # Connections of the last cluster may still be closing: they do not keep a port from us.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((address, port))
     except OSError:

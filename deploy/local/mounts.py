@@ -7,15 +7,12 @@ be reached in the state folder, and every mount goes when the last process has g
 """
 
 import contextlib
-import os
 import shlex
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import ClusterError
 from .layout import Layout
-from .processes import Identity
 
 HOLDER = "mounts"
 FOLDERS = (
@@ -33,9 +30,7 @@ def hold(layout: Layout) -> None:
     """Make the namespace, kept by a process that only sleeps."""
     if layout.processes.running(HOLDER):
         return
-    shutil.rmtree(
-        layout.node / "run", ignore_errors=True
-    )  # as after any restart of a machine
+    shutil.rmtree(layout.node / "run", ignore_errors=True)  # as after any restart of a machine
     script = ["set -e"]
     for folder in FOLDERS:
         source = Path(f"{layout.node}{folder}")
@@ -43,9 +38,7 @@ def hold(layout: Layout) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
         script.append(f"mount --bind {shlex.quote(str(source))} {folder}")
     script.append("exec sleep infinity")
-    layout.processes.start(
-        HOLDER, ["unshare", "--mount", "sh", "-c", "\n".join(script)]
-    )
+    layout.processes.start(HOLDER, ["unshare", "--mount", "sh", "-c", "\n".join(script)])
     layout.processes.wait(HOLDER, lambda: _mounted(layout), 10)
 
 
@@ -63,38 +56,6 @@ def inside(layout: Layout) -> list[str]:
     if holder is None:
         raise ClusterError("the node's mount namespace is gone: down, then up")
     return ["nsenter", f"--mount=/proc/{holder.pid}/ns/mnt", "--"]
-
-
-def inhabitants(layout: Layout) -> list[Identity]:
-    """Every process in the namespace and below one that is: shims, and what their containers run.
-
-    They matter only when the runtime died before it could end them.
-    """
-    holder = layout.processes.running(HOLDER)
-    if holder is None:
-        return []
-    namespace = os.readlink(f"/proc/{holder.pid}/ns/mnt")
-    parents = dict(_parents())
-    found = {pid for pid in parents if _namespace(pid) == namespace}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    found -= {holder.pid}
-    return [identity for pid in found if (identity := Identity.of(pid))]
-
-
-def _parents() -> Iterator[tuple[int, int]]:
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                yield int(entry.name), int(fields[1])
-
-
-def _namespace(pid: int) -> str | None:
-    try:
-        return os.readlink(f"/proc/{pid}/ns/mnt")
-    except OSError:
-        return None
 
 
 def release() -> None:

@@ -38,6 +38,7 @@ SYSCTLS = (
 
 
 def bridge_exists() -> bool:
+    """Whether some cluster's network is on this machine."""
     return Path(f"/sys/class/net/{BRIDGE}").exists()
 
 
@@ -47,7 +48,7 @@ def create(layout: Layout) -> None:
         _must_be_alone()
         _remember_sysctls(layout)
     if not bridge_exists():
-        # A fixed MAC: a bridge otherwise takes that of its lowest port, and Pods lose their gateway.
+        # A fixed MAC: a bridge otherwise takes its lowest port's, and Pods lose their gateway.
         run(
             "ip",
             "link",
@@ -73,9 +74,7 @@ def start_proxy(layout: Layout, authority: Authority) -> None:
     config = {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
-        "clientConnection": {
-            "kubeconfig": authority.kubeconfig(path, layout.apiserver, pair)
-        },
+        "clientConnection": {"kubeconfig": authority.kubeconfig(path, layout.apiserver, pair)},
         "hostnameOverride": NODE,
         "mode": "nftables",
         # Two Pods of one bridge talk past the host, which would lose the way back from a Service.
@@ -111,9 +110,7 @@ def remove(layout: Layout) -> None:
 
 
 def _drop_table(name: str, family: str = "ip") -> None:
-    with contextlib.suppress(
-        ClusterError
-    ):  # there is no "delete if it exists" before nft 1.0.8
+    with contextlib.suppress(ClusterError):  # there is no "delete if it exists" before nft 1.0.8
         run("nft", "delete", "table", family, name)
 
 
@@ -124,20 +121,14 @@ def _sysctls(layout: Layout) -> Path:
 def _must_be_alone() -> None:
     """One cluster per machine: a second kube-proxy would remove the rules of the first."""
     if bridge_exists():
-        raise ClusterError(
-            f"the network {BRIDGE} exists: another local cluster runs here"
-        )
+        raise ClusterError(f"the network {BRIDGE} exists: another local cluster runs here")
     if "table ip kube-proxy" in run("nft", "list", "tables"):
-        raise ClusterError(
-            "this machine is a Kubernetes node already: use that cluster"
-        )
+        raise ClusterError("this machine is a Kubernetes node already: use that cluster")
 
 
 def _remember_sysctls(layout: Layout) -> None:
     found = {name: Path("/proc/sys", name) for name in SYSCTLS}
-    values = {
-        name: path.read_text().strip() for name, path in found.items() if path.exists()
-    }
+    values = {name: path.read_text().strip() for name, path in found.items() if path.exists()}
     layout.state.mkdir(parents=True, exist_ok=True)
     _sysctls(layout).write_text(json.dumps(values))
 

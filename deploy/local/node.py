@@ -5,9 +5,10 @@ privilege to spare, such as inside a virtual machine of a CI service.
 """
 
 import contextlib
+from datetime import UTC, datetime
 from pathlib import Path
 
-from . import mounts
+from . import mounts, survivors
 from .api import Api
 from .build import program
 from .certificates import Authority
@@ -46,7 +47,7 @@ conf_dir = "{cni}"
 
 
 def configure_network(layout: Layout) -> None:
-    """Tell the runtime how a Pod gets its address: a port on our bridge, a number from our range."""
+    """Tell the runtime how a Pod gets its address: a port on our bridge, a number of our range."""
     layout.write(
         "cni/10-nonroot.conflist",
         {
@@ -89,6 +90,7 @@ def start_containerd(layout: Layout, pause: str) -> None:
             program("containerd", "containerd"),
             f"--config={config}",
         ],
+        env=survivors.mark(layout),
     )
     layout.processes.wait(CONTAINERD, lambda: _answers(layout))
 
@@ -108,9 +110,7 @@ def _answers(layout: Layout) -> bool:
 
 def start_kubelet(layout: Layout, authority: Authority, api: Api) -> None:
     """Start the kubelet, and return when its node takes Pods."""
-    serving = authority.issue(
-        "kubelet-serving", f"system:node:{NODE}", addresses=[NODE, HOST]
-    )
+    serving = authority.issue("kubelet-serving", f"system:node:{NODE}", addresses=[NODE, HOST])
     credentials = node_credentials(layout, authority)
     config = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -151,6 +151,8 @@ def start_kubelet(layout: Layout, authority: Authority, api: Api) -> None:
             "imagefs.available": "1%",
         },
     }
+    # A kubelet that is started again finds a node that its predecessor called ready.
+    since = None if layout.processes.running(KUBELET) else datetime.now(UTC)
     layout.processes.start(
         KUBELET,
         [
@@ -162,7 +164,7 @@ def start_kubelet(layout: Layout, authority: Authority, api: Api) -> None:
             f"--node-ip={HOST}",
         ],
     )
-    layout.processes.wait(KUBELET, lambda: api.node_ready(NODE))
+    layout.processes.wait(KUBELET, lambda: api.node_ready(NODE, since))
 
 
 def _nameservers() -> list[str]:
@@ -170,17 +172,12 @@ def _nameservers() -> list[str]:
     resolved = Path("/run/systemd/resolve/resolv.conf")
     source = resolved if resolved.exists() else Path("/etc/resolv.conf")
     words = [line.split() for line in source.read_text().splitlines()]
-    servers = [
-        line[1] for line in words if line[:1] == ["nameserver"] and len(line) > 1
-    ]
+    servers = [line[1] for line in words if line[:1] == ["nameserver"] and len(line) > 1]
     return [server for server in servers if not server.startswith(("127.", "::1"))][:3]
 
 
 def stop(layout: Layout) -> None:
-    """End the kubelet first, so that nothing is started again; then every container; then containerd.
-
-    A runtime that died leaves its containers behind: those are found by their mount namespace.
-    """
+    """End the kubelet first, so that it starts nothing again; then containers; then containerd."""
     layout.processes.stop(KUBELET)
     if layout.processes.running(CONTAINERD):
         with contextlib.suppress(ClusterError):
@@ -188,6 +185,5 @@ def stop(layout: Layout) -> None:
                 with contextlib.suppress(ClusterError):
                     ctr(layout, "tasks", "delete", "--force", task)
     layout.processes.stop(CONTAINERD)
-    for process in mounts.inhabitants(layout):
-        process.end(patience=1)
+    survivors.end(layout)
     layout.processes.stop(mounts.HOLDER)

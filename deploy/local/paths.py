@@ -1,4 +1,4 @@
-"""Where things are kept: built programs in a cache outside the repository, each cluster in a folder."""
+"""Where things are kept: programs in a cache outside the repository, each cluster in a folder."""
 
 import os
 from pathlib import Path

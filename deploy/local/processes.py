@@ -53,10 +53,8 @@ class Identity:
             if not self.alive:
                 return
             with contextlib.suppress(ProcessLookupError):
-                group = os.getpgid(self.pid)
-                os.killpg(group, number) if group == self.pid else os.kill(
-                    self.pid, number
-                )
+                leads = os.getpgid(self.pid) == self.pid
+                (os.killpg if leads else os.kill)(self.pid, number)
             deadline = time.monotonic() + seconds
             while self.alive and time.monotonic() < deadline:
                 time.sleep(0.05)
@@ -74,10 +72,6 @@ class Processes:
 
     def log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
-
-    def names(self) -> list[str]:
-        """Everything that was started and not yet ended, running or not."""
-        return sorted(note.stem for note in self.notes.glob("*.json"))
 
     def running(self, name: str) -> Identity | None:
         """The process of that name, if it still runs."""
@@ -104,9 +98,7 @@ class Processes:
                 env={**os.environ, **(env or {})},
                 start_new_session=True,
             )
-        child.returncode = (
-            0  # it is meant to outlive us: no warning when this object goes
-        )
+        child.returncode = 0  # meant to outlive us: no warning when this object goes
         identity = Identity.of(child.pid)
         if identity is None:
             raise ClusterError(f"{name} ended at once: {self.last_words(name)}")
@@ -117,9 +109,7 @@ class Processes:
         deadline = time.monotonic() + seconds
         while not ready():
             if self.running(name) is None:
-                raise ClusterError(
-                    f"{name} ended while starting: {self.last_words(name)}"
-                )
+                raise ClusterError(f"{name} ended while starting: {self.last_words(name)}")
             if time.monotonic() > deadline:
                 raise ClusterError(
                     f"{name} is not ready after {seconds:.0f} s: {self.last_words(name)}"

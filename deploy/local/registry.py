@@ -35,6 +35,4 @@ def start(layout: Layout) -> None:
     layout.processes.start(
         REGISTRY, ["docker-registry", "serve", layout.write("registry.json", config)]
     )
-    layout.processes.wait(
-        REGISTRY, lambda: fetch(f"http://{layout.registry}/v2/") is not None
-    )
+    layout.processes.wait(REGISTRY, lambda: fetch(f"http://{layout.registry}/v2/") is not None)

@@ -4,6 +4,7 @@ No webhook is involved: when this fails, the cluster is broken, not our program.
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,8 +16,16 @@ from .build import program
 from .cluster import Cluster
 from .commands import run
 from .errors import ClusterError
+from .layout import KUBERNETES_SERVICE
 
-NAMESPACE = "nonroot-smoke"
+NAMESPACE = f"nonroot-smoke-{os.getpid()}"  # its predecessor may still be going
+
+SERVE = """\
+mkdir /tmp/web
+echo hello >/tmp/web/index.html
+echo serving
+exec httpd -f -p 8080 -h /tmp/web
+"""
 
 
 @dataclass(frozen=True)
@@ -26,9 +35,7 @@ class _Kubectl:
     def __call__(self, *words: str, stdin: str = "") -> str:
         credentials = f"--kubeconfig={self.cluster.kubeconfig}"
         command = program("kubernetes", "kubectl")
-        return run(
-            command, credentials, f"--namespace={NAMESPACE}", *words, stdin=stdin
-        )
+        return run(command, credentials, f"--namespace={NAMESPACE}", *words, stdin=stdin)
 
     def create(self, *documents: Mapping[str, Any]) -> None:
         stream = "\n---\n".join(json.dumps(document) for document in documents)
@@ -46,14 +53,11 @@ def check(cluster: Cluster, say: Callable[[str], None]) -> None:
     kubectl = _Kubectl(cluster)
     by_number = images.busybox(cluster.registry, "number", "1500")
     by_name = images.busybox(cluster.registry, "name", "app")
-    run(
-        program("kubernetes", "kubectl"), f"--kubeconfig={cluster.kubeconfig}",
-        "create", "namespace", NAMESPACE,
-    )  # fmt: skip
+    kubectl("create", "namespace", NAMESPACE)
     try:
         kubectl.create(
-            _pod("web", by_number, "mkdir /tmp/w; echo hello >/tmp/w/index.html; echo serving; "
-                 "exec httpd -f -p 8080 -h /tmp/w"),
+            _pod("web", by_number, SERVE),
+            _pod("client", by_number, "sleep 1000"),
             _pod("named", by_name, "sleep 1000"),
             {
                 "apiVersion": "v1",
@@ -61,7 +65,7 @@ def check(cluster: Cluster, say: Callable[[str], None]) -> None:
                 "metadata": {"name": "web"},
                 "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
             },
-        )  # fmt: skip
+        )
         _identity(kubectl, say)
         _refusal(kubectl, say)
         _logs_and_exec(kubectl, say)
@@ -72,9 +76,7 @@ def check(cluster: Cluster, say: Callable[[str], None]) -> None:
 
 
 def _identity(kubectl: _Kubectl, say: Callable[[str], None]) -> None:
-    _until(
-        "the Pod runs", lambda: "running" in kubectl.container("web").get("state", {})
-    )
+    _until("the Pod runs", lambda: "running" in kubectl.container("web").get("state", {}))
     user = kubectl.container("web")["user"]["linux"]
     if user != {"uid": 1500, "gid": 1600, "supplementalGroups": [1600, 1700]}:
         raise ClusterError(f"the kubelet reports an unexpected identity: {user}")
@@ -83,9 +85,7 @@ def _identity(kubectl: _Kubectl, say: Callable[[str], None]) -> None:
 
 def _refusal(kubectl: _Kubectl, say: Callable[[str], None]) -> None:
     def waiting() -> dict[str, str]:
-        found: dict[str, str] = (
-            kubectl.container("named").get("state", {}).get("waiting", {})
-        )
+        found: dict[str, str] = kubectl.container("named").get("state", {}).get("waiting", {})
         return found
 
     _until(
@@ -93,10 +93,7 @@ def _refusal(kubectl: _Kubectl, say: Callable[[str], None]) -> None:
         lambda: waiting().get("reason") == "CreateContainerConfigError",
     )
     message = waiting()["message"]
-    if (
-        "image has non-numeric user (app), cannot verify user is non-root"
-        not in message
-    ):
+    if "image has non-numeric user (app), cannot verify user is non-root" not in message:
         raise ClusterError(f"the kubelet refuses with another sentence: {message}")
     say(f"a user name under runAsNonRoot is refused: {message}")
 
@@ -110,15 +107,15 @@ def _logs_and_exec(kubectl: _Kubectl, say: Callable[[str], None]) -> None:
 
 def _service(kubectl: _Kubectl, say: Callable[[str], None]) -> None:
     service = json.loads(kubectl("get", "service", "web", "-o", "json"))
-    # The port is said because Debian's busybox crashes when it has to look it up by name.
-    url = f"http://{service['spec']['clusterIP']}:80/"
+    url = f"http://{service['spec']['clusterIP']}/"
     _until("the Service answers the host", lambda: fetch(url) == "hello\n")
-    if (
-        kubectl("exec", "web", "--", "wget", "-q", "-O", "-", "-T", "2", url)
-        != "hello\n"
-    ):
-        raise ClusterError("the Service does not answer the Pod behind it")
-    say(f"the Service at {url} answers the host and a Pod")
+    _until("the client runs", lambda: "running" in kubectl.container("client").get("state", {}))
+    for pod in ("client", "web"):
+        if kubectl("exec", pod, "--", "wget", "-q", "-O", "-", url) != "hello\n":
+            raise ClusterError(f"the Service does not answer the Pod {pod}")
+    say(f"the Service at {url} answers the host, a Pod, and the Pod that is behind it")
+    kubectl("exec", "client", "--", "sh", "-c", f"echo | nc {KUBERNETES_SERVICE} 443")
+    say(f"a Pod reaches the API server at {KUBERNETES_SERVICE}")
 
 
 def _pod(name: str, image: str, script: str) -> dict[str, Any]:
@@ -128,9 +125,7 @@ def _pod(name: str, image: str, script: str) -> dict[str, Any]:
         "metadata": {"name": name, "labels": {"app": name}},
         "spec": {
             "securityContext": {"runAsNonRoot": True},
-            "containers": [
-                {"name": "main", "image": image, "command": ["sh", "-c", script]}
-            ],
+            "containers": [{"name": "main", "image": image, "command": ["sh", "-c", script]}],
         },
     }
 
