@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from webhook import patch, pod, response, verdict
+from webhook.finding import who
 from webhook.image import Images
 from webhook.judge import judge
 from webhook.patch import Operation
@@ -30,6 +31,7 @@ ENFORCE_BUDGET = 3.5  # seconds at most; the hooks' own timeout is 5
 PATIENCE = 30.0  # seconds during which a Pod may be asked to come again
 _JUDGED_SUBRESOURCES = frozenset({"", "ephemeralcontainers"})
 _REMEMBERED = 4096
+AUDIT_LIMIT = 2000  # characters of an audit annotation
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -167,7 +169,10 @@ def _budget(governing: Governing, timeout: float) -> float:
 def _audit(door: Door, answer: Answer, judged: Verdict) -> dict[str, str]:
     """Annotations for the API server's audit log. Each hook has keys of its own, and says the same in a second round."""
     notes = {"policy": judged.governing.policy.metadata.name, "mode": judged.governing.mode, "verdict": judged.state}
+    notes["identities"] = "; ".join(f"{each.subject.slot.container.name}: {who(each.subject)}" for each in judged.containers)[
+        :AUDIT_LIMIT
+    ]
     findings = judged.findings
     if door == "validate" and findings:
-        notes["findings"] = "; ".join(finding.message for finding in findings)[:2000]
+        notes["findings"] = "; ".join(finding.message for finding in findings)[:AUDIT_LIMIT]
     return notes

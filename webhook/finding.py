@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from webhook.identity import Answer, Drift, Identity, Injection
+from webhook.identity import Answer, Drift, Fault, Identity, Injection
 from webhook.image import Image, Unknown
 from webhook.pod import Effective, Slot, Workload
 from webhook.policy import PolicySpec, Rule
@@ -118,6 +118,23 @@ def image_user(subject: Subject) -> str:
         return f"(image {image})"
     user = subject.answers[0].user.text
     return f"(image {image}, {f'USER {quoted(user)}' if user else 'no USER'})"
+
+
+def who(subject: Subject) -> str:
+    """Who the container is and who said so, in a few words: `uid 1000 (USER "app" in the image's /etc/passwd)`."""
+    if subject.effective.run_as_user is not None:
+        said_by = "container" if subject.effective.user_source == "container" else "Pod"
+        return f"uid {subject.effective.run_as_user} (runAsUser of the {said_by})"
+    if not subject.answers:
+        return f"unknown ({subject.found.cause})" if isinstance(subject.found, Unknown) else "unknown"
+    user, identity = subject.answers[0].user, subject.answers[0].identity
+    if isinstance(identity, Unknown):
+        return f"unknown ({identity.cause})"
+    if isinstance(identity, Fault):
+        return f"nobody ({identity.detail})"
+    if user.uid is None and user.name:
+        return f"uid {identity.uid} (USER {quoted(user.text)} in the image's /etc/passwd)"
+    return f"uid {identity.uid} ({f'USER {quoted(user.text)}' if user.text else 'no USER'})"
 
 
 def quoted(text: str, limit: int = 200) -> str:

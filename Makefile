@@ -1,0 +1,65 @@
+# `make run` shows the product on its own; `make test` proves it on a real API server and a real kubelet.
+# Whatever a target needs (Python packages, Debian packages, Go programs) it installs itself.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-annotate --no-header \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
+
+.DEFAULT_GOAL := help
+.PHONY: help run check unit test test-e2e cluster cluster-down image generate lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nonroot-webhook needs Python 3.11 or later; set PYTHON=")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements.txt | $(VENV)/bin/python
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt pyproject.toml | $(VENV)/bin/python
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/.runtime
+
+run: $(VENV)/.runtime ## the real server on loopback, real images, real reviews: a table (FILES="a.yaml …" for your own)
+	@$(BIN)/python -m deploy.demo $(FILES)
+
+check: $(VENV)/.dev ## format, lint, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.dev ## the tests that need nothing but Python: seconds
+	$(BIN)/pytest -m "not registry and not chart and not cluster and not e2e and not oracle"
+
+test: check ## everything, on a real cluster that is started and ended here (KUBECONFIG=… uses yours)
+	$(BIN)/python -m deploy.local build
+	$(BIN)/pytest --cov --cov-report=term
+
+test-e2e: $(VENV)/.dev ## only the end-to-end suite
+	$(BIN)/pytest -m "cluster or e2e"
+
+cluster: $(VENV)/.dev ## a real cluster with the webhook installed and enforcing
+	$(BIN)/python -m deploy.local.try up
+
+cluster-down: $(VENV)/.dev ## end it, and everything it started
+	$(BIN)/python -m deploy.local.try down
+
+image: $(VENV)/.dev ## build our own image with buildah
+	$(BIN)/python -m tests.images.build --product
+
+generate: $(VENV)/.dev ## what is generated from the code: CRDs, chart documentation
+	$(BIN)/python -m webhook.crds
+
+lock: $(VENV)/.dev ## pin the dependencies again, with hashes
+	$(LOCK) -o requirements.txt pyproject.toml
+	$(LOCK) --extra dev -o requirements-dev.txt pyproject.toml
+
+clean: ## remove what was made here; the cache of built programs stays
+	rm -rf $(VENV) dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
