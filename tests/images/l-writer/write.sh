@@ -1,10 +1,13 @@
-# Keeps trying, so that the Pod is Running either way and its log and /tmp/written tell which way it was.
+# Keeps trying, so that the Pod is Running either way, and its log tells which way it was. Writes nowhere else: a
+# read-only root file system must not look like a volume that cannot be written.
+said=
 while :; do
-    if touch /data/written 2>/tmp/error; then
-        [ -e /tmp/written ] || echo "wrote /data/written as $(id)"
-        touch /tmp/written
+    if error=$(touch /data/written 2>&1); then
+        now="wrote /data/written as $(id)"
     else
-        echo "cannot write: $(cat /tmp/error)"
+        now="cannot write: $error"
     fi
+    [ "$now" = "$said" ] || echo "$now"
+    said=$now
     sleep 1
 done
