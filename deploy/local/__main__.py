@@ -24,7 +24,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m deploy.local", description=cluster.__doc__)
     parser.add_argument("--state", type=Path, help="the cluster's folder (default: in the cache)")
     commands = parser.add_subparsers(dest="command", required=True)
-    tools = commands.add_parser("build", help="build or install what is missing; needs no root")
+    tools = commands.add_parser("build", help="build and install what is missing")
     tools.add_argument("tools", nargs="*", metavar="TOOL", help=", ".join(build.TOOLS))
     commands.add_parser("up", help="start the cluster, or what is missing of it")
     commands.add_parser("down", help="end it and remove its state")
