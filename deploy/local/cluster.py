@@ -76,8 +76,8 @@ def down(state: Path | None = None, say: Say = silent) -> None:
     layout = _layout(state)
     _must_be_root()
     with _alone(layout):
-        if not layout.state.exists():
-            return
+        if not network.owned(layout):
+            return  # never started, or kept from starting by another cluster
         node.stop(layout)
         say("containers and node ended")
         network.remove(layout)

@@ -42,9 +42,14 @@ def bridge_exists() -> bool:
     return Path(f"/sys/class/net/{BRIDGE}").exists()
 
 
+def owned(layout: Layout) -> bool:
+    """Whether the bridge, if there is one, is this cluster's; true from `create` to `down`."""
+    return _sysctls(layout).exists()
+
+
 def create(layout: Layout) -> None:
     """Make the bridge, whose address is the node's, and let Pods out through the host."""
-    if not _sysctls(layout).exists():
+    if not owned(layout):
         _must_be_alone()
         _remember_sysctls(layout)
     if not bridge_exists():
@@ -134,8 +139,7 @@ def _remember_sysctls(layout: Layout) -> None:
 
 
 def _restore_sysctls(layout: Layout) -> None:
-    if _sysctls(layout).exists():
-        for name, value in json.loads(_sysctls(layout).read_text()).items():
-            path = Path("/proc/sys", name)
-            if path.read_text().strip() != value:
-                path.write_text(value)
+    for name, value in json.loads(_sysctls(layout).read_text()).items():
+        path = Path("/proc/sys", name)
+        if path.read_text().strip() != value:
+            path.write_text(value)
