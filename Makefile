@@ -39,17 +39,16 @@ unit: $(VENV)/.dev ## the tests that need nothing but Python: seconds
 	$(BIN)/pytest -m "not registry and not chart and not cluster and not e2e and not oracle"
 
 test: check ## everything, on a real cluster that is started and ended here (KUBECONFIG=… uses yours)
-	$(BIN)/python -m deploy.local build
-	$(BIN)/pytest --cov --cov-report=term
+	$(BIN)/python -m deploy.with_cluster $(BIN)/pytest --cov --cov-report=term
 
 test-e2e: $(VENV)/.dev ## only the end-to-end suite
-	$(BIN)/pytest -m "cluster or e2e"
+	$(BIN)/python -m deploy.with_cluster $(BIN)/pytest -m "cluster or e2e"
 
 cluster: $(VENV)/.dev ## a real cluster with the webhook installed and enforcing
-	$(BIN)/python -m deploy.local.try up
+	$(BIN)/python -m deploy.try_it up
 
 cluster-down: $(VENV)/.dev ## end it, and everything it started
-	$(BIN)/python -m deploy.local.try down
+	$(BIN)/python -m deploy.try_it down
 
 image: $(VENV)/.dev ## build our own image with buildah
 	$(BIN)/python -m tests.images.build --product

@@ -125,7 +125,7 @@ async def _images(settings: ServeSettings) -> AsyncIterator[RegistryClient]:
         from webhook.cluster import PullSecrets
 
         secrets = PullSecrets()
-    client = RegistryClient(RegistrySettings(insecure=settings.insecure_registries), secrets)
+    client = RegistryClient(RegistrySettings(insecure=frozenset(settings.insecure_registries)), secrets)
     try:
         yield client
     finally:

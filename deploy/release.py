@@ -1,0 +1,60 @@
+"""Put our own image and chart into a cluster, and take them out again: for `make cluster` and the end-to-end tests alike."""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+ROOT = Path(__file__).resolve().parent.parent
+CHART = ROOT / "charts" / "nonroot-webhook"
+NAMESPACE = "nonroot-system"
+RELEASE = "nonroot"
+TIMEOUT = 180  # seconds until every replica must be ready
+
+
+class ReleaseError(Exception):
+    """Helm or kubectl refused; the text is theirs."""
+
+
+class Image(msgspec.Struct, frozen=True):
+    """Our image as the cluster pulls it."""
+
+    registry: str
+    repository: str
+    tag: str
+
+    @classmethod
+    def parse(cls, reference: str) -> "Image":
+        """`HOST:PORT/repository:tag` in parts."""
+        registry, _, rest = reference.partition("/")
+        repository, _, tag = rest.rpartition(":")
+        return cls(registry, repository, tag)
+
+
+def install(image: Image, environment: Mapping[str, str], insecure: tuple[str, ...] = (), **values: object) -> None:
+    """`helm upgrade --install`, waiting until the webhooks have their CA and every replica is ready."""
+    given: dict[str, object] = {
+        "image": {"registry": image.registry, "repository": image.repository, "tag": image.tag},
+        "registry": {"insecure": list(insecure)},
+        **values,
+    }
+    command = ["helm", "upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--create-namespace"]
+    _run([*command, "--wait", "--timeout", f"{TIMEOUT}s", "--values", "-"], environment, json.dumps(given))
+    wait = ["kubectl", "wait", "--timeout", f"{TIMEOUT}s", "--for"]
+    _run([*wait, "jsonpath={.webhooks[0].clientConfig.caBundle}", "validatingwebhookconfiguration/nonroot-webhook"], environment)
+    _run([*wait, "jsonpath={.webhooks[0].clientConfig.caBundle}", "mutatingwebhookconfiguration/zz-nonroot-webhook"], environment)
+
+
+def uninstall(environment: Mapping[str, str]) -> None:
+    """`helm uninstall`, and the namespace that held the release."""
+    _run(["helm", "uninstall", RELEASE, "--namespace", NAMESPACE, "--wait", "--ignore-not-found"], environment)
+    _run(["kubectl", "delete", "namespace", NAMESPACE, "--ignore-not-found"], environment)
+
+
+def _run(command: list[str], environment: Mapping[str, str], text: str = "") -> str:
+    done = subprocess.run(command, input=text, env=dict(environment), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ReleaseError(f"{' '.join(command[:4])} …: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout

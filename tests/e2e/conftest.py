@@ -1,0 +1,56 @@
+"""The cluster, the images and the release, each made once for all end-to-end tests.
+
+Nothing here knows which cluster it is: KUBECONFIG reaches it, and NONROOT_REGISTRY is the HOST:PORT of a plain HTTP registry
+from which its nodes and Pods can pull. `make test` starts one where there is none (deploy/with_cluster.py).
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from deploy import release
+from tests.e2e.target import Target
+from tests.images.build import Built, Pushed, build_all, build_product, push, push_all
+
+
+@pytest.fixture(scope="session")
+def target() -> Target:
+    """A cluster."""
+    if not (os.environ.get("KUBECONFIG") and os.environ.get("NONROOT_REGISTRY")):
+        pytest.skip("needs KUBECONFIG and NONROOT_REGISTRY: use make test-e2e, which starts a cluster")
+    return Target(os.environ, os.environ["NONROOT_REGISTRY"], os.environ.get("CONTAINERD_ADDRESS", ""))
+
+
+@pytest.fixture(scope="session")
+def built() -> dict[str, Built]:
+    """The example images, built from their Dockerfiles."""
+    return build_all()
+
+
+@pytest.fixture(scope="session")
+def images(target: Target, built: dict[str, Built]) -> dict[str, Pushed]:
+    """The same in the cluster's registry."""
+    return push_all(built.values(), target.registry)
+
+
+@pytest.fixture(scope="session")
+def product(target: Target) -> Pushed:
+    """Our own image in the cluster's registry, from our own Dockerfile."""
+    return push(build_product().reference, target.registry)
+
+
+@pytest.fixture(scope="session")
+def installed(target: Target, product: Pushed) -> Iterator[Target]:
+    """The cluster with the chart installed; removed at the end."""
+    release.install(release.Image.parse(product.reference), target.environment, insecure=(target.registry,))
+    yield target
+    release.uninstall(target.environment)
+
+
+@pytest.fixture
+def namespace(target: Target, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A name for a namespace of this test's own, which is removed afterwards."""
+    name = request.node.name.partition("[")[0].removeprefix("test_").replace("_", "-")[:50].strip("-")
+    yield name
+    target.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=false")

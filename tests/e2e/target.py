@@ -1,0 +1,144 @@
+"""The cluster under test, whichever it is, through kubectl alone."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+PATIENCE = 120.0  # seconds until something that must happen has happened
+
+
+class Refused(Exception):
+    """The API server, or kubectl, said no; the text is what the user sees."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A cluster: the environment that reaches it, a registry that its nodes and Pods can pull from, and its runtime."""
+
+    environment: Mapping[str, str]
+    registry: str
+    containerd: str = ""
+
+    def kubectl(self, *arguments: str, text: str = "") -> str:
+        """Run kubectl; `Refused` with its words."""
+        return self.run("kubectl", *arguments, text=text)
+
+    def run(self, *command: str, text: str = "") -> str:
+        """Run any program in the cluster's environment."""
+        done = subprocess.run(command, input=text, env=dict(self.environment), capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Refused(done.stderr.strip() or done.stdout.strip())
+        return done.stdout + done.stderr
+
+    def apply(self, *objects: dict[str, Any]) -> str:
+        """Create objects; the warnings are in the answer."""
+        return self.kubectl("create", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
+
+    def get(self, kind: str, namespace: str, *arguments: str) -> list[dict[str, Any]]:
+        """Objects of a kind."""
+        done = subprocess.run(
+            ["kubectl", "get", kind, "--namespace", namespace, "-o", "json", *arguments],
+            env=dict(self.environment),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        items: list[dict[str, Any]] = json.loads(done.stdout)["items"]
+        return items
+
+    def namespace(self, name: str, **labels: str) -> str:
+        """A fresh namespace whose service account exists."""
+        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+        eventually(lambda: bool(self.get("serviceaccounts", name)), f"the service account of {name}")
+        return name
+
+
+def eventually(probe: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
+    """The first true answer of `probe`; fails with `what` when there is none in time."""
+    deadline = time.monotonic() + patience
+    while True:
+        answer = probe()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {patience:.0f} s")
+        time.sleep(0.5)
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of a Deployment's Pod: running as somebody, or waiting with a reason, or never created."""
+
+    uid: int | None = None
+    gid: int | None = None
+    groups: tuple[int, ...] = ()
+    reason: str = ""
+    message: str = ""
+    run_as_user: int | None = None
+    container: str = ""
+
+
+def deployment(name: str, image: str, *, non_root: bool, **pod: Any) -> dict[str, Any]:
+    """A Deployment of one container that demands runAsNonRoot, or says nothing at all."""
+    spec: dict[str, Any] = {
+        "terminationGracePeriodSeconds": 0,
+        "containers": [{"name": "app", "image": image}],
+        **({"securityContext": {"runAsNonRoot": True}} if non_root else {}),
+        **pod,
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": spec},
+        },
+    }
+
+
+def outcomes(target: Target, namespace: str, names: set[str]) -> dict[str, Outcome]:
+    """What became of each Deployment, once all of them have come to something."""
+
+    def probe() -> dict[str, Outcome] | None:
+        found = {**_refused(target, namespace), **_pods(target, namespace)}
+        return found if names <= found.keys() else None
+
+    return eventually(probe, f"an outcome for each of {sorted(names)} in {namespace}")
+
+
+def _pods(target: Target, namespace: str) -> dict[str, Outcome]:
+    found = {}
+    for pod in target.get("pods", namespace):
+        name = pod["metadata"].get("labels", {}).get("app", pod["metadata"]["name"])
+        statuses = pod["status"].get("containerStatuses")
+        outcome = _outcome(pod, statuses[0]) if statuses else None
+        if outcome is not None:
+            found[name] = outcome
+    return found
+
+
+def _outcome(pod: dict[str, Any], status: dict[str, Any]) -> Outcome | None:
+    context = pod["spec"]["containers"][0].get("securityContext", {})
+    waiting = status["state"].get("waiting", {})
+    if waiting.get("reason", "").startswith("CreateContainer"):
+        return Outcome(reason=waiting["reason"], message=waiting.get("message", ""), run_as_user=context.get("runAsUser"))
+    user = status.get("user", {}).get("linux")
+    if "running" in status["state"] and user:
+        groups = tuple(sorted(user.get("supplementalGroups", [])))
+        identifier = status["containerID"].rpartition("/")[2]
+        return Outcome(user["uid"], user["gid"], groups, run_as_user=context.get("runAsUser"), container=identifier)
+    return None
+
+
+def _refused(target: Target, namespace: str) -> dict[str, Outcome]:
+    """Deployments whose Pods the API server refused, by the event on their ReplicaSet."""
+    found = {}
+    for event in target.get("events", namespace, "--field-selector", "reason=FailedCreate"):
+        name = event["involvedObject"]["name"].rpartition("-")[0]
+        found[name] = Outcome(reason="FailedCreate", message=event["message"])
+    return found
