@@ -92,7 +92,7 @@ class Admission:
         )
         answer, operations = self._answer(review, door, workload, judged, namespace)
         return Outcome(
-            response.encode(review.uid, answer, operations, _audit(door, answer, judged)),
+            response.encode(review.uid, answer, operations, _audit(door, judged, operations)),
             door,
             {200: "allow", 403: "deny", 429: "retry"}[answer.code],
             governing,
@@ -166,13 +166,20 @@ def _budget(governing: Governing, timeout: float) -> float:
             return min(ENFORCE_BUDGET, timeout)
 
 
-def _audit(door: Door, answer: Answer, judged: Verdict) -> dict[str, str]:
-    """Annotations for the API server's audit log. Each hook has keys of its own, and says the same in a second round."""
-    notes = {"policy": judged.governing.policy.metadata.name, "mode": judged.governing.mode, "verdict": judged.state}
-    notes["identities"] = "; ".join(f"{each.subject.slot.container.name}: {who(each.subject)}" for each in judged.containers)[
-        :AUDIT_LIMIT
-    ]
-    findings = judged.findings
-    if door == "validate" and findings:
-        notes["findings"] = "; ".join(finding.message for finding in findings)[:AUDIT_LIMIT]
+def _audit(door: Door, judged: Verdict, operations: list[Operation]) -> dict[str, str] | None:
+    """Annotations for the API server's audit log, each hook with keys of its own.
+
+    A reinvoked hook may not say something else under the same key, so /mutate speaks only when it patches.
+    """
+    if door == "mutate" and not operations:
+        return None
+    identities = "; ".join(f"{each.subject.slot.container.name}: {who(each.subject)}" for each in judged.containers)
+    notes = {
+        "policy": judged.governing.policy.metadata.name,
+        "mode": judged.governing.mode,
+        "verdict": judged.state,
+        "identities": identities[:AUDIT_LIMIT],
+    }
+    if door == "validate" and judged.findings:
+        notes["findings"] = "; ".join(finding.message for finding in judged.findings)[:AUDIT_LIMIT]
     return notes

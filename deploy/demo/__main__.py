@@ -87,7 +87,7 @@ def _table(rows: list[Row]) -> Table:
     for column in ("Pod", "image USER", "UID found, and where", "the kubelet alone", "our answer", "patch"):
         table.add_column(column, overflow="fold")
     for row in rows:
-        identities = row.answer.mutated.get("auditAnnotations", {}).get("identities", "")
+        identities = _identities(row.answer)
         user = _USER.search(identities)
         allowed = row.answer.validated["allowed"]
         mark = "" if row.expected is None else (" ✓" if row.expected else " ✗ not what was expected")
@@ -100,6 +100,12 @@ def _table(rows: list[Row]) -> Table:
             escape("\n".join(f"{each['path'].rpartition('/')[2]}: {json.dumps(each['value'])}" for each in _shown(row))),
         )
     return table
+
+
+def _identities(answer: Admitted) -> str:
+    """What /mutate found before it patched, or else what /validate found."""
+    notes = answer.mutated.get("auditAnnotations") or answer.validated.get("auditAnnotations") or {}
+    return str(notes.get("identities", ""))
 
 
 def _shown(row: Row) -> list[dict[str, Any]]:

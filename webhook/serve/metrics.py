@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -23,8 +23,11 @@ class Metrics(Collector):
         self._injected = 0
         self._durations = {door: [0] * (len(BUCKETS) + 1) for door in ("mutate", "validate")}
         self._seconds = {door: 0.0 for door in ("mutate", "validate")}
-        self.certificate_expiry: float | None = None
-        self.view_age: float | None = None
+        self._gauges: list[tuple[str, str, Callable[[], float]]] = []
+
+    def gauge(self, name: str, help: str, read: Callable[[], float]) -> None:  # noqa: A002  # Prometheus' word
+        """Show what `read` says whenever somebody asks."""
+        self._gauges.append((name, help, read))
 
     def answered(self, outcome: Outcome, operation: str, seconds: float) -> None:
         """Count one answered review."""
@@ -59,7 +62,8 @@ class Metrics(Collector):
             malformed.add_metric((status,), count)
         injections = CounterMetricFamily("nonroot_injections", "Pods that got a patch.", value=self._injected)
         yield from (reviews, findings, malformed, injections, self._histogram())
-        yield from self._gauges()
+        for name, text, read in self._gauges:
+            yield GaugeMetricFamily(name, text, value=read())
 
     def _histogram(self) -> HistogramMetricFamily:
         family = HistogramMetricFamily(
@@ -72,15 +76,3 @@ class Metrics(Collector):
                 buckets.append((bound, total))
             family.add_metric((door,), buckets, self._seconds[door])
         return family
-
-    def _gauges(self) -> Iterator[GaugeMetricFamily]:
-        if self.certificate_expiry is not None:
-            yield GaugeMetricFamily(
-                "nonroot_certificate_expiry_timestamp_seconds",
-                "When the serving certificate ends.",
-                value=self.certificate_expiry,
-            )
-        if self.view_age is not None:
-            yield GaugeMetricFamily(
-                "nonroot_view_age_seconds", "Seconds since the view of the cluster was last confirmed.", value=self.view_age
-            )

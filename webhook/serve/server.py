@@ -66,16 +66,19 @@ async def _serve(settings: ServeSettings, certificate: ServingCertificate, ca: b
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     metrics = Metrics()
+    metrics.gauge(
+        "nonroot_certificate_expiry_timestamp_seconds", "When the serving certificate ends.", lambda: certificate.expiry
+    )
     async with _view(settings, stop) as view, _images(settings) as images:
+        if isinstance(view, ClusterView):
+            metrics.gauge(
+                "nonroot_view_age_seconds", "Seconds since the view of the cluster was confirmed.", lambda: view.age
+            )
 
         def ready() -> str | None:
-            metrics.certificate_expiry = certificate.expiry
             if stop.is_set():
                 return "shutting down"
-            if isinstance(view, ClusterView):
-                metrics.view_age = view.age
-                return None if view.ready else "no view of the cluster yet"
-            return None
+            return "no view of the cluster yet" if isinstance(view, ClusterView) and not view.ready else None
 
         app = build(metrics, ready, ca)
         reviews = Reviews(Admission(view, images), metrics, app)
