@@ -9,14 +9,14 @@ from webhook.image import Image, Unknown
 from webhook.pod import Effective, Slot, Workload
 from webhook.policy import PolicySpec, Rule
 
-Severity = Literal["error", "warning", "unknown"]
+Severity = Literal["error", "warning", "unknown", "note"]  # a note is recorded, and never shown at kubectl apply
 
 
 class Subject(msgspec.Struct, frozen=True):
     """One container with all that is known of it.
 
-    `found` is None where the spec alone says the uid; `answers` holds one identity a platform; `planned` are the numbers
-    that injection would write, and `uids` those of every container of the Pod after it (None: not known).
+    `found` is None where the spec alone says the uid; `answers` holds one identity a platform; `planned` are the
+    numbers that injection would write, and `uids` those of every container of the Pod after it (None: not known).
     """
 
     workload: Workload

@@ -6,7 +6,7 @@ k8s.io/pod-security-admission admission/admission.go (the kinds that carry a Pod
 """
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -85,15 +85,19 @@ class Container(_Wire, frozen=True):
     volume_mounts: tuple[VolumeMount, ...] | None = None
 
 
+class Present(_Wire, frozen=True):
+    """An object of which only its being there matters."""
+
+
 class Volume(_Wire, frozen=True):
     """A volume, of which only those kinds are told apart that matter to a non-root process."""
 
     name: str = ""
-    persistent_volume_claim: dict[str, Any] | None = None
-    ephemeral: msgspec.Raw | None = None
-    csi: msgspec.Raw | None = None
-    projected: msgspec.Raw | None = None
-    host_path: msgspec.Raw | None = None
+    persistent_volume_claim: Present | None = None
+    ephemeral: Present | None = None
+    csi: Present | None = None
+    projected: Present | None = None
+    host_path: Present | None = None
 
 
 class LocalReference(_Wire, frozen=True):
@@ -264,7 +268,9 @@ class Workload(msgspec.Struct, frozen=True):
     def slots(self) -> Iterator[Slot]:
         """Every container: init (sidecars among them), regular, ephemeral."""
         for index, container in enumerate(self.spec.init_containers or ()):
-            yield Slot("sidecar" if container.restart_policy == "Always" else "init", "initContainers", index, container)
+            yield Slot(
+                "sidecar" if container.restart_policy == "Always" else "init", "initContainers", index, container
+            )
         for index, container in enumerate(self.spec.containers or ()):
             yield Slot("regular", "containers", index, container)
         for index, container in enumerate(self.spec.ephemeral_containers or ()):
@@ -298,9 +304,7 @@ def _template(kind: str, metadata: Metadata | None, holder: _TemplateHolder | No
     template = holder and holder.template
     if not template or not template.spec:
         return None
-    return Workload(
-        kind, metadata or _NO_METADATA, template.spec, f"{pointer}/spec", template.metadata or _NO_METADATA
-    )
+    return Workload(kind, metadata or _NO_METADATA, template.spec, f"{pointer}/spec", template.metadata or _NO_METADATA)
 
 
 class Effective(msgspec.Struct, frozen=True):

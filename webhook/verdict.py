@@ -6,7 +6,7 @@ import msgspec
 
 from webhook.finding import Finding, Subject, quoted
 from webhook.image import Image
-from webhook.policy import Mode, OnUnknown
+from webhook.policy import OnUnknown
 from webhook.scope import Governing, Release
 
 State = Literal["fine", "fixable", "refused", "unknown", "skipped"]
@@ -95,7 +95,11 @@ def answer(verdict: Verdict, *, template: bool = False, patience: bool = False) 
 def advise(verdict: Verdict) -> tuple[str, ...]:
     """What a mutating hook says of containers that the validating one will refuse: Pod Security may answer before it."""
     refused = tuple(
-        finding for each in verdict.containers if each.state == "refused" for finding in each.findings if finding.severity == "error"
+        finding
+        for each in verdict.containers
+        if each.state == "refused"
+        for finding in each.findings
+        if finding.severity == "error"
     )
     return _warnings(verdict, refused, template=False) if verdict.governing.mode == "Enforce" else ()
 
@@ -124,7 +128,8 @@ def _warnings(
     lines = [
         f"nonroot: {each.message}"
         for each in findings
-        if not (on_unknown and each.severity == "unknown" and on_unknown.action(each.cause) == "Allow")
+        if each.severity != "note"
+        and not (on_unknown and each.severity == "unknown" and on_unknown.action(each.cause) == "Allow")
         and not (each.curable and verdict.governing.injects)
     ]
     if verdict.governing.problem:

@@ -1,8 +1,8 @@
 """Injection gives every container the same uid, which closes the token files to all others.
 
-Why: when all containers of a Pod have one effective `runAsUser`, the kubelet writes projected service account tokens with mode
-0600 for that uid instead of 0644. A process that changes its user later, or a debug container with another uid, cannot read
-them any more.
+Why: when all containers of a Pod have one effective `runAsUser`, the kubelet writes projected service account tokens
+with mode 0600 for that uid instead of 0644. A process that changes its user later, or a debug container with another
+uid, cannot read them any more.
 Fails: a Pod with projected volumes in which injection makes all uids set and equal, where they were not before.
 Passes: different uids, a Pod that set them itself, or one without projected volumes.
 Fix: set `runAsUser` in the Pod yourself, once you know that nothing in it changes its user.
@@ -36,6 +36,6 @@ def check(subject: Subject) -> Iterator[Finding]:
         "token files become private",
         f"and all others get uid {subject.uids[0]}, so that projected tokens become readable to that uid alone (mode 0600)",
         f"nothing to do unless a process changes its user; to decide yourself, set {subject.field('runAsUser')}",
-        severity="warning",
+        severity="note",
         field="runAsUser",
     )
