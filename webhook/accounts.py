@@ -14,7 +14,10 @@ PASSWD_LINE_LIMIT = 64 * 1024  # bufio.MaxScanTokenSize: one such line makes eve
 GROUP_LINE_LIMIT = 1024 * 1024  # moby/sys user v0.4.1; v0.4.0 has none, so the stricter one decides
 
 # unicode.IsSpace of Go, which bytes.TrimSpace uses; Python's own set also holds U+001C to U+001F.
-_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+_SPACE = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005"
+    "\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
 _DECIMAL = re.compile(r"[+-]?[0-9]+\Z", re.ASCII)
 _INT64_MAX = 2**63 - 1
 
@@ -79,7 +82,9 @@ def by_uid(accounts: Accounts, uid: int) -> Entry | None:
 
 def supplementary(accounts: Accounts, name: str) -> frozenset[int]:
     """The gids of the groups that list `name`, less a group of that very name, as containerd adds them."""
-    return frozenset(group.gid for group in list(groups(accounts.group)) if group.name != name and name in group.members)
+    return frozenset(
+        group.gid for group in list(groups(accounts.group)) if group.name != name and name in group.members
+    )
 
 
 def _lines(data: bytes | None, limit: int, path: str) -> Iterator[tuple[int, str]]:

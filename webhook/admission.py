@@ -1,7 +1,7 @@
 """Review -> response bytes: what is judged when, which hook does what, and how long an image may keep a user waiting.
 
-The early exits stand in a fixed order, each with its own audit annotation: subresource, deletion, mirror Pod, exemption,
-nothing significant changed; then the work. Sources: k8s.io/pod-security-admission admission/admission.go
+The early exits stand in a fixed order, each with its own audit annotation: subresource, deletion, mirror Pod,
+exemption, nothing significant changed; then the work. Sources: k8s.io/pod-security-admission admission/admission.go
 (ignoredPodSubresources, isSignificantPodUpdate); kubernetes pkg/apis/core/validation/validation.go (ValidatePodUpdate:
 securityContext is immutable, so nothing is patched on update).
 """
@@ -58,7 +58,9 @@ class Admission:
         """Answer one review; `timeout` is how many seconds may pass. `MalformedReview` where its object is malformed."""
         if review.sub_resource not in _JUDGED_SUBRESOURCES or review.operation not in {"CREATE", "UPDATE"}:
             return _pass(review, door, "subresource")
-        if door == "mutate" and (review.kind.kind != "Pod" or (review.operation == "UPDATE" and not review.sub_resource)):
+        if door == "mutate" and (
+            review.kind.kind != "Pod" or (review.operation == "UPDATE" and not review.sub_resource)
+        ):
             return _pass(review, door, "nothing-to-patch")
         workload = pod.decode(review.kind.kind, review.object)
         if workload is None:

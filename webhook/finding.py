@@ -37,7 +37,7 @@ class Subject(msgspec.Struct, frozen=True):
         return f"{self.workload.pointer}/{self.slot.list}/{self.slot.index}"
 
     def field(self, name: str) -> str:
-        """A field of the container's security context as a person writes it: `spec.containers[0].securityContext.NAME`."""
+        """A field of the container's security context as one writes it: `spec.containers[0].securityContext.NAME`."""
         path = self.workload.pointer.strip("/").replace("/", ".")
         return f"{path}.{self.slot.list}[{self.slot.index}].securityContext.{name}"
 

@@ -1,9 +1,9 @@
 """Container + Image -> who process 1 will be: exact, or a fault that says why not.
 
-Sources: containerd/containerd internal/cri/util/util.go (GenerateUserString), pkg/oci/spec_opts.go (WithUser, WithUserID,
-WithUsername, WithAppendAdditionalGroups); moby/sys user/user.go (GetExecUser, for CRI-O); kubernetes
-pkg/kubelet/kuberuntime/security_context.go (the group half of USER is never used); opencontainers/runc libcontainer/env.go
-(HOME follows the uid).
+Sources: containerd/containerd internal/cri/util/util.go (GenerateUserString), pkg/oci/spec_opts.go (WithUser,
+WithUserID, WithUsername, WithAppendAdditionalGroups); moby/sys user/user.go (GetExecUser, for CRI-O); kubernetes
+pkg/kubelet/kuberuntime/security_context.go (the group half of USER is never used); opencontainers/runc
+libcontainer/env.go (HOME follows the uid).
 """
 
 from functools import lru_cache
@@ -19,7 +19,10 @@ _UINT32 = 2**32 - 1
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Who a process is. `gid`, `groups` (sorted, the primary one among them) and `home` are None where nobody had to look."""
+    """Who a process is. `groups` are sorted, the primary one among them.
+
+    `gid`, `groups` and `home` are None where nobody had to look.
+    """
 
     uid: int
     gid: int | None = None
@@ -57,14 +60,16 @@ class Answer(msgspec.Struct, frozen=True):
 
 @lru_cache(maxsize=8192)
 def resolve(user: User, accounts: Accounts | Unknown | None) -> Identity | Fault | Unknown:
-    """Who `user` is when nothing in the spec says otherwise. A number needs no accounts; a name without them is a bug."""
+    """Who `user` is where the spec does not say otherwise. A number needs no accounts; a name without them is a bug."""
     number = 0 if user.uid is None and not user.name else user.uid
     if number is not None:
         if not 0 <= number <= UID_MAX:
             return Fault("invalid", f"USER {user.text[:80]!a} is a number outside 1 to {UID_MAX}")
         return _numeric(number, accounts)
     if user.looks_numeric:
-        return Fault("invalid", f"USER {user.text[:80]!a} is a number beyond 64 bits, which older runtimes look up as a name")
+        return Fault(
+            "invalid", f"USER {user.text[:80]!a} is a number beyond 64 bits, which older runtimes look up as a name"
+        )
     if isinstance(accounts, Unknown):
         return accounts
     if accounts is None:
@@ -112,7 +117,9 @@ def _identity(uid: int, gid: int, supplementary: frozenset[int], home: str) -> I
 def injection(
     user: User, accounts: Accounts | Unknown | None, run_as_group: int | None = None, strict: bool = False
 ) -> Injection | Drift | None:
-    """The numbers under which the process keeps uid, gid, supplementary groups and HOME; None where `resolve` finds nobody.
+    """The numbers under which the process keeps uid, gid, supplementary groups and HOME.
+
+    None where `resolve` finds nobody.
 
     `run_as_group` is the spec's effective one, `strict` its supplementalGroupsPolicy: both change what a look-up by uid
     could change. A USER that is a number is what the kubelet sends anyway.
@@ -132,18 +139,20 @@ def injection(
     gid_by_uid = first.gid if run_as_group is None else run_as_group
     if gid == gid_by_uid and all(a | {gid} == b | {gid} for a, b in zip(by_name, by_uid, strict=True)):
         return Injection(identity.uid)
-    if run_as_group is None and 0 <= gid <= UID_MAX and all(
-        a | {gid} == b | {gid} for a, b in zip(by_name, by_uid, strict=True)
+    if (
+        run_as_group is None
+        and 0 <= gid <= UID_MAX
+        and all(a | {gid} == b | {gid} for a, b in zip(by_name, by_uid, strict=True))
     ):
         return Injection(identity.uid, gid)
     return Drift(
-        f"uid {identity.uid} belongs to {first.name[:80]!a} first (line {first.line} of /etc/passwd), whose groups differ "
-        f"from those of {user.name[:80]!a}"
+        f"uid {identity.uid} belongs to {first.name[:80]!a} first (line {first.line} of /etc/passwd), "
+        f"whose groups differ from those of {user.name[:80]!a}"
     )
 
 
 def _memberships(accounts: Accounts, name: str, strict: bool) -> tuple[frozenset[int], frozenset[int]]:
-    """Supplementary gids as containerd finds them, and as CRI-O does (which also counts a group of the user's own name)."""
+    """Supplementary gids as containerd finds them, and as CRI-O does, which also counts a group of the same name."""
     if strict:
         return frozenset(), frozenset()
     everywhere = frozenset(group.gid for group in list(files.groups(accounts.group)) if name in group.members)

@@ -1,4 +1,4 @@
-"""What is known of an image: its config's USER and platform, read exactly as Go's JSON decoder and the CRI runtimes read them.
+"""What is known of an image: its config's USER and platform, as Go's JSON decoder and the CRI runtimes read them.
 
 Sources: opencontainers/image-spec config.md; containerd/containerd internal/cri/server/images/image_status.go and
 cri-o/cri-o server/image_status.go (the CRI's uid or user name); golang encoding/json (case-insensitive keys).
@@ -20,14 +20,14 @@ Cause = Literal["unauthorized", "notFound", "unreachable", "rateLimited", "inval
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """Why an image could not be read: a value, never an exception. `detail` is one line for a person, without secrets."""
+    """Why an image could not be read: a value, not an exception. `detail` is one line for a person, without secrets."""
 
     cause: Cause
     detail: str
 
 
 class User(msgspec.Struct, frozen=True):
-    """`config.User` as the CRI reports it: a uid, or a name, or neither (an empty USER, which the kubelet takes for uid 0).
+    """`config.User` as the CRI reports it: a uid, or a name, or neither, which the kubelet takes for uid 0.
 
     `text` is the whole of what the image says; `uid` is any int64; `name` is verbatim, spaces included.
     """
@@ -43,7 +43,7 @@ class User(msgspec.Struct, frozen=True):
 
 
 def parse_user(text: str) -> User:
-    """Split `config.User` as both CRI runtimes do: what stands before the first colon, a base-10 int64 or else a name."""
+    """Split `config.User` as both CRI runtimes do: what is before the first colon, a base-10 int64 or else a name."""
     left = text.partition(":")[0]
     number = parse_decimal(left)
     if number is not None and -_INT64_MAX - 1 <= number <= _INT64_MAX:
@@ -85,13 +85,14 @@ class PlatformImage(msgspec.Struct, frozen=True):
 
     @property
     def platform(self) -> Platform:
+        """What it is built for, as its own config says."""
         return self.config.platform
 
 
 class Image(msgspec.Struct, frozen=True):
-    """An image reference's answer: every platform that was asked for and exists. `digest` is what the reference resolves to.
+    """An image reference's answer: every platform that was asked for and exists.
 
-    `age` is the seconds since the tag was last confirmed at the registry, 0 when fresh; `source` says who told us.
+    `digest` is what the reference resolves to; `age` is the seconds since the tag was last confirmed at the registry, 0 when fresh; `source` says who told us.
     """
 
     digest: str
@@ -174,7 +175,7 @@ def read_object(value: Any, what: str, known: frozenset[str]) -> dict[str, Any]:
     for key in value:
         meant = folded.get(_fold(key))
         if meant is not None and meant != key:
-            raise MalformedImage(f"{what} has the key {ascii(key)}, which Go would take for {meant!r}")
+            raise MalformedImage(f"{what} has the key {key!a}, which Go would take for {meant!r}")
     return value
 
 
@@ -187,7 +188,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     seen: dict[str, Any] = {}
     for key, value in pairs:
         if key in seen:
-            raise MalformedImage(f"the key {ascii(key)} stands there twice")
+            raise MalformedImage(f"the key {key!a} stands there twice")
         seen[key] = value
     return seen
 
@@ -214,7 +215,14 @@ def _texts(holder: dict[str, Any], key: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-_ARCHITECTURES = {"x86_64": ("amd64", ""), "x86-64": ("amd64", ""), "i386": ("386", ""), "aarch64": ("arm64", ""), "armhf": ("arm", "7"), "armel": ("arm", "6")}
+_ARCHITECTURES = {
+    "x86_64": ("amd64", ""),
+    "x86-64": ("amd64", ""),
+    "i386": ("386", ""),
+    "aarch64": ("arm64", ""),
+    "armhf": ("arm", "7"),
+    "armel": ("arm", "6"),
+}
 
 
 def normalise_platform(os: str, architecture: str, variant: str = "") -> Platform:
@@ -222,8 +230,8 @@ def normalise_platform(os: str, architecture: str, variant: str = "") -> Platfor
     os = {"macos": "darwin"}.get(os.lower(), os.lower())
     architecture, variant = architecture.lower(), variant.lower()
     alias, implied = _ARCHITECTURES.get(architecture, (architecture, ""))
-    variant = implied and f"v{implied}" or variant
-    if alias == "amd64" and variant == "v1" or alias == "arm64" and variant in {"8", "v8"}:
+    variant = (implied and f"v{implied}") or variant
+    if (alias == "amd64" and variant == "v1") or (alias == "arm64" and variant in {"8", "v8"}):
         variant = ""
     if alias == "arm":
         variant = {"": "v7", "7": "v7", "6": "v6", "5": "v5", "8": "v8"}.get(variant, variant)

@@ -1,6 +1,7 @@
 """The one function behind every door: a workload under a policy -> Verdict."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -41,9 +42,9 @@ async def judge(
     slots: tuple[Slot, ...] | None = None,
     injects: bool | None = None,
 ) -> Verdict:
-    """Judge `slots` (every container where None) of a workload as it stands; `injects` overrides what the policy would patch.
+    """Judge `slots` (every container where None) of a workload as it stands.
 
-    Images are asked for all at once and each waits `budget` seconds at most; an image is only asked for where the spec
+    `injects` overrides what the policy would patch. Images are asked for all at once and each waits `budget` seconds at most; an image is only asked for where the spec
     does not say the user. What cannot be told is a state of its own, never an exception.
     """
     spec = governing.policy.spec
@@ -73,10 +74,8 @@ async def judge(
 
 def _case(workload: Workload, slot: Slot) -> _Case:
     text = slot.container.image or ""
-    try:
+    with contextlib.suppress(InvalidReference):  # told by the image source, where the image is needed at all
         text = str(reference.parse(text))
-    except InvalidReference:
-        pass  # told by _find, where the image is needed at all
     return _Case(slot, effective(slot.container, workload.context), text, node.operating_system(workload.spec))
 
 
@@ -133,13 +132,13 @@ def _subject(workload: Workload, case: _Case, spec: PolicySpec, injects: bool) -
     )
 
 
-def _plan(image: Image, answers: tuple[Answer, ...], run_as_group: int | None, strict: bool) -> Injection | Drift | None:
+def _plan(
+    image: Image, answers: tuple[Answer, ...], run_as_group: int | None, strict: bool
+) -> Injection | Drift | None:
     """The one set of numbers that is right on every platform; None where there is none or somebody is root."""
     if not all(isinstance(answer.identity, Identity) and answer.identity.uid for answer in answers):
         return None
-    plans = {
-        identity.injection(each.config.user, each.accounts, run_as_group, strict) for each in image.platforms
-    }
+    plans = {identity.injection(each.config.user, each.accounts, run_as_group, strict) for each in image.platforms}
     drift = next((plan for plan in plans if isinstance(plan, Drift)), None)
     return drift or (plans.pop() if len(plans) == 1 else None)
 

@@ -1,7 +1,7 @@
 """Where a Pod could land, as far as its spec tells: the operating system and the architectures of its nodes.
 
-Sources: k8s.io/api core/v1/types.go (PodOS, node labels); kubernetes pkg/kubelet/kuberuntime/security_context_windows.go
-(the node's OS decides which check runs).
+Sources: k8s.io/api core/v1/types.go (PodOS, node labels); kubernetes
+pkg/kubelet/kuberuntime/security_context_windows.go (the node's OS decides which check runs).
 """
 
 from webhook.pod import PodSpec

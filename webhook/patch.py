@@ -1,8 +1,8 @@
 """Verdict -> JSON Patch operations: numeric uids and the policy's defaults, nothing explicit ever overridden.
 
-Sources: k8s.io/apiserver pkg/admission/plugin/webhook/mutating/dispatcher.go (a patch that does not apply is an error even
-with failurePolicy Ignore: so an object is added before its members); kubernetes pkg/apis/core/validation/validation.go
-(allowPrivilegeEscalation false is invalid beside privileged and CAP_SYS_ADMIN).
+Sources: k8s.io/apiserver pkg/admission/plugin/webhook/mutating/dispatcher.go (a patch that does not apply is an error
+even with failurePolicy Ignore: so an object is added before its members); kubernetes
+pkg/apis/core/validation/validation.go (allowPrivilegeEscalation false is invalid beside privileged and CAP_SYS_ADMIN).
 """
 
 from typing import Any
@@ -79,7 +79,9 @@ def injected(verdict: ContainerVerdict) -> dict[str, Any]:
     if "allowPrivilegeEscalation" in defaults and own.allow_privilege_escalation is None:
         if not {"CAP_SYS_ADMIN", "SYS_ADMIN"} & set(added):
             fields["allowPrivilegeEscalation"] = False
-    if "capabilities" in defaults and (capabilities is None or (capabilities.add is None and capabilities.drop is None)):
+    if "capabilities" in defaults and (
+        capabilities is None or (capabilities.add is None and capabilities.drop is None)
+    ):
         fields["capabilities"] = {"drop": ["ALL"]}
     if "seccompProfile" in defaults and own.seccomp_profile is None:
         if subject.workload.context.seccomp_profile is None:

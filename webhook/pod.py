@@ -278,7 +278,7 @@ class Workload(msgspec.Struct, frozen=True):
 
 
 def decode(kind: str, raw: bytes | msgspec.Raw) -> Workload | None:
-    """The workload in an object of `kind`; None where it carries no Pod spec; `MalformedReview` where it is malformed."""
+    """The workload in an object of `kind`, None where it has no Pod spec; `MalformedReview` where it is malformed."""
     try:
         if kind == "Pod":
             pod = _POD.decode(raw)

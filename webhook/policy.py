@@ -281,5 +281,5 @@ def _convert(value: Any, kind: type[T], where: str, root: str) -> T:
 def matcher(globs: tuple[str, ...]) -> Callable[[str], object]:
     """A function that says whether any glob matches the whole of a text; `*` spans everything, slashes too."""
     if not globs:
-        return lambda text: None
+        return lambda _text: None
     return re.compile("|".join(f"(?:{translate(glob)})" for glob in globs)).match

@@ -19,7 +19,11 @@ _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?\Z", re.ASCII)
 _TAG = re.compile(r"[\w][\w.-]{0,127}\Z", re.ASCII)
 _DIGEST = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}\Z", re.ASCII)
-_KNOWN_DIGEST = {"sha256": re.compile(r"[0-9a-f]{64}\Z"), "sha384": re.compile(r"[0-9a-f]{96}\Z"), "sha512": re.compile(r"[0-9a-f]{128}\Z")}
+_KNOWN_DIGEST = {
+    "sha256": re.compile(r"[0-9a-f]{64}\Z"),
+    "sha384": re.compile(r"[0-9a-f]{96}\Z"),
+    "sha512": re.compile(r"[0-9a-f]{128}\Z"),
+}
 _IDENTIFIER = re.compile(r"[a-f0-9]{64}\Z")
 
 

@@ -17,7 +17,9 @@ _REASONS = {403: "Forbidden", 429: "TooManyRequests"}
 RETRY_AFTER = 1  # seconds; client-go waits that long and tries again without a word
 
 
-def encode(uid: str, answer: Answer = ALLOWED, patch: list[Operation] | None = None, audit: dict[str, str] | None = None) -> bytes:
+def encode(
+    uid: str, answer: Answer = ALLOWED, patch: list[Operation] | None = None, audit: dict[str, str] | None = None
+) -> bytes:
     """The response with the request's own uid; a denial carries its HTTP code, reason and message."""
     response: dict[str, object] = {"uid": uid, "allowed": answer.code == 200}
     if answer.code != 200:

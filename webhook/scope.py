@@ -7,7 +7,7 @@ from typing import Protocol
 import msgspec
 
 from webhook.pod import Slot, Workload
-from webhook.policy import Mode, NonRootException, NonRootPolicy, Metadata, PolicySpec, matcher
+from webhook.policy import Metadata, Mode, NonRootException, NonRootPolicy, PolicySpec, matcher
 
 MODE_LABEL = "nonroot.dev/mode"
 BUILT_IN = NonRootPolicy(Metadata("built-in"), PolicySpec())
@@ -61,7 +61,7 @@ class Governing(msgspec.Struct, frozen=True):
 
 
 def govern(policies: Iterable[NonRootPolicy], namespace: Namespace) -> Governing:
-    """The policy with the highest priority, then the first name, whose selector takes the namespace; else built-in Audit."""
+    """The policy in force: of those that select the namespace the highest priority, then the first name; else Audit."""
     labels = {**namespace.labels, "kubernetes.io/metadata.name": namespace.name}
     selected = [policy for policy in policies if policy.spec.namespace_selector.matches(labels)]
     policy = min(selected, key=lambda policy: (-policy.spec.priority, policy.metadata.name), default=BUILT_IN)
@@ -77,9 +77,14 @@ def govern(policies: Iterable[NonRootPolicy], namespace: Namespace) -> Governing
     problem = ""
     if mode is None:
         mode = "Enforce"
-        problem = f"the namespace label {MODE_LABEL} has the value {label[:63]!a}; it must be audit, warn or enforce, and counts as enforce"
+        problem = (
+            f"the namespace label {MODE_LABEL} has the value {label[:63]!a}; "
+            "it must be audit, warn or enforce, and counts as enforce"
+        )
     if policy.spec.namespace_label == "StricterOnly" and _STRICTNESS[mode] < _STRICTNESS[policy.spec.mode]:
-        return Governing(policy, policy.spec.mode, f"{why}; the namespace label asks for less, which the policy ignores", problem)
+        return Governing(
+            policy, policy.spec.mode, f"{why}; the namespace label asks for less, which the policy ignores", problem
+        )
     return Governing(policy, mode, f"{why}; the mode is the namespace label's", problem)
 
 
@@ -90,9 +95,9 @@ def exempt(spec: PolicySpec, namespace: str, user: str, workload: Workload) -> s
         return "namespace"
     if exemptions.users and matcher(exemptions.users)(user):
         return "user"
-    if exemptions.service_accounts and user.startswith(SERVICE_ACCOUNT):
-        if matcher(exemptions.service_accounts)(user.removeprefix(SERVICE_ACCOUNT)):
-            return "service account"
+    account = user.removeprefix(SERVICE_ACCOUNT)
+    if account != user and matcher(exemptions.service_accounts)(account):
+        return "service account"
     if workload.spec.runtime_class_name and workload.spec.runtime_class_name in exemptions.runtime_classes:
         return "runtime class"
     return None
@@ -126,8 +131,10 @@ def release(
     matching = [each for each in exceptions if _applies(each, workload, slot, image, now)]
     if not matching:
         return None
-    rules = frozenset[str]() if any(not each.spec.rules for each in matching) else frozenset(
-        rule for each in matching for rule in each.spec.rules
+    rules = (
+        frozenset[str]()
+        if any(not each.spec.rules for each in matching)
+        else frozenset(rule for each in matching for rule in each.spec.rules)
     )
     return Release("; ".join(f"exception {each.metadata.name}: {each.spec.reason}" for each in matching), rules)
 
@@ -148,7 +155,7 @@ def _applies(exception: NonRootException, workload: Workload, slot: Slot, image:
 
 
 def _names(workload: Workload) -> list[tuple[str, str]]:
-    """A workload's own kind and name and those of its owners; a ReplicaSet's Deployment by the name that it derives from."""
+    """A workload's own kind and name and its owners'; a ReplicaSet's Deployment by the name that it derives from."""
     names = [(workload.kind, workload.name)]
     for owner in workload.metadata.owner_references or ():
         names.append((owner.kind, owner.name))

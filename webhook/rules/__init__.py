@@ -1,4 +1,4 @@
-"""Every rule, in the order in which their findings are told. A rule is a module: NAME, and check(subject) -> findings."""
+"""Every rule, in the order in which findings are told. A rule is a module: NAME, and check(subject) -> findings."""
 
 from collections.abc import Callable, Iterator
 

@@ -1,7 +1,7 @@
 """By number, the process would not be who it is by name.
 
-Why: a runtime that is given a uid takes gid and supplementary groups from the first line of /etc/passwd with that uid. Where
-that line is another user's, `runAsUser` alone changes the groups; `runAsGroup` repairs the primary one only.
+Why: a runtime that is given a uid takes gid and supplementary groups from the first line of /etc/passwd with that uid.
+Where that line is another user's, `runAsUser` alone changes the groups; `runAsGroup` repairs the primary one only.
 Fails: two lines with one uid, the second named by USER, whose supplementary groups differ from the first one's.
 Passes: a uid of one's own; a shared one whose groups are the same, or differ in the primary group alone.
 Fix: set `securityContext.runAsUser` (and `runAsGroup`) of the container to what the workload truly needs.
@@ -29,6 +29,7 @@ def check(subject: Subject) -> Iterator[Finding]:
         NAME,
         "no uid keeps the identity",
         f"{image_user(subject)} cannot be given a uid without changing its groups: {subject.planned.detail}",
-        f"set {subject.field('runAsUser')} and runAsGroup to what it needs, or give the user a uid of its own in the Dockerfile",
+        f"set {subject.field('runAsUser')} and runAsGroup to what it needs, "
+        "or give the user a uid of its own in the Dockerfile",
         field="runAsUser",
     )

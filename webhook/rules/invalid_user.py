@@ -6,7 +6,8 @@ Fails: `USER -1`, `USER 4294967296`, `USER app` with `app:x:4294967296:…` in /
 Passes: 1 to 2147483647.
 Fix: set `securityContext.runAsUser` of the container to a uid from 1 to 2147483647.
 Dockerfile: end the last stage with a number from 1 to 2147483647, such as `USER 1001`.
-Source: containerd/containerd pkg/oci/spec_opts.go (WithUser); kubernetes pkg/kubelet/kuberuntime/security_context_others.go
+Source: containerd/containerd pkg/oci/spec_opts.go (WithUser); kubernetes
+pkg/kubelet/kuberuntime/security_context_others.go
 """
 
 from collections.abc import Iterator
@@ -30,7 +31,8 @@ def check(subject: Subject) -> Iterator[Finding]:
                 "image's user is out of range",
                 f"{image_user(subject)} is refused: {answer.identity.detail}; "
                 "kubelets before 1.34 and unpatched runtimes could run it as root",
-                f"set {subject.field('runAsUser')} to a uid from 1 to 2147483647, or end the Dockerfile with: USER 1001",
+                f"set {subject.field('runAsUser')} to a uid from 1 to 2147483647, "
+                "or end the Dockerfile with: USER 1001",
                 field="runAsUser",
             )
             return

@@ -1,7 +1,7 @@
 """The image's USER is a name, and the Pod demands runAsNonRoot.
 
-Why: the kubelet does not look a name up. It refuses the container after scheduling and pulling: "container has runAsNonRoot
-and image has non-numeric user (app), cannot verify user is non-root".
+Why: the kubelet does not look a name up. It refuses the container after scheduling and pulling: "container has
+runAsNonRoot and image has non-numeric user (app), cannot verify user is non-root".
 Fails: `USER app` in the image, an effective `runAsNonRoot: true`, and no `runAsUser`.
 Passes: the same with the uid in `runAsUser` (which injection writes), or a numeric USER in the image.
 Fix: set `securityContext.runAsUser` of the container to the uid that the name has in the image's /etc/passwd.
@@ -23,7 +23,12 @@ def check(subject: Subject) -> Iterator[Finding]:
     if subject.os != "linux" or subject.effective.run_as_user is not None or not subject.effective.run_as_non_root:
         return
     for answer in subject.answers:
-        if answer.user.uid is None and answer.user.name and isinstance(answer.identity, Identity) and answer.identity.uid:
+        if (
+            answer.user.uid is None
+            and answer.user.name
+            and isinstance(answer.identity, Identity)
+            and answer.identity.uid
+        ):
             uid = answer.identity.uid
             yield finding(
                 subject,

@@ -1,7 +1,7 @@
 """The image's USER has another uid on another platform.
 
-Why: which image of an index runs is the node's choice. Where `USER app` is 999 on amd64 and 1000 on arm64, no one number is
-right for the Pod.
+Why: which image of an index runs is the node's choice. Where `USER app` is 999 on amd64 and 1000 on arm64, no one
+number is right for the Pod.
 Fails: two platforms on which the Pod may land, with different uids.
 Passes: the same uid everywhere, or a Pod bound to one architecture by nodeSelector or required node affinity.
 Fix: bind the Pod with nodeSelector `kubernetes.io/arch`, or set `securityContext.runAsUser` of the container.
@@ -26,7 +26,9 @@ def check(subject: Subject) -> Iterator[Finding]:
     if len(uids) < 2:
         return
     each = ", ".join(
-        f"{answer.platform} uid {answer.identity.uid}" for answer in subject.answers if isinstance(answer.identity, Identity)
+        f"{answer.platform} uid {answer.identity.uid}"
+        for answer in subject.answers
+        if isinstance(answer.identity, Identity)
     )
     yield finding(
         subject,

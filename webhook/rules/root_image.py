@@ -2,7 +2,8 @@
 
 Why: without a `runAsUser` the container runs as the image says, and an image that says nothing says root. With
 `runAsNonRoot: true` the kubelet refuses it only after scheduling and pulling.
-Fails: no USER, `USER 0`, `USER root`, `USER app` where the image's /etc/passwd gives app the uid 0 or an unreadable one.
+Fails: no USER, `USER 0`, `USER root`, `USER app` where the image's /etc/passwd gives app the uid 0 or an unreadable
+one.
 Passes: a USER that is, or stands for, a uid above 0; any image where the spec sets `runAsUser`.
 Fix: set `securityContext.runAsUser` of the container to the uid under which the image can run.
 Dockerfile: create a user with a fixed uid and end the last stage with its number, such as `USER 1001`.

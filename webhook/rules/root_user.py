@@ -1,7 +1,7 @@
 """The Pod itself asks for uid 0.
 
-Why: `runAsUser: 0` makes the process root whatever the image says; with `runAsNonRoot: true` the kubelet refuses to start it
-("container's runAsUser breaks non-root policy").
+Why: `runAsUser: 0` makes the process root whatever the image says; with `runAsNonRoot: true` the kubelet refuses to
+start it ("container's runAsUser breaks non-root policy").
 Fails: a container whose effective `runAsUser` is 0, its own or the Pod's.
 Passes: any other number, or none with an image that is not root's.
 Fix: set `securityContext.runAsUser` of the container to a uid above 0, or remove it where the image has a numeric USER.

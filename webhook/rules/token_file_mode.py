@@ -34,7 +34,7 @@ def check(subject: Subject) -> Iterator[Finding]:
         subject,
         NAME,
         "token files become private",
-        f"and all others get uid {subject.uids[0]}, so that projected tokens become readable to that uid alone (mode 0600)",
+        f"and all others get uid {subject.uids[0]}, so that projected tokens become readable to it alone (mode 0600)",
         f"nothing to do unless a process changes its user; to decide yourself, set {subject.field('runAsUser')}",
         severity="note",
         field="runAsUser",

@@ -1,7 +1,7 @@
 """The image could not be read, so nobody can say who the container runs as.
 
-Why: a guess would be worth nothing. The policy's `onUnknown` decides, by cause, whether such a Pod is let in; nothing is
-injected into the container.
+Why: a guess would be worth nothing. The policy's `onUnknown` decides, by cause, whether such a Pod is let in; nothing
+is injected into the container.
 Fails: no `runAsUser`, and an image that the registry refused, does not have, or could not deliver intact and in time.
 Passes: an image that was read, now or before; any image where the spec sets a `runAsUser`.
 Fix: what the cause says: a pull secret, a reachable registry, an existing tag; or set `securityContext.runAsUser`.

@@ -27,7 +27,7 @@ def check(subject: Subject) -> Iterator[Finding]:
         subject,
         NAME,
         "uid is not mapped",
-        f"{image_user(subject)} runs as uid {uid}, and hostUsers: false maps only 0 to {MAPPED - 1}, so that it cannot start",
+        f"{image_user(subject)} cannot start: it runs as uid {uid}, and hostUsers: false maps only 0 to {MAPPED - 1}",
         f"set {subject.field('runAsUser')} to a uid from 1 to {MAPPED - 1}, or remove hostUsers: false",
         field="runAsUser",
     )

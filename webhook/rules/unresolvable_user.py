@@ -1,7 +1,8 @@
 """The image's USER stands for nobody.
 
 Why: a name that the image's own /etc/passwd does not have cannot be run: the runtime fails to create the container
-(CreateContainerError), or with `runAsNonRoot: true` the kubelet refuses it before. No other source of names is consulted.
+(CreateContainerError), or with `runAsNonRoot: true` the kubelet refuses it before. No other source of names is
+consulted.
 Fails: `USER app` with no such line, with no /etc/passwd at all, or with a line of more than 64 KiB in the file.
 Passes: a name with a line of its own, or a number.
 Fix: set `securityContext.runAsUser` of the container to a uid above 0 under which the image can run.

@@ -1,10 +1,12 @@
 """A non-root process may not be able to write its volume.
 
-Why: a new persistent volume belongs to root. Without an `fsGroup` the kubelet leaves it so, and a process with another uid
-gets "permission denied" at its first write.
-Fails: a container that runs as non-root and mounts a persistent, ephemeral or CSI volume for writing, in a Pod without `fsGroup`.
+Why: a new persistent volume belongs to root. Without an `fsGroup` the kubelet leaves it so, and a process with another
+uid gets "permission denied" at its first write.
+Fails: a container that runs as non-root and mounts a persistent, ephemeral or CSI volume for writing, in a Pod without
+`fsGroup`.
 Passes: an `fsGroup` in the Pod, a read-only mount, or a policy whose `fsGroup` is injected.
-Fix: set `spec.securityContext.fsGroup` to a gid, such as the container's uid, with `fsGroupChangePolicy: OnRootMismatch`.
+Fix: set `spec.securityContext.fsGroup` to a gid, such as the container's uid, with `fsGroupChangePolicy:
+OnRootMismatch`.
 Dockerfile: none.
 Source: kubernetes pkg/volume/volume_linux.go (SetVolumeOwnership)
 """
@@ -35,8 +37,8 @@ def check(subject: Subject) -> Iterator[Finding]:
                 subject,
                 NAME,
                 "volume may not be writable",
-                f"{image_user(subject)} runs as uid {subject.uid} and mounts {quoted(mount.name)} at {quoted(mount.mount_path)}, "
-                "a volume that is root's until an fsGroup says otherwise",
+                f"{image_user(subject)} runs as uid {subject.uid} and mounts {quoted(mount.name)} "
+                f"at {quoted(mount.mount_path)}, a volume that is root's until an fsGroup says otherwise",
                 f"set {pod}.securityContext.fsGroup, such as {subject.uid}, with fsGroupChangePolicy: OnRootMismatch",
                 severity="warning",
                 curable=subject.policy.fs_group is not None,

@@ -1,7 +1,9 @@
 """A Windows container runs as ContainerAdministrator.
 
-Why: on a Windows node the kubelet takes that name, in any case of letters, for root; a numeric `runAsUser` means nothing there.
-Fails: `windowsOptions.runAsUserName: ContainerAdministrator`, or no such field and `USER ContainerAdministrator` in the image.
+Why: on a Windows node the kubelet takes that name, in any case of letters, for root; a numeric `runAsUser` means
+nothing there.
+Fails: `windowsOptions.runAsUserName: ContainerAdministrator`, or no such field and `USER ContainerAdministrator` in the
+image.
 Passes: any other name, `ContainerUser` above all; an image without USER.
 Fix: set `securityContext.windowsOptions.runAsUserName` of the container to `ContainerUser`.
 Dockerfile: end the last stage with `USER ContainerUser`.
@@ -29,6 +31,7 @@ def check(subject: Subject) -> Iterator[Finding]:
             NAME,
             "runs as ContainerAdministrator",
             f"{image_user(subject)} runs as ContainerAdministrator, which is Windows' root",
-            f"set {subject.field('windowsOptions.runAsUserName')}: ContainerUser, or end the Dockerfile with: USER ContainerUser",
+            f"set {subject.field('windowsOptions.runAsUserName')}: ContainerUser, "
+            "or end the Dockerfile with: USER ContainerUser",
             field="windowsOptions",
         )
