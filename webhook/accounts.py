@@ -19,7 +19,9 @@ _SPACE = (
     "\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 )
 _DECIMAL = re.compile(r"[+-]?[0-9]+\Z", re.ASCII)
+_DIGITS = re.compile(r"[+-]?([0-9]+)", re.ASCII)
 _INT64_MAX = 2**63 - 1
+_UINT64_MAX = 2**64 - 1
 
 
 class Accounts(msgspec.Struct, frozen=True):
@@ -72,18 +74,18 @@ def groups(group: bytes | None) -> Iterator[Group]:
 
 def by_name(accounts: Accounts, name: str) -> Entry | None:
     """The first line with exactly that name, however broken its other fields are."""
-    return next((entry for entry in list(entries(accounts.passwd)) if entry.name == name), None)
+    return next((entry for entry in entries(accounts.passwd) if entry.name == name), None)
 
 
 def by_uid(accounts: Accounts, uid: int) -> Entry | None:
     """The first line whose uid field parses to `uid`."""
-    return next((entry for entry in list(entries(accounts.passwd)) if entry.uid == uid), None)
+    return next((entry for entry in entries(accounts.passwd) if entry.uid == uid), None)
 
 
 def supplementary(accounts: Accounts, name: str) -> frozenset[int]:
     """The gids of the groups that list `name`, less a group of that very name, as containerd adds them."""
     return frozenset(
-        group.gid for group in list(groups(accounts.group)) if group.name != name and name in group.members
+        group.gid for group in groups(accounts.group) if group.name != name and name in group.members
     )
 
 
@@ -100,7 +102,15 @@ def _lines(data: bytes | None, limit: int, path: str) -> Iterator[tuple[int, str
 def _atoi(text: str) -> int:
     """Go's strconv.Atoi with its error ignored: 0 for what is no number, the nearest int64 for what is too large."""
     number = parse_decimal(text)
+    if number is None and overflows(text):
+        number = -_UINT64_MAX if text.startswith("-") else _UINT64_MAX
     return 0 if number is None else max(-_INT64_MAX - 1, min(_INT64_MAX, number))
+
+
+def overflows(text: str) -> bool:
+    """Whether Go's strconv calls it a number out of range, which it does before it sees what comes after the digits."""
+    match = _DIGITS.match(text)
+    return match is not None and int(match[1].lstrip("0")[:21] or "0") > _UINT64_MAX
 
 
 def parse_decimal(text: str) -> int | None:

@@ -155,7 +155,7 @@ def _memberships(accounts: Accounts, name: str, strict: bool) -> tuple[frozenset
     """Supplementary gids as containerd finds them, and as CRI-O does, which also counts a group of the same name."""
     if strict:
         return frozenset(), frozenset()
-    everywhere = frozenset(group.gid for group in list(files.groups(accounts.group)) if name in group.members)
+    everywhere = frozenset(group.gid for group in files.groups(accounts.group) if name in group.members)
     return files.supplementary(accounts, name), everywhere
 
 

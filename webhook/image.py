@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from webhook.accounts import Accounts, parse_decimal
+from webhook.accounts import Accounts, overflows, parse_decimal
 from webhook.errors import MalformedImage
 
 _INT64_MAX = 2**63 - 1
@@ -39,7 +39,8 @@ class User(msgspec.Struct, frozen=True):
     @property
     def looks_numeric(self) -> bool:
         """A signed decimal, however large: never to be looked up as a name (CVE-2024-40635, CVE-2026-46680)."""
-        return parse_decimal(self.text.partition(":")[0]) is not None
+        left = self.text.partition(":")[0]
+        return parse_decimal(left) is not None or overflows(left)
 
 
 def parse_user(text: str) -> User:
