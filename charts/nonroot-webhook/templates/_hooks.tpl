@@ -1,0 +1,119 @@
+{{- /* The parts that hooks of both webhook configurations are made of. */}}
+
+{{- /* No caBundle, unless it is yours: the controller writes it, by server-side apply under its own name, and whatever
+       applies this chart again (Helm, Argo CD, Flux) owns every field but that one. Until it is there, no hook can be
+       called: all fail open but enforce.nonroot.dev, which looks only at namespaces that somebody has labelled. */}}
+{{- define "nonroot.clientConfig" -}}
+{{- $context := index . 0 -}}
+clientConfig:
+  service:
+    name: {{ include "nonroot.fullname" $context }}
+    namespace: {{ $context.Release.Namespace }}
+    port: {{ $context.Values.service.port }}
+    path: {{ index . 1 }}
+  {{- if and (eq $context.Values.certificates.mode "existing") $context.Values.certificates.caBundle }}
+  caBundle: {{ $context.Values.certificates.caBundle | b64enc }}
+  {{- end }}
+admissionReviewVersions:
+  - v1
+sideEffects: NoneOnDryRun
+matchPolicy: Equivalent
+timeoutSeconds: {{ $context.Values.webhook.timeoutSeconds }}
+{{- end }}
+
+{{- /* Called with further requirements on the namespace's labels. The name label cannot be changed or left out, so
+       nobody escapes by editing labels, and the own namespace, kube-system and kube-node-lease cannot be blocked. */}}
+{{- define "nonroot.namespaceSelector" -}}
+{{- $context := index . 0 -}}
+{{- $more := $context.Values.webhook.namespaceSelector -}}
+namespaceSelector:
+  {{- with $more.matchLabels }}
+  matchLabels:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  matchExpressions:
+    - key: kubernetes.io/metadata.name
+      operator: NotIn
+      values:
+        {{- range concat (list $context.Release.Namespace "kube-system" "kube-node-lease") $context.Values.webhook.excludeNamespaces | uniq }}
+        - {{ . }}
+        {{- end }}
+    {{- with index . 1 }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+    {{- with $more.matchExpressions }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+{{- end }}
+
+{{- /* matchConditions for every hook; selectors know no prefixes. */}}
+{{- define "nonroot.commonConditions" -}}
+{{- with .Values.webhook.managedNamespaces }}
+{{- with .prefixes }}
+- name: not-managed-by-prefix
+  expression: "!{{ include "nonroot.celList" . }}.exists(prefix, request.namespace.startsWith(prefix))"
+{{- end }}
+{{- with .names }}
+- name: not-managed-by-name
+  expression: "!(request.namespace in {{ include "nonroot.celList" . }})"
+{{- end }}
+{{- end }}
+{{- with .Values.webhook.matchConditions }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* A list of names as CEL writes it. The schema lets only letters, digits, dashes and dots in. */}}
+{{- define "nonroot.celList" -}}
+[{{ range $position, $name := . }}{{ if $position }}, {{ end }}'{{ $name }}'{{ end }}]
+{{- end }}
+
+{{- define "nonroot.celContainers" -}}
+(object.spec.containers + object.spec.?initContainers.orValue([]) + object.spec.?ephemeralContainers.orValue([]))
+{{- end }}
+
+{{- define "nonroot.celNumericUser" -}}
+c.?securityContext.?runAsUser.orValue(object.spec.?securityContext.?runAsUser.orValue(0)) > 0
+{{- end }}
+
+{{- /* What both hooks that judge Pods share. Neither expression can fail on a Pod that the API server would store: under
+       failurePolicy Fail an error in a condition would refuse the request. */}}
+{{- define "nonroot.podsJudged" -}}
+rules:
+  - apiGroups: [""]
+    apiVersions: [v1]
+    operations: [CREATE, UPDATE]
+    resources: [pods]
+    scope: Namespaced
+  - apiGroups: [""]
+    apiVersions: [v1]
+    operations: [UPDATE]
+    resources: [pods/ephemeralcontainers]
+    scope: Namespaced
+matchConditions:
+  {{- include "nonroot.commonConditions" . | trim | nindent 2 }}
+  # Of all updates of a Pod only a new image or a new ephemeral container changes who it is.
+  - name: images-changed
+    expression: >-
+      request.operation != 'UPDATE' || request.subResource == 'ephemeralcontainers' ||
+      (object.spec.containers + object.spec.?initContainers.orValue([])).map(c, c.image) !=
+      (oldObject.spec.containers + oldObject.spec.?initContainers.orValue([])).map(c, c.image)
+  # A number above 0 for every container, and no explicit runAsNonRoot: false: there is nothing left to refuse.
+  - name: identity-not-stated
+    expression: >-
+      !{{ include "nonroot.celContainers" . }}.all(c,
+      {{ include "nonroot.celNumericUser" . }} &&
+      c.?securityContext.?runAsNonRoot.orValue(object.spec.?securityContext.?runAsNonRoot.orValue(true)))
+{{- end }}
+
+{{- /* With cert-manager its CA injector writes the caBundle. */}}
+{{- define "nonroot.configurationAnnotations" -}}
+{{- $annotations := deepCopy .Values.webhook.annotations -}}
+{{- if eq .Values.certificates.mode "certManager" -}}
+{{- $_ := set $annotations "cert-manager.io/inject-ca-from" (printf "%s/%s" .Release.Namespace (include "nonroot.tlsSecret" .)) -}}
+{{- end -}}
+{{- with $annotations -}}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end -}}
+{{- end }}
