@@ -78,7 +78,10 @@ class Config(msgspec.Struct, frozen=True):
 
 
 class PlatformImage(msgspec.Struct, frozen=True):
-    """One platform's image. `accounts` is None where nobody needed them, Unknown where they could not be read."""
+    """One platform's image. `accounts` is None where nobody needed them, Unknown where they could not be read.
+
+    A USER name needs them wherever the query's `os` is linux, even where the config claims another platform.
+    """
 
     config: Config
     digest: str = ""
@@ -157,7 +160,12 @@ def decode_json(raw: bytes, what: str) -> Any:
     does neither. A document on which the two disagree is refused.
     """
     try:
-        return json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
+        document = json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
+        if b"\\ud" in raw.lower():
+            json.dumps(document, ensure_ascii=False).encode("utf-8")
+        return document
+    except UnicodeEncodeError:
+        raise MalformedImage(f"the {what} has half of a surrogate pair, which Go would replace") from None
     except UnicodeDecodeError:
         raise MalformedImage(f"the {what} is not UTF-8") from None
     except RecursionError:
@@ -216,27 +224,24 @@ def _texts(holder: dict[str, Any], key: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-_ARCHITECTURES = {
-    "x86_64": ("amd64", ""),
-    "x86-64": ("amd64", ""),
-    "i386": ("386", ""),
-    "aarch64": ("arm64", ""),
-    "armhf": ("arm", "7"),
-    "armel": ("arm", "6"),
+_ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "i386": "386", "aarch64": "arm64", "armhf": "arm", "armel": "arm"}
+_IMPLIED = {"i386": "", "armhf": "v7", "armel": "v6"}  # whatever variant stands beside them
+_VARIANTS = {
+    "amd64": {"v1": ""},
+    "arm64": {"8": "", "v8": "", "v8.0": "", "9": "v9", "9.0": "v9", "v9.0": "v9"},
+    "arm": {"": "v7", "5": "v5", "6": "v6", "7": "v7", "8": "v8"},
 }
 
 
 def normalise_platform(os: str, architecture: str, variant: str = "") -> Platform:
-    """Fold case and aliases as containerd/platforms does (database.go, normalizeArch and normalizeOS)."""
-    os = {"macos": "darwin"}.get(os.lower(), os.lower())
-    architecture, variant = architecture.lower(), variant.lower()
-    alias, implied = _ARCHITECTURES.get(architecture, (architecture, ""))
-    variant = (implied and f"v{implied}") or variant
-    if (alias == "amd64" and variant == "v1") or (alias == "arm64" and variant in {"8", "v8"}):
-        variant = ""
-    if alias == "arm":
-        variant = {"": "v7", "7": "v7", "6": "v6", "5": "v5", "8": "v8"}.get(variant, variant)
-    return Platform(os, alias, variant)
+    """Fold case and aliases as containerd/platforms does (database.go, normalizeArch and normalizeOS).
+
+    An empty `os` stays empty: a runtime takes its own for it.
+    """
+    os, architecture, variant = os.lower(), architecture.lower(), variant.lower()
+    alias = _ARCHITECTURES.get(architecture, architecture)
+    variant = _IMPLIED.get(architecture, variant)
+    return Platform("darwin" if os == "macos" else os, alias, _VARIANTS.get(alias, {}).get(variant, variant))
 
 
 def architectures(platforms: Iterable[PlatformImage]) -> str:
