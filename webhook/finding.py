@@ -16,7 +16,7 @@ class Subject(msgspec.Struct, frozen=True):
     """One container with all that is known of it.
 
     `found` is None where the spec alone says the uid; `answers` holds one identity a platform; `planned` are the
-    numbers that injection would write, and `uids` those of every container of the Pod after it (None: not known).
+    numbers that injection would write, and `uids` the runAsUser of every container of the Pod after it (None: unset).
     """
 
     workload: Workload
@@ -47,12 +47,17 @@ class Subject(msgspec.Struct, frozen=True):
         return self.answers[0].user.text if self.answers else None
 
     @property
-    def uid(self) -> int | None:
-        """The uid under which the container runs once planned numbers are written; None where it is not known."""
+    def written_uid(self) -> int | None:
+        """The runAsUser of the container once planned numbers are written; None where there is none."""
         if self.effective.run_as_user is not None:
             return self.effective.run_as_user
-        if isinstance(self.planned, Injection):
-            return self.planned.uid
+        return self.planned.uid if isinstance(self.planned, Injection) else None
+
+    @property
+    def uid(self) -> int | None:
+        """The uid under which the container runs once planned numbers are written; None where it is not known."""
+        if self.written_uid is not None:
+            return self.written_uid
         uids = {answer.identity.uid if isinstance(answer.identity, Identity) else None for answer in self.answers}
         return uids.pop() if len(uids) == 1 else None
 
@@ -116,18 +121,23 @@ def image_user(subject: Subject) -> str:
     image = quoted(subject.slot.container.image or "")
     if not subject.answers:
         return f"(image {image})"
-    user = subject.answers[0].user.text
-    return f"(image {image}, {f'USER {quoted(user)}' if user else 'no USER'})"
+    user, platform = subject.answers[0].user.text, subject.answers[0].platform
+    built_for = f", built for {quoted(platform.os)}" if platform.os not in {"", subject.os} else ""
+    return f"(image {image}, {f'USER {quoted(user)}' if user else 'no USER'}{built_for})"
 
 
 def who(subject: Subject) -> str:
     """Who the container is and who said so, in a few words: `uid 1000 (USER "app" in the image's /etc/passwd)`."""
-    if subject.effective.run_as_user is not None:
+    if subject.os == "windows" and subject.effective.windows_user is not None:
+        return f"Windows user {quoted(subject.effective.windows_user)}"
+    if subject.os != "windows" and subject.effective.run_as_user is not None:
         said_by = "container" if subject.effective.user_source == "container" else "Pod"
         return f"uid {subject.effective.run_as_user} (runAsUser of the {said_by})"
     if not subject.answers:
         return f"unknown ({subject.found.cause})" if isinstance(subject.found, Unknown) else "unknown"
     user, identity = subject.answers[0].user, subject.answers[0].identity
+    if identity is None:
+        return f"Windows user {quoted(user.name)}" if user.name else "the image's Windows user"
     if isinstance(identity, Unknown):
         return f"unknown ({identity.cause})"
     if isinstance(identity, Fault):

@@ -51,11 +51,11 @@ class Drift(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """One platform's image: who its USER is."""
+    """One platform's image: who its USER is; None for Windows nodes, where nobody has a uid."""
 
     platform: Platform
     user: User
-    identity: Identity | Fault | Unknown
+    identity: Identity | Fault | Unknown | None
 
 
 @lru_cache(maxsize=8192)
@@ -110,6 +110,7 @@ def _named(name: str, accounts: Accounts) -> Identity | Fault:
 
 def _identity(uid: int, gid: int, supplementary: frozenset[int], home: str) -> Identity:
     primary = gid & _UINT32  # both runtimes cast without a range check
+    home = home.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # a person reads it, and JSON takes it
     return Identity(uid, primary, tuple(sorted({primary} | {group & _UINT32 for group in supplementary})), home or "/")
 
 
@@ -159,8 +160,16 @@ def _memberships(accounts: Accounts, name: str, strict: bool) -> tuple[frozenset
     return files.supplementary(accounts, name), everywhere
 
 
-def answers(image: Image) -> tuple[Answer, ...]:
-    """Every platform's identity."""
+def answers(image: Image, os: str) -> tuple[Answer, ...]:
+    """Every platform's identity on nodes of that `os`, which is the Pod's and not what the image's config claims.
+
+    containerd runs a single manifest whatever platform its config names (core/images/image.go, Manifest).
+    """
     return tuple(
-        Answer(each.platform, each.config.user, resolve(each.config.user, each.accounts)) for each in image.platforms
+        Answer(
+            each.platform,
+            each.config.user,
+            None if os == "windows" else resolve(each.config.user, each.accounts),
+        )
+        for each in image.platforms
     )

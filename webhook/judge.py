@@ -13,7 +13,7 @@ from webhook.finding import Subject
 from webhook.identity import Answer, Drift, Identity, Injection
 from webhook.image import Config, Image, Images, Platform, PlatformImage, Query, Unknown, User
 from webhook.pod import Container, Effective, Slot, Workload, effective
-from webhook.policy import KnownImage, NonRootException, PolicySpec, matcher
+from webhook.policy import Assign, KnownImage, NonRootException, PolicySpec, matcher
 from webhook.scope import Governing, release
 from webhook.verdict import ContainerVerdict, Verdict, decide
 
@@ -63,12 +63,12 @@ async def judge(
         for case, found in zip(asked, await asyncio.gather(*searches), strict=True):
             case.found = found
     subjects = [_subject(workload, case, spec, injects) for case in cases]
-    uids = tuple(subject.uid for subject in subjects) if slots is None else ()
+    uids = tuple(subject.written_uid for subject in subjects) if slots is None else ()
     containers: list[ContainerVerdict] = []
     for subject, why in zip(subjects, released, strict=True):
-        subject = msgspec.structs.replace(subject, uids=uids)
-        findings = () if why is not None and not why.rules else rules.check(subject)
-        containers.append(decide(subject, findings, why))
+        whole = msgspec.structs.replace(subject, uids=uids)
+        findings = () if why is not None and not why.rules else rules.check(whole)
+        containers.append(decide(whole, findings, why))
     return Verdict(governing, tuple(containers))
 
 
@@ -96,7 +96,10 @@ async def _find(
             budget=min(budget, KNOWN_BUDGET) if known else budget,
         )
     )
-    return _known_image(known) if known and isinstance(found, Unknown) else found
+    if isinstance(found, Image):
+        return found if found.platforms else Unknown("notFound", f"it has nothing for the nodes of the Pod ({case.os})")
+    # Content that runtimes may read differently is no gap in our knowledge, which is all that the operator may fill.
+    return _known_image(known) if known and found.cause != "invalid" else found
 
 
 def _known_image(known: KnownImage) -> Image:
@@ -108,20 +111,17 @@ def _subject(workload: Workload, case: _Case, spec: PolicySpec, injects: bool) -
     answers: tuple[Answer, ...] = ()
     planned: Injection | Drift | None = None
     assigned = False
-    os = case.os
     if isinstance(case.found, Image):
-        answers = identity.answers(case.found)
-        if all(answer.platform.os == "windows" for answer in answers):
-            os = "windows"  # a Windows image in a Pod that does not say so
-        elif case.effective.run_as_user is None:
+        answers = identity.answers(case.found, case.os)
+        if case.os == "linux":
             strict = workload.context.supplemental_groups_policy == "Strict"
             planned = _plan(case.found, answers, case.effective.run_as_group, strict)
-            if planned is None and _assignable(spec, case.image, answers) and spec.assign:
+            if spec.assign is not None and injects and _assignable(spec.assign, case.image, answers):
                 planned, assigned = Injection(spec.assign.uid, spec.assign.gid), True
     return Subject(
         workload=workload,
         slot=case.slot,
-        os=os,
+        os=case.os,
         effective=case.effective,
         policy=spec,
         injects=injects,
@@ -143,10 +143,6 @@ def _plan(
     return drift or (plans.pop() if len(plans) == 1 else None)
 
 
-def _assignable(spec: PolicySpec, image: str, answers: tuple[Answer, ...]) -> bool:
-    """The policy assigns a uid to this image, whose USER is empty or 0 on every platform; a name is never overridden."""
-    return (
-        spec.assign is not None
-        and bool(matcher(spec.assign.images)(image))
-        and all(not answer.user.uid and not answer.user.name for answer in answers)
-    )
+def _assignable(assign: Assign, image: str, answers: tuple[Answer, ...]) -> bool:
+    """The image is listed, and its USER is empty or 0 on every platform; a name is never overridden."""
+    return bool(matcher(assign.images)(image)) and all(not each.user.uid and not each.user.name for each in answers)

@@ -14,6 +14,7 @@ from typing import Final
 
 from webhook.finding import Finding, Subject, finding, image_user, quoted
 from webhook.identity import Identity, Injection
+from webhook.image import Unknown
 
 NAME: Final = "named-user"
 
@@ -22,6 +23,8 @@ def check(subject: Subject) -> Iterator[Finding]:
     """A resolvable, non-root name that the kubelet would not verify."""
     if subject.os != "linux" or subject.effective.run_as_user is not None or not subject.effective.run_as_non_root:
         return
+    if any(isinstance(answer.identity, Unknown) for answer in subject.answers):
+        return  # told as such; what is not yet known on one platform may still be cured on all
     for answer in subject.answers:
         if (
             answer.user.uid is None
@@ -34,8 +37,8 @@ def check(subject: Subject) -> Iterator[Finding]:
                 subject,
                 NAME,
                 "image has a non-numeric user",
-                f"{image_user(subject)} has runAsNonRoot, and the kubelet cannot verify the user {quoted(answer.user.name)}, "
-                f"which is uid {uid} in the image's /etc/passwd",
+                f"{image_user(subject)} has runAsNonRoot, and the kubelet cannot verify the user "
+                f"{quoted(answer.user.name)}, which is uid {uid} in the image's /etc/passwd",
                 f"set {subject.field('runAsUser')}: {uid}, or end the Dockerfile with: USER {uid}",
                 field="runAsUser",
                 curable=isinstance(subject.planned, Injection),

@@ -19,7 +19,7 @@ NAME: Final = "platforms-disagree"
 
 
 def check(subject: Subject) -> Iterator[Finding]:
-    """Non-root everywhere, but not the same uid."""
+    """Not the same uid everywhere."""
     if subject.os != "linux" or subject.effective.run_as_user is not None:
         return
     uids = {answer.identity.uid for answer in subject.answers if isinstance(answer.identity, Identity)}
