@@ -1,0 +1,255 @@
+"""The CustomResourceDefinitions, made from the types that read the documents: `python -m webhook.crds DIRECTORY`.
+
+What a structural schema may hold: kubernetes/apiextensions-apiserver pkg/apiserver/schema/structural.go and validation.go.
+"""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+from ruamel.yaml import YAML
+
+from webhook.image_identity import ImageIdentitySpec
+from webhook.policy import API_VERSION, ExceptionSpec, PolicySpec
+
+GROUP, VERSION = API_VERSION.split("/")
+HEADER = "# Generated from webhook/policy.py and webhook/image_identity.py by `python -m webhook.crds`; do not edit.\n"
+
+
+class Condition(msgspec.Struct, frozen=True, rename="camel"):
+    """One aspect of an object's state, as kubernetes/apimachinery pkg/apis/meta/v1/types.go has it."""
+
+    type: Annotated[str, Meta(max_length=316)]
+    status: Literal["True", "False", "Unknown"]
+    last_transition_time: datetime
+    reason: Annotated[str, Meta(min_length=1, max_length=1024)]
+    message: Annotated[str, Meta(max_length=32768)]
+    observed_generation: Annotated[int, Meta(ge=0)] | None = None
+
+
+class Status(msgspec.Struct, frozen=True, rename="camel"):
+    """What the controller makes of an object."""
+
+    observed_generation: Annotated[int, Meta(ge=0, description="The generation that this status speaks of.")] | None = None
+    conditions: tuple[Condition, ...] = ()
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A column of `kubectl get`; `wide` ones show with `-o wide` only."""
+
+    name: str
+    path: str
+    type: str = "string"
+    wide: bool = False
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """A kind of ours, with the `rules` (CEL, message) that its types cannot say."""
+
+    kind: str
+    plural: str
+    short_names: tuple[str, ...]
+    namespaced: bool
+    description: str
+    spec: type[msgspec.Struct]
+    columns: tuple[Column, ...]
+    rules: tuple[tuple[str, str], ...] = ()
+    has_status: bool = True
+
+
+AGE = Column("Age", ".metadata.creationTimestamp", "date")
+
+RESOURCES = (
+    Resource(
+        kind="NonRootPolicy",
+        plural="nonrootpolicies",
+        short_names=("nrp",),
+        namespaced=False,
+        description="What is asked of the Pods of some namespaces. Exactly one policy applies to each.",
+        spec=PolicySpec,
+        columns=(
+            Column("Mode", ".spec.mode"),
+            Column("Priority", ".spec.priority", "integer"),
+            Column("Inject", ".spec.inject", wide=True),
+            Column("Root images", ".spec.rootImages", wide=True),
+            AGE,
+        ),
+        rules=(
+            (
+                "(has(self.rootImages) && self.rootImages == 'Assign') == has(self.assign)",
+                "assign belongs to rootImages: Assign; give both or neither",
+            ),
+        ),
+    ),
+    Resource(
+        kind="NonRootException",
+        plural="nonrootexceptions",
+        short_names=("nrex",),
+        namespaced=True,
+        description="Containers of its namespace that are let be, and why.",
+        spec=ExceptionSpec,
+        columns=(Column("Reason", ".spec.reason"), Column("Expires", ".spec.expires", "date"), AGE),
+    ),
+    Resource(
+        kind="ImageIdentity",
+        plural="imageidentities",
+        short_names=("imgid",),
+        namespaced=False,
+        description="Who the USER of an image is. Made and removed by nonroot-webhook; not for editing.",
+        spec=ImageIdentitySpec,
+        columns=(
+            Column("Image", ".spec.image"),
+            Column("User", ".spec.user"),
+            Column("UID", ".spec.uid", "integer"),
+            Column("GID", ".spec.gid", "integer"),
+            Column("Source", ".spec.source", wide=True),
+            AGE,
+        ),
+        has_status=False,
+    ),
+)
+
+
+def definition(resource: Resource) -> dict[str, Any]:
+    """The CustomResourceDefinition of a kind."""
+    spec = schema(resource.spec)
+    if resource.rules:
+        spec["x-kubernetes-validations"] = [{"rule": rule, "message": message} for rule, message in resource.rules]
+    required = ["spec"] if spec.get("required") else []
+    if not required:
+        spec["default"] = {}
+    root: dict[str, Any] = {
+        "description": resource.description,
+        "type": "object",
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": spec,
+        },
+    }
+    if required:
+        root["required"] = required
+    version: dict[str, Any] = {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": root},
+        "additionalPrinterColumns": [_column(column) for column in resource.columns],
+    }
+    if resource.has_status:
+        root["properties"]["status"] = _status()
+        version["subresources"] = {"status": {}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": f"{resource.plural}.{GROUP}",
+            "labels": {
+                "app.kubernetes.io/name": "nonroot-webhook",
+                "app.kubernetes.io/part-of": "nonroot-webhook",  # webhook/watching.py selects by it
+            },
+        },
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced" if resource.namespaced else "Cluster",
+            "names": {
+                "kind": resource.kind,
+                "listKind": f"{resource.kind}List",
+                "plural": resource.plural,
+                "singular": resource.kind.lower(),
+                "shortNames": list(resource.short_names),
+                "categories": ["nonroot"],
+            },
+            "versions": [version],
+        },
+    }
+
+
+def schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """The structural schema of a type: references written out, no null, no unions, a type everywhere."""
+    (root,), definitions = msgspec.json.schema_components([kind])
+    return _structural(root, definitions)
+
+
+def _structural(source: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" in source:
+        named = definitions[source["$ref"].removeprefix("#/$defs/")]
+        return _structural({**named, **{key: value for key, value in source.items() if key != "$ref"}}, definitions)
+    if "anyOf" in source:
+        (only,) = [each for each in source["anyOf"] if each != {"type": "null"}]
+        return _structural({**only, **{key: value for key, value in source.items() if key != "anyOf"}}, definitions)
+    made = {key: source[key] for key in _COPIED if key in source}
+    if "enum" in source:
+        made["type"] = "string"
+    if source.get("type") == "integer":
+        made["format"] = "int64"
+    if source.get("required"):
+        made["required"] = source["required"]
+    if "properties" in source:
+        made["properties"] = {
+            name: _structural(each, definitions) for name, each in source["properties"].items()
+        }
+    elif isinstance(source.get("additionalProperties"), dict):
+        made["additionalProperties"] = _structural(source["additionalProperties"], definitions)
+    if "items" in source:
+        made["items"] = _structural(source["items"], definitions)
+    if _says_something(source.get("default"), made):
+        made["default"] = source["default"]
+    return made
+
+
+_COPIED = (
+    "description",
+    "type",
+    "format",
+    "enum",
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+)
+
+
+def _says_something(default: Any, made: dict[str, Any]) -> bool:
+    """Whether a default is worth storing in every object: not null or empty, unless it brings the defaults inside it."""
+    if default == {}:
+        return any("default" in each for each in made.get("properties", {}).values())
+    return default is not None and default not in ("", [])
+
+
+def _status() -> dict[str, Any]:
+    status = schema(Status)
+    status["properties"]["conditions"]["x-kubernetes-list-type"] = "map"
+    status["properties"]["conditions"]["x-kubernetes-list-map-keys"] = ["type"]
+    return status
+
+
+def _column(column: Column) -> dict[str, Any]:
+    made: dict[str, Any] = {"name": column.name, "type": column.type, "jsonPath": column.path}
+    if column.wide:
+        made["priority"] = 1
+    return made
+
+
+def write(directory: Path) -> None:
+    """Write one YAML file a kind."""
+    yaml = YAML()
+    yaml.width = 4096  # no folded lines
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    directory.mkdir(parents=True, exist_ok=True)
+    for resource in RESOURCES:
+        with (directory / f"{resource.plural}.yaml").open("w", encoding="utf-8") as file:
+            file.write(HEADER)
+            yaml.dump(definition(resource), file)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m webhook.crds DIRECTORY")
+    write(Path(sys.argv[1]))
