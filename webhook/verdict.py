@@ -10,6 +10,7 @@ from webhook.policy import OnUnknown
 from webhook.scope import Governing, Release
 
 State = Literal["fine", "fixable", "refused", "unknown", "skipped"]
+MESSAGE_LIMIT = 10  # findings told in a denial; a Pod may have thousands of containers
 WARNING_LIMIT = 250  # characters; the API server cuts to 256 where a request's warnings exceed 4096 in all
 _RANK: dict[State, int] = {"skipped": 0, "fine": 1, "fixable": 2, "unknown": 3, "refused": 4}
 
@@ -49,7 +50,8 @@ def decide(subject: Subject, findings: tuple[Finding, ...], release: Release | N
     """Sum up one container. What an exception's rules cover is dropped; an excepted container is never fixable."""
     if release is not None:
         findings = tuple(each for each in findings if release.rules and each.rule not in release.rules)
-        state: State = "refused" if any(each.severity == "error" for each in findings) else "skipped"
+        severities = {each.severity for each in findings}
+        state: State = "refused" if "error" in severities else "unknown" if "unknown" in severities else "skipped"
         return ContainerVerdict(subject, state, findings, release)
     state = "fine"
     for each in findings:
@@ -79,59 +81,64 @@ def answer(verdict: Verdict, *, template: bool = False, patience: bool = False) 
     if mode == "Audit":
         return ALLOWED
     spec = verdict.governing.policy.spec
-    told = verdict.findings
     if mode == "Warn" or (template and spec.templates == "Warn"):
-        return Answer(200, warnings=_warnings(verdict, told, template))
-    denied = [each for each in told if _denies(each, verdict, spec.on_unknown)]
-    pending = [each for each in told if each.cause == "pending"]
-    fixable = [] if template else [each for each in told if each.severity == "error" and verdict.state == "fixable"]
-    if patience and not template and (pending or fixable) and not _final(verdict):
+        return Answer(200, warnings=_warnings(verdict))
+    denied = [
+        finding for each in verdict.containers for finding in each.findings if _denies(finding, each, spec.on_unknown)
+    ]
+    pending = [] if template else [finding for finding in verdict.findings if finding.cause == "pending"]
+    fixable = [] if template else _errors(verdict, "fixable")
+    final = any(finding.cause != "pending" for finding in denied)  # refused whatever the others turn out to be
+    if patience and (pending or fixable) and not final:
         return Answer(429, _message(verdict, pending or fixable))
     if denied or fixable:
         return Answer(403, _message(verdict, denied or fixable))
-    return Answer(200, warnings=_warnings(verdict, told, template, spec.on_unknown))
+    return Answer(200, warnings=_warnings(verdict, spec.on_unknown))
 
 
 def advise(verdict: Verdict) -> tuple[str, ...]:
-    """What a mutating hook says of containers that the validating one will refuse: Pod Security may answer before it."""
-    refused = tuple(
-        finding
-        for each in verdict.containers
-        if each.state == "refused"
-        for finding in each.findings
-        if finding.severity == "error"
-    )
-    return _warnings(verdict, refused, template=False) if verdict.governing.mode == "Enforce" else ()
+    """What a mutating hook says of containers that the validating one will refuse: Pod Security may answer first."""
+    if verdict.governing.mode != "Enforce":
+        return ()
+    return _lines(verdict, _errors(verdict, "refused"))
 
 
-def _denies(finding: Finding, verdict: Verdict, on_unknown: OnUnknown) -> bool:
+def _denies(finding: Finding, container: ContainerVerdict, on_unknown: OnUnknown) -> bool:
     if finding.severity == "unknown":
         return on_unknown.action(finding.cause) == "Deny"
-    if finding.severity != "error":
-        return False
-    return any(each.state == "refused" and finding in each.findings for each in verdict.containers)
+    return finding.severity == "error" and container.state == "refused"
 
 
-def _final(verdict: Verdict) -> bool:
-    """Some container is refused whatever the others turn out to be: no reason to wait."""
-    return any(each.state == "refused" for each in verdict.containers)
+def _errors(verdict: Verdict, state: State) -> list[Finding]:
+    """The errors of the containers in that state."""
+    containers = (each for each in verdict.containers if each.state == state)
+    return [finding for each in containers for finding in each.findings if finding.severity == "error"]
 
 
 def _message(verdict: Verdict, findings: list[Finding]) -> str:
-    return f"policy {quoted(verdict.governing.policy.metadata.name)}: " + "; ".join(each.message for each in findings)
+    told = [finding.message for finding in findings[:MESSAGE_LIMIT]]
+    if len(findings) > MESSAGE_LIMIT:
+        told.append(f"and {len(findings) - MESSAGE_LIMIT} more")
+    return f"policy {quoted(verdict.governing.policy.metadata.name)}: " + "; ".join(told)
 
 
-def _warnings(
-    verdict: Verdict, findings: tuple[Finding, ...], template: bool, on_unknown: OnUnknown | None = None
-) -> tuple[str, ...]:
-    """One line a finding; of a template, only what its Pods would not be cured of."""
-    lines = [
-        f"nonroot: {each.message}"
-        for each in findings
-        if each.severity != "note"
-        and not (on_unknown and each.severity == "unknown" and on_unknown.action(each.cause) == "Allow")
-        and not (each.curable and verdict.governing.injects)
-    ]
+def _warnings(verdict: Verdict, on_unknown: OnUnknown | None = None) -> tuple[str, ...]:
+    """What is worth a person's time: no notes, nothing that injection cures, no unknown that the policy allows."""
+    return _lines(
+        verdict,
+        [
+            finding
+            for each in verdict.containers
+            for finding in each.findings
+            if finding.severity != "note"
+            and not (finding.curable and each.subject.injects and each.state in {"fine", "fixable"})
+            and not (on_unknown and finding.severity == "unknown" and on_unknown.action(finding.cause) == "Allow")
+        ],
+    )
+
+
+def _lines(verdict: Verdict, findings: list[Finding]) -> tuple[str, ...]:
+    lines = [f"nonroot: {finding.message}" for finding in findings]
     if verdict.governing.problem:
         lines.append(f"nonroot: {verdict.governing.problem}")
     return tuple(line if len(line) <= WARNING_LIMIT else f"{line[: WARNING_LIMIT - 1]}…" for line in lines)
