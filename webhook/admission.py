@@ -55,7 +55,7 @@ class Admission:
         self._waiting: dict[tuple[str, ...], float] = {}
 
     async def review(self, review: Review, door: Door, timeout: float = ENFORCE_BUDGET) -> Outcome:
-        """Answer one review; `timeout` is how many seconds may pass. `MalformedReview` where its object is malformed."""
+        """Answer one review within `timeout` seconds; `MalformedReview` where its object is malformed."""
         if review.sub_resource not in _JUDGED_SUBRESOURCES or review.operation not in {"CREATE", "UPDATE"}:
             return _pass(review, door, "subresource")
         if door == "mutate" and (
@@ -66,7 +66,7 @@ class Admission:
         if workload is None:
             return _pass(review, door, "no-pod-spec")
         metadata = workload.metadata
-        if metadata.deletion_timestamp is not None:
+        if metadata.deletion_timestamp is not None and review.operation == "UPDATE":
             return _pass(review, door, "deleting")
         if workload.is_pod and MIRROR_ANNOTATION in (metadata.annotations or {}):
             return _pass(review, door, "mirror-pod")
@@ -107,23 +107,27 @@ class Admission:
     ) -> tuple[Answer, list[Operation]]:
         template = not workload.is_pod
         if door == "validate":
-            answer = verdict.answer(judged, template=template, patience=self._patient(judged, namespace))
-            return answer, []
-        if judged.governing.mode == "Enforce" and self._patient(judged, namespace):
+            patience = not template and self._patient(judged, namespace, door)
+            return verdict.answer(judged, template=template, patience=patience), []
+        if self._patient(judged, namespace, door):
             answer = verdict.answer(judged, patience=True)
-            if answer.code == 429 and any(finding.cause == "pending" for finding in judged.findings):
+            if answer.code == 429:
                 return answer, []
         annotate = not review.sub_resource
         return Answer(200, warnings=verdict.advise(judged)), patch.operations(judged, workload, annotate)
 
-    def _patient(self, judged: Verdict, namespace: str) -> bool:
-        """Whether this set of images may still keep its Pods waiting: for PATIENCE seconds from the first time."""
+    def _patient(self, judged: Verdict, namespace: str, door: Door) -> bool:
+        """Whether this set of images may still keep its Pods waiting: for PATIENCE seconds from the first time.
+
+        Both doors wait for pending images; /validate also for a cure that /mutate, which was skipped, would bring.
+        """
         images = sorted(
             each.subject.slot.container.image or ""
             for each in judged.containers
-            if each.state == "fixable" or any(finding.cause == "pending" for finding in each.findings)
+            if any(finding.cause == "pending" for finding in each.findings)
+            or (door == "validate" and each.state == "fixable")
         )
-        if not images:
+        if judged.governing.mode != "Enforce" or not images:
             return False
         now = self._clock()
         key = (namespace, *images)
