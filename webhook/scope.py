@@ -18,11 +18,23 @@ _STRICTNESS: dict[Mode, int] = {"Audit": 0, "Warn": 1, "Enforce": 2}
 _MODES: dict[str, Mode] = {"audit": "Audit", "warn": "Warn", "enforce": "Enforce"}
 
 _PRESETS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    # container names, and globs on the normalised image reference; both must match
-    "istio": (("istio-init", "istio-proxy", "istio-validation"), ("*/proxyv2[:@]*", "*/install-cni[:@]*")),
+    # Container names, and globs on the normalised image reference; both must match. Anybody may push a proxyv2, so the
+    # registries are the projects' own; whoever mirrors them names the mirror in exemptions.images.
+    "istio": (
+        ("istio-init", "istio-proxy", "istio-validation"),
+        tuple(
+            f"{where}/{name}[:@]*"
+            for where in ("docker.io/istio", "gcr.io/istio-release", "registry.istio.io/release")
+            for name in ("proxyv2", "install-cni")
+        ),
+    ),
     "linkerd": (
         ("linkerd-init", "linkerd-proxy", "linkerd-network-validator"),
-        ("*/linkerd/proxy[:@]*", "*/linkerd/proxy-init[:@]*"),
+        tuple(
+            f"{where}/{name}[:@]*"
+            for where in ("cr.l5d.io/linkerd", "ghcr.io/linkerd")
+            for name in ("proxy", "proxy-init")
+        ),
     ),
 }
 
@@ -155,9 +167,11 @@ def _applies(exception: NonRootException, workload: Workload, slot: Slot, image:
 
 
 def _names(workload: Workload) -> list[tuple[str, str]]:
-    """A workload's own kind and name and its owners'; a ReplicaSet's Deployment by the name that it derives from."""
+    """A workload's own kind and name and its controller's; a ReplicaSet's Deployment by the name it derives from."""
     names = [(workload.kind, workload.name)]
     for owner in workload.metadata.owner_references or ():
+        if not owner.controller:
+            continue
         names.append((owner.kind, owner.name))
         stem, dash, _ = owner.name.rpartition("-")
         if owner.kind == "ReplicaSet" and dash:
