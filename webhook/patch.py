@@ -15,6 +15,7 @@ from webhook.verdict import ContainerVerdict, Verdict
 
 ANNOTATION = "nonroot.dev/injected"
 OPENSHIFT_SCC = "openshift.io/scc"
+_ESCALATING = frozenset({"CAP_SYS_ADMIN", "SYS_ADMIN"})  # the API server only sees the first, the kernel both
 _NONE = SecurityContext()
 
 Operation = dict[str, Any]
@@ -76,16 +77,19 @@ def injected(verdict: ContainerVerdict) -> dict[str, Any]:
         return fields
     capabilities = own.capabilities
     added = (capabilities and capabilities.add) or ()
-    if "allowPrivilegeEscalation" in defaults and own.allow_privilege_escalation is None:
-        if not {"CAP_SYS_ADMIN", "SYS_ADMIN"} & set(added):
-            fields["allowPrivilegeEscalation"] = False
+    escalation = own.allow_privilege_escalation is None and not _ESCALATING & set(added)
+    if "allowPrivilegeEscalation" in defaults and escalation:
+        fields["allowPrivilegeEscalation"] = False
     if "capabilities" in defaults and (
         capabilities is None or (capabilities.add is None and capabilities.drop is None)
     ):
         fields["capabilities"] = {"drop": ["ALL"]}
-    if "seccompProfile" in defaults and own.seccomp_profile is None:
-        if subject.workload.context.seccomp_profile is None:
-            fields["seccompProfile"] = {"type": "RuntimeDefault"}
+    if (
+        "seccompProfile" in defaults
+        and own.seccomp_profile is None
+        and subject.workload.context.seccomp_profile is None
+    ):
+        fields["seccompProfile"] = {"type": "RuntimeDefault"}
     return fields
 
 
