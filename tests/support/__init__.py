@@ -1,0 +1,1 @@
+"""What several test modules and the demo build on; importable without pytest."""

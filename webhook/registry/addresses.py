@@ -1,0 +1,59 @@
+"""Which addresses a registry, token service or blob store may have: decided on what a name resolved to, not on the name.
+
+Three kinds: public; private (RFC 1918, ULA, RFC 6598), allowed to the image reference's own registry only; and forbidden
+(loopback, link-local, cloud metadata, the cluster's Service range, everything special), allowed to nobody unlisted.
+"""
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Literal
+
+from webhook.errors import InvalidSetting
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+Kind = Literal["public", "private", "forbidden"]
+
+# Metadata services outside the link-local range: Azure's wire server, Alibaba Cloud, Oracle Cloud, AWS and GCP over IPv6.
+_METADATA = frozenset(
+    ip_address(text) for text in ("168.63.129.16", "100.100.100.200", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254")
+)
+_PRIVATE = tuple(ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"))
+_NAT64 = tuple(ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/96"))
+
+
+def networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """CIDRs out of settings; `InvalidSetting` names the one that is none."""
+    found = []
+    for text in texts:
+        try:
+            found.append(ip_network(text, strict=False))
+        except ValueError:
+            raise InvalidSetting(f"{text!r} is no network: write it like 10.96.0.0/12") from None
+    return tuple(found)
+
+
+def classify(address: Address, denied: tuple[Network, ...] = ()) -> Kind:
+    """What kind of address it is; IPv4 addresses inside IPv6 ones count as what they carry."""
+    address = _carried(address)
+    if address in _METADATA or any(address in network for network in denied):
+        return "forbidden"
+    if any(address in network for network in _PRIVATE):
+        return "private"
+    return "public" if address.is_global and not address.is_multicast else "forbidden"
+
+
+def literal(host: str) -> Address | None:
+    """The address that `host` spells out, brackets allowed; None for a name."""
+    try:
+        return ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return None
+
+
+def _carried(address: Address) -> Address:
+    if isinstance(address, IPv4Address):
+        return address
+    if any(address in network for network in _NAT64):
+        return IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address.sixtofour or address

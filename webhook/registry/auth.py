@@ -1,0 +1,200 @@
+"""How a registry is logged in to, without I/O: `authorised` is a generator that yields requests and receives responses.
+
+1. The request goes out, with what worked last time if anything did.
+2. A 401 brings challenges. Basic: the request goes out again with the password.
+3. Bearer: a token is asked for where the challenge says, and the request goes out again with the token.
+   The token service is asked by GET with Basic (distribution), or by an OAuth2 POST for identity tokens and for
+   services that know no GET.
+
+Sources: distribution/distribution docs/content/spec/auth/token.md, oauth.md and scope.md; google/go-containerregistry
+pkg/v1/remote/transport/bearer.go (where a challenge may point); containerd/containerd core/remotes/docker/authorizer.go.
+"""
+
+import base64
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Callable, Generator
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+import msgspec
+
+from webhook.registry.cache import Bounded
+from webhook.registry.exchange import RegistryError, Request, Response, refusal
+
+Flow = Generator[Request, Response, Response]
+
+IDENTITY_TOKEN = "<token>"  # the user name under which docker's tools keep an identity token as the password
+_CLIENT = "nonroot-webhook"
+_TOKEN_BODY = 64 * 1024
+_DEFAULT_LIFE = 60.0  # distribution docs/content/spec/auth/token.md, expires_in
+_LONGEST_LIFE = 3600.0
+_MARGIN = 10.0
+_NO_GET = frozenset({404, 405})
+_SCHEME = re.compile(r"\s*,?\s*([A-Za-z][A-Za-z0-9!#$%&'*+.^_`|~-]*)(?:\s+|\s*\Z|(?=\s*,))")
+_PARAMETER = re.compile(r"\s*,?\s*([A-Za-z0-9!#$%&'*+.^_`|~-]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s\",]*))")
+_FINGERPRINT_KEY = secrets.token_bytes(32)  # fingerprints mean nothing outside this process
+
+
+class Credential(msgspec.Struct, frozen=True):
+    """A user name and password; `ANONYMOUS` is the one without either."""
+
+    username: str = ""
+    password: str = ""
+
+    @property
+    def basic(self) -> str:
+        """The value of an Authorization header, or nothing for nobody."""
+        if not self.username and not self.password:
+            return ""
+        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Tells credentials apart in caches, without keeping them there."""
+        return hashlib.blake2b(f"{self.username}\0{self.password}".encode(), key=_FINGERPRINT_KEY, digest_size=16).digest()
+
+    def __repr__(self) -> str:
+        return "Credential(anonymous)" if not self.basic else "Credential(***)"
+
+
+ANONYMOUS = Credential()
+
+
+class Challenge(msgspec.Struct, frozen=True):
+    """One way of logging in that a registry offers; `scheme` and the parameters' names are in lower case."""
+
+    scheme: str
+    parameters: dict[str, str]
+
+
+class Session:
+    """Authorization headers that worked: per registry, repository and credential, until they expire.
+
+    `insecure` says of a registry (HOST or HOST:PORT) whether it is spoken to over plain HTTP.
+    """
+
+    def __init__(self, clock: Callable[[], float], insecure: Callable[[str], bool], limit: int = 1 << 20) -> None:
+        self._clock = clock
+        self._headers: Bounded[tuple[str, str, bytes], tuple[str, float]] = Bounded(limit)
+        self.insecure = insecure
+
+    def header(self, authority: str, scope: str, credential: Credential) -> str:
+        """The header that is still good, or nothing."""
+        value, until = self._headers.get((authority, scope, credential.fingerprint)) or ("", 0.0)
+        return value if self._clock() < until else ""
+
+    def keep(self, authority: str, scope: str, credential: Credential, header: str, life: float) -> None:
+        """Remember a header for `life` seconds."""
+        key = (authority, scope, credential.fingerprint)
+        self._headers.put(key, (header, self._clock() + life), len(header))
+
+
+def authorised(request: Request, repository: str, credential: Credential, session: Session) -> Flow:
+    """Send `request` for that repository with that credential; returns the last response, a 401 too if it comes to that."""
+    scope = f"repository:{repository}:pull"
+    known = session.header(request.authority, scope, credential)
+    response = yield msgspec.structs.replace(request, authorization=known)
+    if response.status != 401 or not response.own:  # whoever a redirect led to gets no credential, whatever it asks
+        return response
+    header = yield from _answer(request, response, scope, credential, session)
+    if not header:
+        return response
+    return (yield msgspec.structs.replace(request, authorization=header))
+
+
+def challenges(values: tuple[str, ...]) -> list[Challenge]:
+    """The challenges of WWW-Authenticate headers, several to a header allowed (RFC 9110 section 11.6.1)."""
+    found: list[Challenge] = []
+    for value in values:
+        position = 0
+        while position < len(value):
+            parameter = _PARAMETER.match(value, position) if found else None
+            scheme = _SCHEME.match(value, position)
+            if parameter is not None:
+                quoted, plain = parameter[2], parameter[3]
+                text = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else plain
+                found[-1].parameters.setdefault(parameter[1].lower(), text)
+                position = parameter.end()
+            elif scheme is not None and scheme.end() > position:
+                found.append(Challenge(scheme[1].lower(), {}))
+                position = scheme.end()
+            else:
+                comma = value.find(",", position + 1)
+                position = len(value) if comma == -1 else comma
+    return found
+
+
+def _answer(
+    request: Request, response: Response, scope: str, credential: Credential, session: Session
+) -> Generator[Request, Response, str]:
+    """The Authorization header that answers the challenges; nothing where there is no answer."""
+    offered = {each.scheme: each for each in reversed(challenges(response.headers.get("www-authenticate", ())))}
+    if "bearer" in offered:
+        token, life = yield from _token(request, offered["bearer"].parameters, scope, credential, session)
+        header = f"Bearer {token}"
+        session.keep(request.authority, scope, credential, header, life)
+        return header
+    if "basic" in offered and credential.basic and credential.username != IDENTITY_TOKEN:
+        session.keep(request.authority, scope, credential, credential.basic, _LONGEST_LIFE)
+        return credential.basic
+    return ""
+
+
+def _token(
+    request: Request, parameters: dict[str, str], scope: str, credential: Credential, session: Session
+) -> Generator[Request, Response, tuple[str, float]]:
+    realm = _check_realm(parameters.get("realm", ""), request.authority, session)
+    asked = {"service": parameters.get("service", ""), "scope": parameters.get("scope") or scope}
+    asked = {key: value for key, value in asked.items() if value}
+    by_grant = credential.username == IDENTITY_TOKEN
+    if not by_grant:
+        response = yield _get_token(request, realm, asked, credential)
+        by_grant = response.status in _NO_GET and bool(credential.basic)
+    if by_grant:
+        response = yield _post_token(request, realm, asked, credential)
+    if response.status != 200:
+        raise refusal(response, f"asking {request.authority}'s token service for {scope}")
+    return _read_token(response, request.authority)
+
+
+def _get_token(request: Request, realm: str, asked: dict[str, str], credential: Credential) -> Request:
+    parts = urlsplit(realm)
+    query = "&".join(filter(None, (parts.query, urlencode(asked))))
+    return Request(
+        "GET", urlunsplit(parts._replace(query=query, fragment="")), request.authority, _TOKEN_BODY, authorization=credential.basic
+    )
+
+
+def _post_token(request: Request, realm: str, asked: dict[str, str], credential: Credential) -> Request:
+    form = {**asked, "client_id": _CLIENT}
+    if credential.username == IDENTITY_TOKEN:
+        form |= {"grant_type": "refresh_token", "refresh_token": credential.password}
+    else:
+        form |= {"grant_type": "password", "username": credential.username, "password": credential.password}
+    return Request("POST", realm, request.authority, _TOKEN_BODY, form=form)
+
+
+def _check_realm(realm: str, authority: str, session: Session) -> str:
+    """A token service is asked over TLS, unless the registry itself is spoken to without."""
+    parts = urlsplit(realm)
+    if parts.scheme == "https" or (parts.scheme == "http" and session.insecure(authority)):
+        return realm
+    raise RegistryError("unauthorized", f"{authority} wants a token from an address that is not https; none is asked for")
+
+
+def _read_token(response: Response, authority: str) -> tuple[str, float]:
+    """The token, and for how many seconds it is used."""
+    try:
+        answer = json.loads(response.body)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise RegistryError("unauthorized", f"{authority}'s token service answered something other than a token")
+    token = answer.get("token") or answer.get("access_token")
+    if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+        raise RegistryError("unauthorized", f"{authority}'s token service answered without a token")
+    life = answer.get("expires_in")
+    seconds = float(life) if isinstance(life, int | float) and life > 0 else _DEFAULT_LIFE
+    return token, min(max(seconds - _MARGIN, seconds / 2), _LONGEST_LIFE)

@@ -1,0 +1,259 @@
+"""The door of the package: a query in, the image or why it is not known out.
+
+    client = RegistryClient(RegistrySettings(insecure=frozenset({"localhost:5000"})), pull_secrets, docker_config)
+    found = await client.find(Query("localhost:5000/team/app:1"))     # webhook.image.Image or Unknown
+    await client.aclose()
+
+`pull_secrets` reads Secrets (`webhook.registry.keychain.PullSecrets`; None: there are none), `docker_config` is the bytes
+of the operator's own docker config file. `find(query, cost)` also fills in what the answer cost.
+
+Content is shared, access is not. What a digest holds is kept per repository, a layer's facts whoever asks; but an answer
+is given only to those whose own credentials the registry has let see that very manifest within the last minutes.
+Whatever takes longer than a query's budget goes on in the background, once however many ask, and is found next time.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from webhook import reference as references
+from webhook.accounts import Accounts
+from webhook.errors import InvalidReference, InvalidSetting, MalformedImage
+from webhook.image import Cause, Image, PlatformImage, Query, Unknown
+from webhook.reference import Reference
+from webhook.registry.auth import ANONYMOUS, Session
+from webhook.registry.cache import Bounded, Flights, Lanes
+from webhook.registry.contents import Contents
+from webhook.registry.exchange import Cost, RegistryError
+from webhook.registry.keychain import Keychain, MalformedKeychain, PullSecrets, in_turn
+from webhook.registry.repository import Door, Repository, api_host
+from webhook.registry.settings import RegistrySettings, listed
+from webhook.registry.transport import Transport
+
+_PASSING: frozenset[Cause] = frozenset({"unreachable", "rateLimited"})  # says nothing about the image or the right to it
+_LONGEST_REFUSAL = 600.0
+
+Key = tuple[str, str, tuple[str, ...], str, frozenset[str], bool]
+
+
+class Confirmation(msgspec.Struct, frozen=True):
+    """The registry has said, at that time on the clock, that whoever holds these credentials may read this digest."""
+
+    digest: str
+    door: Door
+    at: float
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """What `find` gives until `until` (`always_until` under imagePullPolicy Always), and `stale` says who vouched for it."""
+
+    outcome: Image | Unknown
+    until: float
+    always_until: float
+    confirmed: tuple[str, bytes] | None = None
+    at: float = 0.0
+
+
+class RegistryClient:
+    """Implements `webhook.image.Images`. Use it from one event loop, and `aclose` it there."""
+
+    def __init__(
+        self,
+        settings: RegistrySettings | None = None,
+        pull_secrets: PullSecrets | None = None,
+        docker_config: bytes | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Raises `InvalidSetting` for settings or a docker config that cannot be used."""
+        settings = settings or RegistrySettings()
+        self._settings = settings
+        self._pull_secrets = pull_secrets
+        self._operator = Keychain()
+        if docker_config is not None:
+            try:
+                self._operator.add_config(docker_config)
+            except MalformedKeychain as error:
+                raise InvalidSetting(f"the docker config cannot be used: {error}") from None
+        self._clock = clock
+        self._transport = Transport(settings, clock)
+        self._session = Session(clock, lambda authority: listed(authority, settings.insecure) is not None)
+        self._contents = Contents(settings)
+        self._flights = Flights()
+        self._lanes = Lanes(settings.look_ups, settings.look_ups_per_namespace)
+        self._answers: Bounded[Key, _Answer] = Bounded(settings.memory.answers)
+        self._confirmations: Bounded[tuple[str, bytes], Confirmation] = Bounded(settings.memory.confirmations)
+
+    @property
+    def total(self) -> Cost:
+        """What all look-ups together have asked and read so far."""
+        return self._transport.total
+
+    async def find(self, query: Query, cost: Cost | None = None) -> Image | Unknown:
+        """The image, or why it is not known, within `query.budget` seconds.
+
+        `cost` grows by what this look-up asks of registries; it stays as it is where the answer was known, or where
+        somebody else was already looking.
+        """
+        secrets = query.pull_secrets
+        key = (query.reference, query.namespace if secrets else "", secrets, query.os, query.architectures, query.accounts)
+        answer = self._answers.get(key)
+        if answer is not None and self._clock() < (answer.always_until if query.always_pull else answer.until):
+            return answer.outcome
+        flight = (key, query.always_pull)
+        if not self._flights.running(flight) and len(self._flights) >= self._settings.queued:
+            return self._stale(answer) or Unknown("pending", "too many images are being looked at; ask again")
+        task = self._flights.start(flight, lambda: self._look_up(key, query, Cost() if cost is None else cost))
+        if query.budget > 0:
+            await asyncio.wait({task}, timeout=query.budget)
+        if task.done():
+            return task.result()
+        return self._stale(answer) or Unknown("pending", f"{query.reference[:255]!a} is still being looked at")
+
+    async def aclose(self) -> None:
+        """Stop all work and close all connections."""
+        await self._flights.aclose()
+        await self._contents.aclose()
+        await self._transport.aclose()
+
+    def _stale(self, answer: _Answer | None) -> Image | None:
+        """The answer of before, with its age, unless it is too old or the right to it has been withdrawn."""
+        if answer is None or answer.confirmed is None or not isinstance(answer.outcome, Image):
+            return None
+        age = self._clock() - answer.at
+        if age > self._settings.lives.stale or self._confirmations.get(answer.confirmed) is None:
+            return None
+        return msgspec.structs.replace(answer.outcome, age=age)
+
+    async def _look_up(self, key: Key, query: Query, cost: Cost) -> Image | Unknown:
+        """One look-up in its turn, and its outcome kept."""
+        try:
+            answer = await self._lanes.run(query.namespace, lambda: self._answer(query, cost))
+        except RegistryError as error:
+            answer = self._refused(Unknown(error.cause, str(error)), error.retry_after)
+        except (MalformedImage, InvalidReference) as error:
+            answer = self._refused(Unknown("invalid", str(error)))
+        except TimeoutError:
+            seconds = self._settings.timeouts.look_up
+            answer = self._refused(Unknown("unreachable", f"{query.reference[:255]!a} was not read within {seconds:g} s"))
+        self._answers.put(key, answer, _weight(answer.outcome))
+        return answer.outcome
+
+    def _refused(self, unknown: Unknown, retry_after: float | None = None) -> _Answer:
+        until = self._clock() + self._life(unknown, retry_after)
+        return _Answer(unknown, until, until)
+
+    def _life(self, unknown: Unknown, retry_after: float | None = None) -> float:
+        lives = self._settings.lives
+        if unknown.cause in {"unauthorized", "notFound"}:
+            return lives.refused
+        if unknown.cause in {"invalid", "tooLarge"}:
+            return lives.malformed
+        life = lives.rate_limited if unknown.cause == "rateLimited" else lives.unreachable
+        return max(life, min(retry_after or 0.0, _LONGEST_REFUSAL))
+
+    async def _answer(self, query: Query, cost: Cost) -> _Answer:
+        reference = references.parse(query.reference)
+        allowed = self._settings.registries
+        if allowed and reference.registry not in allowed:
+            raise RegistryError("unauthorized", f"{reference.registry} is not among the registries that may be asked")
+        seconds = self._settings.timeouts.look_up
+        async with asyncio.timeout(seconds):
+            deadline = self._clock() + seconds
+            doors, unread = await self._doors(query, reference)
+            confirmed = (str(reference), b"".join(door.credential.fingerprint for door in doors))
+            life = self._settings.lives.always if query.always_pull else self._settings.lives.tag
+            try:
+                confirmation = await self._confirm(confirmed, reference, doors, life, cost, deadline)
+            except RegistryError as error:
+                if unread is None or error.cause not in {"unauthorized", "notFound"}:
+                    raise
+                raise RegistryError(unread.cause, unread.detail) from error
+            repository = self._repository(reference, confirmation.door, cost, deadline)
+            found = await self._contents.images(repository, confirmation.digest, query)
+        return self._found(found, confirmation, confirmed)
+
+    def _found(self, found: tuple[PlatformImage, ...], confirmation: Confirmation, key: tuple[str, bytes]) -> _Answer:
+        now, lives = self._clock(), self._settings.lives
+        age = now - confirmation.at
+        stale = age >= lives.tag
+        image = Image(confirmation.digest, found, age=age if stale else 0.0)
+        until = now + lives.unreachable if stale else confirmation.at + lives.tag
+        unread = [self._life(each.accounts) for each in found if isinstance(each.accounts, Unknown)]
+        until = min([until, *(now + life for life in unread)])
+        return _Answer(image, until, min(until, confirmation.at + lives.always), key, confirmation.at)
+
+    async def _doors(self, query: Query, reference: Reference) -> tuple[list[Door], Unknown | None]:
+        """Where and as whom to ask, in turn; and why a pull secret could not be read, for when that turns out to matter."""
+        pod, unread = Keychain(), None
+        for name in query.pull_secrets if self._pull_secrets else ():
+            assert self._pull_secrets is not None
+            secret = await self._pull_secrets.get(query.namespace, name)
+            if isinstance(secret, Unknown):
+                unread = unread or secret
+            elif secret is not None:
+                try:
+                    pod.add_secret(secret)
+                except MalformedKeychain as error:
+                    named = f"the pull secret {query.namespace}/{name}"
+                    raise RegistryError("unauthorized", f"{named} cannot be used, by the kubelet neither: {error}") from None
+        credentials = in_turn([pod, self._operator], reference.name) or [ANONYMOUS]
+        return [Door(api_host(reference.registry), credential) for credential in credentials], unread
+
+    async def _confirm(
+        self, key: tuple[str, bytes], reference: Reference, doors: Sequence[Door], life: float, cost: Cost, deadline: float
+    ) -> Confirmation:
+        """What the reference stands for, as the registry has told these very credentials within `life` seconds.
+
+        While the registry gives no answer an older one counts; a refusal withdraws it.
+        """
+        known = self._confirmations.get(key)
+        if known is not None and self._clock() - known.at < life:
+            return known
+        try:
+            fresh = await self._flights.join(("confirm", key), lambda: self._ask(reference, doors, cost, deadline))
+        except RegistryError as error:
+            if known is not None and error.cause in _PASSING and self._clock() - known.at < self._settings.lives.stale:
+                return known
+            self._confirmations.drop(key)
+            raise
+        self._confirmations.put(key, fresh, 200)
+        return fresh
+
+    async def _ask(self, reference: Reference, doors: Sequence[Door], cost: Cost, deadline: float) -> Confirmation:
+        """Every door in turn until one opens, as the kubelet tries credentials."""
+        refusals: dict[Cause, RegistryError] = {}
+        for door in doors:
+            try:
+                at = self._clock()
+                digest = await self._resolve(self._repository(reference, door, cost, deadline), reference)
+                return Confirmation(digest, door, at)
+            except RegistryError as error:
+                if error.cause not in {"unauthorized", "notFound", "rateLimited"}:
+                    raise
+                refusals.setdefault(error.cause, error)
+        raise next(refusals[cause] for cause in ("rateLimited", "unauthorized", "notFound") if cause in refusals)
+
+    async def _resolve(self, repository: Repository, reference: Reference) -> str:
+        """By HEAD, which costs no pull; but a digest whose manifest is not known yet is proven by fetching it."""
+        name = reference.digest or reference.tag or ""
+        if reference.digest is None or self._contents.knows(reference.name, name):
+            digest = await repository.resolve(name)
+            if digest is not None:
+                return digest
+        raw, media_type, digest = await repository.manifest(name)
+        self._contents.keep(reference.name, digest, raw, media_type)
+        return digest
+
+    def _repository(self, reference: Reference, door: Door, cost: Cost, deadline: float) -> Repository:
+        return Repository(self._transport, self._session, self._settings, reference, door, cost, deadline)
+
+
+def _weight(outcome: Image | Unknown) -> int:
+    """Roughly the bytes of memory that an answer takes."""
+    if isinstance(outcome, Unknown):
+        return len(outcome.detail)
+    accounts = [each.accounts for each in outcome.platforms if isinstance(each.accounts, Accounts)]
+    files = sum(len(each.passwd or b"") + len(each.group or b"") for each in accounts)
+    return files + 1500 * len(outcome.platforms)

@@ -1,0 +1,108 @@
+"""What an operator can set about registries, with the defaults that a replica runs with."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+MANIFEST_LIMIT = 4 * 1048 * 1048  # containerd/containerd core/remotes/docker/resolver.go, MaxManifestSize
+ACCOUNTS_FILE_LIMIT = 10 * 1024 * 1024  # containerd/containerd pkg/oci/spec_opts.go, openUserFile
+
+_MIB = 1024 * 1024
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How much one image may cost, in bytes, counts and seconds; beyond it the answer is Unknown("tooLarge")."""
+
+    document_bytes: int = MANIFEST_LIMIT
+    layers: int = 512
+    platforms: int = 32
+    layer_bytes: int = 4096 * _MIB
+    tar_bytes: int = 32 * 1024 * _MIB
+    tar_ratio: int = 250  # beyond the first tar_free_bytes: a file of zeros is not yet a bomb
+    tar_free_bytes: int = 512 * _MIB
+    entries: int = 2_000_000
+    links: int = 250_000
+    zstd_window: int = 64 * _MIB
+    rereads: int = 8
+
+
+class Timeouts(msgspec.Struct, frozen=True):
+    """Seconds. `look_up` ends the work on one image, though its caller has long gone; `layer` that on one layer."""
+
+    connect: float = 5.0
+    idle: float = 15.0
+    document: float = 20.0
+    look_up: float = 120.0
+    layer: float = 300.0
+    backoff: tuple[float, ...] = (0.3, 1.0)
+    retry_after: float = 10.0  # a longer Retry-After is not waited for, but remembered
+
+
+class Lives(msgspec.Struct, frozen=True):
+    """Seconds for which an answer counts without asking the registry again.
+
+    `tag` is also how long a credential's right to read a digest is taken for granted; `always` replaces it under
+    `imagePullPolicy: Always`; `stale` is the most that an answer may age while its registry gives none.
+    """
+
+    tag: float = 300.0
+    always: float = 10.0
+    stale: float = 86_400.0
+    refused: float = 15.0  # unauthorized, notFound
+    unreachable: float = 5.0
+    rate_limited: float = 30.0
+    malformed: float = 60.0  # invalid, tooLarge
+    breaker: float = 10.0
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """Bytes that each cache may hold, by a fair estimate."""
+
+    answers: int = 32 * _MIB
+    confirmations: int = 8 * _MIB
+    documents: int = 32 * _MIB
+    layers: int = 32 * _MIB
+
+
+class RegistrySettings(msgspec.Struct, frozen=True):
+    """How registries may be spoken to.
+
+    `insecure` lists HOST or HOST:PORT that are spoken to over plain HTTP, at whatever address; `allowed` those that may
+    have a loopback, link-local or Service address over verified TLS; `denied_networks` are CIDRs beside the built-in
+    ones, above all the cluster's Service range. `authorities` maps HOST or HOST:PORT to the PEM of the CA to trust there,
+    beside the system's. `mirrors` maps a registry to the ones to ask before it. `registries`, unless empty, are the only
+    ones asked at all. `proxy` takes HTTPS_PROXY, HTTP_PROXY and NO_PROXY from the environment; a proxy resolves
+    names itself, so the rules about addresses then hold for literal addresses only.
+    """
+
+    insecure: frozenset[str] = frozenset()
+    allowed: frozenset[str] = frozenset()
+    registries: frozenset[str] = frozenset()
+    denied_networks: tuple[str, ...] = ()
+    authorities: Mapping[str, str] = msgspec.field(default_factory=dict)
+    mirrors: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    proxy: bool = False
+    look_ups: int = 32
+    look_ups_per_namespace: int = 8
+    queued: int = 2000
+    layer_threads: int = 2
+    user_agent: str = "nonroot-webhook"
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+    lives: Lives = Lives()
+    memory: Memory = Memory()
+
+
+def listed(authority: str, entries: frozenset[str] | Mapping[str, object]) -> str | None:
+    """The entry that names `authority` (HOST or HOST:PORT): the same text, or its host alone; None where there is none."""
+    if authority in entries:
+        return authority
+    host = host_of(authority)
+    return host if host in entries else None
+
+
+def host_of(authority: str) -> str:
+    """The host of HOST, HOST:PORT or [IPv6]:PORT, without the brackets' port."""
+    if authority.startswith("["):
+        return authority[: authority.find("]") + 1]
+    return authority.partition(":")[0]

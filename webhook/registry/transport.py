@@ -1,0 +1,282 @@
+"""The one module that opens connections: a `Request` in, a `Response` out, or a `RegistryError` that says why not.
+
+Each layer of it adds one concern, as httpx's client does: `send` retries, `_follow` redirects, `_once` makes one exchange.
+Addresses are checked after the name is resolved, and what was checked is what is connected to, so that a name cannot
+change its mind in between. There are two pools of connections, because an image reference's own registry may have a
+private address and whatever it points to may not.
+"""
+
+import asyncio
+import socket
+import ssl
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from urllib.parse import urljoin
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from webhook.errors import InvalidSetting
+from webhook.registry.addresses import Network, classify, literal, networks
+from webhook.registry.breaker import Breaker
+from webhook.registry.exchange import Cost, RegistryError, Request, Response, Sink, retry_after
+from webhook.registry.settings import RegistrySettings, listed
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+_HOPS = 5
+_ERROR_BODY = 64 * 1024
+_READ = 256 * 1024
+_SLOWEST = 32 * 1024  # bytes a second, over a whole blob and once `idle` has passed
+
+
+class AddressDenied(OSError):
+    """The name resolved to addresses that it may not have."""
+
+
+class CheckedResolver(AbstractResolver):
+    """Resolves names through the system, and gives out only the addresses that `allows`."""
+
+    def __init__(self, allows: Callable[[str, str], bool]) -> None:
+        self._resolver = aiohttp.ThreadedResolver()
+        self._allows = allows
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
+        """The allowed addresses; `AddressDenied` where there are only others."""
+        found = await self._resolver.resolve(host, port, family)
+        allowed = [each for each in found if self._allows(f"{host}:{port}", each["host"])]
+        if found and not allowed:
+            raise AddressDenied(f"{host} has an address that is not allowed")
+        return allowed
+
+    async def close(self) -> None:
+        """Nothing is held."""
+        await self._resolver.close()
+
+
+class Transport:
+    """Connections to registries, under the rules of `RegistrySettings`. `total` is what they have cost so far."""
+
+    def __init__(self, settings: RegistrySettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self.total = Cost()
+        self._settings = settings
+        self._clock = clock
+        self._denied = networks(settings.denied_networks)
+        self._tls = {name: _trusting(name, pem) for name, pem in settings.authorities.items()}
+        self._breaker = Breaker(settings.lives.breaker, clock)
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+
+    async def send(self, request: Request, cost: Cost, deadline: float) -> Response:
+        """The answer, whatever its status; raises `RegistryError` when there is none by `deadline` (on the clock)."""
+        for pause in (*self._settings.timeouts.backoff, None):
+            if not self._breaker.allows(request.authority):
+                raise RegistryError("unreachable", f"{request.authority} did not answer lately; it is tried again in some seconds")
+            try:
+                response = await self._follow(request, cost)
+            except RegistryError as error:
+                if error.cause != "unreachable":
+                    raise
+                self._breaker.failed(request.authority)
+                if pause is None or self._clock() + pause >= deadline:
+                    raise
+            else:
+                if response.status < 500:
+                    self._breaker.succeeded(request.authority)
+                else:
+                    self._breaker.failed(request.authority)
+                asked = retry_after(response) or 0.0
+                if response.status not in _RETRIED or pause is None or asked > self._settings.timeouts.retry_after:
+                    return response
+                pause = max(pause, asked)
+                if self._clock() + pause >= deadline:
+                    return response
+            await asyncio.sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for session in self._sessions.values():
+            await session.close()
+
+    async def _follow(self, request: Request, cost: Cost) -> Response:
+        url, authorization = request.url, request.authorization
+        for _ in range(_HOPS + 1):
+            response = await self._once(request, url, authorization, cost)
+            location = response.header("location")
+            if response.status not in _REDIRECTS or not location:
+                return response
+            if request.method == "POST":
+                raise RegistryError("unreachable", f"{_authority(url)} redirects a request that carries a password; not followed")
+            target = urljoin(url, location)
+            if _origin(target) != _origin(url):
+                authorization = ""
+            url = target
+        raise RegistryError("unreachable", f"{request.authority} redirects more than {_HOPS} times")
+
+    async def _once(self, request: Request, url: str, authorization: str, cost: Cost) -> Response:
+        authority = self._check(url, request)
+        own = _same_authority(authority, request.authority)
+        session = self._session(own)
+        headers = {"Accept-Encoding": "identity", **request.headers}
+        if authorization:
+            headers["Authorization"] = authorization
+        timeouts = self._settings.timeouts
+        total = None if request.sink else timeouts.document
+        for counted in (cost, self.total):
+            counted.requests += 1
+        with _mapped(authority):
+            async with session.request(
+                request.method,
+                URL(url, encoded=True),
+                headers=headers,
+                data=request.form,
+                allow_redirects=False,
+                ssl=self._context(authority),
+                proxy=self._proxy(url),
+                timeout=aiohttp.ClientTimeout(total=total, sock_connect=timeouts.connect, sock_read=timeouts.idle),
+            ) as answer:
+                received: dict[str, tuple[str, ...]] = {}
+                for name, value in answer.headers.items():
+                    received[name.lower()] = (*received.get(name.lower(), ()), value)
+                body, sink = b"", None
+                if answer.status == 200 and request.sink:
+                    sink = request.sink()
+                    await self._pour(answer, sink, request.limit, authority, cost)
+                elif answer.status == 200:
+                    body = await self._read(answer, request.limit, authority, cost)
+                elif answer.status not in _REDIRECTS and (answer.content_length or 0) <= _ERROR_BODY:
+                    body = await self._read(answer, _ERROR_BODY, authority, cost)
+                return Response(answer.status, received, body, own, sink)
+
+    async def _read(self, answer: aiohttp.ClientResponse, limit: int, authority: str, cost: Cost) -> bytes:
+        pieces: list[bytes] = []
+        left = limit
+        async for piece in answer.content.iter_any():
+            self._count(len(piece), cost)
+            left -= len(piece)
+            if left < 0:
+                raise RegistryError("tooLarge", f"{authority} sends more than the {limit} bytes that are allowed")
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def _pour(self, answer: aiohttp.ClientResponse, sink: Sink, size: int, authority: str, cost: Cost) -> None:
+        started, left = self._clock(), size
+        if answer.content_length is not None and answer.content_length != size:
+            raise RegistryError("invalid", f"{authority} sends {answer.content_length} bytes for a blob of {size}")
+        async for piece in answer.content.iter_chunked(_READ):
+            self._count(len(piece), cost)
+            left -= len(piece)
+            if left < 0:
+                raise RegistryError("invalid", f"{authority} sends more than {size} bytes for a blob of that size")
+            elapsed = self._clock() - started
+            if elapsed > self._settings.timeouts.idle and size - left < elapsed * _SLOWEST:
+                raise RegistryError("unreachable", f"{authority} sends a blob at less than {_SLOWEST >> 10} KiB/s")
+            await sink.feed(piece)
+
+    def _count(self, size: int, cost: Cost) -> None:
+        cost.bytes_read += size
+        self.total.bytes_read += size
+
+    def _check(self, url: str, request: Request) -> str:
+        """The authority of a URL that may be asked at all; `RegistryError` for one that may not."""
+        parts = URL(url, encoded=True)
+        if parts.scheme not in {"http", "https"} or not parts.host or parts.raw_user or parts.raw_password:
+            raise RegistryError("unreachable", f"{request.authority} points to an address that cannot be followed")
+        authority = _authority(url)
+        if parts.scheme == "http" and listed(authority, self._settings.insecure) is None:
+            raise RegistryError(
+                "unreachable",
+                f"{authority} would be spoken to over plain HTTP; list it as an insecure registry if that is meant",
+            )
+        own = _same_authority(authority, request.authority)
+        if literal(parts.host) is not None and not self._allows(authority, parts.host, own):
+            raise RegistryError("unreachable", f"{authority} is an address that is not allowed")
+        return authority
+
+    def _allows(self, authority: str, address: str, own: bool) -> bool:
+        if listed(authority, self._settings.insecure) or listed(authority, self._settings.allowed):
+            return True
+        parsed = literal(address)
+        kind = "forbidden" if parsed is None else classify(parsed, self._denied)
+        return kind == "public" or (own and kind == "private")
+
+    def _session(self, own: bool) -> aiohttp.ClientSession:
+        """Made on first use, inside the running loop."""
+        session = self._sessions.get(own)
+        if session is None:
+            resolver = CheckedResolver(lambda authority, address: self._allows(authority, address, own))
+            session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(resolver=resolver, limit=128, limit_per_host=16),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                read_bufsize=_READ,
+                headers={"User-Agent": self._settings.user_agent},
+            )
+            self._sessions[own] = session
+        return session
+
+    def _context(self, authority: str) -> ssl.SSLContext | bool:
+        entry = listed(authority, self._tls)
+        return True if entry is None else self._tls[entry]
+
+    def _proxy(self, url: str) -> str | None:
+        if not self._settings.proxy:
+            return None
+        parts = URL(url, encoded=True)
+        if urllib.request.proxy_bypass(parts.host or ""):
+            return None
+        return urllib.request.getproxies().get(parts.scheme)
+
+
+@contextmanager
+def _mapped(authority: str) -> Iterator[None]:
+    """The boundary at which aiohttp's errors, and the system's, become ours; the most specific first."""
+    try:
+        yield
+    except RegistryError:
+        raise
+    except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
+        detail = f"{authority} has no TLS certificate that is trusted; if it is right, add its CA to the settings"
+        raise RegistryError("unreachable", detail) from error
+    except aiohttp.ClientConnectorDNSError as error:
+        denied = isinstance(error.os_error, AddressDenied)
+        detail = f"{authority} {'has an address that is not allowed' if denied else 'does not resolve'}"
+        raise RegistryError("unreachable", detail) from error
+    except aiohttp.ClientConnectorError as error:
+        raise RegistryError("unreachable", f"{authority} does not accept a connection") from error
+    except TimeoutError as error:
+        raise RegistryError("unreachable", f"{authority} did not answer in time") from error
+    except aiohttp.InvalidURL as error:
+        raise RegistryError("unreachable", f"{authority} points to an address that cannot be followed") from error
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise RegistryError("unreachable", f"{authority} broke the connection off, or speaks no HTTP") from error
+
+
+def _trusting(name: str, pem: str) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(cadata=pem)
+    except (ssl.SSLError, ValueError):
+        raise InvalidSetting(f"the CA given for {name} is no PEM certificate") from None
+    return context
+
+
+def _authority(url: str) -> str:
+    """HOST or HOST:PORT as the URL writes it, in lower case."""
+    parts = URL(url, encoded=True)
+    host = f"[{parts.host}]" if parts.host and ":" in parts.host else (parts.host or "")
+    return f"{host.lower()}:{parts.explicit_port}" if parts.explicit_port is not None else host.lower()
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parts = URL(url, encoded=True)
+    return parts.scheme, (parts.host or "").lower(), parts.port
+
+
+def _same_authority(one: str, other: str) -> bool:
+    return one.removesuffix(":443") == other.lower().removesuffix(":443")
+
+
