@@ -84,9 +84,7 @@ def by_uid(accounts: Accounts, uid: int) -> Entry | None:
 
 def supplementary(accounts: Accounts, name: str) -> frozenset[int]:
     """The gids of the groups that list `name`, less a group of that very name, as containerd adds them."""
-    return frozenset(
-        group.gid for group in groups(accounts.group) if group.name != name and name in group.members
-    )
+    return frozenset(group.gid for group in groups(accounts.group) if group.name != name and name in group.members)
 
 
 def _lines(data: bytes | None, limit: int, path: str) -> Iterator[tuple[int, str]]:

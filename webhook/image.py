@@ -96,7 +96,8 @@ class PlatformImage(msgspec.Struct, frozen=True):
 class Image(msgspec.Struct, frozen=True):
     """An image reference's answer: every platform that was asked for and exists.
 
-    `digest` is what the reference resolves to; `age` is the seconds since the tag was last confirmed at the registry, 0 when fresh; `source` says who told us.
+    `digest` is what the reference resolves to; `age` is the seconds since the tag was last confirmed at the registry,
+    0 when fresh; `source` says who told us.
     """
 
     digest: str
@@ -163,7 +164,6 @@ def decode_json(raw: bytes, what: str) -> Any:
         document = json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
         if b"\\ud" in raw.lower():
             json.dumps(document, ensure_ascii=False).encode("utf-8")
-        return document
     except UnicodeEncodeError:
         raise MalformedImage(f"the {what} has half of a surrogate pair, which Go would replace") from None
     except UnicodeDecodeError:
@@ -172,6 +172,7 @@ def decode_json(raw: bytes, what: str) -> Any:
         raise MalformedImage(f"the {what} is nested too deeply") from None
     except ValueError as error:
         raise MalformedImage(f"the {what} is not JSON: {error}") from None
+    return document
 
 
 def read_object(value: Any, what: str, known: frozenset[str]) -> dict[str, Any]:
@@ -224,7 +225,14 @@ def _texts(holder: dict[str, Any], key: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-_ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "i386": "386", "aarch64": "arm64", "armhf": "arm", "armel": "arm"}
+_ARCHITECTURES = {
+    "x86_64": "amd64",
+    "x86-64": "amd64",
+    "i386": "386",
+    "aarch64": "arm64",
+    "armhf": "arm",
+    "armel": "arm",
+}
 _IMPLIED = {"i386": "", "armhf": "v7", "armel": "v6"}  # whatever variant stands beside them
 _VARIANTS = {
     "amd64": {"v1": ""},

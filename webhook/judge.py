@@ -44,8 +44,9 @@ async def judge(
 ) -> Verdict:
     """Judge `slots` (every container where None) of a workload as it stands.
 
-    `injects` overrides what the policy would patch. Images are asked for all at once and each waits `budget` seconds at most; an image is only asked for where the spec
-    does not say the user. What cannot be told is a state of its own, never an exception.
+    `injects` overrides what the policy would patch. Images are asked for all at once and each waits `budget` seconds at
+    most; an image is only asked for where the spec does not say the user. What cannot be told is a state of its own,
+    never an exception.
     """
     spec = governing.policy.spec
     injects = governing.injects if injects is None else injects
