@@ -43,8 +43,14 @@ def install(image: Image, environment: Mapping[str, str], insecure: tuple[str, .
     command = ["helm", "upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--create-namespace"]
     _run([*command, "--wait", "--timeout", f"{TIMEOUT}s", "--values", "-"], environment, json.dumps(given))
     wait = ["kubectl", "wait", "--timeout", f"{TIMEOUT}s", "--for"]
-    _run([*wait, "jsonpath={.webhooks[0].clientConfig.caBundle}", "validatingwebhookconfiguration/nonroot-webhook"], environment)
-    _run([*wait, "jsonpath={.webhooks[0].clientConfig.caBundle}", "mutatingwebhookconfiguration/zz-nonroot-webhook"], environment)
+    _run(
+        [*wait, "jsonpath={.webhooks[0].clientConfig.caBundle}", "validatingwebhookconfiguration/nonroot-webhook"],
+        environment,
+    )
+    _run(
+        [*wait, "jsonpath={.webhooks[0].clientConfig.caBundle}", "mutatingwebhookconfiguration/zz-nonroot-webhook"],
+        environment,
+    )
 
 
 def uninstall(environment: Mapping[str, str]) -> None:

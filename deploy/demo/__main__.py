@@ -59,7 +59,9 @@ async def main(files: list[str]) -> int:
                 rows = [await _try(registry.host, index, server, trust) for index in range(len(EXAMPLES))]
     console.print(_table(rows))
     for row in rows:
-        told = row.answer.validated.get("status", {}).get("message") or "; ".join(row.answer.validated.get("warnings", []))
+        told = row.answer.validated.get("status", {}).get("message") or "; ".join(
+            row.answer.validated.get("warnings", [])
+        )
         if told:
             console.print(f"[bold]{escape(row.document['metadata'].get('name', ''))}[/]: {escape(told)}")
     wrong = [row for row in rows if row.expected is False]
@@ -97,7 +99,9 @@ def _table(rows: list[Row]) -> Table:
             escape(identities.replace("; ", "\n")),
             escape("\n".join(_kubelet(row.document, identities))),
             f"[green]allowed[/]{mark}" if allowed else f"[red]denied[/]{mark}",
-            escape("\n".join(f"{each['path'].rpartition('/')[2]}: {json.dumps(each['value'])}" for each in _shown(row))),
+            escape(
+                "\n".join(f"{each['path'].rpartition('/')[2]}: {json.dumps(each['value'])}" for each in _shown(row))
+            ),
         )
     return table
 
@@ -163,8 +167,8 @@ async def _server(insecure: str) -> AsyncIterator[tuple[str, ssl.SSLContext]]:
         process.send_signal(signal.SIGTERM)
         await process.wait()
         await draining
-    except TimeoutError:
-        raise SystemExit("the server did not start:\n" + "".join(log)) from None
+    except (TimeoutError, OSError) as error:  # urllib's errors are OSErrors
+        raise SystemExit(f"the server failed: {error or 'no answer in time'}\n" + "".join(log[-40:])) from None
     finally:
         if process.returncode is None:
             process.kill()
@@ -185,12 +189,11 @@ async def _addresses(process: asyncio.subprocess.Process, log: list[str]) -> dic
 
 
 async def _drain(process: asyncio.subprocess.Process, log: list[str]) -> None:
-    async for line in process.stderr:  # type: ignore[union-attr]  # it is a pipe
-        log.append(line.decode())
+    log.extend([line.decode() async for line in process.stderr])  # type: ignore[union-attr]  # it is a pipe
 
 
 def _get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=5) as reply:  # noqa: S310  # the address that our own server told
+    with urllib.request.urlopen(url, timeout=5) as reply:  # the address that our own server told
         data: bytes = reply.read()
     return data
 

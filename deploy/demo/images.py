@@ -61,5 +61,10 @@ EXAMPLES = (
     Example("no-user", "", _debian(user=None), None),
     Example("root", "USER root", _debian(user="root"), None),
     Example("no-such-user", "USER ghost", _debian(user="ghost"), None),
-    Example("root-in-disguise", "RUN useradd -o -u 0 admin\nUSER admin", _debian("admin:x:0:0::/:/bin/sh", user="admin"), None),
+    Example(
+        "root-in-disguise",
+        "RUN useradd -o -u 0 admin\nUSER admin",
+        _debian("admin:x:0:0::/:/bin/sh", user="admin"),
+        None,
+    ),
 )

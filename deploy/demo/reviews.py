@@ -12,7 +12,17 @@ import jsonpatch
 import msgspec
 
 GROUPS = {"Pod": "", "PodTemplate": "", "ReplicationController": "", "Job": "batch", "CronJob": "batch"}
-KINDS = ("Pod", "PodTemplate", "ReplicationController", "Job", "CronJob", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet")
+KINDS = (
+    "Pod",
+    "PodTemplate",
+    "ReplicationController",
+    "Job",
+    "CronJob",
+    "Deployment",
+    "ReplicaSet",
+    "StatefulSet",
+    "DaemonSet",
+)
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -29,7 +39,12 @@ def pod(name: str, image: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": "demo", "uid": str(uuid.uuid4()), "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "metadata": {
+            "name": name,
+            "namespace": "demo",
+            "uid": str(uuid.uuid4()),
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        },
         "spec": {
             "containers": [
                 {
@@ -86,8 +101,8 @@ def admit(document: dict[str, Any], server: str, trust: ssl.SSLContext) -> Admit
 
 
 def _post(url: str, body: dict[str, Any], trust: ssl.SSLContext) -> dict[str, Any]:
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=10, context=trust) as reply:  # noqa: S310  # https on loopback
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10, context=trust) as reply:  # https on loopback
         answer: dict[str, Any] = json.load(reply)
     response: dict[str, Any] = answer["response"]
     if response["uid"] != body["request"]["uid"]:

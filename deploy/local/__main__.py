@@ -1,4 +1,4 @@
-"""python -m deploy.local build|up|down|status|env|smoke"""
+"""`python -m deploy.local build|up|down|status|env|smoke`."""
 
 import argparse
 import shlex

@@ -16,9 +16,7 @@ def fetch(url: str, context: ssl.SSLContext | None = None) -> str | None:
 
     The user's proxy settings are not for addresses that exist on this machine only.
     """
-    opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
-    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
     try:
         with opener.open(url, timeout=5) as response:
             text: str = response.read().decode()
@@ -50,8 +48,6 @@ class Api:
         found: dict[str, Any] = json.loads(self.get(f"/api/v1/nodes/{node}") or "{}")
         oldest = since.strftime("%Y-%m-%dT%H:%M:%SZ") if since else ""
         return not found.get("spec", {}).get("taints") and any(
-            condition["type"] == "Ready"
-            and condition["status"] == "True"
-            and condition["lastHeartbeatTime"] >= oldest
+            condition["type"] == "Ready" and condition["status"] == "True" and condition["lastHeartbeatTime"] >= oldest
             for condition in found.get("status", {}).get("conditions", [])
         )

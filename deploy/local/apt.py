@@ -29,9 +29,7 @@ def missing() -> list[str]:
 def install() -> list[str]:
     """Install what is missing and return its names; without apt, say what to install by hand."""
     if shutil.which("apt-get") is None:
-        raise ClusterError(
-            f"this needs Debian or Ubuntu; elsewhere, install by hand: {' '.join(wanted())}"
-        )
+        raise ClusterError(f"this needs Debian or Ubuntu; elsewhere, install by hand: {' '.join(wanted())}")
     names = missing()
     if not names:
         return []

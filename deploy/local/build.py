@@ -68,9 +68,7 @@ def _stamps(stamps: dict[str, str]) -> str:
     return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in stamps.items())])
 
 
-def _from_module(
-    module: str, commands: Sequence[str], stamps: dict[str, str]
-) -> Callable[[Path], None]:
+def _from_module(module: str, commands: Sequence[str], stamps: dict[str, str]) -> Callable[[Path], None]:
     """Build commands of a module whose go.mod has replacements, through ours in tools/."""
 
     def make(folder: Path) -> None:
@@ -80,9 +78,7 @@ def _from_module(
     return make
 
 
-def _installed(
-    packages: Sequence[str], version: str, stamps: dict[str, str]
-) -> Callable[[Path], None]:
+def _installed(packages: Sequence[str], version: str, stamps: dict[str, str]) -> Callable[[Path], None]:
     """Build commands that `go install` takes as they are."""
 
     def make(folder: Path) -> None:

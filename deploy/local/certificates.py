@@ -1,7 +1,7 @@
 """One authority per cluster, and what it signs: every party of a control plane proves who it is."""
 
 import base64
-import datetime
+import datetime as dt
 import ipaddress
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-LIFETIME = datetime.timedelta(days=365)
+LIFETIME = dt.timedelta(days=365)
 NO_NAMES: Sequence[str] = ()
 
 
@@ -72,9 +72,7 @@ class Authority:
         subject = _name(common_name, groups)
         builder = _builder(subject, signer.subject, key.public_key(), secret.public_key())
         builder = builder.add_extension(
-            x509.ExtendedKeyUsage(
-                [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-            ),
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
             critical=False,
         )
         if addresses:
@@ -179,14 +177,14 @@ def _builder(
     issuer_key: ec.EllipticCurvePublicKey,
 ) -> x509.CertificateBuilder:
     """What every certificate says; the key identifiers are what Python 3.13 insists on."""
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
+        .not_valid_before(now - dt.timedelta(minutes=5))
         .not_valid_after(now + LIFETIME)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(

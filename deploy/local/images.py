@@ -15,7 +15,7 @@ from pathlib import Path
 from .commands import run
 
 BUSYBOX = Path("/bin/busybox")
-PASSWD = "root:x:0:0:root:/root:/bin/sh\napp:x:1500:1600:app:/home/app:/bin/sh\n"
+PASSWD = "root:x:0:0:root:/root:/bin/sh\napp:x:1500:1600:app:/home/app:/bin/sh\n"  # noqa: S105  # a file, not a secret
 GROUP = "root:x:0:\napp:x:1600:\nextra:x:1700:app\n"
 
 

@@ -97,9 +97,7 @@ class Layout:
         if self._ports.exists():
             return
         self.state.mkdir(parents=True, exist_ok=True)
-        self._ports.write_text(
-            json.dumps(dict(zip(PREFERRED, _free(PREFERRED.values()), strict=True)))
-        )
+        self._ports.write_text(json.dumps(dict(zip(PREFERRED, _free(PREFERRED.values()), strict=True))))
 
     def write(self, name: str, content: object) -> str:
         """Write a configuration file and return its path; JSON is YAML to whoever reads it.

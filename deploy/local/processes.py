@@ -81,9 +81,7 @@ class Processes:
             return None
         return identity if identity.alive else None
 
-    def start(
-        self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None
-    ) -> None:
+    def start(self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> None:
         """Start `command` in a session of its own; nothing happens if it runs already."""
         if self.running(name):
             return
@@ -111,9 +109,7 @@ class Processes:
             if self.running(name) is None:
                 raise ClusterError(f"{name} ended while starting: {self.last_words(name)}")
             if time.monotonic() > deadline:
-                raise ClusterError(
-                    f"{name} is not ready after {seconds:.0f} s: {self.last_words(name)}"
-                )
+                raise ClusterError(f"{name} is not ready after {seconds:.0f} s: {self.last_words(name)}")
             time.sleep(0.1)
 
     def stop(self, name: str, patience: float = 10.0) -> None:

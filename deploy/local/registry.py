@@ -32,7 +32,5 @@ def start(layout: Layout) -> None:
         },
         "http": {"addr": layout.registry},
     }
-    layout.processes.start(
-        REGISTRY, ["docker-registry", "serve", layout.write("registry.json", config)]
-    )
+    layout.processes.start(REGISTRY, ["docker-registry", "serve", layout.write("registry.json", config)])
     layout.processes.wait(REGISTRY, lambda: fetch(f"http://{layout.registry}/v2/") is not None)

@@ -29,14 +29,18 @@ class Target(msgspec.Struct, frozen=True):
 
     def run(self, *command: str, text: str = "") -> str:
         """Run any program in the cluster's environment."""
-        done = subprocess.run(command, input=text, env=dict(self.environment), capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, input=text, env=dict(self.environment), capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise Refused(done.stderr.strip() or done.stdout.strip())
         return done.stdout + done.stderr
 
     def apply(self, *objects: dict[str, Any]) -> str:
         """Create objects; the warnings are in the answer."""
-        return self.kubectl("create", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
+        return self.kubectl(
+            "create", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+        )
 
     def get(self, kind: str, namespace: str, *arguments: str) -> list[dict[str, Any]]:
         """Objects of a kind."""
@@ -126,7 +130,9 @@ def _outcome(pod: dict[str, Any], status: dict[str, Any]) -> Outcome | None:
     context = pod["spec"]["containers"][0].get("securityContext", {})
     waiting = status["state"].get("waiting", {})
     if waiting.get("reason", "").startswith("CreateContainer"):
-        return Outcome(reason=waiting["reason"], message=waiting.get("message", ""), run_as_user=context.get("runAsUser"))
+        return Outcome(
+            reason=waiting["reason"], message=waiting.get("message", ""), run_as_user=context.get("runAsUser")
+        )
     user = status.get("user", {}).get("linux")
     if "running" in status["state"] and user:
         groups = tuple(sorted(user.get("supplementalGroups", [])))

@@ -88,7 +88,7 @@ def test_the_webhook_lets_each_image_run_as_who_it_is(
 
 
 def test_the_runtime_says_the_same_as_the_status(installed: Target, images: dict[str, Pushed], namespace: str) -> None:
-    """containerd's own record of the process, beside what the kubelet reports."""
+    """The runtime's own record of the process, beside what the kubelet reports."""
     target = installed
     if not target.containerd:
         pytest.skip("the runtime's socket is not reachable from here (CONTAINERD_ADDRESS)")
@@ -96,12 +96,16 @@ def test_the_runtime_says_the_same_as_the_status(installed: Target, images: dict
     target.kubectl("config", "set-context", "--current", "--namespace", namespace)
     chosen = {name: images[name] for name in ("b-groupadd-system", "k-supplementary")}
     for name, outcome in _deploy(target, namespace, chosen, non_root=True).items():
-        told = json.loads(target.run("ctr", "-n", "k8s.io", "containers", "info", outcome.container))["Spec"]["process"]["user"]
+        told = json.loads(target.run("ctr", "-n", "k8s.io", "containers", "info", outcome.container))["Spec"][
+            "process"
+        ]["user"]
         assert (told["uid"], told["gid"]) == (outcome.uid, outcome.gid), name
         assert tuple(sorted(told["additionalGids"])) == outcome.groups, name
 
 
-def test_pod_security_restricted_admits_what_we_patched(installed: Target, images: dict[str, Pushed], namespace: str) -> None:
+def test_pod_security_restricted_admits_what_we_patched(
+    installed: Target, images: dict[str, Pushed], namespace: str
+) -> None:
     """A bare Pod that says nothing passes the API server's own restricted policy by what we injected."""
     target = installed
     labels = {"nonroot.dev/mode": "enforce", "pod-security.kubernetes.io/enforce": "restricted"}
@@ -135,7 +139,10 @@ def test_kube_system_and_our_own_namespace_are_never_touched(installed: Target, 
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, "namespace": "kube-system"},
-        "spec": {"containers": [{"name": "app", "image": images["g-root"].reference}], "terminationGracePeriodSeconds": 0},
+        "spec": {
+            "containers": [{"name": "app", "image": images["g-root"].reference}],
+            "terminationGracePeriodSeconds": 0,
+        },
     }
     target.apply(pod)
     made = next(each for each in target.get("pods", "kube-system") if each["metadata"]["name"] == name)
@@ -146,7 +153,9 @@ def test_kube_system_and_our_own_namespace_are_never_touched(installed: Target, 
     assert all("nonroot.dev/injected" not in each["metadata"].get("annotations", {}) for each in ours)
 
 
-def test_a_volume_that_a_non_root_process_cannot_write(installed: Target, images: dict[str, Pushed], namespace: str) -> None:
+def test_a_volume_that_a_non_root_process_cannot_write(
+    installed: Target, images: dict[str, Pushed], namespace: str
+) -> None:
     """It is reported as a warning; with the policy's fsGroup the process can write it."""
     target = installed
     target.namespace(namespace, **{"nonroot.dev/mode": "enforce"})
@@ -167,7 +176,13 @@ def test_a_volume_that_a_non_root_process_cannot_write(installed: Target, images
     def cured() -> bool:
         dry = json.loads(
             target.kubectl(
-                "create", "--dry-run=server", "-o", "json", "-f", "-", text=json.dumps(_writer(namespace, "dry", image, "cured"))
+                "create",
+                "--dry-run=server",
+                "-o",
+                "json",
+                "-f",
+                "-",
+                text=json.dumps(_writer(namespace, "dry", image, "cured")),
             ).partition("\nWarning")[0]
         )
         return bool(dry["spec"].get("securityContext", {}).get("fsGroup") == 2000)
@@ -224,7 +239,9 @@ def _prepare(target: Target, name: str, root_image: str) -> str:
 
 def _volume(namespace: str, name: str, path: str) -> list[dict[str, object]]:
     """A local PersistentVolume on that folder and its claim."""
-    affinity = {"required": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "kubernetes.io/os", "operator": "Exists"}]}]}}
+    affinity = {
+        "required": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "kubernetes.io/os", "operator": "Exists"}]}]}
+    }
     common = {"accessModes": ["ReadWriteOnce"], "storageClassName": "", "volumeName": f"{namespace}-{name}"[:60]}
     return [
         {

@@ -186,7 +186,21 @@ _BUSYBOX_CONFIG = (
     # BusyBox's own defaults, which "allnoconfig" sets to zero: without them adduser hands out UID 1.
     *("FIRST_SYSTEM_ID=100", "LAST_SYSTEM_ID=999", "LAST_ID=60000"),
     *("ASH", "SH_IS_ASH", "ASH_TEST", "ASH_ECHO", "ASH_PRINTF"),
-    *("CAT", "CHMOD", "CHOWN", "CP", "DATE", "FEATURE_FANCY_SLEEP", "GREP", "ID", "LS", "MKDIR", "RM", "SLEEP", "TOUCH"),
+    *(
+        "CAT",
+        "CHMOD",
+        "CHOWN",
+        "CP",
+        "DATE",
+        "FEATURE_FANCY_SLEEP",
+        "GREP",
+        "ID",
+        "LS",
+        "MKDIR",
+        "RM",
+        "SLEEP",
+        "TOUCH",
+    ),
 )
 
 
@@ -198,7 +212,14 @@ def _busybox_source(cache: Path, target: Path) -> Path:
     (target / "sources.list").write_text("\n".join(lines) + "\n")
     for folder in ("lists/partial", "archives/partial"):
         (target / folder).mkdir(parents=True)
-    apt = ["apt-get", "-qq", "-o", f"Dir::Etc::sourcelist={target}/sources.list", "-o", "Dir::Etc::sourceparts=/dev/null"]
+    apt = [
+        "apt-get",
+        "-qq",
+        "-o",
+        f"Dir::Etc::sourcelist={target}/sources.list",
+        "-o",
+        "Dir::Etc::sourceparts=/dev/null",
+    ]
     apt += ["-o", f"Dir::State::lists={target}/lists", "-o", f"Dir::Cache={target}", "-o", "APT::Sandbox::User=root"]
     _run([*apt, "update"])
     _run([*apt, "source", "--download-only", "busybox"], cwd=target)
@@ -389,7 +410,9 @@ _PIP_SECTIONS = ("global", "install", ":env:")  # the weakest first
 
 def _pip_settings() -> dict[str, str]:
     """Read pip's own account of its configuration: all files and variables, the stronger ones last."""
-    answer = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
+    answer = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+    )
     found: list[tuple[int, str, str]] = []
     for line in answer.stdout.splitlines():
         place, _, value = line.partition("=")
@@ -418,7 +441,9 @@ def push(image: str, registry: str, insecure: bool = True, *, cache: Path | None
     return Pushed(reference=target, digest=f"sha256:{hashlib.sha256(manifest).hexdigest()}", compressed=size)
 
 
-def push_all(images: Iterable[Built], registry: str, insecure: bool = True, *, cache: Path | None = None) -> dict[str, Pushed]:
+def push_all(
+    images: Iterable[Built], registry: str, insecure: bool = True, *, cache: Path | None = None
+) -> dict[str, Pushed]:
     """Push several, by name; the first alone, because the others share its base and would all compress it."""
     first, *others = images
     pushed = {first.name: push(first.reference, registry, insecure, cache=cache)}
@@ -466,7 +491,16 @@ def _storage_driver(cache: Path, storage: Sequence[str]) -> str:
             chosen = "overlay"
             with _scratch(cache) as folder:
                 (folder / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
-                trial = [*storage, "--storage-driver", chosen, "build", "--quiet", "--tag", "localhost/trial", str(folder)]
+                trial = [
+                    *storage,
+                    "--storage-driver",
+                    chosen,
+                    "build",
+                    "--quiet",
+                    "--tag",
+                    "localhost/trial",
+                    str(folder),
+                ]
                 if subprocess.run(trial, capture_output=True, env=_environment(), check=False).returncode:
                     shutil.rmtree(cache / "storage", ignore_errors=True)
                     chosen = "vfs"
@@ -484,7 +518,14 @@ def _in_image(cache: Path, image: str, *command: str, user: str | None = None) -
     """Run a command in a container of the image, as its own USER unless told otherwise."""
     container = _buildah(cache, "from", "--pull-never", image).strip()
     try:
-        run = [*_buildah_command(cache), "run", *(["--user", user] if user is not None else []), container, "--", *command]
+        run = [
+            *_buildah_command(cache),
+            "run",
+            *(["--user", user] if user is not None else []),
+            container,
+            "--",
+            *command,
+        ]
         return subprocess.run(run, capture_output=True, text=True, env=_environment(), check=False)
     finally:
         _buildah(cache, "rm", container)
@@ -500,7 +541,9 @@ def _environment() -> dict[str, str]:
 
 def _run(command: Sequence[str], *, cwd: Path | None = None, stdin: str = "") -> str:
     _need(command[0])
-    done = subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, text=True, env=_environment(), check=False)
+    done = subprocess.run(
+        command, cwd=cwd, input=stdin, capture_output=True, text=True, env=_environment(), check=False
+    )
     if done.returncode:
         said = "\n".join(f"{done.stdout}\n{done.stderr}".strip().splitlines()[-30:])
         raise BuildError(f"{' '.join(command)}\nended with {done.returncode}:\n{said}")
@@ -553,7 +596,9 @@ def _scratch(cache: Path) -> Iterator[Path]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build, push if a registry is named, and print one line per image."""
-    parser = argparse.ArgumentParser(prog="python -m tests.images.build", description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.images.build", description=__doc__.splitlines()[0] if __doc__ else ""
+    )
     parser.add_argument("--registry", metavar="HOST:PORT", help="push there")
     parser.add_argument("--secure", action="store_true", help="the registry speaks TLS (default: plain HTTP)")
     parser.add_argument("--only", metavar="LETTER", nargs="+", default=[], help="these shapes only")

@@ -11,7 +11,9 @@ from tests.images import build
 
 def test_every_folder_is_a_shape_and_every_shape_a_folder() -> None:
     """A Dockerfile that nobody builds would be a test that nobody runs."""
-    assert sorted(shape.name for shape in build.SHAPES) == sorted(path.parent.name for path in build.HERE.glob("*/Dockerfile"))
+    assert sorted(shape.name for shape in build.SHAPES) == sorted(
+        path.parent.name for path in build.HERE.glob("*/Dockerfile")
+    )
 
 
 @pytest.mark.parametrize("shape", build.SHAPES, ids=lambda shape: shape.name)
@@ -31,7 +33,9 @@ def test_without_any_pip_configuration_there_are_no_secrets(tmp_path: Path, monk
     assert build._pip_secrets(tmp_path) == []
 
 
-def test_pip_reaches_its_index_through_secrets_and_forgets_local_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pip_reaches_its_index_through_secrets_and_forgets_local_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The certificate bundle is renamed to where the Dockerfile mounts it, and folders of the host are left out."""
     bundle = tmp_path / "ca.pem"
     bundle.touch()

@@ -22,7 +22,7 @@ class Metrics(Collector):
         self._malformed: defaultdict[str, int] = defaultdict(int)
         self._injected = 0
         self._durations = {door: [0] * (len(BUCKETS) + 1) for door in ("mutate", "validate")}
-        self._seconds = {door: 0.0 for door in ("mutate", "validate")}
+        self._seconds = dict.fromkeys(("mutate", "validate"), 0.0)
         self._gauges: list[tuple[str, str, Callable[[], float]]] = []
 
     def gauge(self, name: str, help: str, read: Callable[[], float]) -> None:  # noqa: A002  # Prometheus' word

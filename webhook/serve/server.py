@@ -86,7 +86,11 @@ async def _serve(settings: ServeSettings, certificate: ServingCertificate, ca: b
         sockets = _bind(settings.host, settings.port), _bind(settings.host, settings.metrics_port)
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(certificate.watch())
-            serving = [tasks.create_task(server.serve([each])) for server, each in zip((secure, plain), sockets, strict=True)]
+            serving = [
+                tasks.create_task(server.serve([each])) for server, each in zip((secure, plain), sockets, strict=True)
+            ]
+            while not (secure.started and plain.started):
+                await asyncio.sleep(0.005)
             log.info("reviews at https://%s:%d", *sockets[0].getsockname()[:2])
             log.info("probes and metrics at http://%s:%d", *sockets[1].getsockname()[:2])
             await stop.wait()
@@ -143,7 +147,9 @@ def _bind(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise InvalidSetting(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port or --host") from None
+        raise InvalidSetting(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another --port or --host"
+        ) from None
     return listener
 
 

@@ -50,7 +50,9 @@ class ServingCertificate:
                 if self._load():
                     log.info("now serving a new certificate")
             except (OSError, ValueError) as error:
-                log.error("the new certificate cannot be used, the former one goes on: %s", _reason(error))
+                log.error(  # noqa: TRY400  # a broken file is no bug of ours: no stack trace
+                    "the new certificate cannot be used, the former one goes on: %s", _reason(error)
+                )
 
 
 def _reason(error: Exception) -> str:
