@@ -141,7 +141,7 @@ def who(subject: Subject) -> str:
     if isinstance(identity, Unknown):
         return f"unknown ({identity.cause})"
     if isinstance(identity, Fault):
-        return f"nobody ({identity.detail})"
+        return f"nobody (USER {quoted(user.text)}: {identity.detail})"
     if user.uid is None and user.name:
         return f"uid {identity.uid} (USER {quoted(user.text)} in the image's /etc/passwd)"
     return f"uid {identity.uid} ({f'USER {quoted(user.text)}' if user.text else 'no USER'})"
