@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ def own(crds: Iterable[Path], folder: Path) -> str:
     return f"{folder}/{FILE}"
 
 
-def _kept(name: str, schemas: Any) -> str:
+def _kept(name: str, schemas: Callable[[], Iterator[tuple[str, Schema]]]) -> str:
     """Write `schemas()` into the cache unless it is there; the folder appears only when complete."""
     made_by = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
     folder = cache() / "schemas" / made_by / name
@@ -143,7 +143,7 @@ def _reachable(name: str, definitions: dict[str, Schema]) -> set[str]:
 def _references(schema: Any) -> Iterator[str]:
     if isinstance(schema, dict):
         for key, value in schema.items():
-            if key == "$ref":
+            if key == "$ref" and isinstance(value, str):  # a CRD's own schema has a property of that name
                 yield value.removeprefix("#/definitions/")
             else:
                 yield from _references(value)
@@ -157,7 +157,11 @@ def _from_crd(crd: Schema) -> Iterator[tuple[str, Schema]]:
     for version in spec["versions"]:
         schema = _strict(version["schema"]["openAPIV3Schema"])
         # The API server adds these itself, and checks metadata by its own rules.
-        schema["properties"] |= {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}}
+        schema["properties"] |= {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+        }
         yield _file_name(spec["group"], version["name"], spec["names"]["kind"]), schema
 
 
