@@ -36,11 +36,10 @@ class Target(msgspec.Struct, frozen=True):
             raise Refused(done.stderr.strip() or done.stdout.strip())
         return done.stdout + done.stderr
 
-    def apply(self, *objects: dict[str, Any]) -> str:
-        """Create objects; the warnings are in the answer."""
-        return self.kubectl(
-            "create", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
-        )
+    def apply(self, *objects: dict[str, Any], namespace: str = "default") -> str:
+        """Create objects, in `namespace` where they name none; the warnings are in the answer."""
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+        return self.kubectl("create", "--namespace", namespace, "-f", "-", text=text)
 
     def get(self, kind: str, namespace: str, *arguments: str) -> list[dict[str, Any]]:
         """Objects of a kind."""
@@ -61,7 +60,7 @@ class Target(msgspec.Struct, frozen=True):
         return name
 
 
-def eventually(probe: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
+def eventually(probe: Callable[[], T | None], what: str, patience: float = PATIENCE) -> T:
     """The first true answer of `probe`; fails with `what` when there is none in time."""
     deadline = time.monotonic() + patience
     while True:

@@ -39,7 +39,8 @@ ADMITTED = ALONE.keys() - REFUSED.keys()
 
 
 def _deploy(target: Target, namespace: str, images: dict[str, Pushed], *, non_root: bool) -> dict[str, Outcome]:
-    target.apply(*(deployment(name, image.reference, non_root=non_root) for name, image in images.items()))
+    made = (deployment(name, image.reference, non_root=non_root) for name, image in images.items())
+    target.apply(*made, namespace=namespace)
     return outcomes(target, namespace, set(images))
 
 
@@ -47,7 +48,6 @@ def _deploy(target: Target, namespace: str, images: dict[str, Pushed], *, non_ro
 def by_name(target: Target, images: dict[str, Pushed]) -> dict[str, Outcome]:
     """Who each image's process is when nobody demands anything: the identity that must be preserved."""
     namespace = target.namespace("by-name")
-    target.kubectl("config", "set-context", "--current", "--namespace", namespace)
     try:
         return _deploy(target, namespace, images, non_root=False)
     finally:
@@ -57,7 +57,6 @@ def by_name(target: Target, images: dict[str, Pushed]) -> dict[str, Outcome]:
 def test_the_kubelet_alone_refuses_every_name(target: Target, images: dict[str, Pushed], namespace: str) -> None:
     """The problem: runAsNonRoot with a USER name never starts, and says so only on the node."""
     target.namespace(namespace)
-    target.kubectl("config", "set-context", "--current", "--namespace", namespace)
     found = _deploy(target, namespace, images, non_root=True)
     for name, sentence in ALONE.items():
         if sentence is None:
@@ -73,7 +72,6 @@ def test_the_webhook_lets_each_image_run_as_who_it_is(
     """The cure: the same Deployments, admitted with the image's own uid or refused with a reason."""
     target = installed
     target.namespace(namespace, **{"nonroot.dev/mode": "enforce"})
-    target.kubectl("config", "set-context", "--current", "--namespace", namespace)
     found = _deploy(target, namespace, images, non_root=True)
     for name in sorted(ADMITTED):
         assert found[name].reason == "", f"{name}: {found[name].message}"
@@ -93,7 +91,6 @@ def test_the_runtime_says_the_same_as_the_status(installed: Target, images: dict
     if not target.containerd:
         pytest.skip("the runtime's socket is not reachable from here (CONTAINERD_ADDRESS)")
     target.namespace(namespace, **{"nonroot.dev/mode": "enforce"})
-    target.kubectl("config", "set-context", "--current", "--namespace", namespace)
     chosen = {name: images[name] for name in ("b-groupadd-system", "k-supplementary")}
     for name, outcome in _deploy(target, namespace, chosen, non_root=True).items():
         told = json.loads(target.run("ctr", "-n", "k8s.io", "containers", "info", outcome.container))["Spec"][
@@ -113,10 +110,10 @@ def test_pod_security_restricted_admits_what_we_patched(
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "bare", "namespace": namespace},
+        "metadata": {"name": "bare"},
         "spec": {"containers": [{"name": "app", "image": images["a-useradd-uid"].reference}]},
     }
-    target.apply(pod)
+    target.apply(pod, namespace=namespace)
     context = target.get("pods", namespace)[0]["spec"]["containers"][0]["securityContext"]
     assert context == {
         "runAsUser": 1000,
@@ -125,10 +122,10 @@ def test_pod_security_restricted_admits_what_we_patched(
         "capabilities": {"drop": ["ALL"]},
         "seccompProfile": {"type": "RuntimeDefault"},
     }
-    pod["metadata"] = {"name": "root", "namespace": namespace}
+    pod["metadata"] = {"name": "root"}
     pod["spec"] = {"containers": [{"name": "app", "image": images["g-root"].reference}]}
     with pytest.raises(Refused, match="runs as root"):
-        target.apply(pod)
+        target.apply(pod, namespace=namespace)
 
 
 def test_kube_system_and_our_own_namespace_are_never_touched(installed: Target, images: dict[str, Pushed]) -> None:
@@ -161,8 +158,8 @@ def test_a_volume_that_a_non_root_process_cannot_write(
     target.namespace(namespace, **{"nonroot.dev/mode": "enforce"})
     image = images["l-writer"].reference
     for name in ("told", "cured"):
-        target.apply(*_volume(namespace, name, _prepare(target, name, images["g-root"].reference)))
-    told = target.apply(_writer(namespace, "told", image))
+        target.apply(*_volume(namespace, name, _prepare(target, name, images["g-root"].reference)), namespace=namespace)
+    told = target.apply(_writer("told", image), namespace=namespace)
     assert "volume may not be writable" in told
     assert "fsGroup" in told
     policy = {
@@ -182,14 +179,14 @@ def test_a_volume_that_a_non_root_process_cannot_write(
                 "json",
                 "-f",
                 "-",
-                text=json.dumps(_writer(namespace, "dry", image, "cured")),
+                text=json.dumps(_writer("dry", image, "cured")),
             ).partition("\nWarning")[0]
         )
         return bool(dry["spec"].get("securityContext", {}).get("fsGroup") == 2000)
 
     try:
         eventually(cured, "the policy's fsGroup in a dry run")
-        assert "volume may not be writable" not in target.apply(_writer(namespace, "cured", image))
+        assert "volume may not be writable" not in target.apply(_writer("cured", image), namespace=namespace)
         eventually(lambda: _wrote(target, namespace, "cured") is True, "the cured Pod's word that it can write")
         eventually(lambda: _wrote(target, namespace, "told") is False, "the other Pod's word that it cannot write")
     finally:
@@ -260,17 +257,17 @@ def _volume(namespace: str, name: str, path: str) -> list[dict[str, object]]:
         {
             "apiVersion": "v1",
             "kind": "PersistentVolumeClaim",
-            "metadata": {"name": name, "namespace": namespace},
+            "metadata": {"name": name},
             "spec": {**common, "resources": {"requests": {"storage": "1Mi"}}},
         },
     ]
 
 
-def _writer(namespace: str, name: str, image: str, claim: str = "") -> dict[str, object]:
+def _writer(name: str, image: str, claim: str = "") -> dict[str, object]:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace},
+        "metadata": {"name": name},
         "spec": {
             "terminationGracePeriodSeconds": 0,
             "containers": [{"name": "app", "image": image, "volumeMounts": [{"name": "data", "mountPath": "/data"}]}],
