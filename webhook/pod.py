@@ -295,7 +295,7 @@ def decode(kind: str, raw: bytes | msgspec.Raw) -> Workload | None:
         if kind == "PodTemplate":
             pod_template = _POD_TEMPLATE.decode(raw)
             return _template(kind, pod_template.metadata, _TemplateHolder(pod_template.template), "/template")
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedReview(f"the {kind} in the request is malformed: {error}") from None
     return None
 

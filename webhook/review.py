@@ -53,7 +53,7 @@ def decode(body: bytes) -> Review:
     """Read a review; `MalformedReview` says what is wrong with one that cannot be answered."""
     try:
         envelope = _DECODER.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedReview(f"the body is no AdmissionReview: {error}") from None
     if envelope.api_version != API_VERSION or envelope.kind != "AdmissionReview":
         given = f"{envelope.api_version[:80]!a} {envelope.kind[:80]!a}"
