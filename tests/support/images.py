@@ -1,0 +1,63 @@
+"""Images from a few words, and a table of them that answers as a registry client would."""
+
+from collections.abc import Mapping
+
+from webhook import reference
+from webhook.accounts import Accounts
+from webhook.errors import InvalidReference
+from webhook.image import Cause, Config, Image, PlatformImage, Query, Unknown, normalise_platform, parse_user
+
+PASSWD = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n"
+DIGEST = "sha256:" + "ab" * 32
+
+
+def platform_image(
+    user: str = "",
+    passwd: str | bytes | None = PASSWD,
+    group: str | bytes | None = None,
+    *,
+    platform: str = "linux/amd64",
+    unknown: Cause | None = None,
+) -> PlatformImage:
+    """One platform's image; `unknown` is why its accounts could not be read."""
+    os, _, rest = platform.partition("/")
+    architecture, _, variant = rest.partition("/")
+    config = Config(parse_user(user), normalise_platform(os, architecture, variant))
+    accounts = Unknown(unknown, "a test says so") if unknown else Accounts(_bytes(passwd), _bytes(group))
+    return PlatformImage(config, DIGEST, accounts)
+
+
+def image(user: str = "", passwd: str | bytes | None = PASSWD, group: str | bytes | None = None) -> Image:
+    """An image for linux/amd64."""
+    return Image(DIGEST, (platform_image(user, passwd, group),))
+
+
+def multi(*platforms: PlatformImage) -> Image:
+    """An image with several platforms."""
+    return Image(DIGEST, platforms)
+
+
+def unknown(cause: Cause) -> Unknown:
+    """An image that could not be read."""
+    return Unknown(cause, "a test says so")
+
+
+class Table:
+    """An image source: normalised reference -> image. What is not in it is not found; every query is kept."""
+
+    def __init__(self, images: Mapping[str, Image | Unknown]) -> None:
+        self.images = {str(reference.parse(text)): found for text, found in images.items()}
+        self.asked: list[Query] = []
+
+    async def find(self, query: Query) -> Image | Unknown:
+        """As `webhook.image.Images`."""
+        self.asked.append(query)
+        try:
+            name = str(reference.parse(query.reference))
+        except InvalidReference as error:
+            return Unknown("invalid", str(error))
+        return self.images.get(name, Unknown("notFound", "the table does not have it"))
+
+
+def _bytes(text: str | bytes | None) -> bytes | None:
+    return text.encode() if isinstance(text, str) else text

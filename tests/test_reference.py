@@ -1,0 +1,130 @@
+"""Image references are normalised as the runtimes normalise them, or refused."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.tables import table
+from webhook.errors import InvalidReference
+from webhook.reference import Reference, parse
+
+HEX = "0123456789abcdef" * 4
+
+
+@table(
+    ("text", "normalised"),
+    {
+        "one word is a library image on Docker Hub": ("nginx", "docker.io/library/nginx:latest"),
+        "two words without a dot are on Docker Hub": ("bitnami/nginx:1", "docker.io/bitnami/nginx:1"),
+        "a dot makes the first part a host": ("ghcr.io/a/b", "ghcr.io/a/b:latest"),
+        "a port makes the first part a host": ("registry:5000/app", "registry:5000/app:latest"),
+        "localhost is a host": ("localhost/app:1", "localhost/app:1"),
+        "localhost alone is a name": ("localhost", "docker.io/library/localhost:latest"),
+        "a host alone is a name": ("example.com", "docker.io/library/example.com:latest"),
+        "a capital makes the first part a host": ("Registry/app", "Registry/app:latest"),
+        "index.docker.io is docker.io": ("index.docker.io/library/a", "docker.io/library/a:latest"),
+        "docker.io without library gets it": ("docker.io/a:2", "docker.io/library/a:2"),
+        "a word and a number are a name and a tag": ("app:5000", "docker.io/library/app:5000"),
+        "an IPv6 host": ("[fd00::1]:5000/app", "[fd00::1]:5000/app:latest"),
+        "a digest": (f"app@sha256:{HEX}", f"docker.io/library/app@sha256:{HEX}"),
+        "a tag beside a digest says nothing": (f"app:1@sha256:{HEX}", f"docker.io/library/app@sha256:{HEX}"),
+        "sha512 in full": (f"a/b@sha512:{HEX}{HEX}", f"docker.io/a/b@sha512:{HEX}{HEX}"),
+        "the longest tag": (f"a:{'x' * 128}", f"docker.io/library/a:{'x' * 128}"),
+        "separators inside a name": ("a__b/c--d.e_f", "docker.io/a__b/c--d.e_f:latest"),
+    },
+)
+def test_a_reference_is_normalised(text: str, normalised: str) -> None:
+    """Host, library and tag are filled in as containerd does."""
+    assert str(parse(text)) == normalised
+
+
+@table(
+    "text",
+    {
+        "nothing": "",
+        "64 hexadecimal digits, an image id": HEX,
+        "capitals in the repository": "ghcr.io/App",
+        "a capital word alone": "App",
+        "a space": "a b",
+        "a leading space": " app",
+        "a line break at the end": "app\n",
+        "a scheme": "https://ghcr.io/app",
+        "an empty tag": "app:",
+        "a tag of 129 characters": f"a:{'x' * 129}",
+        "a tag that begins with a dot": "a:.b",
+        "an empty digest": "app@",
+        "a digest without its hash": "app@sha256:",
+        "a digest too short": f"app@sha256:{HEX[:-1]}",
+        "a digest too long": f"app@sha256:{HEX}0",
+        "a digest in capitals": f"app@sha256:{HEX.upper()}",
+        "an unknown digest algorithm": f"app@md5:{HEX[:32]}",
+        "an algorithm that Python spells otherwise": f"app@SHA256:{HEX}",
+        "two digests": f"app@sha256:{HEX}@sha256:{HEX}",
+        "a trailing slash": "ghcr.io/app/",
+        "a double slash": "ghcr.io//app",
+        "a host with an underscore": "my_host.io/app",
+        "a host that begins with a hyphen": "-a.io/app",
+        "a port that is no number": "a.io:x/app",
+        "three underscores": "a___b",
+        "digits of another script": "app:١",
+        "a name of 256 characters": f"a.io/{'x' * 251}",
+    },
+)
+def test_what_no_runtime_takes_is_refused(text: str) -> None:
+    """The message names the text, in ASCII, and ends in what is wrong."""
+    with pytest.raises(InvalidReference, match="is no image reference: ") as caught:
+        parse(text)
+    assert str(caught.value).isascii() or "…" in str(caught.value)
+    assert str(caught.value).startswith(ascii(text)[:40])
+
+
+def test_a_name_of_255_characters_is_the_longest() -> None:
+    """The host counts, tag and digest do not."""
+    assert parse(f"a.io/{'x' * 250}:{'t' * 128}").repository == "x" * 250
+
+
+def test_the_name_is_what_credentials_are_matched_against() -> None:
+    """Registry and repository, no more."""
+    assert parse("a.io/b/c:1").name == "a.io/b/c"
+
+
+WORD = st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True)
+NAME = st.lists(WORD, min_size=1, max_size=3).flatmap(
+    lambda words: st.lists(
+        st.sampled_from([".", "_", "__", "-", "---"]), min_size=len(words) - 1, max_size=len(words) - 1
+    ).map(lambda between: words[0] + "".join(a + b for a, b in zip(between, words[1:], strict=True)))
+)
+HOST = st.one_of(
+    st.sampled_from(["docker.io", "localhost", "localhost:5000", "ghcr.io", "[::1]:80", "Upper"]),
+    st.tuples(WORD, WORD).map(".".join),
+)
+REFERENCES = st.one_of(
+    st.builds(
+        Reference,
+        HOST,
+        st.lists(NAME, min_size=2, max_size=3).map("/".join),
+        st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}", fullmatch=True),
+    ),
+    st.builds(
+        Reference,
+        HOST,
+        st.lists(NAME, min_size=2, max_size=3).map("/".join),
+        digest=st.text("0123456789abcdef", min_size=64, max_size=64).map("sha256:".__add__),
+    ),
+)
+
+
+@given(REFERENCES)
+def test_what_is_printed_parses_to_the_same(reference: Reference) -> None:
+    """Printing loses nothing, so that a normalised reference may be passed on as text."""
+    assert parse(str(reference)) == reference
+
+
+@given(st.text())
+def test_any_text_is_normalised_once_or_refused(text: str) -> None:
+    """Normalising is idempotent, and nothing but InvalidReference is raised."""
+    try:
+        found = parse(text)
+    except InvalidReference:
+        return
+    assert parse(str(found)) == found

@@ -1,0 +1,109 @@
+"""An AdmissionReview is decoded, or refused with a status and a reason."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.pods import minimal, review_body, tweak
+from tests.support.tables import table
+from webhook.errors import MalformedReview
+from webhook.review import Review, decode
+
+
+def test_a_review_is_read() -> None:
+    """Everything that is judged arrives; the object stays undecoded until its kind is known."""
+    review = decode(review_body(minimal(), "UPDATE", old=minimal(), sub_resource="ephemeralcontainers"))
+    assert (review.operation, review.sub_resource, review.namespace) == ("UPDATE", "ephemeralcontainers", "default")
+    assert (review.kind.kind, review.user_info.username, review.dry_run) == ("Pod", "jane", False)
+    assert json.loads(bytes(review.object)) == minimal() == json.loads(bytes(review.old_object))
+
+
+@table(
+    ("paths", "says"),
+    {
+        "another version": ({"apiVersion": "admission.k8s.io/v1beta1"}, "'admission.k8s.io/v1beta1'"),
+        "another kind": ({"kind": "Review"}, "'Review'"),
+        "no request": ({"request": None}, "no request"),
+        "a request without a uid": ({"request.uid": ""}, "no uid"),
+        "a CREATE without an object": ({"request.object": None}, "has no object"),
+        "an UPDATE without an object": ({"request.object": None, "request.operation": "UPDATE"}, "has no object"),
+        "a uid that is a number": ({"request.uid": 7}, "no AdmissionReview"),
+        "a request without a kind": ({"request.kind": None}, "no AdmissionReview"),
+        "a terminal's escape sequence": ({"kind": "\x1b[31m"}, r"'\x1b[31m'"),
+    },
+)
+def test_what_cannot_be_answered_is_refused(paths: dict[str, Any], says: str) -> None:
+    """The status is 400, and the message says what is wrong in printable text."""
+    body = json.dumps(tweak(json.loads(review_body(minimal())), paths)).encode()
+    with pytest.raises(MalformedReview) as caught:
+        decode(body)
+    assert caught.value.status == 400
+    assert says in str(caught.value)
+
+
+def test_an_object_that_is_null_counts_as_none() -> None:
+    """The API server writes null for what it does not send."""
+    with pytest.raises(MalformedReview, match="has no object"):
+        decode(review_body(None))
+
+
+def test_a_deletion_needs_no_object() -> None:
+    """It carries the old one only."""
+    assert decode(review_body(None, "DELETE", old=minimal())).operation == "DELETE"
+
+
+@table(
+    "body",
+    {
+        "nothing": b"",
+        "no JSON": b"{",
+        "a list": b"[]",
+        "null": b"null",
+        "bytes that are no UTF-8": b'{"apiVersion":"\xff"}',
+        "half a surrogate pair": b'{"apiVersion":"\\ud800","kind":"AdmissionReview"}',
+        "deep nesting": b'{"request":' * 100_000,
+        "deep lists where they are skipped": b'{"x":' + b"[" * 100_000,
+        "text after the end": review_body(minimal()) + b"x",
+    },
+)
+def test_rubbish_is_refused(body: bytes) -> None:
+    """Never another exception than ours."""
+    with pytest.raises(MalformedReview):
+        decode(body)
+
+
+@given(st.binary())
+def test_arbitrary_bytes_are_a_review_or_malformed(body: bytes) -> None:
+    """Bytes from anybody who can reach the port."""
+    _read(body)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+FIELDS = ("uid", "kind", "operation", "object", "oldObject", "subResource", "userInfo", "dryRun", "namespace")
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), JSON))
+def test_arbitrary_fields_are_a_review_or_malformed(fields: dict[str, Any]) -> None:
+    """The right shape with the wrong types in it."""
+    body = json.loads(review_body(minimal()))
+    body["request"] |= fields
+    _read(json.dumps(body).encode())
+
+
+def _read(body: bytes) -> None:
+    try:
+        review = decode(body)
+    except MalformedReview as error:
+        assert str(error)
+        return
+    assert isinstance(review, Review)
+    assert review.uid
+    msgspec.json.encode(review.uid)
