@@ -33,7 +33,9 @@ class Condition(msgspec.Struct, frozen=True, rename="camel"):
 class Status(msgspec.Struct, frozen=True, rename="camel"):
     """What the controller makes of an object."""
 
-    observed_generation: Annotated[int, Meta(ge=0, description="The generation that this status speaks of.")] | None = None
+    observed_generation: Annotated[int, Meta(ge=0, description="The generation that this status speaks of.")] | None = (
+        None
+    )
     conditions: tuple[Condition, ...] = ()
 
 
@@ -46,8 +48,16 @@ class Column(msgspec.Struct, frozen=True):
     wide: bool = False
 
 
+class Rule(msgspec.Struct, frozen=True):
+    """A CEL condition on the spec that its types cannot say."""
+
+    rule: str
+    message: str
+    field: str
+
+
 class Resource(msgspec.Struct, frozen=True):
-    """A kind of ours, with the `rules` (CEL, message) that its types cannot say."""
+    """A kind of ours."""
 
     kind: str
     plural: str
@@ -56,7 +66,7 @@ class Resource(msgspec.Struct, frozen=True):
     description: str
     spec: type[msgspec.Struct]
     columns: tuple[Column, ...]
-    rules: tuple[tuple[str, str], ...] = ()
+    rules: tuple[Rule, ...] = ()
     has_status: bool = True
 
 
@@ -78,9 +88,10 @@ RESOURCES = (
             AGE,
         ),
         rules=(
-            (
+            Rule(
                 "(has(self.rootImages) && self.rootImages == 'Assign') == has(self.assign)",
                 "assign belongs to rootImages: Assign; give both or neither",
+                ".assign",
             ),
         ),
     ),
@@ -117,7 +128,9 @@ def definition(resource: Resource) -> dict[str, Any]:
     """The CustomResourceDefinition of a kind."""
     spec = schema(resource.spec)
     if resource.rules:
-        spec["x-kubernetes-validations"] = [{"rule": rule, "message": message} for rule, message in resource.rules]
+        spec["x-kubernetes-validations"] = [
+            {"rule": each.rule, "message": each.message, "fieldPath": each.field} for each in resource.rules
+        ]
     required = ["spec"] if spec.get("required") else []
     if not required:
         spec["default"] = {}
@@ -190,9 +203,7 @@ def _structural(source: dict[str, Any], definitions: dict[str, Any]) -> dict[str
     if source.get("required"):
         made["required"] = source["required"]
     if "properties" in source:
-        made["properties"] = {
-            name: _structural(each, definitions) for name, each in source["properties"].items()
-        }
+        made["properties"] = {name: _structural(each, definitions) for name, each in source["properties"].items()}
     elif isinstance(source.get("additionalProperties"), dict):
         made["additionalProperties"] = _structural(source["additionalProperties"], definitions)
     if "items" in source:
@@ -220,7 +231,7 @@ def _says_something(default: Any, made: dict[str, Any]) -> bool:
     """Whether a default is worth storing in every object: not null or empty, unless it brings the defaults inside it."""
     if default == {}:
         return any("default" in each for each in made.get("properties", {}).values())
-    return default is not None and default not in ("", [])
+    return default not in (None, "", (), [])
 
 
 def _status() -> dict[str, Any]:

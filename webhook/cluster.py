@@ -1,0 +1,270 @@
+"""Every call to the Kubernetes API besides kopf's streams: a Pod's pull secrets, and what certificates need.
+
+The client library brings configuration, credentials and TLS; its generated models stay unused, because importing them costs
+every replica half a second and 30 MiB, and msgspec reads the few fields that matter.
+
+    ClusterError        the message names the object, the reason and the next step
+    ├── Forbidden       RBAC does not let us
+    ├── Conflict        somebody else wrote in between; look again
+    └── Unreachable     the API server did not answer, or not as an API server does
+"""
+
+import asyncio
+import base64
+import re
+from typing import Any, Literal, TypeVar
+
+import aiohttp
+import msgspec
+from kubernetes.aio import config
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.configuration import Configuration
+
+from webhook.errors import NonrootError
+from webhook.image import Unknown
+
+TIMEOUT = 10.0  # seconds for any answer
+FIELD_MANAGER = "nonroot-operate"
+MANAGED_BY = {"app.kubernetes.io/part-of": "nonroot-webhook", "app.kubernetes.io/managed-by": FIELD_MANAGER}
+
+ConfigurationKind = Literal["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]
+
+# kubernetes/apimachinery pkg/util/validation/validation.go, IsDNS1123Subdomain
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_PATHS: dict[ConfigurationKind, str] = {
+    "MutatingWebhookConfiguration": "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
+    "ValidatingWebhookConfiguration": "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
+}
+
+T = TypeVar("T")
+
+
+class ClusterError(NonrootError):
+    """A call to the Kubernetes API that did not do what it should."""
+
+
+class Forbidden(ClusterError):
+    """RBAC does not allow the call."""
+
+
+class Conflict(ClusterError):
+    """The object is not, or no longer, as it was when it was read."""
+
+
+class Unreachable(ClusterError):
+    """There was no answer, or none that an API server in order gives."""
+
+
+class Secret(msgspec.Struct, frozen=True):
+    """A Secret's content. `resource_version` guards the next write; it is empty for one that does not exist yet."""
+
+    type: str
+    data: dict[str, bytes]
+    resource_version: str = ""
+
+    def __repr__(self) -> str:
+        """Without the values: reprs end in logs."""
+        return f"Secret({self.type!r}, {sorted(self.data)!r}, {self.resource_version!r})"
+
+
+class WebhookConfiguration(msgspec.Struct, frozen=True):
+    """A webhook configuration: the caBundle (PEM) of each of its webhooks, by name."""
+
+    kind: ConfigurationKind
+    name: str
+    uid: str
+    resource_version: str
+    bundles: dict[str, bytes]
+
+
+class _Metadata(msgspec.Struct, rename="camel"):
+    uid: str = ""
+    resource_version: str = ""
+
+
+class _Secret(msgspec.Struct):
+    metadata: _Metadata
+    type: str = ""
+    data: dict[str, bytes] | None = None  # msgspec reads base64
+
+
+class _ClientConfig(msgspec.Struct, rename="camel"):
+    ca_bundle: bytes = msgspec.field(default=b"", name="caBundle")
+
+
+class _Webhook(msgspec.Struct, rename="camel"):
+    name: str
+    client_config: _ClientConfig
+
+
+class _Webhooks(msgspec.Struct):
+    metadata: _Metadata
+    webhooks: list[_Webhook] | None = None
+
+
+class Cluster:
+    """A connection to the API server, made at the first call. Every method raises `ClusterError`."""
+
+    def __init__(self) -> None:
+        self._client: ApiClient | None = None
+        self._connecting = asyncio.Lock()
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        if self._client is not None:
+            await self._client.close()  # type: ignore[no-untyped-call]
+
+    async def secret(self, namespace: str, name: str) -> Secret | None:
+        """A Secret; None where there is none."""
+        if not _NAME.fullmatch(name) or not _NAME.fullmatch(namespace):
+            return None  # nor could there be one; and the name must not change the path
+        path = f"/api/v1/namespaces/{namespace}/secrets/{name}"
+        body = await self._call("GET", path, f"Secret {namespace}/{name}", absent_ok=True)
+        if body is None:
+            return None
+        found = _decode(body, _Secret, f"Secret {namespace}/{name}")
+        return Secret(found.type, found.data or {}, found.metadata.resource_version)
+
+    async def write_secret(self, namespace: str, name: str, secret: Secret) -> None:
+        """Create a Secret, or replace the one that has its `resource_version`; `Conflict` where that is another's."""
+        path, method = f"/api/v1/namespaces/{namespace}/secrets", "POST"
+        metadata: dict[str, Any] = {"name": name, "namespace": namespace, "labels": MANAGED_BY}
+        if secret.resource_version:
+            path, method = f"{path}/{name}", "PUT"
+            metadata["resourceVersion"] = secret.resource_version
+        body = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": metadata,
+            "type": secret.type,
+            "data": {key: base64.b64encode(value).decode() for key, value in secret.data.items()},
+        }
+        await self._call(method, path, f"Secret {namespace}/{name}", body)
+
+    async def webhook_configuration(self, kind: ConfigurationKind, name: str) -> WebhookConfiguration | None:
+        """A webhook configuration; None where there is none."""
+        body = await self._call("GET", f"{_PATHS[kind]}/{name}", f"{kind} {name}", absent_ok=True)
+        if body is None:
+            return None
+        found = _decode(body, _Webhooks, f"{kind} {name}")
+        bundles = {each.name: each.client_config.ca_bundle for each in found.webhooks or ()}
+        return WebhookConfiguration(kind, name, found.metadata.uid, found.metadata.resource_version, bundles)
+
+    async def apply_bundle(self, configuration: WebhookConfiguration, bundle: bytes) -> None:
+        """Apply a caBundle to every webhook of a configuration, and own nothing else of it.
+
+        `Conflict` where the configuration has changed since it was read, or was deleted: it is never made anew.
+        """
+        body = {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": configuration.kind,
+            "metadata": {
+                "name": configuration.name,
+                "uid": configuration.uid,
+                "resourceVersion": configuration.resource_version,
+            },
+            "webhooks": [
+                {"name": name, "clientConfig": {"caBundle": base64.b64encode(bundle).decode()}}
+                for name in configuration.bundles
+            ],
+        }
+        await self._call(
+            "PATCH",
+            f"{_PATHS[configuration.kind]}/{configuration.name}?fieldManager={FIELD_MANAGER}&force=true",
+            f"{configuration.kind} {configuration.name}",
+            body,
+            content_type="application/apply-patch+yaml",
+        )
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        body: dict[str, Any] | None = None,
+        *,
+        content_type: str = "application/json",
+        absent_ok: bool = False,
+    ) -> bytes | None:
+        client = await self._connect()
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        try:
+            asked = await client.param_serialize(
+                method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
+            )
+            response = await client.call_api(*asked, _request_timeout=aiohttp.ClientTimeout(total=TIMEOUT))
+            answer: bytes = await response.read()  # type: ignore[no-untyped-call]
+        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+            raise Unreachable(f"{what}: the API server does not answer ({type(error).__name__})") from error
+        if 200 <= response.status < 300:
+            return answer
+        if response.status == 404 and absent_ok:
+            return None
+        raise _refusal(response.status, method, what, answer)
+
+    async def _connect(self) -> ApiClient:
+        async with self._connecting:
+            if self._client is None:
+                configuration = Configuration()
+                try:
+                    try:
+                        config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+                    except config.ConfigException:
+                        await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+                except (config.ConfigException, OSError) as error:
+                    raise Unreachable(
+                        f"there is neither a service account nor a usable kubeconfig: {error}; set KUBECONFIG"
+                    ) from error
+                self._client = ApiClient(configuration)
+            return self._client
+
+
+class PullSecrets:
+    """The pull secrets of Pods, read when an image needs them and kept nowhere."""
+
+    def __init__(self) -> None:
+        self._cluster = Cluster()
+
+    async def get(self, namespace: str, name: str) -> Secret | Unknown | None:
+        """A Secret, None where there is none (the kubelet passes over those), or why it could not be read."""
+        try:
+            return await self._cluster.secret(namespace, name)
+        except Forbidden:
+            return Unknown(
+                "unauthorized",
+                f"reading the pull secret {namespace}/{name} is forbidden: add a RoleBinding in namespace {namespace} from "
+                "the ServiceAccount of nonroot-webhook to ClusterRole nonroot-webhook-pull-secrets "
+                "(chart value registry.pullSecrets.namespaces)",
+            )
+        except ClusterError:
+            return Unknown("unreachable", f"the API server did not give the pull secret {namespace}/{name}")
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._cluster.aclose()
+
+
+class _Status(msgspec.Struct):
+    message: str = ""
+
+
+def _refusal(status: int, method: str, what: str, answer: bytes) -> ClusterError:
+    try:
+        message = msgspec.json.decode(answer, type=_Status).message
+    except msgspec.DecodeError:
+        message = ""
+    reason = f"{what}: {method} was answered {status} {message[:500]}".rstrip()
+    match status:
+        case 401 | 403:
+            return Forbidden(f"{reason}; check the RBAC of the ServiceAccount")
+        case 404 | 409:
+            return Conflict(reason)
+        case _:
+            return Unreachable(reason)
+
+
+def _decode(body: bytes, kind: type[T], what: str) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError as error:
+        raise Unreachable(f"{what}: the answer is not what an API server gives: {error}") from None

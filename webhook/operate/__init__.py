@@ -1,0 +1,41 @@
+"""`nonroot operate`: the one controller. Today it keeps the certificates; it writes nothing that its RBAC does not name."""
+
+from datetime import timedelta
+
+import msgspec
+
+from webhook.errors import InvalidSetting
+
+
+class OperateSettings(msgspec.Struct, frozen=True):
+    """What `nonroot operate` was asked for; each has an environment variable, as `NONROOT_CA_SECRET`."""
+
+    namespace: str
+    service: str = "nonroot-webhook"
+    ca_secret: str = "nonroot-webhook-ca"  # noqa: S105 - a name
+    tls_secret: str = "nonroot-webhook-tls"  # noqa: S105 - a name
+    mutating_configuration: str = "zz-nonroot-webhook"
+    validating_configuration: str = "nonroot-webhook"
+    ca_lifetime: timedelta = timedelta(days=365)
+    leaf_lifetime: timedelta = timedelta(days=90)
+    manage_certificates: bool = True
+    host: str = "0.0.0.0"  # noqa: S104 - probes come from the node
+    metrics_port: int = 8080
+
+    def check(self) -> None:
+        """`InvalidSetting` where the settings contradict each other."""
+        if self.ca_secret == self.tls_secret:
+            raise InvalidSetting("--ca-secret and --tls-secret are the same: the CA's key must not reach the replicas")
+        if not timedelta() < self.leaf_lifetime <= self.ca_lifetime / 3:
+            raise InvalidSetting(
+                "--leaf-lifetime must be above zero and at most a third of --ca-lifetime, "
+                "so that a CA is renewed before it cuts a certificate short"
+            )
+
+
+def run(settings: OperateSettings) -> None:
+    """Operate until SIGTERM or SIGINT; `InvalidSetting` where the settings cannot be used."""
+    settings.check()
+    from webhook.operate.controller import main  # kopf and kubernetes: half a second that `nonroot --help` never needs
+
+    main(settings)

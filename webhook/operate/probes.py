@@ -1,0 +1,68 @@
+"""What the controller answers over plain HTTP: whether it is alive, what is not in order, and its metrics."""
+
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from webhook.errors import InvalidSetting
+
+
+class State(Collector):
+    """What the controller has come to; `problem` is None once everything is in order."""
+
+    def __init__(self) -> None:
+        self.problem: str | None = "the certificates have not been looked at yet"
+        self.expiry: dict[str, float] = {}  # seconds since the epoch, by certificate
+        self.writes = 0
+
+    def collect(self) -> Iterable[Metric]:
+        """The families, for prometheus-client."""
+        expiry = GaugeMetricFamily(
+            "nonroot_certificate_expiry_timestamp_seconds", "When the certificate ends.", labels=("certificate",)
+        )
+        for certificate, end in self.expiry.items():
+            expiry.add_metric((certificate,), end)
+        yield expiry
+        yield CounterMetricFamily(
+            "nonroot_certificate_writes", "Secrets and caBundles that were written.", value=self.writes
+        )
+
+
+@contextlib.asynccontextmanager
+async def serve(state: State, host: str, port: int) -> AsyncIterator[int]:
+    """Answer `/healthz`, `/readyz` and `/metrics`; gives the port, which is a free one where 0 was asked for."""
+    registry = CollectorRegistry()
+    for collector in (ProcessCollector, PlatformCollector):
+        collector(registry=registry)
+    registry.register(state)
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        return web.Response(text=f"{state.problem or 'ok'}\n", status=503 if state.problem else 200)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app = web.Application()
+    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise InvalidSetting(
+                f"cannot listen on {host}:{port}: {error.strerror}; choose another --metrics-port"
+            ) from None
+        port = runner.addresses[0][1]
+        yield port
+    finally:
+        await runner.cleanup()
