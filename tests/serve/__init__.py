@@ -1,0 +1,1 @@
+"""The admission server: over sockets where it matters, at its ASGI edge where it does not."""

@@ -1,0 +1,55 @@
+"""What `/metrics` shows of what was answered."""
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.images import Table, image
+from tests.support.pods import IMAGE, minimal, tweak
+from webhook.admission import Admission
+from webhook.policy import Documents, Metadata, NonRootPolicy, PolicySpec
+from webhook.serve.app import build
+from webhook.serve.metrics import Metrics
+from webhook.serve.reviews import Reviews
+from webhook.view import StaticView
+
+from .test_reviews import call, review
+
+
+async def _samples(metrics: Metrics) -> dict[str, float]:
+    text = (await call(build(metrics, lambda: None), b"", "/metrics", method="GET")).body.decode()
+    return {
+        sample.name + "".join(f" {key}={value}" for key, value in sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+async def test_reviews_findings_and_injections_are_counted() -> None:
+    metrics = Metrics()
+    documents = Documents((NonRootPolicy(Metadata("strict"), PolicySpec(mode="Enforce")),))
+    reviews = Reviews(
+        Admission(StaticView(documents), Table({IMAGE: image("app")})), metrics, build(metrics, lambda: None)
+    )
+    await call(reviews, review(minimal()), "/mutate")
+    await call(reviews, review(tweak(minimal(), {"spec.securityContext.runAsUser": 0})))
+    await call(reviews, b"no review")
+    metrics.gauge("nonroot_view_age_seconds", "Age.", lambda: 2.5)
+    samples = await _samples(metrics)
+    assert samples["nonroot_reviews_total decision=allow door=mutate mode=Enforce operation=CREATE"] == 1
+    assert samples["nonroot_reviews_total decision=deny door=validate mode=Enforce operation=CREATE"] == 1
+    assert samples["nonroot_findings_total mode=Enforce rule=root-user"] == 1
+    assert samples["nonroot_malformed_requests_total status=400"] == 1
+    assert samples["nonroot_injections_total"] == 1
+    assert samples["nonroot_review_duration_seconds_count door=mutate"] == 1
+    assert samples["nonroot_review_duration_seconds_bucket door=mutate le=+Inf"] == 1
+    assert samples["nonroot_view_age_seconds"] == 2.5
+
+
+async def test_readiness_says_why_not() -> None:
+    reasons: list[str | None] = ["no view of the cluster yet", None]
+    app = build(Metrics(), lambda: reasons.pop(0), ca=b"PEM")
+    waiting = await call(app, b"", "/readyz", method="GET")
+    assert (waiting.status, waiting.body) == (503, b"no view of the cluster yet\n")
+    ready = await call(app, b"", "/readyz", method="GET")
+    assert (ready.status, ready.body) == (200, b"ok\n")
+    assert (await call(app, b"", "/healthz", method="GET")).status == 200
+    assert (await call(app, b"", "/ca.crt", method="GET")).body == b"PEM"
