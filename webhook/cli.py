@@ -1,6 +1,7 @@
 """The command `nonroot`. Imports are lazy: each command loads only what it needs."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,15 @@ def main() -> None:
 
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=10250, show_default=True, type=click.IntRange(0, 65535), help="Port for reviews (HTTPS).")
 @click.option(
-    "--metrics-port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port for probes and metrics (HTTP)."
+    "--port", default=10250, show_default=True, type=click.IntRange(0, 65535), help="Port for reviews (HTTPS)."
+)
+@click.option(
+    "--metrics-port",
+    default=8080,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port for probes and metrics (HTTP).",
 )
 @click.option(
     "--policy",
@@ -41,8 +48,12 @@ def main() -> None:
     help="File with NonRootPolicy and NonRootException documents; repeatable.",
 )
 @click.option("--standalone", is_flag=True, help="Need no cluster: policies come from files alone.")
-@click.option("--self-signed", is_flag=True, help="Make a certificate at start; its CA is at /ca.crt of the metrics port.")
-@click.option("--cert", type=click.Path(path_type=Path), help="PEM file of the serving certificate; reloaded when it changes.")
+@click.option(
+    "--self-signed", is_flag=True, help="Make a certificate at start; its CA is at /ca.crt of the metrics port."
+)
+@click.option(
+    "--cert", type=click.Path(path_type=Path), help="PEM file of the serving certificate; reloaded when it changes."
+)
 @click.option("--key", type=click.Path(path_type=Path), help="PEM file of its key.")
 @click.option(
     "--insecure-registry",
@@ -79,3 +90,46 @@ def serve(
             insecure_registries=insecure,
         )
     )
+
+
+def _setting(name: str, help: str, **more: Any) -> Callable[[Any], Any]:  # noqa: A002  # click's own word
+    """An option of `operate` that an environment variable gives as well: the chart sets those."""
+    return click.option(
+        f"--{name}",
+        envvar=f"NONROOT_{name.upper().replace('-', '_')}",
+        help=help,
+        show_envvar=True,
+        show_default=True,
+        **more,
+    )
+
+
+_DAYS = click.IntRange(1, 36500)
+
+
+@main.command()
+@_setting("namespace", "The release's namespace.", required=True)
+@_setting("service", "The admission Service, for which the certificate is made.", default="nonroot-webhook")
+@_setting("ca-secret", "The Secret that keeps the CA and its key.", default="nonroot-webhook-ca")
+@_setting("tls-secret", "The Secret that the admission replicas serve with.", default="nonroot-webhook-tls")
+@_setting("mutating-configuration", "The MutatingWebhookConfiguration to trust us.", default="zz-nonroot-webhook")
+@_setting("validating-configuration", "The ValidatingWebhookConfiguration to trust us.", default="nonroot-webhook")
+@_setting("ca-lifetime", "Days for which a CA is made.", default=365, type=_DAYS)
+@_setting("leaf-lifetime", "Days for which a serving certificate is made.", default=90, type=_DAYS)
+@click.option(
+    "--manage-certificates/--no-manage-certificates",
+    envvar="NONROOT_MANAGE_CERTIFICATES",
+    default=True,
+    show_default=True,
+    help="Make and renew the certificates; off with cert-manager or a Secret of one's own.",
+)
+@_setting("host", "Address for probes and metrics.", default="0.0.0.0")  # noqa: S104  # probes come from the node
+@_setting("metrics-port", "Port for probes and metrics (HTTP).", default=8080, type=click.IntRange(0, 65535))
+def operate(ca_lifetime: int, leaf_lifetime: int, **given: Any) -> None:
+    """Run the controller: certificates and what the webhook configurations trust."""
+    from datetime import timedelta
+
+    from webhook.operate import OperateSettings, run
+
+    days = {"ca_lifetime": timedelta(days=ca_lifetime), "leaf_lifetime": timedelta(days=leaf_lifetime)}
+    run(OperateSettings(**given, **days))

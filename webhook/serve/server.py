@@ -26,8 +26,8 @@ from webhook.settings import ServeSettings
 from webhook.view import ClusterView, StaticView
 
 KEEP_ALIVE = 120  # seconds; the API server reuses idle connections for 90, and loses a Pod where we close first
-DRAIN = 5.0  # seconds during which answers close their connections before the server goes
-GRACE = 10  # seconds for requests in flight at the very end
+DRAIN = 3.0  # seconds during which answers close their connections before the server goes
+GRACE = 5  # seconds for requests in flight at the very end
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from cryptography import x509
 
 from webhook.errors import InvalidSetting
 
-INTERVAL = 5.0  # seconds; mounted Secrets change by a symlink swap that sends no useful event
+INTERVAL = 2.0  # seconds; mounted Secrets change by a symlink swap that sends no useful event
 
 log = logging.getLogger(__name__)
 
