@@ -4,6 +4,9 @@ Argument: the URL of /validate. The variable CA holds, in PEM, who must have sig
 system's authorities count.
 """
 
+# No package, an https URL from the chart, and output for `kubectl logs`.
+# ruff: noqa: INP001, S310, T201
+
 import json
 import os
 import ssl
@@ -16,7 +19,10 @@ POD = {
     "apiVersion": "v1",
     "kind": "Pod",
     "metadata": {"name": "helm-test", "namespace": "default"},
-    "spec": {"securityContext": {"runAsUser": 1000}, "containers": [{"name": "test", "image": "registry.invalid/test"}]},
+    "spec": {
+        "securityContext": {"runAsUser": 1000},
+        "containers": [{"name": "test", "image": "registry.invalid/test"}],
+    },
 }
 REVIEW = {
     "apiVersion": "admission.k8s.io/v1",

@@ -1,0 +1,88 @@
+"""The table of values in the chart's README, made from values.yaml and its comments.
+
+    python -m tests.support.chart_readme    # writes it; a test says when it has been forgotten
+
+A comment that begins with `# --` describes the key under it. A map whose keys have descriptions of their own is a
+heading; every other described key is a row, with its default as YAML.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import yaml
+
+CHART = Path(__file__).resolve().parents[2] / "charts" / "nonroot-webhook"
+README = CHART / "README.md"
+BEGIN = "<!-- values: begin; made by python -m tests.support.chart_readme -->"
+END = "<!-- values: end -->"
+BAR = r"\|"  # a bar that does not end a cell
+
+
+class Value(msgspec.Struct, frozen=True):
+    """One documented value: its dotted path, its default as it would be written, and what it is for."""
+
+    path: str
+    default: str
+    description: str
+
+
+class MissingDescription(Exception):
+    """A value has no comment that begins with `# --`; the text is its path."""
+
+
+def documented(text: str) -> Iterator[Value]:
+    """The values of a values.yaml, in its order; `MissingDescription` where one has none."""
+    root = yaml.compose(text)
+    if not isinstance(root, yaml.MappingNode):
+        raise MissingDescription("the whole file: it is no map")
+    yield from _values(root, "", text.splitlines())
+
+
+def _values(node: yaml.MappingNode, prefix: str, lines: list[str]) -> Iterator[Value]:
+    for key, value in node.value:
+        path = f"{prefix}{key.value}"
+        description = _description(lines, key.start_mark.line)
+        if description:
+            yield Value(path, _default(value), description)
+        elif isinstance(value, yaml.MappingNode) and value.value:
+            yield from _values(value, f"{path}.", lines)
+        else:
+            raise MissingDescription(path)
+
+
+def _description(lines: list[str], line: int) -> str:
+    """The comment that ends just above `line`, from its `# --` on."""
+    found: list[str] = []
+    while line > 0 and (comment := lines[line - 1].strip()).startswith("#"):
+        line -= 1
+        if comment.startswith("# --"):
+            return " ".join([comment.removeprefix("# --").strip(), *reversed(found)])
+        found.append(comment.removeprefix("#").strip())
+    return ""
+
+
+def _default(node: yaml.Node) -> str:
+    plain = yaml.safe_load(yaml.serialize(node))
+    return json.dumps(plain, ensure_ascii=False)
+
+
+def table(text: str) -> str:
+    """The table as Markdown."""
+    lines = ["| Value | Default | What it is |", "|---|---|---|"]
+    for value in documented(text):
+        cells = (f"`{value.path}`", f"`{value.default}`", value.description)
+        lines.append(f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |")
+    return "\n".join(lines)
+
+
+def filled_in(readme: str, text: str) -> str:
+    """`readme` with the table between its two marks."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{table(text)}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    README.write_text(filled_in(README.read_text(), (CHART / "values.yaml").read_text()))

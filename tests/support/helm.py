@@ -1,0 +1,60 @@
+"""Helm, kubeconform and kubectl as the tests use them: the programs that deploy/local builds, on this chart."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deploy.local import build
+
+CHART = Path(__file__).resolve().parents[2] / "charts" / "nonroot-webhook"
+RELEASE, NAMESPACE = "nonroot", "nonroot-system"
+OUR_KINDS = ("NonRootPolicy", "NonRootException", "ImageIdentity")
+TOOLS = ("helm", "helm-unittest", "kubeconform", "kubernetes")
+
+Manifest = dict[str, Any]
+
+
+class ProgramError(Exception):
+    """A program failed; the text is what it said."""
+
+
+def run(*command: str | Path, stdin: str = "") -> str:
+    """Run one of the built programs and return what it printed; `ProgramError` where it fails."""
+    folders = [str(build.TOOLS[name].folder) for name in TOOLS]
+    env = {
+        **os.environ,
+        "PATH": os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)]),
+        "HELM_PLUGINS": str(build.TOOLS["helm-unittest"].folder),
+    }
+    words = [str(word) for word in command]
+    done = subprocess.run(words, input=stdin, env=env, text=True, capture_output=True, check=False)
+    if done.returncode:
+        raise ProgramError(f"{' '.join(words)}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def template(
+    values: Path | None = None, *, kubernetes: str = "1.36.3", namespace: str = NAMESPACE, **given: Any
+) -> str:
+    """Render the chart as for a cluster of that version that knows our kinds; `given` are values, `values` a file of them."""
+    command = ["helm", "template", RELEASE, CHART, "--namespace", namespace, "--kube-version", kubernetes]
+    for kind in OUR_KINDS:
+        command += ["--api-versions", f"nonroot.dev/v1alpha1/{kind}"]
+    if values is not None:
+        command += ["--values", values]
+    return run(*command, "--values", "-", stdin=json.dumps(given))
+
+
+def manifests(rendered: str) -> list[Manifest]:
+    """The objects in what `template` returned."""
+    return [each for each in yaml.safe_load_all(rendered) if each]
+
+
+def pick(rendered: str, kind: str, name: str) -> Manifest:
+    """One of them."""
+    (found,) = (each for each in manifests(rendered) if each["kind"] == kind and each["metadata"]["name"] == name)
+    return found
