@@ -1,0 +1,156 @@
+"""Findings say who, why and what to write, in text that is safe to print."""
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.images import image, multi, platform_image, unknown
+from tests.support.pods import first, governing, minimal, tweak, within, workload
+from tests.support.tables import table
+from webhook import pod
+from webhook.finding import Subject, finding, image_user, quoted, who
+from webhook.identity import Injection, answers
+from webhook.image import Image, Unknown
+
+
+def subject(found: Image | Unknown | None = None, os: str = "linux", kind: str = "Pod", **context: object) -> Subject:
+    """The first container of a minimal Pod and what was found of its image."""
+    obj = tweak(minimal(), {f"spec.containers.0.securityContext.{key}": value for key, value in context.items()})
+    work = workload(obj if kind == "Pod" else within(kind, obj))
+    slot = first(work)
+    return Subject(
+        workload=work,
+        slot=slot,
+        os=os,
+        effective=pod.effective(slot.container, work.context),
+        policy=governing().policy.spec,
+        injects=True,
+        found=found,
+        answers=answers(found, os) if isinstance(found, Image) else (),
+    )
+
+
+def test_a_finding_names_the_container_the_reason_and_the_next_step() -> None:
+    """And points at the field."""
+    told = finding(subject(image("app")), "root-user", "runs as root", "is root", "set it", field="runAsUser")
+    assert told.message == 'runs as root: container "app" is root; set it'
+    assert told.pointer == "/spec/containers/0/securityContext/runAsUser"
+    assert (told.container, told.image, told.user, told.severity) == ("app", "registry.example/app:1", "app", "error")
+
+
+def test_a_finding_says_what_kind_of_container_it_is_unless_regular() -> None:
+    """So that one finds it in the Pod."""
+    work = workload(tweak(minimal(), {"spec.initContainers.0": {"name": "setup"}}))
+    told = finding(
+        msgspec.structs.replace(subject(), workload=work, slot=first(work)), "root-user", "reason", "is root", "set it"
+    )
+    assert told.detail == 'init container "setup" is root'
+    assert (told.image, told.user, told.pointer) == ("", None, "/spec/initContainers/0")
+
+
+@table(
+    ("kind", "field"),
+    {
+        "of a Pod": ("Pod", "spec.containers[0].securityContext.runAsUser"),
+        "of a CronJob": ("CronJob", "spec.jobTemplate.spec.template.spec.containers[0].securityContext.runAsUser"),
+        "of a PodTemplate": ("PodTemplate", "template.spec.containers[0].securityContext.runAsUser"),
+    },
+)
+def test_a_field_is_written_as_in_the_manifest(kind: str, field: str) -> None:
+    """Not as a JSON pointer."""
+    assert subject(kind=kind).field("runAsUser") == field
+
+
+@table(
+    ("found", "text"),
+    {
+        "an image that nobody read": (None, '(image "registry.example/app:1")'),
+        "no USER": (image(""), '(image "registry.example/app:1", no USER)'),
+        "a USER": (image("app"), '(image "registry.example/app:1", USER "app")'),
+        "another system than the Pod's": (
+            multi(platform_image("app", platform="windows/amd64")),
+            '(image "registry.example/app:1", USER "app", built for "windows")',
+        ),
+        "no system named": (multi(platform_image("app", platform="")), '(image "registry.example/app:1", USER "app")'),
+    },
+)
+def test_the_image_in_words(found: Image | None, text: str) -> None:
+    """For messages."""
+    assert image_user(subject(found)) == text
+
+
+@table(
+    ("given", "text"),
+    {
+        "the container's number": (subject(runAsUser=7), "uid 7 (runAsUser of the container)"),
+        "an unread image": (subject(), "unknown"),
+        "an unknown image": (subject(unknown("pending")), "unknown (pending)"),
+        "no USER": (subject(image("")), "uid 0 (no USER)"),
+        "a number": (subject(image("7")), 'uid 7 (USER "7")'),
+        "a name": (subject(image("app")), "uid 1000 (USER \"app\" in the image's /etc/passwd)"),
+        "nobody": (subject(image("x")), "nobody (USER \"x\": the image's /etc/passwd has no user 'x')"),
+        "accounts that are unknown": (subject(multi(platform_image("app", unknown="pending"))), "unknown (pending)"),
+        "a Windows image": (subject(image("ContainerUser"), "windows"), 'Windows user "ContainerUser"'),
+        "a Windows image without USER": (subject(image(""), "windows"), "the image's Windows user"),
+        "a Windows name, over a number": (
+            subject(None, "windows", runAsUser=0, windowsOptions={"runAsUserName": "x"}),
+            'Windows user "x"',
+        ),
+    },
+)
+def test_who_a_container_is_in_a_few_words(given: Subject, text: str) -> None:
+    """And who said so."""
+    assert who(given) == text
+
+
+def test_the_pods_number_is_the_pods() -> None:
+    """Not the container's."""
+    work = workload(tweak(minimal(), {"spec.securityContext.runAsUser": 7}))
+    slot = first(work)
+    given = msgspec.structs.replace(subject(), effective=pod.effective(slot.container, work.context))
+    assert who(given) == "uid 7 (runAsUser of the Pod)"
+
+
+@table(
+    ("given", "uid", "written"),
+    {
+        "the spec's": (subject(runAsUser=7), 7, 7),
+        "a planned one": (msgspec.structs.replace(subject(image("app")), planned=Injection(5)), 5, 5),
+        "the image's is known but not written": (subject(image("app")), 1000, None),
+        "platforms that disagree": (subject(multi(platform_image("1"), platform_image("2"))), None, None),
+        "one that nobody knows": (subject(multi(platform_image("1"), platform_image("x"))), None, None),
+        "an unread image": (subject(), None, None),
+        "a Windows image": (subject(image("1"), "windows"), None, None),
+    },
+)
+def test_the_uid_of_a_container(given: Subject, uid: int | None, written: int | None) -> None:
+    """What it will run as, and what its runAsUser will be."""
+    assert (given.uid, given.written_uid) == (uid, written)
+
+
+@table(
+    ("text", "safe"),
+    {
+        "plain text": ("app", '"app"'),
+        "letters of other scripts": ("café ☕", '"café ☕"'),
+        "quotes": ('a"b', '"a\\"b"'),
+        "a backslash": ("a\\b", '"a\\\\b"'),
+        "a line break": ("a\nb", '"a\\nb"'),
+        "an escape sequence": ("\x1b[31m", '"\\x1b[31m"'),
+        "text that turns around": ("a\u202eb", '"a\\u202eb"'),
+        "half a surrogate pair": ("\udc80", '"\\udc80"'),
+        "too much": ("x" * 300, '"' + "x" * 200 + '…"'),
+    },
+)
+def test_a_strangers_text_is_made_safe(text: str, safe: str) -> None:
+    """For a terminal, a log and a header."""
+    assert quoted(text) == safe
+
+
+@given(st.text())
+def test_any_text_is_made_safe(text: str) -> None:
+    """One printable line of bounded length that JSON takes."""
+    safe = quoted(text)
+    assert safe.isprintable()
+    assert len(safe) <= 12 * 201
+    safe.encode()

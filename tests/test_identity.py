@@ -1,0 +1,253 @@
+"""Who process 1 will be, for every USER and every accounts file; and which numbers keep it so."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.images import image, multi, platform_image
+from tests.support.tables import table
+from webhook.accounts import Accounts, by_uid, supplementary
+from webhook.identity import Drift, Fault, Identity, Injection, answers, injection, resolve
+from webhook.image import UID_MAX, Unknown, parse_user
+
+# The accounts that the real containerd and moby/sys user were asked about; tests/oracle asks them again.
+PASSWD = b"""\
+root:x:0:0:root:/root:/bin/sh
+legacy:x:1000:2000::/legacy:/bin/sh
+app:x:1000:1000::/home/app:/bin/sh
+app:x:0:0::/second:/bin/sh
+1001:x:3000:3000::/digits:/bin/sh
+nouid:x::5::/nouid:/bin/sh
+bad:x:abc:5::/bad:/bin/sh
+short
+neg:x:-1:-1::/neg:/bin/sh
+big:x:4294967296:7::/big:/bin/sh
+2147483648:x:0:0::/trap:/bin/sh
+solo:x:1010:1010::/solo:/bin/sh
+#hash:x:0:0::/hash:/bin/sh
+wide:x:1020:4294967296::/wide:/bin/sh
+"""
+GROUP = b"""\
+app:x:1000:
+video:x:44:app,legacy
+docker:x:999:app
+onlylegacy:x:888:legacy
+sologrp:x:777:solo
+solo:x:1010:solo
+wrapped:x:4294967297:wide
+"""
+FILES = Accounts(PASSWD, GROUP)
+
+
+@table(
+    ("user", "expected"),
+    {
+        "a name of its own uid": ("solo", Identity(1010, 1010, (777, 1010), "/solo")),
+        "a name that shares its uid": ("app", Identity(1000, 1000, (44, 999, 1000), "/legacy")),
+        "the first holder of a shared uid": ("legacy", Identity(1000, 2000, (44, 888, 2000), "/legacy")),
+        "a shared uid is its first holder": ("1000", Identity(1000, 2000, (44, 888, 2000), "/legacy")),
+        "the group half says nothing": ("solo:video", Identity(1010, 1010, (777, 1010), "/solo")),
+        "nor does a numeric one": ("1000:1000", Identity(1000, 2000, (44, 888, 2000), "/legacy")),
+        "digits are a uid, not a name": ("1001", Identity(1001, 0, (0,), "/")),
+        "no USER is root": ("", Identity(0, 0, (0,), "/root")),
+        "zero is root": ("0", Identity(0, 0, (0,), "/root")),
+        "a name that is root": ("root", Identity(0, 0, (0,), "/root")),
+        "a line without a uid is root": ("nouid", Identity(0, 5, (5,), "/root")),
+        "a uid of letters is root": ("bad", Identity(0, 5, (5,), "/root")),
+        "a line of one word is root": ("short", Identity(0, 0, (0,), "/root")),
+        "a hash is no comment": ("#hash", Identity(0, 0, (0,), "/root")),
+        "gids are cut to 32 bits": ("wide", Identity(1020, 0, (0, 1), "/wide")),
+        "a number that nobody has": ("5000", Identity(5000, 0, (0,), "/")),
+        "the largest uid": ("2147483647", Identity(2147483647, 0, (0,), "/")),
+    },
+)
+def test_a_user_is_somebody(user: str, expected: Identity) -> None:
+    """Uid, gid, supplementary groups and home, as containerd and runc find them."""
+    assert resolve(parse_user(user), FILES) == expected
+
+
+@table(
+    ("user", "kind", "says"),
+    {
+        "a name that is not there": ("nobody", "unresolvable", "has no user 'nobody'"),
+        "a name in other letters": ("App", "unresolvable", "has no user 'App'"),
+        "a name with a space": ("app ", "unresolvable", "has no user 'app '"),
+        "a name with an escape sequence": ("\x1b[31m", "unresolvable", r"'\x1b[31m'"),
+        "a negative uid in passwd": ("neg", "invalid", "the uid '-1'"),
+        "a uid of 33 bits in passwd": ("big", "invalid", "the uid '4294967296'"),
+        "a negative number": ("-1", "invalid", "outside 1 to 2147483647"),
+        "a number of 32 bits, though a name of that spelling exists": ("2147483648", "invalid", "outside 1 to"),
+        "a number beyond 64 bits": ("99999999999999999999", "invalid", "beyond 64 bits"),
+        "a number out of range with letters behind it": ("99999999999999999999x", "invalid", "beyond 64 bits"),
+    },
+)
+def test_a_user_is_nobody_or_not_to_be_trusted(user: str, kind: str, says: str) -> None:
+    """Refused with the reason, in printable text."""
+    found = resolve(parse_user(user), FILES)
+    assert isinstance(found, Fault)
+    assert (found.kind, says in found.detail, found.detail.isprintable()) == (kind, True, True)
+
+
+@table(
+    ("user", "accounts", "expected"),
+    {
+        "a number without a passwd": ("1000", Accounts(), Identity(1000, 0, (0,), "/")),
+        "a name without a passwd": ("app", Accounts(), Fault("unresolvable", "the image has no /etc/passwd")),
+        "a name without a group file": ("solo", Accounts(PASSWD), Identity(1010, 1010, (1010,), "/solo")),
+        "a number whose accounts nobody read": ("1000", None, Identity(1000)),
+        "no USER and accounts that nobody read": ("", None, Identity(0)),
+        "a number whose accounts are unknown": ("1000", Unknown("pending", "x"), Identity(1000)),
+        "a name whose accounts are unknown": ("app", Unknown("pending", "x"), Unknown("pending", "x")),
+        "a home that is no UTF-8": ("a", Accounts(b"a:x:1:1::/\xff:"), Identity(1, 1, (1,), "/\ufffd")),
+        "a home that is empty": ("a", Accounts(b"a:x:1:1"), Identity(1, 1, (1,), "/")),
+    },
+)
+def test_without_the_whole_files(
+    user: str, accounts: Accounts | Unknown | None, expected: Identity | Fault | Unknown
+) -> None:
+    """A number needs no files; a name does."""
+    assert resolve(parse_user(user), accounts) == expected
+
+
+@pytest.mark.parametrize("user", ["app", "1000"])
+def test_a_line_of_70_kilobytes_stops_names_and_numbers(user: str) -> None:
+    """The runtimes' scanner gives up on the whole file, so the container cannot be created."""
+    found = resolve(parse_user(user), Accounts(PASSWD + b"x" * 70_000))
+    assert isinstance(found, Fault)
+    assert (found.kind, "64 KiB" in found.detail) == ("unresolvable", True)
+
+
+def test_a_name_without_accounts_is_a_bug_of_the_image_source() -> None:
+    """It may not be taken for an answer."""
+    with pytest.raises(ValueError, match="accounts"):
+        resolve(parse_user("app"), None)
+
+
+def passwd(*lines: str) -> bytes:
+    """Lines NAME:UID:GID."""
+    return "".join("{}:x:{}:{}::/:\n".format(*line.split(":")) for line in lines).encode()
+
+
+def group(*lines: str) -> bytes:
+    """Lines NAME:GID:MEMBERS."""
+    return "".join("{}:x:{}:{}\n".format(*line.split(":")) for line in lines).encode()
+
+
+SHARED = passwd("first:1000:2000", "app:1000:1000")
+
+
+@table(
+    ("user", "accounts", "expected"),
+    {
+        "a uid of its own": ("app", Accounts(passwd("app:1000:1000"), group("g:44:app")), Injection(1000)),
+        "a number": ("1000", FILES, Injection(1000)),
+        "a number that nobody read": ("1000", None, Injection(1000)),
+        "the first holder of a shared uid": ("first", Accounts(SHARED), Injection(1000)),
+        "a shared uid with the same groups": (
+            "app",
+            Accounts(passwd("first:1000:1000", "app:1000:1000"), group("g:44:app,first")),
+            Injection(1000),
+        ),
+        "another primary group is repaired": ("app", Accounts(SHARED), Injection(1000, 1000)),
+        "repaired to group 0": ("app", Accounts(passwd("first:1000:5", "app:1000:0")), Injection(1000, 0)),
+        "a membership in the primary group is none": (
+            "app",
+            Accounts(SHARED, group("g:1000:first")),
+            Injection(1000, 1000),
+        ),
+        "a group of one's own name counts in CRI-O": (
+            "app",
+            Accounts(passwd("first:1000:1000", "app:1000:1000"), group("app:55:app")),
+            Drift,
+        ),
+        "another supplementary group cannot be repaired": ("app", Accounts(SHARED, group("g:44:app")), Drift),
+        "nor one that the other has": ("app", Accounts(SHARED, group("g:44:first")), Drift),
+        "a primary group beyond 31 bits cannot be written": (
+            "app",
+            Accounts(passwd("first:1000:5", "app:1000:2147483648")),
+            Drift,
+        ),
+        "nobody": ("nobody", FILES, None),
+        "a number out of range": ("-1", FILES, None),
+        "accounts that could not be read": ("app", Unknown("pending", "x"), None),
+    },
+)
+def test_the_numbers_that_stand_for_a_user(
+    user: str, accounts: Accounts | Unknown | None, expected: Injection | type[Drift] | None
+) -> None:
+    """Uid, gid, supplementary groups and home stay; else the drift is told."""
+    found = injection(parse_user(user), accounts)
+    if expected is Drift:
+        assert isinstance(found, Drift)
+        assert "belongs to 'first' first (line 1 of /etc/passwd)" in found.detail
+    else:
+        assert found == expected
+
+
+def test_a_group_in_the_spec_needs_no_repair() -> None:
+    """The Pod's runAsGroup decides either way."""
+    assert injection(parse_user("app"), Accounts(SHARED), run_as_group=7) == Injection(1000)
+
+
+def test_a_group_in_the_spec_may_hide_a_membership() -> None:
+    """Where the supplementary group is the very group that the Pod sets."""
+    assert injection(parse_user("app"), Accounts(SHARED, group("g:44:app")), run_as_group=44) == Injection(1000)
+    assert isinstance(injection(parse_user("app"), Accounts(SHARED, group("g:44:app")), run_as_group=45), Drift)
+
+
+def test_a_strict_policy_ignores_the_images_groups() -> None:
+    """supplementalGroupsPolicy Strict: only the primary group is left to differ."""
+    accounts = Accounts(SHARED, group("g:44:app"))
+    assert injection(parse_user("app"), accounts, strict=True) == Injection(1000, 1000)
+
+
+def test_every_platform_answers() -> None:
+    """In the image's order."""
+    found = answers(multi(platform_image("app"), platform_image("7", platform="linux/arm64")), "linux")
+    assert [(str(each.platform), each.user.text) for each in found] == [("linux/amd64", "app"), ("linux/arm64", "7")]
+    assert [each.identity.uid for each in found if isinstance(each.identity, Identity)] == [1000, 7]
+
+
+def test_on_windows_nodes_nobody_has_a_uid() -> None:
+    """Names are names there; no accounts are needed."""
+    found = answers(multi(platform_image("ContainerUser", None, platform="windows/amd64")), "windows")
+    assert [(each.user.name, each.identity) for each in found] == [("ContainerUser", None)]
+
+
+def test_a_config_that_claims_windows_is_still_judged_on_linux_nodes() -> None:
+    """containerd runs a single manifest whatever its config claims."""
+    (found,) = answers(multi(platform_image("", platform="windows/amd64")), "linux")
+    assert found.identity == Identity(0, 0, (0,), "/root")
+
+
+NAMES = st.sampled_from(["a", "b", "c", "7"])
+IDS = st.sampled_from(["0", "7", "8", "", "x", "4294967296", "2147483647"])
+LINES = st.lists(st.tuples(NAMES, IDS, IDS), max_size=5)
+GROUPS = st.lists(st.tuples(NAMES, IDS, st.lists(NAMES, max_size=2).map(",".join)), max_size=4)
+
+
+@given(NAMES, LINES, GROUPS)
+def test_injected_numbers_keep_the_identity(
+    name: str, lines: list[tuple[str, str, str]], members: list[tuple[str, str, str]]
+) -> None:
+    """Whoever is resolved by name is, by the numbers, still the same: uid, gid, groups and home."""
+    files = Accounts(passwd(*map(":".join, lines)), group(*map(":".join, members)))
+    before = resolve(parse_user(name), files)
+    plan = injection(parse_user(name), files)
+    if not isinstance(plan, Injection):
+        return
+    assert isinstance(before, Identity)
+    assert 0 <= plan.uid <= UID_MAX
+    after = resolve(parse_user(str(plan.uid)), files)
+    assert isinstance(after, Identity)
+    gid = after.gid if plan.gid is None else plan.gid
+    assert (after.uid, gid, after.home) == (before.uid, before.gid, before.home)
+    holder = by_uid(files, plan.uid)
+    listed = supplementary(files, holder.name) if holder else frozenset()
+    assert tuple(sorted({gid} | {each % 2**32 for each in listed})) == before.groups
+
+
+def test_a_single_image_answers_once() -> None:
+    """The usual case."""
+    (found,) = answers(image("app"), "linux")
+    assert found.identity == Identity(1000, 1000, (1000,), "/home/app")
