@@ -40,7 +40,17 @@ def install(image: Image, environment: Mapping[str, str], insecure: tuple[str, .
         "registry": {"insecure": list(insecure)},
         **values,
     }
-    command = ["helm", "upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--create-namespace"]
+    command = [
+        "helm",
+        "upgrade",
+        "--install",
+        "--take-ownership",
+        RELEASE,
+        str(CHART),
+        "--namespace",
+        NAMESPACE,
+        "--create-namespace",
+    ]
     _run([*command, "--wait", "--timeout", f"{TIMEOUT}s", "--values", "-"], environment, json.dumps(given))
     wait = ["kubectl", "wait", "--timeout", f"{TIMEOUT}s", "--for"]
     _run(

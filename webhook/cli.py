@@ -132,4 +132,4 @@ def operate(ca_lifetime: int, leaf_lifetime: int, **given: Any) -> None:
     from webhook.operate import OperateSettings, run
 
     days = {"ca_lifetime": timedelta(days=ca_lifetime), "leaf_lifetime": timedelta(days=leaf_lifetime)}
-    run(OperateSettings(**given, **days))
+    run(OperateSettings(**{**given, **days}))

@@ -22,6 +22,7 @@ import aiohttp
 import kopf
 import yarl
 
+IDENTITY = "nonroot-webhook"  # for peering, which is off; kopf's own guess needs a passwd line for our uid
 STREAM = 30  # seconds; each stream is opened anew so often, which proves that it is alive
 SILENCE = 45.0  # seconds without a word on a stream, after which it is taken for dead
 TIMEOUT = 10.0  # seconds for any other answer
@@ -97,7 +98,14 @@ class _Operator:
                 session = await sessions.enter_async_context(self._session(info, end))
                 return kopf.AiohttpSession(server=info.server, aiohttp_session=session)
 
-            await kopf.operator(registry=registry, settings=settings, standalone=True, clusterwide=True, stop_flag=end)
+            await kopf.operator(
+                registry=registry,
+                settings=settings,
+                standalone=True,
+                clusterwide=True,
+                stop_flag=end,
+                identity=IDENTITY,
+            )
 
     def _session(self, info: kopf.ConnectionInfo, end: asyncio.Event) -> aiohttp.ClientSession:
         """A session with the credentials of the Pod, or else of the kubeconfig, whose answers are noted."""

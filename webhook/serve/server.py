@@ -17,7 +17,8 @@ from starlette.types import ASGIApp
 from webhook import certificates
 from webhook.admission import Admission
 from webhook.errors import InvalidSetting
-from webhook.registry.client import RegistryClient, RegistrySettings
+from webhook.registry.client import RegistryClient
+from webhook.registry.settings import RegistrySettings
 from webhook.serve.app import build
 from webhook.serve.metrics import Metrics
 from webhook.serve.reviews import Reviews
