@@ -1,0 +1,1 @@
+"""The controller: certificates and what keeps them."""

@@ -1,0 +1,159 @@
+"""Views: what a namespace is governed by, when that is worked out anew, and what is kept out."""
+
+import math
+from typing import Any
+
+import pytest
+
+from webhook import scope, view
+from webhook.policy import Documents, NonRootException, NonRootPolicy, load
+from webhook.scope import Namespace
+from webhook.view import ClusterView, Rejected, StaticView
+
+
+def policy(name: str, **spec: Any) -> dict[str, Any]:
+    return {"apiVersion": "nonroot.dev/v1alpha1", "kind": "NonRootPolicy", "metadata": {"name": name}, "spec": spec}
+
+
+def exception(name: str, namespace: str | None = None, **spec: Any) -> dict[str, Any]:
+    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    spec = {"reason": "because"} | spec
+    return {"apiVersion": "nonroot.dev/v1alpha1", "kind": "NonRootException", "metadata": metadata, "spec": spec}
+
+
+def documents(*plain: dict[str, Any]) -> Documents:
+    return load(plain, "test")
+
+
+WEB_ONLY = {"matchLabels": {"kubernetes.io/metadata.name": "web"}}
+
+
+class TestStaticView:
+    """The documents of files."""
+
+    def test_a_namespace_is_selected_by_its_name(self) -> None:
+        shown = StaticView(documents(policy("web", mode="Enforce", namespaceSelector=WEB_ONLY)))
+        assert shown.govern("web").mode == "Enforce"
+        assert shown.govern("other").policy is scope.BUILT_IN
+
+    def test_a_namespace_has_no_other_label(self) -> None:
+        selector = {"matchExpressions": [{"key": "team", "operator": "Exists"}]}
+        shown = StaticView(documents(policy("team", mode="Enforce", namespaceSelector=selector)))
+        assert shown.govern("web").policy is scope.BUILT_IN
+
+    def test_no_namespace_is_the_default_one(self) -> None:
+        selector = {"matchLabels": {"kubernetes.io/metadata.name": "default"}}
+        shown = StaticView(
+            documents(policy("p", namespaceSelector=selector), exception("a"), exception("b", "default"))
+        )
+        assert shown.govern("").policy.metadata.name == "p"
+        assert [each.metadata.name for each in shown.exceptions("")] == ["a", "b"]
+        assert shown.exceptions("default") == shown.exceptions("")
+
+    def test_exceptions_are_their_namespaces_alone(self) -> None:
+        shown = StaticView(documents(exception("a", "web"), exception("b", "db")))
+        assert [each.metadata.name for each in shown.exceptions("web")] == ["a"]
+        assert shown.exceptions("nowhere") == ()
+
+    def test_an_answer_is_worked_out_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        shown = StaticView(documents(policy("p")))
+        first = shown.govern("web")
+        monkeypatch.delattr(scope, "govern")
+        assert shown.govern("web") is first
+
+    def test_what_is_remembered_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(view, "_REMEMBERED", 3)
+        shown = StaticView(documents())
+        for number in range(10):
+            shown.govern(f"n{number}")
+        assert len(shown._governing) <= 3
+
+
+class TestAccept:
+    """Objects as the API server gives them."""
+
+    def test_a_policy_with_all_that_the_server_adds(self) -> None:
+        body = policy("p", mode="Warn") | {"status": {"conditions": []}}
+        body["metadata"] |= {"uid": "u", "resourceVersion": "1", "managedFields": [{}], "creationTimestamp": "x"}
+        accepted = view.accept(body)
+        assert isinstance(accepted, NonRootPolicy)
+        assert accepted.spec.mode == "Warn"
+
+    def test_an_exception(self) -> None:
+        accepted = view.accept(exception("e", "web", expires="2026-12-31T23:59:00Z"))
+        assert isinstance(accepted, NonRootException)
+        assert accepted.metadata.namespace == "web"
+
+    @pytest.mark.parametrize(
+        ("body", "name", "reason"),
+        [
+            pytest.param(policy("p", mode="Strict"), "NonRootPolicy p", "spec.mode", id="a mode from the future"),
+            pytest.param(policy("p", colour=1), "NonRootPolicy p", "colour", id="an unknown field"),
+            pytest.param(
+                exception("e", "web", reason=""), "NonRootException web/e", "spec.reason", id="an empty reason"
+            ),
+            pytest.param(policy("p", rootImages="Assign"), "NonRootPolicy p", "spec.assign", id="half an assignment"),
+        ],
+    )
+    def test_what_is_wrong_is_named_and_never_an_error(self, body: dict[str, Any], name: str, reason: str) -> None:
+        rejected = view.accept(body)
+        assert isinstance(rejected, Rejected)
+        assert rejected.name == name
+        assert reason in rejected.reason
+
+
+class TestClusterView:
+    """A cluster as it changes."""
+
+    def test_it_is_not_ready_before_there_is_a_first_moment(self) -> None:
+        shown = ClusterView()
+        assert not shown.ready
+        assert shown.age == math.inf
+        assert shown.govern("web").mode == "Audit"
+        assert shown.exceptions("web") == ()
+
+    def test_an_empty_cluster_is_a_moment_too(self) -> None:
+        shown = ClusterView()
+        shown.show((), ())
+        assert shown.ready
+
+    def test_each_moment_replaces_the_one_before(self) -> None:
+        shown = ClusterView()
+        shown.show([Namespace("web")], [view.accept(policy("p", mode="Warn")), view.accept(exception("e", "web"))])
+        assert (shown.govern("web").mode, len(shown.exceptions("web"))) == ("Warn", 1)
+        shown.show([Namespace("web")], [view.accept(policy("p", mode="Enforce"))])
+        assert (shown.govern("web").mode, shown.exceptions("web")) == ("Enforce", ())
+
+    def test_a_label_counts_from_the_moment_it_is_there(self) -> None:
+        shown = ClusterView()
+        shown.show([Namespace("web")], ())
+        assert shown.govern("web").mode == "Audit"
+        shown.show([Namespace("web", {"nonroot.dev/mode": "enforce"})], ())
+        assert shown.govern("web").mode == "Enforce"
+
+    def test_what_is_wrong_is_kept_out_and_named_until_it_is_right(self) -> None:
+        shown = ClusterView()
+        shown.show((), [view.accept(policy("bad", mode="Strict")), view.accept(policy("good", mode="Warn"))])
+        assert list(shown.problems) == ["NonRootPolicy bad"]
+        assert shown.govern("web").policy.metadata.name == "good"
+        shown.show((), [view.accept(policy("bad", mode="Enforce"))])
+        assert shown.problems == {}
+
+    def test_it_is_as_old_as_its_oldest_stream(self) -> None:
+        now = 100.0
+        shown = ClusterView(lambda: now)
+        shown.confirm("namespaces")
+        now = 110.0
+        shown.confirm("nonrootpolicies")
+        now = 130.0
+        assert shown.age == 30.0
+        shown.confirm("namespaces")
+        assert shown.age == 20.0
+
+    def test_the_last_moment_stays_whatever_its_age(self) -> None:
+        now = 0.0
+        shown = ClusterView(lambda: now)
+        shown.confirm("namespaces")
+        shown.show([Namespace("web", {"nonroot.dev/mode": "enforce"})], ())
+        now = 86400.0
+        assert (shown.ready, shown.age, shown.govern("web").mode) == (True, 86400.0, "Enforce")
