@@ -1,0 +1,239 @@
+"""Which policy governs a namespace, and whom it lets be."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from tests.support.pods import first, governing, minimal, tweak, workload
+from tests.support.tables import table
+from webhook.policy import ExceptionSpec, LabelSelector, Metadata, NonRootException, NonRootPolicy, PolicySpec
+from webhook.scope import BUILT_IN, Namespace, Release, exempt, govern, release
+
+NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+
+
+def policy(name: str, priority: int = 0, selector: LabelSelector | None = None, **spec: Any) -> NonRootPolicy:
+    """A policy that selects everything, unless told otherwise."""
+    return NonRootPolicy(
+        Metadata(name), PolicySpec(priority=priority, namespace_selector=selector or LabelSelector(), **spec)
+    )
+
+
+TEAM_A = LabelSelector({"team": "a"})
+
+
+@table(
+    ("policies", "chosen"),
+    {
+        "none": ([], "built-in"),
+        "the only one": ([policy("a")], "a"),
+        "the highest priority": ([policy("a", 1), policy("b", 2)], "b"),
+        "then the first name": ([policy("b", 1), policy("a", 1)], "a"),
+        "a negative priority": ([policy("b"), policy("a", -1)], "b"),
+        "one that selects": ([policy("a", 9, LabelSelector({"team": "b"})), policy("b", 0, TEAM_A)], "b"),
+        "none that selects": ([policy("a", 9, LabelSelector({"team": "b"}))], "built-in"),
+        "one that selects by the name's own label": (
+            [policy("a", 0, LabelSelector({"kubernetes.io/metadata.name": "shop"}))],
+            "a",
+        ),
+    },
+)
+def test_exactly_one_policy_governs_a_namespace(policies: list[NonRootPolicy], chosen: str) -> None:
+    """In whatever order they come."""
+    namespace = Namespace("shop", {"team": "a", "kubernetes.io/metadata.name": "a lie"})
+    assert govern(policies, namespace).policy.metadata.name == chosen
+    assert govern(reversed(policies), namespace).policy.metadata.name == chosen
+
+
+def test_without_a_policy_there_is_audit_and_no_injection() -> None:
+    """Installed and not configured means harmless."""
+    found = govern([], Namespace("shop"))
+    assert (found.policy, found.mode, found.injects) == (BUILT_IN, "Audit", False)
+    assert found.why == "no NonRootPolicy selects the namespace"
+
+
+def test_why_counts_the_others() -> None:
+    """For `nonroot policy`."""
+    assert "priority 2, before 1 other(s)" in govern([policy("a", 1), policy("b", 2)], Namespace("x")).why
+
+
+@table(
+    ("setting", "own", "label", "mode", "problem"),
+    {
+        "no label": ("Honor", "Warn", None, "Warn", False),
+        "a stricter label": ("Honor", "Audit", "enforce", "Enforce", False),
+        "a milder label": ("Honor", "Enforce", "audit", "Audit", False),
+        "capitals in the label": ("Honor", "Audit", "Warn", "Warn", False),
+        "a bad label is the strictest": ("Honor", "Audit", "off", "Enforce", True),
+        "an empty label is a bad one": ("Honor", "Audit", "", "Enforce", True),
+        "a stricter label where only that counts": ("StricterOnly", "Warn", "enforce", "Enforce", False),
+        "an equal label where only stricter counts": ("StricterOnly", "Warn", "warn", "Warn", False),
+        "a milder label where only stricter counts": ("StricterOnly", "Warn", "audit", "Warn", False),
+        "a bad label where only stricter counts": ("StricterOnly", "Audit", "x", "Enforce", True),
+        "a label that is ignored": ("Ignore", "Warn", "enforce", "Warn", False),
+        "a bad label that is ignored": ("Ignore", "Warn", "x", "Warn", False),
+    },
+)
+def test_the_namespace_label(setting: Any, own: Any, label: str | None, mode: str, problem: bool) -> None:
+    """It wins both ways unless the policy says otherwise; a bad value is stricter, and told."""
+    labels = {} if label is None else {"nonroot.dev/mode": label}
+    found = govern([policy("a", mode=own, namespace_label=setting)], Namespace("x", labels))
+    assert (found.mode, bool(found.problem)) == (mode, problem)
+    assert not problem or "counts as enforce" in found.problem
+
+
+def test_the_label_counts_without_a_policy() -> None:
+    """A namespace may ask for enforcement before anybody wrote a policy."""
+    assert govern([], Namespace("x", {"nonroot.dev/mode": "enforce"})).mode == "Enforce"
+
+
+def test_a_bad_labels_text_is_made_safe() -> None:
+    """It is printed in warnings."""
+    found = govern([], Namespace("x", {"nonroot.dev/mode": "\x1b" + "y" * 200}))
+    assert found.problem.isprintable()
+    assert len(found.problem) < 200
+
+
+@table(
+    ("spec", "namespace", "user", "paths", "why"),
+    {
+        "nothing is exempt": ({}, "shop", "jane", {}, None),
+        "kube-system always is": ({}, "kube-system", "jane", {}, "namespace"),
+        "kube-node-lease always is": ({}, "kube-node-lease", "jane", {}, "namespace"),
+        "kube-public is not": ({}, "kube-public", "jane", {}, None),
+        "a namespace by glob": ({"namespaces": ["ci-*"]}, "ci-1", "jane", {}, "namespace"),
+        "another namespace": ({"namespaces": ["ci-*"]}, "xci-1", "jane", {}, None),
+        "a user by glob": ({"users": ["system:node:*"]}, "shop", "system:node:a", {}, "user"),
+        "another user": ({"users": ["system:node:*"]}, "shop", "jane", {}, None),
+        "a service account": (
+            {"serviceAccounts": ["ci:builder"]},
+            "shop",
+            "system:serviceaccount:ci:builder",
+            {},
+            "service account",
+        ),
+        "a user who is only called so": ({"serviceAccounts": ["ci:builder"]}, "shop", "ci:builder", {}, None),
+        "another service account": (
+            {"serviceAccounts": ["ci:builder"]},
+            "shop",
+            "system:serviceaccount:ci:builder2",
+            {},
+            None,
+        ),
+        "a runtime class": (
+            {"runtimeClasses": ["kata"]},
+            "shop",
+            "jane",
+            {"spec.runtimeClassName": "kata"},
+            "runtime class",
+        ),
+        "another runtime class": ({"runtimeClasses": ["kata"]}, "shop", "jane", {"spec.runtimeClassName": "x"}, None),
+        "no runtime class": ({"runtimeClasses": ["kata"]}, "shop", "jane", {}, None),
+    },
+)
+def test_exemptions(spec: dict[str, Any], namespace: str, user: str, paths: dict[str, Any], why: str | None) -> None:
+    """Of whole requests, with the reason."""
+    found = governing(exemptions=spec).policy.spec
+    assert exempt(found, namespace, user, workload(tweak(minimal(), paths))) == why
+
+
+IMAGE = "docker.io/library/app:1"
+
+
+def excuse(name: str = "legacy", **spec: Any) -> NonRootException:
+    """An exception that excuses everything, unless told otherwise."""
+    return NonRootException(Metadata(name), msgspec.convert({"reason": "because", **spec}, ExceptionSpec))
+
+
+ALL: Release = Release("exception legacy: because")
+OWNED = {"metadata.ownerReferences": [{"kind": "ReplicaSet", "name": "web-5d4f", "uid": "u", "controller": True}]}
+
+
+@table(
+    ("exceptions", "paths", "expected"),
+    {
+        "none": ([], {}, None),
+        "one for everything": ([excuse()], {}, ALL),
+        "by container": ([excuse(containers=["ap?"])], {}, ALL),
+        "for another container": ([excuse(containers=["other"])], {}, None),
+        "by the normalised reference": ([excuse(images=["docker.io/library/app:*"])], {}, ALL),
+        "not by the image as written": ([excuse(images=["app:1"])], {}, None),
+        "by the Pod's name": ([excuse(workloads=[{"name": "we*"}])], {}, ALL),
+        "by kind and name": ([excuse(workloads=[{"kind": "Pod", "name": "web"}])], {}, ALL),
+        "of another kind": ([excuse(workloads=[{"kind": "Job", "name": "web"}])], {}, None),
+        "any of several workloads": ([excuse(workloads=[{"name": "x"}, {"name": "web"}])], {}, ALL),
+        "by the ReplicaSet": ([excuse(workloads=[{"kind": "ReplicaSet", "name": "web-5d4f"}])], OWNED, ALL),
+        "by the Deployment behind it": ([excuse(workloads=[{"kind": "Deployment", "name": "web"}])], OWNED, ALL),
+        "by the CronJob behind a Job": (
+            [excuse(workloads=[{"kind": "CronJob", "name": "nightly"}])],
+            {"metadata.ownerReferences": [{"kind": "Job", "name": "nightly-291", "controller": True}]},
+            ALL,
+        ),
+        "not by an owner that is no controller": (
+            [excuse(workloads=[{"kind": "ReplicaSet", "name": "web-5d4f"}])],
+            {"metadata.ownerReferences": [{"kind": "ReplicaSet", "name": "web-5d4f"}]},
+            None,
+        ),
+        "every part must match": ([excuse(containers=["app"], images=["x"])], {}, None),
+        "for some rules": (
+            [excuse(rules=["root-user"])],
+            {},
+            Release("exception legacy: because", frozenset({"root-user"})),
+        ),
+        "rules of two add up": (
+            [excuse("a", rules=["root-user"]), excuse("b", rules=["root-image"])],
+            {},
+            Release("exception a: because; exception b: because", frozenset({"root-user", "root-image"})),
+        ),
+        "every rule swallows some": (
+            [excuse("a", rules=["root-user"]), excuse("b")],
+            {},
+            Release("exception a: because; exception b: because"),
+        ),
+        "a minute before it ends": ([excuse(expires=NOW + timedelta(minutes=1))], {}, ALL),
+        "at the very minute": ([excuse(expires=NOW)], {}, None),
+        "a second before": ([excuse(expires=NOW + timedelta(seconds=1))], {}, ALL),
+        "in another time zone": ([excuse(expires="2026-06-01T14:00:00+02:00")], {}, None),
+        "long ago": ([excuse(expires="2020-01-01T00:00:00Z")], {}, None),
+        "an ended one beside another": ([excuse("old", expires=NOW), excuse()], {}, ALL),
+    },
+)
+def test_exceptions(exceptions: list[NonRootException], paths: dict[str, Any], expected: Release | None) -> None:
+    """Of single containers, with the reason."""
+    work = workload(tweak(minimal(), paths))
+    assert release(governing(), exceptions, work, first(work), IMAGE, NOW) == expected
+
+
+def test_a_policy_may_forbid_exceptions() -> None:
+    """Then none counts."""
+    work = workload()
+    assert release(governing(exceptions="Forbid"), [excuse()], work, first(work), IMAGE, NOW) is None
+
+
+def test_a_policy_may_exempt_images() -> None:
+    """Even where exceptions are forbidden."""
+    work = workload()
+    rule = governing(exceptions="Forbid", exemptions={"images": ["docker.io/library/*"]})
+    assert release(rule, [], work, first(work), IMAGE, NOW) == Release("policy strict exempts the image")
+
+
+@table(
+    ("presets", "name", "image", "released"),
+    {
+        "Istio's init container": (["istio"], "istio-init", "docker.io/istio/proxyv2:1.24", True),
+        "Istio's proxy by digest": (["istio"], "istio-proxy", "gcr.io/istio-release/proxyv2@sha256:x", True),
+        "Linkerd's init container": (["linkerd"], "linkerd-init", "cr.l5d.io/linkerd/proxy-init:v2", True),
+        "another name": (["istio"], "app", "docker.io/istio/proxyv2:1.24", False),
+        "another image": (["istio"], "istio-init", "docker.io/library/alpine:3", False),
+        "an image of that name by anybody": (["istio"], "istio-init", "docker.io/evil/proxyv2:1.24", False),
+        "a longer image name": (["linkerd"], "linkerd-init", "cr.l5d.io/linkerd/proxy-evil:1", False),
+        "another mesh": (["linkerd"], "istio-init", "docker.io/istio/proxyv2:1.24", False),
+        "no preset": ([], "istio-init", "docker.io/istio/proxyv2:1.24", False),
+    },
+)
+def test_presets(presets: list[str], name: str, image: str, released: bool) -> None:
+    """Name and image must both be the mesh's own."""
+    work = workload(tweak(minimal(), {"spec.containers.0.name": name}))
+    found = release(governing(presets=presets), [], work, first(work), image, NOW)
+    assert (found is not None) is released
