@@ -1,0 +1,53 @@
+"""Judging a Pod against a table of images, and applying what is patched to it."""
+
+import copy
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import jsonpatch
+
+from tests.support.images import Table, image
+from tests.support.pods import IMAGE, Object, governing, workload
+from webhook import patch
+from webhook.image import Image, Unknown
+from webhook.judge import judge
+from webhook.policy import NonRootException
+from webhook.scope import Governing
+from webhook.verdict import Verdict
+
+NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+APP = image("app")
+
+
+async def judged(
+    obj: Object,
+    images: Mapping[str, Image | Unknown] | Image | Unknown = APP,
+    *,
+    rule: Governing | None = None,
+    exceptions: Iterable[NonRootException] = (),
+) -> Verdict:
+    """The verdict on an object; `images` is a table, or the one image of the minimal Pod."""
+    table = images if isinstance(images, Mapping) else {IMAGE: images}
+    return await judge(
+        workload(obj),
+        rule or governing(),
+        Table(table),
+        namespace="default",
+        budget=1.0,
+        now=NOW,
+        exceptions=exceptions,
+    )
+
+
+def patched(obj: Object, verdict: Verdict) -> Object:
+    """The object with the verdict's patch applied by another library's reading of RFC 6902."""
+    return apply(obj, patch.operations(verdict, workload(obj)))
+
+
+def apply(obj: Object, operations: list[dict[str, Any]]) -> Object:
+    """Operations as the API server gets them: through JSON."""
+    changed = jsonpatch.apply_patch(copy.deepcopy(obj), json.dumps(operations))
+    assert isinstance(changed, dict)
+    return changed

@@ -1,0 +1,225 @@
+"""Findings become a state for each container, and the mode turns states into one answer, last."""
+
+from typing import Any
+
+import msgspec
+
+from tests.support.pods import first, governing, workload
+from tests.support.tables import table
+from webhook.finding import Finding, Subject, finding
+from webhook.pod import effective
+from webhook.scope import Release
+from webhook.verdict import MESSAGE_LIMIT, WARNING_LIMIT, Answer, ContainerVerdict, Verdict, advise, answer, decide
+
+WORK = workload()
+SLOT = first(WORK)
+
+
+def subject(injects: bool = True) -> Subject:
+    """The first container of a minimal Pod."""
+    return Subject(
+        workload=WORK,
+        slot=SLOT,
+        os="linux",
+        effective=effective(SLOT.container, WORK.context),
+        policy=governing().policy.spec,
+        injects=injects,
+    )
+
+
+def found(severity: Any = "error", rule: Any = "root-user", *, curable: bool = False, cause: str = "") -> Finding:
+    """A finding whose text is short."""
+    return finding(subject(), rule, "reason", "detail", "fix", severity=severity, curable=curable, cause=cause)
+
+
+ERROR, CURABLE = found(), found(rule="named-user", curable=True)
+WARNING, NOTE = found("warning", "volume-permissions"), found("note", "token-file-mode")
+PENDING = found("unknown", "unknown-image", cause="pending")
+MISSING = found("unknown", "unknown-image", cause="notFound")
+INVALID = found("unknown", "unknown-image", cause="invalid")
+TEXT = 'reason: container "app" detail; fix'
+SAID = "nonroot: " + TEXT
+
+
+@table(
+    ("findings", "injects", "release", "state", "kept"),
+    {
+        "nothing found": ((), True, None, "fine", 0),
+        "an error": ((ERROR,), True, None, "refused", 1),
+        "a curable error": ((CURABLE,), True, None, "fixable", 1),
+        "a curable error where nothing is patched": ((CURABLE,), False, None, "refused", 1),
+        "both": ((CURABLE, ERROR), True, None, "refused", 2),
+        "both, the other way round": ((ERROR, CURABLE), True, None, "refused", 2),
+        "an unknown": ((PENDING,), True, None, "unknown", 1),
+        "an error before an unknown": ((ERROR, PENDING), True, None, "refused", 2),
+        "an unknown before an error": ((PENDING, ERROR), True, None, "refused", 2),
+        "a warning": ((WARNING,), True, None, "fine", 1),
+        "a note": ((NOTE,), True, None, "fine", 1),
+        "a curable error and a warning": ((CURABLE, WARNING), True, None, "fixable", 2),
+        "an exception for everything": ((ERROR, WARNING), True, Release("x"), "skipped", 0),
+        "an exception for the rule": ((ERROR,), True, Release("x", frozenset({"root-user"})), "skipped", 0),
+        "an exception for another rule": ((ERROR,), True, Release("x", frozenset({"root-image"})), "refused", 1),
+        "an excepted container is never cured": (
+            (CURABLE,),
+            True,
+            Release("x", frozenset({"root-image"})),
+            "refused",
+            1,
+        ),
+        "an exception leaves an unknown unknown": (
+            (MISSING,),
+            True,
+            Release("x", frozenset({"root-image"})),
+            "unknown",
+            1,
+        ),
+        "an exception beside a warning": ((WARNING,), True, Release("x", frozenset({"root-image"})), "skipped", 1),
+    },
+)
+def test_a_container_is_summed_up(
+    findings: tuple[Finding, ...], injects: bool, release: Release | None, state: str, kept: int
+) -> None:
+    """The worst counts; what an exception covers is dropped."""
+    decided = decide(subject(injects), findings, release)
+    assert (decided.state, len(decided.findings), decided.digest) == (state, kept, "")
+
+
+@table(
+    ("states", "worst"),
+    {
+        "no containers": ([], "fine"),
+        "refused is the worst": (["unknown", "refused", "fixable"], "refused"),
+        "unknown before fixable": (["unknown", "fixable"], "unknown"),
+        "fixable before fine": (["fine", "fixable", "skipped"], "fixable"),
+        "fine before skipped": (["skipped", "fine"], "fine"),
+        "skipped alone": (["skipped"], "skipped"),
+    },
+)
+def test_a_pod_is_as_bad_as_its_worst_container(states: list[Any], worst: str) -> None:
+    """For summaries."""
+    containers = tuple(ContainerVerdict(subject(), state) for state in states)
+    assert Verdict(governing(), containers).state == worst
+
+
+def verdict(mode: str, *containers: tuple[Finding, ...], injects: bool = True, problem: str = "", **spec: Any) -> Verdict:
+    """Each tuple of findings is a container's."""
+    rule = msgspec.structs.replace(governing(mode, **spec), problem=problem)
+    return Verdict(rule, tuple(decide(subject(injects), each, None) for each in containers))
+
+
+@table(
+    ("given", "options", "code", "told"),
+    {
+        "Audit says nothing": (verdict("Audit", (ERROR,), (INVALID,)), {}, 200, 0),
+        "Audit says nothing of templates": (verdict("Audit", (ERROR,), templates="Deny"), {"template": True}, 200, 0),
+        "Warn warns": (verdict("Warn", (ERROR, WARNING), injects=False), {}, 200, 2),
+        "Warn warns of every unknown": (
+            verdict("Warn", (MISSING,), onUnknown={"default": "Allow"}, injects=False),
+            {},
+            200,
+            1,
+        ),
+        "Warn never waits": (verdict("Warn", (PENDING,), injects=False), {"patience": True}, 200, 1),
+        "Warn is silent about what is cured": (verdict("Warn", (CURABLE,)), {}, 200, 0),
+        "Warn tells of it where nothing is patched": (verdict("Warn", (CURABLE,), injects=False), {}, 200, 1),
+        "nothing found": (verdict("Enforce", ()), {}, 200, 0),
+        "a warning": (verdict("Enforce", (WARNING,)), {}, 200, 1),
+        "a note is never shown": (verdict("Enforce", (NOTE,)), {}, 200, 0),
+        "an error": (verdict("Enforce", (ERROR,)), {}, 403, 1),
+        "an error is not waited out": (verdict("Enforce", (ERROR,), (PENDING,)), {"patience": True}, 403, 1),
+        "what mutation would have cured": (verdict("Enforce", (CURABLE,)), {}, 403, 1),
+        "and may still cure": (verdict("Enforce", (CURABLE,)), {"patience": True}, 429, 1),
+        "beside an unknown image": (verdict("Enforce", (CURABLE,), (MISSING,)), {}, 403, 1),
+        "beside an unknown image, patiently": (
+            verdict("Enforce", (CURABLE,), (MISSING,)),
+            {"patience": True},
+            429,
+            1,
+        ),
+        "an error and a cure": (verdict("Enforce", (ERROR,), (CURABLE,)), {"patience": True}, 403, 1),
+        "an unknown image is warned about": (verdict("Enforce", (MISSING,)), {}, 200, 1),
+        "or let in": (verdict("Enforce", (MISSING,), onUnknown={"default": "Allow"}), {}, 200, 0),
+        "or denied": (verdict("Enforce", (MISSING,), onUnknown={"notFound": "Deny"}), {}, 403, 1),
+        "invalid content is denied": (verdict("Enforce", (INVALID,)), {}, 403, 1),
+        "and not waited out": (verdict("Enforce", (INVALID,), (PENDING,)), {"patience": True}, 403, 1),
+        "a pending image": (verdict("Enforce", (PENDING,)), {"patience": True}, 429, 1),
+        "a pending image whose time is over": (verdict("Enforce", (PENDING,)), {}, 200, 1),
+        "which the policy denies": (verdict("Enforce", (PENDING,), onUnknown={"pending": "Deny"}), {}, 403, 1),
+        "but not before": (
+            verdict("Enforce", (PENDING,), onUnknown={"pending": "Deny"}),
+            {"patience": True},
+            429,
+            1,
+        ),
+        "a template is warned about": (verdict("Enforce", (ERROR,)), {"template": True}, 200, 1),
+        "or denied": (verdict("Enforce", (ERROR,), templates="Deny"), {"template": True}, 403, 1),
+        "but never for what its Pods are cured of": (
+            verdict("Enforce", (CURABLE,), templates="Deny"),
+            {"template": True},
+            200,
+            0,
+        ),
+        "unless they are not": (
+            verdict("Enforce", (CURABLE,), injects=False, templates="Deny"),
+            {"template": True},
+            403,
+            1,
+        ),
+        "a template never waits": (
+            verdict("Enforce", (PENDING,), templates="Deny"),
+            {"template": True, "patience": True},
+            200,
+            1,
+        ),
+    },
+)
+def test_the_mode_is_applied_last(given: Verdict, options: dict[str, bool], code: int, told: int) -> None:
+    """What is told is counted in the message of a denial, else in the warnings."""
+    found = answer(given, **options)
+    assert found.code == code
+    if code == 200:
+        assert found.message == ""
+        assert list(found.warnings) == [SAID] * told
+    else:
+        assert found.warnings == ()
+        assert found.message == 'policy "strict": ' + "; ".join([TEXT] * told)
+
+
+def test_a_denial_tells_ten_findings_and_counts_the_rest() -> None:
+    """A Pod may have thousands of containers."""
+    message = answer(verdict("Enforce", *[(ERROR,)] * (MESSAGE_LIMIT + 5))).message
+    assert message.count(TEXT) == MESSAGE_LIMIT
+    assert message.endswith("; and 5 more")
+
+
+def test_a_warning_is_cut() -> None:
+    """The API server would cut it anyway, or drop its neighbours."""
+    long = msgspec.structs.replace(WARNING, detail="x" * 500)
+    (line,) = answer(verdict("Enforce", (long,))).warnings
+    assert (len(line), line[-1]) == (WARNING_LIMIT, "…")
+
+
+def test_a_bad_namespace_label_is_told() -> None:
+    """To whoever creates Pods there."""
+    assert answer(verdict("Enforce", (), problem="bad label")).warnings == ("nonroot: bad label",)
+
+
+@table(
+    ("given", "told"),
+    {
+        "what is refused": (verdict("Enforce", (ERROR, WARNING)), 1),
+        "with what would have been cured": (verdict("Enforce", (ERROR, CURABLE)), 2),
+        "not what is cured": (verdict("Enforce", (CURABLE,)), 0),
+        "not what is unknown": (verdict("Enforce", (INVALID,)), 0),
+        "nothing in Warn": (verdict("Warn", (ERROR,)), 0),
+        "nothing in Audit": (verdict("Audit", (ERROR,)), 0),
+    },
+)
+def test_a_mutating_hook_says_what_will_be_refused(given: Verdict, told: int) -> None:
+    """Because Pod Security may refuse before the validating hook is called."""
+    assert advise(given) == (SAID,) * told
+
+
+def test_allowed_is_an_answer_of_its_own() -> None:
+    """The commonest one."""
+    assert answer(verdict("Audit", (ERROR,))) == Answer(200)
