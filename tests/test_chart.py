@@ -104,11 +104,8 @@ def test_refuses_with_the_value_named(given: dict[str, Any], reason: str) -> Non
 
 
 def test_crds_are_rendered_as_they_were_generated() -> None:
-    rendered = {
-        each["metadata"]["name"]: each["spec"]
-        for each in manifests(template())
-        if each["kind"] == "CustomResourceDefinition"
-    }
+    crds = [each for each in manifests(template()) if each["kind"] == "CustomResourceDefinition"]
+    rendered = {each["metadata"]["name"]: each["spec"] for each in crds}
     generated = [yaml.safe_load(path.read_text()) for path in CRDS]
     assert rendered == {each["metadata"]["name"]: each["spec"] for each in generated}
 
@@ -157,12 +154,8 @@ def test_every_template_has_a_suite() -> None:
 
 def test_every_value_is_set_by_some_test() -> None:
     values = [value.path for value in chart_readme.documented((CHART / "values.yaml").read_text())]
-    used = {
-        path
-        for suite in SUITES
-        for test in yaml.safe_load(suite.read_text())["tests"]
-        for path in _paths(test.get("set", {}))
-    }
+    tests = [test for suite in SUITES for test in yaml.safe_load(suite.read_text())["tests"]]
+    used = {path for test in tests for path in _paths(test.get("set", {}))}
     assert [path for path in values if path not in used] == []
 
 

@@ -41,7 +41,16 @@ def template(
     values: Path | None = None, *, kubernetes: str = "1.36.3", namespace: str = NAMESPACE, **given: Any
 ) -> str:
     """Render the chart as for a cluster of that version that knows our kinds; `given` are values, `values` a file of them."""
-    command = ["helm", "template", RELEASE, CHART, "--namespace", namespace, "--kube-version", kubernetes]
+    command: list[str | Path] = [
+        "helm",
+        "template",
+        RELEASE,
+        CHART,
+        "--namespace",
+        namespace,
+        "--kube-version",
+        kubernetes,
+    ]
     for kind in OUR_KINDS:
         command += ["--api-versions", f"nonroot.dev/v1alpha1/{kind}"]
     if values is not None:

@@ -92,10 +92,11 @@ rules:
     scope: Namespaced
 matchConditions:
   {{- include "nonroot.commonConditions" . | trim | nindent 2 }}
-  # Of all updates of a Pod only a new image or a new ephemeral container changes who it is.
+  # Of all updates of a Pod only a new image or a new ephemeral container changes who it is. Without a subresource the
+  # request has no such field at all.
   - name: images-changed
     expression: >-
-      request.operation != 'UPDATE' || request.subResource == 'ephemeralcontainers' ||
+      request.operation != 'UPDATE' || request.?subResource.orValue('') == 'ephemeralcontainers' ||
       (object.spec.containers + object.spec.?initContainers.orValue([])).map(c, c.image) !=
       (oldObject.spec.containers + oldObject.spec.?initContainers.orValue([])).map(c, c.image)
   # A number above 0 for every container, and no explicit runAsNonRoot: false: there is nothing left to refuse.
