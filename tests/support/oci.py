@@ -1,6 +1,6 @@
-"""OCI images from a few words: layers out of tar entries, configs, manifests, indexes. Standard library and zstandard only.
+r"""OCI images from a few words: layers out of tar entries, configs, manifests, indexes.
 
-    app = image(layer(file("etc/passwd", "app:x:1000:1000::/:/bin/sh\\n")), user="app")
+    app = image(layer(file("etc/passwd", "app:x:1000:1000::/:/bin/sh\n")), user="app")
     both = index(app, image(user="1000", architecture="arm64"))
 
 Everything is deterministic, so that a digest is the same in every run. Nothing is checked: a test that wants a broken
@@ -116,10 +116,10 @@ def sha256(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def tar(*entries: Entry, format: int = tarfile.PAX_FORMAT) -> bytes:
+def tar(*entries: Entry, dialect: int = tarfile.PAX_FORMAT) -> bytes:
     """An uncompressed tar archive of the entries, in that order."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=format) as archive:
+    with tarfile.open(fileobj=buffer, mode="w", format=dialect) as archive:
         for entry in entries:
             info = tarfile.TarInfo(entry.name)
             info.type, info.linkname, info.size = entry.type, entry.target, len(entry.data)
@@ -197,7 +197,9 @@ def index(*images: Content, docker: bool = False, attestations: bool = False) ->
         entries.append(statement.manifest.descriptor(platform={"os": "unknown", "architecture": "unknown"}))
         children, blobs = (*children, statement.manifest), (*blobs, *statement.blobs)
     media_type = DOCKER_LIST if docker else OCI_INDEX
-    return Content(Blob(_json({"schemaVersion": 2, "mediaType": media_type, "manifests": entries}), media_type), blobs, children)
+    return Content(
+        Blob(_json({"schemaVersion": 2, "mediaType": media_type, "manifests": entries}), media_type), blobs, children
+    )
 
 
 def without_platform(content: Content) -> Content:

@@ -5,8 +5,8 @@
         registry.lie(Slow(), path="blobs")
         ... f"{registry.host}/team/app:1"
 
-It speaks the pull half of opencontainers/distribution-spec: manifests by tag and digest, blobs, HEAD, and the two ways of
-logging in. `Login` describes who may read what; without one everybody may.
+It speaks the pull half of opencontainers/distribution-spec: manifests by tag and digest, blobs, HEAD, and the two
+ways of logging in. `Login` describes who may read what; without one everybody may.
 """
 
 import asyncio
@@ -119,9 +119,11 @@ class _Lie(msgspec.Struct):
 
 
 class Registry:
-    """The registry; start it with `async with`. `host` is HOST:PORT, `requests` the log, `login` may be changed at any time."""
+    """The registry; start it with `async with`. `host` is HOST:PORT, `requests` the log; `login` may change at any time."""
 
-    def __init__(self, login: Login | None = None, tls: ssl.SSLContext | None = None, address: str = "127.0.0.1") -> None:
+    def __init__(
+        self, login: Login | None = None, tls: ssl.SSLContext | None = None, address: str = "127.0.0.1"
+    ) -> None:
         self.login = login
         self.requests: list[Request] = []
         self.host = ""
@@ -285,7 +287,7 @@ class Registry:
     def _token(self, seen: Request) -> tuple[int, dict[str, str], bytes]:
         """The token service: GET with Basic, or POST with a grant; every token is good for the scopes it names."""
         login = self.login
-        if login is None or (login.oauth == "post") == (seen.method == "GET") and login.oauth != "both":
+        if login is None or ((login.oauth == "post") == (seen.method == "GET") and login.oauth != "both"):
             return _error(404, "UNSUPPORTED")
         if seen.method == "POST":
             user = (seen.form.get("username", ""), seen.form.get("password", ""))
@@ -321,4 +323,3 @@ def _user(basic: str) -> tuple[str, str]:
 def _error(status: int, code: str) -> tuple[int, dict[str, str], bytes]:
     body = json.dumps({"errors": [{"code": code, "message": code.lower()}]}).encode()
     return status, {"Content-Type": "application/json"}, body
-

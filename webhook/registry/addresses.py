@@ -1,7 +1,8 @@
-"""Which addresses a registry, token service or blob store may have: decided on what a name resolved to, not on the name.
+"""Which addresses a registry, token service or blob store may have: decided on what its name resolved to.
 
-Three kinds: public; private (RFC 1918, ULA, RFC 6598), allowed to the image reference's own registry only; and forbidden
-(loopback, link-local, cloud metadata, the cluster's Service range, everything special), allowed to nobody unlisted.
+Three kinds: public; private (RFC 1918, ULA, RFC 6598), allowed to the image reference's own registry only; and
+forbidden (loopback, link-local, cloud metadata, the cluster's Service range, everything special), allowed to nobody
+unlisted.
 """
 
 from collections.abc import Iterable
@@ -14,11 +15,13 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Kind = Literal["public", "private", "forbidden"]
 
-# Metadata services outside the link-local range: Azure's wire server, Alibaba Cloud, Oracle Cloud, AWS and GCP over IPv6.
+# Metadata services outside the link-local range: Azure's wire server, Alibaba Cloud, Oracle Cloud, AWS and GCP on IPv6.
 _METADATA = frozenset(
     ip_address(text) for text in ("168.63.129.16", "100.100.100.200", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254")
 )
-_PRIVATE = tuple(ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"))
+_PRIVATE = tuple(
+    ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+)
 _NAT64 = tuple(ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/96"))
 
 

@@ -1,10 +1,12 @@
 """A layer's tar archive, entry by entry, read exactly as Go's archive/tar reads it, from bytes that arrive in pieces.
 
-Python's own tarfile differs where it matters: it lets a global PAX header rename later entries, takes one zero block for
-the end, and gives links and directories a body. What Go refuses is `MalformedImage`, and so is what containerd refuses
-(GNU sparse files and every type flag that is not a plain one) or what is too intricate to be told apart (PAX sparse files).
+Python's own tarfile differs where it matters: it lets a global PAX header rename later entries, takes one zero block
+for the end, and gives links and directories a body. What Go refuses is `MalformedImage`, and so is what containerd
+refuses (GNU sparse files and every type flag that is not a plain one) or what is too intricate to be told apart (PAX
+sparse files).
 
-Sources: golang archive/tar reader.go, strconv.go and format.go; containerd/containerd pkg/archive/tar.go (createTarFile).
+Sources: golang archive/tar reader.go, strconv.go and format.go; containerd/containerd pkg/archive/tar.go
+(createTarFile).
 """
 
 import re
@@ -40,7 +42,7 @@ class Visitor(Protocol):
     """Who is told of the entries, in the archive's order."""
 
     def visit(self, kind: Kind, name: str, target: str, size: int, overlay: bool) -> bool:
-        """One entry, its names verbatim; `overlay` if it carries overlayfs's own attributes. True asks for the content."""
+        """One entry, its names verbatim; `overlay` if it has overlayfs's own attributes. True asks for the content."""
         ...
 
     def content(self, data: bytes) -> None:
@@ -49,7 +51,7 @@ class Visitor(Protocol):
 
 
 class Archive:
-    """Feed it the uncompressed bytes in pieces of any size, then `finish` it; what follows the archive's end is let be."""
+    """Feed it the uncompressed bytes in pieces of any size, then `finish` it. What follows the archive's end is ignored."""
 
     def __init__(self, visitor: Visitor) -> None:
         self._visitor = visitor
@@ -135,7 +137,7 @@ class Archive:
             name, target = long_name or name, long_target or target
             kind = _KINDS.get(flag)
             if kind is None:
-                raise MalformedImage(f"a layer's tar archive has an entry of the type {ascii(flag.decode('latin-1'))}")
+                raise MalformedImage(f"a layer's tar archive has an entry of the type {flag.decode('latin-1')!a}")
             if flag == b"\0" and name.endswith("/"):
                 kind = "directory"
             overlay = any(".overlay." in key for key in records if key.startswith(_XATTR))
@@ -222,7 +224,7 @@ def _size(record: str | None, size: int) -> int:
 
 
 def _records(data: bytes) -> dict[str, str]:
-    """The records of a PAX header: `LENGTH KEY=VALUE\\n`, the last of a key counts."""
+    r"""The records of a PAX header: `LENGTH KEY=VALUE\n`, the last of a key counts."""
     found: dict[str, str] = {}
     position = 0
     while position < len(data):
@@ -232,7 +234,12 @@ def _records(data: bytes) -> dict[str, str]:
         if match is None or length < 5 or end > len(data) or match.end() >= end or data[end - 1] != 0x0A:
             raise MalformedImage("a layer's tar archive has a malformed PAX header")
         key, equals, value = data[match.end() : end - 1].partition(b"=")
-        if not key or not equals or b"\0" in key or (b"\0" in value and key in {b"path", b"linkpath", b"uname", b"gname"}):
+        if (
+            not key
+            or not equals
+            or b"\0" in key
+            or (b"\0" in value and key in {b"path", b"linkpath", b"uname", b"gname"})
+        ):
             raise MalformedImage("a layer's tar archive has a malformed PAX record")
         if key.startswith(b"GNU.sparse."):
             raise MalformedImage("a layer's tar archive has a sparse file")

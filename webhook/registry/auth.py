@@ -7,7 +7,8 @@
    services that know no GET.
 
 Sources: distribution/distribution docs/content/spec/auth/token.md, oauth.md and scope.md; google/go-containerregistry
-pkg/v1/remote/transport/bearer.go (where a challenge may point); containerd/containerd core/remotes/docker/authorizer.go.
+pkg/v1/remote/transport/bearer.go (where a challenge may point); containerd/containerd
+core/remotes/docker/authorizer.go.
 """
 
 import base64
@@ -25,7 +26,7 @@ from webhook.registry.exchange import RegistryError, Request, Response, refusal
 
 Flow = Generator[Request, Response, Response]
 
-IDENTITY_TOKEN = "<token>"  # the user name under which docker's tools keep an identity token as the password
+IDENTITY_TOKEN = "<token>"  # noqa: S105 - the user name under which docker's tools keep an identity token as the password
 _CLIENT = "nonroot-webhook"
 _TOKEN_BODY = 64 * 1024
 _DEFAULT_LIFE = 60.0  # distribution docs/content/spec/auth/token.md, expires_in
@@ -53,7 +54,9 @@ class Credential(msgspec.Struct, frozen=True):
     @property
     def fingerprint(self) -> bytes:
         """Tells credentials apart in caches, without keeping them there."""
-        return hashlib.blake2b(f"{self.username}\0{self.password}".encode(), key=_FINGERPRINT_KEY, digest_size=16).digest()
+        return hashlib.blake2b(
+            f"{self.username}\0{self.password}".encode(), key=_FINGERPRINT_KEY, digest_size=16
+        ).digest()
 
     def __repr__(self) -> str:
         return "Credential(anonymous)" if not self.basic else "Credential(***)"
@@ -92,7 +95,7 @@ class Session:
 
 
 def authorised(request: Request, repository: str, credential: Credential, session: Session) -> Flow:
-    """Send `request` for that repository with that credential; returns the last response, a 401 too if it comes to that."""
+    """Send `request` for that repository with that credential; returns the last response, which may be a 401."""
     scope = f"repository:{repository}:pull"
     known = session.header(request.authority, scope, credential)
     response = yield msgspec.structs.replace(request, authorization=known)
@@ -163,7 +166,11 @@ def _get_token(request: Request, realm: str, asked: dict[str, str], credential: 
     parts = urlsplit(realm)
     query = "&".join(filter(None, (parts.query, urlencode(asked))))
     return Request(
-        "GET", urlunsplit(parts._replace(query=query, fragment="")), request.authority, _TOKEN_BODY, authorization=credential.basic
+        "GET",
+        urlunsplit(parts._replace(query=query, fragment="")),
+        request.authority,
+        _TOKEN_BODY,
+        authorization=credential.basic,
     )
 
 
@@ -181,7 +188,9 @@ def _check_realm(realm: str, authority: str, session: Session) -> str:
     parts = urlsplit(realm)
     if parts.scheme == "https" or (parts.scheme == "http" and session.insecure(authority)):
         return realm
-    raise RegistryError("unauthorized", f"{authority} wants a token from an address that is not https; none is asked for")
+    raise RegistryError(
+        "unauthorized", f"{authority} wants a token from an address that is not https; none is asked for"
+    )
 
 
 def _read_token(response: Response, authority: str) -> tuple[str, float]:

@@ -1,6 +1,7 @@
 """A circuit breaker: after some failures in a row a host is left alone for a while, so that callers fail at once.
 
-When the while is over one caller tries, the others still fail; its success closes the circuit, its failure opens it again.
+When the while is over one caller tries, the others still fail; its success closes the circuit, its failure opens it
+again.
 """
 
 from collections import OrderedDict

@@ -100,7 +100,7 @@ class Flights:
 
 
 class Lanes:
-    """A bound on how much runs at once, in all and for any one name, so that no tenant's slow registry starves another."""
+    """A bound on what runs at once, in all and for any one name: no tenant's slow registry starves another."""
 
     def __init__(self, total: int, each: int) -> None:
         self._total = asyncio.Semaphore(total)

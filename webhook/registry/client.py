@@ -4,12 +4,13 @@
     found = await client.find(Query("localhost:5000/team/app:1"))     # webhook.image.Image or Unknown
     await client.aclose()
 
-`pull_secrets` reads Secrets (`webhook.registry.keychain.PullSecrets`; None: there are none), `docker_config` is the bytes
-of the operator's own docker config file. `find(query, cost)` also fills in what the answer cost.
+`pull_secrets` reads Secrets (`webhook.registry.keychain.PullSecrets`; None: there are none), `docker_config` is the
+bytes of the operator's own docker config file. `find(query, cost)` also fills in what the answer cost.
 
-Content is shared, access is not. What a digest holds is kept per repository, a layer's facts whoever asks; but an answer
-is given only to those whose own credentials the registry has let see that very manifest within the last minutes.
-Whatever takes longer than a query's budget goes on in the background, once however many ask, and is found next time.
+Content is shared, access is not. What a digest holds is kept per repository, a layer's facts whoever asks; but an
+answer is given only to those whose own credentials the registry has let see that very manifest within the last
+minutes. Whatever takes longer than a query's budget goes on in the background, once however many ask, and is found
+next time.
 """
 
 import asyncio
@@ -32,7 +33,9 @@ from webhook.registry.repository import Door, Repository, api_host
 from webhook.registry.settings import RegistrySettings, listed
 from webhook.registry.transport import Transport
 
-_PASSING: frozenset[Cause] = frozenset({"unreachable", "rateLimited"})  # says nothing about the image or the right to it
+_PASSING: frozenset[Cause] = frozenset(
+    {"unreachable", "rateLimited"}
+)  # says nothing about the image or the right to it
 _LONGEST_REFUSAL = 600.0
 
 Key = tuple[str, str, tuple[str, ...], str, frozenset[str], bool]
@@ -47,7 +50,7 @@ class Confirmation(msgspec.Struct, frozen=True):
 
 
 class _Answer(msgspec.Struct, frozen=True):
-    """What `find` gives until `until` (`always_until` under imagePullPolicy Always), and `stale` says who vouched for it."""
+    """What `find` gives until `until`, or `always_until` under imagePullPolicy Always, and what confirmed it when."""
 
     outcome: Image | Unknown
     until: float
@@ -81,6 +84,7 @@ class RegistryClient:
         self._session = Session(clock, lambda authority: listed(authority, settings.insecure) is not None)
         self._contents = Contents(settings)
         self._flights = Flights()
+        self._confirming = Flights()
         self._lanes = Lanes(settings.look_ups, settings.look_ups_per_namespace)
         self._answers: Bounded[Key, _Answer] = Bounded(settings.memory.answers)
         self._confirmations: Bounded[tuple[str, bytes], Confirmation] = Bounded(settings.memory.confirmations)
@@ -97,47 +101,67 @@ class RegistryClient:
         somebody else was already looking.
         """
         secrets = query.pull_secrets
-        key = (query.reference, query.namespace if secrets else "", secrets, query.os, query.architectures, query.accounts)
+        key = (
+            query.reference,
+            query.namespace if secrets else "",
+            secrets,
+            query.os,
+            query.architectures,
+            query.accounts,
+        )
         answer = self._answers.get(key)
         if answer is not None and self._clock() < (answer.always_until if query.always_pull else answer.until):
             return answer.outcome
+        try:
+            reference = references.parse(query.reference)
+        except InvalidReference as error:
+            return Unknown("invalid", str(error))
         flight = (key, query.always_pull)
         if not self._flights.running(flight) and len(self._flights) >= self._settings.queued:
             return self._stale(answer) or Unknown("pending", "too many images are being looked at; ask again")
-        task = self._flights.start(flight, lambda: self._look_up(key, query, Cost() if cost is None else cost))
+        task = self._flights.start(
+            flight, lambda: self._look_up(key, query, reference, Cost() if cost is None else cost)
+        )
         if query.budget > 0:
             await asyncio.wait({task}, timeout=query.budget)
-        if task.done():
+        if task.done() and not task.cancelled():
             return task.result()
-        return self._stale(answer) or Unknown("pending", f"{query.reference[:255]!a} is still being looked at")
+        return self._stale(answer) or Unknown("pending", f"{reference} is still being looked at")
 
     async def aclose(self) -> None:
         """Stop all work and close all connections."""
         await self._flights.aclose()
+        await self._confirming.aclose()
         await self._contents.aclose()
         await self._transport.aclose()
 
     def _stale(self, answer: _Answer | None) -> Image | None:
-        """The answer of before, with its age, unless it is too old or the right to it has been withdrawn."""
+        """The answer of before, with its age, unless it is too old, known to be outdated, or no longer his to read."""
         if answer is None or answer.confirmed is None or not isinstance(answer.outcome, Image):
             return None
         age = self._clock() - answer.at
-        if age > self._settings.lives.stale or self._confirmations.get(answer.confirmed) is None:
+        known = self._confirmations.get(answer.confirmed)
+        if age > self._settings.lives.stale or known is None or known.digest != answer.outcome.digest:
             return None
         return msgspec.structs.replace(answer.outcome, age=age)
 
-    async def _look_up(self, key: Key, query: Query, cost: Cost) -> Image | Unknown:
+    async def _look_up(self, key: Key, query: Query, reference: Reference, cost: Cost) -> Image | Unknown:
         """One look-up in its turn, and its outcome kept."""
         try:
-            answer = await self._lanes.run(query.namespace, lambda: self._answer(query, cost))
+            answer = await self._lanes.run(query.namespace, lambda: self._answer(query, reference, cost))
         except RegistryError as error:
             answer = self._refused(Unknown(error.cause, str(error)), error.retry_after)
-        except (MalformedImage, InvalidReference) as error:
+        except MalformedImage as error:
             answer = self._refused(Unknown("invalid", str(error)))
         except TimeoutError:
             seconds = self._settings.timeouts.look_up
-            answer = self._refused(Unknown("unreachable", f"{query.reference[:255]!a} was not read within {seconds:g} s"))
-        self._answers.put(key, answer, _weight(answer.outcome))
+            answer = self._refused(Unknown("unreachable", f"{reference} was not read within {seconds:g} s"))
+        if isinstance(answer.outcome, Unknown) and answer.outcome.cause in _PASSING:
+            before = self._answers.get(key)
+            stale = self._stale(before)
+            if before is not None and stale is not None:
+                answer = msgspec.structs.replace(answer, outcome=stale, confirmed=before.confirmed, at=before.at)
+        self._answers.put(key, answer, _weight(answer.outcome) + len(query.reference))
         return answer.outcome
 
     def _refused(self, unknown: Unknown, retry_after: float | None = None) -> _Answer:
@@ -153,8 +177,7 @@ class RegistryClient:
         life = lives.rate_limited if unknown.cause == "rateLimited" else lives.unreachable
         return max(life, min(retry_after or 0.0, _LONGEST_REFUSAL))
 
-    async def _answer(self, query: Query, cost: Cost) -> _Answer:
-        reference = references.parse(query.reference)
+    async def _answer(self, query: Query, reference: Reference, cost: Cost) -> _Answer:
         allowed = self._settings.registries
         if allowed and reference.registry not in allowed:
             raise RegistryError("unauthorized", f"{reference.registry} is not among the registries that may be asked")
@@ -165,31 +188,34 @@ class RegistryClient:
             confirmed = (str(reference), b"".join(door.credential.fingerprint for door in doors))
             life = self._settings.lives.always if query.always_pull else self._settings.lives.tag
             try:
-                confirmation = await self._confirm(confirmed, reference, doors, life, cost, deadline)
+                confirmation, stale = await self._confirm(confirmed, reference, doors, life, cost, deadline)
             except RegistryError as error:
                 if unread is None or error.cause not in {"unauthorized", "notFound"}:
                     raise
                 raise RegistryError(unread.cause, unread.detail) from error
             repository = self._repository(reference, confirmation.door, cost, deadline)
             found = await self._contents.images(repository, confirmation.digest, query)
-        return self._found(found, confirmation, confirmed)
+        return self._found(found, confirmation, confirmed, stale=stale)
 
-    def _found(self, found: tuple[PlatformImage, ...], confirmation: Confirmation, key: tuple[str, bytes]) -> _Answer:
+    def _found(
+        self, found: tuple[PlatformImage, ...], confirmation: Confirmation, key: tuple[str, bytes], *, stale: bool
+    ) -> _Answer:
+        """The answer for as long as its confirmation holds, or a moment if that is stale or accounts were not read."""
         now, lives = self._clock(), self._settings.lives
-        age = now - confirmation.at
-        stale = age >= lives.tag
-        image = Image(confirmation.digest, found, age=age if stale else 0.0)
-        until = now + lives.unreachable if stale else confirmation.at + lives.tag
-        unread = [self._life(each.accounts) for each in found if isinstance(each.accounts, Unknown)]
-        until = min([until, *(now + life for life in unread)])
-        return _Answer(image, until, min(until, confirmation.at + lives.always), key, confirmation.at)
+        unread = [now + self._life(each.accounts) for each in found if isinstance(each.accounts, Unknown)]
+        if stale:
+            until = min([now + lives.unreachable, *unread])
+            image = Image(confirmation.digest, found, age=now - confirmation.at)
+            return _Answer(image, until, until, key, confirmation.at)
+        until = min([confirmation.at + lives.tag, *unread])
+        always = min(until, confirmation.at + lives.always)
+        return _Answer(Image(confirmation.digest, found), until, always, key, confirmation.at)
 
     async def _doors(self, query: Query, reference: Reference) -> tuple[list[Door], Unknown | None]:
-        """Where and as whom to ask, in turn; and why a pull secret could not be read, for when that turns out to matter."""
+        """Where and as whom to ask, in turn; and why a pull secret could not be read, should that turn out to matter."""
         pod, unread = Keychain(), None
-        for name in query.pull_secrets if self._pull_secrets else ():
-            assert self._pull_secrets is not None
-            secret = await self._pull_secrets.get(query.namespace, name)
+        for name in query.pull_secrets:
+            secret = await self._pull_secrets.get(query.namespace, name) if self._pull_secrets else None
             if isinstance(secret, Unknown):
                 unread = unread or secret
             elif secret is not None:
@@ -197,29 +223,37 @@ class RegistryClient:
                     pod.add_secret(secret)
                 except MalformedKeychain as error:
                     named = f"the pull secret {query.namespace}/{name}"
-                    raise RegistryError("unauthorized", f"{named} cannot be used, by the kubelet neither: {error}") from None
+                    raise RegistryError(
+                        "unauthorized", f"{named} cannot be used, by the kubelet neither: {error}"
+                    ) from None
         credentials = in_turn([pod, self._operator], reference.name) or [ANONYMOUS]
         return [Door(api_host(reference.registry), credential) for credential in credentials], unread
 
     async def _confirm(
-        self, key: tuple[str, bytes], reference: Reference, doors: Sequence[Door], life: float, cost: Cost, deadline: float
-    ) -> Confirmation:
+        self,
+        key: tuple[str, bytes],
+        reference: Reference,
+        doors: Sequence[Door],
+        life: float,
+        cost: Cost,
+        deadline: float,
+    ) -> tuple[Confirmation, bool]:
         """What the reference stands for, as the registry has told these very credentials within `life` seconds.
 
-        While the registry gives no answer an older one counts; a refusal withdraws it.
+        While the registry gives no answer an older one counts, which is then said to be stale; a refusal withdraws it.
         """
         known = self._confirmations.get(key)
         if known is not None and self._clock() - known.at < life:
-            return known
+            return known, False
         try:
-            fresh = await self._flights.join(("confirm", key), lambda: self._ask(reference, doors, cost, deadline))
+            fresh = await self._confirming.join(key, lambda: self._ask(reference, doors, cost, deadline))
         except RegistryError as error:
             if known is not None and error.cause in _PASSING and self._clock() - known.at < self._settings.lives.stale:
-                return known
+                return known, True
             self._confirmations.drop(key)
             raise
         self._confirmations.put(key, fresh, 200)
-        return fresh
+        return fresh, False
 
     async def _ask(self, reference: Reference, doors: Sequence[Door], cost: Cost, deadline: float) -> Confirmation:
         """Every door in turn until one opens, as the kubelet tries credentials."""

@@ -133,7 +133,9 @@ class Contents:
                 raise RegistryError("tooLarge", f"the index has more than {_INDEX_ENTRIES} entries")
         return entries
 
-    async def _manifest(self, repository: Repository, digest: str, promised: Descriptor | None = None) -> Manifest | Index:
+    async def _manifest(
+        self, repository: Repository, digest: str, promised: Descriptor | None = None
+    ) -> Manifest | Index:
         async def fetch() -> Manifest | Index:
             raw, media_type, _ = await repository.manifest(digest)
             if promised is not None and len(raw) != promised.size:

@@ -20,37 +20,34 @@ _SLICE = 1 << 16  # what is copied again for every gzip member; eStargz has a me
 
 
 class Decompressor:
-    """Takes compressed bytes, writes uncompressed ones in pieces of 1 MiB at most; `MalformedImage` where they are none."""
+    """Takes compressed bytes, writes uncompressed ones, 1 MiB at a time at most; `MalformedImage` where it cannot."""
 
     def __init__(self, write: Callable[[bytes], None], window: int) -> None:
         self._write = write
         self._window = window
         self._head = b""
-        self._take: Callable[[bytes], None] | None = None
+        self._take: Callable[[bytes], None] = self._gather
         self._inflater: isal_zlib.Decompress | None = None
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
-        if self._take is None:
-            self._head += data
-            if len(self._head) < len(_ZSTD):
-                return
-            data = self._sniff()
-        assert self._take is not None
         self._take(data)
 
     def finish(self) -> None:
         """The bytes are at their end."""
-        if self._take is None and self._head:
-            data = self._sniff()
-            assert self._take is not None
-            self._take(data)
+        if self._head:
+            self._begin()
         if self._inflater is not None:
             self._gunzip(b"")
         if self._inflater is not None:
             raise MalformedImage("a layer's gzip data breaks off")
 
-    def _sniff(self) -> bytes:
+    def _gather(self, data: bytes) -> None:
+        self._head += data
+        if len(self._head) >= len(_ZSTD):
+            self._begin()
+
+    def _begin(self) -> None:
         head, self._head = self._head, b""
         if head.startswith(_GZIP):
             self._inflater = isal_zlib.decompressobj(wbits=31)
@@ -59,7 +56,7 @@ class Decompressor:
             self._take = self._zstd()
         else:
             self._take = self._plain
-        return head
+        self._take(head)
 
     def _plain(self, data: bytes) -> None:
         for start in range(0, len(data), _PIECE):

@@ -1,7 +1,8 @@
 """Manifests and indexes: bytes in, descriptors out; `MalformedImage` for whatever a runtime would not run.
 
-Sources: opencontainers/image-spec manifest.md, image-index.md, descriptor.md and media-types.md; containerd/containerd
-core/images/image.go (validateMediaType) and mediatypes.go; distribution/distribution docs/content/spec/manifest-v2-2.md.
+Sources: opencontainers/image-spec manifest.md, image-index.md, descriptor.md and media-types.md;
+containerd/containerd core/images/image.go (validateMediaType) and mediatypes.go; distribution/distribution
+docs/content/spec/manifest-v2-2.md.
 """
 
 import hashlib
@@ -34,9 +35,10 @@ _PLATFORM = frozenset({"os", "architecture", "variant", "os.version"})
 
 
 class Descriptor(msgspec.Struct, frozen=True):
-    """Where content is: its media type, digest and size in bytes; in an index also the platform it is for, if it says one.
+    """Where content is: its media type, digest and size in bytes.
 
-    `platform.os` is empty where the index leaves it to the reader; `os_version` tells Windows images apart.
+    In an index also the platform it is for, if it says one: `platform.os` is empty where the index leaves it to the
+    reader, and `os_version` tells Windows images apart.
     """
 
     media_type: str
@@ -99,7 +101,9 @@ def parse_document(raw: bytes, content_type: str) -> Manifest | Index:
     said = content_type.partition(";")[0].strip().lower()
     inside = document.get("mediaType") or ""
     if _SCHEMA1.match(said) or "fsLayers" in document or document.get("schemaVersion") == 1:
-        raise MalformedImage("it is a Docker schema 1 image, which containerd 2.1 and later refuse; push it anew with a current tool")
+        raise MalformedImage(
+            "it is a Docker schema 1 image, which containerd 2.1 and later refuse; push it anew with a current tool"
+        )
     if said in _GENERIC:
         said = inside or _shape(document)
     if inside not in {"", said}:
@@ -118,7 +122,9 @@ def parse_document(raw: bytes, content_type: str) -> Manifest | Index:
 def check_config(config: Descriptor) -> None:
     """`MalformedImage` for the config of an artifact, which is no image config however it may look."""
     if config.media_type not in _CONFIGS:
-        raise MalformedImage(f"it is no container image but an artifact with a config of the type {_show(config.media_type)}")
+        raise MalformedImage(
+            f"it is no container image but an artifact with a config of the type {_show(config.media_type)}"
+        )
 
 
 def check_layer(layer: Descriptor) -> None:

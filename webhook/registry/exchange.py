@@ -12,17 +12,19 @@ from webhook.image import Cause
 class RegistryError(NonrootError):
     """The registry gave no answer that can be used; becomes `Unknown(cause, detail)` at the client's door.
 
-    `retry_after` is how many seconds the registry asked to be left alone.
+    `retry_after` is how many seconds the registry asked to be left alone; `passing` says whether the same request may
+    do better in a moment, which one that our own rules forbid will not.
     """
 
-    def __init__(self, cause: Cause, detail: str, retry_after: float | None = None) -> None:
+    def __init__(self, cause: Cause, detail: str, retry_after: float | None = None, *, passing: bool = True) -> None:
         super().__init__(detail)
         self.cause: Cause = cause
         self.retry_after = retry_after
+        self.passing = passing and cause == "unreachable"
 
 
 class Cost(msgspec.Struct):
-    """What looking at an image has cost so far. `bytes_image` is what pulling the platforms looked at would transfer."""
+    """What looking at an image has cost so far. `bytes_image` is what pulling its platforms would transfer."""
 
     requests: int = 0
     bytes_read: int = 0
@@ -38,9 +40,10 @@ class Sink(Protocol):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A request. `authority` (HOST or HOST:PORT) is the image reference's own registry, to which `authorization` belongs.
+    """A request to `authority` (HOST or HOST:PORT), the image reference's own registry, or to where that points.
 
-    A 200's body is taken up to `limit` bytes: by a fresh `sink` per attempt where one is given, else into the response.
+    `authorization` belongs to the URL's own origin. A 200's body is taken up to `limit` bytes: by a fresh `sink` per
+    attempt where one is given, else into the response.
     """
 
     method: Literal["GET", "HEAD", "POST"]
@@ -57,13 +60,12 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Response(msgspec.Struct, frozen=True):
-    """An answer. `headers` have lower-case names, a repeated one's values in order; `own` is false where redirects led away."""
+    """An answer. `headers` have lower-case names and all their values; `own` is false where redirects led away."""
 
     status: int
     headers: Mapping[str, tuple[str, ...]]
     body: bytes = b""
     own: bool = True
-    sink: Sink | None = None
 
     def header(self, name: str) -> str:
         """The first value of a header, or nothing."""

@@ -1,8 +1,8 @@
 """What one layer says about a few paths: enough to find accounts files, forgetting everything else.
 
-Paths are clean and relative to the image's root ("etc/passwd"). A path is tracked if it is wanted or leads to one that is.
-Sources: opencontainers/image-spec layer.md (whiteouts); containerd/containerd pkg/archive/tar.go (applyNaive,
-createTarFile) and tar_opts_linux.go (whiteouts on overlayfs).
+Paths are clean and relative to the image's root ("etc/passwd"). A path is tracked if it is wanted or leads to one
+that is. Sources: opencontainers/image-spec layer.md (whiteouts); containerd/containerd pkg/archive/tar.go
+(applyNaive, createTarFile) and tar_opts_linux.go (whiteouts on overlayfs).
 """
 
 import posixpath
@@ -53,7 +53,7 @@ Node = File | Directory | Symlink | Hardlink | Unreadable
 
 
 class LayerFacts(msgspec.Struct, frozen=True):
-    """A layer's word on the `wanted` paths and their ancestors: what it has there, what it removes, what it makes opaque."""
+    """A layer's word on the `wanted` paths and their ancestors: what it has, removes and makes opaque there."""
 
     diff_id: str
     wanted: frozenset[str]
@@ -77,7 +77,7 @@ def ancestors(path: str) -> Iterator[str]:
 
 
 def clean(name: str) -> str:
-    """A tar entry's name as a path from the root: `./etc//passwd`, `/etc/passwd` and `../etc/passwd` are all `etc/passwd`."""
+    """A tar entry's name as a path from the root: `./etc//passwd` and `../etc/passwd` both are `etc/passwd`."""
     return posixpath.normpath(f"/{name}").lstrip("/")
 
 
@@ -158,10 +158,9 @@ class Indexer:
 
     def _link(self, path: str, kind: Kind, target: str) -> None:
         """Keep the layer's symbolic links, under every name that hard links give them."""
+        points_to = target if kind == "symlink" else None
         if kind == "hardlink":
             points_to = self._links.get(self._resolve(target))
-        else:
-            points_to = target if kind == "symlink" else None
         if points_to is None:
             self._links.pop(path, None)
             return

@@ -54,7 +54,7 @@ class Keychain:
         self._credentials: dict[str, list[Credential]] = {}
 
     def add_secret(self, secret: PullSecret) -> None:
-        """Take a Secret's credentials; one of another type or key holds none. `MalformedKeychain` where it is broken."""
+        """Take a Secret's credentials; another type or key holds none. `MalformedKeychain` where it is broken."""
         key = _SECRET_KEYS.get(secret.type)
         raw = secret.data.get(key) if key else None
         if raw is not None:
@@ -112,6 +112,8 @@ def _split(text: str) -> tuple[list[str], str, str] | None:
     name, colon, port = host.rpartition(":")
     if not colon or "]" in port:
         name, port = host, ""
+    elif name.startswith("["):
+        name = name[1:-1]
     return (name.split("."), port, slash + path) if name else None
 
 
@@ -200,6 +202,8 @@ def _decode_auth(text: str) -> Credential:
     text = text.replace("\r", "").replace("\n", "")
     if not text.strip().endswith("="):
         text += "=" * (-len(text) % 4)
+    if len(text) % 4:
+        raise MalformedKeychain("an auth field is not base64")
     try:
         user, colon, password = base64.b64decode(text, validate=True).decode("utf-8", "replace").partition(":")
     except (binascii.Error, ValueError):

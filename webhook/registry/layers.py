@@ -21,8 +21,8 @@ from webhook.registry.facts import Indexer, LayerFacts
 from webhook.registry.rootfs import read_accounts
 from webhook.registry.settings import RegistrySettings
 
-Fetch = Callable[[Descriptor, Callable[[], Sink]], Awaitable[Sink]]
-"""Transfers a blob into a fresh sink per attempt, and returns the one that took all of it."""
+Fetch = Callable[[Descriptor, Callable[[], Sink]], Awaitable[None]]
+"""Transfers a blob into a fresh sink per attempt; the last one made has taken all of it."""
 
 _BATCH = 256 * 1024
 _WANTED = 64  # beyond that many paths a layer is read for the present image's alone
@@ -126,7 +126,9 @@ class Layers:
             while True:
                 facts = await self._read(layers[need.layer], need.wanted, fetch)
                 if facts.diff_id != diff_ids[need.layer]:
-                    raise MalformedImage(f"layer {layers[need.layer].digest} is not the one that the config names by its diff_id")
+                    raise MalformedImage(
+                        f"layer {layers[need.layer].digest} is not the one that the config names by its diff_id"
+                    )
                 need = steps.send(facts)
         except StopIteration as stop:
             accounts: Accounts = stop.value
@@ -150,11 +152,16 @@ class Layers:
         check_layer(layer)
         if layer.size > self._settings.limits.layer_bytes:
             raise RegistryError("tooLarge", f"layer {layer.digest} has {layer.size >> 20} MiB")
+        sinks: list[LayerSink] = []
+
+        def fresh() -> LayerSink:
+            sinks.append(LayerSink(LayerReader(layer, wanted, self._settings), self._pool))
+            return sinks[-1]
+
         try:
             async with self._streams, asyncio.timeout(self._settings.timeouts.layer):
-                sink = await fetch(layer, lambda: LayerSink(LayerReader(layer, wanted, self._settings), self._pool))
-                assert isinstance(sink, LayerSink)
-                facts = await sink.finish()
+                await fetch(layer, fresh)
+                facts = await sinks[-1].finish()
         except TimeoutError:
             seconds = self._settings.timeouts.layer
             raise RegistryError("unreachable", f"layer {layer.digest} was not read within {seconds:g} s") from None

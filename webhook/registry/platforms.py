@@ -1,4 +1,4 @@
-"""Which of an index's entries a node would run: containerd's order of preference, for nodes that we only know by architecture.
+"""Which of an index's entries a node would run, by containerd's order of preference.
 
 A node's CPU variant is not known from a Pod, so every entry that some variant of the architecture would choose is a
 candidate. Sources: containerd/platforms compare.go (platformVector) and database.go; containerd/containerd
@@ -58,7 +58,11 @@ def _best(entries: Sequence[Descriptor], architecture: str) -> tuple[Descriptor,
     for entry in entries:
         if entry.platform is not None:
             first.setdefault((entry.platform.architecture, entry.platform.variant), entry)
-    variants = _ARM if architecture == "arm" else ("", *(variant for name, variant in first if name == architecture and variant))
+    variants = (
+        _ARM
+        if architecture == "arm"
+        else ("", *(variant for name, variant in first if name == architecture and variant))
+    )
     chosen: dict[Descriptor, None] = {}
     for variant in variants:
         match = next((first[key] for key in _vector(architecture, variant) if key in first), None)

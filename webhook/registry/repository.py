@@ -21,7 +21,7 @@ _HUB = {"docker.io": "registry-1.docker.io"}  # containerd/containerd core/remot
 
 
 class Door(msgspec.Struct, frozen=True):
-    """Where and as whom a repository is asked. `authority` is the host that answers: a mirror's, or the registry's own."""
+    """Where and as whom a repository is asked. `authority` is the host that answers: the registry's, or a mirror's."""
 
     authority: str
     credential: Credential
@@ -34,7 +34,7 @@ def api_host(registry: str) -> str:
 
 
 class Repository:
-    """`reference`'s repository behind a door. `deadline` is on the transport's clock; `cost` grows with every request."""
+    """`reference`'s repository behind a door. `deadline` is on the client's clock, `cost` grows with each request."""
 
     def __init__(
         self,
@@ -81,15 +81,15 @@ class Repository:
         """A small blob, verified."""
         if content.size > self._limits.document_bytes:
             raise RegistryError("tooLarge", f"the {what} {content.digest} has {content.size >> 20} MiB")
-        response = await self._send(Request("GET", self._blob(content), self._door.authority, self._limits.document_bytes))
+        response = await self._send(
+            Request("GET", self._blob(content), self._door.authority, self._limits.document_bytes)
+        )
         content.check(len(response.body), hashlib.new(content.algorithm, response.body).hexdigest(), what)
         return response.body
 
-    async def stream(self, content: Descriptor, sink: Callable[[], Sink]) -> Sink:
-        """A large blob, into a fresh sink per attempt; whoever fills it verifies the digest. Returns the sink that took it."""
-        response = await self._send(Request("GET", self._blob(content), self._door.authority, content.size, sink=sink))
-        assert response.sink is not None
-        return response.sink
+    async def stream(self, content: Descriptor, sink: Callable[[], Sink]) -> None:
+        """A large blob, into a fresh sink per attempt; who fills it verifies the digest."""
+        await self._send(Request("GET", self._blob(content), self._door.authority, content.size, sink=sink))
 
     def _manifest(self, method: Literal["GET", "HEAD"], name: str) -> Request:
         url = f"{self._base}/manifests/{name}{self._mirrored()}"
@@ -99,7 +99,7 @@ class Repository:
         return f"{self._base}/blobs/{content.digest}{self._mirrored()}"
 
     def _mirrored(self) -> str:
-        """What a mirror of several registries is told (containerd/containerd core/remotes/docker/resolver.go, addNamespace)."""
+        """What a mirror is told (containerd/containerd core/remotes/docker/resolver.go, addNamespace)."""
         return f"?ns={self._door.mirrors}" if self._door.mirrors else ""
 
     async def _send(self, request: Request, allow: frozenset[int] = frozenset({200})) -> Response:

@@ -1,8 +1,8 @@
 """The image's root filesystem as overlayfs merges it, looked at for two files only, from the top layer down.
 
-The reading of layers is left to the caller: `read_accounts` yields what it `Need`s and receives `LayerFacts`. It stops at
-the first layer that decides. Where the layers looked at would give another tree when they are extracted one over the
-other (a snapshotter without overlayfs), the image is refused.
+The reading of layers is left to the caller: `read_accounts` yields what it `Need`s and receives `LayerFacts`. It
+stops at the first layer that decides. Where the layers looked at would give another tree when they are extracted one
+over the other (a snapshotter without overlayfs), the image is refused.
 
 Sources: opencontainers/image-spec layer.md; containerd/containerd pkg/oci/spec_opts.go (openUserFile) and
 pkg/oci/utils_unix.go (resolveInRootFS); Linux Documentation/filesystems/overlayfs.rst.
@@ -14,7 +14,17 @@ import msgspec
 
 from webhook.accounts import Accounts
 from webhook.errors import MalformedImage
-from webhook.registry.facts import LINK_LIMIT, Directory, File, Hardlink, LayerFacts, Node, Symlink, Unreadable, ancestors
+from webhook.registry.facts import (
+    LINK_LIMIT,
+    Directory,
+    File,
+    Hardlink,
+    LayerFacts,
+    Node,
+    Symlink,
+    Unreadable,
+    ancestors,
+)
 
 PASSWD, GROUP = "etc/passwd", "etc/group"
 
@@ -62,7 +72,9 @@ class _View:
             elif found is None or isinstance(found, File):
                 return None if found is None else found.data
             else:
-                raise MalformedImage(f"/{path} {found.reason if isinstance(found, Unreadable) else 'is not a regular file'}")
+                raise MalformedImage(
+                    f"/{path} {found.reason if isinstance(found, Unreadable) else 'is not a regular file'}"
+                )
         raise MalformedImage(f"/{path} leads through more than {LINK_LIMIT} symbolic links")
 
     def _walk(self, path: str) -> Steps:
@@ -93,8 +105,8 @@ class _View:
                 return None
             if hidden:
                 raise MalformedImage(
-                    f"a layer removes a directory that leads to /{path} and makes it anew without hiding what lower layers "
-                    "have in it, which container runtimes merge differently"
+                    f"a layer removes a directory that leads to /{path} and makes it anew without hiding what lower "
+                    "layers have in it, which container runtimes merge differently"
                 )
         return None
 
@@ -116,7 +128,7 @@ class _View:
 
 
 def _behind(link: _Redirect) -> str:
-    """The path to look at instead. Only leading `..` are taken: behind a name they would need to know what that name is."""
+    """The path to look at instead. Only leading `..` are taken: behind a name they depend on what that name is."""
     parts = [] if link.target.startswith("/") else link.place.split("/")[:-1]
     named = False
     for part in link.target.split("/"):

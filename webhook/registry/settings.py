@@ -67,12 +67,12 @@ class Memory(msgspec.Struct, frozen=True):
 class RegistrySettings(msgspec.Struct, frozen=True):
     """How registries may be spoken to.
 
-    `insecure` lists HOST or HOST:PORT that are spoken to over plain HTTP, at whatever address; `allowed` those that may
-    have a loopback, link-local or Service address over verified TLS; `denied_networks` are CIDRs beside the built-in
-    ones, above all the cluster's Service range. `authorities` maps HOST or HOST:PORT to the PEM of the CA to trust there,
-    beside the system's. `mirrors` maps a registry to the ones to ask before it. `registries`, unless empty, are the only
-    ones asked at all. `proxy` takes HTTPS_PROXY, HTTP_PROXY and NO_PROXY from the environment; a proxy resolves
-    names itself, so the rules about addresses then hold for literal addresses only.
+    `insecure` lists HOST or HOST:PORT that are spoken to over plain HTTP, at whatever address; `allowed` those that
+    may have a loopback, link-local or Service address over verified TLS; `denied_networks` are CIDRs beside the
+    built-in ones, above all the cluster's Service range. `authorities` maps HOST or HOST:PORT to the PEM of the CA to
+    trust there, beside the system's. `mirrors` maps a registry to the ones to ask before it. `registries`, unless
+    empty, are the only ones asked at all. `proxy` takes HTTPS_PROXY, HTTP_PROXY and NO_PROXY from the environment; a
+    proxy resolves names itself, so the rules about addresses then hold for literal addresses only.
     """
 
     insecure: frozenset[str] = frozenset()
@@ -94,7 +94,8 @@ class RegistrySettings(msgspec.Struct, frozen=True):
 
 
 def listed(authority: str, entries: frozenset[str] | Mapping[str, object]) -> str | None:
-    """The entry that names `authority` (HOST or HOST:PORT): the same text, or its host alone; None where there is none."""
+    """The entry, in lower case, that names `authority` (HOST or HOST:PORT): the same, or its host alone; else None."""
+    authority = authority.lower()
     if authority in entries:
         return authority
     host = host_of(authority)

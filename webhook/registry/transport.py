@@ -1,9 +1,9 @@
 """The one module that opens connections: a `Request` in, a `Response` out, or a `RegistryError` that says why not.
 
-Each layer of it adds one concern, as httpx's client does: `send` retries, `_follow` redirects, `_once` makes one exchange.
-Addresses are checked after the name is resolved, and what was checked is what is connected to, so that a name cannot
-change its mind in between. There are two pools of connections, because an image reference's own registry may have a
-private address and whatever it points to may not.
+Each layer of it adds one concern, as httpx's client does: `send` retries, `_follow` redirects, `_once` makes one
+exchange. Addresses are checked after the name is resolved, and what was checked is what is connected to, so that a
+name cannot change its mind in between. There are two pools of connections, because an image reference's own registry
+may have a private address and whatever it points to may not.
 """
 
 import asyncio
@@ -20,13 +20,14 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from webhook.errors import InvalidSetting
-from webhook.registry.addresses import Network, classify, literal, networks
+from webhook.registry.addresses import classify, literal, networks
 from webhook.registry.breaker import Breaker
 from webhook.registry.exchange import Cost, RegistryError, Request, Response, Sink, retry_after
 from webhook.registry.settings import RegistrySettings, listed
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+_DOWN = frozenset({502, 503, 504})  # a 500 may be about one repository only
 _HOPS = 5
 _ERROR_BODY = 64 * 1024
 _READ = 256 * 1024
@@ -44,7 +45,9 @@ class CheckedResolver(AbstractResolver):
         self._resolver = aiohttp.ThreadedResolver()
         self._allows = allows
 
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
         """The allowed addresses; `AddressDenied` where there are only others."""
         found = await self._resolver.resolve(host, port, family)
         allowed = [each for each in found if self._allows(f"{host}:{port}", each["host"])]
@@ -73,33 +76,40 @@ class Transport:
         """The answer, whatever its status; raises `RegistryError` when there is none by `deadline` (on the clock)."""
         for pause in (*self._settings.timeouts.backoff, None):
             if not self._breaker.allows(request.authority):
-                raise RegistryError("unreachable", f"{request.authority} did not answer lately; it is tried again in some seconds")
+                detail = f"{request.authority} did not answer lately; it is asked again in some seconds"
+                raise RegistryError("unreachable", detail)
+            wait = pause
             try:
                 response = await self._follow(request, cost)
             except RegistryError as error:
-                if error.cause != "unreachable":
+                if not error.passing:
                     raise
                 self._breaker.failed(request.authority)
-                if pause is None or self._clock() + pause >= deadline:
+                if wait is None or self._clock() + wait >= deadline:
                     raise
             else:
-                if response.status < 500:
-                    self._breaker.succeeded(request.authority)
-                else:
-                    self._breaker.failed(request.authority)
-                asked = retry_after(response) or 0.0
-                if response.status not in _RETRIED or pause is None or asked > self._settings.timeouts.retry_after:
+                wait = self._again(request, response, pause, deadline)
+                if wait is None:
                     return response
-                pause = max(pause, asked)
-                if self._clock() + pause >= deadline:
-                    return response
-            await asyncio.sleep(pause)
+            await asyncio.sleep(wait)
         raise AssertionError("the last attempt returns or raises")
 
     async def aclose(self) -> None:
         """Close every connection."""
         for session in self._sessions.values():
             await session.close()
+
+    def _again(self, request: Request, response: Response, pause: float | None, deadline: float) -> float | None:
+        """In how many seconds to ask again for what was answered so; None: the answer stands."""
+        if response.status in _DOWN:
+            self._breaker.failed(request.authority)
+        else:
+            self._breaker.succeeded(request.authority)
+        asked = retry_after(response) or 0.0
+        if pause is None or response.status not in _RETRIED or asked > self._settings.timeouts.retry_after:
+            return None
+        wait = max(pause, asked)
+        return wait if self._clock() + wait < deadline else None
 
     async def _follow(self, request: Request, cost: Cost) -> Response:
         url, authorization = request.url, request.authorization
@@ -109,12 +119,14 @@ class Transport:
             if response.status not in _REDIRECTS or not location:
                 return response
             if request.method == "POST":
-                raise RegistryError("unreachable", f"{_authority(url)} redirects a request that carries a password; not followed")
+                raise _forbidden(
+                    f"{_authority(url)} redirects a request that carries a password, which is not followed"
+                )
             target = urljoin(url, location)
             if _origin(target) != _origin(url):
                 authorization = ""
             url = target
-        raise RegistryError("unreachable", f"{request.authority} redirects more than {_HOPS} times")
+        raise _forbidden(f"{request.authority} redirects more than {_HOPS} times")
 
     async def _once(self, request: Request, url: str, authorization: str, cost: Cost) -> Response:
         authority = self._check(url, request)
@@ -141,15 +153,14 @@ class Transport:
                 received: dict[str, tuple[str, ...]] = {}
                 for name, value in answer.headers.items():
                     received[name.lower()] = (*received.get(name.lower(), ()), value)
-                body, sink = b"", None
+                body = b""
                 if answer.status == 200 and request.sink:
-                    sink = request.sink()
-                    await self._pour(answer, sink, request.limit, authority, cost)
+                    await self._pour(answer, request.sink(), request.limit, authority, cost)
                 elif answer.status == 200:
                     body = await self._read(answer, request.limit, authority, cost)
-                elif answer.status not in _REDIRECTS and (answer.content_length or 0) <= _ERROR_BODY:
+                elif answer.content_length is not None and answer.content_length <= _ERROR_BODY:  # frees the connection
                     body = await self._read(answer, _ERROR_BODY, authority, cost)
-                return Response(answer.status, received, body, own, sink)
+                return Response(answer.status, received, body, own)
 
     async def _read(self, answer: aiohttp.ClientResponse, limit: int, authority: str, cost: Cost) -> bytes:
         pieces: list[bytes] = []
@@ -175,6 +186,8 @@ class Transport:
             if elapsed > self._settings.timeouts.idle and size - left < elapsed * _SLOWEST:
                 raise RegistryError("unreachable", f"{authority} sends a blob at less than {_SLOWEST >> 10} KiB/s")
             await sink.feed(piece)
+        if left:
+            raise RegistryError("unreachable", f"{authority} broke off a blob after {size - left} of {size} bytes")
 
     def _count(self, size: int, cost: Cost) -> None:
         cost.bytes_read += size
@@ -184,16 +197,13 @@ class Transport:
         """The authority of a URL that may be asked at all; `RegistryError` for one that may not."""
         parts = URL(url, encoded=True)
         if parts.scheme not in {"http", "https"} or not parts.host or parts.raw_user or parts.raw_password:
-            raise RegistryError("unreachable", f"{request.authority} points to an address that cannot be followed")
+            raise _forbidden(f"{request.authority} points to an address that cannot be followed")
         authority = _authority(url)
         if parts.scheme == "http" and listed(authority, self._settings.insecure) is None:
-            raise RegistryError(
-                "unreachable",
-                f"{authority} would be spoken to over plain HTTP; list it as an insecure registry if that is meant",
-            )
+            raise _forbidden(f"{authority} would be spoken to over plain HTTP; list it as insecure if that is meant")
         own = _same_authority(authority, request.authority)
         if literal(parts.host) is not None and not self._allows(authority, parts.host, own):
-            raise RegistryError("unreachable", f"{authority} is an address that is not allowed")
+            raise _forbidden(f"{authority} is an address that is not allowed")
         return authority
 
     def _allows(self, authority: str, address: str, own: bool) -> bool:
@@ -240,19 +250,23 @@ def _mapped(authority: str) -> Iterator[None]:
         raise
     except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
         detail = f"{authority} has no TLS certificate that is trusted; if it is right, add its CA to the settings"
-        raise RegistryError("unreachable", detail) from error
+        raise _forbidden(detail) from error
     except aiohttp.ClientConnectorDNSError as error:
-        denied = isinstance(error.os_error, AddressDenied)
-        detail = f"{authority} {'has an address that is not allowed' if denied else 'does not resolve'}"
-        raise RegistryError("unreachable", detail) from error
+        if isinstance(error.os_error, AddressDenied):
+            raise _forbidden(f"{authority} has an address that is not allowed") from error
+        raise RegistryError("unreachable", f"{authority} does not resolve") from error
     except aiohttp.ClientConnectorError as error:
         raise RegistryError("unreachable", f"{authority} does not accept a connection") from error
     except TimeoutError as error:
         raise RegistryError("unreachable", f"{authority} did not answer in time") from error
     except aiohttp.InvalidURL as error:
-        raise RegistryError("unreachable", f"{authority} points to an address that cannot be followed") from error
+        raise _forbidden(f"{authority} points to an address that cannot be followed") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise RegistryError("unreachable", f"{authority} broke the connection off, or speaks no HTTP") from error
+
+
+def _forbidden(detail: str) -> RegistryError:
+    return RegistryError("unreachable", detail, passing=False)
 
 
 def _trusting(name: str, pem: str) -> ssl.SSLContext:
@@ -278,5 +292,3 @@ def _origin(url: str) -> tuple[str, str, int | None]:
 
 def _same_authority(one: str, other: str) -> bool:
     return one.removesuffix(":443") == other.lower().removesuffix(":443")
-
-

@@ -1,0 +1,87 @@
+"""A registry in memory, and clients that trust it, on a clock that the test moves."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from tests.support.registry import Registry
+from webhook.image import Image, Query, Unknown
+from webhook.registry.client import RegistryClient
+from webhook.registry.exchange import Cost
+from webhook.registry.keychain import PullSecrets
+from webhook.registry.settings import RegistrySettings, Timeouts
+
+
+class Clock:
+    """A clock that stands still until it is told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Client(RegistryClient):
+    """A client with its clock, and a shorter way to ask."""
+
+    def __init__(
+        self, settings: RegistrySettings, secrets: PullSecrets | None = None, config: bytes | None = None
+    ) -> None:
+        self.clock = Clock()
+        super().__init__(settings, secrets, config, self.clock)
+
+    async def ask(self, reference: str, *, cost: Cost | None = None, **more: Any) -> Image | Unknown:
+        """One query with a budget that no test should need."""
+        return await self.find(Query(reference, **{"budget": 20.0, **more}), cost)
+
+    async def image(self, reference: str, **more: Any) -> Image:
+        """The answer, which must be an image."""
+        found = await self.ask(reference, **more)
+        assert isinstance(found, Image), found
+        return found
+
+    async def cause(self, reference: str, **more: Any) -> str:
+        """Why there is no image."""
+        found = await self.ask(reference, **more)
+        assert isinstance(found, Unknown), found
+        return found.cause
+
+    async def detail(self, reference: str, **more: Any) -> str:
+        """Why there is no image, in words."""
+        found = await self.ask(reference, **more)
+        assert isinstance(found, Unknown), found
+        return found.detail
+
+
+NO_PAUSE = Timeouts(backoff=(0.0, 0.0))
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[Registry]:
+    """A registry that is up and open to everybody."""
+    async with Registry() as running:
+        yield running
+
+
+@pytest.fixture
+async def connect(registry: Registry) -> AsyncIterator[Callable[..., Client]]:
+    """Makes clients; closed with the test, each must have left nothing behind."""
+    made: list[Client] = []
+
+    def make(secrets: PullSecrets | None = None, config: bytes | None = None, **settings: Any) -> Client:
+        merged = {"insecure": frozenset({registry.host}), "timeouts": NO_PAUSE, **settings}
+        made.append(Client(RegistrySettings(**merged), secrets, config))
+        return made[-1]
+
+    yield make
+    for client in made:
+        await client.aclose()
+        assert len(client._flights) == 0
+
+
+@pytest.fixture
+def client(connect: Callable[..., Client]) -> Client:
+    """A client with ordinary settings."""
+    return connect()

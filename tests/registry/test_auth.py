@@ -1,0 +1,256 @@
+"""Logging in, step by step, against answers that are made up: no connection is opened."""
+
+import base64
+import json
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from webhook.registry.auth import ANONYMOUS, IDENTITY_TOKEN, Challenge, Credential, Session, authorised, challenges
+from webhook.registry.exchange import RegistryError, Request, Response
+
+APP = Credential("app", "secret")
+BASIC = "Basic " + base64.b64encode(b"app:secret").decode()
+ASK = Request("GET", "https://registry.example.com/v2/team/app/manifests/1", "registry.example.com", 100)
+BEARER = 'Bearer realm="https://auth.example.com/token?x=1",service="reg",scope="repository:team/app:pull"'
+
+
+class Clock:
+    """A clock that stands still until it is told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def session(clock: Clock | None = None, *insecure: str) -> Session:
+    """A fresh memory of what worked."""
+    return Session(clock or Clock(), lambda authority: authority in insecure)
+
+
+def answered(status: int, *challenge: str, own: bool = True, **body: object) -> Response:
+    """An answer with these challenges and this JSON."""
+    return Response(status, {"www-authenticate": challenge}, json.dumps(body).encode(), own)
+
+
+def run(
+    *answers: Response, credential: Credential = APP, within: Session | None = None, request: Request = ASK
+) -> tuple[list[Request], Response]:
+    """What is asked while these answers come back, and the last of them."""
+    flow = authorised(request, "team/app", credential, within or session())
+    asked = [next(flow)]
+    for answer in answers:
+        try:
+            asked.append(flow.send(answer))
+        except StopIteration as stop:
+            return asked, stop.value
+    raise AssertionError(f"not finished after {asked}")
+
+
+def test_nothing_is_sent_that_is_not_asked_for() -> None:
+    """A registry that needs no log-in sees no credential."""
+    asked, last = run(answered(200))
+    assert [each.authorization for each in asked] == [""]
+    assert last.status == 200
+
+
+def test_basic_is_answered_and_remembered() -> None:
+    """The second request for the same repository needs no challenge."""
+    memory = session()
+    asked, last = run(answered(401, 'Basic realm="x"'), answered(200), within=memory)
+    assert [each.authorization for each in asked] == ["", BASIC]
+    assert last.status == 200
+    asked, _ = run(answered(200), within=memory)
+    assert asked[0].authorization == BASIC
+
+
+def test_a_token_is_fetched_used_and_remembered_until_it_expires() -> None:
+    """By GET with Basic, for exactly the scope."""
+    clock = Clock()
+    memory = session(clock)
+    answers = (answered(401, BEARER), answered(200, token="t1", expires_in=300), answered(200))
+    asked, last = run(*answers, within=memory)
+    assert last.status == 200
+    url = urlsplit(asked[1].url)
+    assert (url.scheme, url.netloc, url.path) == ("https", "auth.example.com", "/token")
+    assert parse_qs(url.query) == {"x": ["1"], "service": ["reg"], "scope": ["repository:team/app:pull"]}
+    assert [each.authorization for each in asked] == ["", BASIC, "Bearer t1"]
+    clock.now += 289
+    assert run(answered(200), within=memory)[0][0].authorization == "Bearer t1"
+    clock.now += 2
+    assert run(answered(200), within=memory)[0][0].authorization == ""
+
+
+def test_a_token_is_good_for_a_minute_unless_it_says_more() -> None:
+    """And never for longer than an hour."""
+    for body, life in (({}, 50), ({"expires_in": 10**9}, 3600), ({"expires_in": "x"}, 50), ({"expires_in": 4}, 2)):
+        clock = Clock()
+        memory = session(clock)
+        run(answered(401, BEARER), answered(200, access_token="t", **body), answered(200), within=memory)
+        clock.now += life - 0.5
+        assert run(answered(200), within=memory)[0][0].authorization == "Bearer t"
+        clock.now += 1
+        assert run(answered(200), within=memory)[0][0].authorization == ""
+
+
+def test_a_remembered_token_that_is_refused_is_replaced() -> None:
+    """The registry may have forgotten it."""
+    memory = session()
+    run(answered(401, BEARER), answered(200, token="old"), answered(200), within=memory)
+    asked, last = run(answered(401, BEARER), answered(200, token="new"), answered(200), within=memory)
+    assert [each.authorization for each in asked] == ["Bearer old", BASIC, "Bearer new"]
+    assert last.status == 200
+
+
+def test_credentials_are_kept_apart() -> None:
+    """One user's token is not another's, nor another repository's."""
+    memory = session()
+    run(answered(401, BEARER), answered(200, token="t"), answered(200), within=memory)
+    assert run(answered(200), credential=ANONYMOUS, within=memory)[0][0].authorization == ""
+    other = authorised(ASK, "team/other", APP, memory)
+    assert next(other).authorization == ""
+
+
+def test_nobody_fetches_a_token_too() -> None:
+    """Public images of Docker Hub need one."""
+    asked, _ = run(answered(401, BEARER), answered(200, token="t"), answered(200), credential=ANONYMOUS)
+    assert [each.authorization for each in asked] == ["", "", "Bearer t"]
+
+
+def test_nobody_has_no_answer_to_basic() -> None:
+    """The refusal stands."""
+    asked, last = run(answered(401, 'Basic realm="x"'), credential=ANONYMOUS)
+    assert len(asked) == 1
+    assert last.status == 401
+
+
+def test_a_refused_password_is_tried_once() -> None:
+    """No loop."""
+    asked, last = run(answered(401, 'Basic realm="x"'), answered(401, 'Basic realm="x"'))
+    assert len(asked) == 2
+    assert last.status == 401
+
+
+def test_whoever_a_redirect_leads_to_gets_nothing() -> None:
+    """A challenge from another host is not answered."""
+    asked, last = run(answered(401, BEARER, own=False))
+    assert len(asked) == 1
+    assert last.status == 401
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_a_token_service_without_get_is_posted_to(status: int) -> None:
+    """With the password in the form, and no Basic beside it."""
+    asked, _ = run(answered(401, BEARER), answered(status), answered(200, access_token="t"), answered(200))
+    posted = asked[2]
+    assert posted.method == "POST"
+    assert posted.url == "https://auth.example.com/token?x=1"
+    assert posted.authorization == ""
+    assert posted.form == {
+        "service": "reg",
+        "scope": "repository:team/app:pull",
+        "client_id": "nonroot-webhook",
+        "grant_type": "password",
+        "username": "app",
+        "password": "secret",
+    }
+    assert asked[3].authorization == "Bearer t"
+
+
+def test_an_identity_token_is_exchanged() -> None:
+    """By a grant; it is no password."""
+    identity = Credential(IDENTITY_TOKEN, "refresh")
+    asked, _ = run(answered(401, BEARER), answered(200, access_token="t"), answered(200), credential=identity)
+    assert asked[1].form is not None
+    assert (asked[1].form["grant_type"], asked[1].form["refresh_token"]) == ("refresh_token", "refresh")
+    asked, last = run(answered(401, 'Basic realm="x"'), credential=identity)
+    assert (len(asked), last.status) == (1, 401)
+
+
+@pytest.mark.parametrize(
+    ("status", "cause"), [(401, "unauthorized"), (403, "unauthorized"), (429, "rateLimited"), (500, "unreachable")]
+)
+def test_a_token_service_that_refuses_is_told_apart(status: int, cause: str) -> None:
+    """The cause is its own."""
+    with pytest.raises(RegistryError) as caught:
+        run(answered(401, BEARER), answered(status))
+    assert caught.value.cause == cause
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"token": 1}',
+        b'{"token": ""}',
+        b'{"token": "a\\r\\nX: y"}',
+        b'{"token": "\\u00e9"}',
+        b"[" * 99999,
+    ],
+)
+def test_what_is_no_token_is_not_used(body: bytes) -> None:
+    """Above all nothing that would make a second header."""
+    with pytest.raises(RegistryError, match=r"without a token|other than a token"):
+        run(answered(401, BEARER), Response(200, {}, body))
+
+
+@pytest.mark.parametrize("realm", ["http://auth.example.com/t", "file:///etc/passwd", "auth.example.com", ""])
+def test_no_password_leaves_over_plain_http(realm: str) -> None:
+    """The token service must be https."""
+    with pytest.raises(RegistryError, match="not https"):
+        run(answered(401, f'Bearer realm="{realm}",service="x"'))
+
+
+def test_an_insecure_registry_may_have_an_insecure_token_service() -> None:
+    """Both are plain HTTP then."""
+    within = session(None, "registry.example.com")
+    asked, _ = run(
+        answered(401, 'Bearer realm="http://a.example.com/t"'), answered(200, token="t"), answered(200), within=within
+    )
+    assert asked[1].url == "http://a.example.com/t?scope=repository%3Ateam%2Fapp%3Apull"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((), []),
+        (("Basic",), [Challenge("basic", {})]),
+        (("BASIC realm=x",), [Challenge("basic", {"realm": "x"})]),
+        (('Negotiate, Basic realm="x"',), [Challenge("negotiate", {}), Challenge("basic", {"realm": "x"})]),
+        (("Negotiate", 'basic Realm="x"'), [Challenge("negotiate", {}), Challenge("basic", {"realm": "x"})]),
+        (
+            ('Bearer realm="https://a/b?c=d,e", service="f g" , scope="h:i:pull,push", Basic realm="j"',),
+            [
+                Challenge("bearer", {"realm": "https://a/b?c=d,e", "service": "f g", "scope": "h:i:pull,push"}),
+                Challenge("basic", {"realm": "j"}),
+            ],
+        ),
+        ((r'Basic realm="a \"b\" c"',), [Challenge("basic", {"realm": 'a "b" c'})]),
+        (('Basic realm="x", realm="y"',), [Challenge("basic", {"realm": "x"})]),
+        (("Negotiate abc==, Basic",), [Challenge("negotiate", {"abc": "="}), Challenge("basic", {})]),
+        (('Basic realm="open',), [Challenge("basic", {"realm": ""})]),
+        (("=,=,\x00, ,",), []),
+    ],
+)
+def test_challenges_are_read(values: tuple[str, ...], expected: list[Challenge]) -> None:
+    """Several to a header, in any case, quoted or not."""
+    assert challenges(values)[: len(expected)] == expected
+
+
+def test_the_better_scheme_is_taken() -> None:
+    """A bearer token where both are offered, whatever the order; unknown schemes are passed over."""
+    for header in (f'Basic realm="x", {BEARER}', f'Negotiate, {BEARER}, Basic realm="x"'):
+        asked, _ = run(answered(401, header), answered(200, token="t"), answered(200))
+        assert asked[2].authorization == "Bearer t"
+
+
+def test_nothing_prints_a_secret() -> None:
+    """Neither credentials nor requests."""
+    asked, _ = run(answered(401, BEARER), answered(404), answered(200, token="t0ken"), answered(200))
+    shown = repr((APP, asked, answered(200, token="t0ken")))
+    assert not any(secret in shown for secret in ("secret", "t0ken", BASIC))

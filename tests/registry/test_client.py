@@ -1,0 +1,634 @@
+"""From a reference to the image: what is asked, what is answered, what is remembered."""
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.registry.conftest import Client
+from tests.support import oci
+from tests.support.oci import accounts_layer, file, image, index, layer, symlink
+from tests.support.registry import Hang, Headers, Login, Registry, Replace, Reset, Slow, Status
+from webhook.accounts import Accounts
+from webhook.image import Image, Platform, Query, Unknown
+from webhook.registry.client import RegistryClient
+from webhook.registry.exchange import Cost
+from webhook.registry.settings import Limits, Lives, Memory, Timeouts
+
+BASE = accounts_layer("root:x:0:0::/:", "app:x:1000:1000::/:", groups=["video:x:44:app"])
+APP = layer(file("app/bin", b"x" * 5000), compression="zstd")
+NAMED = image(BASE, APP, user="app")
+ACCOUNTS = Accounts(b"root:x:0:0::/:\napp:x:1000:1000::/:\n", b"video:x:44:app\n")
+
+Connect = Callable[..., Client]
+
+
+class Secret(msgspec.Struct, frozen=True):
+    """A pull secret."""
+
+    type: str
+    data: dict[str, bytes]
+
+
+class Secrets:
+    """Pull secrets by name."""
+
+    def __init__(self, **secrets: Secret | Unknown | None) -> None:
+        self.secrets = secrets
+        self.asked: list[str] = []
+
+    async def get(self, namespace: str, name: str) -> Secret | Unknown | None:
+        """As the cluster would answer."""
+        self.asked.append(f"{namespace}/{name}")
+        return self.secrets.get(name)
+
+
+def secret(host: str, user: str, password: str) -> Secret:
+    """One user's pull secret for a registry."""
+    return Secret("kubernetes.io/dockerconfigjson", {".dockerconfigjson": docker_config(host, user, password)})
+
+
+def docker_config(host: str, user: str, password: str) -> bytes:
+    """A docker config file with one user."""
+    auth = base64.b64encode(f"{user}:{password}".encode()).decode()
+    return json.dumps({"auths": {host: {"auth": auth}}}).encode()
+
+
+# What is asked.
+
+
+async def test_a_numeric_user_needs_no_layers(registry: Registry, client: Client) -> None:
+    """HEAD for the tag, then manifest and config by digest."""
+    registry.push("team/app:1", image(BASE, user="1000:1000"))
+    cost = Cost()
+    found = await client.image(f"{registry.host}/team/app:1", cost=cost)
+    assert found.platforms[0].config.user.uid == 1000
+    assert found.platforms[0].accounts is None
+    assert [each.method for each in registry.requests] == ["HEAD", "GET", "GET"]
+    assert (cost.requests, client.total.requests) == (3, 3)
+    assert 0 < cost.bytes_read == client.total.bytes_read < 1500
+    assert cost.bytes_image > len(BASE.blob.data)
+
+
+async def test_a_name_is_looked_up_from_the_top_layer(registry: Registry, client: Client) -> None:
+    """The layers below the one that decides are never asked for."""
+    bottom = layer(file("bottom"))
+    digest = registry.push("team/app:1", image(bottom, BASE, APP, user="app"))
+    found = await client.image(digest)
+    assert found.platforms[0].accounts == ACCOUNTS
+    assert registry.asked("GET", APP.blob.digest) == registry.asked("GET", BASE.blob.digest) == 1
+    assert registry.asked("GET", bottom.blob.digest) == 0
+
+
+async def test_images_that_share_a_base_read_it_once(registry: Registry, client: Client) -> None:
+    """Even when they are asked for at the same moment."""
+    for number in range(5):
+        registry.push(f"team/app{number}:1", image(BASE, layer(file(f"app{number}")), user="app"))
+    found = await asyncio.gather(*(client.image(f"{registry.host}/team/app{number}:1") for number in range(5)))
+    assert all(each.platforms[0].accounts == ACCOUNTS for each in found)
+    assert registry.asked("GET", BASE.blob.digest) == 1
+
+
+async def test_a_number_that_is_no_uid_is_not_looked_up(registry: Registry, client: Client) -> None:
+    """Nor is the empty USER; but whoever asks for the accounts gets them."""
+    for number, user in enumerate(["99999999999999999999", "", "-1"]):
+        reference = registry.push(f"team/app{number}:1", image(BASE, user=user))
+        assert (await client.image(reference)).platforms[0].accounts is None
+        assert (await client.image(reference, accounts=True)).platforms[0].accounts == ACCOUNTS
+
+
+async def test_a_digest_is_fetched_without_a_head(registry: Registry, client: Client) -> None:
+    """The manifest itself proves it; later HEAD is enough."""
+    reference = registry.push("team/app:1", image(user="1"))
+    await client.image(reference)
+    assert [each.method for each in registry.requests] == ["GET", "GET"]
+    client.clock.now += 301
+    await client.image(reference)
+    assert [each.method for each in registry.requests] == ["GET", "GET", "HEAD"]
+
+
+@pytest.mark.parametrize(
+    "fault", [Status(405), Headers({"Docker-Content-Digest": None}), Headers({"Docker-Content-Digest": "x"})]
+)
+async def test_a_registry_without_a_useful_head_is_asked_by_get(registry: Registry, client: Client, fault: Any) -> None:
+    """The digest is that of what comes."""
+    content = image(BASE, user="1")
+    registry.push("team/app:1", content)
+    registry.lie(fault, path="manifests/1")
+    if isinstance(fault, Status):
+        registry.honest()
+        registry.lie(fault, method="HEAD")
+    found = await client.image(f"{registry.host}/team/app:1")
+    assert found.digest == content.digest
+    assert registry.asked("GET", "manifests") == 1
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
+@pytest.mark.parametrize("claimed", ["gzip", "zstd", "none"])
+async def test_compression_is_what_it_is(registry: Registry, client: Client, compression: Any, claimed: Any) -> None:
+    """Not what the media type claims."""
+    mislabelled = layer(
+        file("etc/passwd", "app:x:1:1::/:"), compression=compression, media_type=oci._LAYER_TYPES[claimed]
+    )
+    reference = registry.push("team/app:1", image(mislabelled, user="app"))
+    assert (await client.image(reference)).platforms[0].accounts == Accounts(b"app:x:1:1::/:", None)
+
+
+# Platforms.
+
+
+async def test_every_platform_is_answered(registry: Registry, client: Client) -> None:
+    """Attestations are not platforms."""
+    registry.push("team/app:1", index(NAMED, image(user="2", architecture="arm64"), attestations=True))
+    found = await client.image(f"{registry.host}/team/app:1")
+    assert [str(each.platform) for each in found.platforms] == ["linux/amd64", "linux/arm64"]
+    narrow = await client.image(f"{registry.host}/team/app:1", architectures=frozenset({"arm64"}))
+    assert [each.config.user.uid for each in narrow.platforms] == [2]
+
+
+async def test_indexes_nest(registry: Registry, client: Client) -> None:
+    """And an entry without a platform goes by its config's."""
+    inner = index(image(user="3", architecture="s390x"), oci.without_platform(image(user="4", architecture="ppc64le")))
+    registry.push("team/app:1", index(image(user="1"), oci.without_platform(inner)))
+    found = await client.image(f"{registry.host}/team/app:1")
+    assert {str(each.platform): each.config.user.uid for each in found.platforms} == {
+        "linux/amd64": 1,
+        "linux/s390x": 3,
+        "linux/ppc64le": 4,
+    }
+
+
+async def test_a_single_manifest_is_used_whatever_its_platform(registry: Registry, client: Client) -> None:
+    """As containerd does."""
+    reference = registry.push("team/app:1", image(user="1", os="windows", architecture="arm64"))
+    found = await client.image(reference, architectures=frozenset({"amd64"}))
+    assert found.platforms[0].platform == Platform("windows", "arm64")
+
+
+async def test_a_platform_that_is_missing_is_said_so(registry: Registry, client: Client) -> None:
+    """With those that there are."""
+    registry.push("team/app:1", index(image(user="1"), image(user="2", architecture="arm64")))
+    found = await client.ask(f"{registry.host}/team/app:1", architectures=frozenset({"s390x"}))
+    assert found == Unknown("notFound", "the index has no image for linux/s390x; it has linux/amd64, linux/arm64")
+    assert await client.cause(f"{registry.host}/team/app:1", os="windows") == "notFound"
+
+
+async def test_a_signature_in_an_index_is_no_image(registry: Registry, client: Client) -> None:
+    """An entry without a platform whose config is an artifact's is passed over."""
+    artifact = oci.document(
+        {"schemaVersion": 2, "config": oci.Blob(b"{}", "application/vnd.x+json").descriptor(), "layers": []}
+    )
+    registry.push("team/app:1", index(image(user="1"), artifact))
+    assert len((await client.image(f"{registry.host}/team/app:1")).platforms) == 1
+
+
+# Lies.
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (image(config=b'{"config":{"User":"1","user":"0"}}'), "'user'"),
+        (image(config=b'{"config":{"User":1}}'), "not a string"),
+        (image(config=b"no"), "not JSON"),
+        (oci.document({"schemaVersion": 1, "fsLayers": []}), "schema 1"),
+        (
+            oci.document({"schemaVersion": 2, "config": oci.Blob(b"{}", "application/vnd.helm+json").descriptor()}),
+            "artifact",
+        ),
+        (oci.document({"schemaVersion": 2, "manifests": [], "layers": []}, oci.OCI_INDEX), "also has layers"),
+        (oci.document([], oci.OCI_MANIFEST), "not an object"),
+        (oci.document({}, "text/html"), "no container image"),
+    ],
+)
+async def test_a_malformed_image_is_invalid(
+    registry: Registry, client: Client, content: oci.Content, reason: str
+) -> None:
+    """In clear words."""
+    found = await client.ask(registry.push("team/app:1", content))
+    assert isinstance(found, Unknown)
+    assert found.cause == "invalid"
+    assert reason in found.detail
+
+
+@pytest.mark.parametrize("path", ["manifests", "blobs"])
+async def test_other_bytes_than_promised_are_invalid(registry: Registry, client: Client, path: str) -> None:
+    """Of the same length or of another."""
+    content = image(BASE, user="1")
+    registry.push("team/app:1", content)
+    registry.push("team/app:2", content)
+    registry.lie(Replace(lambda body: body.replace(b"1", b"2")), method="GET", path=path, times=1)
+    assert await client.cause(f"{registry.host}/team/app:1") == "invalid"
+    registry.lie(Replace(lambda body: body + b" "), method="GET", path=path, times=1)
+    assert await client.cause(f"{registry.host}/team/app:2") == "invalid"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Replace(lambda body: body[:-1] + b"x"), Replace(lambda body: body + b"x"), Replace(lambda body: body[:-1])],
+)
+async def test_a_layer_of_other_bytes_is_invalid(registry: Registry, client: Client, fault: Any) -> None:
+    """Though its beginning had the answer."""
+    registry.push("team/app:1", NAMED)
+    registry.lie(fault, path=BASE.blob.digest)
+    found = await client.image(f"{registry.host}/team/app:1")
+    unread = found.platforms[0].accounts
+    assert isinstance(unread, Unknown)
+    assert unread.cause == "invalid"
+
+
+async def test_a_layer_that_is_not_the_configs_is_invalid(registry: Registry, client: Client) -> None:
+    """The diff_id proves what was unpacked, also of a layer that is known."""
+    wrong = oci.Layer(BASE.blob, APP.diff_id)
+    await client.image(registry.push("team/right:1", image(BASE, user="app")))
+    found = await client.image(registry.push("team/wrong:1", image(wrong, user="app")))
+    assert isinstance(found.platforms[0].accounts, Unknown)
+    assert "diff_id" in found.platforms[0].accounts.detail
+
+
+async def test_layers_and_diff_ids_must_be_as_many(registry: Registry, client: Client) -> None:
+    """Or it is unclear which is which."""
+    config = json.dumps({"os": "linux", "architecture": "amd64", "config": {"User": "app"}}).encode()
+    found = await client.image(registry.push("team/app:1", image(BASE, config=config)))
+    assert isinstance(found.platforms[0].accounts, Unknown)
+    assert "0 diff_ids" in str(found.platforms[0].accounts.detail) or "diff_ids" in found.platforms[0].accounts.detail
+
+
+async def test_a_head_that_renames_a_digest_is_invalid(registry: Registry, client: Client) -> None:
+    """A digest is its own name."""
+    reference = registry.push("team/app:1", image(user="1"))
+    await client.image(reference)
+    client.clock.now += 301
+    registry.lie(Headers({"Docker-Content-Digest": NAMED.digest}), method="HEAD")
+    assert await client.cause(reference) == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("limits", "content"),
+    [
+        (Limits(document_bytes=100), image(user="1")),
+        (Limits(platforms=1), index(image(user="1"), image(user="2", architecture="arm64"))),
+    ],
+)
+async def test_too_much_is_too_large(
+    registry: Registry, connect: Connect, limits: Limits, content: oci.Content
+) -> None:
+    """Of a document, of platforms."""
+    assert await connect(limits=limits).cause(registry.push("team/app:1", content)) == "tooLarge"
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        Limits(layer_bytes=100),
+        Limits(layers=1),
+        Limits(tar_bytes=1000),
+        Limits(tar_free_bytes=1000, tar_ratio=10),
+        Limits(entries=1),
+    ],
+)
+async def test_too_much_of_a_layer_is_too_large(registry: Registry, connect: Connect, limits: Limits) -> None:
+    """In bytes, layers, ratio or entries; the image is known, its accounts are not."""
+    content = image(BASE, layer(file("zeros", bytes(100_000)), symlink("a", "b")), user="app")
+    found = await connect(limits=limits).image(registry.push("team/app:1", content))
+    unread = found.platforms[0].accounts
+    assert isinstance(unread, Unknown)
+    assert unread.cause == "tooLarge"
+
+
+@pytest.mark.parametrize("reference", ["", "team/UPPER", "a" * 64, "x@sha256:1", "a/b:c d", "x" * 100_000])
+async def test_a_bad_reference_is_invalid(client: Client, reference: str) -> None:
+    """And nothing is asked."""
+    assert await client.cause(reference) == "invalid"
+    assert len(client._answers) == 0
+
+
+async def test_only_listed_registries_are_asked_where_there_is_a_list(registry: Registry, connect: Connect) -> None:
+    """The others are refused by name."""
+    reference = registry.push("team/app:1", image(user="1"))
+    detail = await connect(registries=frozenset({"quay.io"})).detail(reference)
+    assert "not among the registries" in detail
+    assert registry.requests == []
+    assert isinstance(await connect(registries=frozenset({registry.host})).ask(reference), Image)
+
+
+# Memory.
+
+
+async def test_a_known_image_costs_nothing(registry: Registry, client: Client) -> None:
+    """Not even a turn of the event loop: the coroutine never waits."""
+    reference = registry.push("team/app:1", NAMED)
+    first = await client.image(reference)
+    asked = len(registry.requests)
+    with pytest.raises(StopIteration) as finished:
+        client.find(Query(reference)).send(None)
+    assert finished.value.value is first
+    assert len(registry.requests) == asked
+
+
+async def test_a_tag_is_confirmed_by_a_head_when_its_time_is_up(registry: Registry, client: Client) -> None:
+    """Earlier under imagePullPolicy Always; a tag that moved is seen then."""
+    reference = f"{registry.host}/team/app:1"
+    registry.push("team/app:1", image(user="1"))
+    await client.image(reference)
+    registry.push("team/app:1", image(user="2"))
+    client.clock.now += 11
+    assert (await client.image(reference)).platforms[0].config.user.uid == 1
+    assert (await client.image(reference, always_pull=True)).platforms[0].config.user.uid == 2
+    assert (await client.image(reference)).platforms[0].config.user.uid == 2
+    asked = registry.asked("HEAD")
+    client.clock.now += 299
+    await client.image(reference)
+    assert registry.asked("HEAD") == asked
+    client.clock.now += 2
+    found = await client.image(reference)
+    assert registry.asked("HEAD") == asked + 1
+    assert found.age == 0
+
+
+@pytest.mark.parametrize("fault", [Status(503), Status(429), Reset()])
+async def test_while_the_registry_is_down_the_old_answer_ages(registry: Registry, client: Client, fault: Any) -> None:
+    """Up to a day, and it says so; then nothing is known."""
+    reference = registry.push("team/app:1", NAMED)
+    await client.image(reference)
+    registry.lie(fault)
+    client.clock.now += 1000
+    found = await client.image(reference)
+    assert found.age == 1000
+    assert found.platforms[0].accounts == ACCOUNTS
+    client.clock.now += 86_400
+    assert await client.cause(reference) in {"unreachable", "rateLimited"}
+    registry.honest()
+    client.clock.now += 1000
+    assert (await client.image(reference)).age == 0
+
+
+async def test_a_refusal_withdraws_the_old_answer(registry: Registry, client: Client) -> None:
+    """Also for when the registry goes down afterwards, and for other queries of the same image."""
+    reference = registry.push("team/app:1", NAMED)
+    await client.image(reference)
+    await client.image(reference, accounts=True)
+    client.clock.now += 301
+    registry.lie(Status(403), times=1)
+    assert await client.cause(reference) == "unauthorized"
+    client.clock.now += 301
+    registry.lie(Status(503))
+    assert await client.cause(reference) == "unreachable"
+    assert await client.cause(reference, accounts=True, budget=0) == "pending"
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause", "seconds"),
+    [
+        (Status(404), "notFound", 15),
+        (Status(401), "unauthorized", 15),
+        (Status(403), "unauthorized", 15),
+        (Status(429), "rateLimited", 30),
+        (Status(429, {"Retry-After": "100"}), "rateLimited", 100),
+        (Status(429, {"Retry-After": "99999"}), "rateLimited", 600),
+        (Status(500), "unreachable", 5),
+        (Status(418), "unreachable", 5),
+        (Replace(lambda _: b"{}"), "invalid", 60),
+    ],
+)
+async def test_a_failure_is_remembered_for_a_while(
+    registry: Registry, client: Client, fault: Any, cause: str, seconds: float
+) -> None:
+    """And told apart."""
+    reference = registry.push("team/app:1", image(user="1"))
+    registry.lie(fault)
+    assert await client.cause(reference) == cause
+    asked = len(registry.requests)
+    registry.honest()
+    client.clock.now += seconds - 1
+    assert await client.cause(reference) == cause
+    assert len(registry.requests) == asked
+    client.clock.now += 2
+    await client.image(reference)
+
+
+async def test_accounts_that_were_not_read_are_tried_again_soon(registry: Registry, client: Client) -> None:
+    """The rest of the image is kept."""
+    reference = registry.push("team/app:1", NAMED)
+    registry.lie(Status(503), path="blobs/" + BASE.blob.digest)
+    found = await client.image(reference)
+    assert isinstance(found.platforms[0].accounts, Unknown)
+    registry.honest()
+    client.clock.now += 20
+    assert (await client.image(reference)).platforms[0].accounts == ACCOUNTS
+
+
+async def test_memory_is_bounded(registry: Registry, connect: Connect) -> None:
+    """With caches too small for anything every answer is still right."""
+    client = connect(memory=Memory(answers=3000, confirmations=500, documents=3000, layers=2000))
+    for number in range(20):
+        registry.push(f"team/app{number}:1", image(layer(file("etc/passwd", f"app:x:{number}:1::/:")), user="app"))
+    for number in [*range(20), *range(20)]:
+        found = await client.image(f"{registry.host}/team/app{number}:1")
+        accounts = found.platforms[0].accounts
+        assert isinstance(accounts, Accounts)
+        assert accounts.passwd == f"app:x:{number}:1::/:".encode()
+    assert client._answers.weight <= 3000
+
+
+# Budget.
+
+
+async def test_past_the_budget_the_work_goes_on(registry: Registry, client: Client) -> None:
+    """And whoever asks again finds it done, or joins it."""
+    release = asyncio.Event()
+    reference = registry.push("team/app:1", NAMED)
+    registry.lie(Slow(release), path="blobs")
+    assert await client.cause(reference, budget=0.01) == "pending"
+    assert await client.cause(reference, budget=0.01) == "pending"
+    release.set()
+    assert (await client.image(reference)).platforms[0].accounts == ACCOUNTS
+    assert registry.asked("GET", "manifests") == 1
+
+
+async def test_without_a_budget_nothing_is_waited_for(registry: Registry, client: Client) -> None:
+    """What is known is answered, the rest is looked up meanwhile."""
+    reference = registry.push("team/app:1", image(user="1"))
+    assert await client.cause(reference, budget=0) == "pending"
+    found = await client.image(reference)
+    assert await client.ask(reference, budget=0) is found
+    client.clock.now += 400
+    aged = await client.image(reference, budget=0)
+    assert aged.age == 400
+
+
+async def test_a_slow_registry_gets_the_old_answer(registry: Registry, client: Client) -> None:
+    """Rather than none."""
+    reference = registry.push("team/app:1", image(user="1"))
+    await client.image(reference)
+    client.clock.now += 400
+    registry.lie(Hang())
+    assert (await client.image(reference, budget=0.01)).age == 400
+
+
+async def test_a_look_up_has_an_end(registry: Registry, connect: Connect) -> None:
+    """Though its caller has long gone."""
+    client = connect(timeouts=Timeouts(backoff=(), look_up=0.05))
+    registry.lie(Hang())
+    assert "within 0.05 s" in await client.detail(f"{registry.host}/team/app:1")
+
+
+async def test_a_layer_has_an_end(registry: Registry, connect: Connect) -> None:
+    """Its failure is told in the platform that it belongs to."""
+    client = connect(timeouts=Timeouts(backoff=(), layer=0.05))
+    registry.lie(Slow(), path=APP.blob.digest)
+    found = await client.image(registry.push("team/app:1", NAMED))
+    assert isinstance(found.platforms[0].accounts, Unknown)
+    assert "within 0.05 s" in found.platforms[0].accounts.detail
+
+
+async def test_too_many_at_once_are_put_off(registry: Registry, connect: Connect) -> None:
+    """Without a place in the queue."""
+    client = connect(queued=1)
+    registry.lie(Hang())
+    assert await client.cause(f"{registry.host}/team/a:1", budget=0.01) == "pending"
+    assert "too many" in await client.detail(f"{registry.host}/team/b:1", budget=0.01)
+
+
+async def test_closing_leaves_nothing_behind(registry: Registry, connect: Connect) -> None:
+    """No task, no connection; whoever waits is told that it is not known."""
+    client = connect()
+    registry.lie(Slow(), path="blobs")
+    before = asyncio.all_tasks()
+    waiting = asyncio.create_task(client.ask(registry.push("team/app:1", NAMED)))
+    while not registry.asked("GET", "blobs"):
+        await asyncio.sleep(0)
+    await client.aclose()
+    found = await waiting
+    assert isinstance(found, Unknown)
+    assert found.cause == "pending"
+    ours = {task for task in asyncio.all_tasks() - before if "registry.client" in repr(task)}
+    assert ours == set()
+
+
+async def test_a_breaker_spares_a_dead_registry(registry: Registry, connect: Connect) -> None:
+    """After some failures in a row nobody waits for it, until it is tried again."""
+    client = connect()
+    registry.lie(Status(503))
+    for number in range(4):
+        assert await client.cause(f"{registry.host}/team/app{number}:1") == "unreachable"
+    asked = len(registry.requests)
+    assert "lately" in await client.detail(f"{registry.host}/team/another:1")
+    assert len(registry.requests) == asked
+    registry.honest()
+    registry.push("team/back:1", image(user="1"))
+    client.clock.now += 11
+    await client.image(f"{registry.host}/team/back:1")
+
+
+# Access.
+
+
+async def test_the_pods_own_secret_opens(registry: Registry, connect: Connect) -> None:
+    """Nobody else's does, though the content is in memory."""
+    registry.login = Login({"u": "p"})
+    registry.push("team/app:1", NAMED)
+    reference = f"{registry.host}/team/app:1"
+    client = connect(Secrets(good=secret(registry.host, "u", "p"), bad=secret(registry.host, "u", "wrong")))
+    found = await client.image(reference, namespace="a", pull_secrets=("good",))
+    assert found.platforms[0].accounts == ACCOUNTS
+    by_digest = f"{registry.host}/team/app@{found.digest}"
+    for asked in (reference, by_digest):
+        assert await client.cause(asked, namespace="b") == "unauthorized"
+        assert await client.cause(asked, namespace="b", pull_secrets=("bad",)) == "unauthorized"
+        assert await client.cause(asked, namespace="b", pull_secrets=("missing",)) == "unauthorized"
+    assert (await client.image(by_digest, namespace="c", pull_secrets=("good",))).digest == found.digest
+
+
+async def test_a_private_digest_is_not_told_to_one_who_only_names_it(registry: Registry, connect: Connect) -> None:
+    """A registry of his own that claims to have the digest proves nothing."""
+    registry.login = Login({"u": "p"}, repositories=frozenset({"private/app"}))
+    registry.push("private/app:1", NAMED)
+    client = connect(Secrets(good=secret(registry.host, "u", "p")))
+    await client.image(f"{registry.host}/private/app:1", namespace="a", pull_secrets=("good",))
+    registry.lie(Status(200, {"Docker-Content-Digest": NAMED.digest}), method="HEAD", path="evil")
+    for reference in (f"{registry.host}/evil/app:1", f"{registry.host}/evil/app@{NAMED.digest}"):
+        assert await client.cause(reference, namespace="b") == "notFound"
+
+
+async def test_every_credential_is_tried_in_turn(registry: Registry, connect: Connect) -> None:
+    """And nobody goes anonymously who has one."""
+    registry.login = Login({"u": "p"})
+    registry.push("team/app:1", image(user="1"))
+    reference = f"{registry.host}/team/app:1"
+    client = connect(Secrets(bad=secret(f"{registry.host}/team", "x", "y"), good=secret(registry.host, "u", "p")))
+    await client.image(reference, namespace="a", pull_secrets=("bad", "good"))
+    tokens = [each.authorization for each in registry.requests if each.path == "/token"]
+    assert [base64.b64decode(each.removeprefix("Basic ")).decode() for each in tokens] == ["x:y", "u:p"]
+
+
+async def test_the_operators_credentials_serve_everybody(registry: Registry, connect: Connect) -> None:
+    """They come after the Pod's."""
+    registry.login = Login({"u": "p"}, scheme="Basic")
+    registry.push("team/app:1", image(user="1"))
+    client = connect(Secrets(bad=secret(registry.host, "x", "y")), docker_config(registry.host, "u", "p"))
+    await client.image(f"{registry.host}/team/app:1")
+    await client.image(f"{registry.host}/team/app:1", namespace="a", pull_secrets=("bad",))
+
+
+async def test_a_secret_that_cannot_be_read_matters_only_if_it_is_needed(registry: Registry, connect: Connect) -> None:
+    """A public image is read without; for a private one the reason is given."""
+    registry.login = Login({"u": "p"}, repositories=frozenset({"private/app"}))
+    registry.push("private/app:1", image(user="1"))
+    registry.push("public/app:1", image(user="1"))
+    refused = Unknown("unauthorized", "secrets are forbidden in namespace a: add the RoleBinding")
+    client = connect(Secrets(s=refused))
+    await client.image(f"{registry.host}/public/app:1", namespace="a", pull_secrets=("s",))
+    assert await client.ask(f"{registry.host}/private/app:1", namespace="a", pull_secrets=("s",)) == refused
+
+
+async def test_a_broken_secret_breaks_the_pull(registry: Registry, connect: Connect) -> None:
+    """As it does for the kubelet; it is named, and not shown."""
+    registry.push("team/app:1", image(user="1"))
+    broken = Secret("kubernetes.io/dockerconfigjson", {".dockerconfigjson": b'{"auths": "hunter2'})
+    client = connect(Secrets(s=broken))
+    detail = await client.detail(f"{registry.host}/team/app:1", namespace="a", pull_secrets=("s",))
+    assert "a/s" in detail
+    assert "hunter2" not in detail
+
+
+async def test_secrets_are_read_again_when_the_answer_expires(registry: Registry, connect: Connect) -> None:
+    """Not on every question, and their values are kept by nobody."""
+    registry.login = Login({"u": "p"})
+    registry.push("team/app:1", image(user="1"))
+    secrets = Secrets(s=secret(registry.host, "u", "p"))
+    client = connect(secrets)
+    for _ in range(3):
+        await client.image(f"{registry.host}/team/app:1", namespace="a", pull_secrets=("s",))
+    assert secrets.asked == ["a/s"]
+    secrets.secrets["s"] = None
+    client.clock.now += 301
+    assert await client.cause(f"{registry.host}/team/app:1", namespace="a", pull_secrets=("s",)) == "unauthorized"
+
+
+async def test_a_token_is_reused(registry: Registry, client: Client) -> None:
+    """One for all requests to a repository."""
+    registry.login = Login({}, anonymous=True)
+    registry.push("team/app:1", NAMED)
+    await client.image(f"{registry.host}/team/app:1")
+    assert registry.asked(path="/token") == 1
+    assert sum(1 for each in registry.requests if not each.authorization) == 2  # the first HEAD, the token itself
+
+
+async def test_a_client_needs_a_docker_config_that_can_be_read() -> None:
+    """Or it does not start."""
+    with pytest.raises(Exception, match="docker config cannot be used"):
+        RegistryClient(docker_config=b"{")
+
+
+async def test_lives_can_be_set(registry: Registry, connect: Connect) -> None:
+    """A tag that is asked for every time."""
+    client = connect(lives=Lives(tag=0.0))
+    registry.push("team/app:1", image(user="1"))
+    for _ in range(3):
+        await client.image(f"{registry.host}/team/app:1")
+    assert registry.asked("HEAD") == 3

@@ -1,0 +1,157 @@
+"""Manifests and indexes are read for what they are, and what a runtime would not run is refused in words."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.support import oci
+from webhook.errors import MalformedImage
+from webhook.image import Platform
+from webhook.registry.documents import (
+    Descriptor,
+    Index,
+    Manifest,
+    check_config,
+    check_digest,
+    check_layer,
+    is_digest,
+    parse_document,
+)
+
+IMAGE = oci.image(oci.layer(oci.file("x")), user="1000")
+INDEX = oci.index(IMAGE, oci.image(architecture="arm", variant="v7"))
+_ZERO = "sha256:" + "0" * 64
+
+
+def changed(content: oci.Content, **changes: Any) -> bytes:
+    """The manifest with other fields; None removes one."""
+    fields = json.loads(content.manifest.data) | changes
+    return json.dumps({key: value for key, value in fields.items() if value is not None}).encode()
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        oci.OCI_MANIFEST,
+        f"{oci.OCI_MANIFEST}; charset=utf-8",
+        oci.OCI_MANIFEST.upper(),
+        "",
+        "application/json",
+        "text/plain",
+    ],
+)
+def test_a_manifest_is_read(content_type: str) -> None:
+    """Parameters and case do not count, and an old registry's vague type neither."""
+    manifest = parse_document(IMAGE.manifest.data, content_type)
+    assert isinstance(manifest, Manifest)
+    assert manifest.config.digest == IMAGE.blobs[0].digest
+    assert [layer.digest for layer in manifest.layers] == [IMAGE.blobs[1].digest]
+
+
+@pytest.mark.parametrize("content_type", [oci.OCI_INDEX, "", "application/octet-stream"])
+@pytest.mark.parametrize("media_type", [oci.OCI_INDEX, None])
+def test_an_index_is_read(content_type: str, media_type: str | None) -> None:
+    """With the platforms normalised."""
+    index = parse_document(changed(INDEX, mediaType=media_type), content_type)
+    assert isinstance(index, Index)
+    assert [entry.platform for entry in index.manifests] == [Platform("linux", "amd64"), Platform("linux", "arm", "v7")]
+
+
+def test_the_docker_types_are_read_too() -> None:
+    """Both generations."""
+    image = oci.image(docker=True)
+    assert isinstance(parse_document(image.manifest.data, oci.DOCKER_MANIFEST), Manifest)
+    assert isinstance(parse_document(oci.index(image, docker=True).manifest.data, oci.DOCKER_LIST), Index)
+
+
+@pytest.mark.parametrize(
+    ("raw", "content_type", "reason"),
+    [
+        (changed(IMAGE, manifests=[]), oci.OCI_MANIFEST, "also has manifests"),
+        (changed(INDEX, config={}), oci.OCI_INDEX, "also has config"),
+        (changed(INDEX, layers=[]), oci.OCI_INDEX, "also has layers"),
+        (changed(IMAGE), oci.OCI_INDEX, "says that it is"),
+        (changed(IMAGE, mediaType=None), oci.OCI_INDEX, "also has config"),
+        (changed(IMAGE, fsLayers=[]), oci.OCI_MANIFEST, "schema 1"),
+        (changed(IMAGE, schemaVersion=1), oci.OCI_MANIFEST, "schema 1"),
+        (b"{}", "application/vnd.docker.distribution.manifest.v1+prettyjws", "schema 1"),
+        (changed(IMAGE, schemaVersion=3), oci.OCI_MANIFEST, "other than 2"),
+        (b"{}", "application/vnd.cncf.helm.config.v1+json", "no container image"),
+        (b'{"Config":{},"config":{}}', oci.OCI_MANIFEST, "'Config'"),
+        (b'{"config":{},"config":{}}', oci.OCI_MANIFEST, "twice"),
+        (b'{"config":{"mediaType":"x","Digest":"y"}}', oci.OCI_MANIFEST, "'Digest'"),
+        (changed(IMAGE, layers={}), oci.OCI_MANIFEST, "not a list"),
+        (changed(IMAGE, layers=[1]), oci.OCI_MANIFEST, "not an object"),
+        (changed(IMAGE, config=None), oci.OCI_MANIFEST, "no media type"),
+        (changed(IMAGE, config={"mediaType": "x", "digest": "md5:1", "size": 1}), oci.OCI_MANIFEST, "no media type"),
+        (changed(IMAGE, config={"mediaType": "x", "digest": _ZERO, "size": -1}), oci.OCI_MANIFEST, "no size"),
+        (changed(IMAGE, config={"mediaType": "x", "digest": _ZERO, "size": True}), oci.OCI_MANIFEST, "no size"),
+        (changed(IMAGE, config={"mediaType": "x", "digest": _ZERO, "size": 2**60}), oci.OCI_MANIFEST, "no size"),
+        (b"[]", oci.OCI_MANIFEST, "not an object"),
+        (b"\xff\xfe{}", oci.OCI_MANIFEST, "UTF-8"),
+        (b"[" * 100_000, oci.OCI_MANIFEST, "deeply|not JSON"),
+    ],
+)
+def test_what_could_be_two_things_or_is_nothing_is_refused(raw: bytes, content_type: str, reason: str) -> None:
+    """With the reason."""
+    with pytest.raises(MalformedImage, match=reason):
+        parse_document(raw, content_type)
+
+
+def test_a_platform_must_hold_words() -> None:
+    """Go would not decode it."""
+    entry = IMAGE.manifest.descriptor(platform={"os": 1})
+    with pytest.raises(MalformedImage, match="os is not a string"):
+        parse_document(changed(INDEX, manifests=[entry]), oci.OCI_INDEX)
+
+
+def test_content_is_what_was_promised() -> None:
+    """Size first, then the digest."""
+    descriptor = Descriptor("x", oci.sha256(b"abc"), 3)
+    descriptor.check(3, oci.sha256(b"abc").partition(":")[2], "config")
+    with pytest.raises(MalformedImage, match="4 bytes where 3"):
+        descriptor.check(4, "", "config")
+    with pytest.raises(MalformedImage, match="another digest"):
+        descriptor.check(3, oci.sha256(b"abd").partition(":")[2], "config")
+    with pytest.raises(MalformedImage, match="another digest"):
+        check_digest(b"abd", descriptor.digest, "manifest")
+
+
+@pytest.mark.parametrize(
+    ("media_type", "reason"),
+    [
+        ("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", "foreign"),
+        ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "foreign"),
+        ("application/vnd.oci.image.layer.v1.tar+gzip+encrypted", "encrypted"),
+        ("application/vnd.erofs.layer.v1", "no files that we can read"),
+        ("application/vnd.in-toto+json", "no files that we can read"),
+        ("application/vnd.oci.image.layer.v1.tarball", "no files that we can read"),
+    ],
+)
+def test_layers_that_hold_no_accounts_say_why(media_type: str, reason: str) -> None:
+    """And what to do instead."""
+    with pytest.raises(MalformedImage, match=f"{reason}.*runAsUser"):
+        check_layer(Descriptor(media_type, _ZERO, 1))
+
+
+@pytest.mark.parametrize("compression", ["", "+gzip", "+zstd", ".gzip", ".zstd"])
+def test_ordinary_layers_are_read(compression: str) -> None:
+    """Of either generation."""
+    kind = "docker.image.rootfs.diff.tar" if compression.startswith(".") else "oci.image.layer.v1.tar"
+    check_layer(Descriptor(f"application/vnd.{kind}{compression}", _ZERO, 1))
+
+
+def test_an_artifact_is_no_image() -> None:
+    """However its config looks."""
+    with pytest.raises(MalformedImage, match="artifact"):
+        check_config(Descriptor("application/vnd.oci.empty.v1+json", _ZERO, 2))
+
+
+def test_digests_are_in_full() -> None:
+    """In lower case, of three kinds."""
+    assert is_digest(_ZERO)
+    assert is_digest("sha512:" + "a" * 128)
+    assert not is_digest(_ZERO[:-1])
+    assert not is_digest(_ZERO + "\n")
+    assert not is_digest("sha256:" + "A" * 64)
