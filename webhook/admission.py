@@ -19,7 +19,7 @@ from webhook.image import Images
 from webhook.judge import judge
 from webhook.patch import Operation
 from webhook.pod import Slot, Workload
-from webhook.review import Review
+from webhook.review import Review, absent
 from webhook.scope import Governing, View, exempt
 from webhook.verdict import Answer, Verdict
 
@@ -148,7 +148,7 @@ def _significant(review: Review, workload: Workload) -> tuple[Slot, ...] | None:
     """The containers to judge: all of them (None), or on an update those that are new or whose image changed."""
     if review.operation == "CREATE":
         return None
-    old = pod.decode(review.kind.kind, review.old_object) if memoryview(review.old_object).nbytes else None
+    old = None if absent(review.old_object) else pod.decode(review.kind.kind, review.old_object)
     if old is None:
         return None
     if not workload.is_pod:

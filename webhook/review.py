@@ -63,10 +63,11 @@ def decode(body: bytes) -> Review:
         raise MalformedReview("the AdmissionReview has no request")
     if not review.uid:
         raise MalformedReview("the AdmissionReview's request has no uid")
-    if review.operation in {"CREATE", "UPDATE"} and _absent(review.object):
+    if review.operation in {"CREATE", "UPDATE"} and absent(review.object):
         raise MalformedReview(f"the {review.operation} request has no object")
     return review
 
 
-def _absent(raw: msgspec.Raw) -> bool:
+def absent(raw: msgspec.Raw) -> bool:
+    """Whether an object is not there: left out, or null."""
     return memoryview(raw).nbytes <= len("null") and bytes(raw) in {b"", b"null"}
