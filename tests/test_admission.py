@@ -1,0 +1,397 @@
+"""The admission flow: what is judged when, which hook does what, and for how long a user waits."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.images import Table, image, unknown
+from tests.support.judging import apply
+from tests.support.pods import IMAGE, Object, governing, minimal, review, tweak, within
+from tests.support.tables import table
+from webhook.admission import Admission, Door, Outcome
+from webhook.errors import MalformedReview
+from webhook.image import Image, Unknown
+from webhook.policy import ExceptionSpec, Metadata, NonRootException
+from webhook.scope import Governing
+
+OWN = "spec.containers.0.securityContext"
+DEMANDS = tweak(minimal(), {f"{OWN}.runAsNonRoot": True})
+
+
+class View:
+    """One policy for every namespace, and its exceptions."""
+
+    def __init__(self, rule: Governing, exceptions: tuple[NonRootException, ...] = ()) -> None:
+        self.rule = rule
+        self.excuses = exceptions
+        self.namespaces: list[str] = []
+
+    def govern(self, namespace: str) -> Governing:
+        """As `webhook.scope.View`."""
+        self.namespaces.append(namespace)
+        return self.rule
+
+    def exceptions(self, namespace: str) -> tuple[NonRootException, ...]:
+        """As `webhook.scope.View`."""
+        return self.excuses
+
+
+class Clock:
+    """A clock that stands still until told otherwise."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        """Seconds."""
+        return self.now
+
+
+class Scene:
+    """An Admission with everything around it in hand."""
+
+    def __init__(self, rule: Governing | None = None, **images: Image | Unknown) -> None:
+        self.view = View(rule or governing())
+        self.images = Table({IMAGE: image("app")} | {f"a.io/{name}": found for name, found in images.items()})
+        self.clock = Clock()
+        self.admission = Admission(self.view, self.images, self.clock)
+
+    def found(self, answer: Image | Unknown) -> "Scene":
+        """Let the minimal Pod's image be this one."""
+        self.images.images[IMAGE] = answer
+        return self
+
+    async def ask(self, door: Door, obj: Object | None, operation: str = "CREATE", **more: Any) -> Outcome:
+        """One review."""
+        return await self.admission.review(review(obj, operation, **more), door)
+
+
+def response(outcome: Outcome) -> dict[str, Any]:
+    """The response in the outcome's body."""
+    found = json.loads(outcome.body)["response"]
+    assert isinstance(found, dict)
+    return found
+
+
+def operations(outcome: Outcome) -> list[dict[str, Any]]:
+    """The patch in the outcome's body."""
+    found = json.loads(base64.b64decode(response(outcome).get("patch", "W10=")))
+    assert isinstance(found, list)
+    return found
+
+
+@table(
+    ("door", "obj", "operation", "more", "why"),
+    {
+        "a resize is never judged": ("validate", minimal(), "UPDATE", {"sub_resource": "resize"}, "subresource"),
+        "nor a status": ("validate", minimal(), "UPDATE", {"sub_resource": "status"}, "subresource"),
+        "nor a binding": ("mutate", minimal(), "CREATE", {"sub_resource": "binding"}, "subresource"),
+        "nor a deletion": ("validate", None, "DELETE", {"old": minimal()}, "subresource"),
+        "a template is not patched": ("mutate", within("Deployment", minimal()), "CREATE", {}, "nothing-to-patch"),
+        "an update is not patched": ("mutate", minimal(), "UPDATE", {"old": DEMANDS}, "nothing-to-patch"),
+        "what holds no Pod spec": ("validate", {"kind": "Service", "metadata": {}}, "CREATE", {}, "no-pod-spec"),
+        "a Pod that is being deleted": (
+            "validate",
+            tweak(minimal(), {"metadata.deletionTimestamp": "2026-01-01T00:00:00Z", "spec.containers.0.image": "x"}),
+            "UPDATE",
+            {"old": minimal()},
+            "deleting",
+        ),
+        "a mirror Pod": (
+            "validate",
+            tweak(minimal(), {"metadata.annotations": {"kubernetes.io/config.mirror": "x"}}),
+            "CREATE",
+            {},
+            "mirror-pod",
+        ),
+        "kube-system": ("validate", minimal(), "CREATE", {"namespace": "kube-system"}, "exempt: namespace"),
+        "an exempt user": ("mutate", minimal(), "CREATE", {"username": "robot"}, "exempt: user"),
+        "an update of labels": (
+            "validate",
+            tweak(minimal(), {"metadata.labels": {"a": "b"}}),
+            "UPDATE",
+            {"old": minimal()},
+            "insignificant",
+        ),
+        "a template that is only scaled": (
+            "validate",
+            tweak(within("Deployment", minimal()), {"spec.replicas": 3}),
+            "UPDATE",
+            {"old": within("Deployment", minimal())},
+            "insignificant",
+        ),
+        "an ephemeral update without a new container": (
+            "mutate",
+            minimal(),
+            "UPDATE",
+            {"old": minimal(), "sub_resource": "ephemeralcontainers"},
+            "insignificant",
+        ),
+    },
+)
+async def test_the_early_exits(door: Door, obj: Object | None, operation: str, more: dict[str, Any], why: str) -> None:
+    """Each allows, asks no registry and says why in an audit annotation."""
+    scene = Scene(governing(exemptions={"users": ["robot"]})).found(image(""))
+    outcome = await scene.ask(door, obj, operation, **more)
+    assert response(outcome)["allowed"] is True
+    assert (response(outcome)["auditAnnotations"], outcome.decision) == ({"skipped": why}, "skip")
+    assert scene.images.asked == []
+
+
+async def test_a_mutating_hook_that_injects_nothing_is_done() -> None:
+    """It asks no registry."""
+    scene = Scene(governing("Warn"))
+    assert response(await scene.ask("mutate", minimal()))["auditAnnotations"] == {"skipped": "not-injecting"}
+    assert scene.images.asked == []
+
+
+async def test_a_creation_cannot_pretend_to_be_a_deletion() -> None:
+    """A deletionTimestamp counts on an update only."""
+    pod = tweak(minimal(), {"metadata.deletionTimestamp": "2026-01-01T00:00:00Z"})
+    assert (await Scene().found(image("")).ask("validate", pod)).decision == "deny"
+
+
+async def test_a_template_may_carry_the_annotation_of_a_mirror_pod() -> None:
+    """It means nothing there."""
+    deployment = tweak(within("Deployment", minimal()), {"metadata.annotations": {"kubernetes.io/config.mirror": "x"}})
+    outcome = await Scene(governing(templates="Deny")).found(image("")).ask("validate", deployment)
+    assert outcome.decision == "deny"
+
+
+async def test_a_pod_is_patched_and_then_admitted() -> None:
+    """Both doors, one after the other, as the API server calls them."""
+    scene = Scene()
+    mutated = await scene.ask("mutate", DEMANDS)
+    assert (mutated.decision, mutated.operations) == ("allow", len(operations(mutated)))
+    pod = apply(DEMANDS, operations(mutated))
+    assert pod["spec"]["containers"][0]["securityContext"]["runAsUser"] == 1000
+    validated = await scene.ask("validate", pod)
+    assert response(validated)["allowed"] is True
+    assert "patch" not in response(validated)
+    assert operations(await scene.ask("mutate", pod)) == []
+
+
+@table(
+    ("mode", "answer", "decision", "warnings"),
+    {
+        "Audit lets root in": ("Audit", image(""), "allow", 0),
+        "Warn lets root in and says so": ("Warn", image(""), "allow", 1),
+        "Enforce refuses root": ("Enforce", image(""), "deny", 0),
+        "Enforce lets the unknown in and says so": ("Enforce", unknown("unreachable"), "allow", 1),
+        "Enforce refuses the invalid": ("Enforce", unknown("invalid"), "deny", 0),
+    },
+)
+async def test_the_validating_door(mode: str, answer: Image | Unknown, decision: str, warnings: int) -> None:
+    """It answers by mode."""
+    outcome = await Scene(governing(mode)).found(answer).ask("validate", minimal())
+    assert (outcome.decision, len(response(outcome).get("warnings", ()))) == (decision, warnings)
+    if decision == "deny":
+        assert response(outcome)["status"]["code"] == 403
+
+
+async def test_the_mutating_door_denies_nothing_but_says_its_reasons() -> None:
+    """Pod Security may refuse before the validating door is asked."""
+    outcome = await Scene().found(image("")).ask("mutate", minimal())
+    (warning,) = response(outcome)["warnings"]
+    assert warning.startswith('nonroot: image runs as root: container "app"')
+    assert response(outcome)["allowed"] is True
+
+
+async def test_one_bad_container_does_not_keep_the_others_from_being_patched() -> None:
+    """Each is judged alone."""
+    pod = tweak(minimal(), {"spec.containers.1": {"name": "b", "image": "a.io/root"}})
+    paths = [each["path"] for each in operations(await Scene(root=image("")).ask("mutate", pod))]
+    assert paths == ["/spec/containers/0/securityContext", "/metadata/annotations"]
+
+
+@pytest.mark.parametrize("door", ["mutate", "validate"])
+async def test_a_pending_image_is_waited_for_and_no_longer_than_half_a_minute(door: Door) -> None:
+    """Status 429 until then; afterwards onUnknown, and after a pause patience anew."""
+    scene = Scene().found(unknown("pending"))
+    for seconds, decision in ((0, "retry"), (1, "retry"), (28.9, "retry"), (0.2, "allow"), (20, "allow")):
+        scene.clock.now += seconds
+        outcome = await scene.ask(door, minimal())
+        assert outcome.decision == decision
+    scene.clock.now += 11
+    assert (await scene.ask(door, minimal())).decision == "retry"
+
+
+async def test_come_again_is_said_in_the_words_of_the_api() -> None:
+    """Code, reason and the seconds to wait."""
+    status = response(await Scene().found(unknown("pending")).ask("mutate", minimal()))["status"]
+    assert (status["code"], status["reason"]) == (429, "TooManyRequests")
+    assert status["details"] == {"retryAfterSeconds": 1}
+
+
+@pytest.mark.parametrize("mode", ["Audit", "Warn"])
+async def test_only_enforce_waits(mode: str) -> None:
+    """The others let the Pod in at once."""
+    scene = Scene(governing(mode, inject="Always")).found(unknown("pending"))
+    for door in ("mutate", "validate"):
+        assert (await scene.ask(door, minimal())).decision == "allow"
+
+
+async def test_a_template_is_not_waited_for_and_starts_no_clock() -> None:
+    """Its Pods come later."""
+    scene = Scene(governing(templates="Deny")).found(unknown("pending"))
+    assert (await scene.ask("validate", within("CronJob", minimal()))).decision == "allow"
+    scene.clock.now += 45
+    assert (await scene.ask("validate", minimal())).decision == "retry"
+
+
+async def test_a_pod_that_is_refused_anyway_does_not_wait() -> None:
+    """At the mutating door it goes on to be refused at the other one."""
+    pod = tweak(minimal(), {"spec.containers.1": {"name": "b", "image": "a.io/root"}})
+    scene = Scene(root=image("")).found(unknown("pending"))
+    assert (await scene.ask("mutate", pod)).decision == "allow"
+    assert (await scene.ask("validate", pod)).decision == "deny"
+
+
+async def test_where_mutation_was_skipped_the_api_server_is_asked_to_try_again() -> None:
+    """And refused when that does not help; earlier Pods that were patched do not shorten the wait."""
+    scene = Scene()
+    assert operations(await scene.ask("mutate", DEMANDS)) != []
+    scene.clock.now += 40
+    assert (await scene.ask("validate", DEMANDS)).decision == "retry"
+    scene.clock.now += 30
+    assert (await scene.ask("validate", DEMANDS)).decision == "deny"
+
+
+async def test_other_images_have_a_patience_of_their_own() -> None:
+    """And so has another namespace."""
+    scene = Scene(b=unknown("pending")).found(unknown("pending"))
+    assert (await scene.ask("mutate", minimal())).decision == "retry"
+    scene.clock.now += 31
+    assert (await scene.ask("mutate", minimal())).decision == "allow"
+    assert (await scene.ask("mutate", tweak(minimal(), {"spec.containers.0.image": "a.io/b"}))).decision == "retry"
+    assert (await scene.ask("mutate", minimal(), namespace="other")).decision == "retry"
+
+
+async def test_what_waits_is_remembered_within_bounds() -> None:
+    """Somebody may create Pods of ever new images."""
+    scene = Scene()
+    for number in range(4200):
+        scene.images.images[f"a.io/{number}:latest"] = unknown("pending")
+        await scene.ask("validate", tweak(minimal(), {"spec.containers.0.image": f"a.io/{number}"}))
+    assert len(scene.admission._waiting) == 4096
+
+
+@table(
+    ("mode", "timeout", "budget"),
+    {
+        "Enforce waits long": ("Enforce", 10.0, 3.5),
+        "but no longer than the API server": ("Enforce", 1.0, 1.0),
+        "Warn waits a moment": ("Warn", 10.0, 0.3),
+        "but no longer either": ("Warn", 0.1, 0.1),
+        "Audit does not wait": ("Audit", 10.0, 0.0),
+    },
+)
+async def test_how_long_an_image_may_take(mode: str, timeout: float, budget: float) -> None:
+    """Within one review."""
+    scene = Scene(governing(mode))
+    await scene.admission.review(review(minimal()), "validate", timeout)
+    (query,) = scene.images.asked
+    assert query.budget == budget
+
+
+async def test_on_an_update_only_new_images_are_judged() -> None:
+    """And nothing is patched: securityContext is immutable."""
+    old = tweak(minimal(), {"spec.containers.1": {"name": "b", "image": "a.io/root"}})
+    new = tweak(old, {"spec.containers.0.image": "a.io/new"})
+    scene = Scene(root=image(""), new=image("7"))
+    assert (await scene.ask("validate", new, "UPDATE", old=old)).decision == "allow"
+    assert [query.reference for query in scene.images.asked] == ["a.io/new"]
+    assert (await scene.ask("validate", old, "UPDATE", old=new)).decision == "allow"
+    worse = tweak(old, {"spec.containers.0.image": "a.io/root"})
+    assert (await scene.ask("validate", worse, "UPDATE", old=old)).decision == "deny"
+
+
+async def test_on_an_update_what_cannot_be_patched_is_refused_at_once() -> None:
+    """There is no mutation to wait for."""
+    new = tweak(DEMANDS, {"spec.containers.0.image": "a.io/named"})
+    outcome = await Scene(named=image("app")).ask("validate", new, "UPDATE", old=DEMANDS)
+    assert outcome.decision == "deny"
+
+
+async def test_new_ephemeral_containers_are_judged_and_patched_alone() -> None:
+    """Metadata is not stored through that subresource, nor are the other containers."""
+    old = tweak(minimal(), {"spec.ephemeralContainers.0": {"name": "one", "image": "a.io/root"}})
+    new = tweak(old, {"spec.ephemeralContainers.1": {"name": "two", "image": "a.io/tool"}})
+    scene = Scene(root=image(""), tool=image("7")).found(image(""))
+    more = {"old": old, "sub_resource": "ephemeralcontainers"}
+    mutated = await scene.ask("mutate", new, "UPDATE", **more)
+    assert [each["path"] for each in operations(mutated)] == ["/spec/ephemeralContainers/1/securityContext"]
+    assert (await scene.ask("validate", new, "UPDATE", **more)).decision == "allow"
+    bad = tweak(old, {"spec.ephemeralContainers.1": {"name": "two", "image": "a.io/root"}})
+    assert (await scene.ask("validate", bad, "UPDATE", **more)).decision == "deny"
+
+
+@table(
+    ("templates", "decision", "warnings"),
+    {"Warn": ("Warn", "allow", 1), "Deny": ("Deny", "deny", 0)},
+)
+@pytest.mark.parametrize("kind", ["Deployment", "CronJob", "PodTemplate", "ReplicationController"])
+async def test_templates_are_judged(kind: str, templates: str, decision: str, warnings: int) -> None:
+    """Warned about or denied, never patched."""
+    scene = Scene(governing(templates=templates)).found(image(""))
+    outcome = await scene.ask("validate", within(kind, minimal()))
+    assert (outcome.decision, len(response(outcome).get("warnings", ()))) == (decision, warnings)
+
+
+async def test_a_template_whose_pods_are_cured_is_fine() -> None:
+    """It is judged as its Pods will be."""
+    outcome = await Scene(governing(templates="Deny")).ask("validate", within("Job", DEMANDS))
+    assert (outcome.decision, response(outcome).get("warnings")) == ("allow", None)
+
+
+async def test_an_update_of_a_template_is_judged_whole() -> None:
+    """All its Pods will be new."""
+    old = tweak(within("Deployment", minimal()), {"spec.template.spec.hostUsers": True})
+    scene = Scene(governing(templates="Deny")).found(image(""))
+    assert (await scene.ask("validate", within("Deployment", minimal()), "UPDATE", old=old)).decision == "deny"
+
+
+async def test_an_update_without_its_old_object_is_judged_whole() -> None:
+    """Nothing is known to be unchanged."""
+    assert (await Scene().found(image("")).ask("validate", minimal(), "UPDATE")).decision == "deny"
+
+
+async def test_an_exception_lets_a_container_be() -> None:
+    """It is neither refused nor patched, at both doors."""
+    scene = Scene().found(image(""))
+    scene.view.excuses = (NonRootException(Metadata("e"), ExceptionSpec("because")),)
+    outcome = await scene.ask("validate", minimal())
+    assert response(outcome)["auditAnnotations"]["verdict"] == "skipped"
+    assert operations(await scene.ask("mutate", minimal())) == []
+
+
+@table(
+    ("namespace", "own", "asked"),
+    {"the request's": ("shop", "other", "shop"), "else the object's": ("", "other", "other"), "else none": ("", None, "")},
+)
+async def test_the_namespace(namespace: str, own: str | None, asked: str) -> None:
+    """metadata.namespace may be empty where the request's is set."""
+    scene = Scene()
+    pod = tweak(minimal(), {"metadata.namespace": own})
+    await scene.ask("validate", pod, namespace=namespace)
+    assert scene.view.namespaces == [asked]
+
+
+async def test_the_audit_log_is_told_what_was_found() -> None:
+    """Under keys without a slash, in bounded printable text."""
+    pod = tweak(minimal(), {"spec.containers.0.name": "\x1b[31m"})
+    notes = response(await Scene().found(image("")).ask("validate", pod))["auditAnnotations"]
+    assert set(notes) == {"policy", "mode", "verdict", "identities", "findings"}
+    assert (notes["policy"], notes["mode"], notes["verdict"]) == ("strict", "Enforce", "refused")
+    assert notes["findings"].isprintable()
+    many = tweak(minimal(), {"spec.containers": [{"name": f"c{n}", "image": IMAGE} for n in range(99)]})
+    notes = response(await Scene().found(image("")).ask("validate", many))["auditAnnotations"]
+    assert all(len(note) <= 2000 for note in notes.values())
+
+
+async def test_a_malformed_object_is_malformed() -> None:
+    """Which the server answers with its status."""
+    with pytest.raises(MalformedReview):
+        await Scene().ask("validate", {"kind": "Pod", "metadata": {"name": 7}})

@@ -1,0 +1,270 @@
+"""The one function behind every door: what it asks for, what it makes of the answers."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.images import PASSWD, Table, image, multi, platform_image, unknown
+from tests.support.judging import NOW, judged
+from tests.support.pods import IMAGE, governing, minimal, tweak, within, workload
+from tests.support.tables import table
+from webhook.image import Image, Query, Unknown
+from webhook.judge import KNOWN_BUDGET, judge
+from webhook.policy import ExceptionSpec, Metadata, NonRootException
+
+OWN = "spec.containers.0.securityContext"
+
+
+@table(
+    ("paths", "found", "state", "rules"),
+    {  # N runAsNonRoot, R runAsUser: the decision table
+        "N unset, a numeric USER": ({}, image("7"), "fine", []),
+        "N unset, a named USER": ({}, image("app"), "fine", []),
+        "N unset, no USER": ({}, image(""), "refused", ["root-image"]),
+        "N false, a numeric USER": ({f"{OWN}.runAsNonRoot": False}, image("7"), "fine", []),
+        "N false, no USER": ({f"{OWN}.runAsNonRoot": False}, image(""), "refused", ["root-image"]),
+        "N true, R 0": (
+            {f"{OWN}.runAsNonRoot": True, f"{OWN}.runAsUser": 0},
+            image("app"),
+            "refused",
+            ["root-user"],
+        ),
+        "N unset, R 0": ({f"{OWN}.runAsUser": 0}, image("app"), "refused", ["root-user"]),
+        "N true, R 1000 over a root image": (
+            {f"{OWN}.runAsNonRoot": True, f"{OWN}.runAsUser": 1000},
+            image(""),
+            "fine",
+            [],
+        ),
+        "N true, a numeric USER": ({f"{OWN}.runAsNonRoot": True}, image("7"), "fine", []),
+        "N true, no USER": ({f"{OWN}.runAsNonRoot": True}, image(":7"), "refused", ["root-image"]),
+        "N true, out of range": ({f"{OWN}.runAsNonRoot": True}, image("-1"), "refused", ["invalid-user"]),
+        "N true, a name": ({f"{OWN}.runAsNonRoot": True}, image("app"), "fixable", ["named-user"]),
+        "N true by the Pod, a name": ({"spec.securityContext.runAsNonRoot": True}, image("app"), "fixable", ["named-user"]),
+        "N true, a name that is root": ({f"{OWN}.runAsNonRoot": True}, image("root"), "refused", ["root-image"]),
+        "N true, a name with an empty uid": (
+            {f"{OWN}.runAsNonRoot": True},
+            image("app", "app:x::1\n"),
+            "refused",
+            ["root-image"],
+        ),
+        "N true, a name with a uid out of range": (
+            {f"{OWN}.runAsNonRoot": True},
+            image("app", "app:x:4294967296:1\n"),
+            "refused",
+            ["invalid-user"],
+        ),
+        "N true, a name that is absent": ({f"{OWN}.runAsNonRoot": True}, image("x"), "refused", ["unresolvable-user"]),
+        "N true, a name without a passwd": (
+            {f"{OWN}.runAsNonRoot": True},
+            image("app", None),
+            "refused",
+            ["unresolvable-user"],
+        ),
+        "a first line of the name that is broken": (
+            {},
+            image("app", "app:x:abc:1\n" + PASSWD),
+            "refused",
+            ["root-image"],
+        ),
+        "platforms disagree": (
+            {},
+            multi(platform_image("app"), platform_image("7", platform="linux/arm64")),
+            "refused",
+            ["platforms-disagree"],
+        ),
+        "one platform is root": (
+            {},
+            multi(platform_image("app"), platform_image("", platform="linux/arm64")),
+            "refused",
+            ["root-image", "platforms-disagree"],
+        ),
+        "the registry is away": ({f"{OWN}.runAsNonRoot": True}, unknown("unreachable"), "unknown", ["unknown-image"]),
+        "one platform's accounts are pending": (
+            {f"{OWN}.runAsNonRoot": True},
+            multi(platform_image("app"), platform_image("app", platform="linux/arm64", unknown="pending")),
+            "unknown",
+            ["unknown-image"],
+        ),
+        "a Windows Pod": ({"spec.os.name": "windows"}, image("ContainerUser", None), "fine", []),
+        "a Windows Pod without USER": ({"spec.os.name": "windows"}, image("", None), "fine", []),
+        "a Windows administrator": (
+            {"spec.os.name": "windows"},
+            image("containerADMINISTRATOR", None),
+            "refused",
+            ["windows-administrator"],
+        ),
+        "an image that only claims to be Windows": (
+            {},
+            multi(platform_image("", platform="windows/amd64")),
+            "refused",
+            ["root-image"],
+        ),
+        "a Windows USER on Linux nodes": (
+            {},
+            multi(platform_image("ContainerUser", None, platform="windows/amd64")),
+            "refused",
+            ["unresolvable-user"],
+        ),
+        "an image without platforms": ({}, Image("sha256:x", ()), "unknown", ["unknown-image"]),
+        "a reference that is none": ({"spec.containers.0.image": "NOT ONE"}, image("7"), "unknown", ["unknown-image"]),
+        "no image at all": ({"spec.containers.0.image": ""}, image("7"), "fine", []),
+    },
+)
+async def test_the_decision_table(paths: dict[str, Any], found: Image | Unknown, state: str, rules: list[str]) -> None:
+    """One container, in Enforce, with every default."""
+    verdict = await judged(tweak(minimal(), paths), found)
+    assert (verdict.state, [each.rule for each in verdict.findings]) == (state, rules)
+
+
+async def ask(pod: dict[str, Any], images: Table | None = None, **more: Any) -> list[Query]:
+    """What a judgement asks an image source for."""
+    table = images or Table({IMAGE: image("app")})
+    rule = more.pop("rule", governing())
+    await judge(workload(pod), rule, table, **({"namespace": "shop", "budget": 2.0, "now": NOW} | more))
+    return table.asked
+
+
+async def test_an_image_is_asked_for_with_all_that_matters() -> None:
+    """As written, so that the source normalises it; with the Pod's own secrets in order."""
+    pod = tweak(
+        minimal(),
+        {
+            "spec.imagePullSecrets": [{"name": "b"}, {"name": ""}, {"name": "a"}],
+            "spec.containers.0.imagePullPolicy": "Always",
+            "spec.nodeSelector": {"kubernetes.io/arch": "arm64"},
+        },
+    )
+    assert await ask(pod) == [
+        Query(
+            reference=IMAGE,
+            os="linux",
+            architectures=frozenset({"arm64"}),
+            namespace="shop",
+            pull_secrets=("b", "a"),
+            always_pull=True,
+            budget=2.0,
+        )
+    ]
+
+
+@table(
+    "paths",
+    {
+        "the container's number": {f"{OWN}.runAsUser": 1000},
+        "the Pod's number": {"spec.securityContext.runAsUser": 1000},
+        "even root": {f"{OWN}.runAsUser": 0},
+        "no image": {"spec.containers.0.image": ""},
+        "a Windows name": {"spec.os.name": "windows", f"{OWN}.windowsOptions.runAsUserName": "x"},
+    },
+)
+async def test_no_registry_is_asked_where_the_spec_says_it_all(paths: dict[str, Any]) -> None:
+    """The fastest look-up is the one never made."""
+    assert await ask(tweak(minimal(), paths)) == []
+
+
+def excuse(**spec: Any) -> NonRootException:
+    """An exception."""
+    return NonRootException(Metadata("e"), ExceptionSpec("because", **spec))
+
+
+async def test_no_registry_is_asked_for_an_excepted_container() -> None:
+    """Unless some rule still counts."""
+    assert await ask(minimal(), exceptions=[excuse()]) == []
+    assert len(await ask(minimal(), exceptions=[excuse(rules=("root-user",))])) == 1
+
+
+async def test_every_container_is_asked_for() -> None:
+    """Of all kinds, each with its own image."""
+    pod = tweak(
+        minimal(),
+        {
+            "spec.initContainers.0": {"name": "i", "image": "a.io/i"},
+            "spec.ephemeralContainers.0": {"name": "e", "image": "a.io/e"},
+        },
+    )
+    assert [query.reference for query in await ask(pod)] == ["a.io/i", IMAGE, "a.io/e"]
+
+
+async def test_only_the_containers_in_question_are_judged() -> None:
+    """On an update the others are what they were."""
+    pod = tweak(minimal(), {"spec.containers.1": {"name": "b", "image": "a.io/b"}})
+    slots = tuple(workload(pod).slots())
+    assert [query.reference for query in await ask(pod, slots=slots[1:])] == ["a.io/b"]
+
+
+async def test_windows_pods_ask_for_windows_images() -> None:
+    """An index holds both."""
+    (query,) = await ask(tweak(minimal(), {"spec.nodeSelector": {"kubernetes.io/os": "windows"}}))
+    assert query.os == "windows"
+
+
+@table(
+    ("found", "state", "uid"),
+    {
+        "the registry has it": (image(""), "refused", 0),
+        "the registry does not": (unknown("notFound"), "fine", 77),
+        "the registry is away": (unknown("unreachable"), "fine", 77),
+        "the registry is slow": (unknown("pending"), "fine", 77),
+        "the content is invalid": (unknown("invalid"), "unknown", None),
+    },
+)
+async def test_what_the_operator_knows_fills_gaps_only(found: Image | Unknown, state: str, uid: int | None) -> None:
+    """A registry's answer wins, and what it cannot have meant is no gap."""
+    rule = governing(knownImages=[{"image": "registry.example/*", "uid": 77}])
+    verdict = await judged(minimal(), found, rule=rule)
+    assert (verdict.state, verdict.containers[0].subject.uid) == (state, uid)
+
+
+async def test_a_registry_is_given_little_time_where_the_operator_knows() -> None:
+    """The known identity is as good as the answer."""
+    rule = governing(knownImages=[{"image": "*/app:*", "uid": 77}])
+    (query,) = await ask(minimal(), rule=rule)
+    assert query.budget == KNOWN_BUDGET
+    (query,) = await ask(minimal(), rule=rule, budget=0.0)
+    assert query.budget == 0.0
+
+
+@table(
+    ("found", "paths", "spec", "state"),
+    {
+        "no USER": (image(""), {}, {}, "fixable"),
+        "USER 0": (image("0:0"), {}, {}, "fixable"),
+        "no USER on any platform": (multi(platform_image(""), platform_image("0")), {}, {}, "fixable"),
+        "a USER that is a name, though root": (image("root"), {}, {}, "refused"),
+        "a USER that is non-root": (image("7"), {}, {}, "fine"),
+        "root on one platform only": (multi(platform_image(""), platform_image("7")), {}, {}, "refused"),
+        "an explicit root": (image(""), {f"{OWN}.runAsUser": 0}, {}, "refused"),
+        "an image that is not listed": (image(""), {}, {"assign": {"uid": 5, "images": ["x/*"]}}, "refused"),
+        "where nothing is injected": (image(""), {}, {"inject": "Never"}, "refused"),
+    },
+)
+async def test_an_identity_is_assigned_to_listed_root_images_only(
+    found: Image, paths: dict[str, Any], spec: dict[str, Any], state: str
+) -> None:
+    """Whose USER is empty or 0, and where the Pod does not ask for root itself."""
+    rule = governing(**({"rootImages": "Assign", "assign": {"uid": 5, "images": ["registry.example/*"]}} | spec))
+    assert (await judged(tweak(minimal(), paths), found, rule=rule)).state == state
+
+
+async def test_templates_are_judged_as_their_pods_would_be() -> None:
+    """With pointers into the object as it was received."""
+    verdict = await judged(within("CronJob", minimal()), image(""))
+    (finding,) = verdict.findings
+    assert finding.pointer == "/spec/jobTemplate/spec/template/spec/containers/0/securityContext/runAsUser"
+
+
+@pytest.mark.parametrize("injects", [True, False])
+async def test_the_caller_may_know_better_what_is_patched(injects: bool) -> None:
+    """On an update of a Pod nothing is."""
+    pod = tweak(minimal(), {f"{OWN}.runAsNonRoot": True})
+    verdict = await judge(
+        workload(pod),
+        governing(),
+        Table({IMAGE: image("app")}),
+        namespace="x",
+        budget=1,
+        now=NOW,
+        injects=injects,
+    )
+    assert verdict.state == ("fixable" if injects else "refused")
