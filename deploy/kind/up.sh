@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# From nothing to a kind cluster with a registry and the webhook enforcing in the namespace "demo".
+#
+#   deploy/kind/up.sh            KIND_IMAGE=kindest/node:v1.34.0 for another Kubernetes, 1.30 or later
+#   deploy/kind/down.sh          ends all of it
+#
+# Needs docker, kind, kubectl and helm. What is there already is used, so it can be run again after a change.
+#
+# Not run by our tests: kind's node images are on Docker Hub only, which the machine that tests this cannot reach.
+# There every command is recorded instead of run (tests/test_kind.py), and what Helm is given is rendered for real; the
+# same chart and image run on the cluster of deploy/local.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+
+cluster=nonroot
+registry=nonroot-registry # the container, and its name for nodes and Pods: Docker's DNS answers both
+port=5000
+push=localhost:5001 # the same registry, for docker on this machine
+image=nonroot-webhook
+example=demo/named-user:1
+
+for program in docker kind kubectl helm; do
+  if ! command -v "$program" >/dev/null; then
+    echo "$program is needed and not on the PATH; without Docker: make cluster" >&2
+    exit 1
+  fi
+done
+
+if ! docker container inspect "$registry" >/dev/null 2>&1; then
+  docker run --detach --restart=always --publish "127.0.0.1:${push#*:}:$port" --name "$registry" registry:2.8.3
+fi
+
+if ! kind get clusters | grep -qx "$cluster"; then
+  kind create cluster --config "$here/cluster.yaml" --wait 180s ${KIND_IMAGE:+--image "$KIND_IMAGE"}
+fi
+if [ -z "$(docker inspect --format '{{with index .NetworkSettings.Networks "kind"}}{{.NetworkID}}{{end}}' "$registry")" ]; then
+  docker network connect kind "$registry"
+fi
+for node in $(kind get nodes --name "$cluster"); do
+  docker exec "$node" mkdir -p "/etc/containerd/certs.d/$registry:$port"
+  docker exec --interactive "$node" tee "/etc/containerd/certs.d/$registry:$port/hosts.toml" >/dev/null <<TOML
+[host."http://$registry:$port"]
+  capabilities = ["pull", "resolve"]
+TOML
+done
+
+# Tagged by its content, so that Helm replaces Pods when, and only when, the image is another one.
+docker build --tag "$image:dev" "$root"
+id=$(docker image inspect --format '{{.Id}}' "$image:dev")
+tag=${id#sha256:}
+tag=${tag:0:12}
+docker tag "$image:dev" "$image:$tag"
+kind load docker-image "$image:$tag" --name "$cluster"
+
+# Only this cluster, whatever else the user's kubeconfig points at.
+context=kind-$cluster
+helm upgrade --install nonroot "$root/charts/nonroot-webhook" --kube-context "$context" \
+  --namespace nonroot-system --create-namespace --wait --timeout 180s \
+  --set-string "image.repository=$image,image.tag=$tag" --set "registry.insecure={$registry:$port}"
+# Pods start before the CA is published, so ready replicas are not yet an enforcing webhook.
+kubectl --context "$context" wait --timeout 60s --for 'jsonpath={.webhooks[0].clientConfig.caBundle}' \
+  validatingwebhookconfiguration/nonroot-webhook mutatingwebhookconfiguration/zz-nonroot-webhook
+
+docker build --tag "$push/$example" - <<'DOCKERFILE'
+FROM busybox:1.36
+RUN adduser -D -u 1000 app
+USER app
+CMD ["sleep", "3600"]
+DOCKERFILE
+docker push "$push/$example"
+
+kubectl --context "$context" create namespace demo --dry-run=client --output yaml |
+  kubectl --context "$context" apply --filename -
+kubectl --context "$context" label --overwrite namespace demo nonroot.dev/mode=enforce
+
+cat <<NEXT
+
+The namespace "demo" enforces. Try:
+
+  kubectl --context $context -n demo run named --image=$registry:$port/$example \\
+    --overrides='{"spec":{"securityContext":{"runAsNonRoot":true}}}'
+  kubectl --context $context -n demo get pod named -o jsonpath='{.spec.containers[0].securityContext}'
+  kubectl --context $context -n demo run root --image=busybox:1.36     # refused, and says why
+
+deploy/kind/down.sh ends it.
+NEXT

@@ -1,0 +1,139 @@
+"""deploy/kind, as far as it goes without kind's node image: every program is a recorder, except Helm's rendering."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+
+from deploy.local import build
+from tests.support.helm import CHART, RELEASE, TOOLS, manifests, run
+
+ROOT = CHART.parent.parent
+KIND = ROOT / "deploy" / "kind"
+SEPARATOR = "\x1f"
+RECORDER = """\
+#!/bin/sh
+{ printf '%s' "${0##*/}"; printf '\\037%s' "$@"; echo; } >>"$RECORD"
+case "${0##*/} $*" in
+  "docker container inspect"*) exit "$MISSING" ;;
+  "docker image inspect"*) echo sha256:0123456789abcdef ;;
+  "kind get clusters") [ "$MISSING" = 1 ] || echo nonroot ;;
+  "kind get nodes"*) printf 'nonroot-control-plane\\nnonroot-worker\\n' ;;
+esac
+"""
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """What a script ran, in order, and how it ended."""
+
+    code: int
+    said: str
+    commands: list[list[str]]
+
+    def first(self, *words: str) -> int:
+        """The position of the first command that begins like this."""
+        return next(place for place, command in enumerate(self.commands) if tuple(command[: len(words)]) == words)
+
+    def has(self, *words: str) -> bool:
+        """Whether any command begins like this."""
+        return any(tuple(command[: len(words)]) == words for command in self.commands)
+
+
+def _record(script: str, folder: Path, *, missing: bool, programs: str = "docker kind kubectl helm") -> Recorded:
+    """Run a script with recorders for `programs`; `missing` says that neither cluster nor registry is there yet."""
+    for name in programs.split():
+        (folder / name).write_text(RECORDER)
+        (folder / name).chmod(0o755)
+    for name in ("bash", "sh", "dirname", "grep", "cat"):  # all that the scripts need besides
+        (folder / name).symlink_to(shutil.which(name) or name)
+    record = folder / "record"
+    record.touch()
+    env = {"PATH": str(folder), "RECORD": str(record), "MISSING": str(int(missing))}
+    done = subprocess.run(["bash", KIND / script], env=env, capture_output=True, text=True, check=False)
+    commands = [line.split(SEPARATOR) for line in record.read_text().splitlines()]
+    return Recorded(done.returncode, done.stdout + done.stderr, commands)
+
+
+def test_it_makes_what_is_missing_before_it_installs(tmp_path: Path) -> None:
+    recorded = _record("up.sh", tmp_path, missing=True)
+    assert recorded.code == 0, recorded.said
+    order = [
+        recorded.first("docker", "run"),
+        recorded.first("kind", "create", "cluster"),
+        recorded.first("docker", "exec"),
+        recorded.first("docker", "build"),
+        recorded.first("kind", "load", "docker-image", "nonroot-webhook:0123456789ab"),
+        recorded.first("helm", "upgrade", "--install"),
+        recorded.first("kubectl", "--context", "kind-nonroot", "wait"),
+        recorded.first("kubectl", "--context", "kind-nonroot", "label"),
+    ]
+    assert order == sorted(order)
+    assert "nonroot.dev/mode=enforce" in recorded.commands[order[-1]]
+
+
+def test_it_makes_nothing_twice(tmp_path: Path) -> None:
+    recorded = _record("up.sh", tmp_path, missing=False)
+    assert recorded.code == 0, recorded.said
+    assert not recorded.has("docker", "run")
+    assert not recorded.has("kind", "create")
+    assert recorded.has("helm", "upgrade", "--install")
+
+
+def test_it_touches_no_cluster_but_its_own(tmp_path: Path) -> None:
+    recorded = _record("up.sh", tmp_path, missing=True)
+    for command in recorded.commands:
+        if command[0] == "kubectl":
+            assert command[1:3] == ["--context", "kind-nonroot"]
+        if command[0] == "helm":
+            assert command[command.index("--kube-context") + 1] == "kind-nonroot"
+
+
+@pytest.mark.chart
+def test_the_chart_takes_what_helm_is_given(tmp_path: Path) -> None:
+    build.ensure(TOOLS)
+    recorded = _record("up.sh", tmp_path, missing=True)
+    command = recorded.commands[recorded.first("helm", "upgrade")]
+    settings = [word for place, word in enumerate(command) if "--set" in command[place - 1] or "--set" in word]
+    (admission,) = (
+        each
+        for each in manifests(run("helm", "template", RELEASE, CHART, *settings))
+        if each["kind"] == "Deployment" and each["metadata"]["name"].endswith("-admission")
+    )
+    (container,) = admission["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "nonroot-webhook:0123456789ab"
+    assert "--insecure-registry=nonroot-registry:5000" in container["args"]
+
+
+def test_it_names_the_program_that_is_missing(tmp_path: Path) -> None:
+    recorded = _record("up.sh", tmp_path, missing=True, programs="docker kubectl helm")
+    assert recorded.code == 1
+    assert recorded.said == "kind is needed and not on the PATH; without Docker: make cluster\n"
+    assert recorded.commands == []
+
+
+def test_it_ends_what_it_started_and_nothing_else(tmp_path: Path) -> None:
+    recorded = _record("down.sh", tmp_path, missing=False)
+    assert recorded.commands == [
+        ["kind", "delete", "cluster", "--name", "nonroot"],
+        ["docker", "container", "inspect", "nonroot-registry"],
+        ["docker", "rm", "--force", "--volumes", "nonroot-registry"],
+    ]
+
+
+def test_the_configuration_is_the_one_that_the_scripts_speak_of() -> None:
+    configuration = yaml.safe_load((KIND / "cluster.yaml").read_text())
+    assert (configuration["kind"], configuration["apiVersion"]) == ("Cluster", "kind.x-k8s.io/v1alpha4")
+    assert configuration["name"] == "nonroot"
+    assert [node["role"] for node in configuration["nodes"]] == ["control-plane", "worker", "worker"]
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="needs shellcheck, from the package of that name")
+@pytest.mark.parametrize("script", ["up.sh", "down.sh"])
+def test_shellcheck_has_nothing_to_say(script: str) -> None:
+    done = subprocess.run(["shellcheck", KIND / script], env=os.environ, capture_output=True, text=True, check=False)
+    assert done.stdout == ""
+    assert os.access(KIND / script, os.X_OK)
