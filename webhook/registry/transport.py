@@ -68,6 +68,7 @@ class Transport:
         self._settings = settings
         self._clock = clock
         self._denied = networks(settings.denied_networks)
+        self._proxies = urllib.request.getproxies() if settings.proxy else {}
         self._tls = {name: _trusting(name, pem) for name, pem in settings.authorities.items()}
         self._breaker = Breaker(settings.lives.breaker, clock)
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
@@ -209,6 +210,8 @@ class Transport:
     def _allows(self, authority: str, address: str, own: bool) -> bool:
         if listed(authority, self._settings.insecure) or listed(authority, self._settings.allowed):
             return True
+        if any(authority == _authority(proxy) for proxy in self._proxies.values()):
+            return True
         parsed = literal(address)
         kind = "forbidden" if parsed is None else classify(parsed, self._denied)
         return kind == "public" or (own and kind == "private")
@@ -233,12 +236,10 @@ class Transport:
         return True if entry is None else self._tls[entry]
 
     def _proxy(self, url: str) -> str | None:
-        if not self._settings.proxy:
-            return None
         parts = URL(url, encoded=True)
-        if urllib.request.proxy_bypass(parts.host or ""):
+        if not self._proxies or urllib.request.proxy_bypass(parts.host or ""):
             return None
-        return urllib.request.getproxies().get(parts.scheme)
+        return self._proxies.get(parts.scheme)
 
 
 @contextmanager

@@ -1,0 +1,471 @@
+"""Connections: where they may go, what they carry, how they fail."""
+
+import asyncio
+import datetime as dt
+import ipaddress
+import json
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp.abc import ResolveResult
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.registry.conftest import Client
+from tests.registry.test_client import ACCOUNTS, BASE, NAMED, docker_config
+from tests.support.oci import file, image, layer
+from tests.support.registry import Fault, Headers, Login, Redirect, Registry, Replace, Reset, Slow, Status
+from webhook.errors import InvalidSetting
+from webhook.image import Unknown
+from webhook.registry.exchange import RegistryError
+from webhook.registry.settings import RegistrySettings, Timeouts, host_of, listed
+from webhook.registry.transport import AddressDenied, CheckedResolver, Transport, _mapped
+
+Connect = Callable[..., Client]
+APP = image(BASE, user="1")
+
+
+# Where.
+
+
+async def test_an_address_on_this_machine_is_denied(registry: Registry, connect: Connect) -> None:
+    """Written out or behind a name, over TLS or not; no connection is opened."""
+    client = connect(insecure=frozenset())
+    port = registry.host.rpartition(":")[2]
+    for host in ("127.0.0.1", "localhost", "127.1", "0x7f000001", "169.254.169.254"):
+        detail = await client.detail(f"{host}:{port}/team/app:1")
+        assert "address that is not allowed" in detail or "cannot be followed" in detail, detail
+    assert registry.requests == []
+
+
+async def test_a_listed_host_may_be_anywhere(registry: Registry, connect: Connect) -> None:
+    """Plain HTTP, for that host or that port of it alone."""
+    registry.push("team/app:1", APP)
+    for entry in ("127.0.0.1", registry.host):
+        await connect(insecure=frozenset({entry})).image(f"{registry.host}/team/app:1")
+    assert await connect(insecure=frozenset({"127.0.0.1:1"})).cause(f"{registry.host}/team/app:1") == "unreachable"
+
+
+def test_an_entry_names_a_host_or_a_port_of_it() -> None:
+    """In any case."""
+    entries = frozenset({"a.example.com", "b.example.com:5000", "[::1]"})
+    assert listed("A.example.com:443", entries) == "a.example.com"
+    assert listed("b.example.com:5000", entries) == "b.example.com:5000"
+    assert listed("b.example.com", entries) is None
+    assert listed("[::1]:5000", entries) == "[::1]"
+    assert host_of("[::1]:5000") == host_of("[::1]") == "[::1]"
+
+
+@pytest.mark.parametrize(
+    ("authority", "address", "own", "elsewhere"),
+    [
+        ("quay.io:443", "93.184.216.34", True, True),
+        ("harbor.corp:443", "10.1.2.3", True, False),
+        ("harbor.corp:443", "fd12::1", True, False),
+        ("harbor.corp:443", "10.96.0.10", False, False),
+        ("harbor.corp:443", "127.0.0.1", False, False),
+        ("harbor.corp:443", "no address", False, False),
+        ("allowed.corp:443", "10.96.0.10", True, True),
+        ("insecure.corp:80", "127.0.0.1", True, True),
+    ],
+)
+def test_private_addresses_are_for_the_references_own_host(
+    authority: str, address: str, own: bool, elsewhere: bool
+) -> None:
+    """Token services and blob stores are elsewhere."""
+    settings = RegistrySettings(
+        insecure=frozenset({"insecure.corp"}), allowed=frozenset({"allowed.corp"}), denied_networks=("10.96.0.0/12",)
+    )
+    transport = Transport(settings)
+    assert transport._allows(authority, address, own=True) is own
+    assert transport._allows(authority, address, own=False) is elsewhere
+
+
+async def test_only_the_addresses_that_are_allowed_are_connected_to() -> None:
+    """Of several that a name has; none at all is an error."""
+
+    class Fake:
+        async def resolve(self, host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+            return [
+                ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=0)
+                for address in ("10.0.0.1", "127.0.0.1", "93.184.216.34")
+            ]
+
+        async def close(self) -> None:
+            pass
+
+    resolver = CheckedResolver(lambda authority, address: (authority, address) == ("a:443", "93.184.216.34"))
+    resolver._resolver = Fake()  # type: ignore[assignment]
+    assert [each["host"] for each in await resolver.resolve("a", 443)] == ["93.184.216.34"]
+    with pytest.raises(AddressDenied):
+        await resolver.resolve("b", 443)
+
+
+async def test_a_redirect_or_realm_to_a_denied_address_is_not_followed(registry: Registry, connect: Connect) -> None:
+    """Whatever a registry says: it is not asked twice, and the reason is given."""
+    registry.push("team/app:1", APP)
+    client = connect()
+    for number, target in enumerate(
+        [
+            "https://127.0.0.1:1/x",
+            "https://localhost:1/x",
+            "https://169.254.169.254/x",
+            "https://[::1]/",
+            "https://10.0.0.1/",
+        ]
+    ):
+        registry.honest()
+        registry.lie(Redirect(target), path=f"v{number}")
+        before = len(registry.requests)
+        assert "not allowed" in await client.detail(f"{registry.host}/team/app:v{number}")
+        assert len(registry.requests) == before + 1
+    registry.honest()
+    registry.login = Login({}, anonymous=True, realm="https://127.0.0.1:1/token")
+    assert "not allowed" in await client.detail(f"{registry.host}/team/other:1")
+
+
+@pytest.mark.parametrize(
+    "target", ["ftp://a/b", "file:///etc/passwd", "https://u:p@a.example.com/", "https://", "http://a.example.com/"]
+)
+async def test_a_redirect_that_cannot_be_followed_is_not(registry: Registry, client: Client, target: str) -> None:
+    """No other scheme, no password in a URL, no plain HTTP to a host that is not listed."""
+    registry.lie(Redirect(target))
+    detail = await client.detail(f"{registry.host}/team/app:1")
+    assert "cannot be followed" in detail or "plain HTTP" in detail
+
+
+async def test_redirects_come_to_an_end(registry: Registry, client: Client) -> None:
+    """Five at most."""
+    registry.lie(Redirect("{path}"))
+    assert "more than 5 times" in await client.detail(f"{registry.host}/team/app:1")
+    assert len(registry.requests) == 6
+
+
+async def test_no_password_crosses_to_another_host(registry: Registry, connect: Connect) -> None:
+    """A blob store gets none, and none when it asks for one."""
+    async with Registry() as store:
+        store.push("team/app:1", NAMED)
+        registry.push("team/app:1", NAMED)
+        registry.login = Login({"u": "p"}, scheme="Basic")
+        registry.lie(Redirect(f"{store.url}{{path}}?signature=x"), path="blobs")
+        config = docker_config(registry.host, "u", "p")
+        client = connect(None, config, insecure=frozenset({registry.host, store.host}))
+        found = await client.image(f"{registry.host}/team/app:1")
+        assert found.platforms[0].accounts == ACCOUNTS
+        assert store.requests
+        assert all(not each.authorization for each in store.requests)
+        store.login = Login({"u": "p"}, scheme="Basic")
+        other = connect(None, config, insecure=frozenset({registry.host, store.host}))
+        assert await other.cause(f"{registry.host}/team/app:1") == "unauthorized"
+        assert all(not each.authorization for each in store.requests)
+
+
+async def test_within_a_host_the_password_stays(registry: Registry, connect: Connect) -> None:
+    """A redirect to another path of the registry."""
+    registry.push("team/app:1", APP)
+    registry.push("moved/app:1", APP)
+    registry.login = Login({"u": "p"}, scheme="Basic")
+    registry.lie(Redirect("/v2/moved/app/manifests/1"), method="HEAD", path="team")
+    client = connect(None, docker_config(registry.host, "u", "p"))
+    await client.image(f"{registry.host}/team/app:1")
+    assert registry.asked("HEAD", "moved") > 0
+
+
+async def test_a_form_with_a_password_is_not_redirected(registry: Registry, connect: Connect) -> None:
+    """It would be sent again, to wherever."""
+    registry.push("team/app:1", APP)
+    registry.login = Login({"u": "p"}, oauth="post")
+    registry.lie(Redirect("/token"), method="POST")
+    client = connect(None, docker_config(registry.host, "u", "p"))
+    assert "carries a password" in await client.detail(f"{registry.host}/team/app:1")
+    registry.honest()
+    registry.push("team/other:1", APP)
+    await client.image(f"{registry.host}/team/other:1")
+
+
+# TLS.
+
+
+class Authority:
+    """A CA of our own and a certificate for this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+        now = dt.datetime.now(dt.UTC)
+        alternatives = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(1)
+            .not_valid_before(now - dt.timedelta(days=1))
+            .not_valid_after(now + dt.timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        self.pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
+        form = serialization.PrivateFormat.PKCS8
+        private = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+        self.certificate, self.key = folder / "tls.crt", folder / "tls.key"
+        self.certificate.write_text(self.pem)
+        self.key.write_bytes(private)
+        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self.context.load_cert_chain(self.certificate, self.key)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """A fresh one."""
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+async def secure(authority: Authority) -> AsyncIterator[Registry]:
+    """A registry over TLS."""
+    async with Registry(tls=authority.context) as running:
+        running.push("team/app:1", NAMED)
+        yield running
+
+
+async def test_a_certificate_is_verified_against_the_given_authority(
+    secure: Registry, connect: Connect, authority: Authority
+) -> None:
+    """And the address must be allowed beside."""
+    reference = f"{secure.host}/team/app:1"
+    trusting = {"authorities": {"127.0.0.1": authority.pem}}
+    await connect(insecure=frozenset(), allowed=frozenset({secure.host}), **trusting).image(reference)
+    detail = await connect(insecure=frozenset(), allowed=frozenset({secure.host})).detail(reference)
+    assert "add its CA" in detail
+    detail = await connect(insecure=frozenset(), **trusting).detail(reference)
+    assert "not allowed" in detail
+
+
+async def test_a_token_service_may_not_be_less_secure(secure: Registry, connect: Connect, authority: Authority) -> None:
+    """A registry over TLS gets no token over plain HTTP."""
+    secure.login = Login({"u": "p"}, realm="http://127.0.0.1:1/token")
+    settings = {
+        "allowed": frozenset({secure.host}),
+        "authorities": {secure.host: authority.pem},
+        "insecure": frozenset(),
+    }
+    client = connect(None, docker_config(secure.host, "u", "p"), **settings)
+    assert "not https" in await client.detail(f"{secure.host}/team/app:1")
+    secure.login = Login({"u": "p"})
+    other = connect(None, docker_config(secure.host, "u", "p"), **settings)
+    assert (await other.image(f"{secure.host}/team/app:1")).platforms[0].accounts == ACCOUNTS
+
+
+async def test_plain_http_is_not_tried_behind_tls(secure: Registry, connect: Connect) -> None:
+    """A registry over TLS that is listed as insecure speaks no HTTP."""
+    client = connect(insecure=frozenset({secure.host}))
+    assert await client.cause(f"{secure.host}/team/app:1") == "unreachable"
+
+
+def test_an_authority_must_be_one() -> None:
+    """Or the client does not start."""
+    for pem in ("", "no", "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"):
+        with pytest.raises(InvalidSetting, match="CA given for quay"):
+            Transport(RegistrySettings(authorities={"quay.io": pem}))
+
+
+async def test_a_proxy_is_used_where_it_is_allowed(
+    registry: Registry, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It resolves names itself; NO_PROXY is heeded."""
+    registry.push("team/app:1", APP)
+    monkeypatch.setenv("http_proxy", registry.url)
+    monkeypatch.setenv("no_proxy", "direct.invalid")
+    listed_hosts = frozenset({"behind.invalid", "direct.invalid"})
+    await connect(proxy=True, insecure=listed_hosts).image("behind.invalid/team/app:1")
+    assert "does not resolve" in await connect(proxy=True, insecure=listed_hosts).detail("direct.invalid/team/app:1")
+    assert "does not resolve" in await connect(insecure=listed_hosts).detail("behind.invalid/team/app:1")
+
+
+# How they fail.
+
+
+@pytest.mark.parametrize("fault", [Reset(), Reset(10), Status(503), Status(500), Status(408), Status(429)])
+@pytest.mark.parametrize("path", ["manifests", "blobs"])
+async def test_what_may_pass_is_tried_again(registry: Registry, client: Client, fault: Any, path: str) -> None:
+    """Twice; a layer begins anew."""
+    registry.push("team/app:1", NAMED)
+    registry.lie(fault, method="GET", path=path, times=2)
+    assert (await client.image(f"{registry.host}/team/app:1")).platforms[0].accounts == ACCOUNTS
+
+
+async def test_a_layer_that_breaks_off_late_begins_anew(registry: Registry, client: Client) -> None:
+    """With nothing of the first attempt in it."""
+    big = layer(
+        file("etc/passwd", "app:x:7:7::/:"),
+        *(file(f"f{n}", bytes(range(256)) * 40) for n in range(300)),
+        compression="none",
+    )
+    registry.push("team/app:1", image(big, user="app"))
+    registry.lie(Reset(1_500_000), path=big.blob.digest, times=1)
+    found = await client.image(f"{registry.host}/team/app:1")
+    assert getattr(found.platforms[0].accounts, "passwd", found.platforms[0].accounts) == b"app:x:7:7::/:"
+    assert registry.asked("GET", big.blob.digest) == 2
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long the transport meant to wait; it does not."""
+    meant: list[float] = []
+    real = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        meant.append(seconds)
+        await real(0)
+
+    monkeypatch.setattr("webhook.registry.transport.asyncio.sleep", sleep)
+    return meant
+
+
+async def test_a_registry_that_says_when_is_heeded(registry: Registry, connect: Connect, pauses: list[float]) -> None:
+    """Up to ten seconds; a longer wait is the caller's business."""
+    client = connect(timeouts=Timeouts())
+    registry.push("team/app:1", APP)
+    registry.lie(Status(429, {"Retry-After": "7"}), times=1)
+    await client.image(f"{registry.host}/team/app:1")
+    assert 7.0 in pauses
+    pauses.clear()
+    registry.lie(Status(429, {"Retry-After": "11"}), times=1)
+    assert await client.cause(f"{registry.host}/team/app:2") == "rateLimited"
+    assert 11.0 not in pauses
+    assert 0.3 not in pauses
+
+
+async def test_there_is_no_waiting_past_the_deadline(registry: Registry, connect: Connect) -> None:
+    """The answer that there is counts."""
+    client = connect(timeouts=Timeouts(backoff=(30.0,), look_up=20.0))
+    registry.lie(Status(503))
+    assert await client.cause(f"{registry.host}/team/app:1") == "unreachable"
+    registry.honest()
+    registry.lie(Reset())
+    assert await client.cause(f"{registry.host}/team/app:2") == "unreachable"
+
+
+async def test_a_body_without_end_is_cut_off(registry: Registry, client: Client) -> None:
+    """Of a manifest, and of an error that nobody reads."""
+    registry.push("team/app:1", APP)
+    registry.lie(Replace(lambda body: body + b" " * 5_000_000), method="GET", path="manifests", times=1)
+    assert await client.cause(f"{registry.host}/team/app:1") == "tooLarge"
+    registry.lie(Status(404, {}, b"x" * 5_000_000), method="GET", times=1)
+    assert await client.cause(f"{registry.host}/team/app@{NAMED.digest}") == "notFound"
+    assert client.total.bytes_read < 10_000_000
+
+
+async def test_a_token_without_end_is_cut_off(registry: Registry, client: Client) -> None:
+    """64 KiB are enough for any."""
+    registry.login = Login({}, anonymous=True)
+    registry.lie(Replace(lambda body: body + b" " * 100_000), path="/token")
+    assert await client.cause(f"{registry.host}/team/app:1") == "tooLarge"
+
+
+@pytest.mark.parametrize("path", ["manifests", "blobs"])
+async def test_a_body_that_stands_still_times_out(registry: Registry, connect: Connect, path: str) -> None:
+    """Long before the look-up would."""
+    client = connect(timeouts=Timeouts(backoff=(), idle=0.05))
+    registry.push("team/app:1", APP)
+    registry.lie(Slow(), method="GET", path=path)
+    assert "in time" in await client.detail(f"{registry.host}/team/app:1")
+
+
+async def test_a_blob_that_trickles_is_given_up(registry: Registry, connect: Connect) -> None:
+    """A byte now and then would hold a place for ever."""
+    client = connect(timeouts=Timeouts(backoff=(), idle=10.0))
+    registry.push("team/app:1", NAMED)
+    release = asyncio.Event()
+    registry.lie(Slow(release), path=BASE.blob.digest)
+    asking = asyncio.create_task(client.image(f"{registry.host}/team/app:1"))
+    while not registry.asked("GET", BASE.blob.digest):
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.02)
+    client.clock.now += 11
+    release.set()
+    found = await asking
+    assert isinstance(found.platforms[0].accounts, Unknown)
+    assert "KiB/s" in found.platforms[0].accounts.detail
+
+
+async def test_a_blob_of_another_length_is_not_read(registry: Registry, client: Client) -> None:
+    """The header is enough to know."""
+    registry.push("team/app:1", NAMED)
+    registry.lie(Replace(lambda body: body + b"x" * 1_000_000), path=BASE.blob.digest)
+    found = await client.image(f"{registry.host}/team/app:1")
+    assert isinstance(found.platforms[0].accounts, Unknown)
+    assert "for a blob of" in found.platforms[0].accounts.detail
+    assert client.total.bytes_read < 100_000
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"SSH-2.0-OpenSSH_9\r\n", b"HTTP/1.1 banana\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000]
+)
+async def test_what_is_no_http_is_unreachable(connect: Connect, answer: bytes) -> None:
+    """Whatever else listens there."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        assert await connect(insecure=frozenset({host})).cause(f"{host}/team/app:1") == "unreachable"
+
+
+async def test_nobody_at_home_is_unreachable(connect: Connect) -> None:
+    """No listener, no such name."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{free.getsockname()[1]}"
+    assert "does not accept" in await connect(insecure=frozenset({host})).detail(f"{host}/team/app:1")
+    client = connect(insecure=frozenset({"nowhere.invalid"}))
+    assert "does not resolve" in await client.detail("nowhere.invalid/team/app:1")
+
+
+def _subclasses(kind: type[BaseException]) -> Iterator[type[BaseException]]:
+    yield kind
+    for each in kind.__subclasses__():
+        yield from _subclasses(each)
+
+
+@pytest.mark.parametrize(
+    "kind", sorted(set(_subclasses(aiohttp.ClientError)) | {TimeoutError, OSError, ValueError}, key=repr)
+)
+def test_every_foreign_error_becomes_ours(kind: type[Exception]) -> None:
+    """At the one boundary, and none of them shows what it carried."""
+    error = kind.__new__(kind)
+    error.args = ("hunter2",)
+    if issubclass(kind, aiohttp.ClientConnectorError):
+        error._os_error = OSError("hunter2")  # type: ignore[attr-defined]
+    with pytest.raises(RegistryError) as caught, _mapped("registry.example.com"):
+        raise error
+    assert caught.value.cause == "unreachable"
+    assert str(caught.value).startswith("registry.example.com ")
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_messages_hold_no_secret(registry: Registry, connect: Connect) -> None:
+    """Whatever goes wrong, with whatever credential."""
+    registry.push("team/app:1", APP)
+    registry.login = Login({"u": "hunter2"})
+    client = connect(None, docker_config(registry.host, "u", "hunter2"))
+    faults: list[Fault] = [Status(401), Status(500), Headers({"Docker-Content-Digest": "x"}), Reset()]
+    for number, fault in enumerate(faults):
+        registry.honest()
+        registry.lie(fault, path="manifests|token")
+        found = json.dumps(repr(await client.ask(f"{registry.host}/team/app:{number}")))
+        assert "hunter2" not in found
+        assert "dTpodW50ZXIy" not in found
