@@ -1,0 +1,1 @@
+"""What every rule has in common."""

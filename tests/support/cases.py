@@ -1,0 +1,66 @@
+"""The cases of the rules: tests/cases/RULE.yaml, with lists `fail`, `pass` and `patched`.
+
+A case is a minimal Pod with `pod` tweaks and its image: `image` (user, passwd, group, platform, longline), `images` for
+several platforms, or `unknown` for why it could not be read. `policy` is the spec of an Enforce policy. A failing case
+`says` a part of the message; a patched one says what the first container's security context `becomes`, and the Pod's.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from tests.support.images import PASSWD, multi, platform_image
+from webhook.image import Cause, Image, PlatformImage, Unknown
+
+FOLDER = Path(__file__).parents[1] / "cases"
+
+
+class OnePlatform(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An image for one platform; `longline` is the length of a last line in passwd."""
+
+    user: str
+    passwd: str | None = PASSWD
+    group: str | None = None
+    platform: str = "linux/amd64"
+    unknown: Cause | None = None
+    longline: int = 0
+
+    def build(self) -> PlatformImage:
+        """The image."""
+        passwd = self.passwd + "x" * self.longline if self.passwd is not None else None
+        return platform_image(self.user, passwd, self.group, platform=self.platform, unknown=self.unknown)
+
+
+class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One case; `name` is a sentence."""
+
+    name: str
+    pod: dict[str, Any] = {}
+    image: OnePlatform = OnePlatform("app")
+    images: list[OnePlatform] = []
+    unknown: Cause | None = None
+    policy: dict[str, Any] = {}
+    says: str = ""
+    becomes: dict[str, Any] = {}
+    pod_becomes: dict[str, Any] = {}
+
+    def found(self) -> Image | Unknown:
+        """What the image source says."""
+        if self.unknown:
+            return Unknown(self.unknown, "a test says so")
+        return multi(*(each.build() for each in self.images or [self.image]))
+
+
+class Cases(msgspec.Struct, rename={"passing": "pass"}, frozen=True, forbid_unknown_fields=True):
+    """The cases of one rule."""
+
+    fail: list[Case]
+    passing: list[Case]
+    patched: list[Case] = []
+
+
+def load(rule: str) -> Cases:
+    """The cases of a rule."""
+    return msgspec.convert(yaml.safe_load((FOLDER / f"{rule}.yaml").read_text()), Cases)
