@@ -1,0 +1,75 @@
+"""One instruction as it runs: with its words expanded, and as whom and where it runs."""
+
+import posixpath
+
+import msgspec
+
+from webhook.dockerfile.instruction import Instruction
+from webhook.dockerfile.shell import Command
+from webhook.image import parse_user
+
+
+class Step(msgspec.Struct, frozen=True):
+    """An instruction of a stage at work. In every expanded field None is a value that only the base image could tell.
+
+    `user` and `working_dir` are in effect when the step begins. `owner` is --chown, "" without one; `documents` are
+    the heredocs that COPY and ADD write, by name; `commands` what RUN, CMD, ENTRYPOINT and HEALTHCHECK start.
+    `triggered` is an ONBUILD instruction that this stage inherited.
+    """
+
+    instruction: Instruction
+    stage: int
+    user: str | None
+    working_dir: str | None
+    triggered: bool = False
+    arguments: tuple[str | None, ...] = ()
+    pairs: tuple[tuple[str | None, str | None], ...] = ()
+    owner: str | None = ""
+    documents: tuple[tuple[str, str | None], ...] = ()
+    commands: tuple[Command, ...] = ()
+
+    @property
+    def keyword(self) -> str:
+        """The instruction's keyword in upper case."""
+        return self.instruction.keyword
+
+    @property
+    def line(self) -> int:
+        """The physical line on which the instruction begins."""
+        return self.instruction.line
+
+    @property
+    def column(self) -> int:
+        """The column of its keyword, from 1."""
+        return self.instruction.column
+
+    @property
+    def as_root(self) -> bool | None:
+        """Whether it runs as uid 0; None where the USER is a name other than root, or not known."""
+        if self.user is None:
+            return None
+        user = parse_user(self.user)
+        if user.uid is not None:
+            return user.uid == 0
+        return True if user.name in ("", "root") else None
+
+    @property
+    def sources(self) -> tuple[str | None, ...]:
+        """What COPY or ADD takes."""
+        return self.arguments[:-1]
+
+    @property
+    def destination(self) -> str | None:
+        """Where COPY or ADD writes, made absolute, with a slash behind it where it must be a folder."""
+        written = self.arguments[-1] if self.arguments else None
+        return None if written is None else self.absolute(written)
+
+    def absolute(self, path: str) -> str | None:
+        """A path of this step seen from the root; None where the working directory is not known."""
+        if not path.startswith("/"):
+            if self.working_dir is None:
+                return None
+            path = posixpath.join(self.working_dir, path)
+        folder = path.endswith(("/", "/."))
+        clean = "/" + posixpath.normpath(path).lstrip("/")
+        return clean + "/" if folder and clean != "/" else clean
