@@ -195,7 +195,13 @@ def model(text: str, comments: bool) -> list[tuple[str, int, int, str, str]]:
             continue
         field = dict(enumerate(line.split(":")))
         found.append(
-            (field[0], model_number(field.get(2, "")), model_number(field.get(3, "")), field.get(3, ""), field.get(5, ""))
+            (
+                field[0],
+                model_number(field.get(2, "")),
+                model_number(field.get(3, "")),
+                field.get(3, ""),
+                field.get(5, ""),
+            )
         )
     return found
 

@@ -369,7 +369,11 @@ async def test_an_exception_lets_a_container_be() -> None:
 
 @table(
     ("namespace", "own", "asked"),
-    {"the request's": ("shop", "other", "shop"), "else the object's": ("", "other", "other"), "else none": ("", None, "")},
+    {
+        "the request's": ("shop", "other", "shop"),
+        "else the object's": ("", "other", "other"),
+        "else none": ("", None, ""),
+    },
 )
 async def test_the_namespace(namespace: str, own: str | None, asked: str) -> None:
     """metadata.namespace may be empty where the request's is set."""

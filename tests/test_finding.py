@@ -87,7 +87,7 @@ def test_the_image_in_words(found: Image | None, text: str) -> None:
         "an unknown image": (subject(unknown("pending")), "unknown (pending)"),
         "no USER": (subject(image("")), "uid 0 (no USER)"),
         "a number": (subject(image("7")), 'uid 7 (USER "7")'),
-        "a name": (subject(image("app")), "uid 1000 (USER \"app\" in the image's /etc/passwd)"),
+        "a name": (subject(image("app")), 'uid 1000 (USER "app" in the image\'s /etc/passwd)'),
         "nobody": (subject(image("x")), "nobody (USER \"x\": the image's /etc/passwd has no user 'x')"),
         "accounts that are unknown": (subject(multi(platform_image("app", unknown="pending"))), "unknown (pending)"),
         "a Windows image": (subject(image("ContainerUser"), "windows"), 'Windows user "ContainerUser"'),

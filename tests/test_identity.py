@@ -196,7 +196,7 @@ def test_a_group_in_the_spec_may_hide_a_membership() -> None:
 
 
 def test_a_strict_policy_ignores_the_images_groups() -> None:
-    """supplementalGroupsPolicy Strict: only the primary group is left to differ."""
+    """SupplementalGroupsPolicy Strict: only the primary group is left to differ."""
     accounts = Accounts(SHARED, group("g:44:app"))
     assert injection(parse_user("app"), accounts, strict=True) == Injection(1000, 1000)
 
@@ -215,7 +215,7 @@ def test_on_windows_nodes_nobody_has_a_uid() -> None:
 
 
 def test_a_config_that_claims_windows_is_still_judged_on_linux_nodes() -> None:
-    """containerd runs a single manifest whatever its config claims."""
+    """Containerd runs a single manifest whatever its config claims."""
     (found,) = answers(multi(platform_image("", platform="windows/amd64")), "linux")
     assert found.identity == Identity(0, 0, (0,), "/root")
 

@@ -168,7 +168,9 @@ def test_user_agrees_with_an_independent_model(text: str) -> None:
         left += character
     digits = left[1:] if left[:1] in ("+", "-") else left
     is_number = digits != "" and not set(digits) - set("0123456789")
-    value = sum("0123456789".index(digit) * 10**place for place, digit in enumerate(reversed(digits))) if is_number else 0
+    value = (
+        sum("0123456789".index(digit) * 10**place for place, digit in enumerate(reversed(digits))) if is_number else 0
+    )
     value = -value if left[:1] == "-" else value
     fits = is_number and -(2**63) <= value < 2**63
     user = parse_user(text)

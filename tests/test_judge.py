@@ -40,7 +40,12 @@ OWN = "spec.containers.0.securityContext"
         "N true, no USER": ({f"{OWN}.runAsNonRoot": True}, image(":7"), "refused", ["root-image"]),
         "N true, out of range": ({f"{OWN}.runAsNonRoot": True}, image("-1"), "refused", ["invalid-user"]),
         "N true, a name": ({f"{OWN}.runAsNonRoot": True}, image("app"), "fixable", ["named-user"]),
-        "N true by the Pod, a name": ({"spec.securityContext.runAsNonRoot": True}, image("app"), "fixable", ["named-user"]),
+        "N true by the Pod, a name": (
+            {"spec.securityContext.runAsNonRoot": True},
+            image("app"),
+            "fixable",
+            ["named-user"],
+        ),
         "N true, a name that is root": ({f"{OWN}.runAsNonRoot": True}, image("root"), "refused", ["root-image"]),
         "N true, a name with an empty uid": (
             {f"{OWN}.runAsNonRoot": True},

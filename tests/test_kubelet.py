@@ -78,7 +78,12 @@ def test_the_truth_table_of_user(text: str, error: str | None) -> None:
     {
         "runAsNonRoot unset": (None, "ContainerAdministrator", None, None),
         "runAsNonRoot false": (False, None, "ContainerAdministrator", None),
-        "the administrator by the spec": (True, "ContainerAdministrator", None, "runAsUserName (ContainerAdministrator)"),
+        "the administrator by the spec": (
+            True,
+            "ContainerAdministrator",
+            None,
+            "runAsUserName (ContainerAdministrator)",
+        ),
         "in any case of letters": (True, "cOnTaInErAdMiNiStRaToR", None, "runAsUserName (cOnTaInErAdMiNiStRaToR)"),
         "another name hides the image's": (True, "ContainerUser", "ContainerAdministrator", None),
         "the administrator by the image": (True, None, "ContainerAdministrator", "runAsUser (ContainerAdministrator)"),

@@ -28,7 +28,10 @@ OS = "kubernetes.io/os"
             "linux",
         ),
         "an unknown spec.os counts as unset": ({"spec.os.name": "plan9"}, "linux"),
-        "an unknown spec.os beside a selector": ({"spec.os.name": "x", "spec.nodeSelector": {OS: "windows"}}, "windows"),
+        "an unknown spec.os beside a selector": (
+            {"spec.os.name": "x", "spec.nodeSelector": {OS: "windows"}},
+            "windows",
+        ),
         "nodeSelector says windows": ({"spec.nodeSelector": {OS: "windows"}}, "windows"),
         "required affinity says windows": ({TERMS: [term((OS, "In", ["windows"]))]}, "windows"),
         "every term says windows": ({TERMS: [term((OS, "In", ["windows"]))] * 2}, "windows"),

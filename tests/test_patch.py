@@ -47,7 +47,11 @@ def without(*names: str) -> dict[str, Any]:
         "its own root": ({f"{OWN}.runAsUser": 0}, image("app"), {"runAsUser": 0}),
         "the Pod's root": ({f"{POD}.runAsUser": 0}, image("app"), None),
         "runAsNonRoot true": ({f"{OWN}.runAsNonRoot": True}, image("app"), FULL),
-        "the Pod's runAsNonRoot is not repeated": ({f"{POD}.runAsNonRoot": True}, image("app"), without("runAsNonRoot")),
+        "the Pod's runAsNonRoot is not repeated": (
+            {f"{POD}.runAsNonRoot": True},
+            image("app"),
+            without("runAsNonRoot"),
+        ),
         "an explicit runAsNonRoot false stays": (
             {f"{OWN}.runAsNonRoot": False},
             image("app"),

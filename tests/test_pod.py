@@ -136,11 +136,19 @@ def test_a_templates_pods_have_the_templates_metadata() -> None:
             {"runAsUser": 7, "runAsGroup": 8, "runAsNonRoot": False},
             Effective(1, 2, True, "container", None),
         ),
-        "false overrides true": ({"runAsNonRoot": False}, {"runAsNonRoot": True}, Effective(None, None, False, "image", None)),
+        "false overrides true": (
+            {"runAsNonRoot": False},
+            {"runAsNonRoot": True},
+            Effective(None, None, False, "image", None),
+        ),
         "0 overrides a number": ({"runAsUser": 0}, {"runAsUser": 7}, Effective(0, None, None, "container", None)),
         "a number overrides 0": ({"runAsUser": 7}, {"runAsUser": 0}, Effective(7, None, None, "container", None)),
         "a group of 0 is a value": ({"runAsGroup": 0}, {"runAsGroup": 8}, Effective(None, 0, None, "image", None)),
-        "fields merge one by one": ({"runAsUser": 7}, {"runAsNonRoot": True}, Effective(7, None, True, "container", None)),
+        "fields merge one by one": (
+            {"runAsUser": 7},
+            {"runAsNonRoot": True},
+            Effective(7, None, True, "container", None),
+        ),
         "the Windows name of the Pod": (
             {},
             {"windowsOptions": {"runAsUserName": "a"}},
@@ -160,7 +168,7 @@ def test_a_templates_pods_have_the_templates_metadata() -> None:
     },
 )
 def test_the_effective_security_context(own: dict[str, Any], pods: dict[str, Any], expected: Effective) -> None:
-    """kubernetes pkg/securitycontext/util.go: per field, the container over the Pod."""
+    """Kubernetes pkg/securitycontext/util.go: per field, the container over the Pod."""
     pod = minimal()
     pod["spec"]["securityContext"] = pods
     pod["spec"]["containers"][0]["securityContext"] = own

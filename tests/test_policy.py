@@ -96,7 +96,10 @@ def test_empty_documents_are_skipped() -> None:
         "a mode in lower case": (document(mode="enforce"), "spec.mode: "),
         "a uid of 0": (document(rootImages="Assign", assign={"uid": 0, "images": ["*"]}), "spec.assign.uid: "),
         "a uid beyond 31 bits": (document(fsGroup=2**31), "spec.fsGroup: "),
-        "no images to assign to": (document(rootImages="Assign", assign={"uid": 1, "images": []}), "spec.assign.images"),
+        "no images to assign to": (
+            document(rootImages="Assign", assign={"uid": 1, "images": []}),
+            "spec.assign.images",
+        ),
         "Assign without assign": (document(rootImages="Assign"), "give both or neither"),
         "assign without Assign": (document(assign={"uid": 1, "images": ["*"]}), "give both or neither"),
         "an unknown rule": (document("NonRootException", reason="x", rules=["root"]), "spec.rules[0]: "),

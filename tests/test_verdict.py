@@ -101,7 +101,9 @@ def test_a_pod_is_as_bad_as_its_worst_container(states: list[Any], worst: str) -
     assert Verdict(governing(), containers).state == worst
 
 
-def verdict(mode: str, *containers: tuple[Finding, ...], injects: bool = True, problem: str = "", **spec: Any) -> Verdict:
+def verdict(
+    mode: str, *containers: tuple[Finding, ...], injects: bool = True, problem: str = "", **spec: Any
+) -> Verdict:
     """Each tuple of findings is a container's."""
     rule = msgspec.structs.replace(governing(mode, **spec), problem=problem)
     return Verdict(rule, tuple(decide(subject(injects), each, None) for each in containers))

@@ -25,7 +25,7 @@ def rule(request: pytest.FixtureRequest) -> ModuleType:
 
 def test_its_name_is_its_files(rule: ModuleType) -> None:
     """So that a finding leads to the code, and reads as English in an exception."""
-    assert rule.NAME == rule.__name__.rpartition(".")[2].replace("_", "-")
+    assert rule.__name__.rpartition(".")[2].replace("_", "-") == rule.NAME
 
 
 def test_it_is_told_in_turn(rule: ModuleType) -> None:
