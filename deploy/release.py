@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CHART = ROOT / "charts" / "nonroot-webhook"
 NAMESPACE = "nonroot-system"
 RELEASE = "nonroot"
-TIMEOUT = 180  # seconds until every replica must be ready
+TIMEOUT = 120  # seconds until every replica must be ready
 
 
 class ReleaseError(Exception):
@@ -19,24 +19,24 @@ class ReleaseError(Exception):
 
 
 class Image(msgspec.Struct, frozen=True):
-    """Our image as the cluster pulls it."""
+    """Our image as the cluster pulls it: by digest, so that a new build is a new rollout."""
 
     registry: str
     repository: str
-    tag: str
+    digest: str
 
     @classmethod
-    def parse(cls, reference: str) -> "Image":
-        """`HOST:PORT/repository:tag` in parts."""
-        registry, _, rest = reference.partition("/")
-        repository, _, tag = rest.rpartition(":")
-        return cls(registry, repository, tag)
+    def parse(cls, pinned: str) -> "Image":
+        """`HOST:PORT/repository@sha256:…` in parts."""
+        registry, _, rest = pinned.partition("/")
+        repository, _, digest = rest.partition("@")
+        return cls(registry, repository, digest)
 
 
 def install(image: Image, environment: Mapping[str, str], insecure: tuple[str, ...] = (), **values: object) -> None:
     """`helm upgrade --install`, waiting until the webhooks have their CA and every replica is ready."""
     given: dict[str, object] = {
-        "image": {"registry": image.registry, "repository": image.repository, "tag": image.tag},
+        "image": {"registry": image.registry, "repository": image.repository, "digest": image.digest},
         "registry": {"insecure": list(insecure)},
         **values,
     }

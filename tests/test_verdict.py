@@ -154,7 +154,7 @@ def verdict(
             1,
         ),
         "a template is warned about": (verdict("Enforce", (ERROR,)), {"template": True}, 200, 1),
-        "or denied": (verdict("Enforce", (ERROR,), templates="Deny"), {"template": True}, 403, 1),
+        "a template may be denied": (verdict("Enforce", (ERROR,), templates="Deny"), {"template": True}, 403, 1),
         "but never for what its Pods are cured of": (
             verdict("Enforce", (CURABLE,), templates="Deny"),
             {"template": True},
@@ -194,11 +194,13 @@ def test_a_denial_tells_ten_findings_and_counts_the_rest() -> None:
     assert message.endswith("; and 5 more")
 
 
-def test_a_warning_is_cut() -> None:
-    """The API server would cut it anyway, or drop its neighbours."""
-    long = msgspec.structs.replace(WARNING, detail="x" * 500)
-    (line,) = answer(verdict("Enforce", (long,))).warnings
-    assert (len(line), line[-1]) == (WARNING_LIMIT, "…")
+def test_warnings_are_cut_only_where_the_api_server_would_cut_them() -> None:
+    """Cut by us, the reason stays readable; cut by the API server, its neighbours are lost."""
+    long = msgspec.structs.replace(WARNING, detail="x" * 2500)
+    (whole,) = answer(verdict("Enforce", (long,))).warnings
+    assert long.message in whole
+    first, second = answer(verdict("Enforce", (long, long))).warnings
+    assert (len(first), first[-1], second) == (WARNING_LIMIT, "…", first)
 
 
 def test_a_bad_namespace_label_is_told() -> None:
@@ -209,16 +211,17 @@ def test_a_bad_namespace_label_is_told() -> None:
 @table(
     ("given", "told"),
     {
-        "what is refused": (verdict("Enforce", (ERROR, WARNING)), 1),
+        "what is refused, and what a patch does not cure": (verdict("Enforce", (ERROR, WARNING)), 2),
+        "a warning of what it patches, for nobody else may be asked": (verdict("Enforce", (WARNING,)), 1),
         "with what would have been cured": (verdict("Enforce", (ERROR, CURABLE)), 2),
         "not what is cured": (verdict("Enforce", (CURABLE,)), 0),
         "not what is unknown": (verdict("Enforce", (INVALID,)), 0),
-        "nothing in Warn": (verdict("Warn", (ERROR,)), 0),
+        "no refusal in Warn": (verdict("Warn", (ERROR,)), 0),
         "nothing in Audit": (verdict("Audit", (ERROR,)), 0),
     },
 )
-def test_a_mutating_hook_says_what_will_be_refused(given: Verdict, told: int) -> None:
-    """Because Pod Security may refuse before the validating hook is called."""
+def test_a_mutating_hook_says_what_the_validating_one_might_not(given: Verdict, told: int) -> None:
+    """Pod Security may refuse before it is called, or nothing may be left to call it for."""
     assert advise(given) == (SAID,) * told
 
 

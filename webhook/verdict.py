@@ -11,7 +11,8 @@ from webhook.scope import Governing, Release
 
 State = Literal["fine", "fixable", "refused", "unknown", "skipped"]
 MESSAGE_LIMIT = 10  # findings told in a denial; a Pod may have thousands of containers
-WARNING_LIMIT = 250  # characters; the API server cuts to 256 where a request's warnings exceed 4096 in all
+WARNINGS_LIMIT = 4096  # characters in all; beyond, the API server cuts each to 256 and drops what is still too much
+WARNING_LIMIT = 250  # characters of each, then
 _RANK: dict[State, int] = {"skipped": 0, "fine": 1, "fixable": 2, "unknown": 3, "refused": 4}
 
 
@@ -97,10 +98,17 @@ def answer(verdict: Verdict, *, template: bool = False, patience: bool = False) 
 
 
 def advise(verdict: Verdict) -> tuple[str, ...]:
-    """What a mutating hook says of containers that the validating one will refuse: Pod Security may answer first."""
-    if verdict.governing.mode != "Enforce":
-        return ()
-    return _lines(verdict, _errors(verdict, "refused"))
+    """What a mutating hook says: of containers that will be refused, as Pod Security may answer before the validating one,
+    and of those that it patches so well that the validating one is never called.
+    """
+    match verdict.governing.mode:
+        case "Audit":
+            return ()
+        case "Warn":
+            refused = []
+        case "Enforce":
+            refused = _errors(verdict, "refused")
+    return _lines(verdict, [*refused, *(each for each in _worth_telling(verdict) if each.severity == "warning")])
 
 
 def _denies(finding: Finding, container: ContainerVerdict, on_unknown: OnUnknown) -> bool:
@@ -123,22 +131,29 @@ def _message(verdict: Verdict, findings: list[Finding]) -> str:
 
 
 def _warnings(verdict: Verdict, on_unknown: OnUnknown | None = None) -> tuple[str, ...]:
-    """What is worth a person's time: no notes, nothing that injection cures, no unknown that the policy allows."""
-    return _lines(
-        verdict,
-        [
-            finding
-            for each in verdict.containers
-            for finding in each.findings
-            if finding.severity != "note"
-            and not (finding.curable and each.subject.injects and each.state in {"fine", "fixable"})
-            and not (on_unknown and finding.severity == "unknown" and on_unknown.action(finding.cause) == "Allow")
-        ],
-    )
+    """What is worth telling, less the unknowns that the policy allows."""
+    told = _worth_telling(verdict)
+    if on_unknown is not None:
+        told = [each for each in told if each.severity != "unknown" or on_unknown.action(each.cause) != "Allow"]
+    return _lines(verdict, told)
+
+
+def _worth_telling(verdict: Verdict) -> list[Finding]:
+    """What is worth a person's time: no notes, nothing that injection cures."""
+    return [
+        finding
+        for each in verdict.containers
+        for finding in each.findings
+        if finding.severity != "note"
+        and not (finding.curable and each.subject.injects and each.state in {"fine", "fixable"})
+    ]
 
 
 def _lines(verdict: Verdict, findings: list[Finding]) -> tuple[str, ...]:
+    """One warning a finding, whole where the API server lets it be, shortened by us where it would shorten."""
     lines = [f"nonroot: {finding.message}" for finding in findings]
     if verdict.governing.problem:
         lines.append(f"nonroot: {verdict.governing.problem}")
+    if sum(map(len, lines)) <= WARNINGS_LIMIT:
+        return tuple(lines)
     return tuple(line if len(line) <= WARNING_LIMIT else f"{line[: WARNING_LIMIT - 1]}…" for line in lines)

@@ -43,7 +43,7 @@ def product(target: Target) -> Pushed:
 @pytest.fixture(scope="session")
 def installed(target: Target, product: Pushed) -> Iterator[Target]:
     """The cluster with the chart installed; removed at the end."""
-    release.install(release.Image.parse(product.reference), target.environment, insecure=(target.registry,))
+    release.install(release.Image.parse(product.pinned), target.environment, insecure=(target.registry,))
     yield target
     release.uninstall(target.environment)
 

@@ -24,33 +24,28 @@ class Target(msgspec.Struct, frozen=True):
     containerd: str = ""
 
     def kubectl(self, *arguments: str, text: str = "") -> str:
-        """Run kubectl; `Refused` with its words."""
-        return self.run("kubectl", *arguments, text=text)
+        """What kubectl prints; `Refused` with its words where it fails."""
+        return self.run("kubectl", *arguments, text=text).stdout
 
-    def run(self, *command: str, text: str = "") -> str:
-        """Run any program in the cluster's environment."""
+    def run(self, *command: str, text: str = "") -> subprocess.CompletedProcess[str]:
+        """Run any program in the cluster's environment; `Refused` where it fails."""
         done = subprocess.run(
             command, input=text, env=dict(self.environment), capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise Refused(done.stderr.strip() or done.stdout.strip())
-        return done.stdout + done.stderr
+        return done
 
     def apply(self, *objects: dict[str, Any], namespace: str = "default") -> str:
         """Create objects, in `namespace` where they name none; the warnings are in the answer."""
         text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
-        return self.kubectl("create", "--namespace", namespace, "-f", "-", text=text)
+        done = self.run("kubectl", "create", "--namespace", namespace, "-f", "-", text=text)
+        return done.stdout + done.stderr
 
     def get(self, kind: str, namespace: str, *arguments: str) -> list[dict[str, Any]]:
         """Objects of a kind."""
-        done = subprocess.run(
-            ["kubectl", "get", kind, "--namespace", namespace, "-o", "json", *arguments],
-            env=dict(self.environment),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        items: list[dict[str, Any]] = json.loads(done.stdout)["items"]
+        found = self.kubectl("get", kind, "--namespace", namespace, "-o", "json", *arguments)
+        items: list[dict[str, Any]] = json.loads(found)["items"]
         return items
 
     def namespace(self, name: str, **labels: str) -> str:

@@ -93,9 +93,8 @@ def test_the_runtime_says_the_same_as_the_status(installed: Target, images: dict
     target.namespace(namespace, **{"nonroot.dev/mode": "enforce"})
     chosen = {name: images[name] for name in ("b-groupadd-system", "k-supplementary")}
     for name, outcome in _deploy(target, namespace, chosen, non_root=True).items():
-        told = json.loads(target.run("ctr", "-n", "k8s.io", "containers", "info", outcome.container))["Spec"][
-            "process"
-        ]["user"]
+        record = target.run("ctr", "-n", "k8s.io", "containers", "info", outcome.container).stdout
+        told = json.loads(record)["Spec"]["process"]["user"]
         assert (told["uid"], told["gid"]) == (outcome.uid, outcome.gid), name
         assert tuple(sorted(told["additionalGids"])) == outcome.groups, name
 
@@ -135,13 +134,13 @@ def test_kube_system_and_our_own_namespace_are_never_touched(installed: Target, 
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": "kube-system"},
+        "metadata": {"name": name},
         "spec": {
             "containers": [{"name": "app", "image": images["g-root"].reference}],
             "terminationGracePeriodSeconds": 0,
         },
     }
-    target.apply(pod)
+    target.apply(pod, namespace="kube-system")
     made = next(each for each in target.get("pods", "kube-system") if each["metadata"]["name"] == name)
     assert "securityContext" not in made["spec"]["containers"][0]
     target.kubectl("-n", "kube-system", "delete", "pod", name, "--now", "--wait=false")
@@ -171,16 +170,9 @@ def test_a_volume_that_a_non_root_process_cannot_write(
     target.apply(policy)
 
     def cured() -> bool:
+        text = json.dumps(_writer("dry", image, "cured"))
         dry = json.loads(
-            target.kubectl(
-                "create",
-                "--dry-run=server",
-                "-o",
-                "json",
-                "-f",
-                "-",
-                text=json.dumps(_writer("dry", image, "cured")),
-            ).partition("\nWarning")[0]
+            target.kubectl("create", "-n", namespace, "--dry-run=server", "-o", "json", "-f", "-", text=text)
         )
         return bool(dry["spec"].get("securityContext", {}).get("fsGroup") == 2000)
 
@@ -209,7 +201,7 @@ def _prepare(target: Target, name: str, root_image: str) -> str:
         {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": f"prepare-{name}", "namespace": "kube-system"},
+            "metadata": {"name": f"prepare-{name}"},
             "spec": {
                 "restartPolicy": "Never",
                 "containers": [
@@ -222,7 +214,8 @@ def _prepare(target: Target, name: str, root_image: str) -> str:
                 ],
                 "volumes": [{"name": "made", "hostPath": {"path": path, "type": "DirectoryOrCreate"}}],
             },
-        }
+        },
+        namespace="kube-system",
     )
 
     def done() -> bool:
