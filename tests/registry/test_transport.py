@@ -1,11 +1,8 @@
 """Connections: where they may go, what they carry, how they fail."""
 
 import asyncio
-import datetime as dt
-import ipaddress
 import json
 import socket
-import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,13 +10,10 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp.abc import ResolveResult
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from tests.registry.conftest import Client
 from tests.registry.test_client import ACCOUNTS, BASE, NAMED, docker_config
+from tests.support.authority import Authority
 from tests.support.oci import file, image, layer
 from tests.support.registry import Fault, Headers, Login, Redirect, Registry, Replace, Reset, Slow, Status
 from webhook.errors import InvalidSetting
@@ -191,36 +185,6 @@ async def test_a_form_with_a_password_is_not_redirected(registry: Registry, conn
 
 
 # TLS.
-
-
-class Authority:
-    """A CA of our own and a certificate for this machine."""
-
-    def __init__(self, folder: Path) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-        now = dt.datetime.now(dt.UTC)
-        alternatives = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(1)
-            .not_valid_before(now - dt.timedelta(days=1))
-            .not_valid_after(now + dt.timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(key, hashes.SHA256())
-        )
-        self.pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
-        form = serialization.PrivateFormat.PKCS8
-        private = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
-        self.certificate, self.key = folder / "tls.crt", folder / "tls.key"
-        self.certificate.write_text(self.pem)
-        self.key.write_bytes(private)
-        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self.context.load_cert_chain(self.certificate, self.key)
 
 
 @pytest.fixture
