@@ -244,6 +244,7 @@ def test_injected_numbers_keep_the_identity(
     assert (after.uid, gid, after.home) == (before.uid, before.gid, before.home)
     holder = by_uid(files, plan.uid)
     listed = supplementary(files, holder.name) if holder else frozenset()
+    assert gid is not None
     assert tuple(sorted({gid} | {each % 2**32 for each in listed})) == before.groups
 
 

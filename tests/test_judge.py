@@ -126,7 +126,8 @@ async def ask(pod: dict[str, Any], images: Table | None = None, **more: Any) -> 
     """What a judgement asks an image source for."""
     table = images or Table({IMAGE: image("app")})
     rule = more.pop("rule", governing())
-    await judge(workload(pod), rule, table, **({"namespace": "shop", "budget": 2.0, "now": NOW} | more))
+    options: dict[str, Any] = {"namespace": "shop", "budget": 2.0, "now": NOW} | more
+    await judge(workload(pod), rule, table, **options)
     return table.asked
 
 

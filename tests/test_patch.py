@@ -248,7 +248,7 @@ async def test_metadata_is_let_be_where_it_is_not_stored() -> None:
     assert [each["path"] for each in operations] == ["/spec/containers/0/securityContext"]
 
 
-CLAIM = {
+CLAIM: dict[str, Any] = {
     "spec.volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "x"}}],
     "spec.containers.0.volumeMounts": [{"name": "data", "mountPath": "/data"}],
 }
@@ -319,7 +319,7 @@ IMAGES: dict[str, Image | Unknown] = {
     "a.io/pending": unknown("pending"),
     "a.io/invalid": unknown("invalid"),
 }
-CONTAINERS = st.fixed_dictionaries(
+CONTAINERS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {"image": st.sampled_from([*IMAGES, "", "NOT AN IMAGE"])},
     optional={
         "securityContext": CONTEXTS | st.none(),

@@ -5,6 +5,6 @@ from collections.abc import Mapping
 import pytest
 
 
-def table(names: str, rows: Mapping[str, object]) -> pytest.MarkDecorator:
+def table(names: str | tuple[str, ...], rows: Mapping[str, object]) -> pytest.MarkDecorator:
     """Parametrise a test over `rows`: sentence -> the values of `names`, a tuple where there are several names."""
     return pytest.mark.parametrize(names, list(rows.values()), ids=list(rows))
