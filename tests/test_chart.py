@@ -1,6 +1,7 @@
 """The chart renders, for every set of values, what seven versions of Kubernetes and its own documentation agree with."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,17 @@ def test_crds_are_rendered_as_they_were_generated() -> None:
     rendered = {each["metadata"]["name"]: each["spec"] for each in crds}
     generated = [yaml.safe_load(path.read_text()) for path in CRDS]
     assert rendered == {each["metadata"]["name"]: each["spec"] for each in generated}
+
+
+def test_alerts_and_dashboard_ask_for_metrics_that_we_have() -> None:
+    sources = "".join(path.read_text() for path in (CHART.parents[1] / "webhook").rglob("*.py"))
+    families = set(re.findall(r'"(nonroot_[a-z_]+)"', sources))
+    rendered = template(CHART / "ci/all-values.yaml")
+    rule = pick(rendered, "PrometheusRule", "nonroot-webhook")
+    dashboard = pick(rendered, "ConfigMap", "nonroot-webhook-dashboard")
+    asked = set(re.findall(r"nonroot_[a-z_]+", json.dumps(rule["spec"]) + json.dumps(dashboard["data"])))
+    assert {re.sub("_(total|bucket)$", "", name) for name in asked} - families == set()
+    assert "nonroot_certificate_expiry_timestamp_seconds" in asked
 
 
 def test_artifact_hub_is_told_of_every_crd() -> None:

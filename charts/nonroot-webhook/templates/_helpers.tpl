@@ -99,9 +99,6 @@ annotations:
 {{- end }}
 
 {{- define "nonroot.podSpec" -}}
-{{- /* Not injected as variables: a Service called nonroot-webhook would become NONROOT_WEBHOOK_PORT, and NONROOT_ is
-       the prefix of our own settings. */ -}}
-enableServiceLinks: false
 {{- with concat .Values.global.imagePullSecrets .Values.imagePullSecrets | uniq }}
 imagePullSecrets:
   {{- range . }}
