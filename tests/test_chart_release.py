@@ -145,6 +145,12 @@ def test_our_own_pods_meet_the_restricted_standard(release: Release) -> None:
     assert "dry run" in run("kubectl", "create", "--dry-run=server", "-f", "-", stdin=json.dumps(test))
 
 
+def test_an_upgrade_undoes_the_off_switch(release: Release) -> None:
+    run("kubectl", "delete", *release.configurations)
+    release.helm("upgrade")
+    assert release.bundles() == [None] * 4  # until the controller, which watches them, publishes again
+
+
 def test_uninstalling_takes_the_configurations_with_it(release: Release) -> None:
     run("helm", "uninstall", release.name, "--namespace", release.name)
     for each in release.configurations:
