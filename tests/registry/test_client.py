@@ -15,6 +15,7 @@ from tests.support.oci import accounts_layer, file, image, index, layer, symlink
 from tests.support.registry import Hang, Headers, Login, Registry, Replace, Reset, Slow, Status
 from webhook.accounts import Accounts
 from webhook.image import Image, Platform, Query, Unknown
+from webhook.registry.cache import Bounded
 from webhook.registry.client import RegistryClient
 from webhook.registry.exchange import Cost
 from webhook.registry.settings import Limits, Lives, Memory, Timeouts
@@ -632,3 +633,134 @@ async def test_lives_can_be_set(registry: Registry, connect: Connect) -> None:
     for _ in range(3):
         await client.image(f"{registry.host}/team/app:1")
     assert registry.asked("HEAD") == 3
+
+
+# Mirrors.
+
+
+async def test_a_mirror_is_asked_first_and_told_what_for(registry: Registry, connect: Connect) -> None:
+    """With the operator's credentials for it, never the Pod's; a mirror that fails is passed over."""
+    async with Registry(Login({"m": "m"}, scheme="Basic")) as mirror:
+        for each in (registry, mirror):
+            each.push("team/app:1", NAMED)
+        client = connect(
+            Secrets(s=secret(registry.host, "u", "p")),
+            docker_config(mirror.host, "m", "m"),
+            insecure=frozenset({registry.host, mirror.host}),
+            mirrors={registry.host: (mirror.host,)},
+        )
+        reference = f"{registry.host}/team/app:1"
+        found = await client.image(reference, namespace="a", pull_secrets=("s",))
+        assert found.platforms[0].accounts == ACCOUNTS
+        assert registry.requests == []
+        assert {each.query.get("ns") for each in mirror.requests} == {registry.host}
+        basic = base64.b64encode(b"m:m").decode()
+        assert {each.authorization for each in mirror.requests} == {"", f"Basic {basic}"}
+        for fault in (Status(404), Status(503), Reset()):
+            client.clock.now += 400
+            mirror.honest()
+            mirror.lie(fault)
+            assert (await client.image(reference)).age == 0
+        assert registry.asked("HEAD") == 3
+
+
+# What is left.
+
+
+async def test_a_tag_that_moved_to_what_cannot_be_read_is_not_answered_by_the_old(
+    registry: Registry, client: Client
+) -> None:
+    """The old answer is known to be outdated then; where the digest is the same, it still counts."""
+    reference = f"{registry.host}/team/app:1"
+    registry.push("team/app:1", NAMED)
+    await client.image(reference)
+    client.clock.now += 400
+    client._contents._documents = Bounded(1000)
+    registry.lie(Status(503), method="GET")
+    assert (await client.image(reference)).age == 400
+    registry.push("team/app:1", image(user="2"))
+    client.clock.now += 400
+    assert await client.cause(reference) == "unreachable"
+
+
+def nested(depth: int) -> oci.Content:
+    """An index in an index in an index."""
+    return oci.without_platform(index(nested(depth - 1)) if depth else image(user="1"))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (nested(5), "without end"),
+        (index(*(oci.without_platform(index(image(user=str(number)))) for number in range(17))), "without end"),
+        (index(image(user="1"), image(config=b"no", architecture="arm64")), "not JSON"),
+        (index(image(user="1"), oci.without_platform(image(config=b"no"))), "not JSON"),
+    ],
+)
+async def test_an_index_that_holds_no_images_is_invalid(
+    registry: Registry, client: Client, content: oci.Content, reason: str
+) -> None:
+    """One bad platform spoils it: any of them may be the node's."""
+    found = await client.ask(registry.push("team/app:1", content))
+    assert isinstance(found, Unknown)
+    assert found.cause == "invalid"
+    assert reason in found.detail
+
+
+@pytest.mark.parametrize("platform", [{"os": "linux", "architecture": "amd64"}, None])
+async def test_an_entry_is_of_the_type_that_its_index_promises(
+    registry: Registry, client: Client, platform: dict[str, str] | None
+) -> None:
+    """Neither an index for a manifest nor a manifest for an index."""
+    inner = index(image(user="1"))
+    disguised = oci.Content(oci.Blob(inner.manifest.data, oci.OCI_MANIFEST), inner.blobs, inner.children, platform)
+    registry.push("team/app:1", index(disguised))
+    registry.lie(Headers({"Content-Type": oci.OCI_INDEX}), path=inner.digest)
+    assert "is an index where" in await client.detail(f"{registry.host}/team/app:1")
+    single = image(user="1")
+    disguised = oci.Content(oci.Blob(single.manifest.data, oci.OCI_INDEX), single.blobs, (), platform)
+    registry.push("team/app:2", index(disguised))
+    registry.lie(Headers({"Content-Type": oci.OCI_MANIFEST}), path=single.digest)
+    assert "is a manifest where" in await client.detail(f"{registry.host}/team/app:2")
+
+
+async def test_sizes_in_an_index_are_checked(registry: Registry, client: Client) -> None:
+    """Though the digest is right."""
+    entry = NAMED.manifest.descriptor(platform={"os": "linux", "architecture": "amd64"}) | {"size": 7}
+    lying = oci.document({"schemaVersion": 2, "manifests": [entry]}, oci.OCI_INDEX)
+    registry.push("team/app:1", oci.Content(lying.manifest, NAMED.blobs, (NAMED.manifest,)))
+    assert "where 7 were promised" in await client.detail(f"{registry.host}/team/app:1")
+
+
+async def test_one_digest_is_not_two_things(registry: Registry, connect: Connect) -> None:
+    """A config that is the manifest of another image, or the other way round."""
+    config = oci.Blob(NAMED.manifest.data, oci.OCI_CONFIG)
+    manifest = oci.document({"schemaVersion": 2, "config": config.descriptor(), "layers": []})
+    registry.push("team/app:1", NAMED)
+    registry.push("team/app:2", oci.Content(manifest.manifest, (config,)))
+    client = connect()
+    await client.image(f"{registry.host}/team/app:1")
+    assert "as a config and as a manifest" in await client.detail(f"{registry.host}/team/app:2")
+    other = connect()
+    await other.image(f"{registry.host}/team/app:2")
+    assert "as a manifest and as a config" in await other.detail(f"{registry.host}/team/app@{NAMED.digest}")
+
+
+async def test_a_config_beyond_the_limit_is_not_fetched(registry: Registry, connect: Connect) -> None:
+    """Its descriptor says enough."""
+    content = image(BASE, user="1", settings={"Labels": {"x": "y" * 5000}})
+    assert "MiB" in await connect(limits=Limits(document_bytes=2000)).detail(registry.push("team/app:1", content))
+    assert registry.asked("GET", "blobs") == 0
+
+
+async def test_links_to_what_was_not_looked_at_are_read_again(registry: Registry, client: Client) -> None:
+    """A layer's facts grow; what was known of it stays."""
+    store = layer(file("nix/store/a", "app:x:5:5::/:"), file("nix/store/b", "app:x:6:6::/:"))
+    for number, target in enumerate("ab"):
+        linked = layer(symlink("etc/passwd", f"/nix/store/{target}"))
+        registry.push(f"team/{number}:1", image(store, linked, user="app"))
+    for number in (0, 1, 0):
+        client.clock.now += 1000
+        found = await client.image(f"{registry.host}/team/{number}:1")
+        assert found.platforms[0].accounts == Accounts(f"app:x:{5 + number}:{5 + number}::/:".encode(), None)
+    assert registry.asked("GET", store.blob.digest) == 2  # once for either target; then both are known

@@ -226,8 +226,13 @@ class RegistryClient:
                     raise RegistryError(
                         "unauthorized", f"{named} cannot be used, by the kubelet neither: {error}"
                     ) from None
+        doors: list[Door] = []
+        for mirror in self._settings.mirrors.get(reference.registry, ()):
+            credentials = self._operator.find(f"{mirror}/{reference.repository}") or [ANONYMOUS]
+            doors += [Door(mirror, credential, reference.registry) for credential in credentials]
         credentials = in_turn([pod, self._operator], reference.name) or [ANONYMOUS]
-        return [Door(api_host(reference.registry), credential) for credential in credentials], unread
+        doors += [Door(api_host(reference.registry), credential) for credential in credentials]
+        return doors, unread
 
     async def _confirm(
         self,
@@ -256,7 +261,7 @@ class RegistryClient:
         return fresh, False
 
     async def _ask(self, reference: Reference, doors: Sequence[Door], cost: Cost, deadline: float) -> Confirmation:
-        """Every door in turn until one opens, as the kubelet tries credentials."""
+        """Every door in turn until one opens, as the kubelet tries credentials; a mirror may fail in any way."""
         refusals: dict[Cause, RegistryError] = {}
         for door in doors:
             try:
@@ -264,9 +269,10 @@ class RegistryClient:
                 digest = await self._resolve(self._repository(reference, door, cost, deadline), reference)
                 return Confirmation(digest, door, at)
             except RegistryError as error:
-                if error.cause not in {"unauthorized", "notFound", "rateLimited"}:
+                if error.cause in {"unauthorized", "notFound", "rateLimited"}:
+                    refusals.setdefault(error.cause, error)
+                elif not door.mirrors:
                     raise
-                refusals.setdefault(error.cause, error)
         raise next(refusals[cause] for cause in ("rateLimited", "unauthorized", "notFound") if cause in refusals)
 
     async def _resolve(self, repository: Repository, reference: Reference) -> str:

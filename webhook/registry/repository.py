@@ -21,7 +21,10 @@ _HUB = {"docker.io": "registry-1.docker.io"}  # containerd/containerd core/remot
 
 
 class Door(msgspec.Struct, frozen=True):
-    """Where and as whom a repository is asked. `authority` is the host that answers: the registry's, or a mirror's."""
+    """Where and as whom a repository is asked.
+
+    `authority` is the host that answers: the registry's own, or a mirror's, which is then told whom it `mirrors`.
+    """
 
     authority: str
     credential: Credential

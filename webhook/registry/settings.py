@@ -70,9 +70,10 @@ class RegistrySettings(msgspec.Struct, frozen=True):
     `insecure` lists HOST or HOST:PORT that are spoken to over plain HTTP, at whatever address; `allowed` those that
     may have a loopback, link-local or Service address over verified TLS; `denied_networks` are CIDRs beside the
     built-in ones, above all the cluster's Service range. `authorities` maps HOST or HOST:PORT to the PEM of the CA to
-    trust there, beside the system's. `mirrors` maps a registry to the ones to ask before it. `registries`, unless
-    empty, are the only ones asked at all. `proxy` takes HTTPS_PROXY, HTTP_PROXY and NO_PROXY from the environment; a
-    proxy resolves names itself, so the rules about addresses then hold for literal addresses only.
+    trust there, beside the system's. `mirrors` maps a registry to the hosts to ask before it, with the operator's
+    credentials for them and never a Pod's. `registries`, unless empty, are the only ones asked at all. `proxy` takes
+    HTTPS_PROXY, HTTP_PROXY and NO_PROXY from the environment; a proxy resolves names itself, so the rules about
+    addresses then hold for literal addresses only.
     """
 
     insecure: frozenset[str] = frozenset()
