@@ -104,7 +104,7 @@ class _Operator:
                 standalone=True,
                 clusterwide=True,
                 stop_flag=end,
-                identity=IDENTITY,
+                identity=IDENTITY,  # type: ignore[arg-type]  # its type is not public
             )
 
     def _session(self, info: kopf.ConnectionInfo, end: asyncio.Event) -> aiohttp.ClientSession:

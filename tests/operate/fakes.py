@@ -1,7 +1,5 @@
 """A small API server in memory: versions and conflicts as the real one has them, and a way to be killed anywhere."""
 
-# ruff: noqa: ARG002 - the names are the real ones, whether or not the fake looks at them
-
 from collections.abc import Callable
 from itertools import count
 

@@ -337,7 +337,7 @@ async def _play(scene: str, moment: str, point: int | None) -> World:
 async def test_steps_say_why(world: World) -> None:
     step = await world.step()
     assert isinstance(step, WriteSecret)
-    assert step.why == "there is no CA: it is no PEM certificate with its private key"
+    assert step.why == "the CA cannot go on: the Secret is missing"
     assert "PRIVATE" not in repr(step)
 
 

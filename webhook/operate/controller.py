@@ -68,13 +68,19 @@ async def keep(rotation: Rotation, state: probes.State, wake: asyncio.Event, sto
     """Take steps whenever there are any, until `stop` is set; `wake` asks for a look right now."""
     while not stop.is_set():
         wake.clear()
-        state.problem = await _round(rotation, state)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PAUSE):
-                await stop.wait()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PERIOD):
-                await wake.wait()
+        problem = await _round(rotation, state)
+        if problem is not None and problem != state.problem:
+            log.warning("the certificates are not in order: %s", problem)
+        state.problem = problem
+        await _wait(stop, PAUSE)
+        if state.problem is None:
+            await _wait(wake, PERIOD - PAUSE)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 async def _round(rotation: Rotation, state: probes.State) -> str | None:
@@ -86,7 +92,6 @@ async def _round(rotation: Rotation, state: probes.State) -> str | None:
             log.info("looking again: %s", error)
             continue
         except ClusterError as error:
-            log.warning("the certificates are left as they are: %s", error)
             return str(error)
         match step:
             case InOrder():

@@ -81,11 +81,11 @@ Step = WriteSecret | ApplyBundle | Pending | InOrder
 
 def decide(observed: Observed, plan: Plan, now: datetime, *, settled: bool) -> Step:
     """The next step from here; `settled` says that all configurations have shown the same for long enough."""
-    ca = _pair(observed.ca)
     try:
+        ca = _pair(observed.ca)
         validity = certificates.check_authority(ca, now)
     except Unusable as reason:
-        return _new_ca(observed, plan, now, _trusted(observed, now), f"there is no CA: {reason}")
+        return _new_ca(observed, plan, now, _trusted(observed, now), f"the CA cannot go on: {reason}")
     previous = certificates.authorities(_get(observed.ca, PREVIOUS), now)
     if now >= validity.renewal and not previous:
         return _new_ca(observed, plan, now, (ca.certificate,), "two thirds of the CA's life are over")
@@ -100,7 +100,7 @@ def decide(observed: Observed, plan: Plan, now: datetime, *, settled: bool) -> S
     except Unusable as reason:
         if previous and not settled:
             return Pending("the API servers may not have seen the new CA yet")
-        return _new_leaf(observed, plan, now, ca, f"there is no certificate to go on with: {reason}")
+        return _new_leaf(observed, plan, now, ca, f"the certificate cannot go on: {reason}")
     if PREVIOUS in _data(observed.ca) and (not previous or now - leaf.issued >= plan.overlap):
         return WriteSecret("ca", _secret(observed.ca, "Opaque", ca), "nobody serves a certificate of the former CA")
     return InOrder(validity, leaf)
@@ -141,6 +141,8 @@ def _get(secret: Secret | None, key: str) -> bytes:
 
 
 def _pair(secret: Secret | None) -> Pair:
+    if secret is None:
+        raise Unusable("the Secret is missing")
     return Pair(_get(secret, CERTIFICATE), _get(secret, KEY))
 
 
