@@ -67,7 +67,8 @@ def test_a_reference_is_normalised(text: str, normalised: str) -> None:
         "a port that is no number": "a.io:x/app",
         "three underscores": "a___b",
         "digits of another script": "app:١",
-        "a name of 256 characters": f"a.io/{'x' * 251}",
+        "a repository of 256 characters": f"a.io/{'x' * 256}",
+        "of which the library is a part": "x" * 248,
     },
 )
 def test_what_no_runtime_takes_is_refused(text: str) -> None:
@@ -78,9 +79,9 @@ def test_what_no_runtime_takes_is_refused(text: str) -> None:
     assert str(caught.value).startswith(ascii(text)[:40])
 
 
-def test_a_name_of_255_characters_is_the_longest() -> None:
-    """The host counts, tag and digest do not."""
-    assert parse(f"a.io/{'x' * 250}:{'t' * 128}").repository == "x" * 250
+def test_a_repository_of_255_characters_is_the_longest() -> None:
+    """Host, tag and digest do not count."""
+    assert parse(f"a.io/{'x' * 255}:{'t' * 128}").repository == "x" * 255
 
 
 def test_the_name_is_what_credentials_are_matched_against() -> None:

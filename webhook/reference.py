@@ -11,7 +11,7 @@ from webhook.errors import InvalidReference
 
 DEFAULT_REGISTRY = "docker.io"
 DEFAULT_TAG = "latest"
-NAME_LIMIT = 255  # repository name with its host, as the reference grammar counts it
+NAME_LIMIT = 255  # of the repository without its host, since v0.6.0
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*\Z", re.ASCII)
@@ -65,8 +65,8 @@ def parse(text: str) -> Reference:
         raise _invalid(text, "it must look like HOST/NAME:TAG or HOST/NAME@sha256:…")
     if colon and not _TAG.match(tag):
         raise _invalid(text, "the tag may hold letters, digits, '_', '.' and '-', 128 at most")
-    if len(host) + 1 + len(path) > NAME_LIMIT:
-        raise _invalid(text, f"the name is longer than {NAME_LIMIT} characters")
+    if len(path) > NAME_LIMIT:
+        raise _invalid(text, f"the repository name is longer than {NAME_LIMIT} characters")
     if at:
         return Reference(host, path, digest=digest)
     return Reference(host, path, tag=tag or DEFAULT_TAG)
