@@ -153,10 +153,13 @@ def injection(
 
 
 def _memberships(accounts: Accounts, name: str, strict: bool) -> tuple[frozenset[int], frozenset[int]]:
-    """Supplementary gids as containerd finds them, and as CRI-O does, which also counts a group of the same name."""
+    """Supplementary gids as containerd finds them, and as CRI-O does.
+
+    CRI-O also counts a group of the user's own name, and none at all for a line without a name.
+    """
     if strict:
         return frozenset(), frozenset()
-    everywhere = frozenset(group.gid for group in files.groups(accounts.group) if name in group.members)
+    everywhere = frozenset(group.gid for group in files.groups(accounts.group) if name and name in group.members)
     return files.supplementary(accounts, name), everywhere
 
 
