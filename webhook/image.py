@@ -141,6 +141,7 @@ def parse_config(raw: bytes) -> Config:
     document = read_object(decode_json(raw, "image config"), "the image config", _DOCUMENT)
     settings = read_object(document.get("config"), "config", _SETTINGS)
     rootfs = read_object(document.get("rootfs"), "rootfs", frozenset({"type", "diff_ids"}))
+    _text(rootfs, "type")
     return Config(
         user=parse_user(_text(settings, "User")),
         platform=normalise_platform(_text(document, "os"), _text(document, "architecture"), _text(document, "variant")),
@@ -149,8 +150,8 @@ def parse_config(raw: bytes) -> Config:
         env=_texts(settings, "Env"),
         entrypoint=_texts(settings, "Entrypoint"),
         command=_texts(settings, "Cmd"),
-        volumes=tuple(sorted(read_object(settings.get("Volumes"), "Volumes", frozenset()))),
-        exposed_ports=tuple(sorted(read_object(settings.get("ExposedPorts"), "ExposedPorts", frozenset()))),
+        volumes=_set(settings, "Volumes"),
+        exposed_ports=_set(settings, "ExposedPorts"),
     )
 
 
@@ -214,6 +215,14 @@ def _text(holder: dict[str, Any], key: str) -> str:
     if not isinstance(value, str):
         raise MalformedImage(f"{key} is not a string")
     return value
+
+
+def _set(holder: dict[str, Any], key: str) -> tuple[str, ...]:
+    """A set as Go writes one: an object with an empty object, or anything else that is an object, for each member."""
+    members = read_object(holder.get(key), key, frozenset())
+    for member, value in members.items():
+        read_object(value, f"{key} {member[:80]!a}", frozenset())
+    return tuple(sorted(members))
 
 
 def _texts(holder: dict[str, Any], key: str) -> tuple[str, ...]:
