@@ -5,6 +5,7 @@ from which its nodes and Pods can pull. `make test` starts one where there is no
 """
 
 import os
+import secrets
 from collections.abc import Iterator
 
 import pytest
@@ -50,7 +51,10 @@ def installed(target: Target, product: Pushed) -> Iterator[Target]:
 
 @pytest.fixture
 def namespace(target: Target, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A name for a namespace of this test's own, which is removed afterwards."""
-    name = request.node.name.partition("[")[0].removeprefix("test_").replace("_", "-")[:50].strip("-")
+    """The name of a namespace of this test's own; it, and whatever namespace begins with it, is removed afterwards."""
+    words = request.node.name.partition("[")[0].removeprefix("test_").replace("_", "-")
+    name = f"{words[:40].strip('-')}-{secrets.token_hex(2)}"
     yield name
-    target.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=false")
+    made = [each for each in target.kubectl("get", "namespaces", "-o", "name").split() if name in each]
+    if made:
+        target.kubectl("delete", "--wait=false", *made)

@@ -1,6 +1,7 @@
 """Real images under a real kubelet: without the webhook, then with it, and the two compared."""
 
 import json
+import secrets
 
 import pytest
 
@@ -47,7 +48,7 @@ def _deploy(target: Target, namespace: str, images: dict[str, Pushed], *, non_ro
 @pytest.fixture(scope="module")
 def by_name(target: Target, images: dict[str, Pushed]) -> dict[str, Outcome]:
     """Who each image's process is when nobody demands anything: the identity that must be preserved."""
-    namespace = target.namespace("by-name")
+    namespace = target.namespace(f"by-name-{secrets.token_hex(2)}")
     try:
         return _deploy(target, namespace, images, non_root=False)
     finally:
