@@ -29,9 +29,10 @@ type question struct {
 }
 
 type base struct {
-	User    string   `json:"user"`
-	Env     []string `json:"env"`
-	OnBuild []string `json:"onbuild"`
+	User       string   `json:"user"`
+	Env        []string `json:"env"`
+	WorkingDir string   `json:"working_dir"`
+	OnBuild    []string `json:"onbuild"`
 }
 
 type answer struct {
@@ -45,7 +46,8 @@ type answer struct {
 func (b base) ResolveImageConfig(_ context.Context, ref string, _ sourceresolver.Opt) (string, digest.Digest, []byte, error) {
 	var image dockerspec.DockerOCIImage
 	image.OS, image.Architecture = "linux", "amd64"
-	image.Config.User, image.Config.Env, image.Config.OnBuild = b.User, b.Env, b.OnBuild
+	image.Config.User, image.Config.Env = b.User, b.Env
+	image.Config.WorkingDir, image.Config.OnBuild = b.WorkingDir, b.OnBuild
 	image.RootFS = ocispecs.RootFS{Type: "layers", DiffIDs: []digest.Digest{digest.FromString("layer")}}
 	config, err := json.Marshal(image)
 	return ref, "", config, err

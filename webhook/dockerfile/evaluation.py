@@ -38,13 +38,15 @@ class Evaluation(msgspec.Struct, frozen=True):
 
     `user` is the USER of the built image's config, "" where it has none, None where only the base could tell: it is
     inherited, or depends on the base's ENV. `base` is the external image at the root of the target's stages, as FROM
-    names it after expansion; None is `scratch`. `user_step` is the USER instruction that decides, None where there is
+    names it after expansion; None is `scratch`. `working_dir` is the config's too, None where only the base could tell.
+    `user_step` is the USER instruction that decides, None where there is
     none. `stages` are all stages, `chain` those that the target consists of, root first, and `steps` what they run.
     `evidence` says what is known of the uid.
     """
 
     user: str | None
     base: str | None
+    working_dir: str | None
     user_step: Step | None
     stages: tuple[Stage, ...]
     chain: tuple[Stage, ...]
@@ -93,7 +95,7 @@ def evaluate(
     ports, signals, file modes, platforms, git addresses, and of mounts beyond `from`.
     """
     budget = Budget()
-    known = bases or {}
+    known = {} if bases is None else bases
     try:
         source = read(text)
         plans = plan(
@@ -101,7 +103,7 @@ def evaluate(
             target=target,
             build_args=build_args or {},
             platform=platform,
-            triggers={image: base.onbuild for image, base in known.items()},
+            triggers=lambda image: known[image].onbuild if image in known else (),
             budget=budget,
         )
         return _Run(plans, source.escape, build_args or {}, platform, known, budget).evaluation()
@@ -110,19 +112,23 @@ def evaluate(
 
 
 class _State:
-    """What one stage hands to the next: variables, user, working directory, shell."""
+    """What a stage has come to: variables, user, working directory, shell."""
 
     def __init__(self, *, user: str | None, working_dir: str | None, is_open: bool) -> None:
         self.variables: dict[str, str | None] = {}  # None: only the base could tell
+        self.exported: dict[str, str | None] = {}  # those of ENV, which the image's config keeps
         self.is_open = is_open  # whether the base may set further ones
         self.user = user
         self.user_step: Step | None = None
         self.working_dir = working_dir
         self.shell = True  # a POSIX one, as far as the file says
 
-    def copy(self) -> "_State":
+    def child(self) -> "_State":
+        """What a stage built on this one begins with: the config's ENV is set anew, over an ARG of the same name."""
         other = _State(user=self.user, working_dir=self.working_dir, is_open=self.is_open)
-        other.variables = dict(self.variables)
+        other.exported = dict(self.exported)
+        other.variables = dict.fromkeys(self.variables) if self.is_open else dict(self.variables)
+        other.variables |= self.exported
         other.user_step = self.user_step
         other.shell = self.shell
         return other
@@ -131,12 +137,12 @@ class _State:
         value = self.variables.get(name, Missing.UNKNOWN if self.is_open else Missing.UNSET)
         return Missing.UNKNOWN if value is None else value
 
-    def put(self, name: str | None, value: str | None) -> None:
-        """Set a variable; where even its name is unknown, any of them may have changed."""
+    def export(self, name: str | None, value: str | None) -> None:
+        """ENV sets a variable; where even its name is unknown, any of them may have changed."""
         if name is None:
-            self.variables = dict.fromkeys(self.variables)
+            self.variables, self.exported = dict.fromkeys(self.variables), dict.fromkeys(self.exported)
         else:
-            self.variables[name] = value
+            self.variables[name] = self.exported[name] = value
 
 
 class _Run:
@@ -163,7 +169,7 @@ class _Run:
     def evaluation(self) -> Evaluation:
         stages = self._plan.stages
         for stage, triggers, own in self._plan.order:
-            state = self._states[stage.parent].copy() if stage.parent is not None else self._root(stage)
+            state = self._states[stage.parent].child() if stage.parent is not None else self._root(stage)
             self._states[stage.index] = state
             done: list[Step] = []
             for index, instruction in enumerate((*triggers, *own)):
@@ -180,18 +186,18 @@ class _Run:
         base = chain[0].external
         name = parse_user(state.user).name if state.user else ""
         evidence = find_uid(name, self._plan.target, stages, self._steps)
-        return Evaluation(state.user, base, state.user_step, stages, tuple(chain), steps, evidence)
+        return Evaluation(state.user, base, state.working_dir, state.user_step, stages, tuple(chain), steps, evidence)
 
     def _root(self, stage: Stage) -> _State:
-        base = Base(working_dir="/") if stage.image == SCRATCH else self._bases.get(stage.image)
+        base = Base(working_dir="/") if stage.image == SCRATCH else self._bases[stage.image] if stage.image in self._bases else None
         if base is None:
             return _State(user=None, working_dir=None, is_open=True)
         state = _State(user=base.user, working_dir=_join("/", base.working_dir), is_open=False)
         for variable in base.env:
             name, _, value = variable.partition("=")
-            state.put(name, value)
-        if self._platform.os != "windows":
-            state.variables.setdefault("PATH", _PATH)
+            state.export(name, value)
+        if self._platform.os != "windows" and "PATH" not in state.exported:
+            state.export("PATH", _PATH)
         return state
 
     def _step(self, stage: Stage, state: _State, instruction: Instruction, *, triggered: bool) -> Step:
@@ -213,7 +219,7 @@ class _Run:
                 state.shell = shell.is_shell(step.arguments[0] or "")
             case "ENV":
                 for name, value in step.pairs:
-                    state.put(name, value)
+                    state.export(name, value)
         return step
 
     def _expanded(self, instruction: Instruction, state: _State) -> dict[str, Any]:
@@ -254,7 +260,7 @@ class _Run:
             known = state.get(name)
             return name, known if isinstance(known, str) else None
         if name not in _NOT_IN_ENV:
-            state.put(name, value)
+            state.variables[name] = value
         return name, value
 
     def _ports(self, instruction: Instruction, state: _State) -> tuple[str | None, ...]:
@@ -288,7 +294,9 @@ class _Run:
 
 
 def _join(current: str | None, path: str | None) -> str | None:
-    """A working directory made absolute and clean; None where that needs what is not known."""
-    if path is None or (current is None and not path.startswith("/")):
+    """A working directory made absolute; None where that needs what is not known. An absolute one stays as written."""
+    if path is None or path.startswith("/"):
+        return path
+    if current is None:
         return None
-    return "/" + posixpath.normpath(posixpath.join(current or "/", path)).lstrip("/")
+    return "/" + posixpath.normpath(posixpath.join(current, path)).lstrip("/") if path else current

@@ -5,7 +5,7 @@ Source: moby/buildkit frontend/dockerfile/dockerfile2llb/convert.go and platform
 
 import graphlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -22,6 +22,8 @@ from webhook.image import Platform
 SCRATCH = "scratch"
 STAGE_LIMIT = 1000  # ours, as the next; BuildKit has neither
 TRIGGER_LIMIT = 10_000
+
+Triggers = Callable[[str], tuple[str, ...]]  # the ONBUILD instructions of an external image
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -68,10 +70,10 @@ def plan(
     target: str | None,
     build_args: Mapping[str, str],
     platform: Platform,
-    triggers: Mapping[str, tuple[str, ...]],
+    triggers: Triggers,
     budget: Budget,
 ) -> Plan:
-    """Find the stages and what the target needs of them; `triggers` are the ONBUILD instructions of external images.
+    """Find the stages and what the target needs of them.
 
     Raises `Fault` where BuildKit would refuse the file before it runs a step.
     """
@@ -90,7 +92,7 @@ class _Planner:
         self._numbered: list[int | None] = []  # what COPY --from=NUMBER counts: stages, then images in order of use
         self._needs: list[set[int]] = []
 
-    def plan(self, target: str | None, triggers: Mapping[str, tuple[str, ...]]) -> Plan:
+    def plan(self, target: str | None, triggers: Triggers) -> Plan:
         definitions, groups = _group(instructions.parse(line, self._escape) for line in self._source.lines)
         last = groups[-1][0].arguments
         arguments = self._arguments(definitions, target or (last[2].lower() if len(last) == 3 else ""))
@@ -181,13 +183,13 @@ class _Planner:
             else:
                 continue
             for name in filter(None, sources):
-                found = self._find(name, step)
-                if found is None:
-                    self._numbered.append(None)
-                    if name != SCRATCH:
-                        _check_reference(name, step)
-                else:
+                found = None if name == SCRATCH else self._find(name, step)
+                if found is not None:
                     yield found
+                    continue
+                self._numbered.append(None)
+                if name != SCRATCH:
+                    _check_reference(name, step)
 
     def _find(self, name: str, step: Instruction) -> int | None:
         """The stage of that name, or for COPY of that number; None for an image."""
@@ -216,7 +218,7 @@ class _Planner:
         stage = self._stages[index]
         raise Fault(f"the stage {stage.title} takes files from itself by way of others", stage.origin.line)
 
-    def _inherit(self, goal: int, triggers: Mapping[str, tuple[str, ...]]) -> dict[int, tuple[Instruction, ...]]:
+    def _inherit(self, goal: int, triggers: Triggers) -> dict[int, tuple[Instruction, ...]]:
         """The stages that the target needs, with the triggers that each one runs; these may need further stages."""
         inherited: dict[int, tuple[Instruction, ...]] = {}
         waiting, left = [goal], TRIGGER_LIMIT
@@ -235,13 +237,13 @@ class _Planner:
             waiting.extend(needs)
         return inherited
 
-    def _triggers(self, stage: Stage, triggers: Mapping[str, tuple[str, ...]]) -> Iterator[Instruction]:
+    def _triggers(self, stage: Stage, triggers: Triggers) -> Iterator[Instruction]:
         if stage.parent is not None:
             for step in self._stages[stage.parent].instructions:
                 if step.keyword == "ONBUILD":
                     yield instructions.parse_trigger(step)
         elif stage.external:
-            for text in triggers.get(stage.external, ()):
+            for text in triggers(stage.external):
                 yield instructions.parse_inherited(text, stage.origin)
 
 

@@ -1,0 +1,1 @@
+"""Dockerfiles: parser and evaluation against BuildKit itself, rules and table by cases."""
