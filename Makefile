@@ -54,7 +54,8 @@ image: $(VENV)/.dev ## build our own image with buildah
 	$(BIN)/python -m tests.images.build --product
 
 generate: $(VENV)/.dev ## what is generated from the code: CRDs, chart documentation
-	$(BIN)/python -m webhook.crds
+	$(BIN)/python -m webhook.crds charts/nonroot-webhook/files/crds
+	$(BIN)/python -m tests.support.chart_readme
 
 lock: $(VENV)/.dev ## pin the dependencies again, with hashes
 	$(LOCK) -o requirements.txt pyproject.toml

@@ -6,6 +6,7 @@ in them, with images from wherever they name.
 
 import asyncio
 import json
+import os
 import re
 import signal
 import ssl
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -47,7 +49,7 @@ class Row(msgspec.Struct, frozen=True):
 
 async def main(files: list[str]) -> int:
     """Run the demonstration; the exit code."""
-    console = Console(width=None if sys.stdout.isatty() else 180)
+    console = Console(width=None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "160")))
     async with Registry() as registry:
         for example in EXAMPLES:
             registry.push(f"demo/{example.name}:1", example.content)
@@ -85,8 +87,8 @@ async def _try(registry: str, index: int, server: str, trust: ssl.SSLContext) ->
 
 
 def _table(rows: list[Row]) -> Table:
-    table = Table(title="nonroot-webhook, mode Enforce, policy defaults", show_lines=True, title_justify="left")
-    for column in ("Pod", "image USER", "UID found, and where", "the kubelet alone", "our answer", "patch"):
+    table = Table(show_lines=True, box=box.SQUARE, pad_edge=False)
+    for column in ("Pod", "image USER", "who it is, and who says so", "the kubelet alone", "our answer", "patch"):
         table.add_column(column, overflow="fold")
     for row in rows:
         identities = _identities(row.answer)
@@ -99,9 +101,7 @@ def _table(rows: list[Row]) -> Table:
             escape(identities.replace("; ", "\n")),
             escape("\n".join(_kubelet(row.document, identities))),
             f"[green]allowed[/]{mark}" if allowed else f"[red]denied[/]{mark}",
-            escape(
-                "\n".join(f"{each['path'].rpartition('/')[2]}: {json.dumps(each['value'])}" for each in _shown(row))
-            ),
+            escape("\n".join(_patch(row.answer))),
         )
     return table
 
@@ -112,8 +112,23 @@ def _identities(answer: Admitted) -> str:
     return str(notes.get("identities", ""))
 
 
-def _shown(row: Row) -> list[dict[str, Any]]:
-    return [each for each in row.answer.patch if not each["path"].startswith("/metadata")]
+def _patch(answer: Admitted) -> list[str]:
+    """What was injected, by container where there are several."""
+    said = []
+    for each in answer.patch:
+        _, _, *way, name = each["path"].split("/")
+        if name == "securityContext":
+            who = f"{way[0]}[{way[1]}]: " if len(way) == 2 and way[1] != "0" else ""
+            said += [f"{who}{field}: {_brief(value)}" for field, value in each["value"].items()]
+        elif "securityContext" in way:
+            said.append(f"{name}: {_brief(each['value'])}")
+    return said
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_brief(inner)}" for name, inner in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else json.dumps(value).strip('"')
 
 
 def _kubelet(document: dict[str, Any], identities: str) -> list[str]:
