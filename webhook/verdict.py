@@ -98,8 +98,10 @@ def answer(verdict: Verdict, *, template: bool = False, patience: bool = False) 
 
 
 def advise(verdict: Verdict) -> tuple[str, ...]:
-    """What a mutating hook says: of containers that will be refused, as Pod Security may answer before the validating one,
-    and of those that it patches so well that the validating one is never called.
+    """What a mutating hook says where the validating one might not be called.
+
+    Of containers that will be refused, as Pod Security may answer first; and of those that it patches so well that
+    nothing is left to call the validating one for.
     """
     match verdict.governing.mode:
         case "Audit":
