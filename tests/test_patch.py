@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 
 from tests.support.images import DIGEST, image, multi, platform_image, unknown
 from tests.support.judging import judged, patched
-from tests.support.pods import IMAGE, governing, minimal, tweak, workload
+from tests.support.pods import IMAGE, first, governing, minimal, tweak, workload
 from tests.support.tables import table
 from webhook import patch
+from webhook.finding import Subject
 from webhook.image import Image, Unknown
+from webhook.pod import effective
+from webhook.verdict import ContainerVerdict
 
 DEFAULTS = {
     "runAsNonRoot": True,
@@ -187,6 +190,21 @@ async def test_an_assigned_identity_is_injected() -> None:
 async def test_a_root_image_that_is_allowed_gets_no_defaults() -> None:
     """They would break it."""
     assert patched(minimal(), await judged(minimal(), image(""), rule=governing(rootImages="Allow"))) == minimal()
+
+
+def test_an_explicit_root_gets_nothing_whatever_was_judged() -> None:
+    """Should a rule ever let it by, its defaults would still break it."""
+    work = workload(runAsUser=0)
+    slot = first(work)
+    subject = Subject(
+        workload=work,
+        slot=slot,
+        os="linux",
+        effective=effective(slot.container, work.context),
+        policy=governing().policy.spec,
+        injects=True,
+    )
+    assert patch.injected(ContainerVerdict(subject, "fine")) == {}
 
 
 async def test_every_container_has_its_own_patch() -> None:
