@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.images import platform_image
 from tests.support.tables import table
 from webhook.errors import MalformedImage
-from webhook.image import Config, Platform, User, architectures, normalise_platform, parse_config, parse_user
+from webhook.image import Config, Platform, User, normalise_platform, parse_config, parse_user
 
 
 def config(**settings: Any) -> bytes:
@@ -205,11 +204,6 @@ def test_user_agrees_with_an_independent_model(text: str) -> None:
 def test_platforms_are_folded(given: tuple[str, str, str], expected: str) -> None:
     """containerd/platforms database.go."""
     assert str(normalise_platform(*given)) == expected
-
-
-def test_platforms_in_words() -> None:
-    """As messages name them."""
-    assert architectures([platform_image(), platform_image(platform="linux/arm/v7")]) == "linux/amd64, linux/arm/v7"
 
 
 @given(st.binary())

@@ -5,7 +5,6 @@ cri-o/cri-o server/image_status.go (the CRI's uid or user name); golang encoding
 """
 
 import json
-from collections.abc import Iterable
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -259,8 +258,3 @@ def normalise_platform(os: str, architecture: str, variant: str = "") -> Platfor
     alias = _ARCHITECTURES.get(architecture, architecture)
     variant = _IMPLIED.get(architecture, variant)
     return Platform("darwin" if os == "macos" else os, alias, _VARIANTS.get(alias, {}).get(variant, variant))
-
-
-def architectures(platforms: Iterable[PlatformImage]) -> str:
-    """The platforms of an image in words, for messages."""
-    return ", ".join(str(image.platform) for image in platforms)
