@@ -2,4 +2,4 @@
 
 from webhook.cli import main
 
-main()
+main(prog_name="nonroot")

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,23 @@ import click
 import webhook
 from webhook.errors import NonrootError
 
+_DOORS = {"check": "webhook.check.command"}
+
 
 class _Group(click.Group):
-    """Turns our own errors into one line and exit code 2; only bugs show a stack trace."""
+    """Loads the command line's own doors when they are asked for.
+
+    Turns our own errors into one line and exit code 2; only bugs show a stack trace.
+    """
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted([*super().list_commands(context), *_DOORS])
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name in _DOORS:
+            command: click.Command = getattr(import_module(_DOORS[name]), name)
+            return command
+        return super().get_command(context, name)
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -105,6 +120,26 @@ def _setting(name: str, help: str, **more: Any) -> Callable[[Any], Any]:  # noqa
 
 
 _DAYS = click.IntRange(1, 36500)
+
+
+def _rules(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    from webhook import rulebook
+
+    return [name for name in rulebook.names() if name.startswith(incomplete)]
+
+
+@main.command()
+@click.argument("rule", required=False, shell_complete=_rules)
+def explain(rule: str | None) -> None:
+    """Say what a RULE is about, what fails it and how to fix that; without RULE, list them all."""
+    from webhook import rulebook
+
+    if rule is not None:
+        click.echo(f"{rule}\n\n{rulebook.page(rule).text}")
+        return
+    width = max(map(len, rulebook.names()))
+    for name in rulebook.names():
+        click.echo(f"{name:{width}}  {rulebook.page(name).title}")
 
 
 @main.command()

@@ -1,0 +1,199 @@
+"""The command as people run it: a process, its output, its exit code; and how fast it is there."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import jsonschema  # type: ignore[import-untyped]  # it ships no types
+import pytest
+from click.testing import CliRunner
+
+from tests.check.files import POD
+from tests.support.oci import file, image, layer
+from tests.support.registry import Login, Registry
+from webhook import rulebook
+from webhook.check.output import json_v1
+from webhook.cli import main
+
+ROOT = Path(__file__).parents[1]
+HELP = Path(__file__).with_name("cli_help.txt")
+
+
+def nonroot(
+    *arguments: str, stdin: str = "", cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run it, with an environment of its own."""
+    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}}
+    return subprocess.run(
+        [sys.executable, "-m", "webhook", *arguments], input=stdin, capture_output=True, text=True, cwd=cwd, timeout=60,
+        check=False, env={**kept, "PYTHONPATH": str(ROOT), **environment},
+    )  # fmt: skip
+
+
+def help_of(*command: str) -> str:
+    """The help text at a width that does not depend on the terminal."""
+    told = CliRunner().invoke(main, [*command, "--help"], prog_name="nonroot", terminal_width=100)
+    return f"$ nonroot {' '.join([*command, '--help'])}\n{told.output}\n"
+
+
+def test_the_help_is_the_one_that_was_agreed() -> None:
+    """Flags are contracts. After an intended change: NONROOT_WRITE_HELP=1 pytest tests/test_cli.py."""
+    names = sorted(main.list_commands(None))  # type: ignore[arg-type]  # it does not look at the context
+    told = help_of() + "".join(help_of(name) for name in names)
+    if os.environ.get("NONROOT_WRITE_HELP"):
+        HELP.write_text(told)
+    assert HELP.read_text() == told
+
+
+def test_check_tells_its_findings_and_says_by_its_exit_code_what_they_come_to(tmp_path: Path) -> None:
+    """2 wrong usage, 1 findings, 3 something could not be told, 0 clean."""
+    (tmp_path / "clean.yaml").write_text(POD.replace("runAsNonRoot: true", "runAsUser: 7"))
+    (tmp_path / "root.yaml").write_text(POD.replace("runAsNonRoot: true", "runAsUser: 0"))
+    (tmp_path / "template.yaml").write_text("{{ x }}\n---\na: [")
+    run = {
+        name: nonroot("check", "--no-images", f"{name}.yaml", cwd=tmp_path)
+        for name in ("clean", "root", "template", "no")
+    }
+    assert {name: each.returncode for name, each in run.items()} == {"clean": 0, "root": 1, "template": 3, "no": 2}
+    assert run["root"].stdout.startswith("root.yaml:11:9: error root-user  Pod shop/web, container app\n")
+    assert run["clean"].stdout == "1 file, 1 container: nothing found\n"
+    assert run["no"].stderr == ("nonroot: there is no 'no.yaml'; give files, folders, or - for standard input\n")
+    assert all("Traceback" not in each.stderr for each in run.values())
+
+
+def test_check_reads_standard_input_and_writes_its_contract() -> None:
+    """As in a pipe behind helm or kustomize: JSON on standard output, nothing on standard error."""
+    told = nonroot("check", "-", "-o", "json", "--no-images", stdin=POD.replace("runAsNonRoot: true", "runAsUser: 0"))
+    document = json.loads(told.stdout)
+    jsonschema.validate(document, json.loads(json_v1.schema()))
+    assert (told.returncode, told.stderr) == (1, "")
+    assert (document["findings"][0]["path"], document["findings"][0]["line"]) == ("-", 11)
+
+
+POLICY = "{apiVersion: nonroot.dev/v1alpha1, kind: NonRootPolicy, metadata: {name: p}, spec: {%s}}"
+EXCEPTION = (
+    "{apiVersion: nonroot.dev/v1alpha1, kind: NonRootException, metadata: {name: e, namespace: shop}, "
+    "spec: {reason: because}}"
+)
+
+
+@pytest.mark.parametrize(
+    ("document", "code"), [(POLICY % "rootImages: Allow", 1), (EXCEPTION, 0), (POLICY % "mood: bad", 2), ("{", 2)]
+)
+def test_check_goes_by_policies_and_exceptions_from_files(tmp_path: Path, document: str, code: int) -> None:
+    """The very documents that the cluster takes."""
+    (tmp_path / "policy.yaml").write_text(document)
+    (tmp_path / "pod.yaml").write_text(POD.replace("runAsNonRoot: true", "runAsUser: 0"))
+    told = nonroot("check", "--no-images", "--policy", "policy.yaml", "pod.yaml", cwd=tmp_path)
+    assert told.returncode == code
+    assert "Traceback" not in told.stderr
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[Registry]:
+    """A registry for those who have logged in."""
+    async with Registry(login=Login({"me": "hunter-two"})) as registry:
+        registry.push("team/app:1", image(layer(file("etc/passwd", "app:x:1500:1500::/:/bin/sh\n")), user="app"))
+        yield registry
+
+
+@pytest.mark.registry
+async def test_check_reads_images_with_the_users_own_docker_login(tmp_path: Path, registry: Registry) -> None:
+    """The name in the image's config, its uid in the image's own files; without the login it is said to be unknown."""
+    (tmp_path / "pod.yaml").write_text(POD.replace("named:1", f"{registry.host}/team/app:1"))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"auths": {registry.host: {"username": "me", "password": "hunter-two"}}})
+    )
+    arguments = ("check", "pod.yaml", "--insecure-registry", registry.host)
+    with_login = await asyncio.to_thread(nonroot, *arguments, cwd=tmp_path, DOCKER_CONFIG=str(tmp_path))
+    assert "pod.yaml:9:7: error named-user" in with_login.stdout
+    assert "runAsUser: 1500" in with_login.stdout
+    assert (with_login.returncode, with_login.stderr) == (1, "")
+    without = await asyncio.to_thread(nonroot, *arguments, cwd=tmp_path, DOCKER_CONFIG=str(tmp_path / "none"))
+    assert "unknown unknown-image" in without.stdout
+    assert "unauthorized" in without.stdout
+    assert without.returncode == 3
+    assert "hunter-two" not in with_login.stdout + without.stdout
+
+
+def test_a_broken_docker_config_is_said_to_be_one(tmp_path: Path) -> None:
+    """And none of its content is shown."""
+    (tmp_path / "pod.yaml").write_text(POD)
+    (tmp_path / "config.json").write_text('{"auths": {"x": {"auth": "c2VjcmV0"}')
+    told = nonroot("check", "pod.yaml", cwd=tmp_path, DOCKER_CONFIG=str(tmp_path))
+    assert told.returncode == 2
+    assert "docker config cannot be used" in told.stderr
+    assert "c2VjcmV0" not in told.stderr
+
+
+def test_explain_prints_a_rules_own_documentation() -> None:
+    """All of them by name, one in full, and what to do about a typing error."""
+    listed = nonroot("explain")
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == list(rulebook.names())
+    told = nonroot("explain", "named-user")
+    assert told.stdout.startswith(
+        "named-user\n\nThe image's USER is a name, and the Pod demands runAsNonRoot.\n\nWhy: "
+    )
+    wrong = nonroot("explain", "named")
+    assert wrong.returncode == 2
+    assert "there is no rule 'named'; there are root-user" in wrong.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands_and_rules(shell: str) -> None:
+    """By click's own protocol; the script is printed by the variable that its documentation names."""
+    script = nonroot(_NONROOT_COMPLETE=f"{shell}_source")
+    assert "_NONROOT_COMPLETE" in script.stdout
+    if shell == "bash":
+        told = nonroot(_NONROOT_COMPLETE="bash_complete", COMP_WORDS="nonroot explain named", COMP_CWORD="2")
+        assert told.stdout == "plain,named-user\n"
+        told = nonroot(_NONROOT_COMPLETE="bash_complete", COMP_WORDS="nonroot ch", COMP_CWORD="1")
+        assert told.stdout == "plain,check\n"
+
+
+def test_the_plugin_of_kubectl_is_the_same_program() -> None:
+    """`kubectl nonroot …` runs `kubectl-nonroot`, which is installed as the very same function."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts["kubectl-nonroot"] == scripts["nonroot"] == "webhook.cli:main"
+
+
+@pytest.mark.parametrize("command", [["--version"], ["explain"], ["check", "-", "--no-images"]])
+def test_the_command_line_loads_nothing_of_a_cluster_or_a_server(command: list[str]) -> None:
+    """Half a second that nobody who checks a file should wait for."""
+    slow = {"kubernetes", "kopf", "fastapi", "uvicorn", "aiohttp", "cryptography", "ruamel.yaml"}
+    program = (
+        f"import sys, atexit; sys.argv = ['nonroot', *{command!r}]\n"
+        f"atexit.register(lambda: print(*sorted({slow!r} & set(sys.modules)), file=sys.stderr))\n"
+        "from webhook.cli import main; main()"
+    )
+    told = subprocess.run([sys.executable, "-c", program], input=POD, capture_output=True, text=True, check=False)
+    assert told.stderr.split() == []
+
+
+@pytest.mark.bench
+def test_it_is_there_at_once(tmp_path: Path) -> None:
+    """--version in 150 ms, one file in 300 ms, 1,000 files in 2 s."""
+    (tmp_path / "one.yaml").write_text(POD)
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(1000):
+        (many / f"{number}.yaml").write_text(
+            POD + "---\n" + POD.replace("name: web", "name: other\n  labels: {a: b, c: d}")
+        )
+    for limit, *command in (
+        (0.15, "--version"),
+        (0.3, "check", str(tmp_path / "one.yaml"), "--no-images"),
+        (2.0, "check", str(many), "--no-images"),
+    ):
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            assert nonroot(*command).returncode == 0
+            times.append(time.perf_counter() - start)
+        assert min(times) < limit, command

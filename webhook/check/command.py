@@ -1,0 +1,88 @@
+"""The command `nonroot check`."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from webhook.check.output import FORMATS, render
+from webhook.workstation import options
+
+if TYPE_CHECKING:
+    from webhook.check.report import FailOn, Report
+    from webhook.check.run import Progress, Request
+
+_PATIENCE = 20  # workloads; fewer are judged before a person looks for progress
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+@click.option("-o", "--output", "form", default="text", show_default=True, type=click.Choice(FORMATS))
+@click.option(
+    "--fail-on",
+    default="error",
+    show_default=True,
+    type=click.Choice(["error", "warning", "unknown"]),
+    help="The mildest severity for which the exit code is 1.",
+)
+@options.POLICY
+@options.NO_IMAGES
+@options.TEMPLATE_KINDS
+@options.INSECURE_REGISTRY
+def check(
+    paths: tuple[str, ...],
+    form: str,
+    fail_on: "FailOn",
+    policies: tuple[Path, ...],
+    no_images: bool,
+    template_kinds: tuple[str, ...],
+    insecure: tuple[str, ...],
+) -> None:
+    """Judge manifests as admission would judge them.
+
+    PATH is a file, a folder, or - for standard input. A comment `# nonroot: allow RULE reason` lets a container be.
+
+    Exit codes: 2 wrong usage, 1 findings at or above --fail-on, 3 something could not be told (an image that could not
+    be read, a template that was skipped), 0 clean; the first that holds.
+    """
+    from webhook.check.run import Request
+    from webhook.manifest.objects import KNOWN_TEMPLATE_KINDS, parse_template_kind
+    from webhook.policy import Documents
+
+    documents = Documents()
+    if policies:
+        from webhook.settings import load_documents
+
+        documents = load_documents(policies)
+    kinds = {**KNOWN_TEMPLATE_KINDS, **dict(map(parse_template_kind, template_kinds))}
+    report = asyncio.run(_check(Request(paths, documents, kinds), no_images, insecure))
+    click.echo(render(form, report), nl=False)
+    sys.exit(report.exit_code(fail_on))
+
+
+async def _check(request: "Request", no_images: bool, insecure: tuple[str, ...]) -> "Report":
+    from webhook.check.run import NotExamined, check
+
+    if no_images:
+        return await check(request, NotExamined())
+    from webhook.workstation.desk import registry_client
+
+    client = registry_client(insecure)
+    try:
+        return await check(request, client, _progress())
+    finally:
+        await client.aclose()
+
+
+def _progress() -> "Progress | None":
+    """A counter on a terminal's standard error, while images are read; nothing in pipes."""
+    if not sys.stderr.isatty():
+        return None
+
+    def tell(done: int, total: int) -> None:
+        if total >= _PATIENCE:
+            click.echo(f"\rjudged {done} of {total}" if done < total else "\r\x1b[K", nl=False, err=True)
+
+    return tell

@@ -1,0 +1,135 @@
+"""Paths -> Report: every file read, every workload judged by the one judgement, images asked for concurrently."""
+
+import asyncio
+import gc
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import msgspec
+
+from webhook.check import manifests
+from webhook.check.manifests import Case
+from webhook.check.report import Examined, Report, merge
+from webhook.errors import InvalidSetting
+from webhook.image import Image, Images, Query, Unknown
+from webhook.judge import judge
+from webhook.manifest.objects import KNOWN_TEMPLATE_KINDS, TemplateKinds
+from webhook.policy import Documents
+from webhook.verdict import Verdict
+from webhook.view import StaticView
+from webhook.workstation.sources import Skipped, Source, read
+
+AT_ONCE = 32  # workloads whose images are asked for together
+IMAGE_BUDGET = 600.0  # seconds; the registry client gives up on an image long before
+
+NOT_EXAMINED = Unknown("local", "images are not examined")
+
+Progress = Callable[[int, int], None]
+"""Told how many workloads of how many are judged."""
+
+
+class NotExamined:
+    """The image source of `--no-images`: every image is left alone. Its answer is counted, never told as a finding."""
+
+    async def find(self, query: Query) -> Image | Unknown:  # noqa: ARG002  # whatever is asked
+        """Always `NOT_EXAMINED`."""
+        return NOT_EXAMINED
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What to check, and by whose policies and exceptions."""
+
+    paths: tuple[str, ...]
+    documents: Documents = Documents()
+    kinds: TemplateKinds = msgspec.field(default_factory=lambda: KNOWN_TEMPLATE_KINDS)
+
+
+async def check(request: Request, images: Images, progress: Progress | None = None) -> Report:
+    """Judge everything below the paths; `InvalidSetting` for a path that is not there or holds nothing to check."""
+    examined: list[Examined] = []
+    skipped: list[Skipped] = []
+    cases: list[Case] = []
+    with _trees():
+        for source in read(request.paths):
+            if isinstance(source, Skipped):
+                skipped.append(source)
+            elif source.kind == "manifest":
+                _sort(source, manifests.read(source, request.kinds), examined, skipped, cases)
+    if not examined and not skipped:
+        named = ", ".join(ascii(path[:200]) for path in request.paths[:5])
+        raise InvalidSetting(f"there is nothing to check in {named}: no Kubernetes manifest")
+    verdicts = await _judge_all(cases, request.documents, images, progress)
+    reports = [_report(case, verdict) for case, verdict in zip(cases, verdicts, strict=True)]
+    return merge([Report(files=tuple(examined), skipped=tuple(skipped)), *reports])
+
+
+@contextmanager
+def _trees() -> Iterator[None]:
+    """Trees have no cycles, and looking for some among them would double the time of a large check."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _sort(
+    source: Source,
+    found: Iterable[Case | Skipped | None],
+    examined: list[Examined],
+    skipped: list[Skipped],
+    cases: list[Case],
+) -> None:
+    before = len(cases)
+    objects = False
+    for each in found:
+        if isinstance(each, Skipped):
+            skipped.append(each)
+        else:
+            objects = True
+            if each is not None:
+                cases.append(each)
+    if objects or len(cases) > before:
+        examined.append(Examined(source.path, source.kind))
+
+
+async def _judge_all(
+    cases: list[Case], documents: Documents, images: Images, progress: Progress | None
+) -> list[Verdict]:
+    view, now, turns, done = StaticView(documents), datetime.now(UTC), asyncio.Semaphore(AT_ONCE), 0
+
+    async def one(case: Case) -> Verdict:
+        nonlocal done
+        async with turns:
+            verdict = await judge(
+                case.workload,
+                view.govern(case.namespace),
+                images,
+                namespace=case.namespace,
+                budget=IMAGE_BUDGET,
+                now=now,
+                exceptions=(*view.exceptions(case.namespace), *case.exceptions),
+                slots=case.slots,
+            )
+        done += 1
+        if progress:
+            progress(done, len(cases))
+        return verdict
+
+    return await asyncio.gather(*(one(case) for case in cases))
+
+
+def _report(case: Case, verdict: Verdict) -> Report:
+    left_out = [each for each in verdict.containers if each.subject.found is NOT_EXAMINED]
+    told = msgspec.structs.replace(
+        verdict, containers=tuple(each for each in verdict.containers if each not in left_out)
+    )
+    return Report(
+        findings=tuple(manifests.findings(case, told)),
+        workloads=1,
+        containers=len(verdict.containers),
+        not_examined=len(left_out),
+        allowed=sum(1 for each in verdict.containers if each.release is not None),
+    )

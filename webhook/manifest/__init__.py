@@ -1,0 +1,1 @@
+"""Manifest files -> workloads with positions: what is read, as kubectl reads it, and on which line it stands."""

@@ -1,0 +1,40 @@
+"""The registry client of the command line, with the credentials and the proxy of whoever runs it."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from webhook.errors import InvalidSetting
+from webhook.registry.client import RegistryClient
+from webhook.registry.settings import RegistrySettings
+
+_CONFIG_LIMIT = 8 * 1024 * 1024
+
+
+def registry_client(insecure: Iterable[str] = ()) -> RegistryClient:
+    """A client with the user's docker config; use it within one event loop, and `aclose` it there.
+
+    `insecure` lists HOST[:PORT] that may be spoken to over plain HTTP. `InvalidSetting` where the config is unusable.
+    """
+    return RegistryClient(RegistrySettings(insecure=frozenset(insecure), proxy=True), docker_config=docker_config())
+
+
+def docker_config() -> bytes | None:
+    """The docker config file that `docker login` writes; None where there is none. Credential helpers are not run.
+
+    Source: docker/cli cli/config/config.go (DOCKER_CONFIG, else ~/.docker).
+    """
+    folder = os.environ.get("DOCKER_CONFIG")
+    path = (Path(folder) if folder else Path("~/.docker").expanduser()) / "config.json"
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_CONFIG_LIMIT + 1)
+    except FileNotFoundError:
+        return None
+    except (OSError, RuntimeError) as error:
+        raise InvalidSetting(
+            f"cannot read the docker config {path}: {error}; correct it or set DOCKER_CONFIG"
+        ) from None
+    if len(raw) > _CONFIG_LIMIT:
+        raise InvalidSetting(f"the docker config {path} is larger than {_CONFIG_LIMIT >> 20} MiB; set DOCKER_CONFIG")
+    return raw

@@ -1,0 +1,30 @@
+"""Options that several commands share, so that they read the same everywhere."""
+
+from pathlib import Path
+
+import click
+
+POLICY = click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="File with NonRootPolicy and NonRootException documents; repeatable.",
+)
+INSECURE_REGISTRY = click.option(
+    "--insecure-registry",
+    "insecure",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help="Allow plain HTTP and a private or loopback address for this registry alone; repeatable.",
+)
+NO_IMAGES = click.option(
+    "--no-images", is_flag=True, help="Ask no registry: judge by the manifests alone, and count what that leaves open."
+)
+TEMPLATE_KINDS = click.option(
+    "--template-kind",
+    "template_kinds",
+    multiple=True,
+    metavar="GROUP/KIND=POINTER",
+    help="A custom kind that carries a Pod template, such as example.com/Worker=/spec/template; repeatable.",
+)
