@@ -111,6 +111,23 @@ def test_one_changed_byte_never_breaks_the_reader(entries: list[Entry], data: st
         read(bytes(archive))
 
 
+def pax(**records: str) -> bytes:
+    """An extended header that gives the next entry these records."""
+    return extended(b"x", **records)
+
+
+def extended(flag: bytes, **records: str) -> bytes:
+    """A PAX header of that type."""
+    body = b""
+    for key, value in records.items():
+        rest = f" {key}={value}\n".encode()
+        length = len(rest) + 1
+        while len(str(length)) + len(rest) != length:
+            length += 1
+        body += str(length).encode() + rest
+    return header("pax", flag, size=b"%011o" % len(body)) + body.ljust(-(-len(body) // BLOCK) * BLOCK, b"\0")
+
+
 def refused() -> Iterator[tuple[str, bytes, str]]:
     """Archives that Go or containerd refuses."""
     yield "a single zero block before data", bytes(BLOCK) + header("a") + END, "single zero block"
@@ -120,6 +137,7 @@ def refused() -> Iterator[tuple[str, bytes, str]]:
     yield "a size in other digits", header("a", size=b"0000000008 ") + END, "no octal"
     yield "a size with a sign", header("a", size=b"+0000000001") + END, "no octal"
     yield "a size with an underscore", header("a", size=b"0_000000001") + END, "no octal"
+    yield "a PAX size that is none", pax(size="-1") + header("b") + END, "PAX size"
     yield "a negative size in base 256", header("a", size=b"\xff" * 12) + END, "negative size"
     yield "a size beyond 64 bits", header("a", size=b"\x80" + b"\x7f" * 11) + END, "64 bits"
     yield "an end inside a header", header("a")[:300], "breaks off"
@@ -148,21 +166,9 @@ def test_what_go_refuses_is_refused(archive: bytes, reason: str) -> None:
         read(archive)
 
 
-def pax(**records: str) -> bytes:
-    """An extended header that gives the next entry these records."""
-    return extended(b"x", **records)
-
-
-def extended(flag: bytes, **records: str) -> bytes:
-    """A PAX header of that type."""
-    body = b""
-    for key, value in records.items():
-        rest = f" {key}={value}\n".encode()
-        length = len(rest) + 1
-        while len(str(length)) + len(rest) != length:
-            length += 1
-        body += str(length).encode() + rest
-    return header("pax", flag, size=b"%011o" % len(body)) + body.ljust(-(-len(body) // BLOCK) * BLOCK, b"\0")
+def gnu(flag: bytes, body: bytes) -> bytes:
+    """GNU's way of giving the next entry a long name or link target."""
+    return header("././@LongLink", flag, size=b"%011o" % len(body)) + body.ljust(-(-len(body) // BLOCK) * BLOCK, b"\0")
 
 
 @pytest.mark.parametrize(
@@ -187,6 +193,12 @@ def extended(flag: bytes, **records: str) -> bytes:
         pytest.param(header("b", size=b"\x80" + bytes(10) + b"\3") + b"abc" + bytes(509), ["b"], id="base 256"),
         pytest.param(pax(size="3") + header("b") + b"abc" + bytes(509) + header("c"), ["b", "c"], id="a PAX size"),
         pytest.param(header("b", size=b"00000000003") + b"abc", ["b"], id="no padding at the end"),
+        pytest.param(gnu(b"L", b"long\0") + header("a"), ["long"], id="GNU's long name"),
+        pytest.param(gnu(b"L", b"") + header("a"), ["a"], id="GNU's empty long name"),
+        pytest.param(gnu(b"L", b"x" * 512) + header("a"), ["x" * 512], id="GNU's long name of a whole block"),
+        pytest.param(gnu(b"K", b"far") + header("a", b"2", target=b"b"), ["a"], id="GNU's long link target"),
+        pytest.param(pax(path="pax") + gnu(b"L", b"gnu") + header("a"), ["gnu"], id="GNU's name over PAX's"),
+        pytest.param(header("a", magic=b"ustar  \0", prefix=b"00000000001\0"), ["a"], id="GNU's times"),
     ],
 )
 def test_what_go_reads_is_read(archive: bytes, names: list[str] | None) -> None:

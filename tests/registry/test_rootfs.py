@@ -75,9 +75,7 @@ def passwd(*layers: Layer) -> bytes | None:
         pytest.param([whiteout("etc/passwd")], None, id="a whiteout"),
         pytest.param([whiteout("etc")], None, id="a whiteout of its directory"),
         pytest.param([whiteout("etc/passwd"), file("etc/passwd", "top")], b"top", id="a whiteout and a file"),
-        pytest.param([file("etc/passwd", "top"), whiteout("etc/passwd")], b"top", id="a file and a whiteout"),
         pytest.param([opaque("etc")], None, id="an opaque directory"),
-        pytest.param([opaque("")], None, id="an opaque root"),
         pytest.param([opaque("usr")], b"base", id="an opaque directory elsewhere"),
         pytest.param([file("etc/passwd", "top"), opaque("etc")], b"top", id="an opaque marker after the file"),
         pytest.param([directory("etc"), opaque("etc"), file("etc/hosts")], None, id="an opaque directory anew"),
@@ -174,6 +172,10 @@ def test_a_layer_over_the_base(upper: list[Entry], expected: bytes | None) -> No
         ),
         pytest.param([[file("etc"), file("etc/passwd")]], "below '/etc'", id="a file below a file"),
         pytest.param([[file(".wh.")]], "whiteout of nothing", id="an empty whiteout"),
+        pytest.param([[PASSWD], [PASSWD, whiteout("etc/passwd")]], "differently", id="a file, then its whiteout"),
+        pytest.param([[PASSWD], [PASSWD, whiteout("etc")]], "differently", id="a directory, then its whiteout"),
+        pytest.param([[PASSWD], [opaque("")]], "root directory", id="an opaque root"),
+        pytest.param([[PASSWD], [file("etc"), directory("etc")]], "differently", id="a file, then a directory"),
         pytest.param(
             [[symlink("etc", "usr/etc")], [file("etc/hosts")]], "differently", id="a directory over a link to one"
         ),

@@ -146,6 +146,8 @@ class Indexer:
             return
         removed = path[: len(path) - len(base)] + base.removeprefix(_WHITEOUT)
         if removed in self._tracked:
+            if removed in self._nodes:
+                raise _ambiguous(removed)
             self._removed.add(removed)
 
     def _imply(self, path: str) -> None:
@@ -170,8 +172,8 @@ class Indexer:
 
     def _place_node(self, path: str, kind: Kind, target: str, size: int) -> bool:
         if kind == "directory":
-            if not isinstance(self._nodes.get(path), Directory):
-                self._nodes[path] = Directory()
+            if not isinstance(self._nodes.setdefault(path, Directory()), Directory):
+                raise _ambiguous(path)  # what lower layers have there is hidden or not
             return False
         linked = self._hardlinked(target) if kind == "hardlink" else None
         self._clear(path)

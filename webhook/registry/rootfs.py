@@ -101,8 +101,12 @@ class _View:
                     if node is None:
                         return None
                     hidden = True
-            if "" in facts.opaque or any(place in facts.opaque for place in ancestors(path)):
+            if any(place in facts.opaque for place in ancestors(path)):
                 return None
+            if "" in facts.opaque and number:
+                raise MalformedImage(
+                    "a layer hides all layers below it, which overlayfs does not do for the root directory"
+                )
             if hidden:
                 raise MalformedImage(
                     f"a layer removes a directory that leads to /{path} and makes it anew without hiding what lower "
