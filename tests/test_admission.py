@@ -296,6 +296,18 @@ async def test_how_long_an_image_may_take(mode: str, timeout: float, budget: flo
     assert query.budget == budget
 
 
+@table(
+    ("templates", "budget"),
+    {"a template that is warned about waits a moment": ("Warn", 0.3), "one that may be refused waits": ("Deny", 3.5)},
+)
+async def test_how_long_the_image_of_a_template_may_take(templates: str, budget: float) -> None:
+    """A warning is not worth a long wait."""
+    scene = Scene(governing("Enforce", templates=templates))
+    await scene.admission.review(review(within("Deployment", minimal())), "validate", 10.0)
+    (query,) = scene.images.asked
+    assert query.budget == budget
+
+
 async def test_on_an_update_only_new_images_are_judged() -> None:
     """And nothing is patched: securityContext is immutable."""
     old = tweak(minimal(), {"spec.containers.1": {"name": "b", "image": "a.io/root"}})

@@ -89,7 +89,7 @@ class Admission:
             exceptions=self._view.exceptions(namespace),
             slots=slots,
             injects=governing.injects and patchable,
-            budget=_budget(governing, timeout),
+            budget=_budget(governing, workload, timeout),
             now=datetime.now(UTC),
         )
         answer, operations = self._answer(review, door, workload, judged, namespace)
@@ -162,14 +162,12 @@ def _significant(review: Review, workload: Workload) -> tuple[Slot, ...] | None:
     )
 
 
-def _budget(governing: Governing, timeout: float) -> float:
-    match governing.mode:
-        case "Audit":
-            return 0.0
-        case "Warn":
-            return min(WARN_BUDGET, timeout)
-        case "Enforce":
-            return min(ENFORCE_BUDGET, timeout)
+def _budget(governing: Governing, workload: Workload, timeout: float) -> float:
+    """The seconds that the user may be kept waiting: long only where the answer could be a refusal."""
+    if governing.mode == "Audit":
+        return 0.0
+    refuses = governing.mode == "Enforce" and (workload.is_pod or governing.policy.spec.templates == "Deny")
+    return min(ENFORCE_BUDGET if refuses else WARN_BUDGET, timeout)
 
 
 def _audit(door: Door, judged: Verdict, operations: list[Operation]) -> dict[str, str] | None:

@@ -52,7 +52,9 @@ def _load(path: Path) -> Documents:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSetting(f"cannot read the policy file {path}: {getattr(error, 'strerror', None) or error}") from None
+        raise InvalidSetting(
+            f"cannot read the policy file {path}: {getattr(error, 'strerror', None) or error}"
+        ) from None
     try:
         plain = list(YAML(typ="safe", pure=True).load_all(text))
     except YAMLError as error:
