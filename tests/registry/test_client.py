@@ -2,8 +2,11 @@
 
 import asyncio
 import base64
+import gc
 import json
+import re
 from collections.abc import Callable
+from types import FunctionType, ModuleType
 from typing import Any
 
 import msgspec
@@ -609,6 +612,33 @@ async def test_secrets_are_read_again_when_the_answer_expires(registry: Registry
     secrets.secrets["s"] = None
     client.clock.now += 301
     assert await client.cause(f"{registry.host}/team/app:1", namespace="a", pull_secrets=("s",)) == "unauthorized"
+
+
+def reachable(*roots: object) -> list[object]:
+    """Everything that these objects hold on to, as far as it is data."""
+    found: dict[int, object] = {}
+    pending = list(roots)
+    while pending:
+        each = pending.pop()
+        if id(each) not in found and not isinstance(each, type | ModuleType | FunctionType):
+            found[id(each)] = each
+            pending.extend(gc.get_referents(each))
+    return list(found.values())
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "Bearer"])
+async def test_no_password_outlives_its_request(registry: Registry, connect: Connect, scheme: Any) -> None:
+    """Neither as it is nor in base64, in any cache."""
+    registry.login = Login({"u": "hunter2"}, scheme=scheme)
+    registry.push("team/app:1", NAMED)
+    secrets = Secrets(s=secret(registry.host, "u", "hunter2"))
+    client = connect(secrets)
+    await client.image(f"{registry.host}/team/app:1", namespace="a", pull_secrets=("s",))
+    secrets.secrets.clear()
+    held = reachable(client._answers, client._confirmations, client._session._headers, client._contents._documents)
+    assert any(each == ACCOUNTS.passwd for each in held)
+    encoded = base64.b64encode(b"u:hunter2").decode()
+    assert not [each for each in held if isinstance(each, str | bytes) and re.search(f"hunter2|{encoded}", str(each))]
 
 
 async def test_a_token_is_reused(registry: Registry, client: Client) -> None:

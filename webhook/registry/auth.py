@@ -28,6 +28,7 @@ Flow = Generator[Request, Response, Response]
 
 IDENTITY_TOKEN = "<token>"  # noqa: S105 - the user name under which docker's tools keep an identity token as the password
 _CLIENT = "nonroot-webhook"
+_BASIC = "Basic"
 _TOKEN_BODY = 64 * 1024
 _DEFAULT_LIFE = 60.0  # distribution docs/content/spec/auth/token.md, expires_in
 _LONGEST_LIFE = 3600.0
@@ -86,10 +87,13 @@ class Session:
     def header(self, authority: str, scope: str, credential: Credential) -> str:
         """The header that is still good, or nothing."""
         value, until = self._headers.get((authority, scope, credential.fingerprint)) or ("", 0.0)
-        return value if self._clock() < until else ""
+        if self._clock() >= until:
+            return ""
+        return credential.basic if value == _BASIC else value
 
     def keep(self, authority: str, scope: str, credential: Credential, header: str, life: float) -> None:
-        """Remember a header for `life` seconds."""
+        """Remember a header for `life` seconds; of a password only that it worked."""
+        header = _BASIC if header == credential.basic else header
         key = (authority, scope, credential.fingerprint)
         self._headers.put(key, (header, self._clock() + life), len(header))
 

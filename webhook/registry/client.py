@@ -42,10 +42,13 @@ Key = tuple[str, str, tuple[str, ...], str, frozenset[str], bool]
 
 
 class Confirmation(msgspec.Struct, frozen=True):
-    """The registry has said, at that time on the clock, that whoever holds these credentials may read this digest."""
+    """The registry has said, at that time on the clock, that whoever holds these credentials may read this digest.
+
+    `door` is the number of the one that opened among those tried: a credential lives no longer than its request.
+    """
 
     digest: str
-    door: Door
+    door: int
     at: float
 
 
@@ -193,7 +196,7 @@ class RegistryClient:
                 if unread is None or error.cause not in {"unauthorized", "notFound"}:
                     raise
                 raise RegistryError(unread.cause, unread.detail) from error
-            repository = self._repository(reference, confirmation.door, cost, deadline)
+            repository = self._repository(reference, doors[confirmation.door], cost, deadline)
             found = await self._contents.images(repository, confirmation.digest, query)
         return self._found(found, confirmation, confirmed, stale=stale)
 
@@ -263,11 +266,11 @@ class RegistryClient:
     async def _ask(self, reference: Reference, doors: Sequence[Door], cost: Cost, deadline: float) -> Confirmation:
         """Every door in turn until one opens, as the kubelet tries credentials; a mirror may fail in any way."""
         refusals: dict[Cause, RegistryError] = {}
-        for door in doors:
+        for number, door in enumerate(doors):
             try:
                 at = self._clock()
                 digest = await self._resolve(self._repository(reference, door, cost, deadline), reference)
-                return Confirmation(digest, door, at)
+                return Confirmation(digest, number, at)
             except RegistryError as error:
                 if error.cause in {"unauthorized", "notFound", "rateLimited"}:
                     refusals.setdefault(error.cause, error)
