@@ -31,7 +31,8 @@ class Oracle:
             "build_args": dict(build_args),
             "base": {"user": base.user, "env": base.env, "working_dir": base.working_dir, "onbuild": base.onbuild},
         }
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(question) + "\n")
         self._process.stdin.flush()
         answer: dict[str, Any] = json.loads(self._process.stdout.readline())
@@ -40,7 +41,8 @@ class Oracle:
 
     def close(self) -> None:
         """End the process."""
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait(10)
         self._process.stdout.close()

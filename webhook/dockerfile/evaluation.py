@@ -40,8 +40,8 @@ class Evaluation(msgspec.Struct, frozen=True):
     inherited, or depends on the base's ENV. `base` is the external image at the root of the target's stages, as FROM
     names it after expansion; None is `scratch`. `working_dir` is the config's too, None where only the base could tell.
     `user_step` is the USER instruction that decides, None where there is
-    none. `stages` are all stages, `chain` those that the target consists of, root first, and `steps` what they run.
-    `evidence` says what is known of the uid.
+    none. `stages` are all stages, `chain` those that the target consists of, root first, and `steps` what they run;
+    `all_steps` adds, in file order, those of the stages that the target copies from. `evidence` says what is known of the uid.
     """
 
     user: str | None
@@ -51,6 +51,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     stages: tuple[Stage, ...]
     chain: tuple[Stage, ...]
     steps: tuple[Step, ...]
+    all_steps: tuple[Step, ...]
     evidence: Evidence
 
     @property
@@ -62,6 +63,18 @@ class Evaluation(msgspec.Struct, frozen=True):
     def name(self) -> str:
         """The name in USER; empty where it is a number, or nothing, or not known."""
         return parse_user(self.user).name if self.user else ""
+
+    @property
+    def root(self) -> bool | None:
+        """Whether the image runs as uid 0; None where that is not evident."""
+        if self.user is None:
+            return None
+        user = parse_user(self.user)
+        if user.uid is not None:
+            return user.uid == 0
+        if not user.name:
+            return True
+        return None if self.evidence.uid is None else self.evidence.uid == 0
 
     @property
     def line(self) -> int:
@@ -103,7 +116,7 @@ def evaluate(
             target=target,
             build_args=build_args or {},
             platform=platform,
-            triggers=lambda image: known[image].onbuild if image in known else (),
+            triggers=lambda image: known.get(image, Base()).onbuild,
             budget=budget,
         )
         return _Run(plans, source.escape, build_args or {}, platform, known, budget).evaluation()
@@ -185,11 +198,20 @@ class _Run:
         steps = tuple(step for stage in chain for step in self._steps[stage.index])
         base = chain[0].external
         name = parse_user(state.user).name if state.user else ""
-        evidence = find_uid(name, self._plan.target, stages, self._steps)
-        return Evaluation(state.user, base, state.working_dir, state.user_step, stages, tuple(chain), steps, evidence)
+        return Evaluation(
+            user=state.user,
+            base=base,
+            working_dir=state.working_dir,
+            user_step=state.user_step,
+            stages=stages,
+            chain=tuple(chain),
+            steps=steps,
+            all_steps=tuple(step for steps in self._steps.values() for step in steps),
+            evidence=find_uid(name, self._plan.target, stages, self._steps),
+        )
 
     def _root(self, stage: Stage) -> _State:
-        base = Base(working_dir="/") if stage.image == SCRATCH else self._bases[stage.image] if stage.image in self._bases else None
+        base = Base(working_dir="/") if stage.image == SCRATCH else self._bases.get(stage.image)
         if base is None:
             return _State(user=None, working_dir=None, is_open=True)
         state = _State(user=base.user, working_dir=_join("/", base.working_dir), is_open=False)
@@ -232,7 +254,9 @@ class _Run:
             case "EXPOSE":
                 return {"arguments": self._ports(instruction, state)}
             case "ENV" | "LABEL":
-                pairs = [(self._expand(name, state), self._expand(value or "", state)) for name, value in instruction.pairs]
+                pairs = [
+                    (self._expand(name, state), self._expand(value or "", state)) for name, value in instruction.pairs
+                ]
                 return {"pairs": tuple(pairs)}
             case "ARG":
                 return {"pairs": tuple(self._define(name, default, state) for name, default in instruction.pairs)}

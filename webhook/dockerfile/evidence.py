@@ -36,6 +36,7 @@ class Evidence(msgspec.Struct, frozen=True):
     gid: int | None = None
 
 
+_ROOT = Evidence(0, "root is uid 0", gid=0)
 _NOBODY = 65534
 _KNOWN: dict[str, dict[str, int]] = {  # accounts with a number that the image's own build fixes
     "docker.io/library/alpine": {"nobody": _NOBODY},  # alpine/aports main/alpine-baselayout passwd
@@ -53,11 +54,35 @@ _KNOWN_PREFIXES: dict[str, dict[str, int]] = {
 
 # The options that take a value, of shadow's, Debian's and BusyBox's tools together.
 _SHORT_VALUES = frozenset("bcdefghkKpsuGRPZ")
-_LONG_VALUES = frozenset({
-    "base-dir", "btrfs-subvolume-home", "comment", "conf", "expiredate", "firstgid", "firstuid", "gecos", "gid",
-    "groups", "home", "home-dir", "inactive", "ingroup", "key", "lastgid", "lastuid", "login", "password",
-    "prefix", "root", "selinux-user", "shell", "skel", "uid",
-})
+_LONG_VALUES = frozenset(
+    {
+        "base-dir",
+        "btrfs-subvolume-home",
+        "comment",
+        "conf",
+        "expiredate",
+        "firstgid",
+        "firstuid",
+        "gecos",
+        "gid",
+        "groups",
+        "home",
+        "home-dir",
+        "inactive",
+        "ingroup",
+        "key",
+        "lastgid",
+        "lastuid",
+        "login",
+        "password",
+        "prefix",
+        "root",
+        "selinux-user",
+        "shell",
+        "skel",
+        "uid",
+    }
+)
 _CREATE = frozenset({"useradd", "adduser"})
 _CREATE_GROUP = frozenset({"groupadd", "addgroup"})
 _REMOVE = frozenset({"userdel", "deluser"})
@@ -88,7 +113,7 @@ class _Table:
     """The accounts of a stage while its steps go by."""
 
     def __init__(self) -> None:
-        self.users: dict[str, Evidence] = {"root": Evidence(0, "root is uid 0", gid=0)}
+        self.users = {"root": _ROOT}
         self.groups: dict[str, int] = {"root": 0}
         self.files: dict[str, str] = {}  # what echo and heredocs wrote, where it could be a passwd
         self.origin = "it is no account that a step of this file creates"
@@ -144,9 +169,9 @@ class _Table:
                 self.users, self.groups, self.origin = dict(other.users), dict(other.groups), other.origin
                 continue
             name = next((name for name in documents if source.endswith(name)), None) if documents else None
-            path = destination if not self._is_folder(destination) else destination.rstrip("/") + "/" + (
-                name or posixpath.basename(place)
-            )
+            path = destination
+            if destination.endswith("/") or destination == "/etc":
+                path = f"{destination.rstrip('/')}/{name or posixpath.basename(place)}"
             if name is not None and documents[name] is not None:
                 self._write(path, documents[name] or "", step.line)
             elif other is not None and place == PASSWD == path:
@@ -155,11 +180,10 @@ class _Table:
                 self._write(path, other.files[place], step.line)
             elif path == PASSWD:
                 whence = "the build context" if written is None else written
-                self.users, self.origin = {}, f"line {step.line} copies {PASSWD} from {whence}, which is not read here"
-
-    @staticmethod
-    def _is_folder(destination: str) -> bool:
-        return destination.endswith("/") or destination == "/etc"
+                self.users, self.origin = (
+                    {"root": _ROOT},
+                    f"line {step.line} copies {PASSWD} from {whence}, which is not read here",
+                )
 
     def _write(self, path: str, text: str, line: int) -> None:
         """A file written in the Dockerfile: its lines count where they end up as /etc/passwd."""
@@ -169,7 +193,7 @@ class _Table:
         try:
             found = list(entries(Accounts(passwd=text.encode("utf-8", "replace")).passwd))
         except UnreadableAccounts as error:
-            self.users, self.origin = {}, f"line {line}: {error}"
+            self.users, self.origin = {"root": _ROOT}, f"line {line}: {error}"
             return
         for entry in found:
             self._add(entry, line)
@@ -203,7 +227,8 @@ class _Table:
         """`echo app:x:1000:1000::/:/bin/sh >> /etc/passwd` and `cat <<EOF > /etc/passwd`."""
         heredocs = step.instruction.heredocs
         if command.name in ("echo", "printf"):
-            text = "\n".join(part for word in command.arguments for part in re.split(r"\\n|\n", word) if _ENTRY.match(part))
+            parts = [part for word in command.arguments for part in re.split(r"\\n|\n", word)]
+            text = "\n".join(filter(_ENTRY.match, parts))
         elif command.name in ("cat", "tee") and len(heredocs) == 1:
             text = heredocs[0].content
         else:
@@ -241,7 +266,7 @@ class _Table:
     def _told(command: Command, uid: str | None, gid: int | None) -> Evidence:
         where = f"line {command.line} ({command.name})"
         if uid is None:
-            reason = f"{where} gives no number, so that it is the next free one of the base image; add -u 10001"
+            reason = f"{where} gives no number, so that it is the next free one of the base image"
             return Evidence(None, reason, command.line, gid)
         number = parse_decimal(uid)
         if number is None or not 0 <= number <= UID_MAX:

@@ -174,7 +174,9 @@ def _check(keyword: str, arguments: tuple[str, ...], *, array: bool) -> None:
         if len(arguments) not in (1, 3) or (len(arguments) == 3 and arguments[1].lower() != "as"):
             raise Fault("FROM must be FROM IMAGE or FROM IMAGE AS NAME")
         if len(arguments) == 3 and not _STAGE_NAME.match(arguments[2].lower()):
-            raise Fault(f"the stage name {arguments[2][:80]!a} must begin with a letter and hold a-z, 0-9, '-', '_' and '.'")
+            raise Fault(
+                f"the stage name {arguments[2][:80]!a} must begin with a letter and hold a-z, 0-9, '-', '_' and '.'"
+            )
 
 
 def _read_flags(keyword: str, raw: tuple[str, ...], rest: str) -> tuple[tuple[str, str], ...]:
@@ -256,7 +258,6 @@ def _healthcheck(rest: str) -> tuple[tuple[str, ...], tuple[tuple[str, str | Non
     elif not arguments:
         raise Fault("HEALTHCHECK CMD needs a command")
     return (kind.upper(), *arguments), (), array is not None
-
 
 
 def _check_options(flags: tuple[tuple[str, str], ...]) -> None:

@@ -26,7 +26,9 @@ def commands(instruction: Instruction, lookup: Lookup) -> tuple[Command, ...]:
         return _body(instruction.heredocs[0], lookup)
     offset = len(instruction.source.text.rstrip(SPACE)) - len(script)
     found = shell.commands(script, lambda place: instruction.source.line_at(offset + place), lookup)
-    if len(instruction.heredocs) == 1 and any(shell.is_shell(command.name) and not command.operands for command in found):
+    if len(instruction.heredocs) == 1 and any(
+        shell.is_shell(command.name) and not command.operands for command in found
+    ):
         found += _body(instruction.heredocs[0], lookup)
     return found
 

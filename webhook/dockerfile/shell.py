@@ -13,7 +13,9 @@ import msgspec
 
 from webhook.dockerfile.expansion import Lookup
 
-_RESERVED = frozenset({"if", "then", "elif", "else", "fi", "do", "done", "while", "until", "!", "{", "}", "esac", "time"})
+_RESERVED = frozenset(
+    {"if", "then", "elif", "else", "fi", "do", "done", "while", "until", "!", "{", "}", "esac", "time"}
+)
 _NO_COMMAND = frozenset({"for", "case", "select", "function"})
 _WRAPPERS = frozenset({"exec", "env", "command", "nohup", "builtin", "eatmydata"})
 _ELEVATING = frozenset({"sudo", "doas"})
@@ -27,13 +29,14 @@ _SHELLS = frozenset({"sh", "bash", "ash", "dash", "ksh", "zsh"})
 class Command(msgspec.Struct, frozen=True):
     """A simple command: its words without quotes, and the physical line on which it begins.
 
-    `writes` are the files that it is redirected to; `elevated` is one under sudo.
+    `writes` are the files that it is redirected to; `elevated` is one under sudo; `moved` is one behind a `cd`.
     """
 
     words: tuple[str, ...]
     line: int
     writes: tuple[str, ...] = ()
     elevated: bool = False
+    moved: bool = False
 
     @property
     def name(self) -> str:
@@ -65,10 +68,12 @@ def array_commands(words: tuple[str, ...], line: int, lookup: Lookup) -> tuple[C
     """The command of a JSON array, or those of the script where it is `["sh", "-c", script]`."""
     if len(words) > 2 and is_shell(words[0]) and re.match(r"-[a-z]*c\Z", words[1]):
         return commands(words[2], lambda _offset: line, lookup)
-    return tuple(_command(words, line, ())) if words else ()
+    return tuple(_command(words, line)) if words else ()
 
 
-def _command(words: tuple[str, ...], line: int, writes: tuple[str, ...]) -> Iterator[Command]:
+def _command(
+    words: tuple[str, ...], line: int, writes: tuple[str, ...] = (), *, moved: bool = False
+) -> Iterator[Command]:
     """The command behind reserved words, assignments and programs that only start another one."""
     elevated = False
     while words:
@@ -83,7 +88,7 @@ def _command(words: tuple[str, ...], line: int, writes: tuple[str, ...]) -> Iter
         while (first in _ELEVATING or first in _WRAPPERS) and words and words[0].startswith("-"):
             words = words[1:]
     if words or writes:
-        yield Command(words or (":",), line, writes, elevated)
+        yield Command(words or (":",), line, writes, elevated, moved)
 
 
 class _Reader:
@@ -93,6 +98,7 @@ class _Reader:
         self._script = script
         self._line_at = line_at
         self._lookup = lookup
+        self._moved = False
         self._assigned: dict[str, str] = {}
         self._left = _GROWTH * len(script)
         self._position = 0
@@ -166,7 +172,9 @@ class _Reader:
                 self._assigned[name] = value
         elif words[:1] == ("export",):
             self._assigned.update(word.partition("=")[::2] for word in words[1:] if _ASSIGNMENT.match(word))
-        yield from _command(words, self._line_at(self._start), writes)
+        for command in _command(words, self._line_at(self._start), writes, moved=self._moved):
+            self._moved = self._moved or command.name in ("cd", "pushd")
+            yield command
 
     def _redirect(self, character: str) -> None:
         """`>`, `>>`, `2>`, `<`, `<<`; a number before it belongs to it, and so does the next word."""

@@ -106,7 +106,9 @@ class _Reader:
         for raw in self._physical:
             self._number += 1
             if len(raw) >= LINE_LIMIT // 4 and len(raw.encode("utf-8", "surrogatepass")) >= LINE_LIMIT:
-                raise Fault(f"the line is longer than {LINE_LIMIT - 1:,} bytes, the most that BuildKit reads", self._number)
+                raise Fault(
+                    f"the line is longer than {LINE_LIMIT - 1:,} bytes, the most that BuildKit reads", self._number
+                )
             yield raw
 
     def _directive(self, text: str) -> None:

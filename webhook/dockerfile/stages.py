@@ -108,9 +108,7 @@ class _Planner:
         self._check_cycles(copies)
         inherited = self._inherit(goal, triggers)
         order = tuple(
-            (stage, inherited[stage.index], stage.instructions)
-            for stage in self._stages
-            if stage.index in inherited
+            (stage, inherited[stage.index], stage.instructions) for stage in self._stages if stage.index in inherited
         )
         return Plan(tuple(self._stages), goal, arguments, order)
 
@@ -247,7 +245,9 @@ class _Planner:
                 yield instructions.parse_inherited(text, stage.origin)
 
 
-def _group(parsed: Iterable[Instruction]) -> tuple[list[Instruction], list[tuple[Instruction, tuple[Instruction, ...]]]]:
+def _group(
+    parsed: Iterable[Instruction],
+) -> tuple[list[Instruction], list[tuple[Instruction, tuple[Instruction, ...]]]]:
     """The ARG instructions before the first FROM, and every FROM with what follows it."""
     definitions: list[Instruction] = []
     groups: list[tuple[Instruction, list[Instruction]]] = []

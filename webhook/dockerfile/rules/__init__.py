@@ -1,0 +1,30 @@
+"""Every rule about Dockerfiles, in the order in which findings are told. A rule is a module: NAME, and check."""
+
+from webhook.dockerfile.evaluation import Evaluation
+from webhook.dockerfile.finding import DockerfileFinding
+from webhook.dockerfile.rules import (
+    inherited_user,
+    low_port,
+    name_in_user,
+    root_final_stage,
+    root_step,
+    unfixed_uid,
+    unowned_files,
+    user_out_of_range,
+)
+
+RULES = (
+    root_final_stage,
+    inherited_user,
+    user_out_of_range,
+    name_in_user,
+    unfixed_uid,
+    root_step,
+    unowned_files,
+    low_port,
+)
+
+
+def check(evaluation: Evaluation) -> tuple[DockerfileFinding, ...]:
+    """All that all rules find in one Dockerfile."""
+    return tuple(found for rule in RULES for found in rule.check(evaluation))

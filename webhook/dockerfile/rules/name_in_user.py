@@ -1,0 +1,51 @@
+"""USER is a name, which the kubelet does not look up.
+
+Why: with `runAsNonRoot: true` and no `runAsUser` the kubelet refuses a name: "container has runAsNonRoot and image has
+non-numeric user (app), cannot verify user is non-root". It finds out only after scheduling and pulling.
+Fails: `USER app`, `USER app:app`.
+Passes: `USER 1000`, `USER 1000:1000`.
+Fix: write the number that the name has. Where a step of the file makes it evident, the line is offered.
+Dockerfile: `RUN useradd --uid 1000 app`, then `USER 1000`.
+Source: kubernetes pkg/kubelet/kuberuntime/security_context_others.go
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from webhook.dockerfile.evaluation import Evaluation
+from webhook.dockerfile.finding import DockerfileFinding
+from webhook.finding import quoted
+from webhook.image import parse_user
+
+NAME: Final = "name-in-user"
+
+
+def check(evaluation: Evaluation) -> Iterator[DockerfileFinding]:
+    """A name that is not root's."""
+    evidence = evaluation.evidence
+    if not evaluation.user or not evaluation.name or evaluation.root or parse_user(evaluation.user).looks_numeric:
+        return
+    replacement = ""
+    if evidence.uid is None:
+        fix = "give the account a fixed number where it is created, and write that number: USER 10001"
+        detail = f"USER {quoted(evaluation.user)} is a name, and its number is not evident: {evidence.reason}"
+    else:
+        replacement = f"USER {evidence.uid}{_group(evaluation)}"
+        fix = f"write: {replacement}"
+        detail = f"USER {quoted(evaluation.user)} is a name, and {evidence.reason}"
+    yield DockerfileFinding(
+        rule=NAME,
+        severity="error",
+        line=evaluation.line,
+        column=evaluation.column,
+        reason="user is a name",
+        detail=detail,
+        fix=fix,
+        replacement=replacement,
+    )
+
+
+def _group(evaluation: Evaluation) -> str:
+    """The group as it is written: a group may stay a name, since the kubelet looks at the user alone."""
+    _, colon, group = (evaluation.user or "").partition(":")
+    return colon + group

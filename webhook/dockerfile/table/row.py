@@ -1,0 +1,44 @@
+"""A row of the table, and what a row may look at beside the Dockerfile."""
+
+from typing import Literal
+
+import msgspec
+
+Status = Literal["Pass", "Fail", "Not applicable"]
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One practice. `comment` is one short line; `place` is where: `line 3`, or a field such as `spec.replicas`."""
+
+    practice: str
+    status: Status
+    comment: str
+    place: str = ""
+
+
+class Neighbours(msgspec.Struct, frozen=True):
+    """What lies beside a Dockerfile.
+
+    `looked` says whether the folder could be looked into at all; `dockerignore` is the text of .dockerignore, None
+    where there is none. `image_bytes` is the size of the built image's layers, None where it is not known.
+    """
+
+    looked: bool = False
+    dockerignore: str | None = None
+    image_bytes: int | None = None
+    image_limit: int = 120_000_000
+
+
+def passed(practice: str, comment: str, place: str = "") -> Row:
+    """The practice is kept."""
+    return Row(practice, "Pass", comment, place)
+
+
+def failed(practice: str, comment: str, place: str = "") -> Row:
+    """The practice is not kept."""
+    return Row(practice, "Fail", comment, place)
+
+
+def not_applicable(practice: str, comment: str) -> Row:
+    """The practice does not concern this file, or cannot be told from it."""
+    return Row(practice, "Not applicable", comment)
