@@ -8,6 +8,7 @@ from tests.support.images import PASSWD, Table, image, multi, platform_image, un
 from tests.support.judging import NOW, judged
 from tests.support.pods import IMAGE, governing, minimal, tweak, within, workload
 from tests.support.tables import table
+from webhook.identity import Identity
 from webhook.image import Image, Query, Unknown
 from webhook.judge import KNOWN_BUDGET, judge
 from webhook.policy import ExceptionSpec, Metadata, NonRootException
@@ -220,6 +221,15 @@ async def test_what_the_operator_knows_fills_gaps_only(found: Image | Unknown, s
     rule = governing(knownImages=[{"image": "registry.example/*", "uid": 77}])
     verdict = await judged(minimal(), found, rule=rule)
     assert (verdict.state, verdict.containers[0].subject.uid) == (state, uid)
+
+
+async def test_what_the_operator_knows_is_a_whole_identity() -> None:
+    """Named by its digest alone, where the reference carries one."""
+    digest = "sha256:" + "ab" * 32
+    rule = governing(knownImages=[{"image": digest, "uid": 77, "gid": 5, "groups": [9]}])
+    pod = tweak(minimal(), {"spec.containers.0.image": f"{IMAGE.partition(':')[0]}@{digest}"})
+    verdict = await judge(workload(pod), rule, Table({}), namespace="default", budget=1.0, now=NOW)
+    assert verdict.containers[0].subject.answers[0].identity == Identity(77, 5, (5, 9), "/")
 
 
 async def test_a_registry_is_given_little_time_where_the_operator_knows() -> None:

@@ -1,13 +1,14 @@
 """The one function behind every door: a workload under a policy -> Verdict."""
 
 import asyncio
-import contextlib
 from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 
 import msgspec
 
 from webhook import identity, kubelet, node, reference, rules
+from webhook.accounts import Accounts
 from webhook.errors import InvalidReference
 from webhook.finding import Subject
 from webhook.identity import Answer, Drift, Identity, Injection
@@ -50,7 +51,11 @@ async def judge(
     """
     spec = governing.policy.spec
     injects = governing.injects if injects is None else injects
-    cases = [_case(workload, slot) for slot in (workload.slots() if slots is None else slots)]
+    os = node.operating_system(workload.spec)
+    cases = [
+        _Case(slot, effective(slot.container, workload.context), _normalised(slot.container.image or ""), os)
+        for slot in (workload.slots() if slots is None else slots)
+    ]
     released = [release(governing, exceptions, workload, case.slot, case.image, now) for case in cases]
     asked = [
         case
@@ -73,11 +78,12 @@ async def judge(
     return Verdict(governing, tuple(containers))
 
 
-def _case(workload: Workload, slot: Slot) -> _Case:
-    text = slot.container.image or ""
-    with contextlib.suppress(InvalidReference):  # told by the image source, where the image is needed at all
-        text = str(reference.parse(text))
-    return _Case(slot, effective(slot.container, workload.context), text, node.operating_system(workload.spec))
+@lru_cache(maxsize=16384)
+def _normalised(image: str) -> str:
+    try:
+        return str(reference.parse(image))
+    except InvalidReference:  # told by the image source, where the image is needed at all
+        return image
 
 
 async def _find(
@@ -85,7 +91,7 @@ async def _find(
 ) -> Image | Unknown:
     """The image from its source, or else as the operator knows it; a source's answer wins over the operator's."""
     container: Container = case.slot.container
-    known = next((each for each in spec.known_images if matcher((each.image,))(case.image)), None)
+    known = next((each for each in spec.known_images if _knows(each, case.image)), None)
     found = await images.find(
         Query(
             reference=container.image or "",
@@ -103,9 +109,17 @@ async def _find(
     return _known_image(known) if known and found.cause != "invalid" else found
 
 
+def _knows(known: KnownImage, image: str) -> bool:
+    """Whether the operator means this image: by a glob on the normalised reference, or by its digest alone."""
+    return bool(matcher((known.image, f"*@{known.image}"))(image))
+
+
 def _known_image(known: KnownImage) -> Image:
+    """What the operator says, as the image's own accounts would say it."""
     config = Config(User(str(known.uid), uid=known.uid), Platform("linux", "any"))
-    return Image("", (PlatformImage(config),), source="known")
+    groups = "".join(f"known{gid}:x:{gid}:known\n" for gid in known.groups)
+    accounts = Accounts(f"known:x:{known.uid}:{known.gid}::/:\n".encode(), groups.encode())
+    return Image("", (PlatformImage(config, accounts=accounts),), source="known")
 
 
 def _subject(workload: Workload, case: _Case, spec: PolicySpec, injects: bool) -> Subject:

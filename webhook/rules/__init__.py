@@ -33,9 +33,23 @@ RULES = (
     volume_permissions,
 )
 
-_CHECKS: tuple[Callable[[Subject], Iterator[Finding]], ...] = tuple(rule.check for rule in RULES)
+# Most containers of most Pods say their uid, and then nobody asked for the image: these have nothing to look at.
+_ABOUT_IMAGES = (
+    root_image,
+    invalid_user,
+    unresolvable_user,
+    platforms_disagree,
+    identity_drift,
+    named_user,
+    unknown_image,
+)
+
+Check = Callable[[Subject], Iterator[Finding]]
+_CHECKS: tuple[Check, ...] = tuple(rule.check for rule in RULES)
+_WITHOUT_IMAGE: tuple[Check, ...] = tuple(rule.check for rule in RULES if rule not in _ABOUT_IMAGES)
 
 
 def check(subject: Subject) -> tuple[Finding, ...]:
     """All that all rules find in one container."""
-    return tuple(found for rule in _CHECKS for found in rule(subject))
+    checks = _WITHOUT_IMAGE if subject.found is None else _CHECKS
+    return tuple(found for each in checks for found in each(subject))

@@ -24,7 +24,9 @@ def check(subject: Subject) -> Iterator[Finding]:
     if not subject.injects or not subject.uids or subject.os != "linux":
         return
     workload = subject.workload
-    if next(workload.slots()) != subject.slot or None in subject.uids or len(set(subject.uids)) != 1:
+    if None in subject.uids or len(set(subject.uids)) != 1:
+        return
+    if next(workload.slots()).container is not subject.slot.container:
         return
     if not any(volume.projected is not None for volume in workload.spec.volumes or ()):
         return
