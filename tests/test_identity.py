@@ -99,7 +99,7 @@ def test_a_user_is_nobody_or_not_to_be_trusted(user: str, kind: str, says: str) 
         "a number whose accounts are unknown": ("1000", Unknown("pending", "x"), Identity(1000)),
         "a name whose accounts are unknown": ("app", Unknown("pending", "x"), Unknown("pending", "x")),
         "a home that is no UTF-8": ("a", Accounts(b"a:x:1:1::/\xff:"), Identity(1, 1, (1,), "/\ufffd")),
-        "a home that is empty": ("a", Accounts(b"a:x:1:1"), Identity(1, 1, (1,), "/")),
+        "a home that is empty, which runc takes as it is": ("a", Accounts(b"a:x:1:1"), Identity(1, 1, (1,), "")),
     },
 )
 def test_without_the_whole_files(

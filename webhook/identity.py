@@ -111,7 +111,19 @@ def _named(name: str, accounts: Accounts) -> Identity | Fault:
 def _identity(uid: int, gid: int, supplementary: frozenset[int], home: str) -> Identity:
     primary = gid & _UINT32  # both runtimes cast without a range check
     home = home.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # a person reads it, and JSON takes it
-    return Identity(uid, primary, tuple(sorted({primary} | {group & _UINT32 for group in supplementary})), home or "/")
+    return Identity(uid, primary, tuple(sorted({primary} | {group & _UINT32 for group in supplementary})), home)
+
+
+def gid_out_of_range(identity: Identity, run_as_group: int | None, strict: bool) -> int | None:
+    """A gid that the process would get from the image and cannot have; None where there is none, or nobody looked.
+
+    Beyond int31 runc does not start the process, and the API server refuses every status of the Pod that names such a
+    number, also the one that would let it be deleted (kubernetes pkg/apis/core/validation/validation.go,
+    validateLinuxContainerUser). A negative gid in a file becomes one. What the spec says instead of the image is fine.
+    """
+    primary = () if identity.gid is None or run_as_group is not None else (identity.gid,)
+    others = () if strict else (group for group in identity.groups or () if group != identity.gid)
+    return next((gid for gid in (*primary, *others) if gid > UID_MAX), None)
 
 
 @lru_cache(maxsize=8192)
