@@ -22,7 +22,7 @@ Try:
     kubectl -n demo run named --image={named} --overrides='{{"spec":{{"securityContext":{{"runAsNonRoot":true}}}}}}'
     kubectl -n demo get pod named -o jsonpath='{{.spec.containers[0].securityContext}}{{"\\n"}}'
     kubectl -n demo run root --image={root}     # refused, and says why
-    kubectl -n demo get nonrootpolicies
+    kubectl -n demo create deployment root --image={root}     # created, with the same words as a warning
 
 `make cluster-down` ends it.
 """
