@@ -14,8 +14,8 @@ SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importl
 # What opens sockets and files, and what is made for that; everything else is the path.
 EDGE = frozenset(
     {
-        *("__main__", "certificates", "check", "cli", "cluster", "crds", "image_identity", "operate"),
-        *("registry", "rulebook", "serve", "settings", "view", "watching", "workstation"),
+        *("__main__", "certificates", "check", "cli", "cluster", "crds", "image_identity", "inspect"),
+        *("operate", "registry", "rulebook", "serve", "settings", "view", "watching", "workstation"),
     }
 )
 

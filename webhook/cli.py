@@ -11,7 +11,7 @@ import click
 import webhook
 from webhook.errors import NonrootError
 
-_DOORS = {"check": "webhook.check.command"}
+_DOORS = {"check": "webhook.check.command", "inspect": "webhook.inspect.command"}
 
 
 class _Group(click.Group):

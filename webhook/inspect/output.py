@@ -1,0 +1,155 @@
+"""The two formats of an inspection: text for a person, and JSON version 1, a contract whose fields are only added to.
+
+The JSON Schema is published beside this module, as `inspect.v1.schema.json`; `python -m webhook.inspect.output` writes
+it anew from the types below.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from webhook.image import Image, Unknown
+from webhook.inspect import portrait
+from webhook.registry.exchange import Cost
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What a rule says of the image in a Pod that demands runAsNonRoot and says nothing else."""
+
+    rule: str
+    severity: Literal["error", "warning", "unknown", "note"]
+    message: str
+    fix: str
+
+
+class Platform(msgspec.Struct, frozen=True):
+    """One platform. `source` says where the uid comes from: number, passwd, or none where there is no USER.
+
+    `uid`, `gid`, `groups` and `home` are null where they are not known; then `problem` says why. `kubelet` is the
+    kubelet's refusal under runAsNonRoot, null where it starts the container.
+    """
+
+    platform: str
+    user: str
+    uid: int | None
+    gid: int | None
+    groups: tuple[int, ...] | None
+    home: str | None
+    source: Literal["number", "passwd", "none"]
+    problem: str
+    kubelet: str | None
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """What looking cost; `bytes_image` is what pulling the platforms would transfer."""
+
+    requests: int
+    bytes_read: int
+    bytes_image: int
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why the image could not be read."""
+
+    cause: str
+    detail: str
+
+
+class Document(msgspec.Struct, frozen=True):
+    """The whole output of `nonroot inspect -o json`. Where the image could not be read, `error` says why."""
+
+    version: Literal[1]
+    image: str
+    digest: str
+    platforms: tuple[Platform, ...]
+    cost: Spent
+    error: Failure | None
+
+
+def document(reference: str, found: Image | Unknown, platforms: tuple[portrait.Platform, ...], cost: Cost) -> Document:
+    """The inspection as version 1."""
+    return Document(
+        version=1,
+        image=reference,
+        digest=found.digest if isinstance(found, Image) else "",
+        platforms=tuple(_platform(each) for each in platforms),
+        cost=Spent(cost.requests, cost.bytes_read, cost.bytes_image),
+        error=Failure(found.cause, found.detail) if isinstance(found, Unknown) else None,
+    )
+
+
+def as_json(told: Document) -> str:
+    """Indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(told), indent=2).decode() + "\n"
+
+
+def as_text(told: Document) -> str:
+    """A block of lines for each platform."""
+    if told.error is not None:
+        return f"{_safe(told.image)}: could not be read: {told.error.cause}: {_safe(told.error.detail)}\n"
+    lines = [f"{_safe(told.image)}  {told.digest}"]
+    for each in told.platforms:
+        user = f'USER "{_safe(each.user)}"' if each.user else "no USER"
+        lines.append(f"{_safe(each.platform)}: {user}, {_identity(each)}")
+        refusal = f"refused: {_safe(each.kubelet)}" if each.kubelet else "starts"
+        lines.append(f"    with runAsNonRoot: {refusal}")
+        lines += [
+            f"    {each_finding.severity} {each_finding.rule}: {_safe(each_finding.fix)}"
+            for each_finding in each.findings
+        ]
+        lines += [f"    note: {_safe(note)}" for note in each.notes]
+    cost = told.cost
+    lines.append(f"{cost.requests} requests, {_size(cost.bytes_read)} read of {_size(cost.bytes_image)}")
+    return "\n".join(lines) + "\n"
+
+
+def schema() -> bytes:
+    """The JSON Schema (2020-12) of version 1, as it is published."""
+    generated: dict[str, Any] = msgspec.json.schema(Document)
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "nonroot inspect -o json, version 1"}
+    return msgspec.json.format(msgspec.json.encode({**head, **generated}), indent=2) + b"\n"
+
+
+SCHEMA = Path(__file__).with_name("inspect.v1.schema.json")
+
+
+def _platform(each: portrait.Platform) -> Platform:
+    findings = tuple(Finding(one.rule, one.severity, f"{one.reason}: {one.detail}", one.fix) for one in each.findings)
+    return Platform(
+        platform=each.platform,
+        user=each.user,
+        uid=each.uid,
+        gid=each.gid,
+        groups=each.groups,
+        home=each.home,
+        source=each.source,
+        problem=each.problem,
+        kubelet=each.kubelet,
+        findings=findings,
+        notes=each.notes,
+    )
+
+
+def _identity(each: Platform) -> str:
+    if each.uid is None:
+        return f"nobody knows which uid: {_safe(each.problem)}" if each.problem else "a Windows user"
+    groups = f", groups {' '.join(map(str, each.groups))}" if each.groups else ""
+    gid = f", gid {each.gid}" if each.gid is not None else ""
+    home = f", home {_safe(each.home)}" if each.home else ""
+    return f"uid {each.uid}{gid}{groups}{home}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1_000_000:.1f} MB" if count >= 100_000 else f"{count} bytes"
+
+
+def _safe(text: str) -> str:
+    text = text[:500]
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+if __name__ == "__main__":
+    SCHEMA.write_bytes(schema())
