@@ -44,7 +44,7 @@ async def _operate(settings: OperateSettings) -> None:
         cluster = Cluster()
         async with contextlib.aclosing(cluster), asyncio.TaskGroup() as tasks:
             tasks.create_task(keep(rotation(cluster, settings), state, wake, stop))
-            tasks.create_task(watching.run(_waker(settings, wake), stop, lambda _resource: None))
+            tasks.create_task(watching.run(_waker(settings, wake), stop))
             await stop.wait()
             wake.set()
 
@@ -114,7 +114,7 @@ def register(
     notify: Callable[[], object],
     registry: kopf.OperatorRegistry,
     operator: kopf.OperatorSettings,
-) -> None:
+) -> watching.Observe:
     """Add the handlers that call `notify` whenever one of the two webhook configurations changes."""
     operator.scanning.disabled = True  # built-in resources only: no CRD is of interest
 
@@ -128,3 +128,4 @@ def register(
     ):
         operator.watching.field_selectors[group, plural] = f"metadata.name={name}"
         kopf.on.event(group, "v1", plural, registry=registry)(changed)
+    return lambda _answer: None
