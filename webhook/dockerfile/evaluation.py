@@ -4,6 +4,7 @@ Source: moby/buildkit frontend/dockerfile/dockerfile2llb/convert.go.
 """
 
 import posixpath
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from webhook.dockerfile.step import Step
 from webhook.image import Platform, parse_user
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_WINDOWS = re.compile(r"nanoserver|windowsservercore|mcr\.microsoft\.com/windows")
 _NOT_IN_ENV = frozenset({"BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"})
 _LINUX = Platform("linux", "amd64")
 
@@ -75,6 +77,11 @@ class Evaluation(msgspec.Struct, frozen=True):
         if not user.name:
             return True
         return None if self.evidence.uid is None else self.evidence.uid == 0
+
+    @property
+    def windows(self) -> bool:
+        """Whether the base image is one of Microsoft's for Windows, going by its name."""
+        return self.base is not None and _WINDOWS.search(self.base.lower()) is not None
 
     @property
     def line(self) -> int:
@@ -248,7 +255,10 @@ class _Run:
         """What of a step is expanded, by the field of `Step` that it goes into."""
         match instruction.keyword:
             case "USER" | "WORKDIR" | "VOLUME" | "STOPSIGNAL":
-                return {"arguments": tuple(self._expand(word, state) for word in instruction.arguments)}
+                arguments = tuple(self._expand(word, state) for word in instruction.arguments)
+                if instruction.keyword == "VOLUME" and "" in arguments:
+                    raise Fault("VOLUME is empty after expansion; give the variable a value")
+                return {"arguments": arguments}
             case "ADD" | "COPY":
                 return self._files(instruction, state)
             case "EXPOSE":

@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from webhook import reference
-from webhook.accounts import Accounts, Entry, UnreadableAccounts, entries, parse_decimal
+from webhook.accounts import Entry, UnreadableAccounts, entries, parse_decimal
 from webhook.dockerfile.shell import Command
+from webhook.dockerfile.source import opened_heredoc
 from webhook.dockerfile.stages import Stage
 from webhook.dockerfile.step import Step
 from webhook.errors import InvalidReference
@@ -52,7 +53,7 @@ _KNOWN_PREFIXES: dict[str, dict[str, int]] = {
     "mcr.microsoft.com/dotnet/": {"app": 1654},  # dotnet/dotnet-docker, since .NET 8
 }
 
-# The options that take a value, of shadow's, Debian's and BusyBox's tools together.
+# The options that take a value, of shadow's, Debian's and BusyBox's tools together; usermod has -l besides.
 _SHORT_VALUES = frozenset("bcdefghkKpsuGRPZ")
 _LONG_VALUES = frozenset(
     {
@@ -86,7 +87,13 @@ _LONG_VALUES = frozenset(
 _CREATE = frozenset({"useradd", "adduser"})
 _CREATE_GROUP = frozenset({"groupadd", "addgroup"})
 _REMOVE = frozenset({"userdel", "deluser"})
+_ACCOUNT = re.compile(r"[^\s#\"'`{}*?/<>|&;()]+\Z")
 _ENTRY = re.compile(r"[A-Za-z_][\w.-]*:[^:\n]*:[^\n]*\Z")
+
+
+def is_account_name(name: str) -> bool:
+    """Whether an account could have that name at all: no spaces, quotes or shell marks."""
+    return _ACCOUNT.match(name) is not None
 
 
 def find_uid(name: str, target: int, stages: Sequence[Stage], steps: Mapping[int, tuple[Step, ...]]) -> Evidence:
@@ -94,19 +101,19 @@ def find_uid(name: str, target: int, stages: Sequence[Stage], steps: Mapping[int
     if not name:
         return Evidence(None, "USER is no name")
     tables: dict[int, _Table] = {}
+    numbers = {stage.name: stage.index for stage in stages if stage.name}
+
+    def source(written: str) -> _Table | None:
+        number = parse_decimal(written)
+        return tables.get(numbers.get(written.lower(), -1) if number is None else number)
+
     for stage in stages:
         if stage.index in steps:
             table = tables[stage.parent].copy() if stage.parent is not None else _Table.of(stage.external)
             tables[stage.index] = table
             for step in steps[stage.index]:
-                table.apply(step, lambda number, named: _origin(number, named, stages, tables))
+                table.apply(step, source)
     return tables[target].find(name)
-
-
-def _origin(number: int | None, name: str, stages: Sequence[Stage], tables: Mapping[int, "_Table"]) -> "_Table | None":
-    if number is None:
-        number = next((stage.index for stage in reversed(stages) if stage.name == name.lower()), None)
-    return tables.get(number) if number is not None else None
 
 
 class _Table:
@@ -146,54 +153,54 @@ class _Table:
     def find(self, name: str) -> Evidence:
         return self.users.get(name) or Evidence(None, self.origin)
 
-    def apply(self, step: Step, origin: Callable[[int | None, str], "_Table | None"]) -> None:
+    def apply(self, step: Step, source: Callable[[str], "_Table | None"]) -> None:
         """Take what one step does to the accounts."""
         if step.keyword == "RUN":
             for command in step.commands:
                 self._run(command, step)
         elif step.keyword in ("COPY", "ADD"):
-            self._copy(step, origin)
+            self._copy(step, source)
 
-    def _copy(self, step: Step, origin: Callable[[int | None, str], "_Table | None"]) -> None:
-        destination = step.destination
+    def _copy(self, step: Step, source: Callable[[str], "_Table | None"]) -> None:
+        """COPY and ADD replace what they write."""
+        destination, written = step.destination, step.instruction.flag("from")
         if destination is None:
             return
-        written = step.instruction.flag("from")
-        other = None if written is None else origin(parse_decimal(written), written)
+        other = None if written is None else source(written)
         documents = dict(step.documents)
-        for source in step.sources:
-            if source is None:
-                continue
-            place = posixpath.normpath("/" + source)
+        for path in filter(None, step.sources):
+            opened = opened_heredoc(path)
+            place = posixpath.normpath("/" + (opened[0] if opened else path).lstrip("/"))
+            target = destination
+            if destination.endswith("/") or destination == "/etc":
+                target = f"{destination.rstrip('/')}/{posixpath.basename(place)}"
+            content = documents.get(opened[0]) if opened else other.files.get(place) if other else None
             if place == destination == "/" and other is not None:
                 self.users, self.groups, self.origin = dict(other.users), dict(other.groups), other.origin
-                continue
-            name = next((name for name in documents if source.endswith(name)), None) if documents else None
-            path = destination
-            if destination.endswith("/") or destination == "/etc":
-                path = f"{destination.rstrip('/')}/{name or posixpath.basename(place)}"
-            if name is not None and documents[name] is not None:
-                self._write(path, documents[name] or "", step.line)
-            elif other is not None and place == PASSWD == path:
+            elif other is not None and place == PASSWD == target:
                 self.users, self.origin = dict(other.users), other.origin
-            elif other is not None and place in other.files:
-                self._write(path, other.files[place], step.line)
-            elif path == PASSWD:
+            elif content is not None:
+                self.files.pop(target, None)
+                if target == PASSWD:
+                    self._forget(f"line {step.line} writes {PASSWD}, and it is not in there")
+                self._write(target, content, step.line)
+            elif target == PASSWD:
                 whence = "the build context" if written is None else written
-                self.users, self.origin = (
-                    {"root": _ROOT},
-                    f"line {step.line} copies {PASSWD} from {whence}, which is not read here",
-                )
+                self._forget(f"line {step.line} copies {PASSWD} from {whence}, which is not read here")
+
+    def _forget(self, origin: str) -> None:
+        """The file of accounts is another one now; root is root in any."""
+        self.users, self.origin = {"root": _ROOT}, origin
 
     def _write(self, path: str, text: str, line: int) -> None:
-        """A file written in the Dockerfile: its lines count where they end up as /etc/passwd."""
+        """A text that the Dockerfile itself holds is added to a file; it counts where it ends up as /etc/passwd."""
         self.files[path] = self.files.get(path, "") + text.rstrip("\n") + "\n"
         if path != PASSWD:
             return
         try:
-            found = list(entries(Accounts(passwd=text.encode("utf-8", "replace")).passwd))
+            found = list(entries(text.encode("utf-8", "replace")))
         except UnreadableAccounts as error:
-            self.users, self.origin = {"root": _ROOT}, f"line {line}: {error}"
+            self._forget(f"line {line}: {error}")
             return
         for entry in found:
             self._add(entry, line)
@@ -251,7 +258,7 @@ class _Table:
         self.users[name] = self._told(command, options.get("uid"), gid)
 
     def _modify(self, command: Command) -> None:
-        options, operands = _options(command.arguments)
+        options, operands = _options(command.arguments, _SHORT_VALUES | {"l"})
         if len(operands) != 1:
             return
         name = operands[0]
@@ -277,7 +284,9 @@ class _Table:
 _LONG_NAMES = {"u": "uid", "g": "gid", "G": "ingroup", "l": "login"}
 
 
-def _options(arguments: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+def _options(
+    arguments: Sequence[str], short_values: frozenset[str] = _SHORT_VALUES
+) -> tuple[dict[str, str], tuple[str, ...]]:
     """Options by their long name, and operands."""
     options: dict[str, str] = {}
     operands: list[str] = []
@@ -295,7 +304,7 @@ def _options(arguments: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]
             elif name in _LONG_VALUES:
                 waiting = name
         elif argument.startswith("-") and len(argument) > 1:
-            place = next((place for place, letter in enumerate(argument) if letter in _SHORT_VALUES), 0)
+            place = next((place for place, letter in enumerate(argument) if letter in short_values), 0)
             if place:
                 name = _LONG_NAMES.get(argument[place], argument[place])
                 if argument[place + 1 :]:

@@ -36,6 +36,8 @@ class Reach:
                 self._give(step.destination)
         elif step.keyword == "RUN":
             for command in step.commands:
+                if step.as_root is False and not command.elevated:
+                    continue
                 if command.name in _GIVING or (command.name == "mkdir" and any(map(_is_mode, command.arguments))):
                     for path in _paths(command, step):
                         self._give(path)

@@ -45,13 +45,11 @@ class Step(msgspec.Struct, frozen=True):
 
     @property
     def as_root(self) -> bool | None:
-        """Whether it runs as uid 0; None where the USER is a name other than root, or not known."""
+        """Whether it runs as root, going by USER alone; None where that is not known."""
         if self.user is None:
             return None
         user = parse_user(self.user)
-        if user.uid is not None:
-            return user.uid == 0
-        return True if user.name in ("", "root") else None
+        return user.name in ("", "root") if user.uid is None else user.uid == 0
 
     @property
     def sources(self) -> tuple[str | None, ...]:

@@ -3,6 +3,7 @@
 from webhook.dockerfile.evaluation import Evaluation
 from webhook.dockerfile.finding import DockerfileFinding
 from webhook.dockerfile.rules import (
+    impossible_user,
     inherited_user,
     low_port,
     name_in_user,
@@ -17,6 +18,7 @@ RULES = (
     root_final_stage,
     inherited_user,
     user_out_of_range,
+    impossible_user,
     name_in_user,
     unfixed_uid,
     root_step,
@@ -26,5 +28,7 @@ RULES = (
 
 
 def check(evaluation: Evaluation) -> tuple[DockerfileFinding, ...]:
-    """All that all rules find in one Dockerfile."""
+    """All that all rules find in one Dockerfile; nothing on a Windows base, whose users are no numbers."""
+    if evaluation.windows:
+        return ()
     return tuple(found for rule in RULES for found in rule.check(evaluation))

@@ -29,15 +29,15 @@ def check(evaluation: Evaluation) -> Iterator[DockerfileFinding]:
     for step in evaluation.steps:
         if step.keyword != "EXPOSE":
             continue
-        for port in step.arguments:
-            match = _PORT.match(port or "")
-            if match and 0 < int(match[1]) < _FIRST_FREE:
-                yield DockerfileFinding(
-                    rule=NAME,
-                    severity="warning",
-                    line=step.line,
-                    column=step.column,
-                    reason="port needs root",
-                    detail=f"port {match[1]} is below {_FIRST_FREE}, and the image does not run as root",
-                    fix="listen on a port above 1023, and let the Service map it (targetPort)",
-                )
+        ports = [int(match[1]) for port in step.arguments if (match := _PORT.match(port or ""))]
+        low = ", ".join(str(port) for port in sorted(set(ports)) if 0 < port < _FIRST_FREE)
+        if low:
+            yield DockerfileFinding(
+                rule=NAME,
+                severity="warning",
+                line=step.line,
+                column=step.column,
+                reason="port needs root",
+                detail=f"EXPOSE {low} is below {_FIRST_FREE}, and the image does not run as root",
+                fix="listen on a port above 1023, and let the Service map it (targetPort)",
+            )

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from webhook.dockerfile.evaluation import Evaluation
+from webhook.dockerfile.evidence import is_account_name
 from webhook.dockerfile.finding import DockerfileFinding
 from webhook.finding import quoted
 from webhook.image import parse_user
@@ -24,6 +25,8 @@ def check(evaluation: Evaluation) -> Iterator[DockerfileFinding]:
     """A name that is not root's."""
     evidence = evaluation.evidence
     if not evaluation.user or not evaluation.name or evaluation.root or parse_user(evaluation.user).looks_numeric:
+        return
+    if not is_account_name(evaluation.name):
         return
     replacement = ""
     if evidence.uid is None:

@@ -50,7 +50,7 @@ def check(evaluation: Evaluation) -> Iterator[DockerfileFinding]:
     reach = Reach()
     own_python = _own_python(evaluation.steps)
     for step in evaluation.steps:
-        if step.keyword == "RUN" and step.user and not _is_root(evaluation, step):
+        if step.keyword == "RUN" and step.as_root is False and not _is_root(evaluation, step):
             for command in step.commands:
                 for severity, why in _faults(command, step, reach, own_python=own_python):
                     yield _finding(step, command, severity, why)
@@ -59,7 +59,8 @@ def check(evaluation: Evaluation) -> Iterator[DockerfileFinding]:
 
 
 def _is_root(evaluation: Evaluation, step: Step) -> bool:
-    return bool(step.as_root or (step.user == evaluation.user and evaluation.root))
+    """Whether the step's USER is the final one, and that is root by another name."""
+    return step.user == evaluation.user and evaluation.root is True
 
 
 def _faults(command: Command, step: Step, reach: Reach, *, own_python: bool) -> Iterator[tuple[Severity, str]]:

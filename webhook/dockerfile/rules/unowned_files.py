@@ -46,11 +46,11 @@ def _written(step: Step) -> Iterator[tuple[str, str]]:
         for volume in step.arguments:
             if volume is not None:
                 yield posixpath.normpath(volume), f"line {step.line} makes it a volume"
-    elif step.keyword == "RUN" and step.user and step.as_root is not True:
+    elif step.keyword == "RUN" and step.as_root is False:
         for command in step.commands:
             if not command.elevated:
                 for path in changed(command, step):
-                    yield path, f"line {command.line} changes it as {quoted(step.user)} ({command.name})"
+                    yield path, f"line {command.line} changes it as {quoted(step.user or '')} ({command.name})"
 
 
 def _places(step: Step) -> Iterator[str]:

@@ -1,0 +1,4 @@
+ARG UID=1234
+FROM scratch
+ARG UID
+USER $UID

@@ -1,0 +1,3 @@
+ARG UID=1234
+FROM scratch
+USER ${UID:-5678}

@@ -1,0 +1,4 @@
+FROM scratch AS base
+ARG WHO=arg
+FROM base
+USER $WHO

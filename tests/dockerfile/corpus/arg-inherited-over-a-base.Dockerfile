@@ -1,0 +1,4 @@
+FROM alpine:3.20 AS base
+ARG WHO=1000
+FROM base
+USER $WHO

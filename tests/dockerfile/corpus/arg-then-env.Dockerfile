@@ -1,0 +1,4 @@
+FROM scratch
+ARG WHO=arg
+ENV WHO=env
+USER $WHO

@@ -1,0 +1,3 @@
+FROM ubuntu:24.04
+ARG RUNAS
+USER ${RUNAS:-65532}

@@ -1,0 +1,4 @@
+FROM scratch
+ENV WHO=1500
+USER \
+  ${WHO}

@@ -1,0 +1,3 @@
+FROM debian:12-slim
+RUN useradd -u 3700 app && userdel app
+USER app

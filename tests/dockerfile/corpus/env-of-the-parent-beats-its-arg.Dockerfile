@@ -1,0 +1,5 @@
+FROM scratch AS base
+ENV WHO=env
+ARG WHO=arg
+FROM base
+USER $WHO

@@ -1,0 +1,3 @@
+FROM scratch
+ENV RUN_AS   app user
+USER $RUN_AS

@@ -1,0 +1,4 @@
+FROM scratch
+ENV A=one
+ENV A=two B=$A
+USER $B

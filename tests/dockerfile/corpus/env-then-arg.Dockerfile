@@ -1,0 +1,4 @@
+FROM scratch
+ENV WHO=env
+ARG WHO=arg
+USER $WHO

@@ -1,0 +1,3 @@
+FROM scratch
+RUN ["/bin/cat", "<<EOF"]
+USER 7

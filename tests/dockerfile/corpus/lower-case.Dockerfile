@@ -1,0 +1,5 @@
+from scratch as Base
+arg uid=1000
+user ${uid}
+From base
+cmd ["/x"]

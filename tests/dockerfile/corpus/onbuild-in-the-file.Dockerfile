@@ -1,0 +1,6 @@
+FROM alpine:3.20 AS base
+ONBUILD ARG WHO=4444
+ONBUILD USER ${WHO}
+USER root
+FROM base
+RUN id

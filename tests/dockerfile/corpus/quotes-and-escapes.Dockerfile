@@ -1,0 +1,3 @@
+FROM scratch
+ENV N=app
+USER "$N"'$N'\$N"a\"b"

@@ -1,0 +1,3 @@
+FROM scratch
+ENV V=a.b.c/d
+USER ${V/./-}_${V//./-}_${V/\//+}_${V//?/x}_${V/b*/}

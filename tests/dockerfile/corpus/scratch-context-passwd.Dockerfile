@@ -1,0 +1,5 @@
+FROM scratch
+COPY passwd /etc/passwd
+COPY server /
+USER svc
+ENTRYPOINT ["/server"]

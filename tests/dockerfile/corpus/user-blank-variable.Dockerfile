@@ -1,0 +1,3 @@
+FROM scratch
+ENV NOBODY=
+USER $NOBODY

@@ -1,0 +1,3 @@
+FROM debian:12-slim
+RUN useradd --uid "$(cat /uid)" app
+USER app

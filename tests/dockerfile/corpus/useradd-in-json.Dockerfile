@@ -1,0 +1,3 @@
+FROM debian:12-slim
+RUN ["useradd", "--uid=3600", "app"]
+USER app

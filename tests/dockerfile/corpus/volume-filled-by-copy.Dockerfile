@@ -1,0 +1,4 @@
+FROM redis:7
+COPY dump.rdb /data/
+VOLUME /data
+USER 999

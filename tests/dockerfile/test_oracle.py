@@ -1,0 +1,48 @@
+"""Whatever a Dockerfile says, we and BuildKit's own converter come to the same USER, or both refuse it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tests.dockerfile import corpus
+from tests.dockerfile.generated import dockerfiles
+from tests.dockerfile.oracle import Oracle, disagreements
+
+pytestmark = [
+    pytest.mark.oracle,
+    pytest.mark.skipif(shutil.which("go") is None, reason="the oracle is a Go program"),
+]
+_VAGUE = "we do not know the USER"  # right, if not sharp: `${X##*}` is empty whatever X is
+_SETTINGS = settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(scope="module")
+def oracle() -> Iterator[Oracle]:
+    """One process for the module."""
+    process = Oracle()
+    yield process
+    process.close()
+
+
+@pytest.mark.parametrize("case", corpus.CASES, ids=lambda case: case.id)
+def test_the_corpus_says_what_buildkit_says(oracle: Oracle, case: corpus.Case) -> None:
+    """With the base known three ways, and with the base unknown."""
+    assert disagreements(oracle, case.text, case.target, case.build_args) == []
+
+
+@_SETTINGS
+@given(dockerfiles(hard=False))
+def test_plain_files_agree(oracle: Oracle, made: tuple[str, str | None, dict[str, str]]) -> None:
+    """Most of these build."""
+    assert [found for found in disagreements(oracle, *made) if not found.startswith(_VAGUE)] == []
+
+
+@_SETTINGS
+@given(dockerfiles(hard=True))
+def test_hard_files_agree(oracle: Oracle, made: tuple[str, str | None, dict[str, str]]) -> None:
+    """Most of these are refused, and by both."""
+    assert [found for found in disagreements(oracle, *made) if not found.startswith(_VAGUE)] == []
