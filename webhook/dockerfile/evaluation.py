@@ -12,7 +12,7 @@ import msgspec
 
 from webhook.dockerfile import script, shell
 from webhook.dockerfile.evidence import Evidence, find_uid
-from webhook.dockerfile.expansion import Budget, Missing, expand, expand_words
+from webhook.dockerfile.expansion import Budget, Lookup, Missing, expand, expand_words
 from webhook.dockerfile.instruction import Instruction
 from webhook.dockerfile.malformed import Fault, Malformed
 from webhook.dockerfile.source import opened_heredoc, read
@@ -21,6 +21,7 @@ from webhook.dockerfile.step import Step
 from webhook.image import Platform, parse_user
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_SHELL_LIMIT = 4 * 1024 * 1024  # characters that variables put into scripts, before they stay as they are written
 _WINDOWS = re.compile(r"nanoserver|windowsservercore|mcr\.microsoft\.com/windows")
 _NOT_IN_ENV = frozenset({"BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"})
 _LINUX = Platform("linux", "amd64")
@@ -183,6 +184,7 @@ class _Run:
         self._platform = platform
         self._bases = bases
         self._budget = budget
+        self._shell_left = _SHELL_LIMIT
         self._states: dict[int, _State] = {}
         self._steps: dict[int, tuple[Step, ...]] = {}
 
@@ -205,6 +207,7 @@ class _Run:
         steps = tuple(step for stage in chain for step in self._steps[stage.index])
         base = chain[0].external
         name = parse_user(state.user).name if state.user else ""
+        group = (state.user or "").partition(":")[2]
         return Evaluation(
             user=state.user,
             base=base,
@@ -214,7 +217,7 @@ class _Run:
             chain=tuple(chain),
             steps=steps,
             all_steps=tuple(step for steps in self._steps.values() for step in steps),
-            evidence=find_uid(name, self._plan.target, stages, self._steps),
+            evidence=find_uid(name, group, self._plan.target, stages, self._steps),
         )
 
     def _root(self, stage: Stage) -> _State:
@@ -274,13 +277,23 @@ class _Run:
                 for mount in instruction.mounts():
                     for value in mount.values():
                         self._expand(value, state)
-                commands = script.commands(instruction, state.get) if state.shell else ()
+                commands = script.commands(instruction, self._in_shell(state)) if state.shell else ()
                 return {"arguments": instruction.arguments, "commands": commands}
             case _:
                 return {"arguments": instruction.arguments}
 
     def _expand(self, word: str, state: _State) -> str | None:
         return expand(word, state.get, self._escape, self._budget)
+
+    def _in_shell(self, state: _State) -> Lookup:
+        """The variables that a script sees, until the scripts of the file have used too much of them."""
+
+        def value(name: str) -> str | Missing:
+            found = state.get(name)
+            self._shell_left -= len(found) if isinstance(found, str) else 0
+            return found if self._shell_left > 0 else Missing.UNKNOWN
+
+        return value
 
     def _define(self, name: str, default: str | None, state: _State) -> tuple[str, str | None]:
         """ARG in a stage: the build argument, else its default, else what the same ARG before the first FROM has."""

@@ -22,7 +22,7 @@ _ELEVATING = frozenset({"sudo", "doas"})
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)\Z", re.DOTALL)
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 _PLAIN = re.compile(r"[^\s\\'\"$`;&|()<>#]+")
-_GROWTH = 64  # how many times its own length a script's variables may write, before they stay as they are
+_ASSIGNED_LIMIT = 64  # characters; a longer value is not put in where its variable is used
 _SHELLS = frozenset({"sh", "bash", "ash", "dash", "ksh", "zsh"})
 
 
@@ -100,7 +100,6 @@ class _Reader:
         self._lookup = lookup
         self._moved = False
         self._assigned: dict[str, str] = {}
-        self._left = _GROWTH * len(script)
         self._position = 0
         self._start = 0
         self._word: list[str] | None = None
@@ -166,12 +165,10 @@ class _Reader:
         self._words.clear()
         self._writes.clear()
         self._redirected = ""
-        if words and all(_ASSIGNMENT.match(word) for word in words):
-            for word in words:
-                name, _, value = word.partition("=")
+        given = words if all(map(_ASSIGNMENT.match, words)) else words[1:] if words[:1] == ("export",) else ()
+        for name, equals, value in (word.partition("=") for word in given):
+            if equals and len(value) <= _ASSIGNED_LIMIT:
                 self._assigned[name] = value
-        elif words[:1] == ("export",):
-            self._assigned.update(word.partition("=")[::2] for word in words[1:] if _ASSIGNMENT.match(word))
         for command in _command(words, self._line_at(self._start), writes, moved=self._moved):
             self._moved = self._moved or command.name in ("cd", "pushd")
             yield command
@@ -221,8 +218,7 @@ class _Reader:
             self._position = match.end()
             name = match[1] or match[2]
             value = self._assigned.get(name) if name in self._assigned else self._lookup(name)
-            self._left -= len(value) if isinstance(value, str) else 0
-            if not isinstance(value, str) or self._left < 0:
+            if not isinstance(value, str):
                 self._add(match[0], start)
             elif inside:
                 self._add(value, start)

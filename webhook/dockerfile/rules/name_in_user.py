@@ -49,6 +49,6 @@ def check(evaluation: Evaluation) -> Iterator[DockerfileFinding]:
 
 
 def _group(evaluation: Evaluation) -> str:
-    """The group as it is written: a group may stay a name, since the kubelet looks at the user alone."""
+    """The group by its number where that is evident; it may stay a name, since the kubelet looks at the user alone."""
     _, colon, group = (evaluation.user or "").partition(":")
-    return colon + group
+    return colon + (group if evaluation.evidence.gid is None else str(evaluation.evidence.gid))
