@@ -9,8 +9,9 @@ not follow a chain of stages). A wrong USER is worse than none here, so this one
 and the tests compare the two on every build.
 """
 
-from webhook.dockerfile.evaluation import Base, Evaluation, evaluate
+from webhook.dockerfile.evaluation import Evaluation, evaluate
 from webhook.dockerfile.evidence import Evidence
 from webhook.dockerfile.malformed import Malformed
+from webhook.dockerfile.state import Base
 
 __all__ = ["Base", "Evaluation", "Evidence", "Malformed", "evaluate"]

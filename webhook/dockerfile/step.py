@@ -14,14 +14,12 @@ class Step(msgspec.Struct, frozen=True):
 
     `user` and `working_dir` are in effect when the step begins. `owner` is --chown, "" without one; `documents` are
     the heredocs that COPY and ADD write, by name; `commands` what RUN, CMD, ENTRYPOINT and HEALTHCHECK start.
-    `triggered` is an ONBUILD instruction that this stage inherited.
     """
 
     instruction: Instruction
     stage: int
     user: str | None
     working_dir: str | None
-    triggered: bool = False
     arguments: tuple[str | None, ...] = ()
     pairs: tuple[tuple[str | None, str | None], ...] = ()
     owner: str | None = ""
