@@ -1,6 +1,7 @@
 """The command as people run it: a process, its output, its exit code; and how fast it is there."""
 
 import asyncio
+import errno
 import json
 import os
 import subprocess
@@ -197,3 +198,62 @@ def test_it_is_there_at_once(tmp_path: Path) -> None:
             assert nonroot(*command).returncode == 0
             times.append(time.perf_counter() - start)
         assert min(times) < limit, command
+
+
+def test_fix_shows_a_diff_and_writes_only_when_asked(tmp_path: Path) -> None:
+    """What the diff shows is what is written; the file's mode stays; a second run has nothing to say."""
+    pod = tmp_path / "pod.yaml"
+    text = POD.replace("runAsNonRoot: true", "runAsUser: 7 # ours")
+    pod.write_text(text)
+    pod.chmod(0o640)
+    shown = nonroot("fix", "pod.yaml", "--no-images", cwd=tmp_path)
+    assert pod.read_text() == text
+    assert shown.stdout.startswith("--- a/pod.yaml\n+++ b/pod.yaml\n@@ -9,3 +9,9 @@\n")
+    assert "+        runAsNonRoot: true\n" in shown.stdout
+    written = nonroot("fix", "pod.yaml", "--no-images", "--write", cwd=tmp_path)
+    assert (written.returncode, written.stdout) == (0, "")
+    assert written.stderr == "fixed pod.yaml\n1 file, 1 container: nothing found\n"
+    assert pod.stat().st_mode & 0o777 == 0o640
+    assert [each.name for each in tmp_path.iterdir()] == ["pod.yaml"]
+    fixed = pod.read_text()
+    assert fixed.startswith(text)
+    again = nonroot("fix", "pod.yaml", "--no-images", "--write", cwd=tmp_path)
+    assert (again.returncode, again.stdout, pod.read_text()) == (0, "", fixed)
+
+
+def test_the_diff_is_one_that_patch_takes(tmp_path: Path) -> None:
+    """Also of a file without an end of its last line."""
+    text = POD.replace("runAsNonRoot: true\n", "runAsUser: 7")
+    (tmp_path / "pod.yaml").write_text(text)
+    shown = nonroot("fix", "pod.yaml", "--no-images", cwd=tmp_path)
+    subprocess.run(["patch", "-p1", "--quiet"], input=shown.stdout, text=True, check=True, cwd=tmp_path)
+    by_patch = (tmp_path / "pod.yaml").read_text()
+    (tmp_path / "pod.yaml").write_text(text)
+    nonroot("fix", "pod.yaml", "--no-images", "--write", cwd=tmp_path)
+    assert (tmp_path / "pod.yaml").read_text() == by_patch != text
+
+
+def test_fix_tells_what_is_left_for_people(tmp_path: Path) -> None:
+    """Root is nobody's to guess; and standard input cannot be written to."""
+    (tmp_path / "pod.yaml").write_text(POD.replace("runAsNonRoot: true", "runAsUser: 0"))
+    told = nonroot("fix", ".", "--no-images", "--write", cwd=tmp_path)
+    assert (told.returncode, told.stdout) == (1, "")
+    assert "error root-user" in told.stderr
+    refused = nonroot("fix", "-", "--write", stdin=POD)
+    assert refused.returncode == 2
+    assert "--write needs files" in refused.stderr
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And left as it was, with nothing beside it."""
+    text = POD.replace("runAsNonRoot: true", "runAsUser: 7")
+    (tmp_path / "pod.yaml").write_text(text)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    told = CliRunner().invoke(main, ["fix", str(tmp_path), "--no-images", "--write"])
+    assert told.exit_code == 2
+    assert told.output.startswith(f"nonroot: cannot write '{tmp_path}/pod.yaml': No space left on device")
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"pod.yaml": text}

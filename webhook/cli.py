@@ -11,7 +11,7 @@ import click
 import webhook
 from webhook.errors import NonrootError
 
-_DOORS = {"check": "webhook.check.command", "inspect": "webhook.inspect.command"}
+_DOORS = {name: f"webhook.{name}.command" for name in ("check", "fix", "inspect")}
 
 
 class _Group(click.Group):

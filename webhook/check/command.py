@@ -47,33 +47,20 @@ def check(
     Exit codes: 2 wrong usage, 1 findings at or above --fail-on, 3 something could not be told (an image that could not
     be read, a template that was skipped), 0 clean; the first that holds.
     """
-    from webhook.check.run import Request
-    from webhook.manifest.objects import KNOWN_TEMPLATE_KINDS, parse_template_kind
-    from webhook.policy import Documents
+    from webhook.check import inputs
 
-    documents = Documents()
-    if policies:
-        from webhook.settings import load_documents
-
-        documents = load_documents(policies)
-    kinds = {**KNOWN_TEMPLATE_KINDS, **dict(map(parse_template_kind, template_kinds))}
-    report = asyncio.run(_check(Request(paths, documents, kinds), no_images, insecure))
+    asked = inputs.request(paths, policies, template_kinds)
+    report = asyncio.run(_check(asked, no_images, insecure))
     click.echo(render(form, report), nl=False)
     sys.exit(report.exit_code(fail_on))
 
 
-async def _check(request: "Request", no_images: bool, insecure: tuple[str, ...]) -> "Report":
-    from webhook.check.run import NotExamined, check
+async def _check(asked: "Request", no_images: bool, insecure: tuple[str, ...]) -> "Report":
+    from webhook.check import inputs
+    from webhook.check.run import check
 
-    if no_images:
-        return await check(request, NotExamined())
-    from webhook.workstation.desk import registry_client
-
-    client = registry_client(insecure)
-    try:
-        return await check(request, client, _progress())
-    finally:
-        await client.aclose()
+    async with inputs.images(no_images, insecure) as images:
+        return await check(asked, images, None if no_images else _progress())
 
 
 def _progress() -> "Progress | None":

@@ -21,15 +21,17 @@ from webhook.workstation.sources import Skipped, Source
 
 _PLACEHOLDER = re.compile(r"\{\{|\$\{|\$\(")
 _PATH_IN_ERROR = re.compile(r" - at `\$(.*)`")
-_RENDER = (
-    "a template, which says nothing before it is rendered: for a Helm chart, `helm template CHART | nonroot check -`"
-)
+_RENDER = "a template says nothing before it is rendered: for a Helm chart, `helm template CHART | nonroot check -`"
 
 
 class Case(msgspec.Struct, frozen=True):
-    """A workload to be judged. `slots` are its containers (None: all) but for those whose image is a placeholder."""
+    """A workload to be judged, in document number `document` of its file, from 0.
+
+    `slots` are its containers (None: all) but for those whose image is a placeholder.
+    """
 
     path: str
+    document: int
     found: kubernetes.Object
     workload: Workload
     slots: tuple[Slot, ...] | None
@@ -55,9 +57,9 @@ def read(source: Source, kinds: TemplateKinds) -> Iterator[Case | Skipped | None
     used: set[Comment] = set()
     whole = True
     try:
-        for root in documents(source.text):
+        for document, root in enumerate(documents(source.text)):
             for found in kubernetes.objects(root):
-                for each in _case(source, found, kinds, tuple(said), used):
+                for each in _case(source, document, found, kinds, tuple(said), used):
                     whole = whole and not isinstance(each, Skipped)
                     yield each
     except MalformedYaml as error:
@@ -95,7 +97,12 @@ def findings(case: Case, verdict: Verdict) -> Iterator[Finding]:
 
 
 def _case(
-    source: Source, found: kubernetes.Object, kinds: TemplateKinds, said: tuple[Comment, ...], used: set[Comment]
+    source: Source,
+    document: int,
+    found: kubernetes.Object,
+    kinds: TemplateKinds,
+    said: tuple[Comment, ...],
+    used: set[Comment],
 ) -> Iterator[Case | Skipped | None]:
     try:
         workload = kubernetes.workload(found, kinds)
@@ -114,7 +121,7 @@ def _case(
     matching = tuple(exceptions(found, workload, said))
     used.update(comment for comment, _ in matching)
     slots = None if rendered == tuple(workload.slots()) else rendered
-    yield Case(source.path, found, workload, slots, tuple(exception for _, exception in matching))
+    yield Case(source.path, document, found, workload, slots, tuple(exception for _, exception in matching))
 
 
 def _hinted(reason: str, source: Source) -> str:

@@ -45,60 +45,53 @@ class Request(msgspec.Struct, frozen=True):
     kinds: TemplateKinds = msgspec.field(default_factory=lambda: KNOWN_TEMPLATE_KINDS)
 
 
-async def check(request: Request, images: Images, progress: Progress | None = None) -> Report:
-    """Judge everything below the paths; `InvalidSetting` for a path that is not there or holds nothing to check."""
+class Gathered(msgspec.Struct):
+    """What was read: the workloads to judge, the files that they came from, and what could not be read."""
+
+    cases: list[Case] = []
     examined: list[Examined] = []
     skipped: list[Skipped] = []
-    cases: list[Case] = []
+
+
+async def check(request: Request, images: Images, progress: Progress | None = None) -> Report:
+    """Judge everything below the paths; `InvalidSetting` for a path that is not there or holds nothing to check."""
+    return await check_sources(read(request.paths), request, images, progress)
+
+
+async def check_sources(
+    sources: Iterable[Source | Skipped], request: Request, images: Images, progress: Progress | None = None
+) -> Report:
+    """The same for texts that were read already."""
+    gathered = gather(sources, request)
+    verdicts = await judge_all(gathered.cases, request, images, progress)
+    reports = [_report(case, verdict) for case, verdict in zip(gathered.cases, verdicts, strict=True)]
+    return merge([Report(files=tuple(gathered.examined), skipped=tuple(gathered.skipped)), *reports])
+
+
+def gather(sources: Iterable[Source | Skipped], request: Request) -> Gathered:
+    """Read all of it; `InvalidSetting` where there is nothing to check."""
+    gathered = Gathered()
     with _trees():
-        for source in read(request.paths):
+        for source in sources:
             if isinstance(source, Skipped):
-                skipped.append(source)
+                gathered.skipped.append(source)
             elif source.kind == "manifest":
-                _sort(source, manifests.read(source, request.kinds), examined, skipped, cases)
-    if not examined and not skipped:
+                _sort(source, manifests.read(source, request.kinds), gathered)
+    if not gathered.examined and not gathered.skipped:
         named = ", ".join(ascii(path[:200]) for path in request.paths[:5])
         raise InvalidSetting(f"there is nothing to check in {named}: no Kubernetes manifest")
-    verdicts = await _judge_all(cases, request.documents, images, progress)
-    reports = [_report(case, verdict) for case, verdict in zip(cases, verdicts, strict=True)]
-    return merge([Report(files=tuple(examined), skipped=tuple(skipped)), *reports])
+    return gathered
 
 
-@contextmanager
-def _trees() -> Iterator[None]:
-    """Trees have no cycles, and looking for some among them would double the time of a large check."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
-def _sort(
-    source: Source,
-    found: Iterable[Case | Skipped | None],
-    examined: list[Examined],
-    skipped: list[Skipped],
+async def judge_all(
     cases: list[Case],
-) -> None:
-    before = len(cases)
-    objects = False
-    for each in found:
-        if isinstance(each, Skipped):
-            skipped.append(each)
-        else:
-            objects = True
-            if each is not None:
-                cases.append(each)
-    if objects or len(cases) > before:
-        examined.append(Examined(source.path, source.kind))
-
-
-async def _judge_all(
-    cases: list[Case], documents: Documents, images: Images, progress: Progress | None
+    request: Request,
+    images: Images,
+    progress: Progress | None = None,
+    injects: bool | None = None,
 ) -> list[Verdict]:
-    view, now, turns, done = StaticView(documents), datetime.now(UTC), asyncio.Semaphore(AT_ONCE), 0
+    """Every workload's verdict, in order; `injects` overrides what the policies would patch."""
+    view, now, turns, done = StaticView(request.documents), datetime.now(UTC), asyncio.Semaphore(AT_ONCE), 0
 
     async def one(case: Case) -> Verdict:
         nonlocal done
@@ -112,6 +105,7 @@ async def _judge_all(
                 now=now,
                 exceptions=(*view.exceptions(case.namespace), *case.exceptions),
                 slots=case.slots,
+                injects=injects,
             )
         done += 1
         if progress:
@@ -119,6 +113,30 @@ async def _judge_all(
         return verdict
 
     return await asyncio.gather(*(one(case) for case in cases))
+
+
+@contextmanager
+def _trees() -> Iterator[None]:
+    """Trees have no cycles, and looking for some among them would double the time of a large check."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _sort(source: Source, found: Iterable[Case | Skipped | None], gathered: Gathered) -> None:
+    objects = False
+    for each in found:
+        if isinstance(each, Skipped):
+            gathered.skipped.append(each)
+        else:
+            objects = True
+            if each is not None:
+                gathered.cases.append(each)
+    if objects:
+        gathered.examined.append(Examined(source.path, source.kind))
 
 
 def _report(case: Case, verdict: Verdict) -> Report:

@@ -19,6 +19,7 @@ Kind = Literal["manifest", "dockerfile", "compose"]
 
 SIZE_LIMIT = 32 * 1024 * 1024  # bytes of one file
 STDIN = "-"
+_BYTE_ORDER_MARK = "\ufeff"
 _LEFT_OUT = frozenset({".git", ".hg", ".svn", ".tox", ".venv", ".terraform", "node_modules", "__pycache__"})
 _MANIFEST = re.compile(r".+\.(?:ya?ml|json)\Z", re.IGNORECASE)
 _COMPOSE = re.compile(r"(?:docker-)?compose(?:[.-].+)?\.ya?ml\Z", re.IGNORECASE)
@@ -29,12 +30,16 @@ _DOCKERFILE = re.compile(
 
 
 class Source(msgspec.Struct, frozen=True):
-    """A file's text, under the path by which it was reached; `chart` where Helm would take it for a template."""
+    """A file's text, under the path by which it was reached; `chart` where Helm would take it for a template.
+
+    `mark` is the byte order mark before the text, or nothing.
+    """
 
     path: str
     kind: Kind
     text: str
     chart: bool = False
+    mark: str = ""
 
 
 class Skipped(msgspec.Struct, frozen=True):
@@ -97,7 +102,8 @@ def _decode(path: str, kind: Kind, data: bytes) -> Source | Skipped:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         return Skipped(path, data.count(b"\n", 0, error.start) + 1, "not UTF-8")
-    return Source(path, kind, text, _of_chart(path))
+    mark = _BYTE_ORDER_MARK if text.startswith(_BYTE_ORDER_MARK) else ""
+    return Source(path, kind, text.removeprefix(mark), _of_chart(path), mark)
 
 
 def _of_chart(path: str) -> bool:

@@ -1,0 +1,94 @@
+"""The command `nonroot fix`."""
+
+import asyncio
+import difflib
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from webhook.errors import InvalidSetting
+from webhook.workstation import options
+
+if TYPE_CHECKING:
+    from webhook.check.run import Request
+    from webhook.fix.run import Fixes
+
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+@click.option("--diff/--write", "diff", default=True, help="Show what would change (the default), or write it.")
+@options.POLICY
+@options.NO_IMAGES
+@options.TEMPLATE_KINDS
+@options.INSECURE_REGISTRY
+def fix(
+    paths: tuple[str, ...],
+    diff: bool,
+    policies: tuple[Path, ...],
+    no_images: bool,
+    template_kinds: tuple[str, ...],
+    insecure: tuple[str, ...],
+) -> None:
+    """Write into manifests what admission would inject, and change nothing else in them.
+
+    Comments, order, quotes, anchors and indentation stay. A second run changes nothing. What is left for people is
+    told on standard error, as `nonroot check` tells it.
+
+    Exit codes: 2 wrong usage, 1 errors are left, 3 something could not be told, 0 clean; the first that holds.
+    """
+    from webhook.check import inputs
+    from webhook.check.output import render
+
+    if not diff and "-" in paths:
+        raise InvalidSetting("--write needs files: standard input cannot be written to")
+    asked = inputs.request(paths, policies, template_kinds)
+    fixes = asyncio.run(_fix(asked, no_images, insecure))
+    for change in fixes.changes:
+        if diff:
+            click.echo("".join(_diff(change.path, change.before, change.after)), nl=False)
+        else:
+            _write(Path(change.path), change.after)
+            click.echo(f"fixed {ascii(change.path)[1:-1]}", err=True)
+    click.echo(render("text", fixes.rest), nl=False, err=True)
+    sys.exit(fixes.rest.exit_code())
+
+
+async def _fix(asked: "Request", no_images: bool, insecure: tuple[str, ...]) -> "Fixes":
+    from webhook.check import inputs
+    from webhook.fix.run import fix
+
+    async with inputs.images(no_images, insecure) as images:
+        return await fix(asked, images)
+
+
+def _diff(path: str, before: str, after: str) -> list[str]:
+    """A unified diff that `patch -p1` takes."""
+    old, new = _LINE.findall(before), _LINE.findall(after)
+    name = path.lstrip("/") if path != "-" else "stdin"
+    told = difflib.unified_diff(old, new, f"a/{name}", f"b/{name}")
+    return [line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in told]
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace the file as a whole, its mode kept, so that nobody ever reads half of it."""
+    target = path.resolve()
+    try:
+        mode = target.stat().st_mode & 0o7777
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(text.encode("utf-8"))
+            Path(name).chmod(mode)
+            Path(name).replace(target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise InvalidSetting(f"cannot write {str(path)!a}: {error.strerror}") from None
