@@ -10,7 +10,8 @@ from tests.support.images import Table, image, unknown
 from tests.support.judging import apply
 from tests.support.pods import IMAGE, Object, governing, minimal, review, tweak, within
 from tests.support.tables import table
-from webhook.admission import Admission, Door, Outcome
+from webhook import admission
+from webhook.admission import APPEARANCE_TRIES, Admission, Door, Outcome
 from webhook.errors import MalformedReview
 from webhook.image import Image, Unknown
 from webhook.policy import ExceptionSpec, Metadata, NonRootException
@@ -27,6 +28,12 @@ class View:
         self.rule = rule
         self.excuses = exceptions
         self.namespaces: list[str] = []
+        self.unseen = 0  # how often the namespace is not there yet
+
+    def knows(self, namespace: str) -> bool:
+        """As `webhook.scope.View`."""
+        self.unseen -= 1
+        return self.unseen < 0
 
     def govern(self, namespace: str) -> Governing:
         """As `webhook.scope.View`."""
@@ -294,6 +301,19 @@ async def test_how_long_an_image_may_take(mode: str, timeout: float, budget: flo
     await scene.admission.review(review(minimal()), "validate", timeout)
     (query,) = scene.images.asked
     assert query.budget == budget
+
+
+@table(
+    ("unseen", "looks"),
+    {"one that is known": (0, 1), "one that comes": (3, 4), "one that never does": (1000, APPEARANCE_TRIES + 1)},
+)
+async def test_a_namespace_just_made_is_waited_for(unseen: int, looks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API server calls us by its labels before our watch has told of them."""
+    monkeypatch.setattr(admission, "APPEARANCE", 0.02)
+    scene = Scene()
+    scene.view.unseen = unseen
+    await scene.ask("validate", minimal())
+    assert unseen - scene.view.unseen == looks
 
 
 @table(

@@ -139,6 +139,14 @@ class TestClusterView:
         shown.show((), [view.accept(policy("bad", mode="Enforce"))])
         assert shown.problems == {}
 
+    def test_a_namespace_is_known_once_it_was_seen(self) -> None:
+        shown = ClusterView()
+        assert not shown.knows("web")
+        shown.show([Namespace("web")], [])
+        assert shown.knows("web")
+        assert not shown.knows("new")
+        assert StaticView(Documents()).knows("any")
+
     def test_it_is_as_old_as_its_oldest_stream(self) -> None:
         now = 100.0
         shown = ClusterView(lambda: now)

@@ -6,6 +6,7 @@ exemption, nothing significant changed; then the work. Sources: k8s.io/pod-secur
 securityContext is immutable, so nothing is patched on update).
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ Door = Literal["mutate", "validate"]
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 WARN_BUDGET = 0.3  # seconds that mode Warn waits for an image
 ENFORCE_BUDGET = 3.5  # seconds at most; the hooks' own timeout is 5
+APPEARANCE = 0.5  # seconds that a namespace may take to be seen, after it was made
+APPEARANCE_TRIES = 25
 PATIENCE = 30.0  # seconds during which a Pod may be asked to come again
 _JUDGED_SUBRESOURCES = frozenset({"", "ephemeralcontainers"})
 _REMEMBERED = 4096
@@ -71,6 +74,8 @@ class Admission:
         if workload.is_pod and MIRROR_ANNOTATION in (metadata.annotations or {}):
             return _pass(review, door, "mirror-pod")
         namespace = review.namespace or metadata.namespace or ""
+        if not self._view.knows(namespace):
+            await self._appearance(namespace)
         governing = self._view.govern(namespace)
         why = exempt(governing.policy.spec, namespace, review.user_info.username, workload)
         if why is not None:
@@ -101,6 +106,13 @@ class Admission:
             judged,
             len(operations),
         )
+
+    async def _appearance(self, namespace: str) -> None:
+        """Wait a moment for a namespace that the API server made before our watch told of it, and of its labels."""
+        for _ in range(APPEARANCE_TRIES):
+            await asyncio.sleep(APPEARANCE / APPEARANCE_TRIES)
+            if self._view.knows(namespace):
+                return
 
     def _answer(
         self, review: Review, door: Door, workload: Workload, judged: Verdict, namespace: str

@@ -47,7 +47,11 @@ class Namespace(msgspec.Struct, frozen=True):
 
 
 class View(Protocol):
-    """What is known of the cluster: a file's documents, or kopf's indices."""
+    """What is known of the cluster: a file's documents, or what kopf watches."""
+
+    def knows(self, namespace: str) -> bool:
+        """Whether the namespace, and so its labels, has been seen; one that was just made may be on its way."""
+        ...
 
     def govern(self, namespace: str) -> "Governing":
         """The policy in force for a namespace."""

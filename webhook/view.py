@@ -24,12 +24,17 @@ class StaticView:
 
     def __init__(self, documents: Documents, namespaces: Mapping[str, Namespace] | None = None) -> None:
         self._policies = documents.policies
+        self._complete = namespaces is None
         self._namespaces = namespaces or {}
         self._governing: dict[str, Governing] = {}
         exceptions: dict[str, list[NonRootException]] = {}
         for each in documents.exceptions:
             exceptions.setdefault(each.metadata.namespace or DEFAULT_NAMESPACE, []).append(each)
         self._exceptions = {namespace: tuple(each) for namespace, each in exceptions.items()}
+
+    def knows(self, namespace: str) -> bool:
+        """Whether there could be more to know of a namespace: of files there is not."""
+        return self._complete or namespace in self._namespaces
 
     def govern(self, namespace: str) -> Governing:
         """The policy in force for a namespace: worked out once, then a dict look-up."""
@@ -103,6 +108,10 @@ class ClusterView:
     def age(self) -> float:
         """Seconds since the least recently confirmed stream was; infinite before the first."""
         return self._clock() - min(tuple(self._confirmed.values()), default=-math.inf)
+
+    def knows(self, namespace: str) -> bool:
+        """Whether a namespace has been seen."""
+        return self._moment is not None and self._moment.knows(namespace)
 
     def govern(self, namespace: str) -> Governing:
         """The policy in force for a namespace; the built-in one before the first view."""

@@ -36,6 +36,10 @@ def policy(name: str, mode: str) -> Any:
     return api | {"metadata": {"name": name, "uid": f"uid-{name}"}, "spec": {"mode": mode}}
 
 
+def gone(uid: str) -> Any:
+    return {"metadata": {"uid": uid}}
+
+
 async def test_nothing_is_shown_before_every_listing_was_heard_to_its_end(view: ClusterView, store: _Store) -> None:
     for answer in (CORE, OURS, listed("namespaces", "uid-web"), listed("nonrootpolicies", "uid-p")):
         store.observe(answer)
@@ -44,7 +48,7 @@ async def test_nothing_is_shown_before_every_listing_was_heard_to_its_end(view: 
     assert not view.ready  # the exceptions have not been listed yet
     store.observe(listed("nonrootexceptions", "uid-e"))
     assert not view.ready  # nor has the one that there is been heard of
-    store.change("nonrootexceptions", True, {"metadata": {"uid": "uid-e"}})
+    store.change("nonrootexceptions", True, gone("uid-e"))
     assert view.ready
     assert view.govern("web").mode == "Enforce"
 
@@ -76,7 +80,12 @@ async def test_of_a_burst_the_first_and_the_last_change_are_shown(
     store.observe(listed("namespaces"))
     shows = []
     show = view.show
-    monkeypatch.setattr(view, "show", lambda *given: (shows.append(1), show(*given)))
+
+    def counted(*given: Any) -> None:
+        shows.append(1)
+        show(*given)
+
+    monkeypatch.setattr(view, "show", counted)
     await asyncio.sleep(2 * PAUSE)
     for number in range(100):
         mode = "enforce" if number % 2 else "warn"

@@ -128,16 +128,14 @@ async def _view(settings: ServeSettings, stop: asyncio.Event) -> AsyncIterator[S
 
 @contextlib.asynccontextmanager
 async def _images(settings: ServeSettings) -> AsyncIterator[RegistryClient]:
-    secrets = None
-    if not settings.standalone:
-        from webhook.cluster import PullSecrets
+    async with contextlib.AsyncExitStack() as closing:
+        secrets = None
+        if not settings.standalone:
+            from webhook.cluster import PullSecrets
 
-        secrets = PullSecrets()
-    client = RegistryClient(RegistrySettings(insecure=frozenset(settings.insecure_registries)), secrets)
-    try:
-        yield client
-    finally:
-        await client.aclose()
+            secrets = await closing.enter_async_context(contextlib.aclosing(PullSecrets()))
+        registries = RegistrySettings(insecure=frozenset(settings.insecure_registries))
+        yield await closing.enter_async_context(contextlib.aclosing(RegistryClient(registries, secrets)))
 
 
 def _bind(host: str, port: int) -> socket.socket:
