@@ -45,6 +45,7 @@ class Cluster:
     kubeconfig: Path
     registry: str  # HOST:PORT, plain HTTP, the same from the host, the node and Pods
     containerd: Path  # the runtime's socket, for ctr
+    registry_hosts: Path  # a folder per registry that the node reaches in an unusual way, read at each pull
 
     def environment(self) -> dict[str, str]:
         """What to export to use it, and the tools that were built beside it."""
@@ -54,6 +55,7 @@ class Cluster:
             "KUBECONFIG": str(self.kubeconfig),
             "NONROOT_REGISTRY": self.registry,
             "CONTAINERD_ADDRESS": str(self.containerd),
+            "NONROOT_REGISTRY_HOSTS": str(self.registry_hosts),
             "HELM_PLUGINS": str(build.TOOLS["helm-unittest"].folder),
             "PATH": os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)]),
         }
@@ -154,7 +156,7 @@ def _layout(state: Path | None) -> Layout:
 
 
 def _cluster(layout: Layout) -> Cluster:
-    return Cluster(layout.kubeconfig, layout.registry, layout.containerd)
+    return Cluster(layout.kubeconfig, layout.registry, layout.containerd, layout.registry_hosts)
 
 
 def _must_be_root() -> None:

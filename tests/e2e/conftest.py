@@ -20,7 +20,8 @@ def target() -> Target:
     """A cluster."""
     if not (os.environ.get("KUBECONFIG") and os.environ.get("NONROOT_REGISTRY")):
         pytest.skip("needs KUBECONFIG and NONROOT_REGISTRY: use make test-e2e, which starts a cluster")
-    return Target(os.environ, os.environ["NONROOT_REGISTRY"], os.environ.get("CONTAINERD_ADDRESS", ""))
+    given = [os.environ.get(name, "") for name in ("CONTAINERD_ADDRESS", "NONROOT_REGISTRY_HOSTS")]
+    return Target(os.environ, os.environ["NONROOT_REGISTRY"], *given)
 
 
 @pytest.fixture(scope="session")
@@ -41,10 +42,17 @@ def product(target: Target) -> Pushed:
     return push(build_product().reference, target.registry)
 
 
+def slow_line(registry: str) -> str:
+    """The HOST:PORT at which a test may put a slow line to that registry; we may speak plain HTTP there too."""
+    host, _, port = registry.rpartition(":")
+    return f"{host}:{int(port) + 1}"
+
+
 @pytest.fixture(scope="session")
 def installed(target: Target, product: Pushed) -> Iterator[Target]:
     """The cluster with the chart installed; removed at the end."""
-    release.install(release.Image.parse(product.pinned), target.environment, insecure=(target.registry,))
+    plain = (target.registry, slow_line(target.registry))
+    release.install(release.Image.parse(product.pinned), target.environment, insecure=plain)
     yield target
     release.uninstall(target.environment)
 

@@ -22,6 +22,7 @@ class Target(msgspec.Struct, frozen=True):
     environment: Mapping[str, str]
     registry: str
     containerd: str = ""
+    registry_hosts: str = ""
 
     def kubectl(self, *arguments: str, text: str = "") -> str:
         """What kubectl prints; `Refused` with its words where it fails."""
