@@ -7,6 +7,7 @@ from inspect import cleandoc
 import msgspec
 
 from webhook import rules
+from webhook.dockerfile import rules as dockerfile_rules
 from webhook.errors import InvalidSetting
 
 _SECTION = re.compile(r"^(Why|Fails|Passes|Fix|Dockerfile|Source): ?", re.MULTILINE)
@@ -54,4 +55,5 @@ def page(name: str) -> Page:
 
 @cache
 def _pages() -> dict[str, Page]:
-    return {rule.NAME: Page(rule.NAME, cleandoc(rule.__doc__ or "")) for rule in rules.RULES}
+    modules = (*rules.RULES, *dockerfile_rules.RULES)
+    return {module.NAME: Page(module.NAME, cleandoc(module.__doc__ or "")) for module in modules}

@@ -20,6 +20,7 @@ from webhook.workstation.sources import Skipped
 _COMMENT = re.compile(r"(?:^|\s)#\s*nonroot:\s*allow(?=\s|$)[ \t]*(\S*)[ \t]*(.*?)\s*\Z")
 _IDLE_LINE = re.compile(r"\s*(?:#.*)?\Z")
 _REASON_LIMIT = 1024
+_RULES: tuple[Rule, ...] = get_args(Rule)
 
 
 class Comment(msgspec.Struct, frozen=True):
@@ -27,29 +28,28 @@ class Comment(msgspec.Struct, frozen=True):
 
     line: int
     about: int
-    rules: tuple[Rule, ...]
+    rules: tuple[str, ...]
     reason: str
 
 
-def comments(text: str, path: str) -> Iterator[Comment | Skipped]:
-    """The comments of a file, broken ones as what they are."""
+def comments(text: str, path: str, known: tuple[str, ...] = _RULES) -> Iterator[Comment | Skipped]:
+    """The comments of a file, broken ones as what they are; `known` are the rules that they may name."""
     if "nonroot:" not in text:
         return
     lines = text.split("\n")
+    following = _following(lines)
     for number, line in enumerate(lines, start=1):
         match = _COMMENT.search(line)
         if match is None:
             continue
-        rules = tuple(rule for rule in get_args(Rule) if rule in match[1].split(","))
+        rules = tuple(rule for rule in known if rule in match[1].split(","))
         if not rules or len(rules) != len(set(match[1].split(","))) or not match[2]:
             why = (
                 "a comment that allows something reads `# nonroot: allow RULE reason`, with a RULE of `nonroot explain`"
             )
             yield Skipped(path, number, f"{why}; this one counts for nothing")
             continue
-        about = number
-        if _IDLE_LINE.match(line):
-            about = next((n for n, later in enumerate(lines[number:], number + 1) if not _IDLE_LINE.match(later)), 0)
+        about = following[number] if _IDLE_LINE.match(line) else number
         yield Comment(number, about, rules, match[2][:_REASON_LIMIT])
 
 
@@ -69,16 +69,23 @@ def exceptions(
         if comment.about == found.node.start.line:
             names = ()
         else:
-            names = next(((escape(name),) for name, node in spans if _within(node, comment.about)), None)
+            names = next(((escape(name),) for name, node in spans if covers(node, comment.about)), None)
         if names is not None:
             metadata = Metadata(f"comment in line {comment.line}")
-            yield (
-                comment,
-                NonRootException(metadata, ExceptionSpec(reason=comment.reason, containers=names, rules=comment.rules)),
-            )
+            rules = tuple(rule for rule in _RULES if rule in comment.rules)
+            spec = ExceptionSpec(reason=comment.reason, containers=names, rules=rules)
+            yield comment, NonRootException(metadata, spec)
 
 
-def _within(node: Node, line: int) -> bool:
+def _following(lines: list[str]) -> list[int]:
+    """For each line's number, the next line with anything but a comment on it; 0 where there is none."""
+    found = [0] * (len(lines) + 1)
+    for number in range(len(lines) - 1, 0, -1):
+        found[number] = found[number + 1] if _IDLE_LINE.match(lines[number]) else number + 1
+    return found
+
+
+def covers(node: Node, line: int) -> bool:
     """Whether a line is one of a node's; a block ends before the line on which the next thing begins."""
     last = node.end.line if getattr(node, "flow", True) else node.end.line - 1
     return node.start.line <= line <= max(last, node.start.line)

@@ -30,6 +30,8 @@ _PATIENCE = 20  # workloads; fewer are judged before a person looks for progress
 @options.POLICY
 @options.NO_IMAGES
 @options.TEMPLATE_KINDS
+@click.option("--target", metavar="STAGE", help="The stage of Dockerfiles that is built; the last where none is given.")
+@click.option("--build-arg", "build_args", multiple=True, metavar="NAME=VALUE", help="As for docker build; repeatable.")
 @options.INSECURE_REGISTRY
 def check(
     paths: tuple[str, ...],
@@ -38,9 +40,11 @@ def check(
     policies: tuple[Path, ...],
     no_images: bool,
     template_kinds: tuple[str, ...],
+    target: str | None,
+    build_args: tuple[str, ...],
     insecure: tuple[str, ...],
 ) -> None:
-    """Judge manifests as admission would judge them.
+    """Judge manifests, compose files and Dockerfiles as admission would judge what they become.
 
     PATH is a file, a folder, or - for standard input. A comment `# nonroot: allow RULE reason` lets a container be.
 
@@ -49,7 +53,7 @@ def check(
     """
     from webhook.check import inputs
 
-    asked = inputs.request(paths, policies, template_kinds)
+    asked = inputs.request(paths, policies, template_kinds, target, build_args)
     report = asyncio.run(_check(asked, no_images, insecure))
     click.echo(render(form, report), nl=False)
     sys.exit(report.exit_code(fail_on))

@@ -1,16 +1,24 @@
 """Flags -> what to check, and the images to check it by: the same for every command that reads manifests."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from webhook.check.run import NotExamined, Request
+from webhook.errors import InvalidSetting
 from webhook.image import Images
 from webhook.manifest.objects import KNOWN_TEMPLATE_KINDS, parse_template_kind
 from webhook.policy import Documents
 
 
-def request(paths: tuple[str, ...], policies: tuple[Path, ...], template_kinds: tuple[str, ...]) -> Request:
+def request(
+    paths: tuple[str, ...],
+    policies: tuple[Path, ...],
+    template_kinds: tuple[str, ...],
+    target: str | None = None,
+    build_args: tuple[str, ...] = (),
+) -> Request:
     """What the flags ask for; `InvalidSetting` and `InvalidDocument` for those that cannot be used."""
     documents = Documents()
     if policies:
@@ -18,7 +26,16 @@ def request(paths: tuple[str, ...], policies: tuple[Path, ...], template_kinds: 
 
         documents = load_documents(policies)
     kinds = {**KNOWN_TEMPLATE_KINDS, **dict(map(parse_template_kind, template_kinds))}
-    return Request(paths, documents, kinds)
+    arguments = dict(_build_argument(text) for text in build_args)
+    return Request(paths, documents, target, arguments, kinds)
+
+
+def _build_argument(text: str) -> tuple[str, str]:
+    """`NAME=VALUE`, or `NAME` with the environment's value, as docker build takes it."""
+    name, equals, value = text.partition("=")
+    if not name:
+        raise InvalidSetting(f"--build-arg {text[:80]!a} has no name: write NAME=VALUE")
+    return name, value if equals else os.environ.get(name, "")
 
 
 @asynccontextmanager

@@ -72,7 +72,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def merge(reports: Iterable[Report]) -> Report:
-    """Several reports as one, findings and what was skipped in the order of files and lines."""
+    """Several reports as one, in that order."""
     parts = tuple(reports)
     return Report(
         findings=tuple(each for part in parts for each in part.findings),

@@ -2,9 +2,10 @@
 
 import asyncio
 import gc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,6 +20,8 @@ from webhook.policy import Documents
 from webhook.verdict import Verdict
 from webhook.view import StaticView
 from webhook.workstation.sources import Skipped, Source, read
+
+T = TypeVar("T")
 
 AT_ONCE = 32  # workloads whose images are asked for together
 IMAGE_BUDGET = 600.0  # seconds; the registry client gives up on an image long before
@@ -42,13 +45,19 @@ class Request(msgspec.Struct, frozen=True):
 
     paths: tuple[str, ...]
     documents: Documents = Documents()
+    target: str | None = None
+    build_args: Mapping[str, str] = msgspec.field(default_factory=dict)
     kinds: TemplateKinds = msgspec.field(default_factory=lambda: KNOWN_TEMPLATE_KINDS)
 
 
 class Gathered(msgspec.Struct):
-    """What was read: the workloads to judge, the files that they came from, and what could not be read."""
+    """What was read: the workloads to judge, the files that they came from, and what could not be read.
+
+    `others` are the Dockerfiles and compose files.
+    """
 
     cases: list[Case] = []
+    others: list[Source] = []
     examined: list[Examined] = []
     skipped: list[Skipped] = []
 
@@ -65,7 +74,8 @@ async def check_sources(
     gathered = gather(sources, request)
     verdicts = await judge_all(gathered.cases, request, images, progress)
     reports = [_report(case, verdict) for case, verdict in zip(gathered.cases, verdicts, strict=True)]
-    return merge([Report(files=tuple(gathered.examined), skipped=tuple(gathered.skipped)), *reports])
+    others = await _together([_other(source, request, images) for source in gathered.others])
+    return merge([Report(files=tuple(gathered.examined), skipped=tuple(gathered.skipped)), *reports, *others])
 
 
 def gather(sources: Iterable[Source | Skipped], request: Request) -> Gathered:
@@ -77,9 +87,11 @@ def gather(sources: Iterable[Source | Skipped], request: Request) -> Gathered:
                 gathered.skipped.append(source)
             elif source.kind == "manifest":
                 _sort(source, manifests.read(source, request.kinds), gathered)
-    if not gathered.examined and not gathered.skipped:
+            else:
+                gathered.others.append(source)
+    if not (gathered.examined or gathered.skipped or gathered.others):
         named = ", ".join(ascii(path[:200]) for path in request.paths[:5])
-        raise InvalidSetting(f"there is nothing to check in {named}: no Kubernetes manifest")
+        raise InvalidSetting(f"there is nothing to check in {named}: no manifest, compose file or Dockerfile")
     return gathered
 
 
@@ -91,28 +103,49 @@ async def judge_all(
     injects: bool | None = None,
 ) -> list[Verdict]:
     """Every workload's verdict, in order; `injects` overrides what the policies would patch."""
-    view, now, turns, done = StaticView(request.documents), datetime.now(UTC), asyncio.Semaphore(AT_ONCE), 0
+    view, now, done = StaticView(request.documents), datetime.now(UTC), 0
 
     async def one(case: Case) -> Verdict:
         nonlocal done
-        async with turns:
-            verdict = await judge(
-                case.workload,
-                view.govern(case.namespace),
-                images,
-                namespace=case.namespace,
-                budget=IMAGE_BUDGET,
-                now=now,
-                exceptions=(*view.exceptions(case.namespace), *case.exceptions),
-                slots=case.slots,
-                injects=injects,
-            )
+        verdict = await judge(
+            case.workload,
+            view.govern(case.namespace),
+            images,
+            namespace=case.namespace,
+            budget=IMAGE_BUDGET,
+            now=now,
+            exceptions=(*view.exceptions(case.namespace), *case.exceptions),
+            slots=case.slots,
+            injects=injects,
+        )
         done += 1
         if progress:
             progress(done, len(cases))
         return verdict
 
-    return await asyncio.gather(*(one(case) for case in cases))
+    return await _together([one(case) for case in cases])
+
+
+async def _together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """All outcomes in order, of work that is done a bounded number at a time."""
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def in_turn(each: Coroutine[Any, Any, T]) -> T:
+        async with turns:
+            return await each
+
+    return await asyncio.gather(*(in_turn(each) for each in work))
+
+
+async def _other(source: Source, request: Request, images: Images) -> Report:
+    if source.kind == "compose":
+        from webhook.check import compose
+
+        return await compose.check(source, images, NOT_EXAMINED, IMAGE_BUDGET)
+    from webhook.check import dockerfiles
+
+    target, arguments = request.target, request.build_args
+    return await dockerfiles.check(source, images, NOT_EXAMINED, IMAGE_BUDGET, target, arguments)
 
 
 @contextmanager

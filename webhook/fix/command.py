@@ -36,7 +36,7 @@ def fix(
     template_kinds: tuple[str, ...],
     insecure: tuple[str, ...],
 ) -> None:
-    """Write into manifests what admission would inject, and change nothing else in them.
+    """Write into manifests what admission would inject, and the number into a Dockerfile's USER; change nothing else.
 
     Comments, order, quotes, anchors and indentation stay. A second run changes nothing. What is left for people is
     told on standard error, as `nonroot check` tells it.

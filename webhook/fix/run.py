@@ -43,16 +43,25 @@ async def fix(request: Request, images: Images, progress: Progress | None = None
     left: list[Skipped] = []
     then: list[Source | Skipped] = []
     for source in read_already:
-        if isinstance(source, Skipped) or source.path not in wanted:
+        if isinstance(source, Skipped):
             then.append(source)
             continue
-        after, unedited = _edited(source, wanted[source.path])
-        left += unedited
+        if source.kind == "dockerfile":
+            after = _rewritten(source, request)
+        else:
+            after, unedited = _edited(source, wanted.get(source.path, []))
+            left += unedited
         if after != source.text:
             changes.append(Change(source.path, source.mark + source.text, source.mark + after))
         then.append(msgspec.structs.replace(source, text=after))
     rest = await check_sources(then, request, images)
     return Fixes(tuple(changes), merge([rest, Report(skipped=tuple(left))]))
+
+
+def _rewritten(source: Source, request: Request) -> str:
+    from webhook.check import dockerfiles
+
+    return dockerfiles.rewritten(source, request.target, request.build_args)
 
 
 def _wanted(cases: Iterable[Case], verdicts: Iterable[Verdict]) -> dict[str, list[Addition]]:

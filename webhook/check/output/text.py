@@ -27,12 +27,12 @@ def render(report: Report) -> str:
 
 
 def _finding(finding: Finding) -> Text:
-    lines = Text(f"{printable(finding.path)}:{finding.line}:{finding.column}: ", style="bold")
-    line = Text.assemble(
-        lines, (finding.severity, _STYLES[finding.severity]), " ", (finding.rule, "bold"), f"  {subject(finding)}"
-    )
-    line.append(f"\n    {printable(finding.message, 2000)}")
+    line = Text(f"{printable(finding.path)}:{finding.line}:{finding.column}: ", style="bold")
+    told = Text.assemble(line, (finding.severity, _STYLES[finding.severity]), " ", (finding.rule, "bold"))
+    about = subject(finding)
+    told.append(f"  {about}" if about else "")
+    told.append(f"\n    {printable(finding.message, 2000)}")
     if finding.kubelet:
-        line.append(f"\n    kubelet: CreateContainerConfigError: {printable(finding.kubelet)}")
-    line.append(f"\n    fix: {printable(finding.fix)}")
-    return line
+        told.append(f"\n    kubelet: CreateContainerConfigError: {printable(finding.kubelet)}")
+    told.append(f"\n    fix: {printable(finding.fix)}")
+    return told

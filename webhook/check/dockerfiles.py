@@ -1,0 +1,108 @@
+"""A Dockerfile's text -> what is wrong with the image that it builds, with the base image's own USER where it is read."""
+
+import re
+from collections.abc import Mapping
+
+from webhook.check.allow import Comment, comments
+from webhook.check.report import Examined, Finding, Report
+from webhook.dockerfile import Base, Evaluation, Malformed, evaluate, rules
+from webhook.dockerfile.finding import DockerfileFinding
+from webhook.image import Image, Images, Query, Unknown
+from webhook.workstation.sources import Skipped, Source
+
+_WHOLE_USER = re.compile(r"(USER[ \t]+\S+)[ \t\r]*\Z", re.IGNORECASE)
+RULES = tuple(rule.NAME for rule in rules.RULES)
+
+
+async def check(
+    source: Source,
+    images: Images,
+    not_examined: Unknown,
+    budget: float,
+    target: str | None = None,
+    build_args: Mapping[str, str] | None = None,
+) -> Report:
+    """Judge one Dockerfile, built with `--target` and `--build-arg`.
+
+    A base that says the USER is asked for, for `budget` seconds; `not_examined` is the answer of --no-images.
+    """
+    alone = evaluate(source.text, target=target, build_args=build_args)
+    if isinstance(alone, Malformed):
+        return Report(
+            skipped=(Skipped(source.path, alone.line, f"no Dockerfile that BuildKit builds: {alone.reason}"),)
+        )
+    skipped: list[Skipped] = []
+    evaluation, left_out = alone, 0
+    if alone.user is None and alone.base is not None:
+        base = await _base(alone.base, images, budget)
+        if base is not_examined:
+            left_out = 1
+        elif isinstance(base, Unknown):
+            reason = f"the base image {alone.base!a} could not be read: {base.cause}: {base.detail}"
+            skipped.append(Skipped(source.path, alone.line, reason))
+        elif base is not None:
+            informed = evaluate(source.text, target=target, build_args=build_args, bases={alone.base: base})
+            evaluation = alone if isinstance(informed, Malformed) else informed
+    said = tuple(comments(source.text, source.path, RULES))
+    skipped += [each for each in said if isinstance(each, Skipped)]
+    found = rules.check(evaluation)
+    kept = [each for each in found if not _allowed(each, said)]
+    return Report(
+        findings=tuple(_finding(source.path, evaluation, each) for each in kept),
+        files=(Examined(source.path, "dockerfile", alone.user, alone.base),),
+        skipped=tuple(skipped),
+        not_examined=left_out,
+        allowed=len(found) - len(kept),
+    )
+
+
+async def _base(reference: str, images: Images, budget: float) -> Base | Unknown | None:
+    """What a build inherits; None where the base's platforms do not agree on the USER, so that it stays open."""
+    found = await images.find(Query(reference, budget=budget))
+    if not isinstance(found, Image):
+        return found
+    configs = [each.config for each in found.platforms]
+    if len({each.user.text for each in configs}) != 1:
+        return None
+    return Base(user=configs[0].user.text, env=configs[0].env, working_dir=configs[0].working_dir)
+
+
+def rewritten(source: Source, target: str | None, build_args: Mapping[str, str]) -> str:
+    """The text with the number in USER where a step of the file makes it evident, and all else as it was."""
+    evaluation = evaluate(source.text, target=target, build_args=build_args)
+    if isinstance(evaluation, Malformed):
+        return source.text
+    said = tuple(comments(source.text, source.path, RULES))
+    lines = source.text.split("\n")
+    for each in rules.check(evaluation):
+        before, line = lines[each.line - 1][: each.column - 1], lines[each.line - 1][each.column - 1 :]
+        written = _WHOLE_USER.match(line)
+        if each.replacement and written and not _allowed(each, said):
+            lines[each.line - 1] = f"{before}{each.replacement}{line[written.end(1) :]}"
+    changed = "\n".join(lines)
+    after = evaluate(changed, target=target, build_args=build_args)
+    numeric = isinstance(after, Evaluation) and after.user is not None and not after.name
+    return changed if numeric else source.text
+
+
+def _finding(path: str, evaluation: Evaluation, found: DockerfileFinding) -> Finding:
+    return Finding(
+        rule=found.rule,
+        severity=found.severity,
+        path=path,
+        line=found.line,
+        column=found.column,
+        message=f"{found.reason}: {found.detail}",
+        fix=found.fix,
+        image=evaluation.base or "",
+        user=evaluation.user,
+    )
+
+
+def _allowed(finding: DockerfileFinding, said: tuple[Comment | Skipped, ...]) -> bool:
+    """A comment of a Dockerfile has a line of its own, above the instruction that it speaks about."""
+    return any(
+        comment.about == finding.line != comment.line and finding.rule in comment.rules
+        for comment in said
+        if isinstance(comment, Comment)
+    )
