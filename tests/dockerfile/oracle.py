@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from webhook.dockerfile import Base, Malformed, evaluate
 
 SOURCE = Path(__file__).parent.parent / "oracle_buildkit"
@@ -92,12 +94,17 @@ def bases(text: str) -> tuple[Base, ...]:
 
 
 def disagreements(
-    oracle: Oracle, text: str, target: str | None = None, build_args: Mapping[str, str] | None = None
+    oracle: Oracle,
+    text: str,
+    target: str | None = None,
+    build_args: Mapping[str, str] | None = None,
+    onbuild: tuple[str, ...] = (),
 ) -> list[str]:
-    """Where `evaluate` and BuildKit differ: with each base known, and with none known."""
+    """Where `evaluate` and BuildKit differ: with each base known, and with none known; `onbuild` are every base's."""
     found = []
     users, built = set(), 0
-    for base in bases(text):
+    for plain in bases(text):
+        base = msgspec.structs.replace(plain, onbuild=onbuild)
         theirs = oracle.ask(text, target, build_args or {}, base)
         ours = evaluate(text, target=target, build_args=build_args, bases=_Everywhere(base))
         if isinstance(ours, Malformed):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.dockerfile import corpus
 from tests.dockerfile.generated import dockerfiles
@@ -17,7 +18,22 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("go") is None, reason="the oracle is a Go program"),
 ]
 _VAGUE = "we do not know the USER"  # right, if not sharp: `${X##*}` is empty whatever X is
-_SETTINGS = settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+_SETTINGS = settings(max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+
+_TRIGGERS = (
+    "USER trigger",
+    "ENV APP=trigger",
+    "ARG UID=trigger",
+    "ARG HOME_DIR",
+    "USER ${UID:-none}",
+    "WORKDIR trigger",
+    "RUN <<EOF\nUSER bad\nEOF",
+    "COPY --from=one /a /b",
+    "# no instruction",
+    "FROM x",
+    "USER a\nUSER b",
+    "USR x",
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +55,15 @@ def test_the_corpus_says_what_buildkit_says(oracle: Oracle, case: corpus.Case) -
 def test_plain_files_agree(oracle: Oracle, made: tuple[str, str | None, dict[str, str]]) -> None:
     """Most of these build."""
     assert [found for found in disagreements(oracle, *made) if not found.startswith(_VAGUE)] == []
+
+
+@settings(_SETTINGS, max_examples=100)
+@given(dockerfiles(hard=False), st.lists(st.sampled_from(_TRIGGERS), max_size=3).map(tuple))
+def test_triggers_of_the_base_agree(
+    oracle: Oracle, made: tuple[str, str | None, dict[str, str]], onbuild: tuple[str, ...]
+) -> None:
+    """They run in every stage that is built directly on it."""
+    assert [found for found in disagreements(oracle, *made, onbuild) if not found.startswith(_VAGUE)] == []
 
 
 @_SETTINGS

@@ -19,6 +19,7 @@ from webhook.dockerfile.shell import Command
 from webhook.dockerfile.source import opened_heredoc
 from webhook.dockerfile.stages import Stage
 from webhook.dockerfile.step import Step
+from webhook.finding import quoted
 from webhook.image import UID_MAX
 
 PASSWD = "/etc/passwd"  # noqa: S105 - the file of accounts, not a secret
@@ -142,7 +143,7 @@ class _Table:
                 self.groups = dict(other.groups) if other is not None and place == _GROUP else {}
             elif target == PASSWD:
                 whence = "the build context" if written is None else written
-                self._forget(f"line {step.line} copies {PASSWD} from {whence}, which is not read here")
+                self._forget(f"line {step.line} copies {PASSWD} from {quoted(whence)}, which is not read here")
 
     def _forget(self, origin: str) -> None:
         """The file of accounts is another one now; root is root in any."""
@@ -220,7 +221,9 @@ class _Table:
         renamed = options.get("login")
         if renamed:
             before = self.users.pop(name, None)
-            self.users[renamed] = before or Evidence(None, f"line {command.line} renames {name} to it", command.line)
+            self.users[renamed] = before or Evidence(
+                None, f"line {command.line} renames another account to it", command.line
+            )
 
     @staticmethod
     def _told(command: Command, uid: str | None) -> Evidence:
@@ -230,5 +233,7 @@ class _Table:
             return Evidence(None, reason, command.line)
         number = parse_decimal(uid)
         if number is None or not 0 <= number <= UID_MAX:
-            return Evidence(None, f"{where} takes the uid from {uid[:80]}, which is not known here", command.line)
+            return Evidence(
+                None, f"{where} takes the uid from {quoted(uid, 80)}, which is not known here", command.line
+            )
         return Evidence(number, f"{where} gives it uid {number}", command.line)

@@ -173,7 +173,7 @@ class _Scanner:
                 self._keep(quoted or "")
         self._raw_escapes = before
         if stop:
-            raise Fault(f"{self._text!a} has no closing {stop}")
+            raise Fault(f"a substitution has no closing {stop}; write ${{NAME}}")
         return result.value()
 
     def _split(self, text: str) -> None:
@@ -198,7 +198,7 @@ class _Scanner:
     def _single(self, *, pattern: bool) -> str:
         end = self._text.find("'", self._position + 1)
         if end < 0:
-            raise Fault(f"{self._text!a} has no closing single quote")
+            raise Fault("a single quote has no closing one")
         inside = self._text[self._position + 1 : end]
         self._position = end + 1
         self._budget.spend(len(inside))
@@ -236,7 +236,7 @@ class _Scanner:
             elif following:
                 doubled = self._raw_escapes and (pattern or not self._raw_quotes)
                 result.add(character * 2 if doubled else character)
-        raise Fault(f"{self._text!a} has no closing double quote")
+        raise Fault("a double quote has no closing one")
 
     def _heredoc(self) -> str:
         """`<`, or `<<` with the blanks behind it: the name of a heredoc belongs to the same word."""
@@ -267,7 +267,7 @@ class _Scanner:
             return self._plain(name, f"${name}") if name else "$"
         self._position += 1
         if self._peek() in ("", "{", "}", ":"):
-            raise Fault(f"{self._text!a} has a bad substitution after ${{")
+            raise Fault("${ is followed by no name; write ${NAME}")
         self._depth += 1
         if self._depth > DEPTH_LIMIT:
             raise Fault(f"substitutions are nested more than {DEPTH_LIMIT} deep")
@@ -295,13 +295,13 @@ class _Scanner:
             modifier = self._next()
         matching = modifier in ("#", "%")
         if (not colon and modifier not in ("+", "-", "?", "#", "%")) or not modifier or (colon and matching):
-            raise Fault(f"{self._text!a} has the unsupported modifier {':' * colon + modifier!a} in ${{{name}…}}")
+            raise Fault(f"${{{name}…}} has the unsupported modifier {':' * colon + modifier!a}")
         word = self._nested("}", raw_escapes=matching, pattern=matching)
         value = self._lookup(name)
         if self._keep_unset and value is Missing.UNSET:
             return f"${{{name}{':' * colon}{modifier}{word}}}"
         if modifier not in ("+", "-", "?", "#", "%"):
-            raise Fault(f"{self._text!a} has the unsupported modifier {':' + modifier!a} in ${{{name}…}}")
+            raise Fault(f"${{{name}…}} has the unsupported modifier {':' + modifier!a}")
         if value is Missing.UNKNOWN:
             return "" if modifier == "+" and word == "" else None
         empty = value is Missing.UNSET or (colon and value == "")
@@ -313,7 +313,8 @@ class _Scanner:
         if modifier == "?":
             if empty:
                 kind = "unset" if value is Missing.UNSET else "empty"
-                raise Fault(f"{name}: {word or f'is not allowed to be {kind}'}; give it a value, as with --build-arg")
+                said = f" ({word[:80]!a})" if word else ""
+                raise Fault(f"{name} is {kind}, and the file demands it{said}; give it a value, as with --build-arg")
             return plain
         return None if word is None else self._trimmed(plain, modifier, word)
 

@@ -223,7 +223,7 @@ def _definitions(words: tuple[str, ...]) -> tuple[tuple[str, str | None], ...]:
     for word in words:
         name, equals, value = word.partition("=")
         if not name:
-            raise Fault(f"ARG has a value without a name in {word[:80]!a}")
+            raise Fault("ARG has a value without a name; write ARG NAME=VALUE")
         pairs.append((name, value if equals else None))
     return tuple(pairs)
 
@@ -266,6 +266,6 @@ def _check_options(flags: tuple[tuple[str, str], ...]) -> None:
         if name == "retries":
             number = parse_decimal(value)
             if value and (number is None or not 0 <= number < 2**31):
-                raise Fault(f"--retries={value} must be a number of times")
+                raise Fault(f"--retries={value[:80]!a} must be a number of times")
         elif value and not _DURATION.match(value):
-            raise Fault(f"--{name}={value} must be a duration, such as 30s")
+            raise Fault(f"--{name}={value[:80]!a} must be a duration, such as 30s")

@@ -36,7 +36,7 @@ class Pattern(msgspec.Struct, frozen=True):
             elif (escaped := next(characters, "")) and escaped in "*?\\}/":
                 texts[-1].append(escaped)
             else:
-                raise Fault(f"the pattern {source!a} escapes {escaped!a}, and only * ? \\ }} and / can be escaped")
+                raise Fault("a pattern escapes something else than * ? \\ } or /")
         return cls(tuple(map(tuple, texts)))
 
     def trim_prefix(self, value: str, *, longest: bool) -> str:

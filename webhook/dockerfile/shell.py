@@ -182,9 +182,10 @@ class _Reader:
             self._start = self._position
         while self._position < len(self._script) and self._script[self._position] in "<>":
             self._position += 1
-        if self._script.startswith(("&", "|", "-"), self._position):
+        descriptor = self._script.startswith("&", self._position)  # as in 2>&1: no file
+        if descriptor or self._script.startswith(("|", "-"), self._position):
             self._position += 1
-        self._redirected = "write" if character == ">" else "read"
+        self._redirected = "write" if character == ">" and not descriptor else "read"
 
     def _quoted(self, quote: str) -> None:
         script, start = self._script, self._position

@@ -168,7 +168,7 @@ class _Planner:
         found = self._by_name.get(target.lower())
         if found is None:
             names = ", ".join(self._by_name) or "none; name one with FROM … AS NAME"
-            raise Fault(f"there is no stage {target!a}; the named stages are {names}", self._stages[0].origin.line)
+            raise Fault(f"there is no stage {target[:80]!a}; the named stages are {names}", self._stages[0].origin.line)
         return found
 
     def _used(self, body: Iterable[Instruction]) -> Iterator[int]:
@@ -194,12 +194,14 @@ class _Planner:
         if step.keyword == "COPY":
             if self._expand(name, unset, step) != name:
                 raise Fault(
-                    f"--from={name} cannot hold a variable; name a stage with FROM … AS first", step.line, step.column
+                    f"--from={name[:80]!a} cannot hold a variable; name a stage with FROM … AS first",
+                    step.line,
+                    step.column,
                 )
             number = parse_decimal(name)
             if number is not None:
                 if not 0 <= number < len(self._numbered):
-                    raise Fault(f"--from={name} is no stage; they count from 0", step.line, step.column)
+                    raise Fault(f"--from={name[:80]!a} is no stage; they count from 0", step.line, step.column)
                 return self._numbered[number]
         return self._by_name.get(name.lower())
 

@@ -99,7 +99,7 @@ def parse_array(text: str) -> tuple[str, ...] | None:
     except RecursionError:
         array = [None]
     if not all(isinstance(item, str) for item in array):
-        raise Fault(f"the JSON array {text[:80]!a} must hold strings only")
+        raise Fault("the JSON array must hold strings only")
     return tuple(item.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for item in array)
 
 
@@ -152,9 +152,9 @@ def names_and_values(text: str, keyword: str, escape: str) -> tuple[tuple[str, s
     for word in found:
         name, equals, value = word.partition("=")
         if not equals:
-            raise Fault(f"{keyword} has {word[:80]!a}, which is no NAME=VALUE; is a quote missing?")
+            raise Fault(f"{keyword} has a word that is no NAME=VALUE; is a quote missing?")
         if not name:
-            raise Fault(f"{keyword} has a value without a name in {word[:80]!a}")
+            raise Fault(f"{keyword} has a value without a name; write {keyword} NAME=VALUE")
         pairs.append((name, value))
     if not pairs:
         raise Fault(f"{keyword} needs at least one argument")

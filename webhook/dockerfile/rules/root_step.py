@@ -80,7 +80,7 @@ def _faults(command: Command, step: Step, reach: Reach, *, own_python: bool) -> 
         yield "warning", "pip cannot write into the system's Python and installs into the user's home instead"
     for path in created(command, step):
         if reach.closed(path):
-            yield "error", f"{name if name != ':' else 'a redirection'} writes {quoted(path)}, a place of root's"
+            yield "error", f"it writes {quoted(path)}, a place of root's"
 
 
 def _is_pip(command: Command) -> bool:
@@ -103,13 +103,14 @@ def _own_python(steps: tuple[Step, ...]) -> bool:
 
 
 def _finding(step: Step, command: Command, severity: Severity, why: str) -> DockerfileFinding:
-    shown = " ".join(command.words[:4]) + (" …" if len(command.words) > 4 else "")
+    """It names the program alone: the words behind it could be a secret."""
+    shown = "a redirection" if command.words[0] == ":" else quoted(command.words[0], 60)
     return DockerfileFinding(
         rule=NAME,
         severity=severity,
         line=command.line,
         column=step.column if command.line == step.line else 1,
         reason="step needs root",
-        detail=f"{quoted(shown)} runs as {quoted(step.user or '')}: {why}",
+        detail=f"{shown} runs as {quoted(step.user or '')}: {why}",
         fix="move it above USER, or prepare the place there as root",
     )

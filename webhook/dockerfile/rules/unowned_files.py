@@ -50,7 +50,7 @@ def _written(step: Step) -> Iterator[tuple[str, str]]:
         for command in step.commands:
             if not command.elevated:
                 for path in changed(command, step):
-                    yield path, f"line {command.line} changes it as {quoted(step.user or '')} ({command.name})"
+                    yield path, f"line {command.line} changes it as {quoted(step.user or '')}"
 
 
 def _places(step: Step) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from webhook.dockerfile.table.row import Row, failed, not_applicable, passed
+from webhook.finding import quoted
 from webhook.image import parse_user
 
 
@@ -33,7 +34,9 @@ def no_source_mounts(services: _Services) -> Row:
                 (".conf", ".cfg", ".ini", ".yml", ".yaml", ".json")
             ):
                 return failed(
-                    practice, f"{source} hides {target} of the image. That is development.", f"services.{name}.volumes"
+                    practice,
+                    f"{quoted(source, 60)} hides {quoted(target, 60)} of the image. That is development.",
+                    f"services.{name}.volumes",
                 )
     return passed(practice, "None.")
 
@@ -47,7 +50,7 @@ def replicas(services: _Services) -> Row:
     for name, deploy in deployed:
         count = deploy.get("replicas", 1)
         if isinstance(count, int) and count < 2 and deploy.get("mode", "replicated") == "replicated":
-            return failed(practice, f"{count} replica. Every update is an outage.", f"services.{name}.deploy.replicas")
+            return failed(practice, f"{count} replicas. Every update is an outage.", f"services.{name}.deploy.replicas")
         update = deploy.get("update_config")
         if not isinstance(update, Mapping):
             return failed(
@@ -67,7 +70,7 @@ def numeric_user(services: _Services) -> Row:
     for name, text in said:
         user = parse_user(text)
         if user.uid is None and user.name not in ("", "root"):
-            return failed(practice, f"{text} is a name. Write its number.", f"services.{name}.user")
+            return failed(practice, f"{quoted(text, 60)} is a name. Write its number.", f"services.{name}.user")
         if not user.uid:
             return failed(practice, "Runs as root.", f"services.{name}.user")
     return passed(practice, "Numbers.") if said else not_applicable(practice, "The images decide.")
@@ -81,7 +84,11 @@ def healthcheck(services: _Services) -> Row:
         if isinstance(check, Mapping) and (check.get("disable") is True or check.get("test") in ("NONE", ["NONE"])):
             return failed(practice, "Switched off.", f"services.{name}.healthcheck")
     having = [name for name, service in services if isinstance(service.get("healthcheck"), Mapping)]
-    return passed(practice, f"{', '.join(having)}.") if having else not_applicable(practice, "Left to the images.")
+    return (
+        passed(practice, f"{len(having)} of {len(services)} services.")
+        if having
+        else not_applicable(practice, "Left to the images.")
+    )
 
 
 _ROWS: tuple[Callable[[_Services], Row], ...] = (no_source_mounts, replicas, numeric_user, healthcheck)

@@ -9,6 +9,7 @@ from typing import Any
 from webhook import reference
 from webhook.dockerfile.table.row import Row, failed, not_applicable, passed
 from webhook.errors import InvalidReference
+from webhook.finding import quoted
 
 _WRITABLE = (
     "persistentVolumeClaim",
@@ -40,13 +41,13 @@ def replicas(workload: Mapping[str, Any], _pod: Mapping[str, Any], _path: str) -
         return failed(practice, "Recreate: everything goes down first.", "spec.strategy.type")
     count = spec.get("replicas", 1)
     if isinstance(count, int) and count < 2:
-        return failed(practice, f"{count} replica. Every update and every drained node is an outage.", "spec.replicas")
+        return failed(practice, f"{count} replicas. Every update and every drained node is an outage.", "spec.replicas")
     unavailable = _map(strategy, "rollingUpdate").get("maxUnavailable")
     if unavailable == "100%" or (isinstance(unavailable, int) and isinstance(count, int) and unavailable >= count):
         return failed(
             practice, "maxUnavailable takes all of them at once.", "spec.strategy.rollingUpdate.maxUnavailable"
         )
-    return passed(practice, f"{count}, rolling.", "spec.replicas")
+    return passed(practice, "Rolling.", "spec.replicas")
 
 
 def numeric_user(_workload: Mapping[str, Any], pod: Mapping[str, Any], path: str) -> Row:
@@ -82,7 +83,7 @@ def fs_group(_workload: Mapping[str, Any], pod: Mapping[str, Any], path: str) ->
     if not mounts:
         return not_applicable(practice, "No persistent volume is written.")
     if _map(pod, "securityContext").get("fsGroup") is None:
-        comment = f"{mounts[0].get('mountPath')} belongs to root. The first write is denied."
+        comment = f"{quoted(str(mounts[0].get('mountPath')), 60)} belongs to root. The first write is denied."
         return failed(practice, comment, f"{path}.securityContext.fsGroup")
     return passed(practice, "Set.", f"{path}.securityContext.fsGroup")
 
@@ -118,7 +119,7 @@ def exact_image(_workload: Mapping[str, Any], pod: Mapping[str, Any], path: str)
         except InvalidReference:
             return failed(practice, "No image reference.", f"{place}.image")
         if parsed.digest is None and parsed.tag == reference.DEFAULT_TAG:
-            return failed(practice, f"{image} is whatever was pushed last.", f"{place}.image")
+            return failed(practice, f"{quoted(image, 60)} is whatever was pushed last.", f"{place}.image")
     return passed(practice, "Named.")
 
 
