@@ -7,7 +7,7 @@ import pytest
 from tests.check.files import POD, places, run, run_text
 from webhook.check.run import NotExamined
 from webhook.errors import InvalidSetting
-from webhook.policy import Documents, Metadata, NonRootPolicy, PolicySpec
+from webhook.policy import Documents, Exemptions, Metadata, NonRootPolicy, PolicySpec
 
 WINDOWS = """\
 spec:
@@ -90,6 +90,16 @@ async def test_a_policy_may_forbid_comments(tmp_path: Path) -> None:
     assert places(report) == [("named-user", "error", 9, 7)]
 
 
+async def test_what_admission_would_not_judge_is_let_be(tmp_path: Path) -> None:
+    """The namespaces of the system, and what a policy exempts; it is counted."""
+    report = await run_text(tmp_path, POD.replace("namespace: shop", "namespace: kube-system"))
+    assert (report.findings, report.containers, report.allowed) == ((), 1, 1)
+    exemptions = Exemptions(namespaces=("sh*",))
+    documents = Documents((NonRootPolicy(Metadata("p"), PolicySpec(exemptions=exemptions)),))
+    report = await run(tmp_path, {"pod.yaml": POD}, documents=documents)
+    assert (report.findings, report.containers, report.allowed) == ((), 1, 1)
+
+
 async def test_without_images_nothing_depends_on_the_network_and_nothing_is_hidden(tmp_path: Path) -> None:
     """What is left out is counted; what the manifest alone says is judged."""
     text = POD + "    - {name: b, image: named:1, securityContext: {runAsUser: 0}}\n"
@@ -143,6 +153,7 @@ async def test_a_folder_is_searched_for_what_is_kubernetes(tmp_path: Path) -> No
             "a.json": '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"j"},"spec":{"containers":['
             '{"name":"c","image":"root:1"}]}}',
             "package.json": '{"name": "x"}',
+            "tsconfig.json": "{ // no JSON\n",
             "values.yaml": "image: root:1\n",
             "node_modules/x/pod.yaml": POD,
             "notes.txt": "kind: Pod",

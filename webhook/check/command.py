@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from webhook.check.output import FORMATS, render
+from webhook.errors import InvalidSetting
 from webhook.workstation import options
 
 if TYPE_CHECKING:
@@ -19,7 +20,18 @@ _PATIENCE = 20  # workloads; fewer are judged before a person looks for progress
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH…")
-@click.option("-o", "--output", "form", default="text", show_default=True, type=click.Choice(FORMATS))
+@click.option(
+    "-o",
+    "--output",
+    "form",
+    default="text",
+    show_default=True,
+    type=click.Choice([*FORMATS, "markdown"]),
+    help="Markdown is for --table, which has text and JSON besides.",
+)
+@click.option(
+    "--table", is_flag=True, help="Say instead which practices each file keeps: Pass, Fail or Not applicable."
+)
 @click.option(
     "--fail-on",
     default="error",
@@ -36,6 +48,7 @@ _PATIENCE = 20  # workloads; fewer are judged before a person looks for progress
 def check(
     paths: tuple[str, ...],
     form: str,
+    table: bool,
     fail_on: "FailOn",
     policies: tuple[Path, ...],
     no_images: bool,
@@ -49,11 +62,15 @@ def check(
     PATH is a file, a folder, or - for standard input. A comment `# nonroot: allow RULE reason` lets a container be.
 
     Exit codes: 2 wrong usage, 1 findings at or above --fail-on, 3 something could not be told (an image that could not
-    be read, a template that was skipped), 0 clean; the first that holds.
+    be read, a template that was skipped), 0 clean; the first that holds. With --table, 1 where a practice is not kept.
     """
     from webhook.check import inputs
 
     asked = inputs.request(paths, policies, template_kinds, target, build_args)
+    if table:
+        sys.exit(asyncio.run(_table(asked, form, no_images, insecure)))
+    if form not in FORMATS:
+        raise InvalidSetting(f"-o {form} is for --table; without it there are {', '.join(FORMATS)}")
     report = asyncio.run(_check(asked, no_images, insecure))
     click.echo(render(form, report), nl=False)
     sys.exit(report.exit_code(fail_on))
@@ -65,6 +82,21 @@ async def _check(asked: "Request", no_images: bool, insecure: tuple[str, ...]) -
 
     async with inputs.images(no_images, insecure) as images:
         return await check(asked, images, None if no_images else _progress())
+
+
+async def _table(asked: "Request", form: str, no_images: bool, insecure: tuple[str, ...]) -> int:
+    """Print the status table; the exit code."""
+    from webhook.check import inputs
+    from webhook.check.output.table import FORMATS as TABLE_FORMATS
+    from webhook.check.output.table import render as render_table
+    from webhook.check.table import table
+
+    if form not in TABLE_FORMATS:
+        raise InvalidSetting(f"--table has no -o {form}; it has {', '.join(TABLE_FORMATS)}")
+    async with inputs.images(no_images, insecure) as images:
+        told = await table(asked, images)
+    click.echo(render_table(form, told), nl=False)
+    return told.exit_code
 
 
 def _progress() -> "Progress | None":

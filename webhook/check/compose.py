@@ -5,7 +5,6 @@ Source: compose-spec/compose-spec spec.md (user, image, build) and 12-interpolat
 """
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -165,13 +164,3 @@ def _allowed(root: Node, pointer: str, rule: Rule, said: list[Comment]) -> bool:
             rule in comment.rules and (comment.about == key.line or covers(node, comment.about)) for comment in said
         )
     )
-
-
-def services(source: Source) -> Iterator[Any]:
-    """The file's first document as plain data, for the table; nothing where it cannot be read."""
-    try:
-        for root in documents(source.text):
-            yield plain(root)
-            return
-    except MalformedYaml:
-        return

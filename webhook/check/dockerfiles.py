@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping
 
+import msgspec
+
 from webhook.check.allow import Comment, comments
 from webhook.check.report import Examined, Finding, Report
 from webhook.dockerfile import Base, Evaluation, Malformed, evaluate, rules
@@ -14,6 +16,31 @@ _WHOLE_USER = re.compile(r"(USER[ \t]+\S+)[ \t\r]*\Z", re.IGNORECASE)
 RULES = tuple(rule.NAME for rule in rules.RULES)
 
 
+class Reading(msgspec.Struct, frozen=True):
+    """What a Dockerfile says `alone`, and `informed` by its base image; the two are one where the base adds nothing.
+
+    `unread` is why a base that alone could tell the USER was not read.
+    """
+
+    alone: Evaluation
+    informed: Evaluation
+    unread: Unknown | None = None
+
+
+async def read(
+    source: Source, images: Images, budget: float, target: str | None, build_args: Mapping[str, str]
+) -> Reading | Malformed:
+    """Evaluate a Dockerfile; a base that says the USER is asked for, for `budget` seconds."""
+    alone = evaluate(source.text, target=target, build_args=build_args)
+    if isinstance(alone, Malformed) or alone.user is not None or alone.base is None:
+        return alone if isinstance(alone, Malformed) else Reading(alone, alone)
+    base = await _base(alone.base, images, budget)
+    if isinstance(base, Unknown):
+        return Reading(alone, alone, base)
+    informed = evaluate(source.text, target=target, build_args=build_args, bases={alone.base: base}) if base else alone
+    return Reading(alone, alone if isinstance(informed, Malformed) else informed)
+
+
 async def check(
     source: Source,
     images: Images,
@@ -22,27 +49,16 @@ async def check(
     target: str | None = None,
     build_args: Mapping[str, str] | None = None,
 ) -> Report:
-    """Judge one Dockerfile, built with `--target` and `--build-arg`.
-
-    A base that says the USER is asked for, for `budget` seconds; `not_examined` is the answer of --no-images.
-    """
-    alone = evaluate(source.text, target=target, build_args=build_args)
-    if isinstance(alone, Malformed):
-        return Report(
-            skipped=(Skipped(source.path, alone.line, f"no Dockerfile that BuildKit builds: {alone.reason}"),)
-        )
+    """Judge one Dockerfile, built with `--target` and `--build-arg`; `not_examined` is the answer of --no-images."""
+    reading = await read(source, images, budget, target, build_args or {})
+    if isinstance(reading, Malformed):
+        return Report(skipped=(_skipped(source, reading),))
+    alone, evaluation = reading.alone, reading.informed
     skipped: list[Skipped] = []
-    evaluation, left_out = alone, 0
-    if alone.user is None and alone.base is not None:
-        base = await _base(alone.base, images, budget)
-        if base is not_examined:
-            left_out = 1
-        elif isinstance(base, Unknown):
-            reason = f"the base image {alone.base!a} could not be read: {base.cause}: {base.detail}"
-            skipped.append(Skipped(source.path, alone.line, reason))
-        elif base is not None:
-            informed = evaluate(source.text, target=target, build_args=build_args, bases={alone.base: base})
-            evaluation = alone if isinstance(informed, Malformed) else informed
+    left_out = int(reading.unread is not_examined)
+    if reading.unread is not None and not left_out:
+        reason = f"the base image {alone.base!a} could not be read: {reading.unread.cause}: {reading.unread.detail}"
+        skipped.append(Skipped(source.path, alone.line, reason))
     said = tuple(comments(source.text, source.path, RULES))
     skipped += [each for each in said if isinstance(each, Skipped)]
     found = rules.check(evaluation)
@@ -54,6 +70,10 @@ async def check(
         not_examined=left_out,
         allowed=len(found) - len(kept),
     )
+
+
+def _skipped(source: Source, malformed: Malformed) -> Skipped:
+    return Skipped(source.path, malformed.line, f"no Dockerfile that BuildKit builds: {malformed.reason}")
 
 
 async def _base(reference: str, images: Images, budget: float) -> Base | Unknown | None:

@@ -17,6 +17,7 @@ from webhook.image import Image, Images, Query, Unknown
 from webhook.judge import judge
 from webhook.manifest.objects import KNOWN_TEMPLATE_KINDS, TemplateKinds
 from webhook.policy import Documents
+from webhook.scope import exempt
 from webhook.verdict import Verdict
 from webhook.view import StaticView
 from webhook.workstation.sources import Skipped, Source, read
@@ -102,14 +103,20 @@ async def judge_all(
     progress: Progress | None = None,
     injects: bool | None = None,
 ) -> list[Verdict]:
-    """Every workload's verdict, in order; `injects` overrides what the policies would patch."""
+    """Every workload's verdict, in order; one without containers where admission would not judge the workload.
+
+    `injects` overrides what the policies would patch.
+    """
     view, now, done = StaticView(request.documents), datetime.now(UTC), 0
 
     async def one(case: Case) -> Verdict:
         nonlocal done
+        governing = view.govern(case.namespace)
+        if exempt(governing.policy.spec, case.namespace, "", case.workload) is not None:
+            return Verdict(governing, ())
         verdict = await judge(
             case.workload,
-            view.govern(case.namespace),
+            governing,
             images,
             namespace=case.namespace,
             budget=IMAGE_BUDGET,
@@ -173,6 +180,9 @@ def _sort(source: Source, found: Iterable[Case | Skipped | None], gathered: Gath
 
 
 def _report(case: Case, verdict: Verdict) -> Report:
+    if not verdict.containers and case.slots is None:
+        exempted = sum(1 for _ in case.workload.slots())
+        return Report(workloads=1, containers=exempted, allowed=exempted)
     left_out = [each for each in verdict.containers if each.subject.found is NOT_EXAMINED]
     told = msgspec.structs.replace(
         verdict, containers=tuple(each for each in verdict.containers if each not in left_out)

@@ -20,8 +20,9 @@ def registry_client(insecure: Iterable[str] = ()) -> RegistryClient:
 
 
 def docker_config() -> bytes | None:
-    """The docker config file that `docker login` writes; None where there is none. Credential helpers are not run.
+    """The docker config file that `docker login` writes; None where there is none.
 
+    The credential helpers that it names are asked about images of their registries, as docker does.
     Source: docker/cli cli/config/config.go (DOCKER_CONFIG, else ~/.docker).
     """
     folder = os.environ.get("DOCKER_CONFIG")

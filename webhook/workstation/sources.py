@@ -60,7 +60,9 @@ def read(paths: Iterable[str]) -> Iterator[Source | Skipped]:
             for name in _walk(path):
                 if name not in seen:
                     seen.add(name)
-                    yield _read(name, kind_of(name))
+                    found = _read(name, kind_of(name))
+                    if not _foreign(found):
+                        yield found
         elif not os.path.lexists(path):
             raise InvalidSetting(f"there is no {path[:500]!a}; give files, folders, or - for standard input")
         elif path not in seen:
@@ -76,6 +78,11 @@ def kind_of(path: str) -> Kind | None:
     if _MANIFEST.match(name):
         return "manifest"
     return "dockerfile" if _DOCKERFILE.match(name) else None
+
+
+def _foreign(found: Source | Skipped) -> bool:
+    """Whether it is one of the many JSON files of other programs, some of which are not even JSON."""
+    return isinstance(found, Source) and found.path.lower().endswith(".json") and "apiVersion" not in found.text
 
 
 def _walk(folder: str) -> Iterator[str]:

@@ -1,0 +1,112 @@
+"""The status table of a set of files: which practices each keeps, with one blunt line each.
+
+The rows are pure functions of `webhook.dockerfile.table`; here is which files are looked at together: a Dockerfile with
+its .dockerignore, everything with the nginx.conf that lies in its folder.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from webhook.check import dockerfiles
+from webhook.check.run import IMAGE_BUDGET, Request
+from webhook.dockerfile import Malformed
+from webhook.dockerfile.table import Neighbours, Row, compose, image, manifest, nginx
+from webhook.errors import InvalidSetting
+from webhook.image import Images
+from webhook.manifest import objects as kubernetes
+from webhook.manifest.tree import MalformedYaml, documents, plain
+from webhook.workstation.sources import STDIN, Skipped, Source
+from webhook.workstation.sources import read as read_sources
+
+_LIMIT = 1024 * 1024  # bytes of a neighbouring file
+
+
+class Sheet(msgspec.Struct, frozen=True):
+    """The rows about one file, or about one object in it."""
+
+    title: str
+    rows: tuple[Row, ...]
+
+
+class Table(msgspec.Struct, frozen=True):
+    """All sheets, and what could not be looked at."""
+
+    sheets: tuple[Sheet, ...]
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """1 where a practice is not kept, else 3 where something could not be looked at, else 0."""
+        failed = any(row.status == "Fail" for sheet in self.sheets for row in sheet.rows)
+        return 1 if failed else 3 if self.skipped else 0
+
+
+async def table(request: Request, images: Images) -> Table:
+    """Look at everything below the paths; `InvalidSetting` for a path that is not there or holds nothing to look at."""
+    sheets: list[Sheet] = []
+    skipped: list[Skipped] = []
+    folders: dict[Path, None] = {}
+    for source in read_sources(request.paths):
+        if isinstance(source, Skipped):
+            skipped.append(source)
+            continue
+        if source.path != STDIN:
+            folders[Path(source.path).parent] = None
+        if source.kind == "dockerfile":
+            told = await _dockerfile(source, request, images)
+            found: Iterable[Sheet | Skipped] = [told]
+        else:
+            found = _documents(source)
+        for each in found:
+            if isinstance(each, Skipped):
+                skipped.append(each)
+            elif each.rows:
+                sheets.append(each)
+    sheets += _nginx(folders)
+    if not sheets and not skipped:
+        named = ", ".join(ascii(path[:200]) for path in request.paths[:5])
+        raise InvalidSetting(
+            f"there is nothing to put into a table in {named}: no workload, compose file or Dockerfile"
+        )
+    return Table(tuple(sheets), tuple(skipped))
+
+
+async def _dockerfile(source: Source, request: Request, images: Images) -> Sheet | Skipped:
+    reading = await dockerfiles.read(source, images, IMAGE_BUDGET, request.target, request.build_args)
+    if isinstance(reading, Malformed):
+        return Skipped(source.path, reading.line, reading.reason)
+    path = Path(source.path)
+    ignored = _text(path.with_name(f"{path.name}.dockerignore")) or _text(path.with_name(".dockerignore"))
+    neighbours = Neighbours() if source.path == STDIN else Neighbours(looked=True, dockerignore=ignored)
+    return Sheet(source.path, image.rows(reading.informed, neighbours))
+
+
+def _documents(source: Source) -> Iterator[Sheet | Skipped]:
+    try:
+        for root in documents(source.text):
+            if source.kind == "compose":
+                data = plain(root)
+                yield Sheet(source.path, compose.rows(data) if isinstance(data, dict) else ())
+                continue
+            for found in kubernetes.objects(root):
+                data = plain(found.node)
+                name = (data.get("metadata") or {}).get("name") or ""
+                yield Sheet(f"{source.path}: {found.kind} {name}".rstrip(), manifest.rows(data))
+    except MalformedYaml as error:
+        yield Skipped(source.path, error.line, str(error))
+
+
+def _nginx(folders: Iterable[Path]) -> list[Sheet]:
+    found = ((folder / "nginx.conf", _text(folder / "nginx.conf")) for folder in folders)
+    return [Sheet(str(path), nginx.rows(text)) for path, text in found if text is not None]
+
+
+def _text(path: Path) -> str | None:
+    """A small neighbour's text; None where there is none that can be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_LIMIT).decode("utf-8", "replace")
+    except OSError:
+        return None
