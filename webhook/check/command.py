@@ -12,6 +12,7 @@ from webhook.errors import InvalidSetting
 from webhook.workstation import options
 
 if TYPE_CHECKING:
+    from webhook.check.inputs import Source
     from webhook.check.report import FailOn, Report
     from webhook.check.run import Progress, Request
 
@@ -41,6 +42,7 @@ _PATIENCE = 20  # workloads; fewer are judged before a person looks for progress
 )
 @options.POLICY
 @options.NO_IMAGES
+@options.OFFLINE
 @options.TEMPLATE_KINDS
 @click.option("--target", metavar="STAGE", help="The stage of Dockerfiles that is built; the last where none is given.")
 @click.option("--build-arg", "build_args", multiple=True, metavar="NAME=VALUE", help="As for docker build; repeatable.")
@@ -52,6 +54,7 @@ def check(
     fail_on: "FailOn",
     policies: tuple[Path, ...],
     no_images: bool,
+    offline: bool,
     template_kinds: tuple[str, ...],
     target: str | None,
     build_args: tuple[str, ...],
@@ -66,25 +69,26 @@ def check(
     """
     from webhook.check import inputs
 
+    source = inputs.Source(no_images, offline, insecure)
     asked = inputs.request(paths, policies, template_kinds, target, build_args)
     if table:
-        sys.exit(asyncio.run(_table(asked, form, no_images, insecure)))
+        sys.exit(asyncio.run(_table(asked, form, source)))
     if form not in FORMATS:
         raise InvalidSetting(f"-o {form} is for --table; without it there are {', '.join(FORMATS)}")
-    report = asyncio.run(_check(asked, no_images, insecure))
+    report = asyncio.run(_check(asked, source))
     click.echo(render(form, report), nl=False)
     sys.exit(report.exit_code(fail_on))
 
 
-async def _check(asked: "Request", no_images: bool, insecure: tuple[str, ...]) -> "Report":
+async def _check(asked: "Request", source: "Source") -> "Report":
     from webhook.check import inputs
     from webhook.check.run import check
 
-    async with inputs.images(no_images, insecure) as images:
-        return await check(asked, images, None if no_images else _progress())
+    async with inputs.images(source) as images:
+        return await check(asked, images, None if source.no_images else _progress())
 
 
-async def _table(asked: "Request", form: str, no_images: bool, insecure: tuple[str, ...]) -> int:
+async def _table(asked: "Request", form: str, source: "Source") -> int:
     """Print the status table; the exit code."""
     from webhook.check import inputs
     from webhook.check.output.table import FORMATS as TABLE_FORMATS
@@ -93,7 +97,7 @@ async def _table(asked: "Request", form: str, no_images: bool, insecure: tuple[s
 
     if form not in TABLE_FORMATS:
         raise InvalidSetting(f"--table has no -o {form}; it has {', '.join(TABLE_FORMATS)}")
-    async with inputs.images(no_images, insecure) as images:
+    async with inputs.images(source) as images:
         told = await table(asked, images)
     click.echo(render_table(form, told), nl=False)
     return told.exit_code

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
+
 from webhook.check.run import NotExamined, Request
 from webhook.errors import InvalidSetting
 from webhook.image import Images
@@ -38,16 +40,35 @@ def _build_argument(text: str) -> tuple[str, str]:
     return name, value if equals else os.environ.get(name, "")
 
 
+class Source(msgspec.Struct, frozen=True):
+    """Whom to ask about images: nobody at all, what is on disk, or the registries."""
+
+    no_images: bool = False
+    offline: bool = False
+    insecure: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """`InvalidSetting` where the flags contradict each other."""
+        if self.no_images and self.offline:
+            raise InvalidSetting("--no-images looks at no image, --offline at those on disk: give one of them")
+
+
 @asynccontextmanager
-async def images(no_images: bool, insecure: tuple[str, ...]) -> AsyncIterator[Images]:
-    """The registries with the user's own login, or none of them; closed at the end."""
-    if no_images:
+async def images(source: Source) -> AsyncIterator[Images]:
+    """The image source that the flags ask for, with the user's own login; closed at the end."""
+    source.check()
+    if source.no_images:
         yield NotExamined()
+        return
+    from webhook.workstation.remembered import Remembered
+
+    if source.offline:
+        yield Remembered(None)
         return
     from webhook.workstation.desk import registry_client
 
-    client = registry_client(insecure)
+    client = registry_client(source.insecure)
     try:
-        yield client
+        yield Remembered(client)
     finally:
         await client.aclose()

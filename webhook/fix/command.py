@@ -15,6 +15,7 @@ from webhook.errors import InvalidSetting
 from webhook.workstation import options
 
 if TYPE_CHECKING:
+    from webhook.check.inputs import Source
     from webhook.check.run import Request
     from webhook.fix.run import Fixes
 
@@ -26,6 +27,7 @@ _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 @click.option("--diff/--write", "diff", default=True, help="Show what would change (the default), or write it.")
 @options.POLICY
 @options.NO_IMAGES
+@options.OFFLINE
 @options.TEMPLATE_KINDS
 @options.INSECURE_REGISTRY
 def fix(
@@ -33,6 +35,7 @@ def fix(
     diff: bool,
     policies: tuple[Path, ...],
     no_images: bool,
+    offline: bool,
     template_kinds: tuple[str, ...],
     insecure: tuple[str, ...],
 ) -> None:
@@ -48,8 +51,9 @@ def fix(
 
     if not diff and "-" in paths:
         raise InvalidSetting("--write needs files: standard input cannot be written to")
+    source = inputs.Source(no_images, offline, insecure)
     asked = inputs.request(paths, policies, template_kinds)
-    fixes = asyncio.run(_fix(asked, no_images, insecure))
+    fixes = asyncio.run(_fix(asked, source))
     for change in fixes.changes:
         if diff:
             click.echo("".join(_diff(change.path, change.before, change.after)), nl=False)
@@ -60,11 +64,11 @@ def fix(
     sys.exit(fixes.rest.exit_code())
 
 
-async def _fix(asked: "Request", no_images: bool, insecure: tuple[str, ...]) -> "Fixes":
+async def _fix(asked: "Request", source: "Source") -> "Fixes":
     from webhook.check import inputs
     from webhook.fix.run import fix
 
-    async with inputs.images(no_images, insecure) as images:
+    async with inputs.images(source) as images:
         return await fix(asked, images)
 
 

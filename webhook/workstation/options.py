@@ -28,3 +28,8 @@ TEMPLATE_KINDS = click.option(
     metavar="GROUP/KIND=POINTER",
     help="A custom kind that carries a Pod template, such as example.com/Worker=/spec/template; repeatable.",
 )
+OFFLINE = click.option(
+    "--offline",
+    is_flag=True,
+    help="Ask no registry: judge by the images that earlier runs have read; others are unknown.",
+)
