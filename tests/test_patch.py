@@ -129,10 +129,10 @@ def without(*names: str) -> dict[str, Any]:
             image("app", "first:x:1000:7\napp:x:1000:1000\n"),
             FULL | {"runAsGroup": 1000},
         ),
-        "a shared uid where the Pod sets the group": (
-            {f"{POD}.runAsGroup": 5},
+        "a shared uid where the container sets the group": (
+            {f"{OWN}.runAsGroup": 5},
             image("app", "first:x:1000:7\napp:x:1000:1000\n"),
-            FULL,
+            FULL | {"runAsGroup": 5},
         ),
         "a shared uid with other groups": (
             {},

@@ -121,6 +121,7 @@ Rule = Literal[
     "platforms-disagree",
     "identity-drift",
     "unmapped-uid",
+    "group-without-user",
     "token-file-mode",
     "volume-permissions",
     "windows-administrator",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from webhook.finding import Finding, Subject
 from webhook.rules import (
+    group_without_user,
     identity_drift,
     invalid_user,
     named_user,
@@ -28,6 +29,7 @@ RULES = (
     identity_drift,
     named_user,
     unmapped_uid,
+    group_without_user,
     unknown_image,
     token_file_mode,
     volume_permissions,
