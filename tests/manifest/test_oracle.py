@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from webhook.manifest.tree import MalformedYaml, documents, plain
+from webhook.manifest.data import plain
+from webhook.manifest.tree import MalformedYaml, documents
 
 pytestmark = pytest.mark.oracle
 

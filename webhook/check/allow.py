@@ -11,8 +11,9 @@ from typing import get_args
 
 import msgspec
 
+from webhook.manifest.data import locate_node
 from webhook.manifest.objects import Object
-from webhook.manifest.tree import Node, locate_node
+from webhook.manifest.tree import Node
 from webhook.pod import Workload
 from webhook.policy import ExceptionSpec, Metadata, NonRootException, Rule
 from webhook.workstation.sources import Skipped

@@ -15,7 +15,8 @@ from webhook.check.report import Examined, Finding, Object, Report
 from webhook.finding import Severity, quoted
 from webhook.identity import Fault, Identity
 from webhook.image import Image, Images, Query, Unknown, User, parse_user
-from webhook.manifest.tree import MalformedYaml, Node, documents, locate, locate_node, plain
+from webhook.manifest.data import locate, locate_node, plain
+from webhook.manifest.tree import MalformedYaml, Node, documents
 from webhook.policy import Rule
 from webhook.workstation.sources import Skipped, Source
 

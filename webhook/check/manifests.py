@@ -11,8 +11,9 @@ from webhook.check.report import Finding, Object
 from webhook.errors import MalformedReview
 from webhook.finding import Finding as Fault
 from webhook.manifest import objects as kubernetes
+from webhook.manifest.data import locate
 from webhook.manifest.objects import TemplateKinds
-from webhook.manifest.tree import MalformedYaml, Mark, Node, documents, locate
+from webhook.manifest.tree import MalformedYaml, Mark, Node, documents
 from webhook.node import operating_system
 from webhook.pod import Slot, Workload, effective
 from webhook.policy import NonRootException

@@ -16,7 +16,8 @@ from webhook.dockerfile.table import Neighbours, Row, compose, image, manifest, 
 from webhook.errors import InvalidSetting
 from webhook.image import Images
 from webhook.manifest import objects as kubernetes
-from webhook.manifest.tree import MalformedYaml, documents, plain
+from webhook.manifest.data import plain
+from webhook.manifest.tree import MalformedYaml, documents
 from webhook.workstation.sources import STDIN, Skipped, Source
 from webhook.workstation.sources import read as read_sources
 

@@ -13,17 +13,8 @@ from typing import Any
 import msgspec
 
 from webhook.errors import NonrootError
-from webhook.manifest.tree import (
-    Alias,
-    MalformedYaml,
-    Mapping,
-    Node,
-    Scalar,
-    Sequence,
-    documents,
-    entry,
-    plain,
-)
+from webhook.manifest.data import entry, plain
+from webhook.manifest.tree import Alias, MalformedYaml, Mapping, Node, Scalar, Sequence, documents
 from webhook.patch import Operation
 
 _STEP = 2  # columns of indentation where the file shows none

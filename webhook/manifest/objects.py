@@ -11,7 +11,8 @@ import msgspec
 
 from webhook import pod
 from webhook.errors import InvalidSetting
-from webhook.manifest.tree import Node, entry, plain, resolved
+from webhook.manifest.data import entry, plain
+from webhook.manifest.tree import Node, resolved
 from webhook.manifest.tree import Sequence as SequenceNode
 from webhook.pod import Workload
 
