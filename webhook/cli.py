@@ -77,6 +77,11 @@ def main() -> None:
     metavar="HOST[:PORT]",
     help="Allow plain HTTP and a private or loopback address for this registry alone; repeatable.",
 )
+@click.option(
+    "--registry-config",
+    type=click.Path(path_type=Path),
+    help="YAML file about registries: credentials, mirrors, CAs and what may be asked.",
+)
 def serve(
     host: str,
     port: int,
@@ -87,6 +92,7 @@ def serve(
     cert: Path | None,
     key: Path | None,
     insecure: tuple[str, ...],
+    registry_config: Path | None,
 ) -> None:
     """Answer the API server's admission reviews."""
     from webhook.serve.server import run
@@ -103,6 +109,7 @@ def serve(
             key=key,
             documents=load_documents(policies),
             insecure_registries=insecure,
+            registry_config=registry_config,
         )
     )
 

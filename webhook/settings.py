@@ -23,6 +23,7 @@ class ServeSettings(msgspec.Struct, frozen=True):
     key: Path | None = None
     documents: Documents = Documents()
     insecure_registries: tuple[str, ...] = ()
+    registry_config: Path | None = None
 
     def check(self) -> None:
         """`InvalidSetting` where the flags contradict each other."""

@@ -21,7 +21,7 @@ from webhook.image import Image, Platform, Query, Unknown
 from webhook.registry.cache import Bounded
 from webhook.registry.client import RegistryClient
 from webhook.registry.exchange import Cost
-from webhook.registry.settings import Limits, Lives, Memory, Timeouts
+from webhook.registry.settings import Host, Limits, Lives, Memory, Timeouts
 
 BASE = accounts_layer("root:x:0:0::/:", "app:x:1000:1000::/:", groups=["video:x:44:app"])
 APP = layer(file("app/bin", b"x" * 5000), compression="zstd")
@@ -677,7 +677,7 @@ async def test_a_mirror_is_asked_first_and_told_what_for(registry: Registry, con
             Secrets(s=secret(registry.host, "u", "p")),
             docker_config(mirror.host, "m", "m"),
             insecure=frozenset({registry.host, mirror.host}),
-            mirrors={registry.host: (mirror.host,)},
+            hosts={registry.host: (Host(mirror.host), Host())},
         )
         reference = f"{registry.host}/team/app:1"
         found = await client.image(reference, namespace="a", pull_secrets=("s",))

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from webhook.registry.auth import IDENTITY_TOKEN, Credential
-from webhook.registry.keychain import Keychain, MalformedKeychain, in_turn, matches
+from webhook.registry.keychain import Keychain, MalformedKeychain, matches
 
 
 class Secret(msgspec.Struct, frozen=True):
@@ -171,10 +171,5 @@ def test_identity_tokens_count_in_the_operators_config_only() -> None:
     pod, operator = Keychain(), Keychain()
     pod.add_secret(secret(auths))
     operator.add_config(json.dumps({"auths": auths}).encode())
-    assert in_turn([pod, operator], "a.io/x") == [Credential("u", "p"), Credential(IDENTITY_TOKEN, "t")]
-
-
-def test_the_pods_own_come_first_and_each_once() -> None:
-    """Then the operator's."""
-    pod, operator = keychain("quay.io/a"), keychain("quay.io/a", "quay.io")
-    assert [each.username for each in in_turn([pod, operator], "quay.io/a/b")] == ["quay.io/a", "quay.io"]
+    assert pod.find("a.io/x") == [Credential("u", "p")]
+    assert operator.find("a.io/x") == [Credential(IDENTITY_TOKEN, "t")]

@@ -1,5 +1,7 @@
 """`nonroot serve` as a process: TLS that verifies, free ports, a certificate that is replaced, a quiet end."""
 
+import asyncio
+import base64
 import http.client
 import json
 import re
@@ -15,7 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.registry.stubs import Stub
+from tests.registry.test_providers import answer, provider
+from tests.support.oci import accounts_layer, image
 from tests.support.pods import minimal, tweak
+from tests.support.registry import Login, Registry
 from webhook import certificates
 
 from .test_reviews import review
@@ -95,8 +101,8 @@ def server(policy: Path) -> Iterator[Server]:
         running.stop()
 
 
-def _validate(connection: http.client.HTTPSConnection, body: bytes) -> tuple[int, bytes]:
-    connection.request("POST", "/validate?timeout=5s", body, {"Content-Type": "application/json"})
+def _validate(connection: http.client.HTTPSConnection, body: bytes, path: str = "/validate") -> tuple[int, bytes]:
+    connection.request("POST", f"{path}?timeout=5s", body, {"Content-Type": "application/json"})
     reply = connection.getresponse()
     return reply.status, reply.read()
 
@@ -166,6 +172,42 @@ def test_a_bad_policy_file_is_one_line_that_names_the_field(policy: Path, text: 
     assert says in done.stderr
     assert str(policy) in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+async def test_a_registry_config_lets_it_read_what_only_the_operator_may(policy: Path, tmp_path: Path) -> None:
+    """With a stub of the kubelet's credential providers, started by the server itself."""
+    async with Registry(Login({"AWS": "p"}, scheme="Basic")) as registry:
+        registry.push("team/app:1", image(accounts_layer("app:x:1000:1000::/:"), user="app"))
+        Stub(tmp_path / "ecr", answer=answer(key=registry.host))
+        config = {"apiVersion": "kubelet.config.k8s.io/v1", "kind": "CredentialProviderConfig"}
+        (tmp_path / "providers.yaml").write_text(
+            json.dumps({**config, "providers": [provider(matchImages=[registry.host])]})
+        )
+        path = tmp_path / "registries.yaml"
+        path.write_text(
+            f"{{insecure: ['{registry.host}'], credentialProviders: {{config: providers.yaml, binDirectory: .}}}}"
+        )
+        arguments = ("--self-signed", "--policy", str(policy), "--registry-config", str(path))
+        server = await asyncio.to_thread(Server, *arguments)
+        try:
+            pod = tweak(minimal(), {"spec.containers.0.image": f"{registry.host}/team/app:1"})
+            connection = server.connect(await asyncio.to_thread(server.get, "/ca.crt"))
+            _, body = await asyncio.to_thread(_validate, connection, review(pod), "/mutate")
+            connection.close()
+        finally:
+            await asyncio.to_thread(server.stop)
+    patch = json.loads(base64.b64decode(json.loads(body)["response"]["patch"]))
+    assert '"runAsUser": 1000' in json.dumps(patch)
+    assert "Traceback" not in server.said
+
+
+def test_a_bad_registry_config_is_one_line_that_names_the_field(policy: Path, tmp_path: Path) -> None:
+    path = tmp_path / "registries.yaml"
+    path.write_text("mirror: {docker.io: [mirror.corp]}")
+    command = [sys.executable, "-m", "webhook", "serve", "--standalone", "--self-signed", "--policy", str(policy)]
+    done = subprocess.run([*command, "--registry-config", str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == f"nonroot: {path}: Object contains unknown field `mirror`\n"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@
     await client.aclose()
 
 `pull_secrets` reads Secrets (`webhook.registry.keychain.PullSecrets`; None: there are none), `docker_config` is the
-bytes of the operator's own docker config file. `find(query, cost)` also fills in what the answer cost.
+bytes of the operator's own docker config file, `credentials` are more sources of the operator's
+(`webhook.registry.keychain.Credentials`). `find(query, cost)` also fills in what the answer cost.
 
 Content is shared, access is not. What a digest holds is kept per repository, a layer's facts whoever asks; but an
 answer is given only to those whose own credentials the registry has let see that very manifest within the last
@@ -21,16 +22,17 @@ import msgspec
 
 from webhook import reference as references
 from webhook.accounts import Accounts
-from webhook.errors import InvalidReference, InvalidSetting, MalformedImage
+from webhook.errors import InvalidReference, MalformedImage
 from webhook.image import Cause, Image, PlatformImage, Query, Unknown
 from webhook.reference import Reference
 from webhook.registry.auth import ANONYMOUS, Session
 from webhook.registry.cache import Bounded, Flights, Lanes
 from webhook.registry.contents import Contents
 from webhook.registry.exchange import Cost, RegistryError
-from webhook.registry.keychain import Keychain, MalformedKeychain, PullSecrets, in_turn
+from webhook.registry.helpers import DockerConfig
+from webhook.registry.keychain import Credentials, Keychain, MalformedKeychain, PullSecrets
 from webhook.registry.repository import Door, Repository, api_host
-from webhook.registry.settings import RegistrySettings, listed
+from webhook.registry.settings import ANY_REGISTRY, Host, RegistrySettings, listed
 from webhook.registry.transport import Transport
 
 _PASSING: frozenset[Cause] = frozenset(
@@ -71,17 +73,16 @@ class RegistryClient:
         pull_secrets: PullSecrets | None = None,
         docker_config: bytes | None = None,
         clock: Callable[[], float] = time.monotonic,
+        credentials: Sequence[Credentials] = (),
     ) -> None:
         """Raises `InvalidSetting` for settings or a docker config that cannot be used."""
         settings = settings or RegistrySettings()
         self._settings = settings
         self._pull_secrets = pull_secrets
-        self._operator = Keychain()
+        self._sources = tuple(credentials)
         if docker_config is not None:
-            try:
-                self._operator.add_config(docker_config)
-            except MalformedKeychain as error:
-                raise InvalidSetting(f"the docker config cannot be used: {error}") from None
+            read, seconds = (lambda: docker_config), settings.timeouts.credentials
+            self._sources = (DockerConfig(read, seconds=seconds, clock=clock), *credentials)
         self._clock = clock
         self._transport = Transport(settings, clock)
         self._session = Session(clock, lambda authority: listed(authority, settings.insecure) is not None)
@@ -135,6 +136,8 @@ class RegistryClient:
         """Stop all work and close all connections."""
         await self._flights.aclose()
         await self._confirming.aclose()
+        for source in self._sources:
+            await source.aclose()
         await self._contents.aclose()
         await self._transport.aclose()
 
@@ -188,7 +191,7 @@ class RegistryClient:
         async with asyncio.timeout(seconds):
             deadline = self._clock() + seconds
             doors, unread = await self._doors(query, reference)
-            confirmed = (str(reference), b"".join(door.credential.fingerprint for door in doors))
+            confirmed = (str(reference), b"".join(door.fingerprint for door in doors))
             life = self._settings.lives.always if query.always_pull else self._settings.lives.tag
             try:
                 confirmation, stale = await self._confirm(confirmed, reference, doors, life, cost, deadline)
@@ -215,7 +218,25 @@ class RegistryClient:
         return _Answer(Image(confirmation.digest, found), until, always, key, confirmation.at)
 
     async def _doors(self, query: Query, reference: Reference) -> tuple[list[Door], Unknown | None]:
-        """Where and as whom to ask, in turn; and why a pull secret could not be read, should that turn out to matter."""
+        """Where and as whom to ask, in turn; and why credentials could not be had, should that turn out to matter."""
+        pod, unread = await self._pod(query)
+        home = api_host(reference.registry)
+        doors: list[Door] = []
+        for host in self._hosts(reference):
+            own = host.authority in {"", home, reference.registry}
+            authority = home if own else host.authority
+            image = reference.name if own else f"{authority}/{reference.repository}"
+            found = pod.find(image) if own else []
+            for source in self._sources:
+                more, failed = await source.find(image)
+                found = [*found, *more]
+                unread = unread or failed
+            mirrors = "" if own else reference.registry
+            doors += [Door(authority, each, mirrors, host.root) for each in dict.fromkeys(found) or (ANONYMOUS,)]
+        return doors, unread
+
+    async def _pod(self, query: Query) -> tuple[Keychain, Unknown | None]:
+        """The Pod's own credentials, and why a Secret could not be read."""
         pod, unread = Keychain(), None
         for name in query.pull_secrets:
             secret = await self._pull_secrets.get(query.namespace, name) if self._pull_secrets else None
@@ -229,13 +250,17 @@ class RegistryClient:
                     raise RegistryError(
                         "unauthorized", f"{named} cannot be used, by the kubelet neither: {error}"
                     ) from None
-        doors: list[Door] = []
-        for mirror in self._settings.mirrors.get(reference.registry, ()):
-            credentials = self._operator.find(f"{mirror}/{reference.repository}") or [ANONYMOUS]
-            doors += [Door(mirror, credential, reference.registry) for credential in credentials]
-        credentials = in_turn([pod, self._operator], reference.name) or [ANONYMOUS]
-        doors += [Door(api_host(reference.registry), credential) for credential in credentials]
-        return doors, unread
+        return pod, unread
+
+    def _hosts(self, reference: Reference) -> list[Host]:
+        """Who may be asked for it; a tag only those who resolve tags."""
+        hosts = self._settings.hosts
+        named = hosts.get(reference.registry.lower(), hosts.get(ANY_REGISTRY, (Host(),)))
+        able = [host for host in named if host.resolves or reference.digest]
+        if not able:
+            detail = f"the settings name no host that resolves tags of {reference.registry}"
+            raise RegistryError("unreachable", detail, passing=False)
+        return able
 
     async def _confirm(
         self,
@@ -266,6 +291,7 @@ class RegistryClient:
     async def _ask(self, reference: Reference, doors: Sequence[Door], cost: Cost, deadline: float) -> Confirmation:
         """Every door in turn until one opens, as the kubelet tries credentials; a mirror may fail in any way."""
         refusals: dict[Cause, RegistryError] = {}
+        last = None
         for number, door in enumerate(doors):
             try:
                 at = self._clock()
@@ -276,7 +302,9 @@ class RegistryClient:
                     refusals.setdefault(error.cause, error)
                 elif not door.mirrors:
                     raise
-        raise next(refusals[cause] for cause in ("rateLimited", "unauthorized", "notFound") if cause in refusals)
+                last = error
+        told: tuple[Cause, ...] = ("rateLimited", "unauthorized", "notFound")
+        raise next((refusals[cause] for cause in told if cause in refusals), last) or AssertionError("there is a door")
 
     async def _resolve(self, repository: Repository, reference: Reference) -> str:
         """By HEAD, which costs no pull; but a digest whose manifest is not known yet is proven by fetching it."""

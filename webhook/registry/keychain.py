@@ -8,7 +8,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -23,6 +23,21 @@ _SECRET_KEYS = {"kubernetes.io/dockerconfigjson": ".dockerconfigjson", "kubernet
 
 class MalformedKeychain(NonrootError):
     """A docker config that the kubelet would refuse, and with it every pull that it takes part in."""
+
+
+class Credentials(Protocol):
+    """A source of credentials that are the operator's own, for whoever's image it is."""
+
+    async def find(self, image: str) -> tuple[list[Credential], Unknown | None]:
+        """What applies to `image` (HOST/NAME, normalised, without tag) in turn; and why, where something failed.
+
+        Never raises for what a file, program or answer did.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """End what still runs."""
+        ...
 
 
 class PullSecret(Protocol):
@@ -66,6 +81,12 @@ class Keychain:
         document = _decode(raw)
         self._add(_field(document, "auths"), identity_tokens=True)
 
+    def add(self, name: str, credential: Credential) -> None:
+        """Take one credential under a docker config's key; one that is no key is passed over."""
+        key = _key(name)
+        if key is not None:
+            self._credentials.setdefault(key, []).append(credential)
+
     def find(self, image: str) -> list[Credential]:
         """What applies to `image` (HOST/NAME, normalised, without tag), the most specific keys first."""
         found = [
@@ -84,15 +105,16 @@ class Keychain:
         if not isinstance(entries, dict):
             raise MalformedKeychain("the list of registries is not an object")
         for name, entry in entries.items():
-            key = _key(name)
-            credential = _credential(entry, identity_tokens)
-            if key is not None:
-                self._credentials.setdefault(key, []).append(credential)
+            self.add(name, _credential(entry, identity_tokens))
 
 
-def in_turn(keychains: Iterable[Keychain], image: str) -> list[Credential]:
-    """Every credential to try, each once: the Pod's own before the operator's. None at all means to go anonymously."""
-    return list(dict.fromkeys(credential for keychain in keychains for credential in keychain.find(image)))
+def named_helpers(raw: bytes) -> tuple[dict[str, str], str]:
+    """The credential helpers that a docker config names: by registry, and the one for every other or nothing."""
+    document = _decode(raw)
+    helpers, store = _field(document, "credhelpers") or {}, _field(document, "credsstore") or ""
+    if not isinstance(helpers, dict) or any(not isinstance(each, str) for each in (store, *helpers.values())):
+        raise MalformedKeychain("its credHelpers or credsStore are no names of programs")
+    return helpers, store
 
 
 def matches(key: str, image: str) -> bool:

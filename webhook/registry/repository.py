@@ -23,12 +23,18 @@ _HUB = {"docker.io": "registry-1.docker.io"}  # containerd/containerd core/remot
 class Door(msgspec.Struct, frozen=True):
     """Where and as whom a repository is asked.
 
-    `authority` is the host that answers: the registry's own, or a mirror's, which is then told whom it `mirrors`.
+    `authority` is the host that answers, at `root`: the registry's own, or a mirror's, which is told whom it `mirrors`.
     """
 
     authority: str
     credential: Credential
     mirrors: str = ""
+    root: str = "/v2"
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Tells doors apart in caches, without keeping a credential there."""
+        return f"{self.authority}{self.root} ".encode() + self.credential.fingerprint
 
 
 def api_host(registry: str) -> str:
@@ -58,7 +64,7 @@ class Repository:
         self._door = door
         self._deadline = deadline
         scheme = "http" if listed(door.authority, settings.insecure) else "https"
-        self._base = f"{scheme}://{door.authority}/v2/{reference.repository}"
+        self._base = f"{scheme}://{door.authority}{door.root}/{reference.repository}"
 
     async def resolve(self, name: str) -> str | None:
         """The digest that a tag or digest stands for, by HEAD; None where only a GET will tell."""

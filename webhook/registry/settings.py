@@ -1,6 +1,8 @@
 """What an operator can set about registries, with the defaults that a replica runs with."""
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 
@@ -27,7 +29,11 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Timeouts(msgspec.Struct, frozen=True):
-    """Seconds. `look_up` ends the work on one image, though its caller has long gone; `layer` that on one layer."""
+    """Seconds.
+
+    `look_up` ends the work on one image, though its caller has long gone; `layer` that on one layer; `credentials` a
+    program that hands out credentials.
+    """
 
     connect: float = 5.0
     idle: float = 15.0
@@ -35,6 +41,7 @@ class Timeouts(msgspec.Struct, frozen=True):
     look_up: float = 120.0
     layer: float = 300.0
     backoff: tuple[float, ...] = (0.3, 1.0)
+    credentials: float = 20.0
     retry_after: float = 10.0  # a longer Retry-After is not waited for, but remembered
 
 
@@ -64,16 +71,39 @@ class Memory(msgspec.Struct, frozen=True):
     layers: int = 32 * _MIB
 
 
+class Host(msgspec.Struct, frozen=True):
+    """A host to ask for a registry's images: HOST or HOST:PORT, or nothing for the registry's own.
+
+    `root` is the path of its API, `resolves` whether it may be asked what a tag stands for; digests it has in any case.
+    """
+
+    authority: str = ""
+    root: str = "/v2"
+    resolves: bool = True
+
+
+class ClientCertificate(msgspec.Struct, frozen=True):
+    """PEM files of a certificate to show and of its key; without `key` the one file has both."""
+
+    certificate: Path
+    key: Path | None = None
+
+
+AUTHORITY = re.compile(r"(\[[0-9a-fA-F:]+\]|[a-zA-Z0-9.-]+)(:[0-9]{1,5})?\Z")
+ANY_REGISTRY = "_default"  # containerd/containerd core/remotes/docker/config/hosts_unix.go, hostPaths
+
+
 class RegistrySettings(msgspec.Struct, frozen=True):
     """How registries may be spoken to.
 
     `insecure` lists HOST or HOST:PORT that are spoken to over plain HTTP, at whatever address; `allowed` those that
     may have a loopback, link-local or Service address over verified TLS; `denied_networks` are CIDRs beside the
     built-in ones, above all the cluster's Service range. `authorities` maps HOST or HOST:PORT to the PEM of the CA to
-    trust there, beside the system's. `mirrors` maps a registry to the hosts to ask before it, with the operator's
-    credentials for them and never a Pod's. `registries`, unless empty, are the only ones asked at all. `proxy` takes
-    HTTPS_PROXY, HTTP_PROXY and NO_PROXY from the environment; a proxy resolves names itself, so the rules about
-    addresses then hold for literal addresses only.
+    trust there, beside the system's, `client_certificates` to what is shown there. `hosts` maps a registry to those who
+    are asked for its images, in turn, itself alone by default; `ANY_REGISTRY` stands for those that are not named.
+    Hosts other than the registry's own get the operator's credentials for them and never a Pod's. `registries`, unless
+    empty, are the only ones asked at all. `proxy` takes HTTPS_PROXY, HTTP_PROXY and NO_PROXY from the environment; a
+    proxy resolves names itself, so the rules about addresses then hold for literal addresses only.
     """
 
     insecure: frozenset[str] = frozenset()
@@ -81,7 +111,8 @@ class RegistrySettings(msgspec.Struct, frozen=True):
     registries: frozenset[str] = frozenset()
     denied_networks: tuple[str, ...] = ()
     authorities: Mapping[str, str] = msgspec.field(default_factory=dict)
-    mirrors: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    client_certificates: Mapping[str, ClientCertificate] = msgspec.field(default_factory=dict)
+    hosts: Mapping[str, tuple[Host, ...]] = msgspec.field(default_factory=dict)
     proxy: bool = False
     look_ups: int = 32
     look_ups_per_namespace: int = 8

@@ -69,7 +69,7 @@ class Transport:
         self._clock = clock
         self._denied = networks(settings.denied_networks)
         self._proxies = urllib.request.getproxies() if settings.proxy else {}
-        self._tls = {name: _trusting(name, pem) for name, pem in settings.authorities.items()}
+        self._tls = _contexts(settings)
         self._breaker = Breaker(settings.lives.breaker, clock)
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
@@ -270,13 +270,28 @@ def _forbidden(detail: str) -> RegistryError:
     return RegistryError("unreachable", detail, passing=False)
 
 
-def _trusting(name: str, pem: str) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    try:
-        context.load_verify_locations(cadata=pem)
-    except (ssl.SSLError, ValueError):
-        raise InvalidSetting(f"the CA given for {name} is no PEM certificate") from None
-    return context
+def _contexts(settings: RegistrySettings) -> dict[str, ssl.SSLContext]:
+    """TLS for each HOST or HOST:PORT that has an authority or a client certificate, of its own or its host's."""
+    contexts: dict[str, ssl.SSLContext] = {}
+    for name in {*settings.authorities, *settings.client_certificates}:
+        context = contexts[name] = ssl.create_default_context()
+        trusted = listed(name, settings.authorities)
+        if trusted is not None:
+            try:
+                context.load_verify_locations(cadata=settings.authorities[trusted])
+            except (ssl.SSLError, ValueError):
+                raise InvalidSetting(f"the CA given for {trusted} is no PEM certificate") from None
+        shown = listed(name, settings.client_certificates)
+        if shown is not None:
+            pair = settings.client_certificates[shown]
+            try:
+                context.load_cert_chain(pair.certificate, pair.key, password="")  # or OpenSSL asks the terminal
+            except (OSError, ValueError) as error:
+                reason = "is no pair of PEM certificate and unencrypted key"
+                if not isinstance(error, ssl.SSLError):
+                    reason = f"cannot be read: {error}"
+                raise InvalidSetting(f"the client certificate given for {shown} {reason}") from None
+    return contexts
 
 
 def _authority(url: str) -> str:

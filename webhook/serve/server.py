@@ -17,8 +17,8 @@ from starlette.types import ASGIApp
 from webhook import certificates
 from webhook.admission import Admission
 from webhook.errors import InvalidSetting
+from webhook.registry import configuration
 from webhook.registry.client import RegistryClient
-from webhook.registry.settings import RegistrySettings
 from webhook.serve.app import build
 from webhook.serve.metrics import Metrics
 from webhook.serve.reviews import Reviews
@@ -36,9 +36,10 @@ log = logging.getLogger(__name__)
 def run(settings: ServeSettings) -> None:
     """Serve until SIGTERM or SIGINT; `InvalidSetting` where the settings cannot be used."""
     settings.check()
+    access = configuration.load(settings.registry_config, settings.insecure_registries)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     with _certificate(settings) as (certificate, ca), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(settings, certificate, ca))
+        runner.run(_serve(settings, access, certificate, ca))
 
 
 def _loop_factory() -> "type[asyncio.AbstractEventLoop]":
@@ -62,7 +63,9 @@ def _certificate(settings: ServeSettings) -> Iterator[tuple[ServingCertificate, 
         yield ServingCertificate(*paths), ca
 
 
-async def _serve(settings: ServeSettings, certificate: ServingCertificate, ca: bytes | None) -> None:
+async def _serve(
+    settings: ServeSettings, access: configuration.Access, certificate: ServingCertificate, ca: bytes | None
+) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -70,7 +73,7 @@ async def _serve(settings: ServeSettings, certificate: ServingCertificate, ca: b
     metrics.gauge(
         "nonroot_certificate_expiry_timestamp_seconds", "When the serving certificate ends.", lambda: certificate.expiry
     )
-    async with _view(settings, stop) as view, _images(settings) as images:
+    async with _view(settings, stop) as view, _images(settings, access) as images:
         if isinstance(view, ClusterView):
             metrics.gauge(
                 "nonroot_view_age_seconds", "Seconds since the view of the cluster was confirmed.", lambda: view.age
@@ -127,15 +130,15 @@ async def _view(settings: ServeSettings, stop: asyncio.Event) -> AsyncIterator[S
 
 
 @contextlib.asynccontextmanager
-async def _images(settings: ServeSettings) -> AsyncIterator[RegistryClient]:
+async def _images(settings: ServeSettings, access: configuration.Access) -> AsyncIterator[RegistryClient]:
     async with contextlib.AsyncExitStack() as closing:
         secrets = None
         if not settings.standalone:
             from webhook.cluster import PullSecrets
 
             secrets = await closing.enter_async_context(contextlib.aclosing(PullSecrets()))
-        registries = RegistrySettings(insecure=frozenset(settings.insecure_registries))
-        yield await closing.enter_async_context(contextlib.aclosing(RegistryClient(registries, secrets)))
+        client = RegistryClient(access.settings, secrets, credentials=access.credentials)
+        yield await closing.enter_async_context(contextlib.aclosing(client))
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -1,0 +1,53 @@
+"""The files that an operator names: read whole and bounded; what is wrong with one is told with its name and field."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from webhook.errors import InvalidSetting
+
+LIMIT = 8 * 1024 * 1024
+
+T = TypeVar("T")
+
+
+def read(path: Path) -> bytes:
+    """The content, up to `LIMIT` bytes; `InvalidSetting` where it cannot be had."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(LIMIT + 1)
+    except OSError as error:
+        raise InvalidSetting(f"cannot read {path}: {error.strerror or error}; correct the path or the file") from None
+    if len(raw) > LIMIT:
+        raise InvalidSetting(f"{path} is larger than {LIMIT >> 20} MiB; that is no file of settings")
+    return raw
+
+
+def read_text(path: Path) -> str:
+    """The content as text, which must be UTF-8; raises as `read` does."""
+    try:
+        return read(path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidSetting(f"{path} is no text in UTF-8") from None
+
+
+def read_yaml(path: Path, kind: type[T]) -> T:
+    """A YAML document of that kind; `InvalidSetting` names the file and the field."""
+    try:
+        document = YAML(typ="safe", pure=True).load(read_text(path))
+    except YAMLError as error:
+        raise InvalidSetting(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    return convert({} if document is None else document, kind, str(path))
+
+
+def convert(document: Any, kind: type[T], where: str) -> T:
+    """Plain data as `kind`; `InvalidSetting` begins with `where` and names the field."""
+    try:
+        return msgspec.convert(document, kind)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `")
+        field = path.rstrip("`").removeprefix("$").removeprefix(".")
+        raise InvalidSetting(f"{where}: {f'{field}: ' if field else ''}{message}") from None
