@@ -39,6 +39,12 @@ def test_a_known_base_answers_what_it_alone_could_tell() -> None:
     assert evaluated("FROM b", bases={"a": Base(user="web")}).user is None
 
 
+def test_a_variable_without_a_known_name_may_be_any() -> None:
+    """`ENV $X=6` could have set what is asked for."""
+    assert evaluated("FROM a\nENV A=5\nENV $X=6\nUSER $A").user is None
+    assert evaluated("FROM a\nENV A=5\nENV $X=6\nENV A=7\nUSER $A").user == "7"
+
+
 def test_the_triggers_of_a_known_base_run_first() -> None:
     """Before the stage's own instructions, and only directly on that base."""
     base = {"a": Base(onbuild=("ARG WHO=5", "USER $WHO"))}
@@ -96,6 +102,7 @@ SCRIPTS = {
     "echo $(unclosed": ["echo $(unclosed"],
     "/usr/bin/apt-get x": ["/usr/bin/apt-get x"],
     "A=only": [],
+    'echo "a"#b "c\\$d\\e" $ f': ["echo a#b c$d\\e $ f"],
 }
 
 

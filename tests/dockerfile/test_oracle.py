@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.dockerfile import corpus
+from tests.dockerfile.faults import FAULTS, ODDITIES
 from tests.dockerfile.generated import dockerfiles
 from tests.dockerfile.oracle import Oracle, disagreements
 
@@ -48,6 +49,12 @@ def oracle() -> Iterator[Oracle]:
 def test_the_corpus_says_what_buildkit_says(oracle: Oracle, case: corpus.Case) -> None:
     """With the base known three ways, and with the base unknown."""
     assert disagreements(oracle, case.text, case.target, case.build_args) == []
+
+
+@pytest.mark.parametrize("text", [*(text for text, _, _ in FAULTS), *(text for text, _ in ODDITIES)])
+def test_faults_and_oddities_are_buildkits_own(oracle: Oracle, text: str) -> None:
+    """It refuses what we refuse, and takes what we take."""
+    assert disagreements(oracle, text) == []
 
 
 @_SETTINGS

@@ -98,6 +98,7 @@ CASES = {
             (_APP + "RUN echo x > /etc/x.conf", 4, '"/etc/x.conf"'),
             (_APP + "RUN if true; then cp a /usr/local/bin/; fi", 4, '"/usr/local/bin"'),
             (_APP + "WORKDIR /\nRUN touch state", 5, '"/state"'),
+            (_APP + "WORKDIR /\nRUN echo x > state", 5, '"/state"'),
             ('FROM a\nUSER 1000\nRUN sh -c \'apt-get install x\'\nRUN ["sh", "-ec", "apt-get update"]', 4, "apt-get"),
         ),
         passes=(

@@ -4,7 +4,6 @@ Only numbers that no release changed are here; a name that is missing is not evi
 """
 
 from webhook import reference
-from webhook.errors import InvalidReference
 
 _NOBODY = 65534
 _KNOWN: dict[str, dict[str, int]] = {  # accounts with a number that the image's own build fixes
@@ -23,11 +22,8 @@ _KNOWN_PREFIXES: dict[str, dict[str, int]] = {
 
 
 def known_accounts(image: str) -> dict[str, int]:
-    """The uid of every account that is certain in an image of that name, whatever its tag."""
-    try:
-        name = reference.parse(image).name
-    except InvalidReference:
-        return {}
+    """The uid of every account that is certain in an image of that name, whatever its tag; `image` is a reference."""
+    name = reference.parse(image).name
     known = dict(_KNOWN.get(name, {}))
     for prefix, accounts in _KNOWN_PREFIXES.items():
         if name.startswith(prefix):

@@ -216,7 +216,7 @@ class _Planner:
 
     def _circular(self, index: int) -> None:
         stage = self._stages[index]
-        raise Fault(f"the stage {stage.title} takes files from itself by way of others", stage.origin.line)
+        raise Fault(f"{stage.title} takes files from itself by way of others", stage.origin.line)
 
     def _inherit(self, goal: int, triggers: Triggers) -> dict[int, tuple[Instruction, ...]]:
         """The stages that the target needs, with the triggers that each one runs; these may need further stages."""

@@ -12,7 +12,6 @@ from webhook.dockerfile.shell import Command
 from webhook.dockerfile.step import Step
 from webhook.dockerfile.table import layers
 from webhook.dockerfile.table.row import Neighbours, Row, failed, not_applicable, passed
-from webhook.errors import InvalidReference
 from webhook.finding import quoted
 from webhook.image import parse_user
 
@@ -38,8 +37,7 @@ def small_base(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
         return passed(practice, "scratch. Nothing is smaller.", line)
     if _SMALL.search(base.lower()):
         return passed(practice, f"{base}. Fine.", line)
-    name = _name(base)
-    if name is not None and name.startswith("docker.io/library/"):
+    if reference.parse(base).name.startswith("docker.io/library/"):
         return failed(practice, f"{base} is the fat one. Take -slim, -alpine or distroless.", line)
     return not_applicable(practice, f"{base}: its name does not tell what is in it.")
 
@@ -186,18 +184,8 @@ _ROWS: tuple[Callable[[Evaluation, Neighbours], Row], ...] = (
 )
 
 
-def _name(image: str) -> str | None:
-    try:
-        return reference.parse(image).name
-    except InvalidReference:
-        return None
-
-
 def _is_exact(image: str) -> bool:
-    try:
-        parsed = reference.parse(image)
-    except InvalidReference:
-        return False
+    parsed = reference.parse(image)
     return parsed.digest is not None or bool(_EXACT.search(parsed.tag or ""))
 
 
