@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from tests.check.files import IMAGES, POD
 from tests.support.images import Table
 from webhook.check.run import NotExamined, Request
-from webhook.fix.edits import NotEditable, apply
+from webhook.fix.edits import Addition, NotEditable, apply
 from webhook.fix.run import Fixes, fix
 from webhook.manifest.tree import documents
+from webhook.policy import Documents, Metadata, NonRootPolicy, PolicySpec
 
 CURED = "runAsNonRoot: true, allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}, seccompProfile: {type: RuntimeDefault}"
 
@@ -123,8 +124,6 @@ async def test_excepted_root_and_unknown_containers_are_let_be(tmp_path: Path) -
 
 def test_text_that_is_not_what_it_seems_is_not_touched() -> None:
     """The text is read again after the edit, and must hold what was meant."""
-    from webhook.fix.edits import Addition
-
     text = "a: {b: 1}\n"
     root = next(documents(text))
     operation = {"op": "add", "path": "/a/x", "value": "y: z"}
@@ -210,3 +209,20 @@ def test_whatever_a_manifest_looks_like_only_additions_are_made_and_only_once(te
     assert _adds(text, after)
     assert (again, second.changes) == (after, ())
     assert "\r\n" not in text or "\n" not in after.replace("\r\n", "")
+
+
+async def test_files_that_cannot_be_read_are_told_and_the_others_fixed(tmp_path: Path) -> None:
+    """One bad file hides none of its neighbours."""
+    (tmp_path / "bad.yaml").write_bytes(b"\xff")
+    (tmp_path / "good.yaml").write_text(f"{HEAD}  - {{name: a, image: x}}\n")
+    fixes = await fix(Request((str(tmp_path),)), NotExamined())
+    assert [Path(each.path).name for each in fixes.changes] == ["good.yaml"]
+    assert [each.reason for each in fixes.rest.skipped] == ["not UTF-8"]
+
+
+async def test_a_policy_without_defaults_gets_the_uid_alone(tmp_path: Path) -> None:
+    """The file is fixed to what that policy would inject."""
+    (tmp_path / "pod.yaml").write_text(POD)
+    documents = Documents((NonRootPolicy(Metadata("p"), PolicySpec(defaults=())),))
+    fixes = await fix(Request((str(tmp_path),), documents), Table(IMAGES))
+    assert [each.after for each in fixes.changes] == [f"{POD}        runAsUser: 1000\n"]
