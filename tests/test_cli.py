@@ -112,11 +112,15 @@ async def test_check_reads_images_with_the_users_own_docker_login(tmp_path: Path
         json.dumps({"auths": {registry.host: {"username": "me", "password": "hunter-two"}}})
     )
     arguments = ("check", "pod.yaml", "--insecure-registry", registry.host)
-    with_login = await asyncio.to_thread(nonroot, *arguments, cwd=tmp_path, DOCKER_CONFIG=str(tmp_path))
+    with_login = await asyncio.to_thread(
+        nonroot, *arguments, cwd=tmp_path, DOCKER_CONFIG=str(tmp_path), XDG_CACHE_HOME=str(tmp_path)
+    )
     assert "pod.yaml:9:7: error named-user" in with_login.stdout
     assert "runAsUser: 1500" in with_login.stdout
     assert (with_login.returncode, with_login.stderr) == (1, "")
-    without = await asyncio.to_thread(nonroot, *arguments, cwd=tmp_path, DOCKER_CONFIG=str(tmp_path / "none"))
+    without = await asyncio.to_thread(
+        nonroot, *arguments, cwd=tmp_path, DOCKER_CONFIG=str(tmp_path / "none"), XDG_CACHE_HOME=str(tmp_path)
+    )
     assert "unknown unknown-image" in without.stdout
     assert "unauthorized" in without.stdout
     assert without.returncode == 3
@@ -127,7 +131,7 @@ def test_a_broken_docker_config_is_said_to_be_one(tmp_path: Path) -> None:
     """And none of its content is shown."""
     (tmp_path / "pod.yaml").write_text(POD)
     (tmp_path / "config.json").write_text('{"auths": {"x": {"auth": "c2VjcmV0"}')
-    told = nonroot("check", "pod.yaml", cwd=tmp_path, DOCKER_CONFIG=str(tmp_path))
+    told = nonroot("check", "pod.yaml", cwd=tmp_path, DOCKER_CONFIG=str(tmp_path), XDG_CACHE_HOME=str(tmp_path))
     assert told.returncode == 2
     assert "docker config cannot be used" in told.stderr
     assert "c2VjcmV0" not in told.stderr
@@ -257,3 +261,14 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pyt
     assert told.exit_code == 2
     assert told.output.startswith(f"nonroot: cannot write '{tmp_path}/pod.yaml': No space left on device")
     assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"pod.yaml": text}
+
+
+def test_an_interruption_is_no_finding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Exit code 130, as shells have it."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "pod.yaml").write_text(POD)
+    monkeypatch.setattr("webhook.check.command.render", interrupted)
+    assert CliRunner().invoke(main, ["check", str(tmp_path), "--no-images"]).exit_code == 130

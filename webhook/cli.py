@@ -35,6 +35,8 @@ class _Group(click.Group):
         except NonrootError as error:
             click.echo(f"nonroot: {error}", err=True)
             sys.exit(2)
+        except KeyboardInterrupt:
+            sys.exit(130)  # click would say 1, which means findings
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
