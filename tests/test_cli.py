@@ -127,6 +127,21 @@ async def test_check_reads_images_with_the_users_own_docker_login(tmp_path: Path
     assert "hunter-two" not in with_login.stdout + without.stdout
 
 
+@pytest.mark.registry
+async def test_a_registry_config_says_it_all_instead(tmp_path: Path, registry: Registry) -> None:
+    """The same file as for serve: credentials, plain HTTP and the rest."""
+    (tmp_path / "login.json").write_text(
+        json.dumps({"auths": {registry.host: {"username": "me", "password": "hunter-two"}}})
+    )
+    (tmp_path / "registries.yaml").write_text(f"insecure: ['{registry.host}']\ndockerConfig: login.json\n")
+    reference = f"{registry.host}/team/app:1"
+    told = await asyncio.to_thread(nonroot, "inspect", reference, "--registry-config", "registries.yaml", cwd=tmp_path)
+    assert "uid 1500" in told.stdout
+    wrong = await asyncio.to_thread(nonroot, "inspect", reference, "--registry-config", "no.yaml", cwd=tmp_path)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "no.yaml" in wrong.stderr
+
+
 def test_a_broken_docker_config_is_said_to_be_one(tmp_path: Path) -> None:
     """And none of its content is shown."""
     (tmp_path / "pod.yaml").write_text(POD)

@@ -47,6 +47,7 @@ _PATIENCE = 20  # workloads; fewer are judged before a person looks for progress
 @click.option("--target", metavar="STAGE", help="The stage of Dockerfiles that is built; the last where none is given.")
 @click.option("--build-arg", "build_args", multiple=True, metavar="NAME=VALUE", help="As for docker build; repeatable.")
 @options.INSECURE_REGISTRY
+@options.REGISTRY_CONFIG
 def check(
     paths: tuple[str, ...],
     form: str,
@@ -59,6 +60,7 @@ def check(
     target: str | None,
     build_args: tuple[str, ...],
     insecure: tuple[str, ...],
+    registry_config: Path | None,
 ) -> None:
     """Judge manifests, compose files and Dockerfiles as admission would judge what they become.
 
@@ -69,7 +71,7 @@ def check(
     """
     from webhook.check import inputs
 
-    source = inputs.Source(no_images, offline, insecure)
+    source = inputs.Source(no_images, offline, insecure, registry_config)
     asked = inputs.request(paths, policies, template_kinds, target, build_args)
     if table:
         sys.exit(asyncio.run(_table(asked, form, source)))

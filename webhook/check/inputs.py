@@ -46,6 +46,7 @@ class Source(msgspec.Struct, frozen=True):
     no_images: bool = False
     offline: bool = False
     insecure: tuple[str, ...] = ()
+    registry_config: Path | None = None
 
     def check(self) -> None:
         """`InvalidSetting` where the flags contradict each other."""
@@ -67,7 +68,7 @@ async def images(source: Source) -> AsyncIterator[Images]:
         return
     from webhook.workstation.desk import registry_client
 
-    client = registry_client(source.insecure)
+    client = registry_client(source.insecure, source.registry_config)
     try:
         yield Remembered(client)
     finally:

@@ -30,6 +30,7 @@ _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 @options.OFFLINE
 @options.TEMPLATE_KINDS
 @options.INSECURE_REGISTRY
+@options.REGISTRY_CONFIG
 def fix(
     paths: tuple[str, ...],
     diff: bool,
@@ -38,6 +39,7 @@ def fix(
     offline: bool,
     template_kinds: tuple[str, ...],
     insecure: tuple[str, ...],
+    registry_config: Path | None,
 ) -> None:
     """Write into manifests what admission would inject, and the number into a Dockerfile's USER; change nothing else.
 
@@ -51,7 +53,7 @@ def fix(
 
     if not diff and "-" in paths:
         raise InvalidSetting("--write needs files: standard input cannot be written to")
-    source = inputs.Source(no_images, offline, insecure)
+    source = inputs.Source(no_images, offline, insecure, registry_config)
     asked = inputs.request(paths, policies, template_kinds)
     fixes = asyncio.run(_fix(asked, source))
     for change in fixes.changes:

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -27,7 +28,8 @@ _BUDGET = 600.0  # seconds; the registry client gives up on an image long before
     help="The operating system of the nodes.",
 )
 @options.INSECURE_REGISTRY
-def inspect(image: str, form: str, os: str, insecure: tuple[str, ...]) -> None:
+@options.REGISTRY_CONFIG
+def inspect(image: str, form: str, os: str, insecure: tuple[str, ...], registry_config: Path | None) -> None:
     """Say who IMAGE runs as, on every platform, and what the kubelet would do with it.
 
     IMAGE is a reference, or a file: oci:FOLDER[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME].
@@ -38,14 +40,16 @@ def inspect(image: str, form: str, os: str, insecure: tuple[str, ...]) -> None:
     from webhook.inspect import output, portrait
 
     query = Query(image, os=os, accounts=True, budget=_BUDGET)
-    found, cost = asyncio.run(_find(query, insecure))
+    found, cost = asyncio.run(_find(query, insecure, registry_config))
     platforms = asyncio.run(portrait.platforms(image, found, os)) if isinstance(found, Image) else ()
     told = output.document(image, found, platforms, cost)
     click.echo(output.as_json(told) if form == "json" else output.as_text(told), nl=False)
     sys.exit(3 if told.error or any(each.problem for each in told.platforms) else 0)
 
 
-async def _find(query: "Query", insecure: tuple[str, ...]) -> "tuple[Image | Unknown, Cost]":
+async def _find(
+    query: "Query", insecure: tuple[str, ...], registry_config: Path | None
+) -> "tuple[Image | Unknown, Cost]":
     from webhook.registry.exchange import Cost
     from webhook.workstation.desk import registry_client
     from webhook.workstation.layouts import TRANSPORTS, Layout
@@ -56,7 +60,7 @@ async def _find(query: "Query", insecure: tuple[str, ...]) -> "tuple[Image | Unk
             return await layout.find(query), layout.cost
         finally:
             await layout.aclose()
-    client, cost = registry_client(insecure), Cost()
+    client, cost = registry_client(insecure, registry_config), Cost()
     try:
         return await client.find(query, cost), cost
     finally:

@@ -4,19 +4,26 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
+
 from webhook.errors import InvalidSetting
+from webhook.registry import configuration
 from webhook.registry.client import RegistryClient
-from webhook.registry.settings import RegistrySettings
 
 _CONFIG_LIMIT = 8 * 1024 * 1024
 
 
-def registry_client(insecure: Iterable[str] = ()) -> RegistryClient:
+def registry_client(insecure: Iterable[str] = (), config: Path | None = None) -> RegistryClient:
     """A client with the user's docker config; use it within one event loop, and `aclose` it there.
 
-    `insecure` lists HOST[:PORT] that may be spoken to over plain HTTP. `InvalidSetting` where the config is unusable.
+    `insecure` lists HOST[:PORT] that may be spoken to over plain HTTP. `config` is a file as for `nonroot serve
+    --registry-config`; its word on credentials and the proxy then stands instead of the user's own.
+    `InvalidSetting` where a file is unusable.
     """
-    return RegistryClient(RegistrySettings(insecure=frozenset(insecure), proxy=True), docker_config=docker_config())
+    access = configuration.load(config, insecure)
+    if config is not None:
+        return RegistryClient(access.settings, credentials=access.credentials)
+    return RegistryClient(msgspec.structs.replace(access.settings, proxy=True), docker_config=docker_config())
 
 
 def docker_config() -> bytes | None:

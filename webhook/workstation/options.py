@@ -33,3 +33,8 @@ OFFLINE = click.option(
     is_flag=True,
     help="Ask no registry: judge by the images that earlier runs have read; others are unknown.",
 )
+REGISTRY_CONFIG = click.option(
+    "--registry-config",
+    type=click.Path(path_type=Path),
+    help="YAML file about registries, as for serve; without it your docker config and proxy are used.",
+)
