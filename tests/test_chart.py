@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
 from deploy.local import build
 from tests.support import chart_readme, schemas
 from tests.support.helm import CHART, TOOLS, ProgramError, manifests, pick, run, template
+from webhook.registry.configuration import RegistryConfig
+from webhook.registry.providers import CredentialProviderConfig
 
 pytestmark = pytest.mark.chart
 
@@ -93,6 +96,10 @@ def test_the_check_against_the_api_can_fail(kind: str, name: str, path: tuple[st
         ({"webhook": {"mutate": {"failurePolicy": "Fail"}}}, "'failurePolicy' not allowed"),
         ({"webhook": {"managedNamespaces": {"prefixes": ["x'] + ['"]}}}, "/webhook/managedNamespaces/prefixes/0"),
         ({"registry": {"insecure": ["http://registry.lan"]}}, "/registry/insecure/0"),
+        ({"registry": {"mirrors": {"docker.io": []}}}, "/registry/mirrors/docker.io"),
+        ({"registry": {"authorities": {"a.lan": {"configMap": "x"}}}}, "/registry/authorities/a.lan"),
+        ({"registry": {"timeouts": {"look_up": 1}}}, "'look_up' not allowed"),
+        ({"registry": {"certsDirectory": "certs.d"}}, "/registry/certsDirectory"),
         ({"image": {"digest": "sha256:short"}}, "/image/digest"),
         ({"replicaCount": 0}, "/replicaCount"),
         ({"replicas": 3}, "'replicas' not allowed"),
@@ -102,6 +109,15 @@ def test_refuses_with_the_value_named(given: dict[str, Any], reason: str) -> Non
     with pytest.raises(ProgramError) as caught:
         template(**given)
     assert reason in str(caught.value)
+
+
+def test_the_registry_config_is_what_admission_reads() -> None:
+    """Every field of it can be set: `insecure` by arguments, host files instead of mirrors."""
+    data = pick(template(CHART / "ci/all-values.yaml"), "ConfigMap", "nonroot-webhook-registry")["data"]
+    written = yaml.safe_load(data["config.yaml"])
+    msgspec.convert(written, RegistryConfig)
+    assert {*written, "insecure", "certsDirectory"} == set(RegistryConfig.__struct_encode_fields__)
+    msgspec.convert(yaml.safe_load(data["credential-providers.yaml"]), CredentialProviderConfig)
 
 
 def test_crds_are_rendered_as_they_were_generated() -> None:

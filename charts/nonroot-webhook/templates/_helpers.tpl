@@ -83,7 +83,7 @@ app.kubernetes.io/component: controller
 {{- end -}}
 {{- end }}
 
-{{- /* Called with the labels of the Pod's own kind. */}}
+{{- /* Called with the labels of the Pod's own kind, and annotations as a dict. */}}
 {{- define "nonroot.podMetadata" -}}
 {{- $context := index . 0 -}}
 labels:
@@ -92,7 +92,7 @@ labels:
   {{- with merge (dict) $context.Values.commonLabels $context.Values.podLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
-{{- with $context.Values.podAnnotations }}
+{{- with merge (dict) $context.Values.podAnnotations (index . 2) }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
