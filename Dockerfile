@@ -26,11 +26,12 @@ WORKDIR /src
 # The two secrets are optional, and absent from a plain build: a pip.conf (a mirror, a proxy, a time-out) and a
 # certificate bundle to trust. As secrets they leave no trace in any layer, unlike arguments and copied files:
 #   docker build --secret id=pip_conf,src=$HOME/.config/pip/pip.conf --secret id=ca_bundle,src=… .
-COPY requirements.txt ./
+COPY requirements.txt requirements-build.txt ./
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca_bundle \
     /opt/tools/bin/pip --python /opt/nonroot/bin/python install \
-        --no-compile --no-deps --only-binary=:all: --require-hashes -r requirements.txt
+        --no-compile --no-deps --only-binary=:all: --require-hashes -r requirements.txt \
+    && /opt/tools/bin/pip install --no-deps --only-binary=:all: --require-hashes -r requirements-build.txt
 
 # What no running program needs: the packages' own tests, C sources, stubs, activation scripts.
 # Then bytecode, once and here: the root file system is read-only where this runs. "unchecked-hash" because a layer
@@ -44,10 +45,9 @@ RUN find /opt/nonroot/lib -type d \( -name test -o -name tests \) -prune -exec r
 FROM dependencies AS project
 
 # Only the .dockerignore's few files are here to be copied. --root: the same paths, in a tree that holds nothing else.
+# The build backend is one of the hashed packages above: nothing is fetched here.
 COPY . ./
-RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
-    --mount=type=secret,id=ca_bundle \
-    /opt/tools/bin/pip wheel --no-deps --wheel-dir /dist . \
+RUN /opt/tools/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-dir /dist . \
     && /opt/tools/bin/pip --python /opt/nonroot/bin/python install \
         --no-compile --no-deps --no-index --root /project /dist/*.whl \
     && python3 -m compileall -q --invalidation-mode unchecked-hash /project/opt/nonroot/lib -s /project

@@ -60,6 +60,7 @@ generate: $(VENV)/.dev ## what is generated from the code: CRDs, chart documenta
 lock: $(VENV)/.dev ## pin the dependencies again, with hashes
 	$(LOCK) -o requirements.txt pyproject.toml
 	$(LOCK) --extra dev -o requirements-dev.txt pyproject.toml
+	$(LOCK) --only-build-deps --build-deps-for wheel -o requirements-build.txt pyproject.toml
 
 clean: ## remove what was made here; the cache of built programs stays
 	rm -rf $(VENV) dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
