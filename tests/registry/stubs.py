@@ -11,6 +11,8 @@ FAILS = "echo hunter2; echo hunter2 >&2; exit 1"
 GARBAGE = "echo hunter2"
 BINARY = r"printf '\377\376\000hunter2'"
 EMPTY = "exit 0"
+DEEP = """printf '{"a":'; head -c 500000 /dev/zero | tr '\\0' '['"""
+MISSPELT = r"""printf '{"kind":"\377","Username":"\377","Secret":"hunter2"}'"""  # no UTF-8
 
 
 class Stub:

@@ -74,7 +74,7 @@ async def test_an_answer_counts_for_a_minute(tmp_path: Path) -> None:
         (stubs.FAILS, "ended with exit code 1"),
         (stubs.GARBAGE, "something other than a credential"),
         (stubs.BINARY, "something other than a credential"),
-        (stubs.EMPTY, "something other than a credential"),
+        *((each, "something other than a credential") for each in (stubs.EMPTY, stubs.DEEP, stubs.MISSPELT)),
         ('echo \'{"Username": 7, "Secret": "hunter2"}\'', "something other than a credential"),
     ],
 )

@@ -138,6 +138,7 @@ def test_a_folder_without_a_host_file_is_dockers(tmp_path: Path) -> None:
         ('ca = "gone.pem"', "cannot read .*gone.pem: No such file"),
         ("cas = 1", "unknown field `cas`"),
         ("host = [", "is no TOML"),
+        ("host = " + "[" * 100_000, "is no TOML"),
         ("server = 7", "server: Expected `str`"),
     ],
 )

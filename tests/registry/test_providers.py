@@ -133,7 +133,7 @@ STRANGE = {
         (stubs.FAILS, "", "ended with exit code 1"),
         (stubs.GARBAGE, "", WRONG),
         (stubs.BINARY, "", WRONG),
-        (stubs.EMPTY, "", WRONG),
+        *((each, "", WRONG) for each in (stubs.EMPTY, stubs.DEEP, stubs.MISSPELT)),
         *((stubs.HONEST, each, WRONG) for each in STRANGE.values()),
     ],
 )

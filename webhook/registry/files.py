@@ -40,6 +40,8 @@ def read_yaml(path: Path, kind: type[T]) -> T:
         document = YAML(typ="safe", pure=True).load(read_text(path))
     except YAMLError as error:
         raise InvalidSetting(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise InvalidSetting(f"{path} is nested too deeply for a file of settings") from None
     return convert({} if document is None else document, kind, str(path))
 
 
@@ -49,5 +51,5 @@ def convert(document: Any, kind: type[T], where: str) -> T:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `")
-        field = path.rstrip("`").removeprefix("$").removeprefix(".")
+        field = path.replace("`", "").replace("$.", "").replace("$", "the document")
         raise InvalidSetting(f"{where}: {f'{field}: ' if field else ''}{message}") from None

@@ -18,7 +18,7 @@ from webhook.image import Unknown
 from webhook.registry.auth import Credential
 from webhook.registry.cache import Bounded
 from webhook.registry.keychain import Keychain, MalformedKeychain, named_helpers
-from webhook.registry.programs import OUTPUT, Program, ProgramFailed
+from webhook.registry.programs import OUTPUT, Program, ProgramFailed, read_json
 from webhook.registry.settings import Timeouts
 
 LIFE = 60.0  # seconds for which a helper's answer counts, and for which the file is not read again
@@ -130,12 +130,7 @@ class DockerConfig:
 
 def _read(program: str, code: int, output: bytes) -> list[Credential]:
     """The credential that a helper printed; none where it says that it has none."""
-    if code:
-        if output.strip() == _NOT_FOUND:
-            return []
-        raise ProgramFailed(f"{program} ended with exit code {code}; run it by hand to see why")
-    try:
-        answer = msgspec.json.decode(output, type=_Answer)
-    except msgspec.DecodeError:  # whose message may quote the answer
-        raise ProgramFailed(f"{program} answers something other than a credential in JSON") from None
+    if code and output.strip() == _NOT_FOUND:
+        return []
+    answer = read_json(program, code, output, _Answer, "a credential in JSON")
     return [Credential(answer.username, answer.secret)]

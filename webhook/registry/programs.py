@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
+import msgspec
+
 from webhook.errors import NonrootError
 from webhook.registry.cache import Bounded, Flights
 
@@ -24,6 +26,16 @@ _AT_ONCE = 4  # processes of one program
 
 class ProgramFailed(NonrootError):
     """A program gave no answer that can be used; the message names it and never quotes it."""
+
+
+def read_json(program: str, code: int, output: bytes, kind: type[V], called: str) -> V:
+    """What a program that ended with exit code `code` has printed, as JSON; `ProgramFailed` where it is no `kind`."""
+    if code:
+        raise ProgramFailed(f"{program} ended with exit code {code}; run it by hand to see why")
+    try:
+        return msgspec.json.decode(output, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # whose message may quote the answer
+        raise ProgramFailed(f"{program} answers something other than {called}") from None
 
 
 class Program:

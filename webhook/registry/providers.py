@@ -23,7 +23,7 @@ from webhook.registry.auth import Credential
 from webhook.registry.cache import Bounded
 from webhook.registry.files import read_yaml
 from webhook.registry.keychain import Keychain, matches
-from webhook.registry.programs import OUTPUT, Program, ProgramFailed
+from webhook.registry.programs import OUTPUT, Program, ProgramFailed, read_json
 from webhook.registry.settings import Timeouts
 
 _API = "credentialprovider.kubelet.k8s.io/v1"
@@ -165,17 +165,11 @@ class _Provider:
 
     def _read(self, code: int, output: bytes) -> tuple[_Response, float]:
         """The response, and for how many seconds it counts."""
-        if code:
-            raise ProgramFailed(f"{self._program.name} ended with exit code {code}; run it by hand to see why")
-        try:
-            response = msgspec.json.decode(output, type=_Response)
-        except msgspec.DecodeError:  # whose message may quote the answer
-            response = None
-        life = self._life if response is None or response.cache_duration is None else None
-        if response is not None and response.cache_duration is not None:
-            life = parse_duration(response.cache_duration)
-        if response is None or life is None:
-            raise ProgramFailed(f"{self._program.name} answers something other than a CredentialProviderResponse of v1")
+        called = "a CredentialProviderResponse of v1"
+        response = read_json(self._program.name, code, output, _Response, called)
+        life = self._life if response.cache_duration is None else parse_duration(response.cache_duration)
+        if life is None:
+            raise ProgramFailed(f"{self._program.name} answers something other than {called}: no duration")
         return response, life
 
 
