@@ -1,6 +1,6 @@
 """containerd's host files (certs.d): whom nodes ask for a registry's images, in which order, and whom they trust there.
 
-They are read once, at the start. What would make our answers less safe than the nodes' own pulls is refused, not
+They are read once, at the start. What would let somebody else answer for a registry, or learn a secret, is refused, not
 passed over: `skip_verify`, headers (which may be secrets, and would have to follow redirects), and TLS settings for
 whatever registry an image may name.
 
