@@ -14,7 +14,7 @@ PASSWD_LINE_LIMIT = 64 * 1024  # bufio.MaxScanTokenSize: one such line makes eve
 GROUP_LINE_LIMIT = 1024 * 1024  # moby/sys user v0.4.1; v0.4.0 has none, so the stricter one decides
 
 # unicode.IsSpace of Go, which bytes.TrimSpace uses; Python's own set also holds U+001C to U+001F.
-_SPACE = (
+SPACE = (
     "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005"
     "\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 )
@@ -92,7 +92,7 @@ def _lines(data: bytes | None, limit: int, path: str) -> Iterator[tuple[int, str
     if any(len(line) >= limit for line in raw):
         raise UnreadableAccounts(f"{path} has a line longer than {limit // 1024} KiB, at which the runtimes give up")
     for number, line in enumerate(raw, start=1):
-        text = line.decode("utf-8", "surrogateescape").strip(_SPACE)
+        text = line.decode("utf-8", "surrogateescape").strip(SPACE)
         if text:
             yield number, text
 

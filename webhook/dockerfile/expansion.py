@@ -10,13 +10,9 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from webhook.accounts import SPACE
 from webhook.dockerfile.malformed import Fault
 from webhook.dockerfile.pattern import Pattern
-
-SPACE: Final = (
-    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005"
-    "\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
-)  # unicode.IsSpace of Go; Python's str.isspace also takes U+001C to U+001F
 
 DEPTH_LIMIT: Final = 100  # ${A:-${B:-…}} inside each other
 _SPECIAL_PARAMETERS = "@*#?-$!"

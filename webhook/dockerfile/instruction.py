@@ -9,9 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from webhook.accounts import parse_decimal
+from webhook.accounts import SPACE, parse_decimal
 from webhook.dockerfile import syntax
-from webhook.dockerfile.expansion import SPACE
 from webhook.dockerfile.malformed import Fault
 from webhook.dockerfile.source import Heredoc, Line, opened_heredoc, read
 

@@ -7,8 +7,9 @@ import bisect
 import itertools
 from collections.abc import Callable
 
+from webhook.accounts import SPACE
 from webhook.dockerfile import shell
-from webhook.dockerfile.expansion import SPACE, Lookup
+from webhook.dockerfile.expansion import Lookup
 from webhook.dockerfile.instruction import Instruction
 from webhook.dockerfile.shell import Command
 from webhook.dockerfile.source import Heredoc, opened_heredoc

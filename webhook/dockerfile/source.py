@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import msgspec
 
+from webhook.accounts import SPACE
 from webhook.dockerfile import syntax
-from webhook.dockerfile.expansion import SPACE, split_words
+from webhook.dockerfile.expansion import split_words
 from webhook.dockerfile.malformed import Fault
 
 SIZE_LIMIT = 1024 * 1024  # characters; ours, BuildKit has none

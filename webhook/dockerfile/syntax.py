@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from webhook.dockerfile.expansion import SPACE
+from webhook.accounts import SPACE
 from webhook.dockerfile.malformed import Fault
 
 _BLANK = re.compile(r"[\t\v\f\r ]+")
