@@ -21,7 +21,14 @@ def _pod(name: str, image: str, **context: Any) -> dict[str, Any]:
         "metadata": {"name": name},
         "spec": {
             "terminationGracePeriodSeconds": 0,
-            "containers": [{"name": "app", "image": image, "securityContext": context}],
+            "containers": [
+                {
+                    "name": "app",
+                    "image": image,
+                    "securityContext": context,
+                    "resources": {"requests": {"cpu": "10m"}},
+                }
+            ],
         },
     }
 
