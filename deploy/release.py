@@ -33,13 +33,12 @@ class Image(msgspec.Struct, frozen=True):
         return cls(registry, repository, digest)
 
 
-def install(image: Image, environment: Mapping[str, str], insecure: tuple[str, ...] = (), **values: object) -> None:
-    """`helm upgrade --install`, waiting until the webhooks have their CA and every replica is ready."""
-    given: dict[str, object] = {
-        "image": {"registry": image.registry, "repository": image.repository, "digest": image.digest},
-        "registry": {"insecure": list(insecure)},
-        **values,
-    }
+def install(image: Image, environment: Mapping[str, str], registries: Mapping[str, object]) -> None:
+    """`helm upgrade --install`, waiting until the webhooks have their CA and every replica is ready.
+
+    `registries` are the chart's values under `registry`.
+    """
+    given = {"image": msgspec.to_builtins(image), "registry": registries}
     command = [
         "helm",
         "upgrade",

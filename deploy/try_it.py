@@ -42,7 +42,7 @@ def main(verb: str) -> int:
     product = push(build_product().reference, running.registry)
     shapes = push_all(build_all().values(), running.registry)
     print("installing the chart")
-    release.install(release.Image.parse(product.pinned), environment, insecure=(running.registry,))
+    release.install(release.Image.parse(product.pinned), environment, {"insecure": [running.registry]})
     for command in (
         ["kubectl", "create", "namespace", "demo"],
         ["kubectl", "label", "--overwrite", "namespace", "demo", "nonroot.dev/mode=enforce"],

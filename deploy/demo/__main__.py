@@ -92,18 +92,24 @@ def _table(rows: list[Row]) -> Table:
         table.add_column(column, overflow="fold")
     for row in rows:
         identities = _identities(row.answer)
-        user = _USER.search(identities)
         allowed = row.answer.validated["allowed"]
         mark = "" if row.expected is None else (" ✓" if row.expected else " ✗ not what was expected")
         table.add_row(
             escape(f"{row.document['kind']} {row.document['metadata'].get('name', '')}"),
-            escape(row.dockerfile.splitlines()[-1] if row.dockerfile else (f"USER {user[1]}" if user else "(none)")),
+            escape(_user(row.dockerfile, identities)),
             escape(identities.replace("; ", "\n")),
             escape("\n".join(_kubelet(row.document, identities))),
             f"[green]allowed[/]{mark}" if allowed else f"[red]denied[/]{mark}",
             escape("\n".join(_patch(row.answer))),
         )
     return table
+
+
+def _user(dockerfile: str, identities: str) -> str:
+    if dockerfile:
+        return dockerfile.splitlines()[-1]
+    users = [f"USER {user}" for user in _USER.findall(identities)]
+    return "\n".join(users) or ("(none)" if "no USER" in identities else "(not asked)")
 
 
 def _identities(answer: Admitted) -> str:

@@ -42,17 +42,18 @@ def product(target: Target) -> Pushed:
     return push(build_product().reference, target.registry)
 
 
-def slow_line(registry: str) -> str:
-    """The HOST:PORT at which a test may put a slow line to that registry; we may speak plain HTTP there too."""
+def fronts(registry: str) -> tuple[str, str]:
+    """Two HOST:PORT at which a test may put a front before that registry; we may speak plain HTTP there too."""
     host, _, port = registry.rpartition(":")
-    return f"{host}:{int(port) + 1}"
+    return f"{host}:{int(port) + 1}", f"{host}:{int(port) + 2}"
 
 
 @pytest.fixture(scope="session")
 def installed(target: Target, product: Pushed) -> Iterator[Target]:
     """The cluster with the chart installed; removed at the end."""
-    plain = (target.registry, slow_line(target.registry))
-    release.install(release.Image.parse(product.pinned), target.environment, insecure=plain)
+    plain = [target.registry, *fronts(target.registry)]
+    registries = {"insecure": plain, "pullSecrets": {"scope": "cluster"}}
+    release.install(release.Image.parse(product.pinned), target.environment, registries)
     yield target
     release.uninstall(target.environment)
 

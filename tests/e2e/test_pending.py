@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import slow_line
-from tests.e2e.slow_registry import slow_registry
+from tests.e2e.conftest import fronts
+from tests.e2e.front import front
 from tests.e2e.target import Target, deployment, eventually
 from tests.images.build import Pushed
 
@@ -26,11 +26,11 @@ def slow(installed: Target, images: dict[str, Pushed]) -> Iterator[dict[str, str
     """Names of images on the slow line, by shape; the node reaches the same registry under its name at full speed."""
     if not installed.registry_hosts:
         pytest.skip("the node's registry configuration is not reachable from here (NONROOT_REGISTRY_HOSTS)")
-    line = slow_line(installed.registry)
+    line, _ = fronts(installed.registry)
     folder = Path(installed.registry_hosts, line)
     folder.mkdir(exist_ok=True)
     (folder / "hosts.toml").write_text(f'server = "http://{installed.registry}"\n')
-    with slow_registry(line, installed.registry, DELAY):
+    with front(line, installed.registry, seconds=DELAY):
         yield {shape: image.reference.replace(installed.registry, line) for shape, image in images.items()}
     shutil.rmtree(folder)
 

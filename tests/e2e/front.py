@@ -1,5 +1,6 @@
-"""The cluster's own registry, as one sees it over a very slow line: every blob takes its time."""
+"""The cluster's own registry behind a front of ours: over a very slow line, or asking for a password."""
 
+import base64
 import http.client
 import threading
 import time
@@ -9,13 +10,23 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @contextmanager
-def slow_registry(address: str, behind: str, seconds: float) -> Iterator[None]:
-    """Serve at `address` (HOST:PORT) what the registry `behind` has; each blob waits `seconds` first."""
+def front(address: str, behind: str, *, seconds: float = 0.0, login: str = "") -> Iterator[None]:
+    """Serve at `address` (HOST:PORT) what the registry `behind` has.
+
+    Each blob waits `seconds` first; a `login` is the user:password without which nothing is answered.
+    """
+    basic = "Basic " + base64.b64encode(login.encode()).decode()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            if login and self.headers.get("Authorization") != basic:
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", 'Basic realm="front"')
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             if "/blobs/" in self.path and self.command == "GET":
                 time.sleep(seconds)
             upstream = http.client.HTTPConnection(behind, timeout=30)

@@ -1,0 +1,65 @@
+"""A private registry: the Pod's own pull secret opens its image, for that Pod alone."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import fronts
+from tests.e2e.front import front
+from tests.e2e.target import Target
+from tests.images.build import Pushed
+
+pytestmark = pytest.mark.e2e
+
+PASSWORD = "a-canary-that-must-not-be-seen"
+
+
+@pytest.fixture(scope="module")
+def private(installed: Target, images: dict[str, Pushed]) -> Iterator[str]:
+    """An image that only `user` may read."""
+    _, line = fronts(installed.registry)
+    with front(line, installed.registry, login=f"user:{PASSWORD}"):
+        yield images["a-useradd-uid"].reference.replace(installed.registry, line)
+
+
+def _create(target: Target, namespace: str, image: str, *secrets: str) -> tuple[dict[str, Any], str]:
+    """A Pod as the API server would store it, and what the user is told."""
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "app"},
+        "spec": {
+            "containers": [{"name": "app", "image": image}],
+            "imagePullSecrets": [{"name": name} for name in secrets],
+        },
+    }
+    command = ("kubectl", "create", "--namespace", namespace, "--dry-run=server", "-o", "json", "-f", "-")
+    done = target.run(*command, text=json.dumps(pod))
+    made: dict[str, Any] = json.loads(done.stdout)
+    return made["spec"]["containers"][0].get("securityContext", {}), done.stderr
+
+
+def test_a_pull_secret_opens_an_image_for_its_own_pods_only(installed: Target, private: str, namespace: str) -> None:
+    """Without it the image is unknown before and after: what one Pod may read is no other's business."""
+    target = installed
+    target.namespace(namespace, **{"nonroot.dev/mode": "enforce"})
+    login = (f"--docker-server={private.partition('/')[0]}", "--docker-username=user")
+    for name, password in (("right", PASSWORD), ("wrong", "nonsense")):
+        command = ("-n", namespace, "create", "secret", "docker-registry", name)
+        target.kubectl(*command, *login, f"--docker-password={password}")
+    for secrets, opened in (
+        ((), False),
+        (("wrong",), False),
+        (("wrong", "right"), True),
+        ((), False),
+        (("gone",), False),
+    ):
+        context, told = _create(target, namespace, private, *secrets)
+        assert context.get("runAsUser") == (1000 if opened else None), (secrets, told)
+        assert ("unauthorized" in told) is not opened, (secrets, told)
+        assert "appuser" not in told
+        assert PASSWORD not in told
+    log = target.kubectl("-n", "nonroot-system", "logs", "-l", "app.kubernetes.io/component=admission", "--tail=-1")
+    assert PASSWORD not in log
