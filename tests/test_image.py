@@ -35,6 +35,7 @@ def test_a_whole_config_is_read() -> None:
                     "Cmd": ["serve"],
                     "Volumes": {"/data": {}, "/cache": {}},
                     "ExposedPorts": {"80/tcp": {}},
+                    "OnBuild": ["USER 5"],
                     "Labels": {"user": "0"},
                 },
             }
@@ -50,6 +51,7 @@ def test_a_whole_config_is_read() -> None:
         ("serve",),
         ("/cache", "/data"),
         ("80/tcp",),
+        ("USER 5",),
     )
 
 

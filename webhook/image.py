@@ -11,6 +11,7 @@ import msgspec
 
 from webhook.accounts import Accounts, overflows, parse_decimal
 from webhook.errors import MalformedImage
+from webhook.survey import Survey
 
 _INT64_MAX = 2**63 - 1
 UID_MAX = 2**31 - 1  # k8s.io/apimachinery pkg/util/validation/validation.go, IsValidUserID
@@ -74,17 +75,21 @@ class Config(msgspec.Struct, frozen=True):
     command: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     exposed_ports: tuple[str, ...] = ()
+    on_build: tuple[str, ...] = ()
 
 
 class PlatformImage(msgspec.Struct, frozen=True):
     """One platform's image. `accounts` is None where nobody needed them, Unknown where they could not be read.
 
-    A USER name needs them wherever the query's `os` is linux, even where the config claims another platform.
+    A USER name needs them wherever the query's `os` is linux, even where the config claims another platform. `size` is
+    the bytes that pulling it transfers, 0 where nobody said; `survey` is None where nobody asked for it.
     """
 
     config: Config
     digest: str = ""
     accounts: Accounts | Unknown | None = None
+    size: int = 0
+    survey: Survey | Unknown | None = None
 
     @property
     def platform(self) -> Platform:
@@ -109,8 +114,9 @@ class Query(msgspec.Struct, frozen=True):
     """What a judge asks of an image source.
 
     `os` and `architectures` narrow the platforms (empty architectures: every one); `accounts` asks for passwd and
-    group even of images whose USER is a number. `budget` is how many seconds the caller waits before it takes
-    Unknown("pending"); 0 asks what is already known and queues the rest.
+    group even of images whose USER is a number, `survey` for a look at every layer, which reads the whole image.
+    `budget` is how many seconds the caller waits before it takes Unknown("pending"); 0 asks what is already known and
+    queues the rest.
     """
 
     reference: str
@@ -120,6 +126,7 @@ class Query(msgspec.Struct, frozen=True):
     pull_secrets: tuple[str, ...] = ()
     always_pull: bool = False
     accounts: bool = False
+    survey: bool = False
     budget: float = 3.0
 
 
@@ -132,7 +139,7 @@ class Images(Protocol):
 
 
 _DOCUMENT = frozenset({"config", "os", "architecture", "variant", "rootfs"})
-_SETTINGS = frozenset({"User", "WorkingDir", "Env", "Entrypoint", "Cmd", "Volumes", "ExposedPorts"})
+_SETTINGS = frozenset({"User", "WorkingDir", "Env", "Entrypoint", "Cmd", "Volumes", "ExposedPorts", "OnBuild"})
 
 
 def parse_config(raw: bytes) -> Config:
@@ -151,6 +158,7 @@ def parse_config(raw: bytes) -> Config:
         command=_texts(settings, "Cmd"),
         volumes=_set(settings, "Volumes"),
         exposed_ports=_set(settings, "ExposedPorts"),
+        on_build=_texts(settings, "OnBuild"),
     )
 
 

@@ -41,7 +41,7 @@ async def test_a_tag_is_asked_for_every_time_and_remembered_for_offline(tmp_path
     for _ in range(2):
         await Remembered(table, tmp_path).find(Query("app:1"))
     assert len(table.asked) == 2
-    for path in (tmp_path / "images-1").iterdir():
+    for path in (tmp_path / "images-2").iterdir():
         os.utime(path, (1, 1))
     found = await Remembered(None, tmp_path).find(Query("app:1"))
     assert isinstance(found, Image)
@@ -70,7 +70,7 @@ async def test_a_damaged_or_foreign_cache_is_as_good_as_none(tmp_path: Path) -> 
     """Nobody else's word counts, and a folder that cannot be written is no error."""
     table = Table({PINNED: image("app")})
     await Remembered(table, tmp_path).find(Query(PINNED))
-    folder = tmp_path / "images-1"
+    folder = tmp_path / "images-2"
     assert folder.stat().st_mode & 0o777 == 0o700
     (entry,) = folder.iterdir()
     folder.chmod(0o777)
@@ -89,9 +89,9 @@ async def test_the_oldest_answers_go_first(tmp_path: Path, monkeypatch: pytest.M
     table = Table({f"app:{number}": image("app") for number in range(4)})
     for number in range(4):
         await Remembered(table, tmp_path).find(Query(f"app:{number}"))
-        for path in (tmp_path / "images-1").iterdir():
+        for path in (tmp_path / "images-2").iterdir():
             os.utime(path, (path.stat().st_mtime - 100,) * 2)
-    assert len(list((tmp_path / "images-1").iterdir())) == 2
+    assert len(list((tmp_path / "images-2").iterdir())) == 2
     assert isinstance(await Remembered(None, tmp_path).find(Query("app:0")), Unknown)
     assert isinstance(await Remembered(None, tmp_path).find(Query("app:3")), Image)
 

@@ -12,7 +12,19 @@ import pytest
 from click.testing import CliRunner
 
 from tests.inspect.layouts import archive, docker_files, folder, oci_files
-from tests.support.oci import Content, accounts_layer, file, image, index, layer, raw_layer, tar
+from tests.support.oci import (
+    Content,
+    accounts_layer,
+    directory,
+    file,
+    image,
+    index,
+    layer,
+    owned,
+    raw_layer,
+    tar,
+    whiteout,
+)
 from tests.support.registry import Registry
 from webhook.cli import main
 from webhook.inspect import output
@@ -69,7 +81,77 @@ def test_root_is_said_to_be_root_and_what_would_trip_a_non_root_process(tmp_path
     assert [note.split(",")[0].split(":")[0] for note in platform["notes"]] == [
         "starts with gosu",
         "declares the volumes /data",
+        "the volume /data is in no layer",
     ]
+
+
+LAYERED = image(
+    BASE,
+    layer(owned(directory("data"), 1500, 0), directory("srv"), owned(file("bin/su"), 0, 0, 0o4755)),
+    layer(file("etc/passwd", "app:x:1500:1600::/:\n"), file("etc/group", "app:x:1600:\n"), whiteout("bin/none")),
+    layer(owned(file("bin/ping"), 0, 4, 0o2755)),
+    user="app",
+    settings={"WorkingDir": "/srv", "Volumes": {"/data": {}, "/logs": {}}},
+)
+
+
+def _check_layers(platform: Any) -> None:
+    """What LAYERED's layers say."""
+    assert platform["passwd_layer"] == {"digest": LAYERED.blobs[3].digest, "number": 3, "of": 4}
+    assert platform["directories"] == [
+        {"path": "/srv", "role": "workingDirectory", "present": True, "uid": 0, "gid": 0, "mode": "0755"},
+        {"path": "/data", "role": "volume", "present": True, "uid": 1500, "gid": 0, "mode": "0755"},
+        {"path": "/logs", "role": "volume", "present": False, "uid": 0, "gid": 0, "mode": "0755"},
+    ]
+    assert platform["setuid"] == {
+        "count": 2,
+        "first": [
+            {"path": "/bin/ping", "uid": 0, "gid": 4, "mode": "2755"},
+            {"path": "/bin/su", "uid": 0, "gid": 0, "mode": "4755"},
+        ],
+    }
+    assert platform["bytes_image"] == sum(len(blob.data) for blob in LAYERED.blobs)
+    assert platform["unread"] == ""
+
+
+def test_every_layer_is_read_for_what_a_process_of_that_user_trips_over(tmp_path: Path) -> None:
+    """Which layer made the user; whose the directories are; which programs change the user."""
+    reference = f"oci:{folder(tmp_path, oci_files({'': LAYERED}))}"
+    (platform,) = inspected(reference)[1]["platforms"]
+    _check_layers(platform)
+    assert platform["notes"][1:] == [
+        "the working directory /srv belongs to uid 0 gid 0, mode 0755: uid 1500 cannot write there",
+        "the volume /logs is in no layer, so that the runtime makes it, as root's: uid 1500 cannot write there",
+        "has 2 setuid or setgid programs (/bin/ping, /bin/su), which allowPrivilegeEscalation: false makes powerless",
+    ]
+    lines = inspect(reference)[1].splitlines()
+    assert f"    /etc/passwd comes from layer 3 of 4, {LAYERED.blobs[3].digest}" in lines
+
+
+def test_a_quick_look_reads_no_more_than_the_user_needs(tmp_path: Path) -> None:
+    """Fewer bytes, the same user."""
+    reference = f"oci:{folder(tmp_path, oci_files({'': LAYERED}))}"
+    whole, quick = inspected(reference)[1], inspected(reference, "--quick")[1]
+    assert quick["cost"]["bytes_read"] < whole["cost"]["bytes_read"]
+    (platform,) = quick["platforms"]
+    assert (platform["uid"], platform["passwd_layer"], platform["directories"], platform["setuid"]) == (
+        1500, None, None, None,
+    )  # fmt: skip
+
+
+def test_layers_that_cannot_all_be_read_leave_the_rest_told(tmp_path: Path) -> None:
+    """The accounts lie above the damaged layer: the user is known, the owners are not, and that is exit code 3."""
+    files = oci_files({"": LAYERED})
+    (tmp_path / "x").mkdir()
+    base = f"blobs/{LAYERED.blobs[1].digest.replace(':', '/')}"
+    reference = f"oci:{folder(tmp_path / 'x', {**files, base: files[base] + b'x'})}"
+    code, told = inspected(reference)
+    (platform,) = told["platforms"]
+    assert code == 3
+    assert (platform["uid"], platform["problem"]) == (1500, "")
+    assert (platform["directories"], platform["setuid"]) == (None, None)
+    assert "bytes where" in platform["unread"]
+    assert "the layers could not all be read" in inspect(reference)[1]
 
 
 @pytest.mark.parametrize("prefix", ["", "./"])
@@ -165,6 +247,10 @@ async def test_a_registry_is_asked_and_its_cost_is_told(tmp_path: Path, monkeypa
         arguments = (f"{registry.host}/team/app:1", "--insecure-registry", registry.host)
         code, told = await asyncio.to_thread(inspected, *arguments)
         text = (await asyncio.to_thread(inspect, *arguments))[1]
+        registry.push("team/layered:1", LAYERED)
+        layered = await asyncio.to_thread(
+            inspected, f"{registry.host}/team/layered:1", "--insecure-registry", registry.host
+        )
         missing = await asyncio.to_thread(inspect, f"{registry.host}/team/no:1", "--insecure-registry", registry.host)
     assert (code, [each["uid"] for each in told["platforms"]]) == (0, [1500, 1500])
     assert told["cost"]["requests"] >= 4
@@ -173,6 +259,7 @@ async def test_a_registry_is_asked_and_its_cost_is_told(tmp_path: Path, monkeypa
     assert lines[1] == 'linux/amd64: USER "app", uid 1500, gid 1600, groups 1600 1700, home /home/app'
     assert lines[2].startswith("    with runAsNonRoot: refused: container has runAsNonRoot")
     assert lines[-1].endswith("bytes")
+    _check_layers(layered[1]["platforms"][0])
     assert missing[0] == 3
     assert "could not be read: notFound" in missing[1]
 

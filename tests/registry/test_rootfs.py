@@ -20,7 +20,7 @@ from webhook.errors import MalformedImage
 from webhook.registry.documents import Descriptor
 from webhook.registry.exchange import RegistryError
 from webhook.registry.facts import LayerFacts
-from webhook.registry.layers import LayerReader
+from webhook.registry.layers import Indexed, LayerReader
 from webhook.registry.rootfs import read_accounts
 from webhook.registry.settings import Limits, RegistrySettings
 
@@ -29,7 +29,8 @@ def facts(content: Layer, wanted: frozenset[str], limits: Limits | None = None) 
     """What one layer says about these paths."""
     blob = content.blob
     settings = RegistrySettings(limits=limits or Limits())
-    reader = LayerReader(Descriptor(blob.media_type, blob.digest, len(blob.data)), wanted, settings)
+    look = Indexed(wanted, settings.limits)
+    reader = LayerReader(Descriptor(blob.media_type, blob.digest, len(blob.data)), look, settings)
     reader.feed(blob.data)
     found = reader.finish()
     assert found.diff_id == content.diff_id

@@ -34,13 +34,19 @@ _LAYER_TYPES: dict[str, str] = {
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One tar entry: its name verbatim, its tar type flag, its content or where it links to, and PAX records."""
+    """One tar entry: its name verbatim, its tar type flag, its content or where it links to, PAX records, its owner.
+
+    `mode` 0 is what is usual: 0755 for a directory, else 0644.
+    """
 
     name: str
     type: bytes = tarfile.REGTYPE
     data: bytes = b""
     target: str = ""
     pax: Mapping[str, str] = msgspec.field(default_factory=dict)
+    mode: int = 0
+    uid: int = 0
+    gid: int = 0
 
 
 def file(name: str, data: str | bytes = b"") -> Entry:
@@ -51,6 +57,11 @@ def file(name: str, data: str | bytes = b"") -> Entry:
 def directory(name: str) -> Entry:
     """A directory."""
     return Entry(name, tarfile.DIRTYPE)
+
+
+def owned(entry: Entry, uid: int, gid: int, mode: int = 0) -> Entry:
+    """The same entry with another owner and, unless 0, mode."""
+    return msgspec.structs.replace(entry, uid=uid, gid=gid, mode=mode)
 
 
 def symlink(name: str, target: str) -> Entry:
@@ -123,7 +134,8 @@ def tar(*entries: Entry, dialect: int = tarfile.PAX_FORMAT) -> bytes:
         for entry in entries:
             info = tarfile.TarInfo(entry.name)
             info.type, info.linkname, info.size = entry.type, entry.target, len(entry.data)
-            info.mode = 0o755 if entry.type == tarfile.DIRTYPE else 0o644
+            info.mode = entry.mode or (0o755 if entry.type == tarfile.DIRTYPE else 0o644)
+            info.uid, info.gid = entry.uid, entry.gid
             info.pax_headers = dict(entry.pax)
             archive.addfile(info, io.BytesIO(entry.data))
     return buffer.getvalue()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from webhook.image import Image, Query, Unknown
     from webhook.registry.exchange import Cost
 
-_BUDGET = 600.0  # seconds; the registry client gives up on an image long before
+_PATIENCE = 600.0  # seconds for one image; a large one is read whole
 
 
 @click.command()
@@ -27,40 +27,44 @@ _BUDGET = 600.0  # seconds; the registry client gives up on an image long before
     type=click.Choice(["linux", "windows"]),
     help="The operating system of the nodes.",
 )
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Read no more than tells the user: no owners of directories, no setuid programs.",
+)
 @options.INSECURE_REGISTRY
 @options.REGISTRY_CONFIG
-def inspect(image: str, form: str, os: str, insecure: tuple[str, ...], registry_config: Path | None) -> None:
-    """Say who IMAGE runs as, on every platform, and what the kubelet would do with it.
+def inspect(
+    image: str, form: str, os: str, quick: bool, insecure: tuple[str, ...], registry_config: Path | None
+) -> None:
+    """Say who IMAGE runs as, on every platform, what the kubelet would do with it, and what a non-root run trips over.
 
-    IMAGE is a reference, or a file: oci:FOLDER[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME].
+    IMAGE is a reference, or a file: oci:FOLDER[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME]. Every layer
+    is read, unless --quick is given.
 
-    Exit codes: 2 wrong usage, 3 the image or one of its users could not be told, 0 otherwise.
+    Exit codes: 2 wrong usage, 3 the image, one of its users or its layers could not be told, 0 otherwise.
     """
     from webhook.image import Image, Query
     from webhook.inspect import output, portrait
 
-    query = Query(image, os=os, accounts=True, budget=_BUDGET)
+    query = Query(image, os=os, accounts=True, survey=not quick, budget=_PATIENCE)
     found, cost = asyncio.run(_find(query, insecure, registry_config))
     platforms = asyncio.run(portrait.platforms(image, found, os)) if isinstance(found, Image) else ()
     told = output.document(image, found, platforms, cost)
     click.echo(output.as_json(told) if form == "json" else output.as_text(told), nl=False)
-    sys.exit(3 if told.error or any(each.problem for each in told.platforms) else 0)
+    sys.exit(3 if told.error or any(each.problem or each.unread for each in told.platforms) else 0)
 
 
 async def _find(
     query: "Query", insecure: tuple[str, ...], registry_config: Path | None
 ) -> "tuple[Image | Unknown, Cost]":
     from webhook.registry.exchange import Cost
+    from webhook.workstation import layouts
     from webhook.workstation.desk import registry_client
-    from webhook.workstation.layouts import TRANSPORTS, Layout
 
-    if query.reference.startswith(TRANSPORTS):
-        layout = Layout(query.reference)
-        try:
-            return await layout.find(query), layout.cost
-        finally:
-            await layout.aclose()
-    client, cost = registry_client(insecure, registry_config), Cost()
+    if query.reference.startswith(layouts.TRANSPORTS):
+        return await layouts.read(query)
+    client, cost = registry_client(insecure, registry_config, _PATIENCE), Cost()
     try:
         return await client.find(query, cost), cost
     finally:

@@ -12,6 +12,10 @@ import msgspec
 from webhook.image import Image, Unknown
 from webhook.inspect import portrait
 from webhook.registry.exchange import Cost
+from webhook.survey import Directory as Described
+from webhook.survey import Survey
+
+_PROGRAMS = 20
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -23,11 +27,51 @@ class Finding(msgspec.Struct, frozen=True):
     fix: str
 
 
+class Layer(msgspec.Struct, frozen=True):
+    """A layer by its digest: number `number` of `of`, counted from 1, the base."""
+
+    digest: str
+    number: int
+    of: int
+
+
+class Directory(msgspec.Struct, frozen=True):
+    """The working directory or a declared volume. `mode` is octal; `present` is false where no layer has it.
+
+    Then a runtime makes it, with the owner and mode that are given.
+    """
+
+    path: str
+    role: Literal["workingDirectory", "volume"]
+    present: bool
+    uid: int
+    gid: int
+    mode: str
+
+
+class Program(msgspec.Struct, frozen=True):
+    """A setuid or setgid program. `mode` is octal."""
+
+    path: str
+    uid: int
+    gid: int
+    mode: str
+
+
+class Setuid(msgspec.Struct, frozen=True):
+    """How many setuid and setgid programs there are, and the first of them in order of their paths."""
+
+    count: int
+    first: tuple[Program, ...]
+
+
 class Platform(msgspec.Struct, frozen=True):
     """One platform. `source` says where the uid comes from: number, passwd, or none where there is no USER.
 
     `uid`, `gid`, `groups` and `home` are null where they are not known; then `problem` says why. `kubelet` is the
-    kubelet's refusal under runAsNonRoot, null where it starts the container.
+    kubelet's refusal under runAsNonRoot, null where it starts the container. `bytes_image` is what pulling it transfers.
+    `passwd_layer` is null where no layer has the file; it, `directories` and `setuid` are null where the layers were not
+    all read, and where that failed `unread` says why.
     """
 
     platform: str
@@ -41,6 +85,11 @@ class Platform(msgspec.Struct, frozen=True):
     kubelet: str | None
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
+    bytes_image: int
+    passwd_layer: Layer | None
+    directories: tuple[Directory, ...] | None
+    setuid: Setuid | None
+    unread: str
 
 
 class Spent(msgspec.Struct, frozen=True):
@@ -100,7 +149,12 @@ def as_text(told: Document) -> str:
             f"    {each_finding.severity} {each_finding.rule}: {_safe(each_finding.fix)}"
             for each_finding in each.findings
         ]
+        if each.passwd_layer:
+            layer = each.passwd_layer
+            lines.append(f"    /etc/passwd comes from layer {layer.number} of {layer.of}, {layer.digest}")
         lines += [f"    note: {_safe(note)}" for note in each.notes]
+        if each.unread:
+            lines.append(f"    the layers could not all be read: {_safe(each.unread)}")
     cost = told.cost
     lines.append(f"{cost.requests} requests, {_size(cost.bytes_read)} read of {_size(cost.bytes_image)}")
     return "\n".join(lines) + "\n"
@@ -130,7 +184,27 @@ def _platform(each: portrait.Platform) -> Platform:
         kubelet=each.kubelet,
         findings=findings,
         notes=each.notes,
+        bytes_image=each.size,
+        passwd_layer=_layer(each.survey),
+        directories=None if each.survey is None else tuple(map(_directory, each.survey.directories)),
+        setuid=None if each.survey is None else _setuid(each.survey),
+        unread=each.unread,
     )
+
+
+def _layer(survey: Survey | None) -> Layer | None:
+    found = survey.passwd if survey else None
+    return Layer(found.digest, found.number, found.of) if found else None
+
+
+def _directory(each: Described) -> Directory:
+    return Directory(each.path, each.role, each.present, each.uid, each.gid, f"{each.mode:04o}")
+
+
+def _setuid(survey: Survey) -> Setuid:
+    first = survey.special[:_PROGRAMS]
+    programs = tuple(Program(each.path, each.uid, each.gid, f"{each.mode:04o}") for each in first)
+    return Setuid(len(survey.special), programs)
 
 
 def _identity(each: Platform) -> str:

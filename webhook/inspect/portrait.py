@@ -4,6 +4,7 @@ Source of the note on ports: containerd/containerd internal/cri/config/config_un
 moby/moby daemon/oci_linux.go (ip_unprivileged_port_start).
 """
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -16,17 +17,21 @@ from webhook.image import Config, Image, PlatformImage, Query, Unknown
 from webhook.judge import judge
 from webhook.pod import Container, Metadata, PodOS, PodSecurityContext, PodSpec, Workload, effective
 from webhook.policy import Documents
+from webhook.survey import Directory, Survey
 from webhook.view import StaticView
 
 _STEP_DOWN = frozenset({"gosu", "su-exec", "setpriv", "runuser", "sudo", "su", "chroot"})
 _LOW_PORT = 1024
+_FIRST = 5  # setuid programs that are named
 
 
 class Platform(msgspec.Struct, frozen=True):
     """One platform's image. `source` says where the uid comes from: number, passwd, or none where there is no USER.
 
     `uid` and the rest are None where they are not known; then `problem` says why. `kubelet` is what the kubelet says to
-    `runAsNonRoot: true`, None where it starts the container. `notes` are what a non-root process may trip over.
+    `runAsNonRoot: true`, None where it starts the container. `notes` are what a non-root process may trip over. `size`
+    is what pulling it transfers. `survey` is what all layers say, None where they were not read; `unread` is why they
+    could not be.
     """
 
     platform: str
@@ -40,6 +45,9 @@ class Platform(msgspec.Struct, frozen=True):
     kubelet: str | None
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
+    size: int
+    survey: Survey | None
+    unread: str
 
 
 async def platforms(reference: str, image: Image, os: str) -> tuple[Platform, ...]:
@@ -67,6 +75,7 @@ async def _platform(reference: str, image: Image, each: PlatformImage, answer: A
     )
     found = answer.identity
     known = found if isinstance(found, Identity) else None
+    survey = each.survey if isinstance(each.survey, Survey) else None
     return Platform(
         platform=str(each.platform),
         user=answer.user.text,
@@ -80,7 +89,10 @@ async def _platform(reference: str, image: Image, each: PlatformImage, answer: A
         if spec.security_context
         else None,
         findings=verdict.findings,
-        notes=tuple(_notes(each.config)),
+        notes=(*_notes(each.config), *(_obstacles(survey, known) if survey else ())),
+        size=each.size,
+        survey=survey,
+        unread=each.survey.detail if isinstance(each.survey, Unknown) else "",
     )
 
 
@@ -112,3 +124,32 @@ def _notes(config: Config) -> list[str]:
             f"declares the volumes {', '.join(config.volumes)}: what is mounted there must be writable to the user"
         )
     return notes
+
+
+def _obstacles(survey: Survey, identity: Identity | None) -> Iterator[str]:
+    """What the layers put in the way of a process that is not root: its own uid's where that is known."""
+    for each in survey.directories:
+        if not _in_the_way(each, identity) or (each.path == "/" and each.role == "workingDirectory"):
+            continue  # nobody writes to /, which is where everything starts that does not say where
+        what = f"the {'volume' if each.role == 'volume' else 'working directory'} {each.path}"
+        state = (
+            f"belongs to uid {each.uid} gid {each.gid}, mode {each.mode:04o}"
+            if each.present
+            else "is in no layer, so that the runtime makes it, as root's"
+        )
+        who = f"uid {identity.uid}" if identity and identity.uid else "a non-root process"
+        yield f"{what} {state}: {who} cannot write there"
+    if survey.special:
+        first = ", ".join(each.path for each in survey.special[:_FIRST])
+        more = ", …" if len(survey.special) > _FIRST else ""
+        yield (
+            f"has {len(survey.special)} setuid or setgid programs ({first}{more}), "
+            "which allowPrivilegeEscalation: false makes powerless"
+        )
+
+
+def _in_the_way(directory: Directory, identity: Identity | None) -> bool:
+    if identity and identity.uid:
+        groups = tuple(each for each in (identity.gid, *(identity.groups or ())) if each is not None)
+        return not directory.writable(identity.uid, groups)
+    return directory.uid == 0 and not directory.mode & 0o002

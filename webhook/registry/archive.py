@@ -14,6 +14,8 @@ import zlib
 from collections.abc import Generator
 from typing import Literal, Protocol
 
+import msgspec
+
 from webhook.accounts import parse_decimal
 from webhook.errors import MalformedImage
 
@@ -50,12 +52,21 @@ class Visitor(Protocol):
         ...
 
 
+class Attributes(msgspec.Struct, frozen=True):
+    """Whose an entry is, and its permission bits with setuid, setgid and sticky."""
+
+    uid: int
+    gid: int
+    mode: int
+
+
 class Archive:
     """Feed it the uncompressed bytes in pieces of any size, then `finish` it. What follows the archive's end is ignored."""
 
     def __init__(self, visitor: Visitor) -> None:
         self._visitor = visitor
         self._padding = 0
+        self._block, self._records = _ZERO, dict[str, str]()
         self._steps = self._entries()
         self._need = next(self._steps)  # above 0: that many bytes at once; below: so many to drop; 0: the end was read
         self._held = bytearray()
@@ -96,6 +107,15 @@ class Archive:
             except EOFError:
                 raise MalformedImage("a layer's tar archive breaks off in the middle of an entry") from None
 
+    def attributes(self) -> Attributes:
+        """Those of the entry whose `visit` is running; read on demand, because few who visit want them."""
+        block, said = self._block, self._records
+        return Attributes(
+            uid=_decimal("uid", said.get("uid"), _number(block[108:116])),
+            gid=_decimal("gid", said.get("gid"), _number(block[116:124])),
+            mode=_number(block[100:108]) & 0o7777,
+        )
+
     def _step(self, piece: bytes) -> None:
         self._need = self._steps.send(piece)
 
@@ -133,7 +153,7 @@ class Archive:
                 continue
             if records:
                 name, target = records.get("path") or name, records.get("linkpath") or target
-                size = _size(records.get("size"), size)
+                size = _decimal("size", records.get("size"), size)
             name, target = long_name or name, long_target or target
             kind = _KINDS.get(flag)
             if kind is None:
@@ -141,6 +161,7 @@ class Archive:
             if flag == b"\0" and name.endswith("/"):
                 kind = "directory"
             overlay = any(".overlay." in key for key in records if key.startswith(_XATTR))
+            self._block, self._records = block, records
             records, long_name, long_target = {}, "", ""
             if kind != "file":
                 self._visitor.visit(kind, name, target, 0, overlay)
@@ -214,12 +235,13 @@ def _text(field: bytes) -> str:
     return field.partition(b"\0")[0].decode("utf-8", "surrogateescape")
 
 
-def _size(record: str | None, size: int) -> int:
+def _decimal(name: str, record: str | None, otherwise: int) -> int:
+    """The number of a PAX record that is there, else the header's."""
     if not record:
-        return size
+        return otherwise
     number = parse_decimal(record)
     if number is None or not 0 <= number <= _INT64_MAX:
-        raise MalformedImage("a layer's tar archive has a PAX size that is no number")
+        raise MalformedImage(f"a layer's tar archive has a PAX {name} that is no number")
     return number
 
 

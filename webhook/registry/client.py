@@ -40,7 +40,7 @@ _PASSING: frozenset[Cause] = frozenset(
 )  # says nothing about the image or the right to it
 _LONGEST_REFUSAL = 600.0
 
-Key = tuple[str, str, tuple[str, ...], str, frozenset[str], bool]
+Key = tuple[str, str, tuple[str, ...], str, frozenset[str], bool, bool]
 
 
 class Confirmation(msgspec.Struct, frozen=True):
@@ -112,6 +112,7 @@ class RegistryClient:
             query.os,
             query.architectures,
             query.accounts,
+            query.survey,
         )
         answer = self._answers.get(key)
         if answer is not None and self._clock() < (answer.always_until if query.always_pull else answer.until):

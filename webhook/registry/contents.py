@@ -7,7 +7,7 @@ because to name one with its diff_id is to have read the config that does.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from webhook.accounts import Accounts
 from webhook.errors import MalformedImage
@@ -19,6 +19,9 @@ from webhook.registry.layers import Layers
 from webhook.registry.platforms import choose, runs
 from webhook.registry.repository import Repository
 from webhook.registry.settings import RegistrySettings
+from webhook.survey import Survey
+
+T = TypeVar("T")
 
 _NESTED = 16  # indexes within one
 _DEPTH = 3
@@ -101,16 +104,15 @@ class Contents:
     async def _image(self, repository: Repository, digest: str, manifest: Manifest, query: Query) -> PlatformImage:
         check_config(manifest.config)
         config = await self._config(repository, manifest.config)
-        repository.cost.bytes_image += manifest.config.size + sum(layer.size for layer in manifest.layers)
+        size = manifest.config.size + sum(layer.size for layer in manifest.layers)
+        repository.cost.bytes_image += size
         accounts: Accounts | Unknown | None = None
         if query.accounts or (config.user.name and not config.user.looks_numeric):
-            try:
-                accounts = await self._layers.accounts(manifest.layers, config.diff_ids, repository.stream)
-            except RegistryError as error:
-                accounts = Unknown(error.cause, str(error))
-            except MalformedImage as error:
-                accounts = Unknown("invalid", str(error))
-        return PlatformImage(config, digest, accounts)
+            accounts = await _or_unknown(self._layers.accounts(manifest.layers, config.diff_ids, repository.stream))
+        survey: Survey | Unknown | None = None
+        if query.survey:
+            survey = await _or_unknown(self._layers.survey(manifest.layers, config, repository.stream))
+        return PlatformImage(config, digest, accounts, size, survey)
 
     async def _flatten(self, repository: Repository, index: Index, os: str) -> list[Descriptor]:
         """The manifests of an index and of those nested in it, in order; what is neither is passed over."""
@@ -166,6 +168,16 @@ class Contents:
         if document is None:
             document = await self._flights.join((repository.name, digest), fetch)
         return document
+
+
+async def _or_unknown(work: Awaitable[T]) -> T | Unknown:
+    """What a platform's layers say, or why they cannot be read."""
+    try:
+        return await work
+    except RegistryError as error:
+        return Unknown(error.cause, str(error))
+    except MalformedImage as error:
+        return Unknown("invalid", str(error))
 
 
 async def _together(

@@ -55,11 +55,19 @@ def read_accounts(layers: int, rereads: int) -> Generator[Need, LayerFacts, Acco
     return Accounts(passwd, group)
 
 
+def passwd_layer(layers: int, rereads: int) -> Generator[Need, LayerFacts, int | None]:
+    """The number of the layer whose passwd file counts; None where there is none."""
+    view = _View(layers, rereads)
+    found = yield from view.read(PASSWD)
+    return None if found is None else view.decided
+
+
 class _View:
     def __init__(self, layers: int, rereads: int) -> None:
         self._layers = layers
         self._rereads = rereads
         self._wanted = frozenset({PASSWD, GROUP})
+        self.decided = 0  # the layer that the last look ended in
 
     def read(self, path: str) -> Generator[Need, LayerFacts, bytes | None]:
         """The content of a regular file, through links; None where there is nothing."""
@@ -81,6 +89,7 @@ class _View:
         """What overlayfs shows at `path`, or the first link on the way there."""
         directories: set[str] = set()
         for number in reversed(range(self._layers)):
+            self.decided = number
             facts = yield Need(number, self._wanted)
             facts = yield from self._linked(number, facts, path)
             hidden = False

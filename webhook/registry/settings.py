@@ -26,6 +26,7 @@ class Limits(msgspec.Struct, frozen=True):
     links: int = 250_000
     zstd_window: int = 64 * _MIB
     rereads: int = 8
+    survey_bytes: int = 8192 * _MIB  # of all layers together, where each of them is read
 
 
 class Timeouts(msgspec.Struct, frozen=True):

@@ -13,17 +13,24 @@ from webhook.registry.client import RegistryClient
 _CONFIG_LIMIT = 8 * 1024 * 1024
 
 
-def registry_client(insecure: Iterable[str] = (), config: Path | None = None) -> RegistryClient:
+def registry_client(
+    insecure: Iterable[str] = (), config: Path | None = None, patience: float | None = None
+) -> RegistryClient:
     """A client with the user's docker config; use it within one event loop, and `aclose` it there.
 
     `insecure` lists HOST[:PORT] that may be spoken to over plain HTTP. `config` is a file as for `nonroot serve
-    --registry-config`; its word on credentials and the proxy then stands instead of the user's own.
+    --registry-config`; its word on credentials and the proxy then stands instead of the user's own. `patience` is the
+    seconds that one image, or one layer of it, may take where that is more than a replica would wait.
     `InvalidSetting` where a file is unusable.
     """
     access = configuration.load(config, insecure)
+    settings = access.settings
+    if patience is not None:
+        timeouts = msgspec.structs.replace(settings.timeouts, look_up=patience, layer=patience)
+        settings = msgspec.structs.replace(settings, timeouts=timeouts)
     if config is not None:
-        return RegistryClient(access.settings, credentials=access.credentials)
-    return RegistryClient(msgspec.structs.replace(access.settings, proxy=True), docker_config=docker_config())
+        return RegistryClient(settings, credentials=access.credentials)
+    return RegistryClient(msgspec.structs.replace(settings, proxy=True), docker_config=docker_config())
 
 
 def docker_config() -> bytes | None:

@@ -28,6 +28,15 @@ _REF_NAMES = ("org.opencontainers.image.ref.name", "io.containerd.image.name")
 _PIECE = 256 * 1024
 
 
+async def read(query: Query) -> tuple[Image | Unknown, Cost]:
+    """The image of a reference that begins with one of `TRANSPORTS`, and what reading it cost; raises as `Layout`."""
+    layout = Layout(query.reference)
+    try:
+        return await layout.find(query), layout.cost
+    finally:
+        await layout.aclose()
+
+
 class _Files(Protocol):
     """Where the files of a layout are."""
 

@@ -22,7 +22,7 @@ from webhook.image import Config, Image, Images, PlatformImage, Query, Unknown
 
 ENTRIES = 2000  # answers that are kept; the oldest go first
 _SIZE_LIMIT = 4 * 1024 * 1024  # bytes of one answer
-_VERSION = "images-1"  # of the format below
+_VERSION = "images-2"  # of the format below
 
 
 class _Platform(msgspec.Struct, frozen=True):
@@ -33,6 +33,7 @@ class _Platform(msgspec.Struct, frozen=True):
     read: bool
     passwd: bytes | None
     group: bytes | None
+    size: int
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -69,7 +70,7 @@ class Remembered:
         except (OSError, msgspec.DecodeError):
             return None
         platforms = (
-            PlatformImage(each.config, each.digest, Accounts(each.passwd, each.group) if each.read else None)
+            PlatformImage(each.config, each.digest, Accounts(each.passwd, each.group) if each.read else None, each.size)
             for each in answer.platforms
         )
         return Image(answer.digest, tuple(platforms), age=age)
@@ -82,7 +83,7 @@ class Remembered:
                 return
             files = each.accounts or Accounts()
             known = each.accounts is not None
-            platforms.append(_Platform(each.config, each.digest, known, files.passwd, files.group))
+            platforms.append(_Platform(each.config, each.digest, known, files.passwd, files.group, each.size))
         raw = msgspec.json.encode(_Answer(image.digest, tuple(platforms)))
         if len(raw) >= _SIZE_LIMIT:
             return

@@ -1,0 +1,52 @@
+"""What an image's layers say beside its accounts: which one set them, who owns what a process writes to, setuid files."""
+
+from typing import Literal
+
+import msgspec
+
+Role = Literal["workingDirectory", "volume"]
+
+
+class Layer(msgspec.Struct, frozen=True):
+    """A layer by its digest: number `number` of `of`, counted from 1, the base."""
+
+    digest: str
+    number: int
+    of: int
+
+
+class Directory(msgspec.Struct, frozen=True):
+    """A path that the image config names, links followed; `present` is false where a runtime has to make it, as root.
+
+    `mode` are the permission bits.
+    """
+
+    path: str
+    role: Role
+    present: bool
+    uid: int = 0
+    gid: int = 0
+    mode: int = 0o755
+
+    def writable(self, uid: int, groups: tuple[int, ...]) -> bool:
+        """Whether a process of that uid and these groups, without capabilities, may make files in it."""
+        if uid == self.uid:
+            return bool(self.mode & 0o200)
+        return bool(self.mode & (0o020 if self.gid in groups else 0o002))
+
+
+class Special(msgspec.Struct, frozen=True):
+    """A program that runs as its owner (setuid) or group (setgid), whoever starts it."""
+
+    path: str
+    uid: int
+    gid: int
+    mode: int
+
+
+class Survey(msgspec.Struct, frozen=True):
+    """What was found. `passwd` is None where no layer has the file; `special` is in order of its paths."""
+
+    passwd: Layer | None
+    directories: tuple[Directory, ...]
+    special: tuple[Special, ...]
