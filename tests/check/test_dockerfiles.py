@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.check.files import places, run
@@ -13,11 +14,26 @@ from webhook.check.run import NotExamined, Request, check
 from webhook.fix.run import fix
 from webhook.image import Image, Unknown
 
+
+def triggering(*onbuild: str) -> Image:
+    """A base whose USER is 1000, with these ONBUILD instructions."""
+    (found,) = image("1000").platforms
+    config = msgspec.structs.replace(found.config, on_build=onbuild)
+    return multi(msgspec.structs.replace(found, config=config))
+
+
 BASES: dict[str, Image | Unknown] = {
     "root-base:1": image(""),
     "app-base:1": image("1000"),
     "mixed-base:1": multi(platform_image("1000"), platform_image("", PASSWD, platform="linux/arm64")),
     "down-base:1": unknown("unreachable"),
+}
+BASES |= {
+    "trigger-base:1": triggering("ENV UID=4321", "USER $UID"),
+    "named-trigger-base:1": triggering("USER root", "RUN useradd -u 77 worker", "USER worker"),
+    "root-trigger-base:1": triggering("USER root"),
+    "mixed-trigger-base:1": multi(*triggering("USER 5").platforms, *triggering("USER 6").platforms),
+    "broken-base:1": triggering("FROM x"),
 }
 NAMED = "FROM root-base:1\nRUN useradd -u 1234 app\nUSER app\n"
 
@@ -37,6 +53,11 @@ async def checked(folder: Path, text: str, **asked: Any) -> Any:
         ("FROM app-base:1\n", [], None, 0),
         ("FROM mixed-base:1\n", [("inherited-user", "warning", 1, 1)], None, 0),
         ("FROM down-base:1\n", [("inherited-user", "warning", 1, 1)], None, 3),
+        ("FROM trigger-base:1\n", [], None, 0),
+        ("FROM named-trigger-base:1\n", [("name-in-user", "error", 1, 1)], None, 1),
+        ("FROM root-trigger-base:1\n", [("root-final-stage", "error", 1, 1)], None, 1),
+        ("FROM root-trigger-base:1\nUSER 5\n", [], "5", 0),
+        ("FROM mixed-trigger-base:1\n", [("inherited-user", "warning", 1, 1)], None, 0),
         ("FROM scratch\n", [("root-final-stage", "error", 1, 1)], "", 1),
         ("FROM root-base:1\n# nonroot: allow root-final-stage a builder\n", [("root-final-stage", "error", 1, 1)], None, 1),
         ("# nonroot: allow root-final-stage a builder\nFROM root-base:1\n", [], None, 0),
@@ -52,6 +73,13 @@ async def test_the_user_is_the_files_or_the_bases(
     told = json.loads(render("json", report))["files"][0]
     assert (told["kind"], told["user"]) == ("dockerfile", user)
     assert told["base"] == (None if "scratch" in text else text.partition("FROM ")[2].split()[0])
+
+
+async def test_a_base_whose_triggers_no_build_survives_is_told(tmp_path: Path) -> None:
+    """BuildKit refuses ONBUILD FROM wherever it meets it."""
+    report = await checked(tmp_path, "FROM broken-base:1\n")
+    assert (report.findings, [each.line for each in report.skipped]) == ((), [1])
+    assert "no Dockerfile that BuildKit builds" in report.skipped[0].reason
 
 
 async def test_an_unread_base_is_said_to_be_one(tmp_path: Path) -> None:

@@ -37,8 +37,10 @@ async def read(
     base = await _base(alone.base, images, budget)
     if isinstance(base, Unknown):
         return Reading(alone, alone, base)
-    informed = evaluate(source.text, target=target, build_args=build_args, bases={alone.base: base}) if base else alone
-    return Reading(alone, alone if isinstance(informed, Malformed) else informed)
+    if base is None:
+        return Reading(alone, alone)
+    informed = evaluate(source.text, target=target, build_args=build_args, bases={alone.base: base})
+    return informed if isinstance(informed, Malformed) else Reading(alone, informed)
 
 
 async def check(
@@ -77,14 +79,15 @@ def _skipped(source: Source, malformed: Malformed) -> Skipped:
 
 
 async def _base(reference: str, images: Images, budget: float) -> Base | Unknown | None:
-    """What a build inherits; None where the base's platforms do not agree on the USER, so that it stays open."""
+    """What a build inherits; None where the base's platforms do not agree on it, so that the USER stays open."""
     found = await images.find(Query(reference, budget=budget))
     if not isinstance(found, Image):
         return found
     configs = [each.config for each in found.platforms]
-    if len({each.user.text for each in configs}) != 1:
+    if len({(each.user.text, each.on_build) for each in configs}) != 1:
         return None
-    return Base(user=configs[0].user.text, env=configs[0].env, working_dir=configs[0].working_dir)
+    first = configs[0]
+    return Base(user=first.user.text, env=first.env, working_dir=first.working_dir, onbuild=first.on_build)
 
 
 def rewritten(source: Source, target: str | None, build_args: Mapping[str, str]) -> str:
