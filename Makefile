@@ -53,8 +53,11 @@ cluster-down: $(VENV)/.dev ## end it, and everything it started
 image: $(VENV)/.dev ## build our own image with buildah
 	$(BIN)/python -m tests.images.build --product
 
-generate: $(VENV)/.dev ## what is generated from the code: CRDs, chart documentation
+generate: $(VENV)/.dev ## what is generated from the code: CRDs, JSON Schemas, chart documentation
 	$(BIN)/python -m webhook.crds charts/nonroot-webhook/files/crds
+	$(BIN)/python -m webhook.check.output.json_v1
+	$(BIN)/python -m webhook.check.output.table
+	$(BIN)/python -m webhook.inspect.output
 	$(BIN)/python -m tests.support.chart_readme
 
 lock: $(VENV)/.dev ## pin the dependencies again, with hashes

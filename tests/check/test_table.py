@@ -1,14 +1,27 @@
 """nonroot check --table: which files are looked at together, and what comes out."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]  # it ships no types
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 from tests.check.files import POD
+from tests.inspect.layouts import folder as written
+from tests.inspect.layouts import oci_files
+from tests.support.images import Table as Images
+from tests.support.images import image, multi, unknown
+from tests.support.oci import accounts_layer, index
+from tests.support.oci import image as oci_image
+from webhook.check.output import table as output
+from webhook.check.run import NotExamined, Request
+from webhook.check.table import table as table_of
 from webhook.cli import main
+from webhook.image import Image, Unknown
 
 DOCKERFILE = "FROM debian:12.5.0-slim\nRUN useradd -u 1234 app\nUSER 1234\n"
 
@@ -26,6 +39,7 @@ def rows(folder: Path, files: dict[str, str]) -> dict[str, dict[str, Any]]:
     """Title -> practice -> row, from the JSON."""
     _, text = table(folder, files, "-o", "json")
     document = json.loads(text)
+    jsonschema.validate(document, json.loads(output.SCHEMA.read_bytes()))
     assert document["version"] == 1
     return {
         part["title"].removeprefix(f"{folder}/"): {row["practice"]: row for row in part["rows"]}
@@ -97,3 +111,64 @@ def test_markdown_is_for_tables(tmp_path: Path) -> None:
     told = CliRunner().invoke(main, ["check", str(tmp_path), "-o", "markdown", "--no-images"])
     assert told.exit_code == 2
     assert "is for --table" in told.output
+
+
+def test_the_published_schema_is_that_of_the_types() -> None:
+    """Whoever changes the types publishes it anew."""
+    assert output.SCHEMA.read_bytes() == output.schema(), "run: make generate"
+
+
+def sized(*sizes: int) -> Image:
+    """An image whose platforms have these sizes."""
+    (found,) = image("1000").platforms
+    return multi(*(msgspec.structs.replace(found, size=size) for size in sizes))
+
+
+IMAGES: dict[str, Image | Unknown] = {
+    "debian:12.5.0-slim": sized(30_000_000),
+    "fat:1": sized(9, 200_000_000),
+    "down:1": unknown("unreachable"),
+}
+
+
+@pytest.mark.parametrize(
+    ("base", "built", "limit", "status", "comment"),
+    [
+        ("debian:12.5.0-slim", None, 120, "Not applicable", "The base alone has 30 MB; give"),
+        ("debian:12.5.0-slim", None, 29, "Fail", "The base alone has 30 MB. Too fat."),
+        ("fat:1", None, 120, "Fail", "The base alone has 200 MB. Too fat."),
+        ("debian:12.5.0-slim", "fat:1", 120, "Fail", "200 MB. Too fat."),
+        ("fat:1", "debian:12.5.0-slim", 30, "Pass", "30 MB."),
+        ("down:1", None, 120, "Not applicable", "Neither"),
+        ("scratch", None, 120, "Not applicable", "Neither"),
+        ("scratch", "down:1", 120, "Not applicable", "Neither"),
+    ],
+)
+async def test_the_size_is_the_built_images_or_at_least_its_bases(
+    tmp_path: Path, base: str, built: str | None, limit: int, status: str, comment: str
+) -> None:
+    """The largest platform counts; what could not be read is told."""
+    (tmp_path / "Dockerfile").write_text(f"FROM {base}\nUSER 1234\n")
+    told = await table_of(Request((str(tmp_path),)), Images(IMAGES), built, limit * 1_000_000)
+    (sheet,) = told.sheets
+    (row,) = [each for each in sheet.rows if each.practice == f"Image under {limit} MB"]
+    assert (row.status, row.comment.startswith(comment)) == (status, True)
+    assert ["unreachable" in each.reason for each in told.skipped] == [True] * ("down:1" in (base, built))
+
+
+async def test_without_images_no_base_is_missed(tmp_path: Path) -> None:
+    """It was not to be looked at."""
+    (tmp_path / "Dockerfile").write_text(DOCKERFILE)
+    assert (await table_of(Request((str(tmp_path),)), NotExamined())).skipped == ()
+
+
+def test_the_built_image_may_lie_in_a_file(tmp_path: Path) -> None:
+    """As CI has it before it pushes; and the limit is set in megabytes."""
+    built = index(oci_image(accounts_layer("a:x:1:1:::")))
+    reference = f"oci:{written(tmp_path / 'image', oci_files({'': built}))}"
+    (tmp_path / "src").mkdir()
+    _, text = table(tmp_path / "src", {"Dockerfile": DOCKERFILE}, "--image", reference, "--image-limit", "7")
+    assert re.search(r"Image under 7 MB +Pass", text)
+    told = CliRunner().invoke(main, ["check", str(tmp_path / "src"), "--image", reference, "--no-images"])
+    assert told.exit_code == 2
+    assert "--image is for --table" in told.output

@@ -46,6 +46,17 @@ _PATIENCE = 20  # workloads; fewer are judged before a person looks for progress
 @options.TEMPLATE_KINDS
 @click.option("--target", metavar="STAGE", help="The stage of Dockerfiles that is built; the last where none is given.")
 @click.option("--build-arg", "build_args", multiple=True, metavar="NAME=VALUE", help="As for docker build; repeatable.")
+@click.option(
+    "--image", "built", metavar="IMAGE", help="The image that the Dockerfile builds, for its size in --table."
+)
+@click.option(
+    "--image-limit",
+    default=120,
+    show_default=True,
+    type=click.IntRange(1, 1_000_000),
+    metavar="MB",
+    help="The size of a built image, compressed, that --table lets pass.",
+)
 @options.INSECURE_REGISTRY
 @options.REGISTRY_CONFIG
 def check(
@@ -59,6 +70,8 @@ def check(
     template_kinds: tuple[str, ...],
     target: str | None,
     build_args: tuple[str, ...],
+    built: str | None,
+    image_limit: int,
     insecure: tuple[str, ...],
     registry_config: Path | None,
 ) -> None:
@@ -74,7 +87,9 @@ def check(
     source = inputs.Source(no_images, offline, insecure, registry_config)
     asked = inputs.request(paths, policies, template_kinds, target, build_args)
     if table:
-        sys.exit(asyncio.run(_table(asked, form, source)))
+        sys.exit(asyncio.run(_table(asked, form, source, built, image_limit * 1_000_000)))
+    if built is not None:
+        raise InvalidSetting("--image is for --table; `nonroot inspect` tells what else there is to an image")
     if form not in FORMATS:
         raise InvalidSetting(f"-o {form} is for --table; without it there are {', '.join(FORMATS)}")
     report = asyncio.run(_check(asked, source))
@@ -90,7 +105,7 @@ async def _check(asked: "Request", source: "Source") -> "Report":
         return await check(asked, images, None if source.no_images else _progress())
 
 
-async def _table(asked: "Request", form: str, source: "Source") -> int:
+async def _table(asked: "Request", form: str, source: "Source", built: str | None, image_limit: int) -> int:
     """Print the status table; the exit code."""
     from webhook.check import inputs
     from webhook.check.output.table import FORMATS as TABLE_FORMATS
@@ -100,7 +115,7 @@ async def _table(asked: "Request", form: str, source: "Source") -> int:
     if form not in TABLE_FORMATS:
         raise InvalidSetting(f"--table has no -o {form}; it has {', '.join(TABLE_FORMATS)}")
     async with inputs.images(source) as images:
-        told = await table(asked, images)
+        told = await table(asked, images, built, image_limit)
     click.echo(render_table(form, told), nl=False)
     return told.exit_code
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import msgspec
 
-from webhook.check import dockerfiles
-from webhook.check.run import IMAGE_BUDGET, Request
+from webhook.check import dockerfiles, sizes
+from webhook.check.run import IMAGE_BUDGET, NOT_EXAMINED, Request
 from webhook.dockerfile import Malformed
 from webhook.dockerfile.table import Neighbours, Row, compose, image, manifest, nginx
+from webhook.dockerfile.table.row import IMAGE_LIMIT
 from webhook.errors import InvalidSetting
-from webhook.image import Images
+from webhook.image import Images, Unknown
 from webhook.manifest import objects as kubernetes
 from webhook.manifest.data import plain
 from webhook.manifest.tree import MalformedYaml, documents
@@ -44,11 +45,21 @@ class Table(msgspec.Struct, frozen=True):
         return 1 if failed else 3 if self.skipped else 0
 
 
-async def table(request: Request, images: Images) -> Table:
-    """Look at everything below the paths; `InvalidSetting` for a path that is not there or holds nothing to look at."""
+async def table(request: Request, images: Images, built: str | None = None, image_limit: int = IMAGE_LIMIT) -> Table:
+    """Look at everything below the paths; `InvalidSetting` for a path that is not there or holds nothing to look at.
+
+    `built` is the image that the Dockerfiles build, as `nonroot inspect` takes it; it may have `image_limit` bytes.
+    """
     sheets: list[Sheet] = []
     skipped: list[Skipped] = []
     folders: dict[Path, None] = {}
+    beside = Neighbours(image_limit=image_limit)
+    if built is not None:
+        size = await sizes.size(built, images)
+        if isinstance(size, Unknown):
+            skipped.append(Skipped(built, 1, f"the image could not be read: {size.cause}: {size.detail}"))
+        else:
+            beside = msgspec.structs.replace(beside, image_bytes=size)
     for source in read_sources(request.paths):
         if isinstance(source, Skipped):
             skipped.append(source)
@@ -56,8 +67,7 @@ async def table(request: Request, images: Images) -> Table:
         if source.path != STDIN:
             folders[Path(source.path).parent] = None
         if source.kind == "dockerfile":
-            told = await _dockerfile(source, request, images)
-            found: Iterable[Sheet | Skipped] = [told]
+            found: Iterable[Sheet | Skipped] = await _dockerfile(source, request, images, beside)
         else:
             found = _documents(source)
         for each in found:
@@ -74,14 +84,24 @@ async def table(request: Request, images: Images) -> Table:
     return Table(tuple(sheets), tuple(skipped))
 
 
-async def _dockerfile(source: Source, request: Request, images: Images) -> Sheet | Skipped:
+async def _dockerfile(source: Source, request: Request, images: Images, beside: Neighbours) -> list[Sheet | Skipped]:
     reading = await dockerfiles.read(source, images, IMAGE_BUDGET, request.target, request.build_args)
     if isinstance(reading, Malformed):
-        return Skipped(source.path, reading.line, reading.reason)
-    path = Path(source.path)
-    ignored = _text(path.with_name(f"{path.name}.dockerignore")) or _text(path.with_name(".dockerignore"))
-    neighbours = Neighbours() if source.path == STDIN else Neighbours(looked=True, dockerignore=ignored)
-    return Sheet(source.path, image.rows(reading.informed, neighbours))
+        return [Skipped(source.path, reading.line, reading.reason)]
+    skipped: list[Sheet | Skipped] = []
+    alone = reading.alone
+    if beside.image_bytes is None and alone.base is not None:
+        size = await sizes.size(alone.base, images)
+        if not isinstance(size, Unknown):
+            beside = msgspec.structs.replace(beside, base_bytes=size)
+        elif size is not NOT_EXAMINED:
+            reason = f"the base image {alone.base!a} could not be read: {size.cause}: {size.detail}"
+            skipped.append(Skipped(source.path, alone.line, reason))
+    if source.path != STDIN:
+        path = Path(source.path)
+        ignored = _text(path.with_name(f"{path.name}.dockerignore")) or _text(path.with_name(".dockerignore"))
+        beside = msgspec.structs.replace(beside, looked=True, dockerignore=ignored)
+    return [Sheet(source.path, image.rows(reading.informed, beside)), *skipped]
 
 
 def _documents(source: Source) -> Iterator[Sheet | Skipped]:

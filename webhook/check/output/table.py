@@ -1,6 +1,11 @@
-"""The status table as text, as Markdown for a pull request, and as JSON version 1."""
+"""The status table as text, as Markdown for a pull request, and as JSON version 1.
 
-from typing import Literal
+The JSON Schema is published beside this module, as `table.v1.schema.json`; `python -m webhook.check.output.table` writes
+it anew from the types below.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
 
 import msgspec
 
@@ -64,6 +69,19 @@ def document(table: Table) -> Document:
     )
 
 
+def schema() -> bytes:
+    """The JSON Schema (2020-12) of version 1, as it is published."""
+    generated: dict[str, Any] = msgspec.json.schema(Document)
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "nonroot check --table -o json, version 1",
+    }
+    return msgspec.json.format(msgspec.json.encode({**head, **generated}), indent=2) + b"\n"
+
+
+SCHEMA = Path(__file__).with_name("table.v1.schema.json")
+
+
 def _text(sheet: Sheet) -> list[str]:
     width = max(len(row.practice) for row in sheet.rows)
     return [
@@ -88,3 +106,7 @@ def _cell(text: str) -> str:
     """Text that ends no cell, and is no markup."""
     text = printable(text).replace("&", "&amp;").replace("<", "&lt;")
     return "".join(f"\\{letter}" if letter in "|\\`*_[]" else letter for letter in text)
+
+
+if __name__ == "__main__":
+    SCHEMA.write_bytes(schema())

@@ -151,14 +151,18 @@ def setuid_bits(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
     return failed(practice, "Still there. Remove them, or set allowPrivilegeEscalation: false in the Pod.")
 
 
-def image_size(_evaluation: Evaluation, neighbours: Neighbours) -> Row:
+def image_size(evaluation: Evaluation, neighbours: Neighbours) -> Row:
     """The built image under the limit."""
     limit = neighbours.image_limit / 1_000_000
     practice = f"Image under {limit:g} MB"
     if neighbours.image_bytes is None:
-        return not_applicable(practice, "The built image was not read.")
-    size = neighbours.image_bytes / 1_000_000
-    comment = f"{size:.0f} MB."
+        if neighbours.base_bytes is None:
+            return not_applicable(practice, "Neither the built image nor its base was read.")
+        base = f"The base alone has {neighbours.base_bytes / 1_000_000:.0f} MB"
+        if neighbours.base_bytes > neighbours.image_limit:
+            return failed(practice, f"{base}. Too fat.", f"line {evaluation.chain[0].origin.line}")
+        return not_applicable(practice, f"{base}; give the built one with --image.")
+    comment = f"{neighbours.image_bytes / 1_000_000:.0f} MB."
     if neighbours.image_bytes <= neighbours.image_limit:
         return passed(practice, comment)
     return failed(practice, f"{comment} Too fat.")

@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+IMAGE_LIMIT = 120_000_000  # bytes, compressed, as a registry has them
+
 Status = Literal["Pass", "Fail", "Not applicable"]
 
 
@@ -20,13 +22,15 @@ class Neighbours(msgspec.Struct, frozen=True):
     """What lies beside a Dockerfile.
 
     `looked` says whether the folder could be looked into at all; `dockerignore` is the text of .dockerignore, None
-    where there is none. `image_bytes` is the size of the built image's layers, None where it is not known.
+    where there is none. `image_bytes` is what pulling the built image transfers, None where it was not read; `base_bytes`
+    that of its base, which it cannot be smaller than.
     """
 
     looked: bool = False
     dockerignore: str | None = None
     image_bytes: int | None = None
-    image_limit: int = 120_000_000
+    base_bytes: int | None = None
+    image_limit: int = IMAGE_LIMIT
 
 
 def passed(practice: str, comment: str, place: str = "") -> Row:
