@@ -220,6 +220,14 @@ async def test_files_that_cannot_be_read_are_told_and_the_others_fixed(tmp_path:
     assert [each.reason for each in fixes.rest.skipped] == ["not UTF-8"]
 
 
+async def test_nothing_is_added_to_a_file_that_breaks_off(tmp_path: Path) -> None:
+    """What stands behind the fault cannot be compared; the reason is told once, and nothing is lost."""
+    text = f"{POD}    - {{name: b, image: named:1, securityContext: {{runAsNonRoot: true}}}}\n---\na: [\n"
+    after, fixes = await fixed(tmp_path, text, no_images=False)
+    assert (after, fixes.changes) == (text, ())
+    assert [(each.line, "to its end" in each.reason) for each in fixes.rest.skipped] == [(15, False), (15, True)]
+
+
 async def test_a_policy_without_defaults_gets_the_uid_alone(tmp_path: Path) -> None:
     """The file is fixed to what that policy would inject."""
     (tmp_path / "pod.yaml").write_text(POD)

@@ -45,6 +45,12 @@ class _Edit(msgspec.Struct, frozen=True):
 
 def apply(text: str, additions: list[Addition]) -> str:
     """The text with all additions; `NotEditable` names the first that cannot be made."""
+    if not additions:
+        return text
+    try:
+        expected = _expected(text, additions)
+    except MalformedYaml as error:
+        raise NotEditable("nothing is added to a file that cannot be read to its end", error.line) from None
     edits: list[_Edit] = []
     for addition in additions:
         for pointer, members in _by_parent(addition.operations).items():
@@ -52,7 +58,7 @@ def apply(text: str, additions: list[Addition]) -> str:
     changed = text
     for edit in sorted(edits, key=lambda each: each.start, reverse=True):
         changed = changed[: edit.start] + edit.text + changed[edit.end :]
-    if additions and _data(changed) != _expected(text, additions):
+    if _data(changed) != expected:
         raise NotEditable("the file is written in a way that cannot be added to safely", additions[0].node.start.line)
     return changed
 

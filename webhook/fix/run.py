@@ -93,4 +93,4 @@ def _edited(source: Source, additions: list[Addition]) -> tuple[str, list[Skippe
                 left.append(Skipped(source.path, error.line, str(error)))
         if not left:
             return source.text, [Skipped(source.path, first.line, str(first))]
-        return apply(source.text, possible), left
+        return apply(source.text, possible), list(dict.fromkeys(left))
