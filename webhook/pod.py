@@ -188,8 +188,13 @@ class _Template(_Wire, frozen=True):
     spec: PodSpec | None = None
 
 
+class _ClaimTemplate(_Wire, frozen=True):
+    metadata: Metadata | None = None
+
+
 class _TemplateHolder(_Wire, frozen=True):
     template: _Template | None = None
+    volume_claim_templates: tuple[_ClaimTemplate, ...] | None = None
 
 
 class _Controller(_Wire, frozen=True):
@@ -304,7 +309,20 @@ def _template(kind: str, metadata: Metadata | None, holder: _TemplateHolder | No
     template = holder and holder.template
     if not template or not template.spec:
         return None
-    return Workload(kind, metadata or _NO_METADATA, template.spec, f"{pointer}/spec", template.metadata or _NO_METADATA)
+    spec = template.spec
+    if holder and holder.volume_claim_templates:
+        spec = msgspec.structs.replace(spec, volumes=_claimed(spec.volumes or (), holder.volume_claim_templates))
+    return Workload(kind, metadata or _NO_METADATA, spec, f"{pointer}/spec", template.metadata or _NO_METADATA)
+
+
+def _claimed(volumes: tuple[Volume, ...], templates: tuple[_ClaimTemplate, ...]) -> tuple[Volume, ...]:
+    """The volumes that a StatefulSet's Pods get: its claims replace those of the same name.
+
+    Source: kubernetes pkg/controller/statefulset/stateful_set_utils.go (updateStorage)
+    """
+    names = [each.metadata.name or "" for each in templates if each.metadata]
+    claims = (Volume(name=name, persistent_volume_claim=Present()) for name in names)
+    return (*claims, *(each for each in volumes if each.name not in names))
 
 
 class Effective(msgspec.Struct, frozen=True):
