@@ -4,6 +4,7 @@ import asyncio
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.check.files import POD
@@ -20,8 +21,9 @@ PINNED = f"app@{DIGEST}"
 
 
 async def test_a_digest_is_asked_for_once(tmp_path: Path) -> None:
-    """And answered in full: config, accounts, platforms; by os, architecture and accounts."""
-    table = Table({PINNED: multi(platform_image("app"), platform_image("1000", None, platform="linux/arm/v7"))})
+    """And answered in full: config, accounts, size, platforms; by os, architecture and accounts."""
+    large = msgspec.structs.replace(platform_image("app"), size=120_000_000)
+    table = Table({PINNED: multi(large, platform_image("1000", None, platform="linux/arm/v7"))})
     first = await Remembered(table, tmp_path).find(Query(PINNED))
     again = await Remembered(table, tmp_path).find(Query(PINNED))
     assert first == again == table.images[f"docker.io/library/{PINNED}"]
