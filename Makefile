@@ -8,7 +8,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsa
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help run check unit test test-e2e cluster cluster-down image generate lock clean
+.PHONY: help run check unit test test-e2e bench cluster cluster-down image generate lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ test: check ## everything, on a real cluster that is started and ended here (KUB
 
 test-e2e: $(VENV)/.dev ## only the end-to-end suite
 	$(BIN)/python -m deploy.with_cluster $(BIN)/pytest -m "cluster or e2e"
+
+bench: $(VENV)/.dev ## ours beside Kubernetes' own Pod Security webhook, in one run, as ratios (quiet machine, Go and cargo)
+	$(BIN)/python -m deploy.with_cluster $(BIN)/python -m tests.bench
 
 cluster: $(VENV)/.dev ## a real cluster with the webhook installed and enforcing
 	$(BIN)/python -m deploy.try_it up

@@ -1,0 +1,105 @@
+"""The servers that are compared, each a process of its own with TLS on loopback: ours, Kubernetes' own, and the floor."""
+
+import os
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+START_LIMIT = 30.0  # seconds
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+POLICY = """
+apiVersion: nonroot.dev/v1alpha1
+kind: NonRootPolicy
+metadata: {name: bench}
+spec: {mode: Enforce}
+"""
+
+
+class Server(msgspec.Struct, frozen=True):
+    """A running server; `validate` and `mutate` are URLs (the latter empty where it has no such door)."""
+
+    name: str
+    pid: int
+    validate: str
+    mutate: str = ""
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds that the process has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    @property
+    def rss(self) -> float:
+        """Resident memory in MiB."""
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE / 2**20
+
+
+@contextmanager
+def ours(folder: Path, port: int, insecure: str) -> Iterator[Server]:
+    """`nonroot serve`, whole, in mode Enforce."""
+    policy = folder / "policy.yaml"
+    policy.write_text(POLICY)
+    command = [sys.executable, "-m", "webhook", "serve", "--standalone", "--policy", str(policy)]
+    command += ["--port", str(port), "--metrics-port", "0", "--insecure-registry", insecure]
+    command += ["--cert", str(folder / "tls.crt"), "--key", str(folder / "tls.key")]
+    url = f"https://127.0.0.1:{port}"
+    with _running("nonroot-webhook", command, url) as pid:
+        yield Server("nonroot-webhook", pid, f"{url}/validate", f"{url}/mutate")
+
+
+@contextmanager
+def pod_security(folder: Path, port: int, program: Path) -> Iterator[Server]:
+    """Kubernetes' own Pod Security webhook; it reads namespaces from KUBECONFIG's cluster."""
+    command = [str(program), "--bind-address", "127.0.0.1", "--secure-port", str(port)]
+    command += ["--kubeconfig", os.environ["KUBECONFIG"]]
+    command += ["--tls-cert-file", str(folder / "tls.crt"), "--tls-private-key-file", str(folder / "tls.key")]
+    url = f"https://127.0.0.1:{port}"
+    with _running("Pod Security webhook", command, url) as pid:
+        yield Server("Pod Security webhook", pid, url + "/")
+
+
+@contextmanager
+def floor(folder: Path, port: int) -> Iterator[Server]:
+    """An ASGI callable that answers a constant, on the same server and TLS as ours: what the wire alone costs."""
+    command = [sys.executable, "-m", "uvicorn", "tests.bench.floor:app", "--port", str(port), "--log-level", "critical"]
+    command += ["--no-access-log", "--loop", "uvloop", "--http", "httptools", "--timeout-keep-alive", "120"]
+    command += ["--ssl-certfile", str(folder / "tls.crt"), "--ssl-keyfile", str(folder / "tls.key")]
+    url = f"https://127.0.0.1:{port}"
+    with _running("a constant", command, url) as pid:
+        yield Server("a constant", pid, f"{url}/validate", f"{url}/mutate")
+
+
+@contextmanager
+def _running(name: str, command: list[str], url: str) -> Iterator[int]:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait(name, process, url)
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait(name: str, process: subprocess.Popen[bytes], url: str) -> None:
+    deadline = time.monotonic() + START_LIMIT
+    trust = ssl._create_unverified_context()  # noqa: S323  # loopback; the certificate was made a moment ago
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(f"{url}/healthz", timeout=1, context=trust)
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise SystemExit(f"{name} did not start")
