@@ -132,6 +132,8 @@ def test_a_quick_look_reads_no_more_than_the_user_needs(tmp_path: Path) -> None:
     """Fewer bytes, the same user."""
     reference = f"oci:{folder(tmp_path, oci_files({'': LAYERED}))}"
     whole, quick = inspected(reference)[1], inspected(reference, "--quick")[1]
+    documents = len(LAYERED.manifest.data) + (tmp_path / "index.json").stat().st_size
+    assert whole["cost"]["bytes_read"] == whole["cost"]["bytes_image"] + documents  # nothing is transferred twice
     assert quick["cost"]["bytes_read"] < whole["cost"]["bytes_read"]
     (platform,) = quick["platforms"]
     assert (platform["uid"], platform["passwd_layer"], platform["directories"], platform["setuid"]) == (

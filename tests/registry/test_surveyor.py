@@ -7,7 +7,9 @@ from webhook.errors import MalformedImage
 from webhook.image import Config, Platform, parse_user
 from webhook.registry.documents import Descriptor
 from webhook.registry.exchange import RegistryError
+from webhook.registry.facts import Indexer
 from webhook.registry.layers import Layers
+from webhook.registry.rootfs import ACCOUNTS
 from webhook.registry.settings import Limits, RegistrySettings
 from webhook.registry.surveyor import Surveyor, Tree, directories, special
 from webhook.survey import Directory
@@ -20,12 +22,12 @@ def survey(*layers: tuple[Entry, ...], limits: Limits | None = None, pieces: int
     """The tree of layers with these entries."""
     tree: Tree = {}
     for number, entries in enumerate(layers):
-        surveyor = Surveyor(number, tree, limits or Limits())
+        surveyor = Surveyor(number, tree, Indexer(ACCOUNTS, limits or Limits()), limits or Limits())
         archive = tar(*entries)
         for start in range(0, len(archive), pieces):
             surveyor.feed(archive[start : start + pieces])
         found = surveyor.finish("sha256:x")
-        assert found.diff_id == "sha256:x"
+        assert found.facts.diff_id == "sha256:x"
         tree = found.tree
     return tree
 
@@ -130,7 +132,7 @@ def test_what_lies_below_stays_as_it_was() -> None:
     """A transfer that is tried again begins with the same tree."""
     below = survey((SU,))
     before = dict(below)
-    Surveyor(1, below, Limits()).feed(tar(file("bin/su")))
+    Surveyor(1, below, Indexer(ACCOUNTS, Limits()), Limits()).feed(tar(file("bin/su")))
     assert below == before
 
 

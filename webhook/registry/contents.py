@@ -106,12 +106,12 @@ class Contents:
         config = await self._config(repository, manifest.config)
         size = manifest.config.size + sum(layer.size for layer in manifest.layers)
         repository.cost.bytes_image += size
+        survey: Survey | Unknown | None = None
+        if query.survey:  # before the accounts, which are among what it reads
+            survey = await _or_unknown(self._layers.survey(manifest.layers, config, repository.stream))
         accounts: Accounts | Unknown | None = None
         if query.accounts or (config.user.name and not config.user.looks_numeric):
             accounts = await _or_unknown(self._layers.accounts(manifest.layers, config.diff_ids, repository.stream))
-        survey: Survey | Unknown | None = None
-        if query.survey:
-            survey = await _or_unknown(self._layers.survey(manifest.layers, config, repository.stream))
         return PlatformImage(config, digest, accounts, size, survey)
 
     async def _flatten(self, repository: Repository, index: Index, os: str) -> list[Descriptor]:

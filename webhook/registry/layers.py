@@ -20,7 +20,7 @@ from webhook.registry.decompress import Decompressor
 from webhook.registry.documents import Descriptor, check_layer
 from webhook.registry.exchange import RegistryError, Sink
 from webhook.registry.facts import Indexer, LayerFacts
-from webhook.registry.rootfs import Need, passwd_layer, read_accounts
+from webhook.registry.rootfs import ACCOUNTS, Need, passwd_layer, read_accounts
 from webhook.registry.settings import Limits, RegistrySettings
 from webhook.registry.surveyor import Surveyed, Surveyor, Tree, directories, special
 from webhook.survey import Layer, Survey
@@ -154,7 +154,7 @@ class Layers:
         return await self._walk(read_accounts(len(layers), self._settings.limits.rereads), layers, diff_ids, fetch)
 
     async def survey(self, layers: Sequence[Descriptor], config: Config, fetch: Fetch) -> Survey:
-        """Who owns what the config names, and the setuid programs: every layer is read, and nothing of it kept.
+        """Who owns what the config names, and the setuid programs: every layer is read, and kept is what `accounts` keeps.
 
         Raises as `accounts`.
         """
@@ -163,12 +163,12 @@ class Layers:
         limit = self._settings.limits.survey_bytes
         if sum(layer.size for layer in layers) > limit:
             raise RegistryError("tooLarge", f"the image's layers together have more than {limit >> 20} MiB")
-        number = await self._walk(passwd_layer(len(layers), self._settings.limits.rereads), layers, diff_ids, fetch)
         tree: Tree = {}
         for place, (layer, diff_id) in enumerate(zip(layers, diff_ids, strict=True)):
             found = await self._survey(layer, place, tree, fetch)
-            _same(layer, found.diff_id, diff_id)
+            _same(layer, found.facts.diff_id, diff_id)
             tree = found.tree
+        number = await self._walk(passwd_layer(len(layers), self._settings.limits.rereads), layers, diff_ids, fetch)
         passwd = None if number is None else Layer(layers[number].digest, number + 1, len(layers))
         return Survey(passwd, directories(tree, config.working_dir, config.volumes), special(tree))
 
@@ -216,7 +216,10 @@ class Layers:
         return facts
 
     async def _survey(self, layer: Descriptor, number: int, below: Tree, fetch: Fetch) -> Surveyed:
-        return await self._look(layer, lambda: Surveyor(number, below, self._settings.limits), fetch)
+        limits = self._settings.limits
+        found = await self._look(layer, lambda: Surveyor(number, below, Indexer(ACCOUNTS, limits), limits), fetch)
+        self._facts.put(layer.digest, found.facts, found.facts.weight)
+        return found
 
     async def _look(self, layer: Descriptor, look: Callable[[], Look[Told]], fetch: Fetch) -> Told:
         """Read a layer, with a fresh look per attempt."""

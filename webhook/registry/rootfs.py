@@ -27,6 +27,7 @@ from webhook.registry.facts import (
 )
 
 PASSWD, GROUP = "etc/passwd", "etc/group"
+ACCOUNTS = frozenset({PASSWD, GROUP})
 
 
 class Need(msgspec.Struct, frozen=True):
@@ -66,7 +67,7 @@ class _View:
     def __init__(self, layers: int, rereads: int) -> None:
         self._layers = layers
         self._rereads = rereads
-        self._wanted = frozenset({PASSWD, GROUP})
+        self._wanted = ACCOUNTS
         self.decided = 0  # the layer that the last look ended in
 
     def read(self, path: str) -> Generator[Need, LayerFacts, bytes | None]:

@@ -1,7 +1,7 @@
 """A layer's owners and permissions, laid over those of the layers below it: for `nonroot inspect`, never for admission.
 
 A tree keeps directories, symbolic links and setuid programs, and forgets every other file. Names are taken as they
-stand: a name that leads through a symbolic link of the same layer is not followed, which the accounts are refused for.
+stand: those that lead through a symbolic link of the same layer are not followed.
 Sources: opencontainers/image-spec layer.md (whiteouts); containerd/containerd pkg/archive/tar.go (mkparent: directories
 without an entry of their own are root's, mode 0755).
 """
@@ -10,10 +10,9 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from webhook.errors import MalformedImage
 from webhook.registry.archive import Archive, Kind
 from webhook.registry.exchange import RegistryError
-from webhook.registry.facts import LINK_LIMIT, ancestors, clean
+from webhook.registry.facts import LINK_LIMIT, Indexer, LayerFacts, ancestors, clean
 from webhook.registry.settings import Limits
 from webhook.survey import Directory, Role, Special
 
@@ -39,22 +38,25 @@ Tree = Mapping[str, Place]
 
 
 class Surveyed(msgspec.Struct, frozen=True):
-    """The tree of a layer and all below it."""
+    """The tree of a layer and all below it, and what the layer says to admission's look, which was taken on the way."""
 
-    diff_id: str
+    facts: LayerFacts
     tree: Tree
 
 
 class Surveyor:
-    """The look at one layer; `below` is the tree that it is laid over, and stays as it is."""
+    """The look at one layer; `below` is the tree that it is laid over, and stays as it is.
 
-    def __init__(self, number: int, below: Tree, limits: Limits) -> None:
+    Every entry is passed on to `indexer`, so that a layer need not be transferred twice.
+    """
+
+    def __init__(self, number: int, below: Tree, indexer: Indexer, limits: Limits) -> None:
         self._number = number
+        self._indexer = indexer
         self._limits = limits
         self._tree = dict(below)
         self._removed: set[str] = set()
         self._emptied: set[str] = set()
-        self._entries = 0
         self._parent = ""
         self._archive = Archive(self)
 
@@ -67,18 +69,16 @@ class Surveyor:
         self._archive.finish()
         if self._removed or self._emptied:
             self._tree = {path: place for path, place in self._tree.items() if self._stays(path, place)}
-        return Surveyed(diff_id, self._tree)
+        return Surveyed(self._indexer.facts(diff_id), self._tree)
 
-    def visit(self, kind: Kind, name: str, target: str, size: int, overlay: bool) -> bool:  # noqa: ARG002  # a Visitor
-        """Lay one entry over the tree; no content is wanted."""
-        self._entries += 1
-        if self._entries > self._limits.entries:
-            raise RegistryError("tooLarge", f"a layer has more than {self._limits.entries} entries")
+    def visit(self, kind: Kind, name: str, target: str, size: int, overlay: bool) -> bool:
+        """Lay one entry over the tree; true where the indexer wants its content."""
+        wanted = self._indexer.visit(kind, name, target, size, overlay)
         path = clean(name)
         parent, _, base = path.rpartition("/")
         if base.startswith(_WHITEOUT):
             self._remove(path, parent, base)
-            return False
+            return wanted
         if parent != self._parent:
             self._imply(path)
             self._parent = parent
@@ -92,10 +92,11 @@ class Surveyor:
             del self._tree[path]
         if len(self._tree) > self._limits.links:
             raise RegistryError("tooLarge", f"the image has more than {self._limits.links} directories and links")
-        return False
+        return wanted
 
     def content(self, data: bytes) -> None:
-        """Never asked for."""
+        """The content of the file whose `visit` said true."""
+        self._indexer.content(data)
 
     def _place(self, kind: Kind, target: str) -> Place | None:
         if kind == "symlink":
@@ -120,8 +121,6 @@ class Surveyor:
     def _remove(self, path: str, parent: str, base: str) -> None:
         if base == _OPAQUE:
             self._emptied.add(parent)
-        elif base == _WHITEOUT:
-            raise MalformedImage("a layer has a whiteout of nothing")
         elif not path.startswith(_AUFS):
             self._removed.add(f"{parent}/{base[len(_WHITEOUT) :]}".lstrip("/"))
 
