@@ -16,7 +16,8 @@ class Subject(msgspec.Struct, frozen=True):
     """One container with all that is known of it.
 
     `found` is None where the spec alone says the uid; `answers` holds one identity a platform; `planned` are the
-    numbers that injection would write, and `uids` the runAsUser of every container of the Pod after it (None: unset).
+    numbers that injection would write, and `uids` the runAsUser of every container of the Pod after it (None: unset), none where
+    nothing is planned.
     """
 
     workload: Workload

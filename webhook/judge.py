@@ -69,10 +69,11 @@ async def judge(
         for case, found in zip(asked, await asyncio.gather(*searches), strict=True):
             case.found = found
     subjects = [_subject(workload, case, spec, injects) for case in cases]
-    uids = tuple(subject.written_uid for subject in subjects) if slots is None else ()
+    injected = slots is None and any(subject.planned is not None for subject in subjects)
+    uids = tuple(subject.written_uid for subject in subjects) if injected else ()
     containers: list[ContainerVerdict] = []
     for subject, why in zip(subjects, released, strict=True):
-        whole = msgspec.structs.replace(subject, uids=uids)
+        whole = msgspec.structs.replace(subject, uids=uids) if uids else subject
         findings = () if why is not None and not why.rules else rules.check(whole)
         containers.append(decide(whole, findings, why))
     return Verdict(governing, tuple(containers))

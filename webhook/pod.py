@@ -15,31 +15,31 @@ from webhook.errors import MalformedReview
 ContainerKind = Literal["init", "sidecar", "regular", "ephemeral"]
 
 
-class _Wire(msgspec.Struct, frozen=True, rename="camel"):
-    """Base of everything decoded from the API: camelCase keys, unknown fields skipped."""
+class _Wire(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """Base of everything decoded from the API: camelCase keys, unknown fields skipped; too simple to be in a cycle."""
 
 
-class Capabilities(_Wire, frozen=True):
+class Capabilities(_Wire, frozen=True, gc=False):
     """Linux capabilities to add and drop."""
 
     add: tuple[str, ...] | None = None
     drop: tuple[str, ...] | None = None
 
 
-class SeccompProfile(_Wire, frozen=True):
+class SeccompProfile(_Wire, frozen=True, gc=False):
     """Only its kind matters here."""
 
     type: str = ""
 
 
-class WindowsOptions(_Wire, frozen=True):
+class WindowsOptions(_Wire, frozen=True, gc=False):
     """The Windows half of a security context."""
 
     run_as_user_name: str | None = None
     host_process: bool | None = None
 
 
-class SecurityContext(_Wire, frozen=True):
+class SecurityContext(_Wire, frozen=True, gc=False):
     """A container's security context."""
 
     run_as_user: int | None = None
@@ -52,7 +52,7 @@ class SecurityContext(_Wire, frozen=True):
     windows_options: WindowsOptions | None = None
 
 
-class PodSecurityContext(_Wire, frozen=True):
+class PodSecurityContext(_Wire, frozen=True, gc=False):
     """A Pod's security context."""
 
     run_as_user: int | None = None
@@ -66,7 +66,7 @@ class PodSecurityContext(_Wire, frozen=True):
     windows_options: WindowsOptions | None = None
 
 
-class VolumeMount(_Wire, frozen=True):
+class VolumeMount(_Wire, frozen=True, gc=False):
     """Where a container mounts a volume."""
 
     name: str = ""
@@ -74,7 +74,7 @@ class VolumeMount(_Wire, frozen=True):
     read_only: bool | None = None
 
 
-class Container(_Wire, frozen=True):
+class Container(_Wire, frozen=True, gc=False):
     """A container of any of the three lists."""
 
     name: str = ""
@@ -85,11 +85,11 @@ class Container(_Wire, frozen=True):
     volume_mounts: tuple[VolumeMount, ...] | None = None
 
 
-class Present(_Wire, frozen=True):
+class Present(_Wire, frozen=True, gc=False):
     """An object of which only its being there matters."""
 
 
-class Volume(_Wire, frozen=True):
+class Volume(_Wire, frozen=True, gc=False):
     """A volume, of which only those kinds are told apart that matter to a non-root process."""
 
     name: str = ""
@@ -100,13 +100,13 @@ class Volume(_Wire, frozen=True):
     host_path: Present | None = None
 
 
-class LocalReference(_Wire, frozen=True):
+class LocalReference(_Wire, frozen=True, gc=False):
     """A name in the same namespace."""
 
     name: str = ""
 
 
-class OwnerReference(_Wire, frozen=True):
+class OwnerReference(_Wire, frozen=True, gc=False):
     """Who made the object."""
 
     kind: str = ""
@@ -115,13 +115,13 @@ class OwnerReference(_Wire, frozen=True):
     controller: bool | None = None
 
 
-class PodOS(_Wire, frozen=True):
+class PodOS(_Wire, frozen=True, gc=False):
     """`spec.os`."""
 
     name: str = ""
 
 
-class Requirement(_Wire, frozen=True):
+class Requirement(_Wire, frozen=True, gc=False):
     """A node selector requirement."""
 
     key: str = ""
@@ -129,31 +129,31 @@ class Requirement(_Wire, frozen=True):
     values: tuple[str, ...] | None = None
 
 
-class NodeSelectorTerm(_Wire, frozen=True):
+class NodeSelectorTerm(_Wire, frozen=True, gc=False):
     """A conjunction of requirements."""
 
     match_expressions: tuple[Requirement, ...] | None = None
 
 
-class NodeSelector(_Wire, frozen=True):
+class NodeSelector(_Wire, frozen=True, gc=False):
     """A disjunction of terms."""
 
     node_selector_terms: tuple[NodeSelectorTerm, ...] | None = None
 
 
-class NodeAffinity(_Wire, frozen=True):
+class NodeAffinity(_Wire, frozen=True, gc=False):
     """Only what the scheduler must obey."""
 
     required_during_scheduling_ignored_during_execution: NodeSelector | None = None
 
 
-class Affinity(_Wire, frozen=True):
+class Affinity(_Wire, frozen=True, gc=False):
     """Only the half about nodes."""
 
     node_affinity: NodeAffinity | None = None
 
 
-class PodSpec(_Wire, frozen=True):
+class PodSpec(_Wire, frozen=True, gc=False):
     """A Pod's spec."""
 
     containers: tuple[Container, ...] | None = None
@@ -170,7 +170,7 @@ class PodSpec(_Wire, frozen=True):
     runtime_class_name: str | None = None
 
 
-class Metadata(_Wire, frozen=True):
+class Metadata(_Wire, frozen=True, gc=False):
     """Object metadata."""
 
     name: str | None = None
@@ -181,41 +181,41 @@ class Metadata(_Wire, frozen=True):
     deletion_timestamp: str | None = None
 
 
-class _Template(_Wire, frozen=True):
+class _Template(_Wire, frozen=True, gc=False):
     """A Pod, or the template of one: they look alike."""
 
     metadata: Metadata | None = None
     spec: PodSpec | None = None
 
 
-class _ClaimTemplate(_Wire, frozen=True):
+class _ClaimTemplate(_Wire, frozen=True, gc=False):
     metadata: Metadata | None = None
 
 
-class _TemplateHolder(_Wire, frozen=True):
+class _TemplateHolder(_Wire, frozen=True, gc=False):
     template: _Template | None = None
     volume_claim_templates: tuple[_ClaimTemplate, ...] | None = None
 
 
-class _Controller(_Wire, frozen=True):
+class _Controller(_Wire, frozen=True, gc=False):
     metadata: Metadata | None = None
     spec: _TemplateHolder | None = None
 
 
-class _JobTemplate(_Wire, frozen=True):
+class _JobTemplate(_Wire, frozen=True, gc=False):
     spec: _TemplateHolder | None = None
 
 
-class _CronJobSpec(_Wire, frozen=True):
+class _CronJobSpec(_Wire, frozen=True, gc=False):
     job_template: _JobTemplate | None = None
 
 
-class _CronJob(_Wire, frozen=True):
+class _CronJob(_Wire, frozen=True, gc=False):
     metadata: Metadata | None = None
     spec: _CronJobSpec | None = None
 
 
-class _PodTemplate(_Wire, frozen=True):
+class _PodTemplate(_Wire, frozen=True, gc=False):
     metadata: Metadata | None = None
     template: _Template | None = None
 
@@ -232,7 +232,7 @@ _NO_POD_CONTEXT = PodSecurityContext()
 _NO_CONTEXT = SecurityContext()
 
 
-class Slot(msgspec.Struct, frozen=True):
+class Slot(msgspec.Struct, frozen=True, gc=False):
     """A container and where it stands: its kind, the name of its list and its index there."""
 
     kind: ContainerKind
@@ -241,7 +241,7 @@ class Slot(msgspec.Struct, frozen=True):
     container: Container
 
 
-class Workload(msgspec.Struct, frozen=True):
+class Workload(msgspec.Struct, frozen=True, gc=False):
     """A Pod or a Pod template with its holder. `pointer` is the JSON pointer of the Pod spec in the object received."""
 
     kind: str
@@ -325,7 +325,7 @@ def _claimed(volumes: tuple[Volume, ...], templates: tuple[_ClaimTemplate, ...])
     return (*claims, *(each for each in volumes if each.name not in names))
 
 
-class Effective(msgspec.Struct, frozen=True):
+class Effective(msgspec.Struct, frozen=True, gc=False):
     """What the kubelet takes for a container after merging, with who said the user: the container's value wins."""
 
     run_as_user: int | None

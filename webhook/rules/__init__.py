@@ -53,5 +53,7 @@ _WITHOUT_IMAGE: tuple[Check, ...] = tuple(rule.check for rule in RULES if rule n
 
 def check(subject: Subject) -> tuple[Finding, ...]:
     """All that all rules find in one container."""
-    checks = _WITHOUT_IMAGE if subject.found is None else _CHECKS
-    return tuple(found for each in checks for found in each(subject))
+    found: list[Finding] = []
+    for each in _WITHOUT_IMAGE if subject.found is None else _CHECKS:
+        found += each(subject)
+    return tuple(found)

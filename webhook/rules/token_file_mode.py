@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from webhook.finding import Finding, Subject, finding
-from webhook.pod import effective
 
 NAME: Final = "token-file-mode"
 
@@ -29,8 +28,6 @@ def check(subject: Subject) -> Iterator[Finding]:
     if next(workload.slots()).container is not subject.slot.container:
         return
     if not any(volume.projected is not None for volume in workload.spec.volumes or ()):
-        return
-    if all(effective(slot.container, workload.context).run_as_user is not None for slot in workload.slots()):
         return
     yield finding(
         subject,

@@ -7,6 +7,7 @@ review denies it.
 
 import logging
 import time
+from functools import lru_cache
 from typing import cast
 from urllib.parse import parse_qs
 
@@ -46,7 +47,7 @@ class Reviews:
             body = await _body(scope, receive)
             started = time.perf_counter()
             asked = review.decode(body)
-            outcome = await self._admission.review(asked, cast(Door, door), _timeout(scope))
+            outcome = await self._admission.review(asked, cast(Door, door), _timeout(scope["query_string"]))
         except MalformedReview as error:
             self._metrics.malformed(error.status)
             log.warning("refused a request with status %d: %s", error.status, error)
@@ -98,11 +99,9 @@ def _too_large() -> MalformedReview:
     return MalformedReview(f"the body is larger than {SIZE_LIMIT} bytes", 413)
 
 
-def _timeout(scope: Scope) -> float:
+@lru_cache(maxsize=64)
+def _timeout(query: bytes) -> float:
     """The seconds that the API server grants by the query `timeout=5s`, less a margin for the way back."""
-    query: bytes = scope["query_string"]
-    if not query:
-        return ENFORCE_BUDGET
     text = parse_qs(query.decode("latin-1")).get("timeout", [""])[0].removesuffix("s")
     if not (text.isascii() and text.isdigit() and len(text) < 4):
         return ENFORCE_BUDGET

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -95,6 +96,8 @@ async def _serve(
             ]
             while not (secure.started and plain.started):
                 await asyncio.sleep(0.005)
+            gc.collect()
+            gc.freeze()  # what is there now stays to the end: the collector need not look at it again and again
             log.info("reviews at https://%s:%d", *sockets[0].getsockname()[:2])
             log.info("probes and metrics at http://%s:%d", *sockets[1].getsockname()[:2])
             await stop.wait()
