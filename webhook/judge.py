@@ -13,7 +13,8 @@ from webhook.errors import InvalidReference
 from webhook.finding import Subject
 from webhook.identity import Answer, Drift, Identity, Injection
 from webhook.image import Config, Image, Images, Platform, PlatformImage, Query, Unknown, User
-from webhook.pod import Container, Effective, Slot, Workload, effective
+from webhook.pod import Effective, Slot, Workload, effective
+from webhook.podspec import Container
 from webhook.policy import Assign, KnownImage, NonRootException, PolicySpec, matcher
 from webhook.scope import Governing, release
 from webhook.verdict import ContainerVerdict, Verdict, decide

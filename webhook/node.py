@@ -4,7 +4,7 @@ Sources: k8s.io/api core/v1/types.go (PodOS, node labels); kubernetes
 pkg/kubelet/kuberuntime/security_context_windows.go (the node's OS decides which check runs).
 """
 
-from webhook.pod import PodSpec
+from webhook.podspec import PodSpec
 
 OS_LABEL = "kubernetes.io/os"
 ARCH_LABEL = "kubernetes.io/arch"

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from webhook.identity import Injection
-from webhook.pod import SecurityContext, Workload
+from webhook.pod import Workload
+from webhook.podspec import SecurityContext
 from webhook.verdict import ContainerVerdict, Verdict
 
 ANNOTATION = "nonroot.dev/injected"

@@ -1,8 +1,7 @@
 """Review.object -> Workload: the Pod spec inside a Pod or a template, with all container kinds and their JSON pointers.
 
-Only the fields that are judged or patched are decoded; managedFields, a third of a real review, never are.
-Sources: k8s.io/api core/v1/types.go; kubernetes pkg/securitycontext/util.go (DetermineEffectiveSecurityContext);
-k8s.io/pod-security-admission admission/admission.go (the kinds that carry a Pod template).
+Sources: kubernetes pkg/securitycontext/util.go (DetermineEffectiveSecurityContext); k8s.io/pod-security-admission
+admission/admission.go (the kinds that carry a Pod template).
 """
 
 from collections.abc import Iterator
@@ -11,211 +10,46 @@ from typing import Literal
 import msgspec
 
 from webhook.errors import MalformedReview
+from webhook.podspec import Container, Metadata, PodSecurityContext, PodSpec, Present, SecurityContext, Volume, Wire
 
 ContainerKind = Literal["init", "sidecar", "regular", "ephemeral"]
 
 
-class _Wire(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    """Base of everything decoded from the API: camelCase keys, unknown fields skipped; too simple to be in a cycle."""
-
-
-class Capabilities(_Wire, frozen=True, gc=False):
-    """Linux capabilities to add and drop."""
-
-    add: tuple[str, ...] | None = None
-    drop: tuple[str, ...] | None = None
-
-
-class SeccompProfile(_Wire, frozen=True, gc=False):
-    """Only its kind matters here."""
-
-    type: str = ""
-
-
-class WindowsOptions(_Wire, frozen=True, gc=False):
-    """The Windows half of a security context."""
-
-    run_as_user_name: str | None = None
-    host_process: bool | None = None
-
-
-class SecurityContext(_Wire, frozen=True, gc=False):
-    """A container's security context."""
-
-    run_as_user: int | None = None
-    run_as_group: int | None = None
-    run_as_non_root: bool | None = None
-    privileged: bool | None = None
-    allow_privilege_escalation: bool | None = None
-    capabilities: Capabilities | None = None
-    seccomp_profile: SeccompProfile | None = None
-    windows_options: WindowsOptions | None = None
-
-
-class PodSecurityContext(_Wire, frozen=True, gc=False):
-    """A Pod's security context."""
-
-    run_as_user: int | None = None
-    run_as_group: int | None = None
-    run_as_non_root: bool | None = None
-    fs_group: int | None = None
-    fs_group_change_policy: str | None = None
-    supplemental_groups: tuple[int, ...] | None = None
-    supplemental_groups_policy: str | None = None
-    seccomp_profile: SeccompProfile | None = None
-    windows_options: WindowsOptions | None = None
-
-
-class VolumeMount(_Wire, frozen=True, gc=False):
-    """Where a container mounts a volume."""
-
-    name: str = ""
-    mount_path: str = ""
-    read_only: bool | None = None
-
-
-class Container(_Wire, frozen=True, gc=False):
-    """A container of any of the three lists."""
-
-    name: str = ""
-    image: str | None = None
-    image_pull_policy: str | None = None
-    restart_policy: str | None = None
-    security_context: SecurityContext | None = None
-    volume_mounts: tuple[VolumeMount, ...] | None = None
-
-
-class Present(_Wire, frozen=True, gc=False):
-    """An object of which only its being there matters."""
-
-
-class Volume(_Wire, frozen=True, gc=False):
-    """A volume, of which only those kinds are told apart that matter to a non-root process."""
-
-    name: str = ""
-    persistent_volume_claim: Present | None = None
-    ephemeral: Present | None = None
-    csi: Present | None = None
-    projected: Present | None = None
-    host_path: Present | None = None
-
-
-class LocalReference(_Wire, frozen=True, gc=False):
-    """A name in the same namespace."""
-
-    name: str = ""
-
-
-class OwnerReference(_Wire, frozen=True, gc=False):
-    """Who made the object."""
-
-    kind: str = ""
-    name: str = ""
-    uid: str = ""
-    controller: bool | None = None
-
-
-class PodOS(_Wire, frozen=True, gc=False):
-    """`spec.os`."""
-
-    name: str = ""
-
-
-class Requirement(_Wire, frozen=True, gc=False):
-    """A node selector requirement."""
-
-    key: str = ""
-    operator: str = ""
-    values: tuple[str, ...] | None = None
-
-
-class NodeSelectorTerm(_Wire, frozen=True, gc=False):
-    """A conjunction of requirements."""
-
-    match_expressions: tuple[Requirement, ...] | None = None
-
-
-class NodeSelector(_Wire, frozen=True, gc=False):
-    """A disjunction of terms."""
-
-    node_selector_terms: tuple[NodeSelectorTerm, ...] | None = None
-
-
-class NodeAffinity(_Wire, frozen=True, gc=False):
-    """Only what the scheduler must obey."""
-
-    required_during_scheduling_ignored_during_execution: NodeSelector | None = None
-
-
-class Affinity(_Wire, frozen=True, gc=False):
-    """Only the half about nodes."""
-
-    node_affinity: NodeAffinity | None = None
-
-
-class PodSpec(_Wire, frozen=True, gc=False):
-    """A Pod's spec."""
-
-    containers: tuple[Container, ...] | None = None
-    init_containers: tuple[Container, ...] | None = None
-    ephemeral_containers: tuple[Container, ...] | None = None
-    security_context: PodSecurityContext | None = None
-    volumes: tuple[Volume, ...] | None = None
-    image_pull_secrets: tuple[LocalReference, ...] | None = None
-    service_account_name: str | None = None
-    node_selector: dict[str, str] | None = None
-    affinity: Affinity | None = None
-    os: PodOS | None = None
-    host_users: bool | None = None
-    runtime_class_name: str | None = None
-
-
-class Metadata(_Wire, frozen=True, gc=False):
-    """Object metadata."""
-
-    name: str | None = None
-    generate_name: str | None = None
-    namespace: str | None = None
-    annotations: dict[str, str] | None = None
-    owner_references: tuple[OwnerReference, ...] | None = None
-    deletion_timestamp: str | None = None
-
-
-class _Template(_Wire, frozen=True, gc=False):
+class _Template(Wire, frozen=True, gc=False):
     """A Pod, or the template of one: they look alike."""
 
     metadata: Metadata | None = None
     spec: PodSpec | None = None
 
 
-class _ClaimTemplate(_Wire, frozen=True, gc=False):
+class _ClaimTemplate(Wire, frozen=True, gc=False):
     metadata: Metadata | None = None
 
 
-class _TemplateHolder(_Wire, frozen=True, gc=False):
+class _TemplateHolder(Wire, frozen=True, gc=False):
     template: _Template | None = None
     volume_claim_templates: tuple[_ClaimTemplate, ...] | None = None
 
 
-class _Controller(_Wire, frozen=True, gc=False):
+class _Controller(Wire, frozen=True, gc=False):
     metadata: Metadata | None = None
     spec: _TemplateHolder | None = None
 
 
-class _JobTemplate(_Wire, frozen=True, gc=False):
+class _JobTemplate(Wire, frozen=True, gc=False):
     spec: _TemplateHolder | None = None
 
 
-class _CronJobSpec(_Wire, frozen=True, gc=False):
+class _CronJobSpec(Wire, frozen=True, gc=False):
     job_template: _JobTemplate | None = None
 
 
-class _CronJob(_Wire, frozen=True, gc=False):
+class _CronJob(Wire, frozen=True, gc=False):
     metadata: Metadata | None = None
     spec: _CronJobSpec | None = None
 
 
-class _PodTemplate(_Wire, frozen=True, gc=False):
+class _PodTemplate(Wire, frozen=True, gc=False):
     metadata: Metadata | None = None
     template: _Template | None = None
 

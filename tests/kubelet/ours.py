@@ -15,7 +15,8 @@ from webhook.accounts import Accounts
 from webhook.image import Image, Images, PlatformImage, Query, Unknown, parse_config
 from webhook.judge import judge
 from webhook.patch import operations
-from webhook.pod import Container, Effective, PodSecurityContext, SecurityContext, Workload, decode, effective
+from webhook.pod import Effective, Workload, decode, effective
+from webhook.podspec import Container, PodSecurityContext, SecurityContext
 from webhook.policy import Metadata, NonRootPolicy, PolicySpec
 from webhook.scope import Governing
 from webhook.verdict import ContainerVerdict, Verdict

@@ -15,7 +15,8 @@ from webhook.finding import Finding
 from webhook.identity import Answer, Fault, Identity, answers
 from webhook.image import Config, Image, PlatformImage, Query, Unknown
 from webhook.judge import judge
-from webhook.pod import Container, Metadata, PodOS, PodSecurityContext, PodSpec, Workload, effective
+from webhook.pod import Workload, effective
+from webhook.podspec import Container, Metadata, PodOS, PodSecurityContext, PodSpec
 from webhook.policy import Documents
 from webhook.survey import Directory, Survey
 from webhook.view import StaticView

@@ -1,0 +1,173 @@
+"""The part of core/v1 that is judged or patched, as plain structs: what is not named here is never decoded.
+
+managedFields, a third of a real review, are among what is skipped.
+Source: k8s.io/api core/v1/types.go.
+"""
+
+import msgspec
+
+
+class Wire(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """Base of everything decoded from the API: camelCase keys, unknown fields skipped; too simple to be in a cycle."""
+
+
+class Capabilities(Wire, frozen=True, gc=False):
+    """Linux capabilities to add and drop."""
+
+    add: tuple[str, ...] | None = None
+    drop: tuple[str, ...] | None = None
+
+
+class SeccompProfile(Wire, frozen=True, gc=False):
+    """Only its kind matters here."""
+
+    type: str = ""
+
+
+class WindowsOptions(Wire, frozen=True, gc=False):
+    """The Windows half of a security context."""
+
+    run_as_user_name: str | None = None
+    host_process: bool | None = None
+
+
+class SecurityContext(Wire, frozen=True, gc=False):
+    """A container's security context."""
+
+    run_as_user: int | None = None
+    run_as_group: int | None = None
+    run_as_non_root: bool | None = None
+    privileged: bool | None = None
+    allow_privilege_escalation: bool | None = None
+    capabilities: Capabilities | None = None
+    seccomp_profile: SeccompProfile | None = None
+    windows_options: WindowsOptions | None = None
+
+
+class PodSecurityContext(Wire, frozen=True, gc=False):
+    """A Pod's security context."""
+
+    run_as_user: int | None = None
+    run_as_group: int | None = None
+    run_as_non_root: bool | None = None
+    fs_group: int | None = None
+    fs_group_change_policy: str | None = None
+    supplemental_groups: tuple[int, ...] | None = None
+    supplemental_groups_policy: str | None = None
+    seccomp_profile: SeccompProfile | None = None
+    windows_options: WindowsOptions | None = None
+
+
+class VolumeMount(Wire, frozen=True, gc=False):
+    """Where a container mounts a volume."""
+
+    name: str = ""
+    mount_path: str = ""
+    read_only: bool | None = None
+
+
+class Container(Wire, frozen=True, gc=False):
+    """A container of any of the three lists."""
+
+    name: str = ""
+    image: str | None = None
+    image_pull_policy: str | None = None
+    restart_policy: str | None = None
+    security_context: SecurityContext | None = None
+    volume_mounts: tuple[VolumeMount, ...] | None = None
+
+
+class Present(Wire, frozen=True, gc=False):
+    """An object of which only its being there matters."""
+
+
+class Volume(Wire, frozen=True, gc=False):
+    """A volume, of which only those kinds are told apart that matter to a non-root process."""
+
+    name: str = ""
+    persistent_volume_claim: Present | None = None
+    ephemeral: Present | None = None
+    csi: Present | None = None
+    projected: Present | None = None
+    host_path: Present | None = None
+
+
+class LocalReference(Wire, frozen=True, gc=False):
+    """A name in the same namespace."""
+
+    name: str = ""
+
+
+class OwnerReference(Wire, frozen=True, gc=False):
+    """Who made the object."""
+
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+    controller: bool | None = None
+
+
+class PodOS(Wire, frozen=True, gc=False):
+    """`spec.os`."""
+
+    name: str = ""
+
+
+class Requirement(Wire, frozen=True, gc=False):
+    """A node selector requirement."""
+
+    key: str = ""
+    operator: str = ""
+    values: tuple[str, ...] | None = None
+
+
+class NodeSelectorTerm(Wire, frozen=True, gc=False):
+    """A conjunction of requirements."""
+
+    match_expressions: tuple[Requirement, ...] | None = None
+
+
+class NodeSelector(Wire, frozen=True, gc=False):
+    """A disjunction of terms."""
+
+    node_selector_terms: tuple[NodeSelectorTerm, ...] | None = None
+
+
+class NodeAffinity(Wire, frozen=True, gc=False):
+    """Only what the scheduler must obey."""
+
+    required_during_scheduling_ignored_during_execution: NodeSelector | None = None
+
+
+class Affinity(Wire, frozen=True, gc=False):
+    """Only the half about nodes."""
+
+    node_affinity: NodeAffinity | None = None
+
+
+class PodSpec(Wire, frozen=True, gc=False):
+    """A Pod's spec."""
+
+    containers: tuple[Container, ...] | None = None
+    init_containers: tuple[Container, ...] | None = None
+    ephemeral_containers: tuple[Container, ...] | None = None
+    security_context: PodSecurityContext | None = None
+    volumes: tuple[Volume, ...] | None = None
+    image_pull_secrets: tuple[LocalReference, ...] | None = None
+    service_account_name: str | None = None
+    node_selector: dict[str, str] | None = None
+    affinity: Affinity | None = None
+    os: PodOS | None = None
+    host_users: bool | None = None
+    runtime_class_name: str | None = None
+
+
+class Metadata(Wire, frozen=True, gc=False):
+    """Object metadata."""
+
+    name: str | None = None
+    generate_name: str | None = None
+    namespace: str | None = None
+    annotations: dict[str, str] | None = None
+    owner_references: tuple[OwnerReference, ...] | None = None
+    deletion_timestamp: str | None = None
