@@ -31,7 +31,7 @@ from webhook import certificates
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.md"
 ROUNDS = 3
-SECONDS = 3
+SECONDS = 2
 CONNECTIONS = (1, 16, 64)
 OHA = "1.16.0"
 PEER = "k8s.io/pod-security-admission/cmd/webhook"
