@@ -117,7 +117,7 @@ def borrowed(state: Path | None = None, say: Say = silent) -> Iterator[Cluster]:
     try:
         yield up(state, say)
     finally:
-        down(state, say)
+        down(state)  # without a word: the last one belongs to whoever used the cluster
 
 
 def _start(layout: Layout, say: Say) -> None:
