@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -13,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from tests.support.oracle import built
 from webhook.dockerfile import Base, Malformed, evaluate
 
 SOURCE = Path(__file__).parent.parent / "oracle_buildkit"
@@ -23,7 +22,7 @@ class Oracle:
     """The Go program of tests/oracle_buildkit, as a process that answers one question a line."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen([_built()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen([built(SOURCE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, text: str, target: str | None, build_args: Mapping[str, str], base: Base) -> dict[str, Any]:
         """BuildKit's answer: `user`, `working_dir`, `env` of the image's config, or `error`."""
@@ -48,20 +47,6 @@ class Oracle:
         self._process.stdin.close()
         self._process.wait(10)
         self._process.stdout.close()
-
-
-def _built() -> Path:
-    """The program, built again only where its source has changed."""
-    names = ("main.go", "go.mod", "go.sum")
-    version = hashlib.sha256(b"".join((SOURCE / name).read_bytes() for name in names)).hexdigest()[:12]
-    cache = Path(os.environ.get("NONROOT_CACHE") or Path.home() / ".cache" / "nonroot-webhook")
-    program = cache / "oracle" / f"buildkit-{version}"
-    if not program.exists():
-        program.parent.mkdir(parents=True, exist_ok=True)
-        fresh = program.with_suffix(f".{os.getpid()}")
-        subprocess.run(["go", "build", "-p", "1", "-trimpath", "-o", fresh, "."], cwd=SOURCE, check=True)
-        fresh.rename(program)
-    return program
 
 
 class _Everywhere(Mapping[str, Base]):

@@ -1,13 +1,12 @@
 """Plain scalars, merges and keys as sigs.k8s.io/yaml reads them: the real library is asked about every one."""
 
-import hashlib
 import json
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.support.oracle import built
 from webhook.manifest.data import plain
 from webhook.manifest.tree import MalformedYaml, documents
 
@@ -160,23 +159,10 @@ STRICTER = {  # what one reader takes and another refuses or takes differently: 
 }
 
 
-def _built() -> Path:
-    names = ("main.go", "go.mod", "go.sum")
-    version = hashlib.sha256(b"".join((SOURCE / name).read_bytes() for name in names)).hexdigest()[:12]
-    cache = Path(os.environ.get("NONROOT_CACHE") or Path.home() / ".cache" / "nonroot-webhook")
-    program = cache / "oracle" / f"yaml-{version}"
-    if not program.exists():
-        program.parent.mkdir(parents=True, exist_ok=True)
-        fresh = program.with_suffix(f".{os.getpid()}")
-        subprocess.run(["go", "build", "-p", "1", "-trimpath", "-o", fresh, "."], cwd=SOURCE, check=True)
-        fresh.rename(program)
-    return program
-
-
 def test_every_text_is_read_as_kubernetes_reads_it() -> None:
     """The same JSON, or refused by both; where we are stricter, it is said above why."""
     questions = "".join(f"{json.dumps(text)}\n" for text in TEXTS)
-    told = subprocess.run([_built()], input=questions, capture_output=True, check=True, text=True).stdout
+    told = subprocess.run([built(SOURCE)], input=questions, capture_output=True, check=True, text=True).stdout
     answers = [json.loads(line) for line in told.splitlines()]
     assert len(answers) == len(TEXTS)
     wrong = {}

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.oracle import cases, program
+from tests.support.oracle import BUILD_SECONDS
 from webhook import accounts as files
 from webhook import reference
 from webhook.accounts import Accounts
@@ -27,7 +28,7 @@ pytestmark = [
     pytest.mark.skipif(
         shutil.which("go") is None, reason="Go is not on the PATH, so the real libraries cannot be asked"
     ),
-    pytest.mark.timeout(program.BUILD_SECONDS + 300),
+    pytest.mark.timeout(BUILD_SECONDS + 300),
 ]
 SEED = int(os.environ.get("NONROOT_ORACLE_SEED", "1"))
 CASES = int(os.environ.get("NONROOT_ORACLE_CASES", "5000"))

@@ -1,12 +1,12 @@
 """The Go program of tests/oracle_layers, built once and asked over a pipe."""
 
 import base64
-import hashlib
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
+
+from tests.support.oracle import built
 
 SOURCE = Path(__file__).parent.parent / "oracle_layers"
 
@@ -15,7 +15,7 @@ class Oracle:
     """What Go and containerd make of archives and layers."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen([_built()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen([built(SOURCE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def entries(self, archive: bytes) -> tuple[list[tuple[str, str, str]], str]:
         """Type flag, name and link target of every entry that Go reads, and the error that stops it, if any."""
@@ -54,16 +54,3 @@ def _file(answer: dict[str, Any]) -> bytes | str | None:
     if answer["error"]:
         return str(answer["error"])
     return base64.b64decode(answer["content"] or "") if answer["exists"] else None
-
-
-def _built() -> Path:
-    """The program, built again only where its source has changed."""
-    version = hashlib.sha256(b"".join((SOURCE / name).read_bytes() for name in ("main.go", "go.mod", "go.sum")))
-    cache = Path(os.environ.get("NONROOT_CACHE") or Path.home() / ".cache" / "nonroot-webhook")
-    program = cache / "oracle" / f"layers-{version.hexdigest()[:12]}"
-    if not program.exists():
-        program.parent.mkdir(parents=True, exist_ok=True)
-        fresh = program.with_suffix(f".{os.getpid()}")
-        subprocess.run(["go", "build", "-p", "1", "-trimpath", "-o", fresh, "."], cwd=SOURCE, check=True)
-        fresh.rename(program)
-    return program
