@@ -146,18 +146,15 @@ def injection(
     first = files.by_uid(accounts, identity.uid)
     if named is None or first is None or named.name == first.name:
         return Injection(identity.uid)
-    by_name = _memberships(accounts, named.name, strict)
-    by_uid = _memberships(accounts, first.name, strict)
     gid = named.gid if run_as_group is None else run_as_group
-    gid_by_uid = first.gid if run_as_group is None else run_as_group
-    if gid == gid_by_uid and all(a | {gid} == b | {gid} for a, b in zip(by_name, by_uid, strict=True)):
-        return Injection(identity.uid)
-    if (
-        run_as_group is None
-        and 0 <= gid <= UID_MAX
-        and all(a | {gid} == b | {gid} for a, b in zip(by_name, by_uid, strict=True))
-    ):
-        return Injection(identity.uid, gid)
+    memberships = zip(
+        _memberships(accounts, named.name, strict), _memberships(accounts, first.name, strict), strict=True
+    )
+    if all(by_name | {gid} == by_uid | {gid} for by_name, by_uid in memberships):
+        if run_as_group is not None or named.gid == first.gid:
+            return Injection(identity.uid)
+        if 0 <= gid <= UID_MAX:
+            return Injection(identity.uid, gid)
     return Drift(
         f"uid {identity.uid} belongs to {first.name[:80]!a} first (line {first.line} of /etc/passwd), "
         f"whose groups differ from those of {user.name[:80]!a}"
