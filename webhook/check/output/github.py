@@ -3,8 +3,9 @@
 Source: actions/toolkit packages/core/src/command.ts (escapeData, escapeProperty).
 """
 
-from webhook.check.output.wording import printable, subject, summary
+from webhook.check.output.wording import subject, summary
 from webhook.check.report import Report
+from webhook.wording import printable
 
 _LEVELS = {"error": "error", "warning": "warning", "unknown": "warning", "note": "notice"}
 

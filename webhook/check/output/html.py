@@ -2,8 +2,9 @@
 
 from html import escape
 
-from webhook.check.output.wording import printable, subject, summary
+from webhook.check.output.wording import subject, summary
 from webhook.check.report import Finding, Report
+from webhook.wording import printable
 
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem;color:#1b1f24;background:#fff}

@@ -13,8 +13,9 @@ import msgspec
 
 import webhook
 from webhook import rulebook
-from webhook.check.output.wording import printable, subject
+from webhook.check.output.wording import subject
 from webhook.check.report import Finding, Report
+from webhook.wording import printable
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _LEVELS = {"error": "error", "warning": "warning", "unknown": "warning", "note": "note"}

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from webhook.check.output.wording import printable
 from webhook.check.table import Sheet, Table
+from webhook.wording import printable
 
 FORMATS = ("text", "markdown", "json")
 

@@ -6,8 +6,9 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
-from webhook.check.output.wording import printable, subject, summary
+from webhook.check.output.wording import subject, summary
 from webhook.check.report import Finding, Report
+from webhook.wording import printable
 
 _STYLES = {"error": "bold red", "warning": "yellow", "unknown": "magenta", "note": "cyan"}
 
