@@ -119,7 +119,7 @@ class Cluster:
         if not _NAME.fullmatch(name) or not _NAME.fullmatch(namespace):
             return None  # nor could there be one; and the name must not change the path
         path = f"/api/v1/namespaces/{namespace}/secrets/{name}"
-        body = await self._call("GET", path, f"Secret {namespace}/{name}", absent_ok=True)
+        body = await self.call("GET", path, f"Secret {namespace}/{name}", absent_ok=True)
         if body is None:
             return None
         found = _decode(body, _Secret, f"Secret {namespace}/{name}")
@@ -139,11 +139,11 @@ class Cluster:
             "type": secret.type,
             "data": {key: base64.b64encode(value).decode() for key, value in secret.data.items()},
         }
-        await self._call(method, path, f"Secret {namespace}/{name}", body)
+        await self.call(method, path, f"Secret {namespace}/{name}", body)
 
     async def webhook_configuration(self, kind: ConfigurationKind, name: str) -> WebhookConfiguration | None:
         """A webhook configuration; None where there is none."""
-        body = await self._call("GET", f"{_PATHS[kind]}/{name}", f"{kind} {name}", absent_ok=True)
+        body = await self.call("GET", f"{_PATHS[kind]}/{name}", f"{kind} {name}", absent_ok=True)
         if body is None:
             return None
         found = _decode(body, _Webhooks, f"{kind} {name}")
@@ -168,7 +168,7 @@ class Cluster:
                 for name in configuration.bundles
             ],
         }
-        await self._call(
+        await self.call(
             "PATCH",
             f"{_PATHS[configuration.kind]}/{configuration.name}?fieldManager={FIELD_MANAGER}&force=true",
             f"{configuration.kind} {configuration.name}",
@@ -176,16 +176,20 @@ class Cluster:
             content_type="application/apply-patch+yaml",
         )
 
-    async def _call(
+    async def call(
         self,
         method: str,
         path: str,
         what: str,
-        body: dict[str, Any] | None = None,
+        body: object = None,
         *,
         content_type: str = "application/json",
         absent_ok: bool = False,
     ) -> bytes | None:
+        """One call, for kinds that have no method here: the answer's bytes, None for a 404 where `absent_ok`.
+
+        `what` names the object in errors. A name that is put into `path` must be one that the API server gave.
+        """
         client = await self._connect()
         headers = {"Accept": "application/json", "Content-Type": content_type}
         try:

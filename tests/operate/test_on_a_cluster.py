@@ -293,9 +293,7 @@ class Traffic:
         document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
         while True:
             try:
-                await objects._call(
-                    "POST", f"/api/v1/namespaces/{NAMESPACE}/configmaps?dryRun=All", "traffic", document
-                )
+                await objects.call("POST", f"/api/v1/namespaces/{NAMESPACE}/configmaps?dryRun=All", "traffic", document)
                 self.done += 1
             except ClusterError as error:
                 self.failures.append(str(error))
