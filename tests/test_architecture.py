@@ -14,7 +14,7 @@ SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importl
 # What opens sockets and files, and what is made for that; everything else is the path.
 EDGE = frozenset(
     {
-        *("__main__", "certificates", "check", "cli", "cluster", "crds", "fix", "image_identity", "inspect"),
+        *("__main__", "background", "certificates", "check", "cli", "cluster", "crds", "fix", "image_identity", "inspect"),
         *("operate", "registry", "rulebook", "serve", "settings", "view", "watching", "workstation"),
     }
 )

@@ -6,6 +6,7 @@ every replica half a second and 30 MiB, and msgspec reads the few fields that ma
     ClusterError        the message names the object, the reason and the next step
     ├── Forbidden       RBAC does not let us
     ├── Conflict        somebody else wrote in between; look again
+    │   └── Absent      there is no such object, or no such kind
     └── Unreachable     the API server did not answer, or not as an API server does
 """
 
@@ -51,6 +52,10 @@ class Conflict(ClusterError):
     """The object is not, or no longer, as it was when it was read."""
 
 
+class Absent(Conflict):
+    """There is no such object, or the API server does not know its kind."""
+
+
 class Unreachable(ClusterError):
     """There was no answer, or none that an API server in order gives."""
 
@@ -86,6 +91,14 @@ class _Secret(msgspec.Struct):
     metadata: _Metadata
     type: str = ""
     data: dict[str, bytes] | None = None  # msgspec reads base64
+
+
+class _Reference(msgspec.Struct):
+    name: str = ""
+
+
+class _ServiceAccount(msgspec.Struct, rename="camel"):
+    image_pull_secrets: list[_Reference] | None = None
 
 
 class _ClientConfig(msgspec.Struct, rename="camel"):
@@ -124,6 +137,16 @@ class Cluster:
             return None
         found = _decode(body, _Secret, f"Secret {namespace}/{name}")
         return Secret(found.type, found.data or {}, found.metadata.resource_version)
+
+    async def pull_secrets(self, namespace: str, service_account: str) -> tuple[str, ...]:
+        """The names of a ServiceAccount's imagePullSecrets; none where there is no such account."""
+        if not _NAME.fullmatch(service_account) or not _NAME.fullmatch(namespace):
+            return ()
+        what = f"ServiceAccount {namespace}/{service_account}"
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}"
+        body = await self._call("GET", path, what, absent_ok=True)
+        found = None if body is None else _decode(body, _ServiceAccount, what)
+        return tuple(each.name for each in (found and found.image_pull_secrets) or () if each.name)
 
     async def write_secret(self, namespace: str, name: str, secret: Secret) -> None:
         """Create a Secret, or replace the one that has its `resource_version`; `Conflict` where that is another's."""
@@ -233,19 +256,29 @@ class PullSecrets:
         """A Secret, None where there is none (the kubelet passes over those), or why it could not be read."""
         try:
             return await self._cluster.secret(namespace, name)
-        except Forbidden:
-            return Unknown(
-                "unauthorized",
-                f"reading the pull secret {namespace}/{name} is forbidden: add a RoleBinding in namespace {namespace} from "
-                "the ServiceAccount of nonroot-webhook to ClusterRole nonroot-webhook-pull-secrets "
-                "(chart value registry.pullSecrets.namespaces)",
-            )
-        except ClusterError:
-            return Unknown("unreachable", f"the API server did not give the pull secret {namespace}/{name}")
+        except ClusterError as error:
+            return _unread(error, namespace, f"the pull secret {namespace}/{name}")
+
+    async def names(self, namespace: str, service_account: str) -> tuple[str, ...] | Unknown:
+        """The pull secrets that a ServiceAccount gives to Pods without their own, or why that could not be read."""
+        try:
+            return await self._cluster.pull_secrets(namespace, service_account)
+        except ClusterError as error:
+            return _unread(error, namespace, f"the ServiceAccount {namespace}/{service_account}")
 
     async def aclose(self) -> None:
         """Close the connection."""
         await self._cluster.aclose()
+
+
+def _unread(error: ClusterError, namespace: str, what: str) -> Unknown:
+    if not isinstance(error, Forbidden):
+        return Unknown("unreachable", f"the API server did not give {what}")
+    return Unknown(
+        "unauthorized",
+        f"reading {what} is forbidden: add a RoleBinding in namespace {namespace} from the ServiceAccount of "
+        "nonroot-webhook to ClusterRole nonroot-webhook-pull-secrets (chart value registry.pullSecrets.namespaces)",
+    )
 
 
 class _Status(msgspec.Struct):
@@ -261,7 +294,9 @@ def _refusal(status: int, method: str, what: str, answer: bytes) -> ClusterError
     match status:
         case 401 | 403:
             return Forbidden(f"{reason}; check the RBAC of the ServiceAccount")
-        case 404 | 409:
+        case 404:
+            return Absent(reason)
+        case 409:
             return Conflict(reason)
         case _:
             return Unreachable(reason)

@@ -1,0 +1,107 @@
+"""Writes that nobody waits for: bounded, once a key, and quiet where they are refused."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from webhook import background
+from webhook.background import FAILED_PAUSE, REFUSED_PAUSE, Writer
+from webhook.cluster import Absent, ClusterError, Forbidden, Unreachable
+
+
+class Target:
+    """What was written; `error` is raised instead while there is one."""
+
+    def __init__(self) -> None:
+        self.written: list[str] = []
+        self.error: ClusterError | None = None
+
+    def write(self, text: str) -> background.Write:
+        async def write() -> None:
+            if self.error is not None:
+                raise self.error
+            self.written.append(text)
+
+        return write
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "PACE", 0)
+
+
+@pytest.fixture
+def target() -> Target:
+    return Target()
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@contextlib.asynccontextmanager
+async def running(writer: Writer) -> AsyncIterator[None]:
+    task = asyncio.create_task(writer.run())
+    yield
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def until(probe: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not probe():
+            await asyncio.sleep(0)
+
+
+async def test_what_is_offered_is_written_in_order_and_each_key_once(target: Target) -> None:
+    writer = Writer("things")
+    for key, text in (("a", "first"), ("b", "second"), ("a", "newer")):
+        assert writer.offer(key, target.write(text))
+    async with running(writer):
+        await until(lambda: writer.written == 2)
+        assert target.written == ["newer", "second"]
+        assert writer.offer("a", target.write("again"))
+        await until(lambda: writer.written == 3)
+    assert (writer.failed, writer.dropped) == (0, 0)
+
+
+async def test_what_does_not_fit_is_dropped_and_counted(target: Target) -> None:
+    writer = Writer("things", limit=2)
+    assert [writer.offer(key, target.write(key)) for key in "abcb"] == [True, True, False, True]
+    assert writer.dropped == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "pause"),
+    [(Forbidden("no"), REFUSED_PAUSE), (Absent("what"), REFUSED_PAUSE), (Unreachable("?"), FAILED_PAUSE)],
+)
+async def test_a_failure_closes_the_door_for_a_while_and_is_said_once(
+    target: Target, error: ClusterError, pause: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    writer = Writer("things", clock=clock)
+    target.error = error
+    with caplog.at_level(logging.INFO):
+        async with running(writer):
+            for failures in (1, 2):
+                assert writer.offer("a", target.write("a"))
+                await until(lambda failures=failures: writer.failed == failures)  # type: ignore[misc]
+                assert not writer.offer("a", target.write("a"))
+                clock.now += pause
+            target.error = None
+            assert writer.offer("a", target.write("a"))
+            await until(lambda: writer.written == 1)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"no things are written for now: {error}",
+        "things are written again",
+    ]
+    assert writer.dropped == 2
