@@ -15,6 +15,7 @@ from webhook.review import decode as decode_review
 from webhook.scope import Governing
 
 IMAGE = "registry.example/app:1"
+DIGEST = "sha256:" + "cd" * 32
 
 Object = dict[str, Any]
 
@@ -76,6 +77,19 @@ def workload(obj: Object | None = None, **paths: Any) -> Workload:
     decoded = pod.decode(obj["kind"], json.dumps(obj).encode())
     assert decoded is not None
     return decoded
+
+
+def ran(obj: Object, uid: int, gid: int = 0, *groups: int, image_id: str = f"registry.example/app@{DIGEST}") -> Object:
+    """A Pod as its node reports it: every container as that user."""
+    user = {"linux": {"uid": uid, "gid": gid, "supplementalGroups": [gid, *groups]}}
+    status = {
+        f"{kind}Statuses": [
+            {"name": each["name"], "imageID": image_id, "user": user} for each in obj["spec"][f"{kind}s"]
+        ]
+        for kind in ("initContainer", "container", "ephemeralContainer")
+        if f"{kind}s" in obj["spec"]
+    }
+    return obj | {"status": status}
 
 
 def first(work: Workload) -> Slot:

@@ -1,0 +1,176 @@
+"""What a running Pod teaches, and what contradicts a prediction."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.pods import DIGEST, IMAGE, Object, minimal, ran, tweak
+from webhook import observed
+from webhook.errors import MalformedReview
+from webhook.identity import Identity
+from webhook.image import Platform
+from webhook.observed import Fact, Running
+
+AMD64 = Platform("linux", "amd64")
+CONTEXT = "spec.containers.0.securityContext"
+POD = "spec.securityContext"
+
+
+def pod(obj: Object) -> observed.Pod:
+    return observed.decode(json.dumps(obj).encode())
+
+
+def learnt(paths: dict[str, Any], uid: int = 1500) -> list[Fact]:
+    return list(observed.facts(pod(ran(tweak(minimal(), paths), uid, 1600, 1700)), AMD64))
+
+
+def test_a_container_that_says_nothing_teaches_who_its_image_is() -> None:
+    assert learnt({}) == [Fact(IMAGE, DIGEST, AMD64, 1500, 1600, groups=(1600, 1700))]
+
+
+@pytest.mark.parametrize("place", [CONTEXT, POD])
+@pytest.mark.parametrize("field", ["runAsUser", "runAsGroup"])
+def test_what_the_spec_says_itself_teaches_nothing(place: str, field: str) -> None:
+    assert learnt({f"{place}.{field}": 1500}) == []
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        {f"{POD}.fsGroup": 0},
+        {f"{POD}.supplementalGroups": [5]},
+        {f"{POD}.supplementalGroupsPolicy": "Strict"},
+        {"spec.volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]},
+        {"spec.volumes": [{"name": "data", "ephemeral": {}}]},
+    ],
+    ids=lambda paths: next(iter(paths)),
+)
+def test_groups_that_the_pod_brings_are_not_taken_for_the_images(paths: dict[str, Any]) -> None:
+    (fact,) = learnt(paths)
+    assert (fact.uid, fact.gid, fact.groups) == (1500, 1600, None)
+
+
+@pytest.mark.parametrize("place", [CONTEXT, POD])
+def test_a_container_that_started_with_run_as_non_root_has_a_numeric_user(place: str) -> None:
+    """The kubelet would have refused a name."""
+    (fact,) = learnt({f"{place}.runAsNonRoot": True})
+    assert fact.user == "1500"
+    (fact,) = learnt({f"{POD}.runAsNonRoot": True, f"{CONTEXT}.runAsNonRoot": False})
+    assert fact.user is None
+
+
+def test_what_pull_secrets_opened_is_for_their_namespace() -> None:
+    (fact,) = learnt({"spec.imagePullSecrets": [{"name": "mine"}]})
+    assert fact.namespace == "default"
+    (fact,) = learnt({})
+    assert fact.namespace is None
+
+
+def test_all_kinds_of_containers_teach() -> None:
+    obj = minimal()
+    obj["spec"]["initContainers"] = [{"name": "setup", "image": "busybox"}]
+    obj["spec"]["ephemeralContainers"] = [
+        {"name": "debug", "image": "Not//An:Image"},
+        {"name": "d2", "image": "busybox"},
+    ]
+    taught = list(observed.facts(pod(ran(obj, 0)), AMD64))
+    assert [fact.image for fact in taught] == [
+        "docker.io/library/busybox:latest",
+        IMAGE,
+        "docker.io/library/busybox:latest",
+    ]
+    assert [fact.uid for fact in taught] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("image_id", ["", f"sha256:{'ef' * 32}"])
+def test_an_image_from_no_registry_teaches_nothing(image_id: str) -> None:
+    """A bare id is the config's digest, which no reference resolves to."""
+    seen = pod(ran(minimal(), 1500, image_id=image_id))
+    assert not list(observed.facts(seen, AMD64))
+    (running,) = observed.running(seen)
+    assert (running.digest, running.uid) == ("", 1500)
+
+
+def test_the_status_of_an_older_spec_teaches_nothing() -> None:
+    """After an image was changed in place, the name is the new one and the process the old one."""
+    obj = tweak(ran(minimal(), 1500), {"metadata.generation": 2, "status.observedGeneration": 1})
+    assert not list(observed.facts(pod(obj), AMD64))
+    assert list(observed.facts(pod(tweak(obj, {"status.observedGeneration": 2})), AMD64))
+
+
+@pytest.mark.parametrize("user", [None, {}, {"linux": None}])
+def test_who_is_not_reported_is_not_told(user: Any) -> None:
+    """A container that never started, Windows, and kubelets before 1.33."""
+    obj = tweak(ran(minimal(), 1500), {"status.containerStatuses.0.user": user})
+    assert not list(observed.running(pod(obj)))
+    assert not list(observed.running(pod(minimal())))
+
+
+def test_what_is_no_pod_is_refused() -> None:
+    with pytest.raises(MalformedReview):
+        observed.decode(b'{"metadata": []}')
+
+
+def contradiction(paths: dict[str, Any], reported: tuple[int, ...], *foretold: Identity) -> str | None:
+    seen = pod(ran(tweak(minimal(), paths), *reported))
+    (running,) = observed.running(seen)
+    return observed.mismatch(seen, running, foretold)
+
+
+WEB = Identity(1500, 1600, (1600, 1700))
+
+
+@pytest.mark.parametrize(
+    ("paths", "reported"),
+    [
+        ({}, (1500, 1600, 1700)),
+        ({f"{POD}.fsGroup": 7}, (1500, 1600, 1700, 7)),
+        ({f"{POD}.supplementalGroups": [7, 8]}, (1500, 1600, 1700, 7, 8)),
+        ({f"{POD}.supplementalGroups": [7], f"{POD}.supplementalGroupsPolicy": "Strict"}, (1500, 1600, 7)),
+        ({f"{CONTEXT}.runAsGroup": 1700}, (1500, 1700)),
+        ({f"{CONTEXT}.runAsGroup": 1700}, (1500, 1700, 1600)),
+        ({f"{CONTEXT}.runAsUser": 1500}, (1500, 1600, 1700)),
+        ({f"{CONTEXT}.runAsUser": 4242}, (4242, 0)),
+        ({"spec.volumes": [{"name": "data", "persistentVolumeClaim": {}}]}, (1500, 1600, 1700, 99)),
+    ],
+)
+def test_what_was_foretold_is_no_mismatch(paths: dict[str, Any], reported: tuple[int, ...]) -> None:
+    assert contradiction(paths, reported, WEB) is None
+
+
+@pytest.mark.parametrize(
+    ("paths", "reported", "told"),
+    [
+        ({}, (1501, 1600, 1700), "runs as uid 1501 where uid 1500 was foretold"),
+        ({}, (1500, 0, 1700), "runs as gid 0 where gid 1600 was foretold"),
+        ({}, (1500, 1600), "runs with the groups 1600 where 1600, 1700 were foretold"),
+        ({}, (1500, 1600, 1700, 99), "runs with the groups 99, 1600, 1700 where 1600, 1700 were foretold"),
+        (
+            {f"{POD}.fsGroup": 7},
+            (1500, 1600, 1700),
+            "runs with the groups 1600, 1700 where 7, 1600, 1700 were foretold",
+        ),
+        ({f"{CONTEXT}.runAsUser": 1500}, (1500, 0, 1700), "runs as gid 0 where gid 1600 was foretold"),
+        ({f"{CONTEXT}.runAsUser": 4242}, (1500, 1600), "runs as uid 1500 where uid 4242 was foretold"),
+        ({f"{CONTEXT}.runAsGroup": 1700}, (1500, 1600), "runs as gid 1600 where gid 1700 was foretold"),
+    ],
+)
+def test_another_identity_is_a_mismatch(paths: dict[str, Any], reported: tuple[int, ...], told: str) -> None:
+    assert contradiction(paths, reported, WEB) == told
+
+
+def test_one_platform_that_fits_is_enough_and_none_is_no_prediction() -> None:
+    assert contradiction({}, (999, 999), WEB, Identity(999)) is None
+    assert contradiction({}, (999, 999), WEB, Identity(998)) is not None
+    assert contradiction({}, (999, 999)) is None
+
+
+def test_running_says_the_groups_in_order_with_the_primary_one() -> None:
+    """CRI-O leaves it out."""
+    obj = tweak(
+        ran(minimal(), 1), {"status.containerStatuses.0.user.linux": {"uid": 1, "gid": 9, "supplementalGroups": [8, 7]}}
+    )
+    (running,) = observed.running(pod(obj))
+    assert isinstance(running, Running)
+    assert running.groups == (7, 8, 9)
