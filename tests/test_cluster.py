@@ -212,6 +212,28 @@ async def test_a_pull_secret_that_the_api_server_does_not_give_is_unknown(api: A
     assert found == Unknown("unreachable", "the API server did not give the pull secret web/pull")
 
 
+async def test_an_account_names_the_pull_secrets_of_templates(api: Api, secrets: PullSecrets) -> None:
+    """In order; one that is not there names none, and what stands in the way is told as for a Secret."""
+    api.answer(200, {"imagePullSecrets": [{"name": "b"}, {"name": ""}, {"name": "a"}]})
+    assert await secrets.names("web", "shop") == ("b", "a")
+    assert api.asked[-1][1] == "/api/v1/namespaces/web/serviceaccounts/shop"
+    for answered in ((200, {}), (404, status(404, "not found"))):
+        api.answer(*answered)
+        assert await secrets.names("web", "shop") == ()
+    api.answer(403, status(403, "forbidden"))
+    found = await secrets.names("web", "shop")
+    assert isinstance(found, Unknown)
+    assert found.detail.startswith(
+        "reading the ServiceAccount web/shop is forbidden: add a RoleBinding in namespace web"
+    )
+
+
+async def test_a_name_that_is_none_never_becomes_a_path(secrets: PullSecrets) -> None:
+    """Nobody is asked."""
+    for namespace, account in (("web", "../secrets"), ("../x", "shop"), ("web", "")):
+        assert await secrets.names(namespace, account) == ()
+
+
 def test_every_error_is_in_the_tree() -> None:
     assert {each.__name__ for each in cluster.ClusterError.__subclasses__()} == {"Forbidden", "Conflict", "Unreachable"}
 

@@ -155,6 +155,27 @@ async def test_an_image_is_asked_for_with_all_that_matters() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "changes", "account"),
+    [
+        ("Deployment", {}, "default"),
+        ("CronJob", {"spec.serviceAccountName": "shop"}, "shop"),
+        ("Deployment", {"spec.imagePullSecrets": [{"name": ""}]}, ""),
+        ("Pod", {"spec.serviceAccountName": "shop"}, ""),
+    ],
+)
+async def test_a_template_without_pull_secrets_has_those_of_its_account(
+    kind: str, changes: dict[str, Any], account: str
+) -> None:
+    """Either or; a Pod was given them before we see it."""
+    pod = tweak(minimal(), changes)
+    table = Table({IMAGE: image("app")})
+    await judge(
+        workload(pod if kind == "Pod" else within(kind, pod)), governing(), table, namespace="shop", budget=2.0, now=NOW
+    )
+    assert [each.service_account for each in table.asked] == [account]
+
+
 @table(
     "paths",
     {

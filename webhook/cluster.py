@@ -144,7 +144,7 @@ class Cluster:
             return ()
         what = f"ServiceAccount {namespace}/{service_account}"
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}"
-        body = await self._call("GET", path, what, absent_ok=True)
+        body = await self.call("GET", path, what, absent_ok=True)
         found = None if body is None else _decode(body, _ServiceAccount, what)
         return tuple(each.name for each in (found and found.image_pull_secrets) or () if each.name)
 

@@ -116,7 +116,8 @@ class Query(msgspec.Struct, frozen=True):
     `os` and `architectures` narrow the platforms (empty architectures: every one); `accounts` asks for passwd and
     group even of images whose USER is a number, `survey` for a look at every layer, which reads the whole image.
     `budget` is how many seconds the caller waits before it takes Unknown("pending"); 0 asks what is already known and
-    queues the rest.
+    queues the rest. `service_account` is whose pull secrets apply because the spec has none: a template's, for a Pod
+    was given them when it was made.
     """
 
     reference: str
@@ -124,6 +125,7 @@ class Query(msgspec.Struct, frozen=True):
     architectures: frozenset[str] = frozenset()
     namespace: str = ""
     pull_secrets: tuple[str, ...] = ()
+    service_account: str = ""
     always_pull: bool = False
     accounts: bool = False
     survey: bool = False

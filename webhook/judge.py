@@ -101,6 +101,7 @@ async def _find(
             architectures=node.architectures(workload.spec),
             namespace=namespace,
             pull_secrets=tuple(secret.name for secret in workload.spec.image_pull_secrets or () if secret.name),
+            service_account=_service_account(workload),
             always_pull=container.image_pull_policy == "Always",
             budget=min(budget, KNOWN_BUDGET) if known else budget,
         )
@@ -109,6 +110,16 @@ async def _find(
         return found if found.platforms else Unknown("notFound", f"it has nothing for the nodes of the Pod ({case.os})")
     # Content that runtimes may read differently is no gap in our knowledge, which is all that the operator may fill.
     return _known_image(known) if known and found.cause != "invalid" else found
+
+
+def _service_account(workload: Workload) -> str:
+    """Whose pull secrets a template's Pods will be given: either their own or, all of them, the ServiceAccount's.
+
+    Source: kubernetes plugin/pkg/admission/serviceaccount/admission.go (Admit)
+    """
+    if workload.is_pod or workload.spec.image_pull_secrets:
+        return ""
+    return workload.spec.service_account_name or "default"
 
 
 def _knows(known: KnownImage, image: str) -> bool:

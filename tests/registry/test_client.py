@@ -38,12 +38,20 @@ class Secret(msgspec.Struct, frozen=True):
     data: dict[str, bytes]
 
 
+BOTH = index(NAMED, image(BASE, user="1000", architecture="arm64"))
+
+
 class Secrets:
     """Pull secrets by name."""
 
     def __init__(self, **secrets: Secret | Unknown | None) -> None:
         self.secrets = secrets
         self.asked: list[str] = []
+        self.accounts: dict[str, tuple[str, ...] | Unknown] = {}
+
+    async def names(self, namespace: str, service_account: str) -> tuple[str, ...] | Unknown:
+        """As the cluster would answer."""
+        return self.accounts.get(f"{namespace}/{service_account}", ())
 
     async def get(self, namespace: str, name: str) -> Secret | Unknown | None:
         """As the cluster would answer."""
@@ -590,6 +598,23 @@ async def test_a_secret_that_cannot_be_read_matters_only_if_it_is_needed(registr
     assert await client.ask(f"{registry.host}/private/app:1", namespace="a", pull_secrets=("s",)) == refused
 
 
+async def test_a_template_is_opened_by_its_accounts_secrets(registry: Registry, connect: Connect) -> None:
+    """Those of its own namespace, and nobody else's; why they could not be read is told where it matters."""
+    registry.login = Login({"u": "p"}, repositories=frozenset({"private/app"}))
+    registry.push("private/app:1", image(user="1"))
+    registry.push("public/app:1", image(user="1"))
+    secrets = Secrets(s=secret(registry.host, "u", "p"))
+    refused = Unknown("unauthorized", "accounts are forbidden in namespace c: add the RoleBinding")
+    secrets.accounts = {"a/web": ("s",), "c/web": refused}
+    client = connect(secrets)
+    reference = f"{registry.host}/private/app:1"
+    await client.image(reference, namespace="a", service_account="web")
+    assert await client.cause(reference, namespace="a", service_account="default") == "unauthorized"
+    assert await client.cause(reference, namespace="b", service_account="web") == "unauthorized"
+    assert await client.ask(reference, namespace="c", service_account="web") == refused
+    await client.image(f"{registry.host}/public/app:1", namespace="c", service_account="web")
+
+
 async def test_a_broken_secret_breaks_the_pull(registry: Registry, connect: Connect) -> None:
     """As it does for the kubelet; it is named, and not shown."""
     registry.push("team/app:1", image(user="1"))
@@ -692,6 +717,26 @@ async def test_a_mirror_is_asked_first_and_told_what_for(registry: Registry, con
             mirror.lie(fault)
             assert (await client.image(reference)).age == 0
         assert registry.asked("HEAD") == 3
+
+
+@pytest.mark.parametrize("path", ["manifests/sha256", "blobs"])
+@pytest.mark.parametrize("fault", [Status(404), Status(503), Status(401), Reset()])
+async def test_what_a_mirror_does_not_have_is_had_from_the_next(
+    registry: Registry, connect: Connect, fault: Any, path: str
+) -> None:
+    """It knows the tag, and fails when it is asked for what is behind it."""
+    async with Registry() as mirror:
+        for each in (registry, mirror):
+            each.push("team/app:1", BOTH)
+        mirror.lie(fault, path=path)
+        client = connect(
+            insecure=frozenset({registry.host, mirror.host}), hosts={registry.host: (Host(mirror.host), Host())}
+        )
+        found = await client.image(f"{registry.host}/team/app:1")
+        assert found.digest == BOTH.digest
+        assert found.platforms[0].accounts == ACCOUNTS
+        assert registry.asked("HEAD") == 0
+        assert registry.asked("GET", path) > 0
 
 
 # What is left.

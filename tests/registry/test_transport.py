@@ -18,7 +18,7 @@ from tests.support.oci import file, image, layer
 from tests.support.registry import Fault, Headers, Login, Redirect, Registry, Replace, Reset, Slow, Status
 from webhook.errors import InvalidSetting
 from webhook.image import Unknown
-from webhook.registry.exchange import RegistryError
+from webhook.registry.exchange import RegistryError, Response, retry_after
 from webhook.registry.settings import RegistrySettings, Timeouts, host_of, listed
 from webhook.registry.transport import AddressDenied, CheckedResolver, Transport, _mapped
 
@@ -307,6 +307,49 @@ async def test_a_registry_that_says_when_is_heeded(registry: Registry, connect: 
     assert await client.cause(f"{registry.host}/team/app:2") == "rateLimited"
     assert 11.0 not in pauses
     assert 0.3 not in pauses
+
+
+_NOW = "Sat, 21 Nov 2026 15:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("said", "date", "seconds"),
+    [
+        ("120", _NOW, 120.0),
+        ("Sat, 21 Nov 2026 15:00:07 GMT", _NOW, 7.0),
+        ("Saturday, 21-Nov-26 15:01:00 GMT", _NOW, 60.0),
+        ("Sat Nov 21 15:01:00 2026", _NOW, None),
+        ("Sat, 21 Nov 2026 14:00:00 GMT", _NOW, 0.0),
+        ("Sat, 21 Nov 2026 15:00:07 GMT", "", None),
+        ("Sat, 31 Nov 2026 15:00:07 GMT", _NOW, None),
+        ("-1", _NOW, None),
+        ("1" * 400, _NOW, None),
+        ("soon", _NOW, None),
+        ("", _NOW, None),
+    ],
+)
+def test_when_to_come_again_is_read_by_the_registrys_own_clock(said: str, date: str, seconds: float | None) -> None:
+    """In seconds, or as a date that is compared with the answer's own."""
+    assert retry_after(Response(429, {"retry-after": (said,), "date": (date,)})) == seconds
+
+
+@pytest.mark.parametrize("path", ["manifests", "token"])
+async def test_docker_hubs_limit_is_told_as_what_it_is(connect: Connect, path: str) -> None:
+    """On the manifest or already on the token, with the body and headers that it sends; no retry helps against hours."""
+    body = b'{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your unauthenticated pull rate limit."}]}'
+    headers = {"Content-Type": "application/json", "Retry-After": "3600", "ratelimit-limit": "100;w=21600"}
+    async with Registry(Login({}, anonymous=True)) as hub:
+        hub.push("library/app:1", APP)
+        hub.lie(Status(429, headers, body), path=path)
+        client = connect(insecure=frozenset({hub.host}), timeouts=Timeouts())
+        assert await client.cause(f"{hub.host}/library/app:1") == "rateLimited"
+        asked = len(hub.requests)
+        client.clock.now += 599
+        assert await client.cause(f"{hub.host}/library/app:1") == "rateLimited"
+        assert len(hub.requests) == asked
+        hub.honest()
+        client.clock.now += 2
+        await client.image(f"{hub.host}/library/app:1")
 
 
 async def test_there_is_no_waiting_past_the_deadline(registry: Registry, connect: Connect) -> None:

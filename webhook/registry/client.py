@@ -40,7 +40,7 @@ _PASSING: frozenset[Cause] = frozenset(
 )  # says nothing about the image or the right to it
 _LONGEST_REFUSAL = 600.0
 
-Key = tuple[str, str, tuple[str, ...], str, frozenset[str], bool, bool]
+Key = tuple[str, str, tuple[str, ...], str, str, frozenset[str], bool, bool]
 
 
 class Confirmation(msgspec.Struct, frozen=True):
@@ -104,11 +104,12 @@ class RegistryClient:
         `cost` grows by what this look-up asks of registries; it stays as it is where the answer was known, or where
         somebody else was already looking.
         """
-        secrets = query.pull_secrets
+        secrets, account = query.pull_secrets, query.service_account if self._pull_secrets else ""
         key = (
             query.reference,
-            query.namespace if secrets else "",
+            query.namespace if secrets or account else "",
             secrets,
+            account,
             query.os,
             query.architectures,
             query.accounts,
@@ -200,7 +201,7 @@ class RegistryClient:
                 if unread is None or error.cause not in {"unauthorized", "notFound"}:
                     raise
                 raise RegistryError(unread.cause, unread.detail) from error
-            repository = self._repository(reference, doors[confirmation.door], cost, deadline)
+            repository = self._repository(reference, doors[confirmation.door :], cost, deadline)
             found = await self._contents.images(repository, confirmation.digest, query)
         return self._found(found, confirmation, confirmed, stale=stale)
 
@@ -239,8 +240,14 @@ class RegistryClient:
     async def _pod(self, query: Query) -> tuple[Keychain, Unknown | None]:
         """The Pod's own credentials, and why a Secret could not be read."""
         pod, unread = Keychain(), None
-        for name in query.pull_secrets:
-            secret = await self._pull_secrets.get(query.namespace, name) if self._pull_secrets else None
+        if self._pull_secrets is None:
+            return pod, unread
+        names = query.pull_secrets
+        if query.service_account:
+            given = await self._pull_secrets.names(query.namespace, query.service_account)
+            names, unread = ((), given) if isinstance(given, Unknown) else (given, None)
+        for name in names:
+            secret = await self._pull_secrets.get(query.namespace, name)
             if isinstance(secret, Unknown):
                 unread = unread or secret
             elif secret is not None:
@@ -296,10 +303,10 @@ class RegistryClient:
         for number, door in enumerate(doors):
             try:
                 at = self._clock()
-                digest = await self._resolve(self._repository(reference, door, cost, deadline), reference)
+                digest = await self._resolve(self._repository(reference, (door,), cost, deadline), reference)
                 return Confirmation(digest, number, at)
             except RegistryError as error:
-                if error.cause in {"unauthorized", "notFound", "rateLimited"}:
+                if error.is_refusal:
                     refusals.setdefault(error.cause, error)
                 elif not door.mirrors:
                     raise
@@ -318,8 +325,8 @@ class RegistryClient:
         self._contents.keep(reference.name, digest, raw, media_type)
         return digest
 
-    def _repository(self, reference: Reference, door: Door, cost: Cost, deadline: float) -> Repository:
-        return Repository(self._transport, self._session, self._settings, reference, door, cost, deadline)
+    def _repository(self, reference: Reference, doors: Sequence[Door], cost: Cost, deadline: float) -> Repository:
+        return Repository(self._transport, self._session, self._settings, reference, doors, cost, deadline)
 
 
 def _weight(outcome: Image | Unknown) -> int:

@@ -1,6 +1,7 @@
 """One HTTP exchange with a registry, as data: what is asked, what came back, what it cost, and what went wrong."""
 
 from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Literal, Protocol
 
 import msgspec
@@ -21,6 +22,11 @@ class RegistryError(NonrootError):
         self.cause: Cause = cause
         self.retry_after = retry_after
         self.passing = passing and cause == "unreachable"
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the registry is there and answers so to whoever asked: another credential may do better."""
+        return self.cause in {"unauthorized", "notFound", "rateLimited"}
 
 
 class Cost(msgspec.Struct):
@@ -89,6 +95,15 @@ def refusal(response: Response, asked: str) -> RegistryError:
 
 
 def retry_after(response: Response) -> float | None:
-    """Seconds out of a Retry-After header that holds a number; a date is not taken, clocks differ."""
+    """Seconds out of a Retry-After header; a date counts from the answer's own Date, because clocks differ.
+
+    Source: RFC 9110 section 10.2.3.
+    """
     text = response.header("retry-after").strip()
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 7 else None
+    if text.isascii() and text.isdigit() and len(text) < 7:
+        return float(text)
+    try:
+        until, now = (parsedate_to_datetime(each) for each in (text, response.header("date")))
+        return max((until - now).total_seconds(), 0.0)
+    except (ValueError, TypeError, OverflowError):  # TypeError: only one of them has a time zone
+        return None

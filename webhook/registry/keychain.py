@@ -57,6 +57,10 @@ class PullSecret(Protocol):
 class PullSecrets(Protocol):
     """Where a Pod's pull secrets are read."""
 
+    async def names(self, namespace: str, service_account: str) -> tuple[str, ...] | Unknown:
+        """The pull secrets that the account gives to Pods without their own, or why that could not be read."""
+        ...
+
     async def get(self, namespace: str, name: str) -> PullSecret | Unknown | None:
         """The Secret, None where there is none (which the kubelet passes over), or why it could not be read."""
         ...

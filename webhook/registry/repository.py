@@ -4,7 +4,7 @@ Source: opencontainers/distribution-spec spec.md; containerd/containerd core/rem
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -14,7 +14,7 @@ from webhook.reference import Reference
 from webhook.registry.auth import Credential, Session, authorised
 from webhook.registry.documents import ACCEPT, Descriptor, check_digest, is_digest
 from webhook.registry.exchange import Cost, RegistryError, Request, Response, Sink, refusal
-from webhook.registry.settings import Limits, RegistrySettings, listed
+from webhook.registry.settings import RegistrySettings, listed
 from webhook.registry.transport import Transport
 
 _HUB = {"docker.io": "registry-1.docker.io"}  # containerd/containerd core/remotes/docker/registry.go, DefaultHost
@@ -42,8 +42,23 @@ def api_host(registry: str) -> str:
     return _HUB.get(registry, registry)
 
 
+class _Question(msgspec.Struct, frozen=True):
+    """A request in the repository, whichever door it goes to; the rest is as in `Request`."""
+
+    method: Literal["GET", "HEAD"]
+    path: str
+    limit: int
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
+    sink: Callable[[], Sink] | None = None
+
+
 class Repository:
-    """`reference`'s repository behind a door. `deadline` is on the client's clock, `cost` grows with each request."""
+    """`reference`'s repository behind `doors`. `deadline` is on the client's clock, `cost` grows with each request.
+
+    Each question goes to the doors in turn until one answers: a mirror may fail in any way, the registry itself may
+    refuse a credential (containerd/containerd core/remotes/docker/fetcher.go, Fetch; kubernetes
+    pkg/kubelet/images/image_manager.go). Content that does not match its digest is nobody's excuse, as there.
+    """
 
     def __init__(
         self,
@@ -51,7 +66,7 @@ class Repository:
         session: Session,
         settings: RegistrySettings,
         reference: Reference,
-        door: Door,
+        doors: Sequence[Door],
         cost: Cost,
         deadline: float,
     ) -> None:
@@ -59,16 +74,14 @@ class Repository:
         self.name = reference.name
         self._transport = transport
         self._session = session
-        self._limits: Limits = settings.limits
+        self._settings = settings
         self._path = reference.repository
-        self._door = door
+        self._doors = doors
         self._deadline = deadline
-        scheme = "http" if listed(door.authority, settings.insecure) else "https"
-        self._base = f"{scheme}://{door.authority}{door.root}/{reference.repository}"
 
     async def resolve(self, name: str) -> str | None:
         """The digest that a tag or digest stands for, by HEAD; None where only a GET will tell."""
-        response = await self._send(self._manifest("HEAD", name), allow=frozenset({200, 405}))
+        response = await self._send(self._manifest("HEAD", name))
         digest = response.header("docker-content-digest")
         if response.status == 405 or not is_digest(digest):
             return None
@@ -88,32 +101,39 @@ class Repository:
 
     async def blob(self, content: Descriptor, what: str) -> bytes:
         """A small blob, verified."""
-        if content.size > self._limits.document_bytes:
+        limit = self._settings.limits.document_bytes
+        if content.size > limit:
             raise RegistryError("tooLarge", f"the {what} {content.digest} has {content.size >> 20} MiB")
-        response = await self._send(
-            Request("GET", self._blob(content), self._door.authority, self._limits.document_bytes)
-        )
+        response = await self._send(_Question("GET", f"blobs/{content.digest}", limit))
         content.check(len(response.body), hashlib.new(content.algorithm, response.body).hexdigest(), what)
         return response.body
 
     async def stream(self, content: Descriptor, sink: Callable[[], Sink]) -> None:
         """A large blob, into a fresh sink per attempt; who fills it verifies the digest."""
-        await self._send(Request("GET", self._blob(content), self._door.authority, content.size, sink=sink))
+        await self._send(_Question("GET", f"blobs/{content.digest}", content.size, sink=sink))
 
-    def _manifest(self, method: Literal["GET", "HEAD"], name: str) -> Request:
-        url = f"{self._base}/manifests/{name}{self._mirrored()}"
-        return Request(method, url, self._door.authority, self._limits.document_bytes, {"Accept": ACCEPT})
+    def _manifest(self, method: Literal["GET", "HEAD"], name: str) -> _Question:
+        return _Question(method, f"manifests/{name}", self._settings.limits.document_bytes, {"Accept": ACCEPT})
 
-    def _blob(self, content: Descriptor) -> str:
-        return f"{self._base}/blobs/{content.digest}{self._mirrored()}"
+    async def _send(self, question: _Question) -> Response:
+        """The first door's answer that is one; where there is none, the last door's `RegistryError`."""
+        for door in self._doors[:-1]:
+            try:
+                return await self._through(door, question)
+            except RegistryError as error:
+                if not error.is_refusal and not door.mirrors:
+                    raise
+        return await self._through(self._doors[-1], question)
 
-    def _mirrored(self) -> str:
-        """What a mirror is told (containerd/containerd core/remotes/docker/resolver.go, addNamespace)."""
-        return f"?ns={self._door.mirrors}" if self._door.mirrors else ""
-
-    async def _send(self, request: Request, allow: frozenset[int] = frozenset({200})) -> Response:
-        """Drive the log-in; `RegistryError` for every status that is not allowed for."""
-        flow = authorised(request, self._path, self._door.credential, self._session)
+    async def _through(self, door: Door, question: _Question) -> Response:
+        """Drive the log-in; `RegistryError` for every status but 200, and 405 to HEAD."""
+        scheme = "http" if listed(door.authority, self._settings.insecure) else "https"
+        told = f"?ns={door.mirrors}" if door.mirrors else ""  # containerd core/remotes/docker/resolver.go, addNamespace
+        url = f"{scheme}://{door.authority}{door.root}/{self._path}/{question.path}{told}"
+        request = Request(
+            question.method, url, door.authority, question.limit, headers=question.headers, sink=question.sink
+        )
+        flow = authorised(request, self._path, door.credential, self._session)
         wanted = next(flow)
         while True:
             response = await self._transport.send(wanted, self.cost, self._deadline)
@@ -121,6 +141,6 @@ class Repository:
                 wanted = flow.send(response)
             except StopIteration as stop:
                 answer: Response = stop.value
-                if answer.status in allow:
+                if answer.status == 200 or (answer.status == 405 and question.method == "HEAD"):
                     return answer
                 raise refusal(answer, f"reading {self.name}") from None
