@@ -1,6 +1,7 @@
 """The CRDs: generated from the types, structural, and accepted by a real API server."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from ruamel.yaml import YAML
 from tests.e2e.target import Refused, Target
 from tests.support import cluster
 from webhook import crds, policy
+from webhook.errors import InvalidDocument
 
 BY_KIND = {resource.kind: resource for resource in crds.RESOURCES}
 
@@ -48,6 +50,23 @@ def test_defaults_are_those_of_the_types() -> None:
         return inner or schema["default"]
 
     assert msgspec.convert(stored(_spec("NonRootPolicy")), policy.PolicySpec) == policy.PolicySpec()
+
+
+def _undescribed(schema: dict[str, Any], path: str) -> list[str]:
+    found = []
+    for name, each in schema.get("properties", {}).items():
+        inner = f"{path}.{name}"
+        found += ([] if each.get("description") else [inner]) + _undescribed(each, inner)
+        found += _undescribed(each.get("items", {}), inner)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["NonRootPolicy", "NonRootException"])
+def test_every_field_is_described(kind: str) -> None:
+    resource = BY_KIND[kind]
+    assert resource.status is not None
+    for part in (resource.spec, resource.status):
+        assert _undescribed(crds.schema(part), kind) == []
 
 
 def test_an_empty_default_is_not_stored_in_every_object() -> None:
@@ -121,6 +140,24 @@ BAD = [
     ),
     pytest.param(_document("NonRootPolicy", fsGroup=0), "spec.fsGroup", id="the root group"),
     pytest.param(_document("NonRootPolicy", knownImages=[{"image": "*"}]), "spec.knownImages[0].uid", id="no uid"),
+    pytest.param(
+        _document("NonRootPolicy", namespaceSelector={"matchExpressions": [{"key": "team", "operator": "In"}]}),
+        "spec.namespaceSelector",
+        id="In without values",
+    ),
+    pytest.param(
+        _document(
+            "NonRootPolicy",
+            namespaceSelector={"matchExpressions": [{"key": "team", "operator": "Exists", "values": ["a"]}]},
+        ),
+        "spec.namespaceSelector",
+        id="Exists with values",
+    ),
+    pytest.param(
+        _document("NonRootPolicy", knownImages=[{"image": "*", "uid": 1, "groups": [-1]}]),
+        "spec.knownImages[0].groups[0]",
+        id="a negative group",
+    ),
     pytest.param(_document("NonRootPolicy", colour="red"), "spec.colour", id="an unknown field"),
     pytest.param(_document("NonRootException"), "spec.reason", id="no reason"),
     pytest.param(_document("NonRootException", reason=""), "spec.reason", id="an empty reason"),
@@ -159,6 +196,9 @@ def test_the_api_server_refuses_what_we_refuse_and_names_the_field(
     with pytest.raises(Refused) as refused:
         target.kubectl("create", "--dry-run=server", "-f", "-", text=json.dumps(document))
     assert field in str(refused.value)
+    if document["kind"] != "ImageIdentity":
+        with pytest.raises(InvalidDocument, match=re.escape(re.split(r"[.\[]", field)[1])):
+            policy.read(document, "here")
 
 
 @pytest.mark.cluster
@@ -166,6 +206,14 @@ def test_explain_says_what_a_field_means(target: Target) -> None:
     text = target.kubectl("explain", "nonrootpolicy.spec.mode")
     assert "Audit says, Warn tells the user, Enforce refuses." in text
     assert "Uid" not in target.kubectl("explain", "nonrootpolicy.spec", "--recursive")
+    for path in (
+        "spec.onUnknown.rateLimited",
+        "spec.namespaceSelector.matchExpressions.operator",
+        "status.workloads.failing",
+    ):
+        text = target.kubectl("explain", f"nonrootpolicy.{path}")
+        assert "<no description>" not in text
+        assert "DESCRIPTION" in text
 
 
 @pytest.mark.cluster
@@ -178,3 +226,30 @@ def test_a_listing_shows_the_columns(target: Target) -> None:
         target.kubectl("delete", "imageidentity", "sha256-crd-test")
     assert lines[0].split() == ["NAME", "IMAGE", "USER", "UID", "GID", "AGE"]
     assert lines[1].split()[2:5] == ["app", "1500", "1600"]
+
+
+@pytest.mark.cluster
+def test_a_listing_shows_the_state_of_policies_and_exceptions(target: Target) -> None:
+    conditions = [
+        {"type": kind, "status": "True", "lastTransitionTime": "2026-03-01T12:00:00Z", "reason": reason, "message": "x"}
+        for kind, reason in (("Ready", "InForce"), ("ExpiresSoon", "WithinAWeek"))
+    ]
+    sums = {"unchanged": 9, "failing": 1, "fixed": 2, "unknown": 3}
+    target.kubectl("create", "-f", "-", text=json.dumps(_document("NonRootPolicy", mode="Warn")))
+    exception = _document("NonRootException", reason="because", expires="2036-12-31T23:59:00Z")
+    target.kubectl("create", "-f", "-", text=json.dumps(exception))
+    try:
+        for kind, status in (
+            ("nonrootpolicy", {"namespaces": 4, "workloads": sums, "conditions": conditions[:1]}),
+            ("nonrootexception", {"conditions": conditions}),
+        ):
+            body = json.dumps({"status": status})
+            target.kubectl("patch", kind, "crd-test", "--subresource=status", "--type=merge", "-p", body)
+        policies = target.kubectl("get", "nonrootpolicies", "crd-test").splitlines()
+        exceptions = target.kubectl("get", "nonrootexceptions", "crd-test").splitlines()
+    finally:
+        target.kubectl("delete", "nonrootpolicy,nonrootexception", "crd-test")
+    assert policies[0].split() == ["NAME", "MODE", "NAMESPACES", "FAILING", "FIXED", "UNKNOWN", "READY", "AGE"]
+    assert policies[1].split()[:-1] == ["crd-test", "Warn", "4", "1", "2", "3", "True"]
+    assert exceptions[0].split() == ["NAME", "REASON", "EXPIRES", "READY", "WHY", "EXPIRES", "SOON", "AGE"]
+    assert exceptions[1].split()[:-1] == ["crd-test", "because", "2036-12-31T23:59:00Z", "True", "InForce", "True"]

@@ -4,39 +4,18 @@ What a structural schema may hold: kubernetes/apiextensions-apiserver pkg/apiser
 """
 
 import sys
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 from ruamel.yaml import YAML
 
 from webhook.image_identity import ImageIdentitySpec
 from webhook.policy import API_VERSION, ExceptionSpec, PolicySpec
+from webhook.status import ExceptionStatus, PolicyStatus
 
 GROUP, VERSION = API_VERSION.split("/")
-HEADER = "# Generated from webhook/policy.py and webhook/image_identity.py by `python -m webhook.crds`; do not edit.\n"
-
-
-class Condition(msgspec.Struct, frozen=True, rename="camel"):
-    """One aspect of an object's state, as kubernetes/apimachinery pkg/apis/meta/v1/types.go has it."""
-
-    type: Annotated[str, Meta(max_length=316)]
-    status: Literal["True", "False", "Unknown"]
-    last_transition_time: datetime
-    reason: Annotated[str, Meta(min_length=1, max_length=1024)]
-    message: Annotated[str, Meta(max_length=32768)]
-    observed_generation: Annotated[int, Meta(ge=0)] | None = None
-
-
-class Status(msgspec.Struct, frozen=True, rename="camel"):
-    """What the controller makes of an object."""
-
-    observed_generation: Annotated[int, Meta(ge=0, description="The generation that this status speaks of.")] | None = (
-        None
-    )
-    conditions: tuple[Condition, ...] = ()
+HEADER = "# Generated from webhook/{policy,image_identity,status}.py by `python -m webhook.crds`; do not edit.\n"
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -67,7 +46,7 @@ class Resource(msgspec.Struct, frozen=True):
     spec: type[msgspec.Struct]
     columns: tuple[Column, ...]
     rules: tuple[Rule, ...] = ()
-    has_status: bool = True
+    status: type[msgspec.Struct] | None = None
 
 
 AGE = Column("Age", ".metadata.creationTimestamp", "date")
@@ -82,16 +61,29 @@ RESOURCES = (
         spec=PolicySpec,
         columns=(
             Column("Mode", ".spec.mode"),
-            Column("Priority", ".spec.priority", "integer"),
+            Column("Namespaces", ".status.namespaces", "integer"),
+            Column("Failing", ".status.workloads.failing", "integer"),
+            Column("Fixed", ".status.workloads.fixed", "integer"),
+            Column("Unknown", ".status.workloads.unknown", "integer"),
+            Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+            Column("Priority", ".spec.priority", "integer", wide=True),
             Column("Inject", ".spec.inject", wide=True),
             Column("Root images", ".spec.rootImages", wide=True),
             AGE,
         ),
+        status=PolicyStatus,
         rules=(
             Rule(
                 "(has(self.rootImages) && self.rootImages == 'Assign') == has(self.assign)",
                 "assign belongs to rootImages: Assign; give both or neither",
                 ".assign",
+            ),
+            Rule(
+                "!has(self.namespaceSelector) || !has(self.namespaceSelector.matchExpressions) || "
+                "self.namespaceSelector.matchExpressions.all(each, "
+                "(each.operator in ['In', 'NotIn']) == (has(each.values) && size(each.values) > 0))",
+                "values belong to In and NotIn, which need one at least",
+                ".namespaceSelector",
             ),
         ),
     ),
@@ -102,7 +94,15 @@ RESOURCES = (
         namespaced=True,
         description="Containers of its namespace that are let be, and why.",
         spec=ExceptionSpec,
-        columns=(Column("Reason", ".spec.reason"), Column("Expires", ".spec.expires", "date"), AGE),
+        columns=(
+            Column("Reason", ".spec.reason"),
+            Column("Expires", ".spec.expires"),  # no date: kubectl shows those as an age, and a future one as <invalid>
+            Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+            Column("Why", '.status.conditions[?(@.type=="Ready")].reason'),
+            Column("Expires soon", '.status.conditions[?(@.type=="ExpiresSoon")].status'),
+            AGE,
+        ),
+        status=ExceptionStatus,
     ),
     Resource(
         kind="ImageIdentity",
@@ -119,7 +119,6 @@ RESOURCES = (
             Column("Source", ".spec.source", wide=True),
             AGE,
         ),
-        has_status=False,
     ),
 )
 
@@ -153,8 +152,8 @@ def definition(resource: Resource) -> dict[str, Any]:
         "schema": {"openAPIV3Schema": root},
         "additionalPrinterColumns": [_column(column) for column in resource.columns],
     }
-    if resource.has_status:
-        root["properties"]["status"] = _status()
+    if resource.status is not None:
+        root["properties"]["status"] = _status(resource.status)
         version["subresources"] = {"status": {}}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -234,8 +233,8 @@ def _says_something(default: Any, made: dict[str, Any]) -> bool:
     return default not in (None, "", (), [])
 
 
-def _status() -> dict[str, Any]:
-    status = schema(Status)
+def _status(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    status = schema(kind)
     status["properties"]["conditions"]["x-kubernetes-list-type"] = "map"
     status["properties"]["conditions"]["x-kubernetes-list-map-keys"] = ["type"]
     return status

@@ -22,6 +22,7 @@ T = TypeVar("T")
 Mode = Literal["Audit", "Warn", "Enforce"]
 Action = Literal["Allow", "Warn", "Deny"]
 Uid = Annotated[int, Meta(ge=1, le=2147483647, description="A numeric id above 0.")]
+Gid = Annotated[int, Meta(ge=0, le=2147483647, description="A numeric group id.")]
 Name = Annotated[str, Meta(min_length=1, max_length=253)]
 Glob = Annotated[str, Meta(min_length=1, max_length=512, description="A shell glob; `*` also spans slashes.")]
 
@@ -33,9 +34,19 @@ class _Document(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fiel
 class Expression(_Document, frozen=True):
     """One requirement of a label selector."""
 
-    key: Name
-    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
-    values: tuple[str, ...] = ()
+    key: Annotated[Name, Meta(description="The label.")]
+    operator: Annotated[
+        Literal["In", "NotIn", "Exists", "DoesNotExist"],
+        Meta(description="How the label relates to the values; NotIn also holds where the label is absent."),
+    ]
+    values: Annotated[
+        tuple[str, ...], Meta(max_length=256, description="For In and NotIn, which need one at least; else none.")
+    ] = ()
+
+    def __post_init__(self) -> None:
+        """As k8s.io/apimachinery pkg/labels/selector.go (NewRequirement): `ValueError` where the values do not fit."""
+        if (self.operator in {"In", "NotIn"}) != bool(self.values):
+            raise ValueError("values belong to In and NotIn, which need one at least")
 
     def matches(self, labels: dict[str, str]) -> bool:
         """As k8s.io/apimachinery pkg/labels/selector.go: NotIn also matches where the label is absent."""
@@ -54,8 +65,10 @@ class Expression(_Document, frozen=True):
 class LabelSelector(_Document, frozen=True):
     """Which namespaces, by their labels; empty selects all."""
 
-    match_labels: dict[str, str] = {}
-    match_expressions: tuple[Expression, ...] = ()
+    match_labels: Annotated[dict[str, str], Meta(description="Labels that must have exactly these values.")] = {}
+    match_expressions: Annotated[
+        tuple[Expression, ...], Meta(max_length=64, description="Requirements, all of which must hold.")
+    ] = ()
 
     def matches(self, labels: dict[str, str]) -> bool:
         """All of it holds for `labels`."""
@@ -67,15 +80,17 @@ class LabelSelector(_Document, frozen=True):
 class OnUnknown(_Document, frozen=True):
     """What to do, in mode Enforce, about a container whose image could not be read, by cause."""
 
-    default: Action = "Warn"
-    unauthorized: Action | None = None
-    not_found: Action | None = None
-    unreachable: Action | None = None
-    rate_limited: Action | None = None
-    invalid: Action | None = "Deny"
-    too_large: Action | None = None
-    pending: Action | None = None
-    local: Action | None = None
+    default: Annotated[Action, Meta(description="For every cause that is not set here.")] = "Warn"
+    unauthorized: Annotated[Action | None, Meta(description="The registry asks for credentials that we lack.")] = None
+    not_found: Annotated[Action | None, Meta(description="The registry does not have the image.")] = None
+    unreachable: Annotated[Action | None, Meta(description="The registry does not answer.")] = None
+    rate_limited: Annotated[Action | None, Meta(description="The registry asks us to come less often.")] = None
+    invalid: Annotated[
+        Action | None, Meta(description="What the registry gave is malformed, or not what its digest says.")
+    ] = "Deny"
+    too_large: Annotated[Action | None, Meta(description="The image is beyond what is read for an answer.")] = None
+    pending: Annotated[Action | None, Meta(description="The image was not read in time; asking again may help.")] = None
+    local: Annotated[Action | None, Meta(description="The image is on the nodes alone, in no registry.")] = None
 
     def action(self, cause: str) -> Action:
         """The action for a cause of `webhook.image.Cause`."""
@@ -88,28 +103,30 @@ _SNAKE = re.compile("([A-Z])")
 class Assign(_Document, frozen=True):
     """The identity given to images that would run as root because their USER is empty or 0."""
 
-    uid: Uid
-    images: Annotated[tuple[Glob, ...], Meta(min_length=1)]
-    gid: Annotated[int, Meta(ge=0, le=2147483647)] | None = None
+    uid: Annotated[Uid, Meta(description="The runAsUser that is injected.")]
+    images: Annotated[
+        tuple[Glob, ...], Meta(min_length=1, description="Globs on the normalised reference: only these get it.")
+    ]
+    gid: Annotated[Gid | None, Meta(description="The runAsGroup that is injected; unset: none.")] = None
 
 
 class KnownImage(_Document, frozen=True):
     """An identity stated by the operator for images that no registry can tell about."""
 
-    image: Glob
-    uid: Uid
-    gid: Annotated[int, Meta(ge=0, le=2147483647)] = 0
-    groups: tuple[int, ...] = ()
+    image: Annotated[Glob, Meta(description="A glob on the normalised reference, or a digest.")]
+    uid: Annotated[Uid, Meta(description="The uid of its USER.")]
+    gid: Annotated[Gid, Meta(description="The primary group of its USER.")] = 0
+    groups: Annotated[tuple[Gid, ...], Meta(description="The further groups of its USER.")] = ()
 
 
 class Exemptions(_Document, frozen=True):
     """Who and what is never judged."""
 
-    namespaces: tuple[Glob, ...] = ()
-    users: tuple[Glob, ...] = ()
+    namespaces: Annotated[tuple[Glob, ...], Meta(description="By name; prefer namespaceSelector.")] = ()
+    users: Annotated[tuple[Glob, ...], Meta(description="Who asks, such as system:node:*.")] = ()
     service_accounts: Annotated[tuple[Glob, ...], Meta(description="As NAMESPACE:NAME.")] = ()
-    runtime_classes: tuple[Name, ...] = ()
-    images: tuple[Glob, ...] = ()
+    runtime_classes: Annotated[tuple[Name, ...], Meta(description="A Pod's runtimeClassName.")] = ()
+    images: Annotated[tuple[Glob, ...], Meta(description="Globs on the normalised reference.")] = ()
 
 
 Rule = Literal[
@@ -162,7 +179,9 @@ class PolicySpec(_Document, frozen=True):
         Literal["Allow", "Forbid"], Meta(description="Whether NonRootExceptions count in these namespaces.")
     ] = "Allow"
     exemptions: Exemptions = Exemptions()
-    known_images: tuple[KnownImage, ...] = ()
+    known_images: Annotated[
+        tuple[KnownImage, ...], Meta(description="Who images are about which no registry can be asked.")
+    ] = ()
     presets: Annotated[
         tuple[Literal["istio", "linkerd"], ...],
         Meta(description="Mesh init containers that are let be, by container name and image."),
@@ -176,17 +195,17 @@ class PolicySpec(_Document, frozen=True):
 class WorkloadSelector(_Document, frozen=True):
     """A workload by kind and name; a Pod also counts as its controller's."""
 
-    name: Glob
-    kind: Annotated[str, Meta(max_length=63)] = ""
+    name: Annotated[Glob, Meta(description="A glob on the name.")]
+    kind: Annotated[str, Meta(max_length=63, description="As Deployment or CronJob; unset: any.")] = ""
 
 
 class ExceptionSpec(_Document, frozen=True):
     """Containers that are let be, and why. Every part that is given must match."""
 
     reason: Annotated[str, Meta(min_length=1, max_length=1024, description="Why; shown wherever it applies.")]
-    workloads: tuple[WorkloadSelector, ...] = ()
-    images: Annotated[tuple[Glob, ...], Meta(description="Globs on the normalised reference.")] = ()
-    containers: tuple[Glob, ...] = ()
+    workloads: Annotated[tuple[WorkloadSelector, ...], Meta(description="Which workloads; empty: every one.")] = ()
+    images: Annotated[tuple[Glob, ...], Meta(description="Globs on the normalised reference; empty: every image.")] = ()
+    containers: Annotated[tuple[Glob, ...], Meta(description="Globs on container names; empty: every one.")] = ()
     rules: Annotated[tuple[Rule, ...], Meta(description="Rule names; empty: every rule.")] = ()
     expires: Annotated[datetime, Meta(tz=True, description="The minute at which it ends; unset: never.")] | None = None
 

@@ -1,0 +1,140 @@
+"""What policies and exceptions say of themselves in their status."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from webhook import status
+from webhook.policy import ExceptionSpec, Metadata, NonRootException, NonRootPolicy, PolicySpec
+from webhook.scope import Governing, Namespace, govern
+from webhook.status import Condition, ExceptionStatus, Outcomes, PolicyStatus
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LATER = NOW + timedelta(hours=1)
+NEW_POLICY, NEW_EXCEPTION, DEFAULTS = PolicyStatus(), ExceptionStatus(), PolicySpec()
+POLICY = NonRootPolicy(Metadata("strict"), PolicySpec(mode="Enforce"))
+
+
+def governed(**labels: str) -> dict[str, Governing]:
+    """Namespaces by name, each with its mode label, under the one policy."""
+    return {
+        name: govern([POLICY], Namespace(name, {"nonroot.dev/mode": label} if label else {}))
+        for name, label in labels.items()
+    }
+
+
+def of_policy(
+    former: PolicyStatus = NEW_POLICY,
+    *,
+    name: str = "strict",
+    problem: str = "",
+    namespaces: dict[str, Governing] | None = None,
+    workloads: Outcomes | None = None,
+    now: datetime = NOW,
+) -> PolicyStatus:
+    found = governed(a="", b="warn") if namespaces is None else namespaces
+    return status.of_policy(name, problem, found, workloads, former, 3, now)
+
+
+def of_exception(
+    former: ExceptionStatus = NEW_EXCEPTION,
+    *,
+    expires: datetime | None = None,
+    problem: str = "",
+    policy: PolicySpec = DEFAULTS,
+    now: datetime = NOW,
+) -> ExceptionStatus:
+    exception = NonRootException(Metadata("x", "a"), ExceptionSpec(reason="because", expires=expires))
+    governing = Governing(NonRootPolicy(Metadata("strict"), policy), "Enforce", "")
+    return status.of_exception(None if problem else exception, problem, governing, former, 3, now)
+
+
+def condition(found: PolicyStatus | ExceptionStatus, kind: str) -> Condition:
+    return next(each for each in found.conditions if each.type == kind)
+
+
+def test_a_policy_in_force_says_where_and_with_what_effect() -> None:
+    workloads = Outcomes(unchanged=1, fixed=2, failing=3)
+    found = of_policy(workloads=workloads)
+    assert (found.namespaces, found.workloads, found.observed_generation) == (2, workloads, 3)
+    ready = condition(found, "Ready")
+    assert (ready.status, ready.reason, ready.last_transition_time, ready.observed_generation) == (
+        *("True", "InForce", NOW),
+        3,
+    )
+    assert condition(found, "NamespaceLabelsValid").status == "True"
+
+
+def test_a_policy_that_governs_nothing_says_so() -> None:
+    found = of_policy(name="other")
+    assert found.namespaces == 0
+    assert condition(found, "Ready").reason == "NoNamespace"
+
+
+def test_a_policy_that_cannot_be_used_names_the_field() -> None:
+    found = of_policy(name="broken", problem="spec.mode: Invalid enum value")
+    assert [each.type for each in found.conditions] == ["Ready"]
+    assert (condition(found, "Ready").status, condition(found, "Ready").reason) == ("False", "Unusable")
+    assert "spec.mode" in condition(found, "Ready").message
+
+
+def test_bad_labels_are_named_some_of_them_at_most() -> None:
+    few = condition(of_policy(namespaces=governed(a="", b="strict")), "NamespaceLabelsValid")
+    assert (few.status, few.reason) == ("False", "BadLabel")
+    assert few.message.startswith("b: the label nonroot.dev/mode must be audit, warn or enforce")
+    many = governed(**{f"n{number:02}": "x" for number in range(12)})
+    assert condition(of_policy(namespaces=many), "NamespaceLabelsValid").message.startswith(
+        "n00, n01, n02, n03, n04 and 7 more: "
+    )
+
+
+def test_before_the_first_scan_the_former_sums_stay() -> None:
+    former = of_policy(workloads=Outcomes(failing=4))
+    assert of_policy(former, workloads=None).workloads == Outcomes(failing=4)
+    assert of_policy(former, workloads=Outcomes()).workloads == Outcomes()
+
+
+def test_a_status_changes_only_when_something_did() -> None:
+    former = of_policy(workloads=Outcomes(failing=4))
+    assert of_policy(former, workloads=Outcomes(failing=4), now=LATER) == former
+    changed = of_policy(former, namespaces={}, now=LATER)  # another reason, not another status
+    assert condition(changed, "Ready").last_transition_time == NOW
+    broken = of_policy(former, problem="spec", now=LATER)
+    assert condition(broken, "Ready").last_transition_time == LATER
+
+
+@pytest.mark.parametrize(
+    ("given", "ready", "reason", "soon"),
+    [
+        pytest.param({}, "True", "InForce", "False", id="for ever"),
+        pytest.param({"expires": NOW + timedelta(days=8)}, "True", "InForce", "False", id="for long"),
+        pytest.param({"expires": NOW + timedelta(days=7)}, "True", "InForce", "True", id="for a week"),
+        pytest.param({"expires": NOW + timedelta(seconds=1)}, "True", "InForce", "True", id="for a moment"),
+        pytest.param({"expires": NOW}, "False", "Expired", "False", id="over"),
+        pytest.param({"policy": PolicySpec(exceptions="Forbid")}, "False", "Forbidden", "False", id="not allowed"),
+        pytest.param({"problem": "spec.reason: too short"}, "False", "Unusable", None, id="unusable"),
+    ],
+)
+def test_what_an_exception_says_of_itself(given: dict[str, Any], ready: str, reason: str, soon: str | None) -> None:
+    found = of_exception(**given)
+    assert (condition(found, "Ready").status, condition(found, "Ready").reason) == (ready, reason)
+    assert [each.status for each in found.conditions if each.type == "ExpiresSoon"] == ([soon] if soon else [])
+
+
+def test_an_exception_tells_its_end_and_what_is_wrong_with_it() -> None:
+    found = of_exception(expires=NOW + timedelta(days=1))
+    assert condition(found, "ExpiresSoon").message == "it ends at 2026-03-02 12:00 UTC"
+    assert "spec.reason: too short" in condition(of_exception(problem="spec.reason: too short"), "Ready").message
+    assert "policy strict" in condition(of_exception(policy=PolicySpec(exceptions="Forbid")), "Ready").message
+
+
+def test_the_next_change_is_an_end_or_a_week_before_one() -> None:
+    def exception(expires: datetime | None) -> NonRootException:
+        return NonRootException(Metadata("x", "a"), ExceptionSpec(reason="because", expires=expires))
+
+    assert status.next_change([exception(None)], NOW) is None
+    assert status.next_change([exception(NOW)], NOW) is None
+    assert status.next_change([exception(NOW + timedelta(days=9))], NOW) == NOW + timedelta(days=2)
+    both = [exception(NOW + timedelta(days=3)), exception(NOW + timedelta(days=9)), exception(None)]
+    assert status.next_change(both, NOW) == NOW + timedelta(days=2)
