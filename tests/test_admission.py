@@ -427,6 +427,19 @@ async def test_the_audit_log_is_told_what_was_found() -> None:
     assert all(len(note) <= 2000 for note in notes.values())
 
 
+async def test_a_reinvoked_hook_says_nothing_else_under_the_same_key() -> None:
+    """The API server keeps the first value and logs the second as a fault: /mutate speaks once, /validate of all."""
+    scene = Scene(sidecar=image("7"))
+    first = await scene.ask("mutate", minimal())
+    assert response(first)["auditAnnotations"]["identities"] == 'app: uid 1000 (USER "app" in the image\'s /etc/passwd)'
+    injected = tweak(apply(minimal(), operations(first)), {"spec.containers.1": {"name": "s", "image": "a.io/sidecar"}})
+    again = await scene.ask("mutate", injected)
+    assert operations(again)
+    assert "auditAnnotations" not in response(again)
+    last = await scene.ask("validate", apply(injected, operations(again)))
+    assert response(last)["auditAnnotations"]["identities"].count("uid ") == 2
+
+
 async def test_a_malformed_object_is_malformed() -> None:
     """Which the server answers with its status."""
     with pytest.raises(MalformedReview):

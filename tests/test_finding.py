@@ -88,6 +88,19 @@ def test_the_image_in_words(found: Image | None, text: str) -> None:
         "no USER": (subject(image("")), "uid 0 (no USER)"),
         "a number": (subject(image("7")), 'uid 7 (USER "7")'),
         "a name": (subject(image("app")), 'uid 1000 (USER "app" in the image\'s /etc/passwd)'),
+        "platforms that disagree": (
+            subject(
+                multi(
+                    platform_image("7"),
+                    platform_image("app", platform="linux/arm64"),
+                    platform_image("7", platform="linux/s390x"),
+                )
+            ),
+            (
+                'uid 7 (USER "7") on "linux/amd64 linux/s390x", '
+                'uid 1000 (USER "app" in the image\'s /etc/passwd) on "linux/arm64"'
+            ),
+        ),
         "nobody": (subject(image("x")), "nobody (USER \"x\": the image's /etc/passwd has no user 'x')"),
         "accounts that are unknown": (subject(multi(platform_image("app", unknown="pending"))), "unknown (pending)"),
         "a Windows image": (subject(image("ContainerUser"), "windows"), 'Windows user "ContainerUser"'),

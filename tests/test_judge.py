@@ -92,6 +92,12 @@ OWN = "spec.containers.0.securityContext"
             "unknown",
             ["unknown-image"],
         ),
+        "a group that OpenShift leaves no room for": (
+            {"metadata.annotations": {"openshift.io/scc": "nonroot-v2"}},
+            image("app", "first:x:1000:7\napp:x:1000:1000\n"),
+            "refused",
+            ["identity-drift"],
+        ),
         "a Windows Pod": ({"spec.os.name": "windows"}, image("ContainerUser", None), "fine", []),
         "a Windows Pod without USER": ({"spec.os.name": "windows"}, image("", None), "fine", []),
         "a Windows administrator": (
@@ -274,6 +280,12 @@ async def test_a_registry_is_given_little_time_where_the_operator_knows() -> Non
         "an explicit root": (image(""), {f"{OWN}.runAsUser": 0}, {}, "refused"),
         "an image that is not listed": (image(""), {}, {"assign": {"uid": 5, "images": ["x/*"]}}, "refused"),
         "where nothing is injected": (image(""), {}, {"inject": "Never"}, "refused"),
+        "where OpenShift leaves no room for the group": (
+            image(""),
+            {"metadata.annotations": {"openshift.io/scc": "x"}},
+            {"assign": {"uid": 5, "gid": 6, "images": ["registry.example/*"]}},
+            "refused",
+        ),
     },
 )
 async def test_an_identity_is_assigned_to_listed_root_images_only(

@@ -117,6 +117,16 @@ def without(*names: str) -> dict[str, Any]:
             image("app"),
             {"runAsUser": 1000, "runAsNonRoot": True},
         ),
+        "on OpenShift no group, and so no uid that would need one": (
+            {"metadata.annotations": {"openshift.io/scc": "nonroot-v2"}},
+            image("app", "first:x:1000:7\napp:x:1000:1000\n"),
+            None,
+        ),
+        "on OpenShift a uid where the container sets the group": (
+            {"metadata.annotations": {"openshift.io/scc": "nonroot-v2"}, f"{OWN}.runAsGroup": 5},
+            image("app", "first:x:1000:7\napp:x:1000:1000\n"),
+            {"runAsUser": 1000, "runAsNonRoot": True, "runAsGroup": 5},
+        ),
         "an image without USER": ({}, image(""), None),
         "a USER that is root": ({}, image("root"), None),
         "a USER that nobody has": ({}, image("nobody"), None),

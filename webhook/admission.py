@@ -8,7 +8,7 @@ securityContext is immutable, so nothing is patched on update).
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -99,7 +99,9 @@ class Admission:
         )
         answer, operations = self._answer(review, door, workload, judged, namespace)
         return Outcome(
-            response.encode(review.uid, answer, operations, _audit(door, judged, operations)),
+            response.encode(
+                review.uid, answer, operations, _audit(door, judged, operations, metadata.annotations or {})
+            ),
             door,
             {200: "allow", 403: "deny", 429: "retry"}[answer.code],
             governing,
@@ -182,12 +184,14 @@ def _budget(governing: Governing, workload: Workload, timeout: float) -> float:
     return min(ENFORCE_BUDGET if refuses else WARN_BUDGET, timeout)
 
 
-def _audit(door: Door, judged: Verdict, operations: list[Operation]) -> dict[str, str] | None:
+def _audit(
+    door: Door, judged: Verdict, operations: list[Operation], annotations: Mapping[str, str]
+) -> dict[str, str] | None:
     """Annotations for the API server's audit log, each hook with keys of its own.
 
-    A reinvoked hook may not say something else under the same key, so /mutate speaks only when it patches.
+    A reinvoked hook may not say something else under the same key, so /mutate speaks only when it patches, and once.
     """
-    if door == "mutate" and not operations:
+    if door == "mutate" and (not operations or patch.ANNOTATION in annotations):
         return None
     identities = "; ".join(f"{each.subject.slot.container.name}: {who(each.subject)}" for each in judged.containers)
     notes = {

@@ -136,7 +136,16 @@ def who(subject: Subject) -> str:
         return f"uid {subject.effective.run_as_user} (runAsUser of the {said_by})"
     if not subject.answers:
         return f"unknown ({subject.found.cause})" if isinstance(subject.found, Unknown) else "unknown"
-    user, identity = subject.answers[0].user, subject.answers[0].identity
+    platforms: dict[str, list[str]] = {}
+    for answer in subject.answers:
+        platforms.setdefault(_said(answer), []).append(str(answer.platform))
+    if len(platforms) == 1:
+        return next(iter(platforms))
+    return ", ".join(f"{said} on {quoted(' '.join(each))}" for said, each in platforms.items())
+
+
+def _said(answer: Answer) -> str:
+    user, identity = answer.user, answer.identity
     if identity is None:
         return f"Windows user {quoted(user.name)}" if user.name else "the image's Windows user"
     if isinstance(identity, Unknown):

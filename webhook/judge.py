@@ -13,12 +13,14 @@ from webhook.errors import InvalidReference
 from webhook.finding import Subject
 from webhook.identity import Answer, Drift, Identity, Injection
 from webhook.image import Config, Image, Images, Platform, PlatformImage, Query, Unknown, User
+from webhook.patch import OPENSHIFT_SCC
 from webhook.pod import Effective, Slot, Workload, effective
 from webhook.podspec import Container
 from webhook.policy import Assign, KnownImage, NonRootException, PolicySpec, matcher
 from webhook.scope import Governing, release
 from webhook.verdict import ContainerVerdict, Verdict, decide
 
+_NO_GROUP = "runAsGroup {} would be needed, which is not written where OpenShift's SCC has set the security context"
 KNOWN_BUDGET = 0.3  # seconds granted to the registry where the policy already knows the image
 
 
@@ -146,6 +148,8 @@ def _subject(workload: Workload, case: _Case, spec: PolicySpec, injects: bool) -
             planned = _plan(case.found, answers, case.effective.run_as_group, strict)
             if spec.assign is not None and injects and _assignable(spec.assign, case.image, answers):
                 planned, assigned = Injection(spec.assign.uid, spec.assign.gid), True
+            if isinstance(planned, Injection) and planned.gid is not None and _no_group(workload, case.effective):
+                planned, assigned = None if assigned else Drift(_NO_GROUP.format(planned.gid)), False
     return Subject(
         workload=workload,
         slot=case.slot,
@@ -158,6 +162,11 @@ def _subject(workload: Workload, case: _Case, spec: PolicySpec, injects: bool) -
         planned=planned,
         assigned=assigned,
     )
+
+
+def _no_group(workload: Workload, own: Effective) -> bool:
+    """Whether OpenShift has chosen the Pod's context: then a uid is all that we add, and a group cannot be kept."""
+    return own.run_as_group is None and OPENSHIFT_SCC in (workload.pod_metadata.annotations or {})
 
 
 def _plan(
