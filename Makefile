@@ -8,7 +8,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsa
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help run check unit test test-e2e bench cluster cluster-down image generate lock clean
+.PHONY: help run check unit test test-e2e bench cluster cluster-down image generate sbom lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,7 +36,7 @@ check: $(VENV)/.dev ## format, lint, types, import contracts
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.dev ## the tests that need nothing but Python: seconds
-	$(BIN)/pytest -m "not registry and not chart and not cluster and not e2e and not oracle"
+	$(BIN)/pytest -m "not registry and not chart and not cluster and not e2e and not oracle and not index"
 
 test: check ## everything, on a real cluster that is started and ended here (KUBECONFIG=… uses yours)
 	$(BIN)/python -m deploy.with_cluster $(BIN)/pytest --cov --cov-report=term
@@ -56,12 +56,18 @@ cluster-down: $(VENV)/.dev ## end it, and everything it started
 image: $(VENV)/.dev ## build our own image with buildah
 	$(BIN)/python -m tests.images.build --product
 
-generate: $(VENV)/.dev ## what is generated from the code: CRDs, JSON Schemas, chart documentation
+generate: $(VENV)/.dev ## what is generated from the code: CRDs, JSON Schemas, chart documentation, plain manifests
 	$(BIN)/python -m webhook.crds charts/nonroot-webhook/files/crds
 	$(BIN)/python -m webhook.check.output.json_v1
 	$(BIN)/python -m webhook.check.output.table
 	$(BIN)/python -m webhook.inspect.output
 	$(BIN)/python -m tests.support.chart_readme
+	$(BIN)/python -m deploy.plain
+
+sbom: $(VENV)/.dev ## dist/sbom.cdx.json: every package that runs, with its hashes (CycloneDX)
+	@mkdir -p dist
+	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
+		--sv 1.6 -o dist/sbom.cdx.json requirements.txt
 
 lock: $(VENV)/.dev ## pin the dependencies again, with hashes
 	$(LOCK) -o requirements.txt pyproject.toml
