@@ -29,6 +29,10 @@ class ContainerVerdict(msgspec.Struct, frozen=True):
         """The digest that its image resolved to, where it was asked for."""
         return self.subject.found.digest if isinstance(self.subject.found, Image) else ""
 
+    def cures(self, finding: Finding) -> bool:
+        """Whether injection takes this finding of it away."""
+        return finding.curable and self.subject.injects and self.state in {"fine", "fixable"}
+
 
 class Verdict(msgspec.Struct, frozen=True):
     """A whole Pod or template under one policy."""
@@ -86,9 +90,7 @@ def answer(verdict: Verdict, *, template: bool = False, patience: bool = False) 
     spec = verdict.governing.policy.spec
     if mode == "Warn" or (template and spec.templates == "Warn"):
         return Answer(200, warnings=_warnings(verdict))
-    denied = [
-        finding for each in verdict.containers for finding in each.findings if _denies(finding, each, spec.on_unknown)
-    ]
+    denied = _denied(verdict)
     pending = [] if template else [finding for finding in verdict.findings if finding.cause == "pending"]
     fixable = [] if template else _errors(verdict, "fixable")
     final = any(finding.cause != "pending" for finding in denied)  # refused whatever the others turn out to be
@@ -97,6 +99,12 @@ def answer(verdict: Verdict, *, template: bool = False, patience: bool = False) 
     if denied or fixable:
         return Answer(403, _message(verdict, denied or fixable))
     return Answer(200, warnings=_warnings(verdict, spec.on_unknown))
+
+
+def refusal(verdict: Verdict) -> str:
+    """What mode Enforce says where nothing else than a refusal is left to it; else "". The mode in force does not matter."""
+    denied = _denied(verdict)
+    return _message(verdict, denied) if denied else ""
 
 
 def advise(verdict: Verdict) -> tuple[str, ...]:
@@ -115,10 +123,16 @@ def advise(verdict: Verdict) -> tuple[str, ...]:
     return _lines(verdict, [*refused, *(each for each in _worth_telling(verdict) if each.severity == "warning")])
 
 
-def _denies(finding: Finding, container: ContainerVerdict, on_unknown: OnUnknown) -> bool:
+def denies(finding: Finding, container: ContainerVerdict, on_unknown: OnUnknown) -> bool:
+    """Whether a finding is a reason for mode Enforce to refuse the Pod."""
     if finding.severity == "unknown":
         return on_unknown.action(finding.cause) == "Deny"
     return finding.severity == "error" and container.state == "refused"
+
+
+def _denied(verdict: Verdict) -> list[Finding]:
+    on_unknown = verdict.governing.policy.spec.on_unknown
+    return [finding for each in verdict.containers for finding in each.findings if denies(finding, each, on_unknown)]
 
 
 def _errors(verdict: Verdict, state: State) -> list[Finding]:
@@ -148,8 +162,7 @@ def _worth_telling(verdict: Verdict) -> list[Finding]:
         finding
         for each in verdict.containers
         for finding in each.findings
-        if finding.severity != "note"
-        and not (finding.curable and each.subject.injects and each.state in {"fine", "fixable"})
+        if finding.severity != "note" and not each.cures(finding)
     ]
 
 

@@ -78,7 +78,7 @@ def findings(case: Case, verdict: Verdict) -> Iterator[Finding]:
     place = Object(case.workload.kind, case.namespace, case.workload.name)
     for container in verdict.containers:
         for fault in container.findings:
-            cured = fault.curable and container.subject.injects and container.state in {"fine", "fixable"}
+            cured = container.cures(fault)
             mark = _mark(case, container, fault)
             message = f"{fault.reason}: {fault.detail}"
             yield Finding(

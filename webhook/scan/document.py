@@ -1,0 +1,216 @@
+"""What a scan says, as JSON version 1: a contract. Fields may be added; none is renamed, removed or given another meaning.
+
+Every other format is made from this document. Its JSON Schema is published beside this module, as
+`scan.v1.schema.json`; `python -m webhook.scan.document` writes it anew from the types below.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+Outcome = Literal["unchanged", "fixed", "refused", "unknown", "excepted"]
+RANK: dict[Outcome, int] = {"excepted": 0, "unchanged": 1, "fixed": 2, "unknown": 3, "refused": 4}
+"""Of several containers the highest one is their workload's outcome."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One fault of one container. What injection cures is a note.
+
+    `dockerfile` is the instruction that the image's Dockerfile should end with; empty where the image is not at fault.
+    """
+
+    rule: str
+    severity: Literal["error", "warning", "unknown", "note"]
+    message: str
+    fix: str
+    dockerfile: str
+
+
+class Running(msgspec.Struct, frozen=True):
+    """Who `pods` Pods run a container as now, by what their kubelets report; `groups` are the supplementary ones."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    pods: int
+
+
+class Container(msgspec.Struct, frozen=True):
+    """A container of the next Pod that the workload makes, once its namespace is enforced.
+
+    `uid` is who it runs as then, null where nobody can tell, and `who` says so in words; of a refused one, who it would
+    have run as. `user` is the image's USER, null where the image was not read. `yaml` holds the fields that injection
+    adds at `path` of the workload's own manifest. `reason` is why an excepted one is let be. `mismatch` says which
+    prediction the kubelets' reports in `running` disagree with, and is null where they agree.
+    """
+
+    name: str
+    kind: Literal["init", "sidecar", "regular", "ephemeral"]
+    image: str
+    digest: str
+    user: str | None
+    uid: int | None
+    who: str
+    outcome: Outcome
+    reason: str
+    findings: tuple[Finding, ...]
+    path: str
+    yaml: str
+    running: tuple[Running, ...]
+    mismatch: str | None
+
+
+class Workload(msgspec.Struct, frozen=True):
+    """A workload and what becomes of the Pods that it makes once its namespace is enforced.
+
+    `mode` is the one in force, and `today` what admission does with such a Pod under it: it allows, allows with a
+    warning, or denies. `pods` are those that run. `reason` is why the whole of it is exempt. `api_version` and
+    `object_uid` identify the object.
+    """
+
+    kind: str
+    namespace: str
+    name: str
+    policy: str
+    mode: Literal["Audit", "Warn", "Enforce"]
+    outcome: Outcome
+    today: Literal["allow", "warn", "deny"]
+    reason: str
+    pods: int
+    containers: tuple[Container, ...]
+    api_version: str
+    object_uid: str
+
+
+class Skip(msgspec.Struct, frozen=True):
+    """What could not be examined, and why."""
+
+    object: str
+    reason: str
+
+
+class Counts(msgspec.Struct):
+    """How many have each outcome; of them, `root` run as uid 0 now."""
+
+    unchanged: int = 0
+    fixed: int = 0
+    refused: int = 0
+    unknown: int = 0
+    excepted: int = 0
+    root: int = 0
+
+    def add(self, outcome: Outcome, *, root: bool) -> None:
+        """Count one more."""
+        setattr(self, outcome, getattr(self, outcome) + 1)
+        self.root += root
+
+
+class NamespaceSummary(msgspec.Struct, frozen=True):
+    """The workloads of a namespace."""
+
+    namespace: str
+    mode: Literal["Audit", "Warn", "Enforce"]
+    policy: str
+    pods: int
+    workloads: Counts
+
+
+class ImageSummary(msgspec.Struct, frozen=True):
+    """The containers of an image, and the USER that it has, null where it was not read."""
+
+    image: str
+    digest: str
+    user: str | None
+    containers: Counts
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """The sums. `not_examined` containers have an image that was left out by --no-images."""
+
+    workloads: Counts
+    containers: Counts
+    pods: int
+    mismatches: int
+    not_examined: int
+    namespaces: tuple[NamespaceSummary, ...]
+    images: tuple[ImageSummary, ...]
+
+
+class Document(msgspec.Struct, frozen=True):
+    """The whole output of `nonroot scan -o json`. `at` is when it was made, in RFC 3339."""
+
+    version: Literal[1]
+    cluster: str
+    at: str
+    workloads: tuple[Workload, ...]
+    summary: Summary
+    skipped: tuple[Skip, ...]
+
+
+def document(cluster: str, at: str, workloads: Iterable[Workload], skipped: Iterable[Skip] = ()) -> Document:
+    """The document about some workloads, in the order of namespaces, kinds and names."""
+    ordered = tuple(sorted(workloads, key=lambda each: (each.namespace, each.kind, each.name)))
+    return Document(1, cluster, at, ordered, summarise(ordered), tuple(skipped))
+
+
+def summarise(workloads: Iterable[Workload]) -> Summary:
+    """The sums over some workloads; namespaces and images in the order in which they come up."""
+    total, containers = Counts(), Counts()
+    pods = mismatches = not_examined = 0
+    namespaces: dict[str, tuple[Workload, Counts, list[int]]] = {}
+    images: dict[tuple[str, str, str | None], Counts] = {}
+    for each in workloads:
+        root = any(map(is_root, each.containers))
+        _, counts, running = namespaces.setdefault(each.namespace, (each, Counts(), []))
+        for sums in (total, counts):
+            sums.add(each.outcome, root=root)
+        running.append(each.pods)
+        pods += each.pods
+        for container in each.containers:
+            image = images.setdefault((container.image, container.digest, container.user), Counts())
+            for sums in (containers, image):
+                sums.add(container.outcome, root=is_root(container))
+            mismatches += container.mismatch is not None
+            not_examined += container.who == NOT_EXAMINED
+    return Summary(
+        total,
+        containers,
+        pods,
+        mismatches,
+        not_examined,
+        tuple(
+            NamespaceSummary(name, first.mode, first.policy, sum(running), counts)
+            for name, (first, counts, running) in namespaces.items()
+        ),
+        tuple(ImageSummary(*key, counts) for key, counts in images.items()),
+    )
+
+
+NOT_EXAMINED = "not examined"
+"""`who` of a container whose image was left out on demand."""
+
+
+def is_root(container: Container) -> bool:
+    """Whether some Pod runs it as uid 0 now."""
+    return any(each.uid == 0 for each in container.running)
+
+
+def schema() -> bytes:
+    """The JSON Schema (2020-12) of version 1, as it is published. Whoever reads must let unknown fields pass."""
+    generated: dict[str, Any] = msgspec.json.schema(Document)
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "nonroot scan -o json, version 1"}
+    return msgspec.json.format(msgspec.json.encode({**head, **generated}), indent=2) + b"\n"
+
+
+SCHEMA = Path(__file__).with_name("scan.v1.schema.json")
+
+
+def render(told: Document) -> str:
+    """The document as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(told), indent=2).decode() + "\n"
+
+
+if __name__ == "__main__":
+    SCHEMA.write_bytes(schema())

@@ -1,0 +1,225 @@
+"""Objects as the API server lists them -> the workloads that make Pods, each with what its Pods run as.
+
+Pods come first and are kept by the controller that they name, once for each distinct thing that they say. Then come the
+objects that stand between, a Deployment's ReplicaSets and a CronJob's Jobs, and hand their Pods on; then those with Pod
+templates. What is left are Pods of nobody or of a custom resource: they stand for what cannot be read.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from webhook import observed, pod
+from webhook.admission import MIRROR_ANNOTATION
+from webhook.errors import MalformedReview
+from webhook.observed import Pod, Running
+from webhook.patch import OPENSHIFT_SCC
+from webhook.pod import Slot, Workload
+from webhook.podspec import Metadata, Wire
+from webhook.scan.document import Skip
+
+SHAPES = 16  # different Pods of one workload that are judged
+SIGHTINGS = 256  # different identities that the Pods of one workload are remembered with
+_FINISHED = frozenset({"Succeeded", "Failed"})
+
+Key = tuple[str, str, str, str]
+"""API group, kind, namespace, name."""
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """An object of the cluster."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+
+    @property
+    def key(self) -> Key:
+        """What it is found by, whichever version of the API it is asked for in."""
+        group = self.api_version.rpartition("/")[0]
+        return (group, self.kind, self.namespace, self.name)
+
+
+class Sighting(msgspec.Struct):
+    """What the kubelets of `pods` Pods say of one container, with one of these Pods."""
+
+    pod: Pod
+    running: Running
+    pods: int = 0
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """A Pod, or the template of one, and which of its containers are to be judged (None: all)."""
+
+    workload: Workload
+    slots: tuple[Slot, ...] | None = None
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A workload: what is to be judged of it, how many Pods of it run, and who they run as."""
+
+    reference: Reference
+    shapes: tuple[Shape, ...]
+    pods: int = 0
+    sightings: tuple[Sighting, ...] = ()
+
+
+class _Kept(msgspec.Struct):
+    """The Pods of one controller, or a Pod of none."""
+
+    reference: Reference
+    pods: int = 0
+    shapes: dict[object, Workload] = {}
+    sightings: dict[object, Sighting] = {}
+
+
+class _Owner(Wire, frozen=True, gc=False):
+    api_version: str = ""
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+    controller: bool | None = None
+
+
+class _Metadata(Wire, frozen=True, gc=False):
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    owner_references: tuple[_Owner, ...] | None = None
+
+
+class _Status(Wire, frozen=True, gc=False):
+    phase: str = ""
+
+
+class _Object(Wire, frozen=True, gc=False):
+    metadata: _Metadata
+    status: _Status | None = None
+
+    def controller(self) -> Reference | None:
+        """The object that made it."""
+        for each in self.metadata.owner_references or ():
+            if each.controller:
+                return Reference(each.api_version, each.kind, self.metadata.namespace, each.name, each.uid)
+        return None
+
+
+_OBJECT = msgspec.json.Decoder(_Object)
+
+
+class Inventory:
+    """What has been listed so far. `skipped` is what could not be read of it."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Key, _Kept] = {}
+        self.skipped: list[Skip] = []
+
+    def pod(self, raw: msgspec.Raw) -> None:
+        """Take a Pod. A mirror Pod is none: admission lets it be, as its node runs it whatever anybody says."""
+        try:
+            found, about = observed.decode(raw), _OBJECT.decode(raw)
+        except (MalformedReview, msgspec.DecodeError) as error:
+            self.skipped.append(Skip("a Pod", str(error)))
+            return
+        if MIRROR_ANNOTATION in (found.metadata.annotations or {}):
+            return
+        reference = about.controller() or _reference("v1", "Pod", about)
+        kept = self._kept.setdefault(reference.key, _Kept(reference))
+        slim = msgspec.structs.replace(found, metadata=_slim(found.metadata))
+        workload = slim.workload
+        if len(kept.shapes) < SHAPES:
+            kept.shapes.setdefault(_shape(workload), workload)
+        if about.status is not None and about.status.phase in _FINISHED:
+            return
+        kept.pods += 1
+        for running in observed.running(slim):
+            _sight(kept, Sighting(slim, running, 1))
+
+    def between(self, api_version: str, kind: str, raw: msgspec.Raw) -> Found | None:
+        """Take a ReplicaSet or Job: what made it gets its Pods; where nobody did it is a workload itself."""
+        about = self._decode(kind, raw)
+        if about is None:
+            return None
+        controller = about.controller()
+        if controller is None:
+            return self._template(_reference(api_version, kind, about), raw)
+        handed = self._kept.pop(_reference(api_version, kind, about).key, None)
+        if handed is not None:
+            kept = self._kept.setdefault(controller.key, _Kept(controller))
+            kept.pods += handed.pods
+            for key, shape in handed.shapes.items():
+                if len(kept.shapes) < SHAPES:
+                    kept.shapes.setdefault(key, shape)
+            for sighting in handed.sightings.values():
+                _sight(kept, sighting)
+        return None
+
+    def template(self, api_version: str, kind: str, raw: msgspec.Raw) -> Found | None:
+        """Take an object with a Pod template, whose Pods are known by now."""
+        about = self._decode(kind, raw)
+        return None if about is None else self._template(_reference(api_version, kind, about), raw)
+
+    def rest(self) -> Iterator[Found]:
+        """The workloads of which only Pods were found, once everything was taken."""
+        for kept in self._kept.values():
+            shapes = tuple(Shape(each) for each in kept.shapes.values())
+            yield Found(kept.reference, shapes, kept.pods, tuple(kept.sightings.values()))
+        self._kept.clear()
+
+    def _decode(self, kind: str, raw: msgspec.Raw) -> _Object | None:
+        try:
+            return _OBJECT.decode(raw)
+        except msgspec.DecodeError as error:
+            self.skipped.append(Skip(f"a {kind}", str(error)))
+            return None
+
+    def _template(self, reference: Reference, raw: msgspec.Raw) -> Found | None:
+        kept = self._kept.pop(reference.key, None) or _Kept(reference)
+        try:
+            workload = pod.decode(reference.kind, raw)
+        except MalformedReview as error:
+            self.skipped.append(Skip(f"{reference.kind} {reference.namespace}/{reference.name}", str(error)))
+            return None
+        if workload is None:  # a ReplicationController need not have a template
+            return None
+        own = {(slot.list, slot.container.name) for slot in workload.slots()}
+        shapes = [Shape(workload)]
+        for each in kept.shapes.values():
+            added = tuple(slot for slot in each.slots() if (slot.list, slot.container.name) not in own)
+            if added:
+                shapes.append(Shape(each, added))
+        return Found(reference, tuple(shapes), kept.pods, tuple(kept.sightings.values()))
+
+
+def _reference(api_version: str, kind: str, about: _Object) -> Reference:
+    return Reference(api_version, kind, about.metadata.namespace, about.metadata.name, about.metadata.uid)
+
+
+def _slim(metadata: Metadata) -> Metadata:
+    """Without the annotations that nobody judges: some hold the whole object once more."""
+    scc = (metadata.annotations or {}).get(OPENSHIFT_SCC)
+    return msgspec.structs.replace(metadata, annotations=None if scc is None else {OPENSHIFT_SCC: scc})
+
+
+def _shape(workload: Workload) -> object:
+    """What two Pods of one workload have to differ in for both to be judged; volumes have names of their own in each."""
+    slots = (
+        (each.list, each.container.name, each.container.image, each.container.security_context)
+        for each in workload.slots()
+    )
+    return (workload.context, *slots)
+
+
+def _sight(kept: _Kept, sighting: Sighting) -> None:
+    """Count a sighting with those of Pods that say the same and are the same."""
+    running = sighting.running
+    slot = running.slot
+    who = (running.uid, running.gid, running.groups, running.digest, running.effective)
+    key = (slot.list, slot.container.name, slot.container.image, sighting.pod.workload.context, who)
+    known = kept.sightings.get(key)
+    if known is not None:
+        known.pods += sighting.pods
+    elif len(kept.sightings) < SIGHTINGS:
+        kept.sightings[key] = sighting
