@@ -11,15 +11,33 @@ from hypothesis import strategies as st
 from tests.support.pods import minimal, review_body, tweak
 from tests.support.tables import table
 from webhook.errors import MalformedReview
+from webhook.podspec import Pod
 from webhook.review import Review, decode
 
 
 def test_a_review_is_read() -> None:
-    """Everything that is judged arrives; the object stays undecoded until its kind is known."""
+    """Everything that is judged arrives; a Pod has been decoded with it."""
     review = decode(review_body(minimal(), "UPDATE", old=minimal(), sub_resource="ephemeralcontainers"))
     assert (review.operation, review.sub_resource, review.namespace) == ("UPDATE", "ephemeralcontainers", "default")
     assert (review.kind.kind, review.user_info.username, review.dry_run) == ("Pod", "jane", False)
-    assert json.loads(bytes(review.object)) == minimal() == json.loads(bytes(review.old_object))
+    assert review.object == msgspec.convert(minimal(), Pod)
+    assert json.loads(bytes(review.old_object)) == minimal()
+
+
+@table(
+    ("kind", "change"),
+    {
+        "another kind": ("Deployment", {}),
+        "a Pod that is malformed": ("Pod", {"spec.containers": 7}),
+        "another kind that has no field of a Pod": ("Service", {"spec": "x", "metadata": 7}),
+    },
+)
+def test_an_object_that_is_no_pod_waits(kind: str, change: dict[str, Any]) -> None:
+    """Until its kind is known, and whatever is wrong with it is said by whoever decodes it."""
+    body = json.loads(review_body(tweak(minimal(), change)))
+    review = decode(json.dumps(tweak(body, {"request.kind.kind": kind})).encode())
+    assert isinstance(review.object, msgspec.Raw)
+    assert json.loads(bytes(review.object)) == tweak(minimal(), change)
 
 
 @table(

@@ -10,16 +10,19 @@ from typing import Literal
 import msgspec
 
 from webhook.errors import MalformedReview
-from webhook.podspec import Container, Metadata, PodSecurityContext, PodSpec, Present, SecurityContext, Volume, Wire
+from webhook.podspec import (
+    Container,
+    Metadata,
+    Pod,
+    PodSecurityContext,
+    PodSpec,
+    Present,
+    SecurityContext,
+    Volume,
+    Wire,
+)
 
 ContainerKind = Literal["init", "sidecar", "regular", "ephemeral"]
-
-
-class _Template(Wire, frozen=True, gc=False):
-    """A Pod, or the template of one: they look alike."""
-
-    metadata: Metadata | None = None
-    spec: PodSpec | None = None
 
 
 class _ClaimTemplate(Wire, frozen=True, gc=False):
@@ -27,7 +30,7 @@ class _ClaimTemplate(Wire, frozen=True, gc=False):
 
 
 class _TemplateHolder(Wire, frozen=True, gc=False):
-    template: _Template | None = None
+    template: Pod | None = None
     volume_claim_templates: tuple[_ClaimTemplate, ...] | None = None
 
 
@@ -51,13 +54,13 @@ class _CronJob(Wire, frozen=True, gc=False):
 
 class _PodTemplate(Wire, frozen=True, gc=False):
     metadata: Metadata | None = None
-    template: _Template | None = None
+    template: Pod | None = None
 
 
 CONTROLLERS = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "ReplicationController")
 TEMPLATE_KINDS = (*CONTROLLERS, "CronJob", "PodTemplate")
 
-_POD = msgspec.json.Decoder(_Template)
+_POD = msgspec.json.Decoder(Pod)
 _CONTROLLER = msgspec.json.Decoder(_Controller)
 _CRON_JOB = msgspec.json.Decoder(_CronJob)
 _POD_TEMPLATE = msgspec.json.Decoder(_PodTemplate)
@@ -116,11 +119,14 @@ class Workload(msgspec.Struct, frozen=True, gc=False):
             yield Slot("ephemeral", "ephemeralContainers", index, container)
 
 
-def decode(kind: str, raw: bytes | msgspec.Raw) -> Workload | None:
-    """The workload in an object of `kind`, None where it has no Pod spec; `MalformedReview` where it is malformed."""
+def decode(kind: str, raw: bytes | msgspec.Raw | Pod) -> Workload | None:
+    """The workload in an object of `kind`, None where it has no Pod spec; `MalformedReview` where it is malformed.
+
+    Of a Pod the object may be decoded already.
+    """
     try:
-        if kind == "Pod":
-            pod = _POD.decode(raw)
+        if isinstance(raw, Pod) or kind == "Pod":
+            pod = raw if isinstance(raw, Pod) else _POD.decode(raw)
             if pod.metadata is None:
                 raise MalformedReview("the Pod in the request has no metadata")
             return Workload(kind, pod.metadata, pod.spec) if pod.spec else None
@@ -181,9 +187,9 @@ def effective(container: Container, pod: PodSecurityContext) -> Effective:
     if windows is None and pod.windows_options is not None:
         windows = pod.windows_options.run_as_user_name
     return Effective(
-        run_as_user=user,
-        run_as_group=pod.run_as_group if own.run_as_group is None else own.run_as_group,
-        run_as_non_root=pod.run_as_non_root if own.run_as_non_root is None else own.run_as_non_root,
-        user_source=source,  # type: ignore[arg-type]  # one of three literals, chosen above
-        windows_user=windows,
+        user,
+        pod.run_as_group if own.run_as_group is None else own.run_as_group,
+        pod.run_as_non_root if own.run_as_non_root is None else own.run_as_non_root,
+        source,  # type: ignore[arg-type]  # one of three literals, chosen above
+        windows,
     )

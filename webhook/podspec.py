@@ -105,6 +105,7 @@ class OwnerReference(Wire, frozen=True, gc=False):
     name: str = ""
     uid: str = ""
     controller: bool | None = None
+    api_version: str = ""
 
 
 class PodOS(Wire, frozen=True, gc=False):
@@ -168,6 +169,14 @@ class Metadata(Wire, frozen=True, gc=False):
     name: str | None = None
     generate_name: str | None = None
     namespace: str | None = None
+    uid: str = ""
     annotations: dict[str, str] | None = None
     owner_references: tuple[OwnerReference, ...] | None = None
     deletion_timestamp: str | None = None
+
+
+class Pod(Wire, frozen=True, gc=False):
+    """A Pod, or the template of one: they look alike."""
+
+    metadata: Metadata | None = None
+    spec: PodSpec | None = None

@@ -6,12 +6,14 @@ Source: k8s.io/api admission/v1/types.go; k8s.io/apiserver pkg/admission/plugin/
 import msgspec
 
 from webhook.errors import MalformedReview
+from webhook.podspec import Pod
 
 API_VERSION = "admission.k8s.io/v1"
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 SIZE_LIMIT = 7 * 1024 * 1024  # object and oldObject of an API server's 3 MiB each; controller-runtime's own limit
 
 
-class GroupVersionKind(msgspec.Struct, frozen=True):
+class GroupVersionKind(msgspec.Struct, frozen=True, gc=False):
     """The kind of the object in the review."""
 
     group: str = ""
@@ -19,14 +21,14 @@ class GroupVersionKind(msgspec.Struct, frozen=True):
     kind: str = ""
 
 
-class UserInfo(msgspec.Struct, frozen=True):
+class UserInfo(msgspec.Struct, frozen=True, gc=False):
     """Who asks."""
 
     username: str = ""
 
 
-class Review(msgspec.Struct, frozen=True, rename="camel"):
-    """The request of an AdmissionReview. `object` and `old_object` stay undecoded until their kind is known."""
+class Review(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """The request of an AdmissionReview. An object other than a Pod stays undecoded until its kind is known."""
 
     uid: str
     operation: str
@@ -35,25 +37,40 @@ class Review(msgspec.Struct, frozen=True, rename="camel"):
     name: str = ""
     namespace: str = ""
     user_info: UserInfo = UserInfo()
-    object: msgspec.Raw = msgspec.Raw()
+    object: msgspec.Raw | Pod = msgspec.Raw()
     old_object: msgspec.Raw = msgspec.Raw()
     dry_run: bool = False
 
 
-class _Envelope(msgspec.Struct, rename="camel"):
+class _AnyReview(Review, frozen=True, gc=False):
+    object: msgspec.Raw = msgspec.Raw()
+
+
+class _PodReview(Review, frozen=True, gc=False, kw_only=True):
+    object: Pod
+
+
+class _Envelope(msgspec.Struct, rename="camel", gc=False):
     api_version: str = ""
     kind: str = ""
-    request: Review | None = None
+    request: _AnyReview | None = None
+
+
+class _PodEnvelope(msgspec.Struct, rename="camel", gc=False):
+    api_version: str = ""
+    kind: str = ""
+    request: _PodReview | None = None
 
 
 _DECODER = msgspec.json.Decoder(_Envelope)
+_POD_DECODER = msgspec.json.Decoder(_PodEnvelope)
 
 
 def decode(body: bytes) -> Review:
     """Read a review; `MalformedReview` says what is wrong with one that cannot be answered."""
     try:
-        envelope = _DECODER.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        envelope = _of_a_pod(body) or _DECODER.decode(body)
+    except _UNREADABLE as error:
         raise MalformedReview(f"the body is no AdmissionReview: {error}") from None
     if envelope.api_version != API_VERSION or envelope.kind != "AdmissionReview":
         given = f"{envelope.api_version[:80]!a} {envelope.kind[:80]!a}"
@@ -68,6 +85,16 @@ def decode(body: bytes) -> Review:
     return review
 
 
-def absent(raw: msgspec.Raw) -> bool:
+def _of_a_pod(body: bytes) -> _PodEnvelope | None:
+    """The envelope with its Pod, read in one go, as nearly every review can be; None: its object has to wait."""
+    try:
+        envelope = _POD_DECODER.decode(body)
+    except _UNREADABLE:
+        return None
+    review = envelope.request
+    return envelope if review is not None and review.kind.kind == "Pod" else None
+
+
+def absent(found: msgspec.Raw | Pod) -> bool:
     """Whether an object is not there: left out, or null."""
-    return memoryview(raw).nbytes <= len("null") and bytes(raw) in {b"", b"null"}
+    return isinstance(found, msgspec.Raw) and memoryview(found).nbytes <= len("null") and bytes(found) in {b"", b"null"}
