@@ -31,6 +31,17 @@ class Accounts(msgspec.Struct, frozen=True):
     group: bytes | None = None
 
 
+class Numbers(msgspec.Struct, frozen=True):
+    """What the files say of the image's USER, from somebody who spares us reading them; None is what he does not know.
+
+    `groups` are sorted, the primary one among them.
+    """
+
+    uid: int
+    gid: int | None = None
+    groups: tuple[int, ...] | None = None
+
+
 class Entry(msgspec.Struct, frozen=True):
     """A passwd line. `uid` and `gid` are what Go's Atoi makes of the fields: 0 for garbage, int64 edges on overflow."""
 

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from webhook import accounts as files
-from webhook.accounts import Accounts, UnreadableAccounts
+from webhook.accounts import Accounts, Numbers, UnreadableAccounts
 from webhook.image import UID_MAX, Image, Platform, Unknown, User
 
 _UINT32 = 2**32 - 1
@@ -59,8 +59,10 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 @lru_cache(maxsize=8192)
-def resolve(user: User, accounts: Accounts | Unknown | None) -> Identity | Fault | Unknown:
+def resolve(user: User, accounts: Accounts | Numbers | Unknown | None) -> Identity | Fault | Unknown:
     """Who `user` is where the spec does not say otherwise. A number needs no accounts; a name without them is a bug."""
+    if isinstance(accounts, Numbers):
+        return Identity(accounts.uid, accounts.gid, accounts.groups)
     number = 0 if user.uid is None and not user.name else user.uid
     if number is not None:
         if not 0 <= number <= UID_MAX:
@@ -128,18 +130,21 @@ def gid_out_of_range(identity: Identity, run_as_group: int | None, strict: bool)
 
 @lru_cache(maxsize=8192)
 def injection(
-    user: User, accounts: Accounts | Unknown | None, run_as_group: int | None = None, strict: bool = False
+    user: User, accounts: Accounts | Numbers | Unknown | None, run_as_group: int | None = None, strict: bool = False
 ) -> Injection | Drift | None:
     """The numbers under which the process keeps uid, gid, supplementary groups and HOME.
 
     None where `resolve` finds nobody.
 
     `run_as_group` is the spec's effective one, `strict` its supplementalGroupsPolicy: both change what a look-up by uid
-    could change. A USER that is a number is what the kubelet sends anyway.
+    could change. A USER that is a number is what the kubelet sends anyway. Of one that nobody has read the gid is
+    written, too: it may be a name whose uid is somebody else's first.
     """
     identity = resolve(user, accounts)
     if not isinstance(identity, Identity):
         return None
+    if user.unread and run_as_group is None:
+        return Injection(identity.uid, identity.gid)
     if user.uid is not None or not user.name or not isinstance(accounts, Accounts):
         return Injection(identity.uid)
     named = files.by_name(accounts, user.name)

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from webhook.accounts import Accounts, overflows, parse_decimal
+from webhook.accounts import Accounts, Numbers, overflows, parse_decimal
 from webhook.errors import MalformedImage
 from webhook.survey import Survey
 
@@ -29,12 +29,18 @@ class Unknown(msgspec.Struct, frozen=True):
 class User(msgspec.Struct, frozen=True):
     """`config.User` as the CRI reports it: a uid, or a name, or neither, which the kubelet takes for uid 0.
 
-    `text` is the whole of what the image says; `uid` is any int64; `name` is verbatim, spaces included.
+    `text` is the whole of what the image says, and empty with a `uid` where only a node has said whom it stands for;
+    `uid` is any int64; `name` is verbatim, spaces included.
     """
 
     text: str
     uid: int | None = None
     name: str = ""
+
+    @property
+    def unread(self) -> bool:
+        """Nobody has read it: it may be this uid or a name for it."""
+        return self.uid is not None and not self.text
 
     @property
     def looks_numeric(self) -> bool:
@@ -81,13 +87,13 @@ class Config(msgspec.Struct, frozen=True):
 class PlatformImage(msgspec.Struct, frozen=True):
     """One platform's image. `accounts` is None where nobody needed them, Unknown where they could not be read.
 
-    A USER name needs them wherever the query's `os` is linux, even where the config claims another platform. `size` is
-    the bytes that pulling it transfers, 0 where nobody said; `survey` is None where nobody asked for it.
+    A USER name needs them wherever the query's `os` is linux, even where the config claims another platform; Numbers
+    stand for them where somebody else has read them, or knows the answer. `size` is the bytes that pulling it transfers, 0 where nobody said; `survey` is None where nobody asked for it.
     """
 
     config: Config
     digest: str = ""
-    accounts: Accounts | Unknown | None = None
+    accounts: Accounts | Numbers | Unknown | None = None
     size: int = 0
     survey: Survey | Unknown | None = None
 
@@ -100,14 +106,19 @@ class PlatformImage(msgspec.Struct, frozen=True):
 class Image(msgspec.Struct, frozen=True):
     """An image reference's answer: every platform that was asked for and exists.
 
-    `digest` is what the reference resolves to; `age` is the seconds since the tag was last confirmed at the registry,
-    0 when fresh; `source` says who told us.
+    `digest` is what the reference resolves to; `age` is the seconds since the registry last confirmed that, or since it
+    was last seen on a node, 0 when fresh; `source` says who told us, and `despite` why the registry itself does not now.
+    `index` holds every platform that the digest's index offers for the query's os, in order; it is empty for a single
+    manifest, and None where nobody says. `private` is an answer that took the Pod's own pull secrets.
     """
 
     digest: str
     platforms: tuple[PlatformImage, ...]
     source: Literal["registry", "observed", "known"] = "registry"
     age: float = 0.0
+    despite: Unknown | None = None
+    index: tuple[Platform, ...] | None = None
+    private: bool = False
 
 
 class Query(msgspec.Struct, frozen=True):

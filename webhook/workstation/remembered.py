@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from webhook import reference
-from webhook.accounts import Accounts
+from webhook.accounts import Accounts, Numbers
 from webhook.errors import InvalidReference
 from webhook.image import Config, Image, Images, PlatformImage, Query, Unknown
 
@@ -79,7 +79,7 @@ class Remembered:
         """Write the answer whole or not at all. A cache that cannot be written is no reason to fail."""
         platforms = []
         for each in image.platforms:
-            if isinstance(each.accounts, Unknown):
+            if isinstance(each.accounts, Unknown | Numbers):
                 return
             files = each.accounts or Accounts()
             known = each.accounts is not None
