@@ -33,19 +33,26 @@ class Image(msgspec.Struct, frozen=True):
         return cls(registry, repository, digest)
 
 
-def install(image: Image, environment: Mapping[str, str], registries: Mapping[str, object]) -> None:
+def install(
+    image: Image,
+    environment: Mapping[str, str],
+    registries: Mapping[str, object],
+    *,
+    chart: Path = CHART,
+    **values: object,
+) -> None:
     """`helm upgrade --install`, waiting until the webhooks have their CA and every replica is ready.
 
-    `registries` are the chart's values under `registry`.
+    `registries` are the chart's values under `registry`, `values` any others; `chart` is another version of it.
     """
-    given = {"image": msgspec.to_builtins(image), "registry": registries}
+    given = {"image": msgspec.to_builtins(image), "registry": registries, **values}
     command = [
         "helm",
         "upgrade",
         "--install",
         "--take-ownership",
         RELEASE,
-        str(CHART),
+        str(chart),
         "--namespace",
         NAMESPACE,
         "--create-namespace",
