@@ -88,7 +88,8 @@ class PlatformImage(msgspec.Struct, frozen=True):
     """One platform's image. `accounts` is None where nobody needed them, Unknown where they could not be read.
 
     A USER name needs them wherever the query's `os` is linux, even where the config claims another platform; Numbers
-    stand for them where somebody else has read them, or knows the answer. `size` is the bytes that pulling it transfers, 0 where nobody said; `survey` is None where nobody asked for it.
+    stand for them where somebody else has read them, or knows the answer. `size` is the bytes that pulling it
+    transfers, 0 where nobody said; `survey` is None where nobody asked for it.
     """
 
     config: Config
