@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.check.files import places, run
-from webhook.check.run import NotExamined
+from webhook.workstation.images import NotExamined
 
 
 def compose(service: str) -> dict[str, str]:

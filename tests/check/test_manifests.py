@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.check.files import POD, places, run, run_text
-from webhook.check.run import NotExamined
 from webhook.errors import InvalidSetting
 from webhook.policy import Documents, Exemptions, Metadata, NonRootPolicy, PolicySpec
+from webhook.workstation.images import NotExamined
 
 WINDOWS = """\
 spec:

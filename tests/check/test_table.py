@@ -18,10 +18,11 @@ from tests.support.images import image, multi, unknown
 from tests.support.oci import accounts_layer, index
 from tests.support.oci import image as oci_image
 from webhook.check.output import table as output
-from webhook.check.run import NotExamined, Request
+from webhook.check.run import Request
 from webhook.check.table import table as table_of
 from webhook.cli import main
 from webhook.image import Image, Unknown
+from webhook.workstation.images import NotExamined
 
 DOCKERFILE = "FROM debian:12.5.0-slim\nRUN useradd -u 1234 app\nUSER 1234\n"
 

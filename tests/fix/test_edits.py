@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from tests.check.files import IMAGES, POD
 from tests.support.images import Table
-from webhook.check.run import NotExamined, Request
+from webhook.check.run import Request
 from webhook.fix.edits import Addition, NotEditable, apply
 from webhook.fix.run import Fixes, fix
 from webhook.manifest.tree import documents
 from webhook.policy import Documents, Metadata, NonRootPolicy, PolicySpec
+from webhook.workstation.images import NotExamined
 
 CURED = "runAsNonRoot: true, allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}, seccompProfile: {type: RuntimeDefault}"
 

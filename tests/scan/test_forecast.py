@@ -13,11 +13,12 @@ from tests.support.judging import NOW
 from tests.support.pods import IMAGE, Object, minimal, tweak
 from tests.support.tables import table
 from webhook import policy
-from webhook.image import Image, Query, Unknown
+from webhook.image import Image, Unknown
 from webhook.policy import Documents
 from webhook.scan.document import Workload
-from webhook.scan.forecast import LEFT_OUT, forecast
+from webhook.scan.forecast import forecast
 from webhook.view import StaticView
+from webhook.workstation.images import NotExamined
 
 APP = image("app")
 SAFE = {
@@ -231,14 +232,9 @@ async def test_an_image_that_is_none_is_compared_with_nothing() -> None:
 
 async def test_images_that_are_left_out_are_counted_and_no_finding() -> None:
     """What the manifest alone says stays said."""
-
-    class Out:
-        async def find(self, query: Query) -> Image | Unknown:
-            return LEFT_OUT
-
     found, _ = take(named(of("Deployment"), "web"), named(of("Pod", runAsUser=0), "lone"))
     view = StaticView(documents(mode="Enforce", onUnknown={"default": "Deny"}))
-    told = [await forecast(each, view, Out(), NOW) for each in found.values()]
+    told = [await forecast(each, view, NotExamined(), NOW) for each in found.values()]
     assert [(each.outcome, each.today, len(each.containers[0].findings)) for each in told] == [
         ("unknown", "allow", 0),
         ("refused", "deny", 1),

@@ -12,9 +12,9 @@ from webhook.errors import InvalidSetting
 from webhook.workstation import options
 
 if TYPE_CHECKING:
-    from webhook.check.inputs import Source
     from webhook.check.report import FailOn, Report
     from webhook.check.run import Progress, Request
+    from webhook.workstation.images import ImageSource
 
 _PATIENCE = 20  # workloads; fewer are judged before a person looks for progress
 
@@ -83,8 +83,9 @@ def check(
     be read, a template that was skipped), 0 clean; the first that holds. With --table, 1 where a practice is not kept.
     """
     from webhook.check import inputs
+    from webhook.workstation.images import ImageSource
 
-    source = inputs.Source(no_images, offline, insecure, registry_config)
+    source = ImageSource(no_images, offline, insecure, registry_config)
     asked = inputs.request(paths, policies, template_kinds, target, build_args)
     if table:
         sys.exit(asyncio.run(_table(asked, form, source, built, image_limit * 1_000_000)))
@@ -97,24 +98,24 @@ def check(
     sys.exit(report.exit_code(fail_on))
 
 
-async def _check(asked: "Request", source: "Source") -> "Report":
-    from webhook.check import inputs
+async def _check(asked: "Request", source: "ImageSource") -> "Report":
     from webhook.check.run import check
+    from webhook.workstation.images import images as images_of
 
-    async with inputs.images(source) as images:
+    async with images_of(source) as images:
         return await check(asked, images, None if source.no_images else _progress())
 
 
-async def _table(asked: "Request", form: str, source: "Source", built: str | None, image_limit: int) -> int:
+async def _table(asked: "Request", form: str, source: "ImageSource", built: str | None, image_limit: int) -> int:
     """Print the status table; the exit code."""
-    from webhook.check import inputs
     from webhook.check.output.table import FORMATS as TABLE_FORMATS
     from webhook.check.output.table import render as render_table
     from webhook.check.table import table
+    from webhook.workstation.images import images as images_of
 
     if form not in TABLE_FORMATS:
         raise InvalidSetting(f"--table has no -o {form}; it has {', '.join(TABLE_FORMATS)}")
-    async with inputs.images(source) as images:
+    async with images_of(source) as images:
         told = await table(asked, images, built, image_limit)
     click.echo(render_table(form, told), nl=False)
     return told.exit_code

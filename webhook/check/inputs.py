@@ -1,15 +1,10 @@
-"""Flags -> what to check, and the images to check it by: the same for every command that reads manifests."""
+"""Flags -> what to check: the same for every command that reads manifests."""
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import msgspec
-
-from webhook.check.run import NotExamined, Request
+from webhook.check.run import Request
 from webhook.errors import InvalidSetting
-from webhook.image import Images
 from webhook.manifest.objects import KNOWN_TEMPLATE_KINDS, parse_template_kind
 from webhook.policy import Documents
 
@@ -38,38 +33,3 @@ def _build_argument(text: str) -> tuple[str, str]:
     if not name:
         raise InvalidSetting(f"--build-arg {text[:80]!a} has no name: write NAME=VALUE")
     return name, value if equals else os.environ.get(name, "")
-
-
-class Source(msgspec.Struct, frozen=True):
-    """Whom to ask about images: nobody at all, what is on disk, or the registries."""
-
-    no_images: bool = False
-    offline: bool = False
-    insecure: tuple[str, ...] = ()
-    registry_config: Path | None = None
-
-    def check(self) -> None:
-        """`InvalidSetting` where the flags contradict each other."""
-        if self.no_images and self.offline:
-            raise InvalidSetting("--no-images looks at no image, --offline at those on disk: give one of them")
-
-
-@asynccontextmanager
-async def images(source: Source) -> AsyncIterator[Images]:
-    """The image source that the flags ask for, with the user's own login; closed at the end."""
-    source.check()
-    if source.no_images:
-        yield NotExamined()
-        return
-    from webhook.workstation.remembered import Remembered
-
-    if source.offline:
-        yield Remembered(None)
-        return
-    from webhook.workstation.desk import registry_client
-
-    client = registry_client(source.insecure, source.registry_config)
-    try:
-        yield Remembered(client)
-    finally:
-        await client.aclose()

@@ -13,13 +13,14 @@ from webhook.check import manifests
 from webhook.check.manifests import Case
 from webhook.check.report import Examined, Report, merge
 from webhook.errors import InvalidSetting
-from webhook.image import Image, Images, Query, Unknown
+from webhook.image import Images
 from webhook.judge import judge
 from webhook.manifest.objects import KNOWN_TEMPLATE_KINDS, TemplateKinds
 from webhook.policy import Documents
 from webhook.scope import exempt
 from webhook.verdict import Verdict
 from webhook.view import StaticView
+from webhook.workstation.images import NOT_EXAMINED
 from webhook.workstation.sources import Skipped, Source, read
 
 T = TypeVar("T")
@@ -27,18 +28,8 @@ T = TypeVar("T")
 AT_ONCE = 32  # workloads whose images are asked for together
 IMAGE_BUDGET = 600.0  # seconds; the registry client gives up on an image long before
 
-NOT_EXAMINED = Unknown("local", "images are not examined")
-
 Progress = Callable[[int, int], None]
 """Told how many workloads of how many are judged."""
-
-
-class NotExamined:
-    """The image source of `--no-images`: every image is left alone. Its answer is counted, never told as a finding."""
-
-    async def find(self, query: Query) -> Image | Unknown:  # noqa: ARG002  # whatever is asked
-        """Always `NOT_EXAMINED`."""
-        return NOT_EXAMINED
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from webhook.check import dockerfiles, sizes
-from webhook.check.run import IMAGE_BUDGET, NOT_EXAMINED, Request
+from webhook.check.run import IMAGE_BUDGET, Request
 from webhook.dockerfile import Malformed
 from webhook.dockerfile.table import Neighbours, Row, compose, image, manifest, nginx
 from webhook.dockerfile.table.row import IMAGE_LIMIT
@@ -19,6 +19,7 @@ from webhook.image import Images, Unknown
 from webhook.manifest import objects as kubernetes
 from webhook.manifest.data import plain
 from webhook.manifest.tree import MalformedYaml, documents
+from webhook.workstation.images import NOT_EXAMINED
 from webhook.workstation.sources import STDIN, Skipped, Source
 from webhook.workstation.sources import read as read_sources
 

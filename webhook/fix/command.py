@@ -15,9 +15,9 @@ from webhook.errors import InvalidSetting
 from webhook.workstation import options
 
 if TYPE_CHECKING:
-    from webhook.check.inputs import Source
     from webhook.check.run import Request
     from webhook.fix.run import Fixes
+    from webhook.workstation.images import ImageSource
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
@@ -50,10 +50,11 @@ def fix(
     """
     from webhook.check import inputs
     from webhook.check.output import render
+    from webhook.workstation.images import ImageSource
 
     if not diff and "-" in paths:
         raise InvalidSetting("--write needs files: standard input cannot be written to")
-    source = inputs.Source(no_images, offline, insecure, registry_config)
+    source = ImageSource(no_images, offline, insecure, registry_config)
     asked = inputs.request(paths, policies, template_kinds)
     fixes = asyncio.run(_fix(asked, source))
     for change in fixes.changes:
@@ -66,11 +67,11 @@ def fix(
     sys.exit(fixes.rest.exit_code())
 
 
-async def _fix(asked: "Request", source: "Source") -> "Fixes":
-    from webhook.check import inputs
+async def _fix(asked: "Request", source: "ImageSource") -> "Fixes":
     from webhook.fix.run import fix
+    from webhook.workstation.images import images as images_of
 
-    async with inputs.images(source) as images:
+    async with images_of(source) as images:
         return await fix(asked, images)
 
 

@@ -173,7 +173,7 @@ def summarise(workloads: Iterable[Workload]) -> Summary:
             for sums in (containers, image):
                 sums.add(container.outcome, root=is_root(container))
             mismatches += container.mismatch is not None
-            not_examined += container.who == NOT_EXAMINED
+            not_examined += container.who == LEFT_OUT
     return Summary(
         total,
         containers,
@@ -188,7 +188,7 @@ def summarise(workloads: Iterable[Workload]) -> Summary:
     )
 
 
-NOT_EXAMINED = "not examined"
+LEFT_OUT = "not examined"
 """`who` of a container whose image was left out on demand."""
 
 

@@ -16,20 +16,19 @@ from webhook.errors import InvalidReference
 from webhook.finding import Finding as Fault
 from webhook.finding import who
 from webhook.identity import Identity
-from webhook.image import Image, Images, Unknown
+from webhook.image import Image, Images
 from webhook.judge import judge
 from webhook.observed import mismatch
 from webhook.pod import Slot, Workload
 from webhook.podspec import OwnerReference
 from webhook.scan import document
-from webhook.scan.document import NOT_EXAMINED, RANK, Container, Finding, Outcome, Running
+from webhook.scan.document import LEFT_OUT, RANK, Container, Finding, Outcome, Running
 from webhook.scan.inventory import Found, Shape, Sighting
 from webhook.scope import SERVICE_ACCOUNT, Governing, View, exempt
 from webhook.verdict import ContainerVerdict, Verdict, denies
+from webhook.workstation.images import NOT_EXAMINED
 
 IMAGE_BUDGET = 600.0  # seconds; the registry client gives up on an image long before
-LEFT_OUT = Unknown("local", "images are not examined")
-"""What an image source answers that was told to leave images alone: counted, never told as a finding."""
 
 _NEW_UID = 1001  # for a user that the image does not have yet, as the rules' documentation has it
 # Whom admission sees making the Pods: the service account of a controller in kubernetes pkg/controller.
@@ -49,7 +48,7 @@ _REBUILT = frozenset(
 
 
 async def forecast(found: Found, view: View, images: Images, now: datetime) -> document.Workload:
-    """Judge a workload. `images` answers as `webhook.image.Images` does, or with `LEFT_OUT`."""
+    """Judge a workload. `images` answers as `webhook.image.Images` does, or with `NOT_EXAMINED`."""
     namespace = found.reference.namespace
     governing = view.govern(namespace)
     containers: dict[object, Container] = {}
@@ -134,7 +133,7 @@ def _patched(judged: Verdict, governing: Governing) -> Verdict:
         if each.state == "fixable"
         else each
         for each in judged.containers
-        if each.subject.found is not LEFT_OUT
+        if each.subject.found is not NOT_EXAMINED
     )
     return Verdict(governing, containers)
 
@@ -161,7 +160,7 @@ def _exempted(slot: Slot, why: str, found: Found) -> Container:
 
 def _container(judged: ContainerVerdict, found: Found) -> Container:
     subject = judged.subject
-    left_out = subject.found is LEFT_OUT
+    left_out = subject.found is NOT_EXAMINED
     fields = patch.injected(judged)
     sightings = tuple(_sightings(found, subject.slot))
     return Container(
@@ -171,7 +170,7 @@ def _container(judged: ContainerVerdict, found: Found) -> Container:
         digest=judged.digest,
         user=subject.user,
         uid=subject.uid,
-        who=NOT_EXAMINED if left_out else who(subject),
+        who=LEFT_OUT if left_out else who(subject),
         outcome=_outcome(judged, changes=bool(fields)),
         reason=judged.release.reason if judged.release else "",
         findings=() if left_out else tuple(_finding(fault, judged) for fault in judged.findings),
@@ -184,7 +183,7 @@ def _container(judged: ContainerVerdict, found: Found) -> Container:
 
 def _outcome(judged: ContainerVerdict, *, changes: bool) -> Outcome:
     on_unknown = judged.subject.policy.on_unknown
-    if judged.subject.found is LEFT_OUT:
+    if judged.subject.found is NOT_EXAMINED:
         return "unknown"
     if any(denies(fault, judged, on_unknown) for fault in judged.findings):
         return "refused"

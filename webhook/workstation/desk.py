@@ -9,18 +9,23 @@ import msgspec
 from webhook.errors import InvalidSetting
 from webhook.registry import configuration
 from webhook.registry.client import RegistryClient
+from webhook.registry.keychain import PullSecrets
 
 _CONFIG_LIMIT = 8 * 1024 * 1024
 
 
 def registry_client(
-    insecure: Iterable[str] = (), config: Path | None = None, patience: float | None = None
+    insecure: Iterable[str] = (),
+    config: Path | None = None,
+    patience: float | None = None,
+    pull_secrets: PullSecrets | None = None,
 ) -> RegistryClient:
     """A client with the user's docker config; use it within one event loop, and `aclose` it there.
 
     `insecure` lists HOST[:PORT] that may be spoken to over plain HTTP. `config` is a file as for `nonroot serve
     --registry-config`; its word on credentials and the proxy then stands instead of the user's own. `patience` is the
-    seconds that one image, or one layer of it, may take where that is more than a replica would wait.
+    seconds that one image, or one layer of it, may take where that is more than a replica would wait; `pull_secrets`
+    reads those of Pods.
     `InvalidSetting` where a file is unusable.
     """
     access = configuration.load(config, insecure)
@@ -29,8 +34,8 @@ def registry_client(
         timeouts = msgspec.structs.replace(settings.timeouts, look_up=patience, layer=patience)
         settings = msgspec.structs.replace(settings, timeouts=timeouts)
     if config is not None:
-        return RegistryClient(settings, credentials=access.credentials)
-    return RegistryClient(msgspec.structs.replace(settings, proxy=True), docker_config=docker_config())
+        return RegistryClient(settings, pull_secrets, credentials=access.credentials)
+    return RegistryClient(msgspec.structs.replace(settings, proxy=True), pull_secrets, docker_config())
 
 
 def docker_config() -> bytes | None:
