@@ -12,7 +12,7 @@ from webhook.policy import PolicySpec, Rule
 Severity = Literal["error", "warning", "unknown", "note"]  # a note is recorded, and never shown at kubectl apply
 
 
-class Subject(msgspec.Struct, frozen=True):
+class Subject(msgspec.Struct, frozen=True, gc=False):
     """One container with all that is known of it.
 
     `found` is None where the spec alone says the uid; `answers` holds one identity a platform; `planned` are the
@@ -50,9 +50,7 @@ class Subject(msgspec.Struct, frozen=True):
     @property
     def written_uid(self) -> int | None:
         """The runAsUser of the container once planned numbers are written; None where there is none."""
-        if self.effective.run_as_user is not None:
-            return self.effective.run_as_user
-        return self.planned.uid if isinstance(self.planned, Injection) else None
+        return written_uid(self.effective, self.planned)
 
     @property
     def uid(self) -> int | None:
@@ -63,7 +61,14 @@ class Subject(msgspec.Struct, frozen=True):
         return uids.pop() if len(uids) == 1 else None
 
 
-class Finding(msgspec.Struct, frozen=True):
+def written_uid(effective: Effective, planned: Injection | Drift | None) -> int | None:
+    """The runAsUser of a container once planned numbers are written; None where there is none."""
+    if effective.run_as_user is not None:
+        return effective.run_as_user
+    return planned.uid if isinstance(planned, Injection) else None
+
+
+class Finding(msgspec.Struct, frozen=True, gc=False):
     """One fault of one container. `reason` is fixed per rule, `detail` says who and why, `fix` the lines to write.
 
     `curable` is a fault of the Pod as it stands that injection removes; `pointer` is where in the object it shows.

@@ -6,8 +6,8 @@ pkg/kubelet/kuberuntime/security_context.go (the group half of USER is never use
 libcontainer/env.go (HOME follows the uid).
 """
 
-from functools import lru_cache
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -16,6 +16,7 @@ from webhook.accounts import Accounts, Numbers, UnreadableAccounts
 from webhook.image import UID_MAX, Image, Platform, Unknown, User
 
 _UINT32 = 2**32 - 1
+_QUESTIONS = 64  # remembered of one image: runAsGroup is anybody's choice
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -58,7 +59,6 @@ class Answer(msgspec.Struct, frozen=True):
     identity: Identity | Fault | Unknown | None
 
 
-@lru_cache(maxsize=8192)
 def resolve(user: User, accounts: Accounts | Numbers | Unknown | None) -> Identity | Fault | Unknown:
     """Who `user` is where the spec does not say otherwise. A number needs no accounts; a name without them is a bug."""
     if isinstance(accounts, Numbers):
@@ -128,7 +128,6 @@ def gid_out_of_range(identity: Identity, run_as_group: int | None, strict: bool)
     return next((gid for gid in (*primary, *others) if gid > UID_MAX), None)
 
 
-@lru_cache(maxsize=8192)
 def injection(
     user: User, accounts: Accounts | Numbers | Unknown | None, run_as_group: int | None = None, strict: bool = False
 ) -> Injection | Drift | None:
@@ -190,3 +189,44 @@ def answers(image: Image, os: str) -> tuple[Answer, ...]:
         )
         for each in image.platforms
     )
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What an image means for a container: its `answers`, and the one `plan` of numbers that is right for all of them.
+
+    The plan is None on Windows, and where there is none or somebody is root.
+    """
+
+    answers: tuple[Answer, ...]
+    plan: Injection | Drift | None
+
+
+_Question = tuple[str, int | None, bool]
+_READINGS: WeakKeyDictionary[Image, dict[_Question, Reading]] = WeakKeyDictionary()
+
+
+def read(image: Image, os: str, run_as_group: int | None, strict: bool) -> Reading:
+    """The reading for nodes of that `os`; worked out once, and remembered for as long as the image is.
+
+    `run_as_group` and `strict` are those of `injection`.
+    """
+    readings = _READINGS.get(image)
+    if readings is None:
+        readings = _READINGS[image] = {}
+    question = (os, run_as_group, strict)
+    reading = readings.get(question)
+    if reading is None:
+        if len(readings) >= _QUESTIONS:
+            readings.clear()
+        found = answers(image, os)
+        plan = _plan(image, found, run_as_group, strict) if os == "linux" else None
+        reading = readings[question] = Reading(found, plan)
+    return reading
+
+
+def _plan(image: Image, found: tuple[Answer, ...], run_as_group: int | None, strict: bool) -> Injection | Drift | None:
+    if not all(isinstance(answer.identity, Identity) and answer.identity.uid for answer in found):
+        return None
+    plans = {injection(each.config.user, each.accounts, run_as_group, strict) for each in image.platforms}
+    drift = next((plan for plan in plans if isinstance(plan, Drift)), None)
+    return drift or (plans.pop() if len(plans) == 1 else None)

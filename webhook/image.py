@@ -26,7 +26,7 @@ class Unknown(msgspec.Struct, frozen=True):
     detail: str
 
 
-class User(msgspec.Struct, frozen=True):
+class User(msgspec.Struct, frozen=True, cache_hash=True):
     """`config.User` as the CRI reports it: a uid, or a name, or neither, which the kubelet takes for uid 0.
 
     `text` is the whole of what the image says, and empty with a `uid` where only a node has said whom it stands for;
@@ -58,7 +58,7 @@ def parse_user(text: str) -> User:
     return User(text, name=left)
 
 
-class Platform(msgspec.Struct, frozen=True):
+class Platform(msgspec.Struct, frozen=True, cache_hash=True):
     """An OCI platform, normalised as containerd/platforms does (`x86_64` is `amd64`, `aarch64` is `arm64`, …)."""
 
     os: str
@@ -69,7 +69,7 @@ class Platform(msgspec.Struct, frozen=True):
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))
 
 
-class Config(msgspec.Struct, frozen=True):
+class Config(msgspec.Struct, frozen=True, cache_hash=True):
     """The part of an image config that says how its container starts."""
 
     user: User
@@ -84,7 +84,7 @@ class Config(msgspec.Struct, frozen=True):
     on_build: tuple[str, ...] = ()
 
 
-class PlatformImage(msgspec.Struct, frozen=True):
+class PlatformImage(msgspec.Struct, frozen=True, cache_hash=True):
     """One platform's image. `accounts` is None where nobody needed them, Unknown where they could not be read.
 
     A USER name needs them wherever the query's `os` is linux, even where the config claims another platform; Numbers
@@ -104,7 +104,7 @@ class PlatformImage(msgspec.Struct, frozen=True):
         return self.config.platform
 
 
-class Image(msgspec.Struct, frozen=True):
+class Image(msgspec.Struct, frozen=True, cache_hash=True, weakref=True):
     """An image reference's answer: every platform that was asked for and exists.
 
     `digest` is what the reference resolves to; `age` is the seconds since the registry last confirmed that, or since it

@@ -1,37 +1,43 @@
 """The one function behind every door: a workload under a policy -> Verdict."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 
 import msgspec
 
 from webhook import identity, kubelet, node, reference, rules
-from webhook.accounts import Accounts
-from webhook.errors import InvalidReference
-from webhook.finding import Subject
-from webhook.identity import Answer, Drift, Identity, Injection
+from webhook.accounts import Numbers
+from webhook.finding import Subject, written_uid
+from webhook.identity import Answer, Drift, Injection
 from webhook.image import Config, Image, Images, Platform, PlatformImage, Query, Unknown, User
 from webhook.patch import OPENSHIFT_SCC
 from webhook.pod import Effective, Slot, Workload, effective
 from webhook.podspec import Container
 from webhook.policy import Assign, KnownImage, NonRootException, PolicySpec, matcher
-from webhook.scope import Governing, release
+from webhook.scope import Governing, Release, release
 from webhook.verdict import ContainerVerdict, Verdict, decide
 
 _NO_GROUP = "runAsGroup {} would be needed, which is not written where OpenShift's SCC has set the security context"
 KNOWN_BUDGET = 0.3  # seconds granted to the registry where the policy already knows the image
 
 
-class _Case(msgspec.Struct):
-    """A container on its way to a Subject."""
+class _Case(msgspec.Struct, gc=False):
+    """A container on its way to a Subject: what its image says is filled in where it had to be asked."""
 
     slot: Slot
     effective: Effective
-    image: str  # the normalised reference, or the text as it stands where it is none
-    os: str
+    release: Release | None
     found: Image | Unknown | None = None
+    answers: tuple[Answer, ...] = ()
+    planned: Injection | Drift | None = None
+    assigned: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything about it is let be, so that nothing needs to be known."""
+        return self.release is not None and not self.release.rules
 
 
 async def judge(
@@ -42,7 +48,7 @@ async def judge(
     namespace: str,
     budget: float,
     now: datetime,
-    exceptions: Iterable[NonRootException] = (),
+    exceptions: Sequence[NonRootException] = (),
     slots: tuple[Slot, ...] | None = None,
     injects: bool | None = None,
 ) -> Verdict:
@@ -56,60 +62,86 @@ async def judge(
     injects = governing.injects if injects is None else injects
     os = node.operating_system(workload.spec)
     cases = [
-        _Case(slot, effective(slot.container, workload.context), _normalised(slot.container.image or ""), os)
+        _Case(slot, effective(slot.container, workload.context), release(governing, exceptions, workload, slot, now))
         for slot in (workload.slots() if slots is None else slots)
     ]
-    released = [release(governing, exceptions, workload, case.slot, case.image, now) for case in cases]
     asked = [
         case
-        for case, why in zip(cases, released, strict=True)
-        if (why is None or why.rules) and case.slot.container.image and kubelet.needs_image(case.effective, case.os)
+        for case in cases
+        if not case.whole and case.slot.container.image and kubelet.needs_image(case.effective, os)
     ]
-    if len(asked) == 1:
-        asked[0].found = await _find(asked[0], workload, spec, images, namespace, budget)
-    elif asked:
-        searches = (_find(case, workload, spec, images, namespace, budget) for case in asked)
-        for case, found in zip(asked, await asyncio.gather(*searches), strict=True):
-            case.found = found
-    subjects = [_subject(workload, case, spec, injects) for case in cases]
-    injected = slots is None and any(subject.planned is not None for subject in subjects)
-    uids = tuple(subject.written_uid for subject in subjects) if injected else ()
-    containers: list[ContainerVerdict] = []
-    for subject, why in zip(subjects, released, strict=True):
-        whole = msgspec.structs.replace(subject, uids=uids) if uids else subject
-        findings = () if why is not None and not why.rules else rules.check(whole)
-        containers.append(decide(whole, findings, why))
-    return Verdict(governing, tuple(containers))
+    if asked:
+        await _ask(asked, workload, spec, images, os, namespace, budget, injects)
+    injected = slots is None and any(case.planned is not None for case in asked)
+    uids = tuple(written_uid(case.effective, case.planned) for case in cases) if injected else ()
+    return Verdict(governing, tuple([_verdict(case, workload, spec, os, injects, uids) for case in cases]))
 
 
-@lru_cache(maxsize=16384)
-def _normalised(image: str) -> str:
-    try:
-        return str(reference.parse(image))
-    except InvalidReference:  # told by the image source, where the image is needed at all
-        return image
+async def _ask(
+    asked: list[_Case],
+    workload: Workload,
+    spec: PolicySpec,
+    images: Images,
+    os: str,
+    namespace: str,
+    budget: float,
+    injects: bool,
+) -> None:
+    """Fill in what the images say."""
+    searches = (_find(case.slot.container, workload, spec, images, os, namespace, budget) for case in asked)
+    answers = [await next(searches)] if len(asked) == 1 else await asyncio.gather(*searches)
+    strict = workload.context.supplemental_groups_policy == "Strict"
+    for case, found in zip(asked, answers, strict=True):
+        case.found = found
+        if not isinstance(found, Image):
+            continue
+        reading = identity.read(found, os, case.effective.run_as_group, strict)
+        case.answers, case.planned = reading.answers, reading.plan
+        if os == "linux" and spec.assign is not None and injects and _assignable(spec.assign, case):
+            case.planned, case.assigned = Injection(spec.assign.uid, spec.assign.gid), True
+        if isinstance(case.planned, Injection) and case.planned.gid is not None and _no_group(workload, case.effective):
+            case.planned, case.assigned = None if case.assigned else Drift(_NO_GROUP.format(case.planned.gid)), False
+
+
+def _verdict(
+    case: _Case, workload: Workload, spec: PolicySpec, os: str, injects: bool, uids: tuple[int | None, ...]
+) -> ContainerVerdict:
+    subject = Subject(
+        workload,
+        case.slot,
+        os,
+        case.effective,
+        spec,
+        injects,
+        case.found,
+        case.answers,
+        case.planned,
+        case.assigned,
+        uids,
+    )
+    return decide(subject, () if case.whole else rules.check(subject), case.release)
 
 
 async def _find(
-    case: _Case, workload: Workload, spec: PolicySpec, images: Images, namespace: str, budget: float
+    container: Container, workload: Workload, spec: PolicySpec, images: Images, os: str, namespace: str, budget: float
 ) -> Image | Unknown:
     """The image from its source, or else as the operator knows it; a source's answer wins over the operator's."""
-    container: Container = case.slot.container
-    known = next((each for each in spec.known_images if _knows(each, case.image)), None)
+    known = next((each for each in spec.known_images if _knows(each, container)), None) if spec.known_images else None
+    secrets = workload.spec.image_pull_secrets
     found = await images.find(
         Query(
             reference=container.image or "",
-            os=case.os,
+            os=os,
             architectures=node.architectures(workload.spec),
             namespace=namespace,
-            pull_secrets=tuple(secret.name for secret in workload.spec.image_pull_secrets or () if secret.name),
+            pull_secrets=tuple([secret.name for secret in secrets if secret.name]) if secrets else (),
             service_account=_service_account(workload),
             always_pull=container.image_pull_policy == "Always",
             budget=min(budget, KNOWN_BUDGET) if known else budget,
         )
     )
     if isinstance(found, Image):
-        return found if found.platforms else Unknown("notFound", f"it has nothing for the nodes of the Pod ({case.os})")
+        return found if found.platforms else Unknown("notFound", f"it has nothing for the nodes of the Pod ({os})")
     # Content that runtimes may read differently is no gap in our knowledge, which is all that the operator may fill.
     return _known_image(known) if known and found.cause != "invalid" else found
 
@@ -124,44 +156,17 @@ def _service_account(workload: Workload) -> str:
     return workload.spec.service_account_name or "default"
 
 
-def _knows(known: KnownImage, image: str) -> bool:
+def _knows(known: KnownImage, container: Container) -> bool:
     """Whether the operator means this image: by a glob on the normalised reference, or by its digest alone."""
-    return bool(matcher((known.image, f"*@{known.image}"))(image))
+    return bool(matcher((known.image, f"*@{known.image}"))(reference.normalised(container.image or "")))
 
 
+@lru_cache(maxsize=1024)
 def _known_image(known: KnownImage) -> Image:
-    """What the operator says, as the image's own accounts would say it."""
+    """What the operator says, in place of the image's own accounts."""
     config = Config(User(str(known.uid), uid=known.uid), Platform("linux", "any"))
-    groups = "".join(f"known{gid}:x:{gid}:known\n" for gid in known.groups)
-    accounts = Accounts(f"known:x:{known.uid}:{known.gid}::/:\n".encode(), groups.encode())
-    return Image("", (PlatformImage(config, accounts=accounts),), source="known")
-
-
-def _subject(workload: Workload, case: _Case, spec: PolicySpec, injects: bool) -> Subject:
-    answers: tuple[Answer, ...] = ()
-    planned: Injection | Drift | None = None
-    assigned = False
-    if isinstance(case.found, Image):
-        answers = identity.answers(case.found, case.os)
-        if case.os == "linux":
-            strict = workload.context.supplemental_groups_policy == "Strict"
-            planned = _plan(case.found, answers, case.effective.run_as_group, strict)
-            if spec.assign is not None and injects and _assignable(spec.assign, case.image, answers):
-                planned, assigned = Injection(spec.assign.uid, spec.assign.gid), True
-            if isinstance(planned, Injection) and planned.gid is not None and _no_group(workload, case.effective):
-                planned, assigned = None if assigned else Drift(_NO_GROUP.format(planned.gid)), False
-    return Subject(
-        workload=workload,
-        slot=case.slot,
-        os=case.os,
-        effective=case.effective,
-        policy=spec,
-        injects=injects,
-        found=case.found,
-        answers=answers,
-        planned=planned,
-        assigned=assigned,
-    )
+    numbers = Numbers(known.uid, known.gid, tuple(sorted({known.gid, *known.groups})))
+    return Image("", (PlatformImage(config, accounts=numbers),), source="known")
 
 
 def _no_group(workload: Workload, own: Effective) -> bool:
@@ -169,17 +174,9 @@ def _no_group(workload: Workload, own: Effective) -> bool:
     return own.run_as_group is None and OPENSHIFT_SCC in (workload.pod_metadata.annotations or {})
 
 
-def _plan(
-    image: Image, answers: tuple[Answer, ...], run_as_group: int | None, strict: bool
-) -> Injection | Drift | None:
-    """The one set of numbers that is right on every platform; None where there is none or somebody is root."""
-    if not all(isinstance(answer.identity, Identity) and answer.identity.uid for answer in answers):
-        return None
-    plans = {identity.injection(each.config.user, each.accounts, run_as_group, strict) for each in image.platforms}
-    drift = next((plan for plan in plans if isinstance(plan, Drift)), None)
-    return drift or (plans.pop() if len(plans) == 1 else None)
-
-
-def _assignable(assign: Assign, image: str, answers: tuple[Answer, ...]) -> bool:
+def _assignable(assign: Assign, case: _Case) -> bool:
     """The image is listed, and its USER is empty or 0 on every platform; a name is never overridden."""
-    return bool(matcher(assign.images)(image)) and all(not each.user.uid and not each.user.name for each in answers)
+    image = reference.normalised(case.slot.container.image or "")
+    return bool(matcher(assign.images)(image)) and all(
+        not each.user.uid and not each.user.name for each in case.answers
+    )

@@ -4,6 +4,7 @@ Source: github.com/distribution/reference, normalize.go, reference.go and regexp
 """
 
 import re
+from functools import lru_cache
 
 import msgspec
 
@@ -70,6 +71,15 @@ def parse(text: str) -> Reference:
     if at:
         return Reference(host, path, digest=digest)
     return Reference(host, path, tag=tag or DEFAULT_TAG)
+
+
+@lru_cache(maxsize=16384)
+def normalised(text: str) -> str:
+    """The reference as globs are matched against it; where it is none, the text as it stands."""
+    try:
+        return str(parse(text))
+    except InvalidReference:
+        return text
 
 
 def _check_digest(text: str, digest: str) -> None:

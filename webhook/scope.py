@@ -1,6 +1,6 @@
 """Which policy governs a namespace, and whom it lets be: exemptions, presets and exceptions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -8,6 +8,7 @@ import msgspec
 
 from webhook.pod import Slot, Workload
 from webhook.policy import Metadata, Mode, NonRootException, NonRootPolicy, PolicySpec, matcher
+from webhook.reference import normalised
 
 MODE_LABEL = "nonroot.dev/mode"
 BUILT_IN = NonRootPolicy(Metadata("built-in"), PolicySpec())
@@ -107,13 +108,14 @@ def govern(policies: Iterable[NonRootPolicy], namespace: Namespace) -> Governing
 def exempt(spec: PolicySpec, namespace: str, user: str, workload: Workload) -> str | None:
     """Why a whole request is not judged; None where it is."""
     exemptions = spec.exemptions
-    if namespace in SYSTEM_NAMESPACES or matcher(exemptions.namespaces)(namespace):
+    if namespace in SYSTEM_NAMESPACES or (exemptions.namespaces and matcher(exemptions.namespaces)(namespace)):
         return "namespace"
     if exemptions.users and matcher(exemptions.users)(user):
         return "user"
-    account = user.removeprefix(SERVICE_ACCOUNT)
-    if account != user and matcher(exemptions.service_accounts)(account):
-        return "service account"
+    if exemptions.service_accounts and user.startswith(SERVICE_ACCOUNT):
+        account = user.removeprefix(SERVICE_ACCOUNT)
+        if matcher(exemptions.service_accounts)(account):
+            return "service account"
     if workload.spec.runtime_class_name and workload.spec.runtime_class_name in exemptions.runtime_classes:
         return "runtime class"
     return None
@@ -128,14 +130,16 @@ class Release(msgspec.Struct, frozen=True):
 
 def release(
     governing: Governing,
-    exceptions: Iterable[NonRootException],
+    exceptions: Sequence[NonRootException],
     workload: Workload,
     slot: Slot,
-    image: str,
     now: datetime,
 ) -> Release | None:
-    """The exemption, preset or unexpired exception that lets a container be; `image` is its normalised reference."""
+    """The exemption, preset or unexpired exception that lets a container be."""
     spec = governing.policy.spec
+    if not (exceptions or spec.exemptions.images or spec.presets):
+        return None
+    image = normalised(slot.container.image or "")
     if matcher(spec.exemptions.images)(image):
         return Release(f"policy {governing.policy.metadata.name} exempts the image")
     for preset in spec.presets:

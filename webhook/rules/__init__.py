@@ -1,6 +1,6 @@
-"""Every rule, in the order in which findings are told. A rule is a module: NAME, and check(subject) -> findings."""
+"""Every rule, in the order in which findings are told. A rule is a module: NAME, and check(subject) -> Finding | None."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from webhook.finding import Finding, Subject
 from webhook.rules import (
@@ -46,14 +46,12 @@ _ABOUT_IMAGES = (
     unknown_image,
 )
 
-Check = Callable[[Subject], Iterator[Finding]]
+Check = Callable[[Subject], Finding | None]
 _CHECKS: tuple[Check, ...] = tuple(rule.check for rule in RULES)
 _WITHOUT_IMAGE: tuple[Check, ...] = tuple(rule.check for rule in RULES if rule not in _ABOUT_IMAGES)
 
 
 def check(subject: Subject) -> tuple[Finding, ...]:
     """All that all rules find in one container."""
-    found: list[Finding] = []
-    for each in _WITHOUT_IMAGE if subject.found is None else _CHECKS:
-        found += each(subject)
-    return tuple(found)
+    checks = _WITHOUT_IMAGE if subject.found is None else _CHECKS
+    return tuple([found for each in checks if (found := each(subject)) is not None])

@@ -10,7 +10,6 @@ Source: kubernetes/cri-api pkg/apis/runtime/v1/api.proto (LinuxSandboxSecurityCo
 internal/cri/server/podsandbox/sandbox_run_linux.go
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 from webhook.finding import Finding, Subject, finding
@@ -18,15 +17,15 @@ from webhook.finding import Finding, Subject, finding
 NAME: Final = "group-without-user"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Finding | None:
     """Said once a Pod, on its first container."""
     pod = subject.workload.context
     if subject.os != "linux" or pod.run_as_group is None or pod.run_as_user is not None:
-        return
+        return None
     if next(subject.workload.slots()).container is not subject.slot.container:
-        return
+        return None
     path = subject.workload.pointer.strip("/").replace("/", ".") + ".securityContext"
-    yield finding(
+    return finding(
         subject,
         NAME,
         "Pod has a group without a user",

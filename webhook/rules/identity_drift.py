@@ -9,7 +9,6 @@ Dockerfile: give the user a uid of its own (`useradd --uid 1001 app`) and end wi
 Source: containerd/containerd pkg/oci/spec_opts.go (WithUserID, WithAppendAdditionalGroups)
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 from webhook.finding import Finding, Subject, finding, image_user
@@ -18,13 +17,13 @@ from webhook.identity import Drift
 NAME: Final = "identity-drift"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Finding | None:
     """The name cannot be replaced by numbers, and it would have to be."""
     if subject.os != "linux" or not isinstance(subject.planned, Drift):
-        return
+        return None
     if not (subject.injects or subject.effective.run_as_non_root):
-        return
-    yield finding(
+        return None
+    return finding(
         subject,
         NAME,
         "no uid keeps the identity",

@@ -12,7 +12,6 @@ pkg/kubelet/kuberuntime/security_context_others.go, pkg/apis/core/validation/val
 (validateLinuxContainerUser)
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 from webhook.finding import Finding, Subject, finding, image_user
@@ -21,14 +20,14 @@ from webhook.identity import Fault, Identity, gid_out_of_range
 NAME: Final = "invalid-user"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Finding | None:
     """Some platform's USER, or a group that it gets from the image, is out of range."""
     if subject.os != "linux" or subject.effective.run_as_user is not None:
-        return
+        return None
     strict = subject.workload.context.supplemental_groups_policy == "Strict"
     for answer in subject.answers:
         if isinstance(answer.identity, Fault) and answer.identity.kind == "invalid":
-            yield finding(
+            return finding(
                 subject,
                 NAME,
                 "image's user is out of range",
@@ -38,12 +37,11 @@ def check(subject: Subject) -> Iterator[Finding]:
                 "or end the Dockerfile with: USER 1001",
                 field="runAsUser",
             )
-            return
         if not isinstance(answer.identity, Identity):
             continue
         gid = gid_out_of_range(answer.identity, subject.effective.run_as_group, strict)
         if gid is not None:
-            yield finding(
+            return finding(
                 subject,
                 NAME,
                 "image's user is out of range",
@@ -53,4 +51,4 @@ def check(subject: Subject) -> Iterator[Finding]:
                 f"or set {subject.field('runAsUser')} to a uid from 1 to 2147483647 that is not in these files",
                 field="runAsUser",
             )
-            return
+    return None

@@ -9,7 +9,6 @@ Dockerfile: end the last stage with the number instead of the name, such as `USE
 Source: kubernetes pkg/kubelet/kuberuntime/security_context_others.go
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 from webhook.finding import Finding, Subject, finding, image_user, quoted
@@ -19,12 +18,12 @@ from webhook.image import Unknown
 NAME: Final = "named-user"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Finding | None:
     """A resolvable, non-root name that the kubelet would not verify."""
     if subject.os != "linux" or subject.effective.run_as_user is not None or not subject.effective.run_as_non_root:
-        return
+        return None
     if any(isinstance(answer.identity, Unknown) for answer in subject.answers):
-        return  # told as such; what is not yet known on one platform may still be cured on all
+        return None  # told as such; what is not yet known on one platform may still be cured on all
     for answer in subject.answers:
         if (
             answer.user.uid is None
@@ -33,7 +32,7 @@ def check(subject: Subject) -> Iterator[Finding]:
             and answer.identity.uid
         ):
             uid = answer.identity.uid
-            yield finding(
+            return finding(
                 subject,
                 NAME,
                 "image has a non-numeric user",
@@ -43,4 +42,4 @@ def check(subject: Subject) -> Iterator[Finding]:
                 field="runAsUser",
                 curable=isinstance(subject.planned, Injection),
             )
-            return
+    return None

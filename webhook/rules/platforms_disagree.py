@@ -9,7 +9,6 @@ Dockerfile: give the user the same uid on every platform (`useradd --uid 1001 ap
 Source: opencontainers/image-spec image-index.md; containerd/containerd core/images/image.go
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 from webhook.finding import Finding, Subject, finding, image_user
@@ -18,19 +17,19 @@ from webhook.identity import Identity
 NAME: Final = "platforms-disagree"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Finding | None:
     """Not the same uid everywhere."""
     if subject.os != "linux" or subject.effective.run_as_user is not None:
-        return
+        return None
     uids = {answer.identity.uid for answer in subject.answers if isinstance(answer.identity, Identity)}
     if len(uids) < 2:
-        return
+        return None
     each = ", ".join(
         f"{answer.platform} uid {answer.identity.uid}"
         for answer in subject.answers
         if isinstance(answer.identity, Identity)
     )
-    yield finding(
+    return finding(
         subject,
         NAME,
         "platforms disagree",

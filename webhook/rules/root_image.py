@@ -10,7 +10,6 @@ Dockerfile: create a user with a fixed uid and end the last stage with its numbe
 Source: kubernetes pkg/kubelet/kuberuntime/helpers.go (getImageUser)
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 from webhook.finding import Finding, Subject, finding, image_user
@@ -19,19 +18,19 @@ from webhook.identity import Identity
 NAME: Final = "root-image"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Finding | None:
     """Some platform's image runs as uid 0, and policy does not let it."""
     if subject.os != "linux" or subject.effective.run_as_user is not None:
-        return
+        return None
     roots = [answer for answer in subject.answers if isinstance(answer.identity, Identity) and answer.identity.uid == 0]
     if not roots:
-        return
+        return None
     demanded = subject.effective.run_as_non_root is True
     if subject.policy.root_images == "Allow" and not demanded:
-        return
+        return None
     name = roots[0].user.name
     origin = "is uid 0 in the image's /etc/passwd" if name else "means uid 0"
-    yield finding(
+    return finding(
         subject,
         NAME,
         "image runs as root",

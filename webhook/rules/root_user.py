@@ -9,7 +9,6 @@ Dockerfile: none; the Pod overrides it.
 Source: kubernetes pkg/kubelet/kuberuntime/security_context_others.go
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 from webhook.finding import Finding, Subject, finding, image_user
@@ -17,12 +16,12 @@ from webhook.finding import Finding, Subject, finding, image_user
 NAME: Final = "root-user"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Finding | None:
     """The effective runAsUser is 0."""
     if subject.os != "linux" or subject.effective.run_as_user != 0:
-        return
+        return None
     source = "its own" if subject.effective.user_source == "container" else "the Pod's"
-    yield finding(
+    return finding(
         subject,
         NAME,
         "runs as root",

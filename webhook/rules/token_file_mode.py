@@ -10,7 +10,6 @@ Dockerfile: none.
 Source: kubernetes pkg/volume/util/util.go (FsUserFrom), pkg/volume/projected/projected.go
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 from webhook.finding import Finding, Subject, finding
@@ -18,18 +17,18 @@ from webhook.finding import Finding, Subject, finding
 NAME: Final = "token-file-mode"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Finding | None:
     """Said once a Pod, on its first container."""
     if not subject.injects or not subject.uids or subject.os != "linux":
-        return
+        return None
     workload = subject.workload
     if None in subject.uids or len(set(subject.uids)) != 1:
-        return
+        return None
     if next(workload.slots()).container is not subject.slot.container:
-        return
+        return None
     if not any(volume.projected is not None for volume in workload.spec.volumes or ()):
-        return
-    yield finding(
+        return None
+    return finding(
         subject,
         NAME,
         "token files become private",

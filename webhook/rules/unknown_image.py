@@ -9,7 +9,6 @@ Dockerfile: none.
 Source: opencontainers/distribution-spec spec.md; kubernetes pkg/kubelet/images/image_manager.go
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 from webhook.finding import Finding, Subject, finding, image_user
@@ -29,14 +28,14 @@ _NEXT = {
 }
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Finding | None:
     """The image, or what a USER name needs of it, is not known."""
     found = subject.found
     if not isinstance(found, Unknown):
         found = next((answer.identity for answer in subject.answers if isinstance(answer.identity, Unknown)), None)
         if found is None:
-            return
-    yield finding(
+            return None
+    return finding(
         subject,
         NAME,
         "image could not be read",

@@ -9,7 +9,6 @@ Dockerfile: give the user a uid up to 65535 and end with its number.
 Source: kubernetes pkg/kubelet/userns/userns_manager.go; opencontainers/runc libcontainer/init_linux.go
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 from webhook.finding import Finding, Subject, finding, image_user
@@ -18,12 +17,12 @@ NAME: Final = "unmapped-uid"
 MAPPED = 65536
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Finding | None:
     """A uid beyond what the user namespace maps."""
     uid = subject.uid
     if subject.os != "linux" or subject.workload.spec.host_users is not False or uid is None or uid < MAPPED:
-        return
-    yield finding(
+        return None
+    return finding(
         subject,
         NAME,
         "uid is not mapped",

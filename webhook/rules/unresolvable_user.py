@@ -10,7 +10,6 @@ Dockerfile: create the user (`RUN useradd --uid 1001 app`) before `USER 1001`, i
 Source: containerd/containerd pkg/oci/spec_opts.go (WithUsername); moby/sys user/user.go
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 from webhook.finding import Finding, Subject, finding, image_user
@@ -19,13 +18,13 @@ from webhook.identity import Fault
 NAME: Final = "unresolvable-user"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Finding | None:
     """Some platform's USER resolves to nobody."""
     if subject.os != "linux" or subject.effective.run_as_user is not None:
-        return
+        return None
     for answer in subject.answers:
         if isinstance(answer.identity, Fault) and answer.identity.kind == "unresolvable":
-            yield finding(
+            return finding(
                 subject,
                 NAME,
                 "image's user does not exist",
@@ -34,4 +33,4 @@ def check(subject: Subject) -> Iterator[Finding]:
                 "or create the user in the last stage of the Dockerfile and end it with its number, such as: USER 1001",
                 field="runAsUser",
             )
-            return
+    return None

@@ -11,7 +11,6 @@ Dockerfile: none.
 Source: kubernetes pkg/volume/volume_linux.go (SetVolumeOwnership)
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 from webhook.finding import Finding, Subject, finding, image_user, quoted
@@ -19,21 +18,21 @@ from webhook.finding import Finding, Subject, finding, image_user, quoted
 NAME: Final = "volume-permissions"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Finding | None:
     """A writable mount of a volume that is root's by default."""
     if subject.os != "linux" or not subject.uid or subject.workload.context.fs_group is not None:
-        return
+        return None
     owned = {
         volume.name
         for volume in subject.workload.spec.volumes or ()
         if volume.persistent_volume_claim is not None or volume.ephemeral is not None or volume.csi is not None
     }
     if not owned:
-        return
+        return None
     for mount in subject.slot.container.volume_mounts or ():
         if mount.name in owned and not mount.read_only:
             pod = subject.workload.pointer.strip("/").replace("/", ".")
-            yield finding(
+            return finding(
                 subject,
                 NAME,
                 "volume may not be writable",
@@ -43,4 +42,4 @@ def check(subject: Subject) -> Iterator[Finding]:
                 severity="warning",
                 curable=subject.policy.fs_group is not None,
             )
-            return
+    return None

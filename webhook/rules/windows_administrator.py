@@ -10,7 +10,6 @@ Dockerfile: end the last stage with `USER ContainerUser`.
 Source: kubernetes pkg/kubelet/kuberuntime/security_context_windows.go
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 from webhook.finding import Finding, Subject, finding, image_user
@@ -19,14 +18,14 @@ from webhook.kubelet import ADMINISTRATOR
 NAME: Final = "windows-administrator"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Finding | None:
     """The name that the kubelet regards as root, from the spec or else from the image."""
     if subject.os != "windows":
-        return
+        return None
     given = subject.effective.windows_user
     names = [given] if given is not None else [answer.user.name for answer in subject.answers]
     if any(name.lower() == ADMINISTRATOR for name in names):
-        yield finding(
+        return finding(
             subject,
             NAME,
             "runs as ContainerAdministrator",
@@ -35,3 +34,4 @@ def check(subject: Subject) -> Iterator[Finding]:
             "or end the Dockerfile with: USER ContainerUser",
             field="windowsOptions",
         )
+    return None
