@@ -14,8 +14,9 @@ SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importl
 # What opens sockets and files, and what is made for that; everything else is the path.
 EDGE = frozenset(
     {
-        *("__main__", "background", "certificates", "check", "cli", "cluster", "crds", "fix", "image_identity", "inspect"),
-        *("operate", "registry", "rulebook", "scan", "serve", "settings", "view", "watching", "workstation"),
+        *("__main__", "background", "certificates", "check", "cli", "cluster", "crds", "fix"),
+        *("image_identity", "inspect", "operate", "page", "recorder", "registry", "rulebook", "scan"),
+        *("serve", "settings", "view", "watching", "workstation"),
     }
 )
 

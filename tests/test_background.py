@@ -1,14 +1,14 @@
 """Writes that nobody waits for: bounded, once a key, and quiet where they are refused."""
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 
+from tests.support.clock import Clock
 from webhook import background
-from webhook.background import FAILED_PAUSE, REFUSED_PAUSE, Writer
+from webhook.background import FAILED_PAUSE, REFUSED_PAUSE, Writer, running
 from webhook.cluster import Absent, ClusterError, Forbidden, Unreachable
 
 
@@ -38,24 +38,6 @@ def target() -> Target:
     return Target()
 
 
-class Clock:
-    """A clock that a test sets."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@contextlib.asynccontextmanager
-async def running(writer: Writer) -> AsyncIterator[None]:
-    task = asyncio.create_task(writer.run())
-    yield
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-
-
 async def until(probe: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not probe():
@@ -78,6 +60,19 @@ async def test_what_does_not_fit_is_dropped_and_counted(target: Target) -> None:
     writer = Writer("things", limit=2)
     assert [writer.offer(key, target.write(key)) for key in "abcb"] == [True, True, False, True]
     assert writer.dropped == 1
+
+
+async def test_a_bug_in_one_write_does_not_end_the_others(target: Target, caplog: pytest.LogCaptureFixture) -> None:
+    async def bug() -> None:
+        raise ZeroDivisionError
+
+    writer = Writer("things")
+    writer.offer("a", bug)
+    writer.offer("b", target.write("b"))
+    async with running(writer):
+        await until(lambda: writer.written == 1)
+    assert writer.failed == 1
+    assert "ZeroDivisionError" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ the API server does not let us, or does not know the kind, nothing is offered to
 """
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from typing import NoReturn
 
 from webhook.cluster import Absent, ClusterError, Forbidden
@@ -67,7 +68,23 @@ class Writer:
                 log.warning("no %s are written for now: %s", self._what, error)
             self._said = kind
             return
+        except Exception:
+            self.failed += 1
+            log.exception("one of the %s failed, which is a bug", self._what)
+            return
         self.written += 1
         if self._said:
             log.info("%s are written again", self._what)
         self._said = ""
+
+
+@contextlib.asynccontextmanager
+async def running(*writers: Writer) -> AsyncIterator[None]:
+    """Run writers meanwhile; what waits at the end is dropped."""
+    tasks = [asyncio.create_task(each.run()) for each in writers]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

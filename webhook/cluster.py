@@ -13,7 +13,9 @@ every replica half a second and 30 MiB, and msgspec reads the few fields that ma
 import asyncio
 import base64
 import re
+from collections.abc import AsyncIterator
 from typing import Any, Literal, TypeVar
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
@@ -25,6 +27,7 @@ from webhook.errors import NonrootError
 from webhook.image import Unknown
 
 TIMEOUT = 10.0  # seconds for any answer
+PAGE = 500  # objects of a list in one answer
 FIELD_MANAGER = "nonroot-operate"
 MANAGED_BY = {"app.kubernetes.io/part-of": "nonroot-webhook", "app.kubernetes.io/managed-by": FIELD_MANAGER}
 
@@ -58,6 +61,14 @@ class Absent(Conflict):
 
 class Unreachable(ClusterError):
     """There was no answer, or none that an API server in order gives."""
+
+
+class Expired(ClusterError):
+    """A list is older than the API server remembers; `token` asks for the rest of it as it is now."""
+
+    def __init__(self, message: str, token: str) -> None:
+        super().__init__(message)
+        self.token = token
 
 
 class Secret(msgspec.Struct, frozen=True):
@@ -115,12 +126,26 @@ class _Webhooks(msgspec.Struct):
     webhooks: list[_Webhook] | None = None
 
 
-class Cluster:
-    """A connection to the API server, made at the first call. Every method raises `ClusterError`."""
+class _ListMetadata(msgspec.Struct):
+    token: str = msgspec.field(default="", name="continue")
 
-    def __init__(self) -> None:
+
+class _List(msgspec.Struct):
+    metadata: _ListMetadata
+    items: tuple[msgspec.Raw, ...] | None = None
+
+
+class Cluster:
+    """A connection to the API server, made at the first call. Every method raises `ClusterError`.
+
+    `context` is one of the kubeconfig's; empty: the service account's cluster, else the kubeconfig's current context.
+    """
+
+    def __init__(self, context: str = "") -> None:
+        self._context = context
         self._client: ApiClient | None = None
         self._connecting = asyncio.Lock()
+        self._from_kubeconfig = False
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -135,7 +160,7 @@ class Cluster:
         body = await self.call("GET", path, f"Secret {namespace}/{name}", absent_ok=True)
         if body is None:
             return None
-        found = _decode(body, _Secret, f"Secret {namespace}/{name}")
+        found = decode(body, _Secret, f"Secret {namespace}/{name}")
         return Secret(found.type, found.data or {}, found.metadata.resource_version)
 
     async def pull_secrets(self, namespace: str, service_account: str) -> tuple[str, ...]:
@@ -145,7 +170,7 @@ class Cluster:
         what = f"ServiceAccount {namespace}/{service_account}"
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}"
         body = await self.call("GET", path, what, absent_ok=True)
-        found = None if body is None else _decode(body, _ServiceAccount, what)
+        found = None if body is None else decode(body, _ServiceAccount, what)
         return tuple(each.name for each in (found and found.image_pull_secrets) or () if each.name)
 
     async def write_secret(self, namespace: str, name: str, secret: Secret) -> None:
@@ -169,7 +194,7 @@ class Cluster:
         body = await self.call("GET", f"{_PATHS[kind]}/{name}", f"{kind} {name}", absent_ok=True)
         if body is None:
             return None
-        found = _decode(body, _Webhooks, f"{kind} {name}")
+        found = decode(body, _Webhooks, f"{kind} {name}")
         bundles = {each.name: each.client_config.ca_bundle for each in found.webhooks or ()}
         return WebhookConfiguration(kind, name, found.metadata.uid, found.metadata.resource_version, bundles)
 
@@ -229,15 +254,41 @@ class Cluster:
             return None
         raise _refusal(response.status, method, what, answer)
 
+    async def pages(self, path: str, what: str) -> AsyncIterator[tuple[msgspec.Raw, ...]]:
+        """The objects of a list as they came, which name no kind, some hundred at a time and each of them once.
+
+        They are of one moment unless reading them takes minutes: then the rest is as it is by then.
+        Source: k8s.io/apiserver pkg/storage/etcd3/errors.go (handleCompactedErrorForPaging)
+        """
+        token = ""
+        while True:
+            try:
+                rest = f"&continue={quote(token)}" if token else ""
+                body = await self.call("GET", f"{path}?limit={PAGE}{rest}", what)
+            except Expired as expired:
+                if not token or expired.token in {"", token}:
+                    raise
+                token = expired.token
+                continue
+            page = decode(body or b"", _List, what)
+            yield page.items or ()
+            token = page.metadata.token
+            if not token:
+                return
+
+    async def name(self) -> str:
+        """What people call the cluster: the kubeconfig's context, else the API server's address."""
+        client = await self._connect()
+        if self._from_kubeconfig:
+            return self._context or str(config.list_kube_config_contexts()[1]["name"])  # type: ignore[no-untyped-call]
+        return str(client.configuration.host)
+
     async def _connect(self) -> ApiClient:
         async with self._connecting:
             if self._client is None:
                 configuration = Configuration()
                 try:
-                    try:
-                        config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
-                    except config.ConfigException:
-                        await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+                    await self._configure(configuration)
                 except (config.ConfigException, OSError) as error:
                     raise Unreachable(
                         f"there is neither a service account nor a usable kubeconfig: {error}; set KUBECONFIG"
@@ -245,12 +296,23 @@ class Cluster:
                 self._client = ApiClient(configuration)
             return self._client
 
+    async def _configure(self, configuration: Configuration) -> None:
+        if not self._context:
+            try:
+                config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+            except config.ConfigException:
+                pass
+            else:
+                return
+        await config.load_kube_config(context=self._context or None, client_configuration=configuration)  # type: ignore[no-untyped-call]
+        self._from_kubeconfig = True
+
 
 class PullSecrets:
     """The pull secrets of Pods, read when an image needs them and kept nowhere."""
 
-    def __init__(self) -> None:
-        self._cluster = Cluster()
+    def __init__(self, cluster: Cluster | None = None) -> None:
+        self._cluster = cluster or Cluster()
 
     async def get(self, namespace: str, name: str) -> Secret | Unknown | None:
         """A Secret, None where there is none (the kubelet passes over those), or why it could not be read."""
@@ -283,14 +345,15 @@ def _unread(error: ClusterError, namespace: str, what: str) -> Unknown:
 
 class _Status(msgspec.Struct):
     message: str = ""
+    metadata: _ListMetadata = _ListMetadata()
 
 
 def _refusal(status: int, method: str, what: str, answer: bytes) -> ClusterError:
     try:
-        message = msgspec.json.decode(answer, type=_Status).message
+        said = msgspec.json.decode(answer, type=_Status)
     except msgspec.DecodeError:
-        message = ""
-    reason = f"{what}: {method} was answered {status} {message[:500]}".rstrip()
+        said = _Status()
+    reason = f"{what}: {method} was answered {status} {said.message[:500]}".rstrip()
     match status:
         case 401 | 403:
             return Forbidden(f"{reason}; check the RBAC of the ServiceAccount")
@@ -298,11 +361,14 @@ def _refusal(status: int, method: str, what: str, answer: bytes) -> ClusterError
             return Absent(reason)
         case 409:
             return Conflict(reason)
+        case 410:
+            return Expired(reason, said.metadata.token)
         case _:
             return Unreachable(reason)
 
 
-def _decode(body: bytes, kind: type[T], what: str) -> T:
+def decode(body: bytes, kind: type[T], what: str) -> T:
+    """The few fields of an answer that matter; `Unreachable` where it is none. `what` names the object."""
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.DecodeError as error:

@@ -1,9 +1,12 @@
 """A real cluster for tests that need its API server alone."""
 
 import contextlib
+import json
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,3 +35,30 @@ def crds(target: Target) -> Iterator[None]:
     finally:
         if missing:
             target.kubectl("delete", "-f", str(CRDS), "--wait")
+
+
+@contextlib.contextmanager
+def access(target: Target, folder: Path, *rules: dict[str, Any]) -> Iterator[Path]:
+    """A kubeconfig of somebody who has these rules in the whole cluster, and no other right."""
+    name = f"access-{secrets.token_hex(4)}"
+    group, subject = "rbac.authorization.k8s.io", {"kind": "ServiceAccount", "name": name, "namespace": "default"}
+    made: list[dict[str, Any]] = [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}},
+        {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": list(rules)},
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
+            "subjects": [subject],
+        },
+    ]
+    target.apply(*made)
+    try:
+        config = json.loads(target.kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json"))
+        config["users"][0]["user"] = {"token": target.kubectl("create", "token", name).strip()}
+        path = folder / f"{name}.kubeconfig"
+        path.write_text(json.dumps(config))
+        yield path
+    finally:
+        target.kubectl("delete", "-n", "default", "serviceaccount,clusterrole,clusterrolebinding", name)

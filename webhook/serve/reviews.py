@@ -7,6 +7,7 @@ review denies it.
 
 import logging
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from typing import cast
 from urllib.parse import parse_qs
@@ -14,10 +15,10 @@ from urllib.parse import parse_qs
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from webhook import review
-from webhook.admission import ENFORCE_BUDGET, Admission, Door
+from webhook.admission import ENFORCE_BUDGET, Admission, Door, Outcome
 from webhook.errors import MalformedReview
 from webhook.finding import quoted
-from webhook.review import SIZE_LIMIT
+from webhook.review import SIZE_LIMIT, Review
 from webhook.serve.metrics import Metrics
 
 MARGIN = 1.5  # seconds of the API server's timeout that are kept for the way back
@@ -31,10 +32,17 @@ log = logging.getLogger(__name__)
 class Reviews:
     """Answers `POST /mutate` and `POST /validate`; hands every other path to `fallback`."""
 
-    def __init__(self, admission: Admission, metrics: Metrics, fallback: ASGIApp) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        metrics: Metrics,
+        fallback: ASGIApp,
+        answered: Callable[[Review, Outcome], None] = lambda _asked, _outcome: None,
+    ) -> None:
         self._admission = admission
         self._metrics = metrics
         self._fallback = fallback
+        self._answered = answered  # is told of every answer, after it was sent
         self.draining = False  # then every answer closes its connection, so that none is idle when we leave
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,6 +63,7 @@ class Reviews:
             return
         await self._send(send, 200, outcome.body, _JSON)
         self._metrics.answered(outcome, asked.operation, time.perf_counter() - started)
+        self._answered(asked, outcome)
         if outcome.decision == "deny" and outcome.verdict is not None:
             reasons = "; ".join(f"{finding.rule}: {finding.message}" for finding in outcome.verdict.findings)
             name = quoted(f"{asked.namespace}/{asked.name}")

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,10 +16,13 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from webhook import certificates
-from webhook.admission import Admission
+from webhook.admission import Admission, Outcome
 from webhook.errors import InvalidSetting
+from webhook.image import Images
 from webhook.registry import configuration
 from webhook.registry.client import RegistryClient
+from webhook.review import Review
+from webhook.scope import View
 from webhook.serve.app import build
 from webhook.serve.metrics import Metrics
 from webhook.serve.reviews import Reviews
@@ -74,7 +77,11 @@ async def _serve(
     metrics.gauge(
         "nonroot_certificate_expiry_timestamp_seconds", "When the serving certificate ends.", lambda: certificate.expiry
     )
-    async with _view(settings, stop) as view, _images(settings, access) as images:
+    async with (
+        _view(settings, stop) as view,
+        _images(settings, access) as images,
+        _denials(settings, view, images) as answered,
+    ):
         if isinstance(view, ClusterView):
             metrics.gauge(
                 "nonroot_view_age_seconds", "Seconds since the view of the cluster was confirmed.", lambda: view.age
@@ -86,7 +93,7 @@ async def _serve(
             return "no view of the cluster yet" if isinstance(view, ClusterView) and not view.ready else None
 
         app = build(metrics, ready, ca)
-        reviews = Reviews(Admission(view, images), metrics, app)
+        reviews = Reviews(Admission(view, images), metrics, app, answered)
         secure, plain = _Server(reviews, certificate), _Server(app)
         sockets = _bind(settings.host, settings.port), _bind(settings.host, settings.metrics_port)
         async with asyncio.TaskGroup() as tasks:
@@ -142,6 +149,26 @@ async def _images(settings: ServeSettings, access: configuration.Access) -> Asyn
             secrets = await closing.enter_async_context(contextlib.aclosing(PullSecrets()))
         client = RegistryClient(access.settings, secrets, credentials=access.credentials)
         yield await closing.enter_async_context(contextlib.aclosing(client))
+
+
+@contextlib.asynccontextmanager
+async def _denials(
+    settings: ServeSettings, view: View, images: Images
+) -> AsyncIterator[Callable[[Review, Outcome], None]]:
+    """What is told of every answer, for Events on workloads."""
+    if settings.standalone:
+        yield lambda _asked, _outcome: None
+        return
+    from webhook.background import running
+    from webhook.cluster import Cluster
+    from webhook.recorder import Recorder
+    from webhook.serve.denials import Denials
+
+    async with contextlib.aclosing(Cluster()) as cluster:
+        recorder = Recorder(cluster, socket.gethostname())
+        denials = Denials(view, images, recorder.record)
+        async with running(recorder.writer, denials.hypotheses):
+            yield denials.consider
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -1,0 +1,114 @@
+"""What becomes an Event on the owner of a Pod: what was refused, and what Enforce would refuse."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.support.images import Table, image
+from tests.support.pods import IMAGE, Object, minimal, review_body, tweak, within
+from webhook import background
+from webhook.admission import Admission, Door
+from webhook.events import Event, Regarding
+from webhook.image import Image, Unknown
+from webhook.policy import Documents, ExceptionSpec, Metadata, NonRootException, NonRootPolicy, PolicySpec
+from webhook.review import decode
+from webhook.serve.denials import Denials
+from webhook.view import StaticView
+
+ROOT = image("")
+OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-5d4f", "uid": "u-1", "controller": True}
+OWNED = tweak(
+    minimal(), {"metadata.name": None, "metadata.generateName": "web-5d4f-", "metadata.ownerReferences": [OWNER]}
+)
+BARE = tweak(minimal(), {"metadata.uid": "u-2"})
+REPLICA_SET = Regarding("apps/v1", "ReplicaSet", "default", "web-5d4f", "u-1")
+POD = Regarding("v1", "Pod", "default", "web", "u-2")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "PACE", 0)
+
+
+async def told(
+    obj: Object,
+    spec: Mapping[str, Any],
+    found: Image | Unknown = ROOT,
+    *,
+    door: Door = "validate",
+    exceptions: tuple[NonRootException, ...] = (),
+    dry_run: bool = False,
+    **review: Any,
+) -> list[Event]:
+    """The Events that follow from one review under a policy."""
+    documents = Documents((NonRootPolicy(Metadata("strict"), msgspec.convert(spec, PolicySpec)),), exceptions)
+    view, table, events = StaticView(documents), Table({IMAGE: found}), list[Event]()
+    denials = Denials(view, table, events.append)
+    body = review_body(obj, **review)
+    asked = decode(body.replace(b'"dryRun": false', b'"dryRun": true') if dry_run else body)
+    async with background.running(denials.hypotheses):
+        denials.consider(asked, await Admission(view, table).review(asked, door))
+        for _ in range(50):
+            await asyncio.sleep(0)
+    return events
+
+
+async def test_a_denial_is_told_on_the_controller_of_the_pod() -> None:
+    (event,) = await told(OWNED, {"mode": "Enforce"})
+    assert (event.regarding, event.reason, event.type) == (REPLICA_SET, "PodDenied", "Warning")
+    assert event.note.startswith('policy "strict": image runs as root: container "app"')
+
+
+@pytest.mark.parametrize("mode", ["Audit", "Warn"])
+async def test_what_enforce_would_deny_is_told_too(mode: str) -> None:
+    (event,) = await told(OWNED, {"mode": mode})
+    assert (event.regarding, event.reason) == (REPLICA_SET, "PodWouldBeDenied")
+    assert event.note.startswith('in mode Enforce this would be refused: policy "strict": image runs as root')
+    (event,) = await told(BARE, {"mode": mode})
+    assert event.regarding == POD
+
+
+@pytest.mark.parametrize(
+    ("obj", "given"),
+    [
+        pytest.param(OWNED, {"found": image("1000")}, id="nothing wrong"),
+        pytest.param(OWNED, {"spec": {"mode": "Enforce"}, "dry_run": True}, id="a dry run, denied"),
+        pytest.param(OWNED, {"dry_run": True}, id="a dry run"),
+        pytest.param(OWNED, {"door": "mutate"}, id="the other hook"),
+        pytest.param(BARE, {"spec": {"mode": "Enforce"}}, id="a denied Pod of nobody: there is none"),
+        pytest.param(within("Deployment", minimal()), {}, id="a template, whose Pods come next"),
+        pytest.param(
+            tweak(OWNED, {"spec.securityContext.runAsNonRoot": True}),
+            {"found": image("app")},
+            id="what injection cures",
+        ),
+        pytest.param(
+            OWNED,
+            {"spec": {"rootImages": "Assign", "assign": {"uid": 1001, "images": ["*"]}}},
+            id="what an assignment cures",
+        ),
+        pytest.param(
+            OWNED,
+            {"exceptions": (NonRootException(Metadata("x", "default"), ExceptionSpec("because")),)},
+            id="what is excepted",
+        ),
+        pytest.param(OWNED, {"found": Unknown("unreachable", "no route")}, id="what would only be warned about"),
+    ],
+)
+async def test_nothing_is_told_of(obj: Object, given: dict[str, Any]) -> None:
+    assert await told(obj, **{"spec": {}, **given}) == []
+
+
+async def test_an_unknown_image_is_told_of_where_enforce_would_refuse_it() -> None:
+    (event,) = await told(OWNED, {"mode": "Audit"}, Unknown("invalid", "another digest"))
+    assert "another digest" in event.note
+
+
+async def test_an_update_that_is_denied_is_told_on_the_pod_that_is_there() -> None:
+    old = tweak(BARE, {"spec.containers.0.image": "registry.example/other:1"})
+    (event,) = await told(BARE, {"mode": "Enforce"}, operation="UPDATE", old=old)
+    assert (event.regarding, event.reason) == (POD, "PodDenied")
+    assert await told(BARE, {"mode": "Audit"}, operation="UPDATE", old=old) == []

@@ -1,0 +1,225 @@
+"""Events: their shape, and how often the same thing is written."""
+
+import asyncio
+import contextlib
+import json
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from kubernetes.aio.config import kube_config
+
+from tests.support import cluster
+from tests.support.clock import Clock
+from webhook import background, events
+from webhook.cluster import Absent, Cluster, ClusterError, Conflict, Forbidden
+from webhook.events import Event, Regarding
+from webhook.recorder import INTERVAL, REMEMBERED, TRIES, Recorder
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, UTC)
+OWNER = Regarding("apps/v1", "ReplicaSet", "shop", "web-5d4f", "u-1")
+EVENT = Event(OWNER, "admission", "Admission", "PodDenied", "image runs as root")
+
+
+def test_the_document_of_an_event() -> None:
+    assert events.document(EVENT, "replica-1", 1, NOW) == {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"name": EVENT.name, "namespace": "shop"},
+        "eventTime": "2026-03-01T12:00:00.123456Z",
+        "regarding": {
+            "apiVersion": "apps/v1",
+            "kind": "ReplicaSet",
+            "namespace": "shop",
+            "name": "web-5d4f",
+            "uid": "u-1",
+        },
+        "reportingController": "nonroot.dev/admission",
+        "reportingInstance": "replica-1",
+        "type": "Warning",
+        "action": "Admission",
+        "reason": "PodDenied",
+        "note": "image runs as root",
+    }
+    series = {"count": 4, "lastObservedTime": "2026-03-01T12:00:00.123456Z"}
+    assert events.document(EVENT, "replica-1", 4, NOW)["series"] == series
+    assert events.repeated(2, 2, NOW) == {"series": series}
+
+
+def test_an_event_is_named_after_its_object_and_what_it_says() -> None:
+    assert EVENT.name.startswith("web-5d4f.")
+    assert msgspec.structs.replace(EVENT).name == EVENT.name
+    others = [
+        msgspec.structs.replace(EVENT, note="another"),
+        msgspec.structs.replace(EVENT, reason="Another"),
+        msgspec.structs.replace(EVENT, regarding=msgspec.structs.replace(OWNER, uid="u-2")),
+    ]
+    assert len({EVENT.name, *(each.name for each in others)}) == 4
+    long = msgspec.structs.replace(EVENT, regarding=msgspec.structs.replace(OWNER, name="a" * 199 + "." + "b" * 53))
+    assert len(long.name) <= 253
+    assert ".." not in long.name
+
+
+def test_an_event_about_a_cluster_scoped_object_stands_in_default() -> None:
+    event = msgspec.structs.replace(EVENT, regarding=Regarding("v1", "Namespace", "", "shop", "u-3"))
+    made = events.document(event, "x", 1, NOW)
+    assert made["metadata"]["namespace"] == "default"
+    assert "namespace" not in made["regarding"]
+
+
+def test_a_note_ends_at_the_limit_between_two_characters() -> None:
+    event = msgspec.structs.replace(EVENT, note="x" + "é" * 600)
+    assert events.document(event, "x", 1, NOW)["note"] == "x" + "é" * 511
+
+
+class Api(Cluster):
+    """Keeps Events as an API server does; `refusals` are raised first, one a call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stored: dict[str, dict[str, Any]] = {}
+        self.calls: list[str] = []
+        self.refusals: list[ClusterError] = []
+
+    async def call(self, method: str, path: str, what: str, body: Any = None, **_: object) -> bytes | None:
+        self.calls.append(method)
+        if self.refusals:
+            raise self.refusals.pop(0)
+        if method == "POST":
+            if body["metadata"]["name"] in self.stored:
+                raise Conflict(what)
+            self.stored[body["metadata"]["name"]] = json.loads(json.dumps(body))
+            body["metadata"]["resourceVersion"] = "1"
+            return b""
+        found = self.stored.get(path.rpartition("/")[2])
+        if found is None:
+            raise Absent(what)
+        version = found["metadata"].setdefault("resourceVersion", "1")
+        if body:
+            if body["metadata"]["resourceVersion"] != version:
+                raise Conflict(what)
+            found["metadata"]["resourceVersion"] = str(int(version) + 1)
+            found["series"] = body["series"]
+        return json.dumps(found).encode()
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Api:
+    monkeypatch.setattr(background, "PACE", 0)
+    return Api()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+async def settled() -> None:
+    """Everything that could be written has been."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+def count(api: Api) -> int:
+    (event,) = api.stored.values()
+    found: int = event.get("series", {"count": 1})["count"]
+    return found
+
+
+async def test_what_is_said_again_is_counted_once_a_minute(api: Api, clock: Clock) -> None:
+    recorder = Recorder(api, "one", clock=clock, now=lambda: NOW)
+    async with background.running(recorder.writer):
+        recorder.record(EVENT)
+        await settled()
+        for _ in range(3):
+            recorder.record(EVENT)
+        await settled()
+        assert (api.calls, count(api)) == (["POST"], 1)
+        clock.now += INTERVAL
+        recorder.record(EVENT)
+        await settled()
+    assert (api.calls, count(api)) == (["POST", "POST", "PATCH", "PATCH"], 5)
+
+
+async def test_two_replicas_count_the_same_event(api: Api, clock: Clock) -> None:
+    for instance in ("one", "two"):
+        recorder = Recorder(api, instance, clock=clock, now=lambda: NOW)
+        async with background.running(recorder.writer):
+            recorder.record(EVENT)
+            await settled()
+    assert count(api) == 2
+
+
+async def test_another_replica_that_counts_at_the_same_time_is_waited_out(api: Api, clock: Clock) -> None:
+    recorder = Recorder(api, "one", clock=clock, now=lambda: NOW)
+    api.refusals = [Conflict("exists"), Conflict("changed")]
+    api.stored[EVENT.name] = events.document(EVENT, "two", 1, NOW)
+    async with background.running(recorder.writer):
+        recorder.record(EVENT)
+        await settled()
+        assert count(api) == 2
+        api.refusals = [Conflict("exists")] * (TRIES + 1)
+        clock.now += INTERVAL
+        recorder.record(EVENT)
+        await settled()
+    assert (count(api), recorder.writer.failed) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("refusals", "failed"),
+    [
+        pytest.param([Absent("no such namespace")], 0, id="its namespace is gone"),
+        pytest.param([Forbidden("x: because it is being terminated; check the RBAC")], 0, id="its namespace ends"),
+        pytest.param([Conflict("exists"), Absent("expired")], 0, id="it has expired"),
+        pytest.param([Forbidden("events is forbidden")], 1, id="RBAC"),
+    ],
+)
+async def test_what_cannot_be_written(api: Api, clock: Clock, refusals: list[ClusterError], failed: int) -> None:
+    recorder = Recorder(api, "one", clock=clock, now=lambda: NOW)
+    api.refusals = list(refusals)
+    async with background.running(recorder.writer):
+        recorder.record(EVENT)
+        await settled()
+    assert recorder.writer.failed == failed
+    assert not api.refusals
+
+
+def test_what_is_remembered_is_bounded(api: Api, clock: Clock) -> None:
+    recorder = Recorder(api, "one", clock=clock)
+    for number in range(REMEMBERED + 10):
+        recorder.record(msgspec.structs.replace(EVENT, note=str(number)))
+    assert len(recorder._tallies) == REMEMBERED
+
+
+@pytest.mark.cluster
+async def test_the_api_server_takes_events_from_who_may_only_create_and_patch_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    """Two replicas tell of the same Service, three times in all; of a namespace; and of what is in one that is gone."""
+    target = cluster.reach()
+    uid = target.kubectl("get", "service", "kubernetes", "-n", "default", "-o", "jsonpath={.metadata.uid}")
+    note = f"said by a test {secrets.token_hex(4)}"
+    service = Event(Regarding("v1", "Service", "default", "kubernetes", uid), "admission", "Test", "Tested", note)
+    namespace = msgspec.structs.replace(service, regarding=Regarding("v1", "Namespace", "", "default", "n-1"))
+    nowhere = msgspec.structs.replace(service, regarding=msgspec.structs.replace(service.regarding, namespace="gone"))
+    rule = {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]}
+    with cluster.access(target, tmp_path, rule) as kubeconfig:
+        monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
+        async with contextlib.aclosing(Cluster()) as api:
+            for instance, times in (("one", 1), ("two", 2)):
+                recorder = Recorder(api, instance, clock=clock)
+                for _ in range(times):
+                    recorder.record(service)
+                recorder.record(namespace)
+                recorder.record(nowhere)
+                async with background.running(recorder.writer), asyncio.timeout(10):
+                    while recorder.writer.written < 3:
+                        await asyncio.sleep(0.05)
+                assert (recorder.writer.failed, recorder.writer.dropped) == (0, 0)
+    items = [each for each in target.get("events", "default") if each.get("message") == note]
+    shown = {each["involvedObject"]["kind"]: each["series"]["count"] for each in items}
+    target.kubectl("delete", "event", "-n", "default", *(each["metadata"]["name"] for each in items))
+    assert shown == {"Service": 3, "Namespace": 2}
