@@ -15,7 +15,16 @@ from aiohttp.test_utils import TestServer
 from kubernetes.aio.config import kube_config
 
 from webhook import cluster
-from webhook.cluster import Cluster, Conflict, Forbidden, PullSecrets, Secret, Unreachable, WebhookConfiguration
+from webhook.cluster import (
+    Cluster,
+    Conflict,
+    Expired,
+    Forbidden,
+    PullSecrets,
+    Secret,
+    Unreachable,
+    WebhookConfiguration,
+)
 from webhook.image import Unknown
 
 PASSWORD = b"hunter2-hunter2"
@@ -28,6 +37,7 @@ class Api:
         self.asked: list[tuple[str, str, Any, str]] = []
         self.status = 200
         self.body: bytes = b"{}"
+        self.pages: list[tuple[int, Any]] = []  # answers that come before that, each once
 
     def answer(self, status: int, document: Any) -> None:
         self.status, self.body = status, json.dumps(document).encode()
@@ -35,6 +45,9 @@ class Api:
     async def handle(self, request: web.Request) -> web.Response:
         body = await request.read()
         self.asked.append((request.method, request.path_qs, json.loads(body or b"null"), request.content_type))
+        if self.pages:
+            status, document = self.pages.pop(0)
+            return web.json_response(document, status=status)
         return web.Response(status=self.status, body=self.body, content_type="application/json")
 
 
@@ -180,6 +193,49 @@ async def test_no_answer_is_unreachable(
     monkeypatch.setattr(client, "call_api", fail)
     with pytest.raises(Unreachable, match="does not answer"):
         await objects.secret("web", "pull")
+
+
+def page(names: str, token: str = "") -> tuple[int, Any]:
+    return 200, {"metadata": {"continue": token}, "items": [{"name": name} for name in names]}
+
+
+async def listed(objects: Cluster) -> list[str]:
+    pages = [page async for page in objects.pages("/api/v1/pods", "Pods")]
+    return ["".join(json.loads(bytes(raw))["name"] for raw in page) for page in pages]
+
+
+async def test_a_list_is_read_by_pages(api: Api, objects: Cluster) -> None:
+    api.pages = [page("ab", "x+/="), page("c"), (200, {"metadata": {}, "items": None})]
+    assert await listed(objects) == ["ab", "c"]
+    assert [asked[1] for asked in api.asked] == [
+        "/api/v1/pods?limit=500",
+        "/api/v1/pods?limit=500&continue=x%2B/%3D",
+    ]
+    assert await listed(objects) == [""]
+
+
+async def test_a_list_that_grew_too_old_goes_on_with_what_there_is_now(api: Api, objects: Cluster) -> None:
+    gone = (410, status(410, "the list is too old") | {"metadata": {"continue": "now"}})
+    api.pages = [page("ab", "old"), gone, page("cd", "more"), page("e")]
+    assert await listed(objects) == ["ab", "cd", "e"]
+    assert api.asked[2][1].endswith("continue=now")
+
+
+@pytest.mark.parametrize("token", ["", "old"])
+async def test_a_list_that_cannot_go_on_says_so(api: Api, objects: Cluster, token: str) -> None:
+    gone = (410, status(410, "too old") | {"metadata": {"continue": token}})
+    api.pages = [page("ab", "old"), gone]
+    with pytest.raises(Expired, match="Pods: GET was answered 410 too old"):
+        await listed(objects)
+    api.pages = [gone]
+    with pytest.raises(Expired):
+        await listed(objects)
+
+
+async def test_a_cluster_is_called_what_its_kubeconfig_calls_it(api: Api, objects: Cluster) -> None:
+    assert await objects.name() == "test"
+    with pytest.raises(Unreachable, match="set KUBECONFIG"):
+        await Cluster("other").name()
 
 
 async def test_without_any_credentials_the_next_step_is_named(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

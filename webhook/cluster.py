@@ -7,6 +7,7 @@ every replica half a second and 30 MiB, and msgspec reads the few fields that ma
     ├── Forbidden       RBAC does not let us
     ├── Conflict        somebody else wrote in between; look again
     │   └── Absent      there is no such object, or no such kind
+    ├── Expired         a list went on for longer than the API server remembers
     └── Unreachable     the API server did not answer, or not as an API server does
 """
 
@@ -126,7 +127,7 @@ class _Webhooks(msgspec.Struct):
     webhooks: list[_Webhook] | None = None
 
 
-class _ListMetadata(msgspec.Struct):
+class _ListMetadata(msgspec.Struct, frozen=True):
     token: str = msgspec.field(default="", name="continue")
 
 
