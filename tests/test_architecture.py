@@ -15,7 +15,7 @@ SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importl
 EDGE = frozenset(
     {
         *("__main__", "background", "certificates", "check", "cli", "cluster", "crds", "fix"),
-        *("image_identity", "inspect", "operate", "page", "recorder", "registry", "rulebook", "scan"),
+        *("inspect", "operate", "page", "recorder", "registry", "rulebook", "scan"),
         *("serve", "settings", "view", "watching", "workstation"),
     }
 )
