@@ -291,7 +291,8 @@ async def test_a_name_that_is_none_never_becomes_a_path(secrets: PullSecrets) ->
 
 
 def test_every_error_is_in_the_tree() -> None:
-    assert {each.__name__ for each in cluster.ClusterError.__subclasses__()} == {"Forbidden", "Conflict", "Unreachable"}
+    named = {each.__name__ for each in cluster.ClusterError.__subclasses__()}
+    assert named == {"Forbidden", "Conflict", "Expired", "Unreachable"}
 
 
 def test_nothing_that_needs_no_cluster_imports_kopf_or_kubernetes() -> None:
