@@ -1,12 +1,9 @@
 """Against the real Distribution registry over TLS: Basic from an htpasswd file, and tokens from a service of our own."""
 
-import asyncio
 import base64
 import json
 import secrets
 import shutil
-import socket
-import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -20,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from tests.registry.conftest import Client
 from tests.registry.test_client import ACCOUNTS, BASE, NAMED, docker_config
 from tests.support.authority import Authority
-from tests.support.oci import Blob, Content, image, index
+from tests.support.distribution import Distribution, password_file, trusting
+from tests.support.oci import image, index
 from webhook.registry.exchange import Cost
 
 pytestmark = [
@@ -30,79 +28,9 @@ pytestmark = [
     ),
 ]
 
-USERS = "app:$2b$04$aw.OfUD2H56bSsBsY9Zjru1muAxFMf/zttZ5rQYbWX5RqcGQ/OYZy\n"  # bcrypt of "secret"
 BOTH = index(NAMED, image(BASE, user="1000", architecture="arm64"))
 
 Connect = Callable[..., Client]
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        return int(holder.getsockname()[1])
-
-
-class Distribution:
-    """The registry's process."""
-
-    def __init__(self, folder: Path, authority: Authority, auth: dict[str, Any]) -> None:
-        self.host = f"127.0.0.1:{free_port()}"
-        self._folder = folder
-        config = {
-            "version": "0.1",
-            "log": {"level": "error", "accesslog": {"disabled": True}},
-            "storage": {"filesystem": {"rootdirectory": str(folder / "storage")}},
-            "http": {"addr": self.host, "tls": {"certificate": str(authority.certificate), "key": str(authority.key)}},
-            "auth": auth,
-        }
-        (folder / "config.yml").write_text(json.dumps(config))
-        self._log = (folder / "log").open("w")
-        self.process = subprocess.Popen(
-            ["docker-registry", "serve", str(folder / "config.yml")], stdout=self._log, stderr=self._log
-        )
-
-    async def ready(self) -> None:
-        """Returns once it takes connections."""
-        host, _, port = self.host.partition(":")
-        for _ in range(200):
-            try:
-                _, writer = await asyncio.open_connection(host, int(port))
-            except OSError:
-                await asyncio.sleep(0.05)
-            else:
-                writer.close()
-                return
-        raise AssertionError((self._folder / "log").read_text())
-
-    async def push(self, name: str, content: Content) -> None:
-        """Copy an image there with skopeo, out of an OCI layout."""
-        layout = self._folder / secrets.token_hex(4)
-        _write_layout(layout, content)
-        destination = f"docker://{self.host}/{name}"
-        options = ("--all", "--dest-tls-verify=false", "--dest-creds", "app:secret", "--quiet")
-        process = await asyncio.create_subprocess_exec(
-            "skopeo", "copy", *options, f"oci:{layout}:latest", destination, stderr=subprocess.PIPE
-        )
-        _, problem = await process.communicate()
-        assert process.returncode == 0, problem.decode()
-
-    def stop(self) -> None:
-        """End the process."""
-        self.process.terminate()
-        self.process.wait(10)
-        self._log.close()
-
-
-def _write_layout(folder: Path, content: Content) -> None:
-    blobs = folder / "blobs" / "sha256"
-    blobs.mkdir(parents=True)
-    every: tuple[Blob, ...] = (content.manifest, *content.children, *content.blobs)
-    for blob in every:
-        (blobs / blob.digest.removeprefix("sha256:")).write_bytes(blob.data)
-    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
-    entry = content.manifest.descriptor(annotations={"org.opencontainers.image.ref.name": "latest"})
-    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
 
 
 class TokenService:
@@ -150,14 +78,6 @@ def _part(value: dict[str, Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
 
-def _trusting(distribution: Distribution, authority: Authority) -> dict[str, Any]:
-    return {
-        "insecure": frozenset(),
-        "allowed": frozenset({"127.0.0.1"}),
-        "authorities": {"127.0.0.1": authority.pem},
-    }
-
-
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     """A fresh one."""
@@ -167,9 +87,7 @@ def authority(tmp_path: Path) -> Authority:
 @pytest.fixture
 async def basic(tmp_path: Path, authority: Authority) -> AsyncIterator[Distribution]:
     """A registry that knows its users itself."""
-    (tmp_path / "users").write_text(USERS)
-    auth = {"htpasswd": {"realm": "test", "path": str(tmp_path / "users")}}
-    distribution = Distribution(tmp_path, authority, auth)
+    distribution = Distribution(tmp_path, authority, password_file(tmp_path))
     try:
         await distribution.ready()
         yield distribution
@@ -208,8 +126,8 @@ async def bearer(tmp_path: Path, authority: Authority, service: TokenService) ->
 async def test_basic_over_tls(basic: Distribution, connect: Connect, authority: Authority) -> None:
     """Index, named user, layers; refused without the password, and told so when the image is not there."""
     await basic.push("team/app:1", BOTH)
-    trusting = _trusting(basic, authority)
-    client = connect(None, docker_config(basic.host, "app", "secret"), **trusting)
+    settings = trusting(authority)
+    client = connect(None, docker_config(basic.host, "app", "secret"), **settings)
     cost = Cost()
     found = await client.image(f"{basic.host}/team/app:1", cost=cost)
     assert found.digest == BOTH.digest
@@ -219,8 +137,8 @@ async def test_basic_over_tls(basic: Distribution, connect: Connect, authority: 
     }
     assert cost.requests == 9  # HEAD twice, index, two manifests, two configs, two layers
     assert await client.cause(f"{basic.host}/team/app:2") == "notFound"
-    assert await connect(**trusting).cause(f"{basic.host}/team/app:1") == "unauthorized"
-    wrong = connect(None, docker_config(basic.host, "app", "wrong"), **trusting)
+    assert await connect(**settings).cause(f"{basic.host}/team/app:1") == "unauthorized"
+    wrong = connect(None, docker_config(basic.host, "app", "wrong"), **settings)
     assert await wrong.cause(f"{basic.host}/team/app:1") == "unauthorized"
 
 
@@ -231,11 +149,11 @@ async def test_tokens_over_tls(
     await bearer.push("team/app:1", BOTH)
     await bearer.push("public/app:1", BOTH)
     service.asked.clear()
-    trusting = _trusting(bearer, authority)
-    client = connect(None, docker_config(bearer.host, "app", "secret"), **trusting)
+    settings = trusting(authority)
+    client = connect(None, docker_config(bearer.host, "app", "secret"), **settings)
     assert (await client.image(f"{bearer.host}/team/app:1")).platforms[0].accounts == ACCOUNTS
     assert len(service.asked) == 1
-    nobody = connect(**trusting)
+    nobody = connect(**settings)
     assert (await nobody.image(f"{bearer.host}/public/app:1")).digest == BOTH.digest
     assert await nobody.cause(f"{bearer.host}/team/app:1") == "unauthorized"
     assert service.asked[1:] == ["", ""]

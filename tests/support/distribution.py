@@ -1,0 +1,109 @@
+"""The real Distribution registry as a process of its own, over TLS, alone or as a pull-through cache of another."""
+
+import asyncio
+import json
+import os
+import secrets
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.support.authority import Authority
+from tests.support.oci import Blob, Content
+
+USERS = "app:$2b$04$aw.OfUD2H56bSsBsY9Zjru1muAxFMf/zttZ5rQYbWX5RqcGQ/OYZy\n"  # bcrypt of "secret"
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        return int(holder.getsockname()[1])
+
+
+class Distribution:
+    """The registry's process. With `upstream` it is a cache of that one."""
+
+    def __init__(
+        self, folder: Path, authority: Authority, auth: dict[str, Any] | None = None, upstream: str = ""
+    ) -> None:
+        self.host = f"127.0.0.1:{free_port()}"
+        self._folder = folder
+        config: dict[str, Any] = {
+            "version": "0.1",
+            "log": {"level": "error", "accesslog": {"disabled": True}},
+            "storage": {"filesystem": {"rootdirectory": str(folder / "storage")}},
+            "http": {"addr": self.host, "tls": {"certificate": str(authority.certificate), "key": str(authority.key)}},
+        }
+        if auth:
+            config["auth"] = auth
+        if upstream:
+            config["proxy"] = {"remoteurl": f"https://{upstream}"}
+        folder.mkdir(exist_ok=True)
+        (folder / "config.yml").write_text(json.dumps(config))
+        self._log = (folder / "log").open("w")
+        self.process = subprocess.Popen(
+            ["docker-registry", "serve", str(folder / "config.yml")],
+            stdout=self._log,
+            stderr=self._log,
+            env={**os.environ, "SSL_CERT_FILE": str(authority.certificate)},
+        )
+
+    async def ready(self) -> None:
+        """Returns once it takes connections."""
+        host, _, port = self.host.partition(":")
+        for _ in range(200):
+            try:
+                _, writer = await asyncio.open_connection(host, int(port))
+            except OSError:
+                await asyncio.sleep(0.05)
+            else:
+                writer.close()
+                return
+        raise AssertionError((self._folder / "log").read_text())
+
+    async def push(self, name: str, content: Content) -> None:
+        """Copy an image there with skopeo, out of an OCI layout."""
+        layout = self._folder / secrets.token_hex(4)
+        write_layout(layout, content)
+        destination = f"docker://{self.host}/{name}"
+        options = ("--all", "--dest-tls-verify=false", "--dest-creds", "app:secret", "--quiet")
+        process = await asyncio.create_subprocess_exec(
+            "skopeo", "copy", *options, f"oci:{layout}:latest", destination, stderr=subprocess.PIPE
+        )
+        _, problem = await process.communicate()
+        assert process.returncode == 0, problem.decode()
+
+    def stop(self) -> None:
+        """End the process."""
+        self.process.terminate()
+        self.process.wait(10)
+        self._log.close()
+
+
+def write_layout(folder: Path, content: Content) -> None:
+    """An OCI layout with that image, named latest."""
+    blobs = folder / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    every: tuple[Blob, ...] = (content.manifest, *content.children, *content.blobs)
+    for blob in every:
+        (blobs / blob.digest.removeprefix("sha256:")).write_bytes(blob.data)
+    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    entry = content.manifest.descriptor(annotations={"org.opencontainers.image.ref.name": "latest"})
+    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
+
+
+def trusting(authority: Authority) -> dict[str, Any]:
+    """The settings under which its certificate and its address are accepted."""
+    return {
+        "insecure": frozenset(),
+        "allowed": frozenset({"127.0.0.1"}),
+        "authorities": {"127.0.0.1": authority.pem},
+    }
+
+
+def password_file(folder: Path) -> dict[str, Any]:
+    """The `auth` of a registry that knows its one user itself, `app` with `secret`."""
+    (folder / "users").write_text(USERS)
+    return {"htpasswd": {"realm": "test", "path": str(folder / "users")}}
