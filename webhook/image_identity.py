@@ -1,28 +1,180 @@
-"""ImageIdentity: what is known of an image for ever, as an object that outlives every replica."""
+"""ImageIdentity: who the USER of an image is, as an object that outlives every replica; facts to objects and back.
 
+    image_identity.of_image(reference, image, namespace, now)     # what a registry has told, as objects to create
+    image_identity.of_fact(fact, nodes, now)                      # what a node has shown
+    image_identity.platform_image(spec)                           # an object, as the image that it stands for
+
+One object a digest and platform, `sha256-…-linux-amd64`; what nodes have shown stands beside it under a name of its own,
+`sha256-…-linux-amd64.observed`, so that neither can keep the other out. Only what was proven is stored: never a fault, never
+an Unknown, and no USER whose uid alone would not give the same groups.
+"""
+
+import re
 from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from webhook import identity
+from webhook.accounts import Numbers
+from webhook.identity import Identity, Injection
+from webhook.image import Config, Image, Platform, PlatformImage, User, normalise_platform, parse_user
+from webhook.observed import Fact
+from webhook.reference import Reference
+
 Id = Annotated[int, Meta(ge=0, le=4294967295)]
+Place = Annotated[str, Meta(min_length=1, max_length=64)]
+TEXT_LIMIT, GROUPS_LIMIT, PLATFORMS_LIMIT = 1024, 1000, 64
+ALIASES_LIMIT = NAMESPACES_LIMIT = 32
+Text = Annotated[str, Meta(max_length=TEXT_LIMIT)]
+
+_PLATFORM = re.compile(r"[a-z0-9]+(?:/[a-z0-9]+(?:\.[a-z0-9]+)*){1,2}", re.ASCII)
+_NO_MEMBERSHIP = -1  # a gid that nobody has: with it, both look-ups agree only where all groups do
 
 
-class ImageIdentitySpec(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+class ImageIdentitySpec(
+    msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True, gc=False
+):
     """Who the USER of one image is on one platform. The object is named after the image's digest, as `sha256-…`."""
 
     image: Annotated[
-        str, Meta(min_length=1, max_length=512, description="The normalised reference under which it was seen first.")
+        str,
+        Meta(
+            min_length=1, max_length=TEXT_LIMIT, description="The normalised reference under which it was seen first."
+        ),
     ]
     platform: Annotated[str, Meta(min_length=1, max_length=64, description="As linux/amd64 or linux/arm64/v8.")]
-    user: Annotated[str, Meta(max_length=1024, description="USER of the image's config, verbatim.")]
     uid: Id
     source: Annotated[
-        Literal["registry", "observed", "known"],
-        Meta(description="Who said so: the registry, a running container, or a policy's knownImages."),
+        Literal["registry", "observed"], Meta(description="Who said so: the registry, or a running container.")
     ]
-    first_seen: Annotated[datetime, Meta(tz=True)]
-    last_seen: Annotated[datetime, Meta(tz=True, description="Updated once a day at most.")]
-    gid: Id | None = None
-    groups: Annotated[tuple[Id, ...], Meta(description="Every group of the process, the primary one too.")] = ()
+    first_seen: Annotated[datetime, Meta(tz=True, description="When it was written.")]
+    last_seen: Annotated[datetime, Meta(tz=True, description="When it was last known to be in use, to the day.")]
+    user: Annotated[
+        Text | None,
+        Meta(
+            description="USER of the image's config, verbatim; its number where a kubelet has verified that it is one; unset "
+            "where a running container cannot tell."
+        ),
+    ] = None
+    gid: Annotated[Id | None, Meta(description="Its primary group; unset where nobody had to look.")] = None
+    groups: Annotated[
+        tuple[Id, ...],
+        Meta(max_length=GROUPS_LIMIT, description="Every group of the process, the primary one too; empty: not known."),
+    ] = ()
+    platforms: Annotated[
+        tuple[Place, ...],
+        Meta(
+            max_length=PLATFORMS_LIMIT,
+            description="Every platform on which the digest may run: those of its index in their order or, where nodes have "
+            "shown it, those of the cluster's nodes. Empty for a single manifest, which is the same everywhere.",
+        ),
+    ] = ()
+    aliases: Annotated[
+        tuple[Text, ...],
+        Meta(
+            max_length=ALIASES_LIMIT,
+            description="Other references of the same repository that were seen to stand for it.",
+        ),
+    ] = ()
+    namespaces: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=63)], ...],
+        Meta(
+            max_length=NAMESPACES_LIMIT,
+            description="The namespaces whose pull secrets have opened the image: no other is told. Empty: everybody may know.",
+        ),
+    ] = ()
+
+
+class ImageIdentity(msgspec.Struct, frozen=True, gc=False):
+    """An object and its name; `resource_version` is empty for one that does not exist yet."""
+
+    name: str
+    spec: ImageIdentitySpec
+    resource_version: str = ""
+
+    @property
+    def digest(self) -> str:
+        """The digest after which it is named."""
+        algorithm, encoded, *_ = self.name.split("-", 2)
+        return f"{algorithm}:{encoded}"
+
+
+def of_image(reference: Reference, image: Image, namespace: str | None, now: datetime) -> list[ImageIdentity]:
+    """What a registry has told of an image, as far as it is proven and can be told again to the letter.
+
+    `namespace` is whose pull secrets opened it, None where it is open to all.
+    """
+    if image.source != "registry" or image.age or image.index is None or len(image.index) > PLATFORMS_LIMIT:
+        return []
+    platforms = tuple(map(str, image.index))
+    made = []
+    for each in image.platforms:
+        user, who = each.config.user, identity.resolve(each.config.user, each.accounts)
+        place = str(each.platform)
+        if not isinstance(who, Identity) or not _plain(each):
+            continue
+        if not _PLATFORM.fullmatch(place) or (platforms and place not in platforms):
+            continue
+        if max(len(str(reference)), len(user.text)) > TEXT_LIMIT or len(who.groups or ()) > GROUPS_LIMIT:
+            continue
+        spec = ImageIdentitySpec(
+            image=str(reference),
+            platform=place,
+            uid=who.uid,
+            source="registry",
+            first_seen=now,
+            last_seen=now,
+            user=user.text,
+            gid=who.gid,
+            groups=who.groups or (),
+            platforms=platforms,
+            namespaces=() if namespace is None else (namespace,),
+        )
+        made.append(ImageIdentity(_name(image.digest, place), spec))
+    return made
+
+
+def of_fact(fact: Fact, nodes: tuple[Platform, ...], now: datetime) -> ImageIdentity | None:
+    """What a node has shown; `nodes` are the platforms of all nodes there are. None where it cannot be stored."""
+    place, platforms = str(fact.platform), tuple(sorted({*map(str, nodes), str(fact.platform)}))
+    if len(fact.image) > TEXT_LIMIT or len(fact.groups or ()) > GROUPS_LIMIT or len(platforms) > PLATFORMS_LIMIT:
+        return None
+    if not _PLATFORM.fullmatch(place):
+        return None
+    spec = ImageIdentitySpec(
+        image=fact.image,
+        platform=place,
+        uid=fact.uid,
+        source="observed",
+        first_seen=now,
+        last_seen=now,
+        user=fact.user,
+        gid=fact.gid,
+        groups=fact.groups or (),
+        platforms=platforms,
+        namespaces=() if fact.namespace is None else (fact.namespace,),
+    )
+    return ImageIdentity(f"{_name(fact.digest, place)}.observed", spec)
+
+
+def platform_image(spec: ImageIdentitySpec) -> PlatformImage:
+    """The image of one platform, as far as it matters to who runs."""
+    user = User("", uid=spec.uid) if spec.user is None else parse_user(spec.user)
+    config = Config(user, normalise_platform(*spec.platform.split("/", 2)))
+    return PlatformImage(config, accounts=Numbers(spec.uid, spec.gid, spec.groups or None))
+
+
+def _name(digest: str, place: str) -> str:
+    return f"{digest}/{place}".translate(_DASHES)
+
+
+_DASHES = str.maketrans(":/", "--")
+
+
+def _plain(image: PlatformImage) -> bool:
+    """Whether in any Pod at all its uid alone stands for its USER."""
+    user, accounts = image.config.user, image.accounts
+    plans = [identity.injection(user, accounts, group) for group in (None, _NO_MEMBERSHIP)]
+    return all(isinstance(plan, Injection) and plan.gid is None for plan in plans)

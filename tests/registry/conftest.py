@@ -10,6 +10,7 @@ from webhook.image import Image, Query, Unknown
 from webhook.registry.client import RegistryClient
 from webhook.registry.exchange import Cost
 from webhook.registry.keychain import PullSecrets
+from webhook.registry.recall import Memory
 from webhook.registry.settings import RegistrySettings, Timeouts
 
 
@@ -27,10 +28,14 @@ class Client(RegistryClient):
     """A client with its clock, and a shorter way to ask."""
 
     def __init__(
-        self, settings: RegistrySettings, secrets: PullSecrets | None = None, config: bytes | None = None
+        self,
+        settings: RegistrySettings,
+        secrets: PullSecrets | None = None,
+        config: bytes | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.clock = Clock()
-        super().__init__(settings, secrets, config, self.clock)
+        super().__init__(settings, secrets, config, self.clock, memory=memory)
 
     async def ask(self, reference: str, *, cost: Cost | None = None, **more: Any) -> Image | Unknown:
         """One query with a budget that no test should need."""
@@ -70,9 +75,11 @@ async def connect(registry: Registry) -> AsyncIterator[Callable[..., Client]]:
     """Makes clients; closed with the test, each must have left nothing behind."""
     made: list[Client] = []
 
-    def make(secrets: PullSecrets | None = None, config: bytes | None = None, **settings: Any) -> Client:
+    def make(
+        secrets: PullSecrets | None = None, config: bytes | None = None, kept: Memory | None = None, **settings: Any
+    ) -> Client:
         merged = {"insecure": frozenset({registry.host}), "timeouts": NO_PAUSE, **settings}
-        made.append(Client(RegistrySettings(**merged), secrets, config))
+        made.append(Client(RegistrySettings(**merged), secrets, config, kept))
         return made[-1]
 
     yield make

@@ -6,7 +6,8 @@
 
 `pull_secrets` reads Secrets (`webhook.registry.keychain.PullSecrets`; None: there are none), `docker_config` is the
 bytes of the operator's own docker config file, `credentials` are more sources of the operator's
-(`webhook.registry.keychain.Credentials`). `find(query, cost)` also fills in what the answer cost.
+(`webhook.registry.keychain.Credentials`), `memory` is what outlives the client (`webhook.registry.recall.Memory`): a
+digest that it knows is never read again. `find(query, cost)` also fills in what the answer cost.
 
 Content is shared, access is not. What a digest holds is kept per repository, a layer's facts whoever asks; but an
 answer is given only to those whose own credentials the registry has let see that very manifest within the last
@@ -23,7 +24,7 @@ import msgspec
 from webhook import reference as references
 from webhook.accounts import Accounts
 from webhook.errors import InvalidReference, MalformedImage
-from webhook.image import Cause, Image, PlatformImage, Query, Unknown
+from webhook.image import Cause, Image, Query, Unknown
 from webhook.reference import Reference
 from webhook.registry.auth import ANONYMOUS, Session
 from webhook.registry.cache import Bounded, Flights, Lanes
@@ -31,6 +32,7 @@ from webhook.registry.contents import Contents
 from webhook.registry.exchange import Cost, RegistryError
 from webhook.registry.helpers import DockerConfig
 from webhook.registry.keychain import Credentials, Keychain, MalformedKeychain, PullSecrets
+from webhook.registry.recall import Memory
 from webhook.registry.repository import Door, Repository, api_host
 from webhook.registry.settings import ANY_REGISTRY, Host, RegistrySettings, listed
 from webhook.registry.transport import Transport
@@ -74,6 +76,7 @@ class RegistryClient:
         docker_config: bytes | None = None,
         clock: Callable[[], float] = time.monotonic,
         credentials: Sequence[Credentials] = (),
+        memory: Memory | None = None,
     ) -> None:
         """Raises `InvalidSetting` for settings or a docker config that cannot be used."""
         settings = settings or RegistrySettings()
@@ -86,7 +89,8 @@ class RegistryClient:
         self._clock = clock
         self._transport = Transport(settings, clock)
         self._session = Session(clock, lambda authority: listed(authority, settings.insecure) is not None)
-        self._contents = Contents(settings)
+        self._memory = memory
+        self._contents = Contents(settings, memory)
         self._flights = Flights()
         self._confirming = Flights()
         self._lanes = Lanes(settings.look_ups, settings.look_ups_per_namespace)
@@ -202,22 +206,23 @@ class RegistryClient:
                     raise
                 raise RegistryError(unread.cause, unread.detail) from error
             repository = self._repository(reference, doors[confirmation.door :], cost, deadline)
-            found = await self._contents.images(repository, confirmation.digest, query)
-        return self._found(found, confirmation, confirmed, stale=stale)
+            found, index = await self._contents.images(repository, confirmation.digest, query)
+        image = Image(confirmation.digest, found, index=index, private=doors[confirmation.door].private)
+        if self._memory is not None and not stale:
+            self._memory.learn(reference, image, query)
+        return self._found(image, confirmation, confirmed, stale=stale)
 
-    def _found(
-        self, found: tuple[PlatformImage, ...], confirmation: Confirmation, key: tuple[str, bytes], *, stale: bool
-    ) -> _Answer:
+    def _found(self, image: Image, confirmation: Confirmation, key: tuple[str, bytes], *, stale: bool) -> _Answer:
         """The answer for as long as its confirmation holds, or a moment if that is stale or accounts were not read."""
         now, lives = self._clock(), self._settings.lives
-        unread = [now + self._life(each.accounts) for each in found if isinstance(each.accounts, Unknown)]
+        unread = [now + self._life(each.accounts) for each in image.platforms if isinstance(each.accounts, Unknown)]
         if stale:
             until = min([now + lives.unreachable, *unread])
-            image = Image(confirmation.digest, found, age=now - confirmation.at)
+            image = msgspec.structs.replace(image, age=now - confirmation.at)
             return _Answer(image, until, until, key, confirmation.at)
         until = min([confirmation.at + lives.tag, *unread])
         always = min(until, confirmation.at + lives.always)
-        return _Answer(Image(confirmation.digest, found), until, always, key, confirmation.at)
+        return _Answer(image, until, always, key, confirmation.at)
 
     async def _doors(self, query: Query, reference: Reference) -> tuple[list[Door], Unknown | None]:
         """Where and as whom to ask, in turn; and why credentials could not be had, should that turn out to matter."""
@@ -228,13 +233,16 @@ class RegistryClient:
             own = host.authority in {"", home, reference.registry}
             authority = home if own else host.authority
             image = reference.name if own else f"{authority}/{reference.repository}"
-            found = pod.find(image) if own else []
+            private = found = pod.find(image) if own else []
             for source in self._sources:
                 more, failed = await source.find(image)
                 found = [*found, *more]
                 unread = unread or failed
             mirrors = "" if own else reference.registry
-            doors += [Door(authority, each, mirrors, host.root) for each in dict.fromkeys(found) or (ANONYMOUS,)]
+            doors += [
+                Door(authority, each, mirrors, host.root, private=each in private)
+                for each in dict.fromkeys(found) or (ANONYMOUS,)
+            ]
         return doors, unread
 
     async def _pod(self, query: Query) -> tuple[Keychain, Unknown | None]:

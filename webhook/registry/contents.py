@@ -11,12 +11,15 @@ from typing import Any, TypeVar
 
 from webhook.accounts import Accounts
 from webhook.errors import MalformedImage
-from webhook.image import Config, PlatformImage, Query, Unknown, parse_config
+from webhook.image import Config, Platform, PlatformImage, Query, Unknown, parse_config
+from webhook.image_identity import ImageIdentity
+from webhook.registry import recall
 from webhook.registry.cache import Bounded, Flights
 from webhook.registry.documents import Descriptor, Index, Manifest, check_config, parse_document
 from webhook.registry.exchange import RegistryError
 from webhook.registry.layers import Layers
 from webhook.registry.platforms import choose, runs
+from webhook.registry.recall import Memory
 from webhook.registry.repository import Repository
 from webhook.registry.settings import RegistrySettings
 from webhook.survey import Survey
@@ -34,15 +37,16 @@ Document = Manifest | Index | Config
 class Contents:
     """The caches of documents and layers, and how they are filled."""
 
-    def __init__(self, settings: RegistrySettings) -> None:
+    def __init__(self, settings: RegistrySettings, memory: Memory | None = None) -> None:
+        self._memory = memory
         self._limits = settings.limits
         self._documents: Bounded[tuple[str, str], Document] = Bounded(settings.memory.documents)
         self._flights = Flights()
         self._layers = Layers(settings)
 
     def knows(self, repository: str, digest: str) -> bool:
-        """Whether that repository's manifest or index is in memory."""
-        return self._documents.get((repository, digest)) is not None
+        """Whether that repository's manifest or index has been read, now or in an earlier life."""
+        return self._documents.get((repository, digest)) is not None or bool(self._stored(repository, digest))
 
     def keep(self, repository: str, digest: str, raw: bytes, media_type: str) -> Manifest | Index:
         """Read and remember a manifest or index whose digest is verified; `MalformedImage` where it is none."""
@@ -50,20 +54,28 @@ class Contents:
         self._documents.put((repository, digest), document, 2 * len(raw))
         return document
 
-    async def images(self, repository: Repository, digest: str, query: Query) -> tuple[PlatformImage, ...]:
-        """Every platform's image that the query asks for.
+    async def images(
+        self, repository: Repository, digest: str, query: Query
+    ) -> tuple[tuple[PlatformImage, ...], tuple[Platform, ...] | None]:
+        """Every platform's image that the query asks for, and the index's platforms as in `webhook.image.Image`.
 
         Raises `MalformedImage`, and `RegistryError`: "notFound" where the index has nothing for these platforms.
         Accounts that cannot be read are an Unknown in the one platform's image.
         """
+        stored = recall.platforms(self._stored(repository.name, digest), query)
+        if stored is not None:
+            return stored, None
         document = await self._manifest(repository, digest)
         if isinstance(document, Manifest):
-            return (await self._image(repository, digest, document, query),)
+            return (await self._image(repository, digest, document, query),), ()
         entries = await self._flatten(repository, document, query.os)
         choice = choose(entries, query.os, query.architectures)
         if len(choice.chosen) + len(choice.undecided) > self._limits.platforms:
             raise RegistryError("tooLarge", f"the index has more than {self._limits.platforms} platforms to look at")
         found = await _together(choice.chosen, lambda entry: self._entry(repository, entry, query))
+        every = choose(entries, query.os, frozenset())
+        honest = all(entry.platform == each.platform for entry, each in zip(choice.chosen, found, strict=True))
+        index = tuple(entry.platform for entry in every.chosen if entry.platform) if honest else None
         covered = {each.platform for each in found}
         for entry in choice.undecided:
             image = await self._undecided(repository, entry, query)
@@ -74,12 +86,17 @@ class Contents:
             wanted = ", ".join(f"{query.os}/{each}" for each in sorted(query.architectures)) or query.os
             offered = ", ".join(sorted({str(each.platform) for each in entries if each.platform})[:20])
             raise RegistryError("notFound", f"the index has no image for {wanted}; it has {offered or 'none'}")
-        return tuple(found)
+        return tuple(found), None if every.undecided else index
 
     async def aclose(self) -> None:
         """Stop what is being fetched."""
         await self._flights.aclose()
         await self._layers.aclose()
+
+    def _stored(self, repository: str, digest: str) -> list[ImageIdentity]:
+        """What a registry has told of it in an earlier life: the digest proves it, a node's word would not."""
+        stored = self._memory.of_digest(repository, digest) if self._memory else ()
+        return [each for each in stored if each.spec.source == "registry"]
 
     async def _entry(self, repository: Repository, entry: Descriptor, query: Query) -> PlatformImage:
         document = await self._manifest(repository, entry.digest, entry)

@@ -24,12 +24,14 @@ class Door(msgspec.Struct, frozen=True):
     """Where and as whom a repository is asked.
 
     `authority` is the host that answers, at `root`: the registry's own, or a mirror's, which is told whom it `mirrors`.
+    `private` is a credential of the Pod's own.
     """
 
     authority: str
     credential: Credential
     mirrors: str = ""
     root: str = "/v2"
+    private: bool = False
 
     @property
     def fingerprint(self) -> bytes:

@@ -123,7 +123,7 @@ class Layout:
         """As `webhook.image.Images`; which image it is was said at construction."""
         try:
             digest, image_id = self._docker_archive() if self._transport == "docker-archive" else self._index_entry()
-            found = await self._contents.images(self, digest, query)  # type: ignore[arg-type]  # it has what is asked for
+            found, _ = await self._contents.images(self, digest, query)  # type: ignore[arg-type]  # it has what is asked for
         except MalformedImage as error:
             return Unknown("invalid", str(error))
         except RegistryError as error:

@@ -1,0 +1,30 @@
+"""What a cluster keeps for its replicas, without a cluster: whatever one client learns, the next one finds."""
+
+from datetime import UTC, datetime
+
+from webhook import image_identity
+from webhook.identities import Identities
+from webhook.image import Image, Query
+from webhook.image_identity import ImageIdentity
+from webhook.reference import Reference
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+
+class Memory(Identities):
+    """Implements `webhook.registry.recall.Memory`; the first to create an object wins, as at the API server."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.created: list[ImageIdentity] = []
+
+    def learn(self, asked: Reference, image: Image, query: Query) -> None:
+        """Create what there is to create, at once."""
+        for each in image_identity.of_image(asked, image, query.namespace if image.private else None, NOW):
+            self.create(each)
+
+    def create(self, identity: ImageIdentity) -> None:
+        """As the API server: a name is only given once."""
+        if identity.name not in {each.name for each in self.created}:
+            self.created.append(identity)
+            self.put(f"uid of {identity.name}", identity)

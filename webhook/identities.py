@@ -1,0 +1,95 @@
+"""What is stored of image identities, in memory: found by digest or by reference, kept up to date from another thread.
+
+    identities.put(uid, identity); identities.drop(uid); identities.retain(uids)     # as the objects come and go
+    identities.of_digest(repository, digest)                                         # -> ImageIdentity, ...
+    identities.of_reference("docker.io/library/app:1")
+
+A digest is only found in the repository in which it was seen: a registry of one's own could claim to have any.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from webhook import reference
+from webhook.errors import InvalidReference
+from webhook.image_identity import ImageIdentity, ImageIdentitySpec
+
+T = TypeVar("T")
+
+_NAME = re.compile(r"sha(?:256-[0-9a-f]{64}|384-[0-9a-f]{96}|512-[0-9a-f]{128})-[a-z0-9.-]+", re.ASCII)
+
+
+def read(body: Mapping[str, Any]) -> ImageIdentity | None:
+    """An object of the API server; None for one that nobody of ours has made, which counts for nothing."""
+    metadata = body["metadata"]
+    try:
+        spec = msgspec.convert(dict(body.get("spec") or {}), ImageIdentitySpec)
+        reference.parse(spec.image)
+    except (msgspec.ValidationError, InvalidReference):
+        return None
+    name: str = metadata["name"]
+    return ImageIdentity(name, spec, metadata.get("resourceVersion", "")) if _NAME.fullmatch(name) else None
+
+
+class Identities:
+    """A map that one thread changes while others read: what they find is a tuple that never changes."""
+
+    def __init__(self) -> None:
+        self._stored: dict[str, ImageIdentity] = {}
+        self._found: dict[str, tuple[ImageIdentity, ...]] = {}  # by reference, and by repository and digest
+        self._shared: dict[Any, Any] = {}  # one of each platform, namespace, …: there are few, and many objects
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def put(self, uid: str, identity: ImageIdentity) -> None:
+        """Take an object, in place of what was known by its uid."""
+        self.drop(uid)
+        spec = identity.spec
+        shared = msgspec.structs.replace(
+            spec,
+            platform=self._one(spec.platform),
+            user=self._one(spec.user),
+            groups=self._one(spec.groups),
+            platforms=self._one(spec.platforms),
+            namespaces=self._one(spec.namespaces),
+        )
+        kept = ImageIdentity(identity.name, shared)
+        self._stored[uid] = kept
+        for key in _keys(kept):
+            self._found[key] = (*self._found.get(key, ()), kept)
+
+    def drop(self, uid: str) -> None:
+        """Forget an object, if it is known."""
+        gone = self._stored.pop(uid, None)
+        for key in () if gone is None else _keys(gone):
+            left = tuple(each for each in self._found[key] if each is not gone)
+            if left:
+                self._found[key] = left
+            else:
+                del self._found[key]
+
+    def retain(self, uids: Collection[str]) -> None:
+        """Forget all objects but these."""
+        for uid in self._stored.keys() - set(uids):
+            self.drop(uid)
+
+    def of_digest(self, repository: str, digest: str) -> tuple[ImageIdentity, ...]:
+        """What is stored of a digest in a repository (`registry/path`), every platform and source."""
+        return self._found.get(f"{repository}@{digest}", ())
+
+    def of_reference(self, image: str) -> tuple[ImageIdentity, ...]:
+        """What was first seen under a normalised reference, whichever digest it stood for then."""
+        return self._found.get(image, ())
+
+    def _one(self, value: T) -> T:
+        one: T = self._shared.setdefault(value, value)
+        return one
+
+
+def _keys(identity: ImageIdentity) -> set[str]:
+    image = identity.spec.image
+    return {image, *identity.spec.aliases, f"{reference.parse(image).name}@{identity.digest}"}
