@@ -22,6 +22,7 @@ from webhook.cluster import (
     Forbidden,
     PullSecrets,
     Secret,
+    Terminating,
     Unreachable,
     WebhookConfiguration,
 )
@@ -166,6 +167,12 @@ async def test_a_refusal_names_the_object_and_the_reason(
         await objects.write_secret("web", "ca", Secret("Opaque", {"a": PASSWORD}))
     assert PASSWORD.decode() not in str(raised.value)
     assert "t0ken" not in str(raised.value)
+
+
+async def test_a_namespace_that_ends_is_told_from_a_right_that_is_missing(api: Api, objects: Cluster) -> None:
+    api.answer(403, status(403, "unable to create new content in namespace x because it is being terminated"))
+    with pytest.raises(Terminating):
+        await objects.call("POST", "/api/v1/namespaces/x/events", "Event")
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"metadata": 1}', b'{"metadata": {}, "data": {"a": "%"}}'])

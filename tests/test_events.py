@@ -15,7 +15,7 @@ from kubernetes.aio.config import kube_config
 from tests.support import cluster
 from tests.support.clock import Clock
 from webhook import background, events
-from webhook.cluster import Absent, Cluster, ClusterError, Conflict, Forbidden
+from webhook.cluster import Absent, Cluster, ClusterError, Conflict, Forbidden, Terminating
 from webhook.events import Event, Regarding
 from webhook.recorder import INTERVAL, REMEMBERED, TRIES, Recorder
 
@@ -172,7 +172,7 @@ async def test_another_replica_that_counts_at_the_same_time_is_waited_out(api: A
     ("refusals", "failed"),
     [
         pytest.param([Absent("no such namespace")], 0, id="its namespace is gone"),
-        pytest.param([Forbidden("x: because it is being terminated; check the RBAC")], 0, id="its namespace ends"),
+        pytest.param([Terminating("it ends")], 0, id="its namespace ends"),
         pytest.param([Conflict("exists"), Absent("expired")], 0, id="it has expired"),
         pytest.param([Forbidden("events is forbidden")], 1, id="RBAC"),
     ],

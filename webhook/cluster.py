@@ -5,6 +5,7 @@ every replica half a second and 30 MiB, and msgspec reads the few fields that ma
 
     ClusterError        the message names the object, the reason and the next step
     ├── Forbidden       RBAC does not let us
+    │   └── Terminating its namespace is being deleted, and takes nothing new
     ├── Conflict        somebody else wrote in between; look again
     │   └── Absent      there is no such object, or no such kind
     ├── Expired         a list went on for longer than the API server remembers
@@ -50,6 +51,10 @@ class ClusterError(NonrootError):
 
 class Forbidden(ClusterError):
     """RBAC does not allow the call."""
+
+
+class Terminating(Forbidden):
+    """The object's namespace is being deleted. Source: kubernetes plugin/pkg/admission/namespace/lifecycle/admission.go."""
 
 
 class Conflict(ClusterError):
@@ -265,7 +270,7 @@ class Cluster:
         while True:
             try:
                 rest = f"&continue={quote(token)}" if token else ""
-                body = await self.call("GET", f"{path}?limit={PAGE}{rest}", what)
+                body = await self.call("GET", f"{path}{'&' if '?' in path else '?'}limit={PAGE}{rest}", what)
             except Expired as expired:
                 if not token or expired.token in {"", token}:
                     raise
@@ -356,6 +361,8 @@ def _refusal(status: int, method: str, what: str, answer: bytes) -> ClusterError
         said = _Status()
     reason = f"{what}: {method} was answered {status} {said.message[:500]}".rstrip()
     match status:
+        case 403 if "because it is being terminated" in said.message:
+            return Terminating(reason)
         case 401 | 403:
             return Forbidden(f"{reason}; check the RBAC of the ServiceAccount")
         case 404:

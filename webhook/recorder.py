@@ -9,13 +9,12 @@ import msgspec
 
 from webhook import cluster, events
 from webhook.background import Writer
-from webhook.cluster import Absent, Cluster, Conflict, Forbidden
+from webhook.cluster import Absent, Cluster, Conflict, Terminating
 from webhook.events import Event
 
 INTERVAL = 60.0  # seconds between two writes about the same
 REMEMBERED = 4096  # different Events whose occurrences are counted
 TRIES = 3  # where another replica counts the same Event at the same time
-_TERMINATING = "being terminated"  # kubernetes plugin/pkg/admission/namespace/lifecycle/admission.go
 
 
 class _Tally(msgspec.Struct):
@@ -76,13 +75,10 @@ class Recorder:
         what = f"Event about {event.regarding.kind} {event.namespace}/{event.regarding.name}"
         try:
             await self._api.call("POST", path, what, events.document(event, self._instance, count, self._now()))
-        except Absent:
-            return  # its namespace is gone
+        except (Absent, Terminating):
+            return  # its namespace is gone, or goes
         except Conflict:
             await self._repeat(f"{path}/{event.name}", what, count)
-        except Forbidden as error:
-            if _TERMINATING not in str(error):
-                raise
 
     async def _repeat(self, path: str, what: str, count: int) -> None:
         """Add to the count of the Event that is there. An empty patch changes nothing and reads it, without the right to."""
