@@ -4,6 +4,7 @@ import base64
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.support.images import Table, image, unknown
@@ -444,3 +445,12 @@ async def test_a_malformed_object_is_malformed() -> None:
     """Which the server answers with its status."""
     with pytest.raises(MalformedReview):
         await Scene().ask("validate", {"kind": "Pod", "metadata": {"name": 7}})
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_a_dry_run_is_said_to_whoever_might_remember(dry_run: bool) -> None:
+    """The hooks promise sideEffects NoneOnDryRun."""
+    scene = Scene()
+    asked = msgspec.structs.replace(review(minimal()), dry_run=dry_run)
+    await scene.admission.review(asked, "validate")
+    assert [query.dry_run for query in scene.images.asked] == [dry_run]

@@ -16,7 +16,7 @@ import msgspec
 
 from webhook import patch, pod, response, verdict
 from webhook.finding import who
-from webhook.image import Images
+from webhook.image import Image, Images, Query, Unknown
 from webhook.judge import judge
 from webhook.patch import Operation
 from webhook.pod import Slot, Workload
@@ -46,6 +46,17 @@ class Outcome(msgspec.Struct, frozen=True):
     governing: Governing | None = None
     verdict: Verdict | None = None
     operations: int = 0
+
+
+class _DryRun:
+    """The same images for a request of which nothing may remain: the hooks promise sideEffects NoneOnDryRun."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+
+    async def find(self, query: Query) -> Image | Unknown:
+        """As `webhook.image.Images`."""
+        return await self._images.find(msgspec.structs.replace(query, dry_run=True))
 
 
 class Admission:
@@ -89,7 +100,7 @@ class Admission:
         judged = await judge(
             workload,
             governing,
-            self._images,
+            _DryRun(self._images) if review.dry_run else self._images,
             namespace=namespace,
             exceptions=self._view.exceptions(namespace),
             slots=slots,

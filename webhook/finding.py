@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from webhook.identity import Answer, Drift, Fault, Identity, Injection
-from webhook.image import Image, Unknown
+from webhook.image import Image, Unknown, User
 from webhook.pod import Effective, Slot, Workload
 from webhook.policy import PolicySpec, Rule
 
@@ -51,6 +51,14 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
     def written_uid(self) -> int | None:
         """The runAsUser of the container once planned numbers are written; None where there is none."""
         return written_uid(self.effective, self.planned)
+
+    @property
+    def unverified(self) -> bool:
+        """The kubelet will ask whether the image's USER is a number, which nobody has read."""
+        return bool(self.effective.run_as_non_root) and any(
+            answer.user.unread and isinstance(answer.identity, Identity) and answer.identity.uid != 0
+            for answer in self.answers
+        )
 
     @property
     def uid(self) -> int | None:
@@ -127,9 +135,9 @@ def image_user(subject: Subject) -> str:
     image = quoted(subject.slot.container.image or "")
     if not subject.answers:
         return f"(image {image})"
-    user, platform = subject.answers[0].user.text, subject.answers[0].platform
+    user, platform = subject.answers[0].user, subject.answers[0].platform
     built_for = f", built for {quoted(platform.os)}" if platform.os not in {"", subject.os} else ""
-    return f"(image {image}, {f'USER {quoted(user)}' if user else 'no USER'}{built_for})"
+    return f"(image {image}, {_user(user)}{built_for}{_hearsay(subject.found)})"
 
 
 def who(subject: Subject) -> str:
@@ -143,13 +151,13 @@ def who(subject: Subject) -> str:
         return f"unknown ({subject.found.cause})" if isinstance(subject.found, Unknown) else "unknown"
     platforms: dict[str, list[str]] = {}
     for answer in subject.answers:
-        platforms.setdefault(_said(answer), []).append(str(answer.platform))
+        platforms.setdefault(_said(answer, subject.found), []).append(str(answer.platform))
     if len(platforms) == 1:
         return next(iter(platforms))
     return ", ".join(f"{said} on {quoted(' '.join(each))}" for said, each in platforms.items())
 
 
-def _said(answer: Answer) -> str:
+def _said(answer: Answer, found: Image | Unknown | None) -> str:
     user, identity = answer.user, answer.identity
     if identity is None:
         return f"Windows user {quoted(user.name)}" if user.name else "the image's Windows user"
@@ -157,9 +165,30 @@ def _said(answer: Answer) -> str:
         return f"unknown ({identity.cause})"
     if isinstance(identity, Fault):
         return f"nobody (USER {quoted(user.text)}: {identity.detail})"
-    if user.uid is None and user.name:
-        return f"uid {identity.uid} (USER {quoted(user.text)} in the image's /etc/passwd)"
-    return f"uid {identity.uid} ({f'USER {quoted(user.text)}' if user.text else 'no USER'})"
+    resolved = " in the image's /etc/passwd" if user.uid is None and user.name else ""
+    return f"uid {identity.uid} ({_user(user)}{resolved}{_hearsay(found)})"
+
+
+def _user(user: User) -> str:
+    if user.unread:
+        return "USER not read"
+    return f"USER {quoted(user.text)}" if user.text else "no USER"
+
+
+def _hearsay(found: Image | Unknown | None) -> str:
+    """Where an answer comes from and how old it is, unless the registry has just said so."""
+    if not isinstance(found, Image):
+        return ""
+    if found.source == "observed":
+        return f", observed on a node {_ago(found.age)}"
+    return f", as of {_ago(found.age)}" if found.age else ""
+
+
+def _ago(seconds: float) -> str:
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
 
 
 def quoted(text: str, limit: int = 200) -> str:

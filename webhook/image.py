@@ -129,7 +129,7 @@ class Query(msgspec.Struct, frozen=True):
     group even of images whose USER is a number, `survey` for a look at every layer, which reads the whole image.
     `budget` is how many seconds the caller waits before it takes Unknown("pending"); 0 asks what is already known and
     queues the rest. `service_account` is whose pull secrets apply because the spec has none: a template's, for a Pod
-    was given them when it was made.
+    was given them when it was made. Of what a `dry_run` learns nothing is written to the cluster.
     """
 
     reference: str
@@ -141,6 +141,7 @@ class Query(msgspec.Struct, frozen=True):
     always_pull: bool = False
     accounts: bool = False
     survey: bool = False
+    dry_run: bool = False
     budget: float = 3.0
 
 

@@ -42,4 +42,16 @@ def check(subject: Subject) -> Finding | None:
                 field="runAsUser",
                 curable=isinstance(subject.planned, Injection),
             )
+    if subject.unverified and subject.injects and isinstance(subject.planned, Injection):
+        uid = subject.planned.uid
+        return finding(
+            subject,
+            NAME,
+            "image may have a non-numeric user",
+            f"{image_user(subject)} has runAsNonRoot, and of the image's USER no more is known than that it is uid {uid}: "
+            "the kubelet would refuse a name",
+            f"set {subject.field('runAsUser')}: {uid}",
+            field="runAsUser",
+            curable=True,
+        )
     return None

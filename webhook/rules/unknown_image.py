@@ -3,7 +3,8 @@
 Why: a guess would be worth nothing. The policy's `onUnknown` decides, by cause, whether such a Pod is let in; nothing
 is injected into the container.
 Fails: no `runAsUser`, and an image that the registry refused, does not have, or could not deliver intact and in time.
-Passes: an image that was read, now or before; any image where the spec sets a `runAsUser`.
+Passes: an image that was read, now or before, or that a node has shown, unless `runAsNonRoot` asks whether its USER is
+a number; any image where the spec sets a `runAsUser`.
 Fix: what the cause says: a pull secret, a reachable registry, an existing tag; or set `securityContext.runAsUser`.
 Dockerfile: none.
 Source: opencontainers/distribution-spec spec.md; kubernetes pkg/kubelet/images/image_manager.go
@@ -12,7 +13,8 @@ Source: opencontainers/distribution-spec spec.md; kubernetes pkg/kubelet/images/
 from typing import Final
 
 from webhook.finding import Finding, Subject, finding, image_user
-from webhook.image import Unknown
+from webhook.identity import Injection
+from webhook.image import Image, Unknown
 
 NAME: Final = "unknown-image"
 
@@ -33,8 +35,10 @@ def check(subject: Subject) -> Finding | None:
     found = subject.found
     if not isinstance(found, Unknown):
         found = next((answer.identity for answer in subject.answers if isinstance(answer.identity, Unknown)), None)
-        if found is None:
-            return None
+    if found is None and subject.unverified and not (subject.injects and isinstance(subject.planned, Injection)):
+        found = _unverified(subject)
+    if found is None:
+        return None
     return finding(
         subject,
         NAME,
@@ -44,4 +48,14 @@ def check(subject: Subject) -> Finding | None:
         severity="unknown",
         field="runAsUser",
         cause=found.cause,
+    )
+
+
+def _unverified(subject: Subject) -> Unknown:
+    """A node has shown the uid, and not whether the USER is a number: so the kubelet's answer is not known."""
+    despite = subject.found.despite if isinstance(subject.found, Image) else None
+    said = f"; {despite.detail}" if despite else ""
+    return Unknown(
+        despite.cause if despite else "local",
+        f"runAsNonRoot asks for a number as the image's USER, which nobody has read{said}",
     )
