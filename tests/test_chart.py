@@ -12,7 +12,7 @@ import yaml
 
 from deploy.local import build
 from tests.support import chart_readme, schemas
-from tests.support.helm import CHART, TOOLS, ProgramError, manifests, pick, run, template
+from tests.support.helm import CHART, TOOLS, Manifest, ProgramError, kubeconform, manifests, pick, run, template
 from webhook.registry.configuration import RegistryConfig
 from webhook.registry.providers import CredentialProviderConfig
 
@@ -29,18 +29,9 @@ def tools() -> None:
     build.ensure(TOOLS)
 
 
-def _kubeconform(folder: Path, version: str, own: Path) -> list[dict[str, Any]]:
-    """What kubeconform has to complain about in the YAML files of a folder."""
-    locations = [schemas.kubernetes(version), schemas.foreign(), schemas.own(CRDS, own)]
-    command = ["kubeconform", "-strict", "-output", "json", "-kubernetes-version", version]
-    for location in locations:
-        command += ["-schema-location", location]
-    try:
-        run(*command, folder)
-    except ProgramError as error:
-        report = json.loads(str(error).partition("\n")[2])
-        return [each for each in report["resources"] if each["status"] != "statusValid"]
-    return []
+def _complaints(folder: Path, version: str, own: Path) -> list[Manifest]:
+    """What kubeconform has to complain about in what the chart rendered into a folder."""
+    return kubeconform(folder, schemas.kubernetes(version), schemas.foreign(), schemas.own(CRDS, own), version=version)
 
 
 @pytest.mark.parametrize("values", VALUE_SETS, ids=lambda path: path.stem)
@@ -59,7 +50,7 @@ def test_fits_the_api(version: str, tmp_path: Path) -> None:
     own.mkdir()
     for values in VALUE_SETS:
         (rendered / values.name).write_text(template(values, kubernetes=version))
-    assert _kubeconform(rendered, version, own) == []
+    assert _complaints(rendered, version, own) == []
 
 
 @pytest.mark.parametrize(
@@ -80,7 +71,7 @@ def test_the_check_against_the_api_can_fail(kind: str, name: str, path: tuple[st
     rendered.mkdir()
     own.mkdir()
     (rendered / "broken.yaml").write_text(yaml.safe_dump(broken))
-    (complaint,) = _kubeconform(rendered, schemas.KUBERNETES[-1], own)
+    (complaint,) = _complaints(rendered, schemas.KUBERNETES[-1], own)
     assert complaint["kind"] == kind
     assert "noSuchField" in complaint["msg"]
 

@@ -23,6 +23,7 @@ case "${0##*/} $*" in
   "docker image inspect"*) echo sha256:0123456789abcdef ;;
   "kind get clusters") [ "$MISSING" = 1 ] || echo nonroot ;;
   "kind get nodes"*) printf 'nonroot-control-plane\\nnonroot-worker\\n' ;;
+  "docker inspect"*IPAddress*) echo 172.18.0.5 ;;
 esac
 """
 
@@ -48,11 +49,11 @@ def _record(script: str, folder: Path, *, missing: bool, programs: str = "docker
     for name in programs.split():
         (folder / name).write_text(RECORDER)
         (folder / name).chmod(0o755)
-    for name in ("bash", "sh", "dirname", "grep", "cat"):  # all that the scripts need besides
+    for name in ("bash", "sh", "env", "dirname", "grep", "cat", "mkdir", "chmod"):  # all that the scripts need besides
         (folder / name).symlink_to(shutil.which(name) or name)
     record = folder / "record"
     record.touch()
-    env = {"PATH": str(folder), "RECORD": str(record), "MISSING": str(int(missing))}
+    env = {"PATH": str(folder), "RECORD": str(record), "MISSING": str(int(missing)), "HOME": str(folder)}
     done = subprocess.run(["bash", KIND / script], env=env, capture_output=True, text=True, check=False)
     commands = [line.split(SEPARATOR) for line in record.read_text().splitlines()]
     return Recorded(done.returncode, done.stdout + done.stderr, commands)
@@ -108,6 +109,18 @@ def test_the_chart_takes_what_helm_is_given(tmp_path: Path) -> None:
     assert "--insecure-registry=nonroot-registry:5000" in container["args"]
 
 
+def test_the_tests_are_told_where_the_cluster_and_its_registry_are(tmp_path: Path) -> None:
+    """By an address, because the machine that pushes does not ask Docker's DNS; nodes know it as a plain registry."""
+    recorded = _record("cluster.sh", tmp_path, missing=True)
+    kubeconfig = tmp_path / ".cache" / "nonroot-webhook" / "kind.kubeconfig"
+    assert recorded.said == f"export KUBECONFIG='{kubeconfig}' NONROOT_REGISTRY='172.18.0.5:5000'\n"
+    assert kubeconfig.stat().st_mode & 0o777 == 0o600
+    for node in ("nonroot-control-plane", "nonroot-worker"):
+        for name in ("nonroot-registry:5000", "172.18.0.5:5000"):
+            hosts = f"/etc/containerd/certs.d/{name}/hosts.toml"
+            assert recorded.has("docker", "exec", "--interactive", node, "tee", hosts)
+
+
 def test_it_names_the_program_that_is_missing(tmp_path: Path) -> None:
     recorded = _record("up.sh", tmp_path, missing=True, programs="docker kubectl helm")
     assert recorded.code == 1
@@ -132,7 +145,7 @@ def test_the_configuration_is_the_one_that_the_scripts_speak_of() -> None:
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="needs shellcheck, from the package of that name")
-@pytest.mark.parametrize("script", ["up.sh", "down.sh"])
+@pytest.mark.parametrize("script", ["cluster.sh", "up.sh", "down.sh"])
 def test_shellcheck_has_nothing_to_say(script: str) -> None:
     done = subprocess.run(["shellcheck", KIND / script], env=os.environ, capture_output=True, text=True, check=False)
     assert done.stdout == ""

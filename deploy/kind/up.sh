@@ -15,9 +15,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 
 cluster=nonroot
-registry=nonroot-registry # the container, and its name for nodes and Pods: Docker's DNS answers both
-port=5000
-push=localhost:5001 # the same registry, for docker on this machine
+registry=nonroot-registry:5000 # for nodes and Pods, by Docker's DNS
+push=localhost:5001            # the same, for docker on this machine
 image=nonroot-webhook
 example=demo/named-user:1
 
@@ -28,23 +27,7 @@ for program in docker kind kubectl helm; do
   fi
 done
 
-if ! docker container inspect "$registry" >/dev/null 2>&1; then
-  docker run --detach --restart=always --publish "127.0.0.1:${push#*:}:$port" --name "$registry" registry:2.8.3
-fi
-
-if ! kind get clusters | grep -qx "$cluster"; then
-  kind create cluster --config "$here/cluster.yaml" --wait 180s ${KIND_IMAGE:+--image "$KIND_IMAGE"}
-fi
-if [ -z "$(docker inspect --format '{{with index .NetworkSettings.Networks "kind"}}{{.NetworkID}}{{end}}' "$registry")" ]; then
-  docker network connect kind "$registry"
-fi
-for node in $(kind get nodes --name "$cluster"); do
-  docker exec "$node" mkdir -p "/etc/containerd/certs.d/$registry:$port"
-  docker exec --interactive "$node" tee "/etc/containerd/certs.d/$registry:$port/hosts.toml" >/dev/null <<TOML
-[host."http://$registry:$port"]
-  capabilities = ["pull", "resolve"]
-TOML
-done
+"$here/cluster.sh" >/dev/null
 
 # Tagged by its content, so that Helm replaces Pods when, and only when, the image is another one.
 docker build --tag "$image:dev" "$root"
@@ -58,7 +41,7 @@ kind load docker-image "$image:$tag" --name "$cluster"
 context=kind-$cluster
 helm upgrade --install nonroot "$root/charts/nonroot-webhook" --kube-context "$context" \
   --namespace nonroot-system --create-namespace --wait --timeout 180s \
-  --set-string "image.repository=$image,image.tag=$tag" --set "registry.insecure={$registry:$port}"
+  --set-string "image.repository=$image,image.tag=$tag" --set "registry.insecure={$registry}"
 # Pods start before the CA is published, so ready replicas are not yet an enforcing webhook.
 kubectl --context "$context" wait --timeout 60s --for 'jsonpath={.webhooks[0].clientConfig.caBundle}' \
   validatingwebhookconfiguration/nonroot-webhook mutatingwebhookconfiguration/zz-nonroot-webhook
@@ -79,7 +62,7 @@ cat <<NEXT
 
 The namespace "demo" enforces. Try:
 
-  kubectl --context $context -n demo run named --image=$registry:$port/$example \\
+  kubectl --context $context -n demo run named --image=$registry/$example \\
     --overrides='{"spec":{"securityContext":{"runAsNonRoot":true}}}'
   kubectl --context $context -n demo get pod named -o jsonpath='{.spec.containers[0].securityContext}'
   kubectl --context $context -n demo run root --image=busybox:1.36     # refused, and says why

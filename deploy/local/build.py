@@ -174,6 +174,8 @@ def _tools() -> Iterable[Tool]:
         "kubeconform", kubeconform,
         _installed([f"{module}/cmd/kubeconform"], kubeconform, {"main.version": kubeconform}),
     )  # fmt: skip
+    actionlint = "v1.7.12"
+    yield Tool("actionlint", actionlint, _installed(["github.com/rhysd/actionlint/cmd/actionlint"], actionlint, {}))
     unittest = _required("helm-unittest", "github.com/helm-unittest/helm-unittest")
     yield Tool("helm-unittest", unittest, _helm_unittest)
 

@@ -58,6 +58,19 @@ def template(
     return run(*command, "--values", "-", stdin=json.dumps(given))
 
 
+def kubeconform(folder: Path, *locations: str, version: str = "1.36.3") -> list[Manifest]:
+    """What kubeconform has to complain about in the YAML files of a folder, by the schemas of some locations."""
+    command = ["kubeconform", "-strict", "-output", "json", "-kubernetes-version", version]
+    for location in locations:
+        command += ["-schema-location", location]
+    try:
+        run(*command, folder)
+    except ProgramError as error:
+        report = json.loads(str(error).partition("\n")[2])
+        return [each for each in report["resources"] if each["status"] != "statusValid"]
+    return []
+
+
 def manifests(rendered: str) -> list[Manifest]:
     """The objects in what `template` returned."""
     return [each for each in yaml.safe_load_all(rendered) if each]

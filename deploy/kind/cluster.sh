@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# A kind cluster with a registry beside it, and nothing of ours in it: the half of up.sh that the tests need too.
+#
+#   eval "$(deploy/kind/cluster.sh)" && make test      KIND_IMAGE=kindest/node:v1.34.0 for another Kubernetes
+#
+# Prints KUBECONFIG, and NONROOT_REGISTRY: the registry at an address that this machine, nodes and Pods can all reach
+# (on Linux; where Docker runs in a virtual machine, only nodes and Pods can). What is there already is used.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cluster=nonroot
+registry=nonroot-registry # the container, and its name for nodes and Pods: Docker's DNS answers both
+port=5000
+push=5001 # the same registry, on this machine's loopback
+
+if ! docker container inspect "$registry" >/dev/null 2>&1; then
+  docker run --detach --restart=always --publish "127.0.0.1:$push:$port" --name "$registry" registry:2.8.3 >&2
+fi
+
+if ! kind get clusters | grep -qx "$cluster"; then
+  kind create cluster --config "$here/cluster.yaml" --wait 180s ${KIND_IMAGE:+--image "$KIND_IMAGE"} >&2
+fi
+if [ -z "$(docker inspect --format '{{with index .NetworkSettings.Networks "kind"}}{{.NetworkID}}{{end}}' "$registry")" ]; then
+  docker network connect kind "$registry"
+fi
+address=$(docker inspect --format '{{(index .NetworkSettings.Networks "kind").IPAddress}}' "$registry")
+
+for node in $(kind get nodes --name "$cluster"); do
+  for name in "$registry:$port" "$address:$port"; do
+    docker exec "$node" mkdir -p "/etc/containerd/certs.d/$name"
+    docker exec --interactive "$node" tee "/etc/containerd/certs.d/$name/hosts.toml" >/dev/null <<TOML
+[host."http://$name"]
+  capabilities = ["pull", "resolve"]
+TOML
+  done
+done
+
+kubeconfig=${XDG_CACHE_HOME:-$HOME/.cache}/nonroot-webhook/kind.kubeconfig
+mkdir -p "$(dirname "$kubeconfig")"
+kind get kubeconfig --name "$cluster" >"$kubeconfig"
+chmod 600 "$kubeconfig"
+echo "export KUBECONFIG='$kubeconfig' NONROOT_REGISTRY='$address:$port'"
