@@ -165,7 +165,7 @@ async def test_one_that_fails_gives_nothing_and_the_others_go_on(
         ({"defaultCacheDuration": "-1m"}, "defaultCacheDuration is no duration"),
         ({"defaultCacheDuration": "a while"}, "defaultCacheDuration is no duration"),
         ({"apiVersion": "credentialprovider.kubelet.k8s.io/v1alpha1"}, r"providers\[0\].apiVersion"),
-        ({"tokenAttributes": {"requireServiceAccount": True}}, "wants a Pod's service account token"),
+        ({"tokenAttributes": {"requireServiceAccount": True}}, "it wants tokens of the Pods' ServiceAccounts"),
         ({"matchImage": ["x"]}, "unknown field `matchImage`"),
     ],
 )

@@ -82,7 +82,8 @@ class _Response(_Document, frozen=True):
 class Providers:
     """The providers of a CredentialProviderConfig file, whose programs are in `directory`; each may take `seconds`.
 
-    `InvalidSetting` for what the kubelet would refuse too, and for `tokenAttributes`: we have no Pod's token to give.
+    `InvalidSetting` for what the kubelet would refuse too, and for `tokenAttributes`: such a provider is told a token of the
+    Pod's ServiceAccount, and the right to make those for every account is the right to be any of them.
     """
 
     def __init__(
@@ -100,7 +101,10 @@ class Providers:
             if each.name in self._providers:
                 raise InvalidSetting(f"{where} is there twice")
             if each.token_attributes is not None:
-                raise InvalidSetting(f"{where} wants a Pod's service account token, which we do not have; leave it out")
+                raise InvalidSetting(
+                    f"{where} has tokenAttributes: it wants tokens of the Pods' ServiceAccounts, which the webhook must not "
+                    "be able to make; leave it out and give the webhook credentials of its own, such as dockerConfig"
+                )
             life = parse_duration(each.default_cache_duration)
             if life is None or life < 0:
                 raise InvalidSetting(f"{where}: defaultCacheDuration is no duration from 0 up; write it like 12h")
