@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -24,6 +25,7 @@ from webhook.registry.client import RegistryClient
 from webhook.review import Review
 from webhook.scope import View
 from webhook.serve.app import build
+from webhook.serve.bounds import HURRY, BoundedProtocol
 from webhook.serve.metrics import Metrics
 from webhook.serve.reviews import Reviews
 from webhook.serve.tls import ServingCertificate
@@ -49,7 +51,14 @@ def run(settings: ServeSettings) -> None:
 def _loop_factory() -> "type[asyncio.AbstractEventLoop]":
     import uvloop
 
-    return uvloop.Loop
+    class Loop(uvloop.Loop):
+        """uvloop's, but for the time that a client may take to begin TLS: a minute, and uvicorn cannot be told."""
+
+        async def create_server(self, *arguments: Any, **keywords: Any) -> Any:
+            hurry = {"ssl_handshake_timeout": HURRY} if keywords.get("ssl") else {}
+            return await super().create_server(*arguments, **keywords, **hurry)  # type: ignore[call-overload]
+
+    return Loop
 
 
 @contextlib.contextmanager
@@ -192,7 +201,7 @@ class _Server(uvicorn.Server):
         config = uvicorn.Config(
             app,
             loop="none",
-            http="httptools",
+            http=BoundedProtocol,
             ws="none",
             lifespan="off",
             log_config=None,

@@ -1,0 +1,142 @@
+"""What a client may make a connection hold: each limit by one who passes it, and those who do not notice nothing."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from webhook.serve import bounds
+from webhook.serve.bounds import BoundedProtocol
+
+HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
+
+
+class Server:
+    """A server of that protocol on a free port, which answers a request once it is whole and `release` is set."""
+
+    def __init__(self) -> None:
+        self.state = ServerState()
+        self.release = asyncio.Event()
+        self.release.set()
+        self.port = 0
+
+    async def answer(self, _scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await self.release.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """A client."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+
+
+@pytest.fixture
+async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
+    """A server in a hurry."""
+    monkeypatch.setattr(bounds, "HURRY", 0.3)
+    running = Server()
+    config = uvicorn.Config(running.answer, lifespan="off", interface="asgi3", log_config=None)
+    listener = await asyncio.get_running_loop().create_server(
+        lambda: BoundedProtocol(config, running.state, {}), "127.0.0.1", 0
+    )
+    running.port = listener.sockets[0].getsockname()[1]
+    yield running
+    listener.close()
+    for each in tuple(running.state.connections):
+        each.transport.abort()
+    await asyncio.sleep(0)
+
+
+async def _ended(reader: asyncio.StreamReader) -> bool:
+    """Whether the server has closed the connection without an answer."""
+    try:
+        return await asyncio.wait_for(reader.read(1), 5) == b""
+    except ConnectionError:
+        return True
+
+
+async def _answered(reader: asyncio.StreamReader) -> bool:
+    return (await asyncio.wait_for(reader.readuntil(b"ok"), 5)).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", b"\r\n", b"POST / HT", HEAD, HEAD + b"X: ", HEAD + b"Content-Length: 9\r\n\r\n12345678"]
+)
+async def test_a_request_that_does_not_end_is_given_up(server: Server, begun: bytes) -> None:
+    async with server.connection() as (reader, writer):
+        writer.write(begun)
+        assert await _ended(reader)
+    assert not server.state.connections
+
+
+async def test_an_answer_may_take_longer_than_a_request(server: Server) -> None:
+    """And a connection may be idle between two of them."""
+    server.release.clear()
+    async with server.connection() as (reader, writer):
+        writer.write(HEAD + b"Content-Length: 2\r\n\r\n{}")
+        await asyncio.sleep(2 * bounds.HURRY)
+        server.release.set()
+        assert await _answered(reader)
+        await asyncio.sleep(2 * bounds.HURRY)
+        writer.write(HEAD + b"Content-Length: 2\r\n\r\n{}")
+        assert await _answered(reader)
+
+
+@pytest.mark.parametrize("begin", [b"GET /", HEAD + b"X: ", HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: "])
+async def test_a_head_without_end_is_broken_off(server: Server, begin: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request line, a header, a trailer behind the body."""
+    monkeypatch.setattr(bounds, "HURRY", 60)
+    monkeypatch.setattr(bounds, "WHOLE_LIMIT", 1 << 20)
+    async with server.connection() as (reader, writer):
+        writer.write(begin)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(64):
+                writer.write(b"x" * (1 << 16))
+                await writer.drain()
+        assert await _ended(reader)
+
+
+async def test_large_requests_share_a_limit_and_small_ones_are_taken(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "HURRY", 60)
+    monkeypatch.setattr(bounds, "LARGE_LIMIT", 5 << 19)
+    large = HEAD + b"Content-Length: 1048576\r\n\r\n" + b"x" * ((1 << 20) - 1)
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(server.connection()) for _ in range(3)]
+        first, second, third = clients
+        for _, writer in (first, second):
+            writer.write(large)
+            await writer.drain()
+        await asyncio.sleep(0.1)
+        third[1].write(large)
+        assert await _ended(third[0])
+        async with server.connection() as (reader, writer):
+            writer.write(HEAD + b"Content-Length: 2\r\n\r\n{}")
+            assert await _answered(reader)
+        for reader, writer in (first, second):
+            writer.write(b"x")
+            assert await _answered(reader)
+        first[1].write(large + b"x")  # what was answered is held no longer
+        assert await _answered(first[0])
+
+
+async def test_connections_are_limited(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "MOST_CONNECTIONS", 2)
+    async with server.connection() as (one, writer), server.connection():
+        await asyncio.sleep(0.05)
+        async with server.connection() as (third, _):
+            assert await _ended(third)
+        writer.write(HEAD + b"Content-Length: 2\r\n\r\n{}")
+        assert await _answered(one)

@@ -1,0 +1,82 @@
+"""uvicorn's HTTP protocol, with an end to what a client may make us hold: bytes, connections, and our time.
+
+uvicorn bounds none of these for httptools: a request that never ends keeps its connection for ever, and headers may be of
+any size. Whoever reaches the port can send them, so that a replica would be killed for its memory.
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from webhook.review import SIZE_LIMIT
+
+HURRY = 10.0  # seconds from the first byte of a request to its last, and from a connection to its first byte
+SMALL = 64 * 1024  # bytes of a request that is always taken: nearly every review
+HEAD_LIMIT = 2 * SMALL  # bytes of a request line and headers, and of a body that is small
+WHOLE_LIMIT = SIZE_LIMIT + HEAD_LIMIT
+LARGE_LIMIT = 96 * 1024 * 1024  # bytes of all larger requests together, from their first byte to their answer
+MOST_CONNECTIONS = 1000  # an API server has one for each call that is under way
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection. It is broken off where it passes a limit."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.held = 0  # bytes of the request that is not answered yet
+        self._in_body = False
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        if len(self.connections) > MOST_CONNECTIONS:
+            transport.abort()
+        else:
+            self._deadline = self.loop.call_later(HURRY, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the waiting."""
+        self._in_time()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take some bytes, unless that makes them too many."""
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(HURRY, self.transport.abort)
+        self.held += len(data)
+        super().data_received(data)
+        if self.held > SMALL and self._too_much():
+            self.transport.abort()
+
+    def _too_much(self) -> bool:
+        if self.held > (WHOLE_LIMIT if self._in_body else HEAD_LIMIT):
+            return True
+        held = (each.held for each in self.connections if isinstance(each, BoundedProtocol))
+        return sum(each for each in held if each > SMALL) > LARGE_LIMIT
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        self._in_body = False
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """From here on it is the body."""
+        self._in_body = True
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The request is whole: what takes time now is up to us."""
+        self._in_time()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Nothing of the request is needed any more."""
+        self.held = 0
+        super().on_response_complete()
+
+    def _in_time(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
