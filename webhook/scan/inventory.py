@@ -5,20 +5,22 @@ objects that stand between, a Deployment's ReplicaSets and a CronJob's Jobs, and
 templates. What is left are Pods of nobody or of a custom resource: they stand for what cannot be read.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from webhook import observed, pod
 from webhook.admission import MIRROR_ANNOTATION
 from webhook.errors import MalformedReview
-from webhook.observed import Pod, Running
+from webhook.image import Platform
+from webhook.observed import Fact, Pod, Running
 from webhook.patch import OPENSHIFT_SCC
 from webhook.pod import Slot, Workload
 from webhook.podspec import Metadata, Wire
 from webhook.scan.document import Skip
 
 SHAPES = 16  # different Pods of one workload that are judged
+FACTS = 20_000  # distinct things that Pods teach
 SIGHTINGS = 256  # different identities that the Pods of one workload are remembered with
 _FINISHED = frozenset({"Succeeded", "Failed"})
 
@@ -90,12 +92,17 @@ class _Metadata(Wire, frozen=True, gc=False):
     owner_references: tuple[_Owner, ...] | None = None
 
 
+class _Spec(Wire, frozen=True, gc=False):
+    node_name: str = ""
+
+
 class _Status(Wire, frozen=True, gc=False):
     phase: str = ""
 
 
 class _Object(Wire, frozen=True, gc=False):
     metadata: _Metadata
+    spec: _Spec | None = None
     status: _Status | None = None
 
     def controller(self) -> Reference | None:
@@ -110,11 +117,16 @@ _OBJECT = msgspec.json.Decoder(_Object)
 
 
 class Inventory:
-    """What has been listed so far. `skipped` is what could not be read of it."""
+    """What has been listed so far, on nodes of these platforms.
 
-    def __init__(self) -> None:
+    `skipped` is what could not be read of it, `facts` what the Pods teach of images.
+    """
+
+    def __init__(self, nodes: Mapping[str, Platform] | None = None) -> None:
+        self._nodes = nodes or {}
         self._kept: dict[Key, _Kept] = {}
         self.skipped: list[Skip] = []
+        self.facts: set[Fact] = set()
 
     def pod(self, raw: msgspec.Raw) -> None:
         """Take a Pod. A mirror Pod is none: admission lets it be, as its node runs it whatever anybody says."""
@@ -136,6 +148,9 @@ class Inventory:
         kept.pods += 1
         for running in observed.running(slim):
             _sight(kept, Sighting(slim, running, 1))
+        node = self._nodes.get(about.spec.node_name) if about.spec else None
+        if node is not None and len(self.facts) < FACTS:
+            self.facts.update(observed.facts(slim, node))
 
     def between(self, api_version: str, kind: str, raw: msgspec.Raw) -> Found | None:
         """Take a ReplicaSet or Job: what made it gets its Pods; where nobody did it is a workload itself."""

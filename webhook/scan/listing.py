@@ -1,0 +1,189 @@
+"""A cluster -> its policies, its pull secrets' names and its workloads, by nothing but reading.
+
+Whoever scans may not be allowed to read everything: what is refused is said, and the rest is scanned.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+
+import msgspec
+
+from webhook import view
+from webhook.cluster import Absent, Cluster, Forbidden
+from webhook.image import Platform, normalise_platform
+from webhook.observed import Fact
+from webhook.policy import API_VERSION, Documents, NonRootException, NonRootPolicy
+from webhook.scan.document import Skip
+from webhook.scan.inventory import Found, Inventory
+from webhook.scope import Namespace
+from webhook.view import Rejected, StaticView
+
+# Every kind that makes Pods, by API version and resource; first those that hand Pods on to what made them.
+_BETWEEN = (("ReplicaSet", "apps/v1", "replicasets"), ("Job", "batch/v1", "jobs"))
+_TEMPLATES = (
+    ("Deployment", "apps/v1", "deployments"),
+    ("StatefulSet", "apps/v1", "statefulsets"),
+    ("DaemonSet", "apps/v1", "daemonsets"),
+    ("CronJob", "batch/v1", "cronjobs"),
+    ("ReplicationController", "v1", "replicationcontrollers"),
+)
+
+Accounts = Mapping[tuple[str, str], tuple[str, ...]]
+"""By namespace and name, the pull secrets that a ServiceAccount gives to Pods without any."""
+
+
+class _Named(msgspec.Struct):
+    name: str = ""
+
+
+class _Metadata(msgspec.Struct):
+    name: str
+    namespace: str = ""
+    labels: dict[str, str] | None = None
+
+
+class _Namespace(msgspec.Struct):
+    metadata: _Metadata
+
+
+class _Account(msgspec.Struct, rename="camel"):
+    metadata: _Metadata
+    image_pull_secrets: tuple[_Named, ...] | None = None
+
+
+class _NodeInfo(msgspec.Struct, rename="camel"):
+    operating_system: str = ""
+    architecture: str = ""
+
+
+class _NodeStatus(msgspec.Struct, rename="camel"):
+    node_info: _NodeInfo = msgspec.field(default_factory=_NodeInfo)
+
+
+class _Node(msgspec.Struct):
+    metadata: _Metadata
+    status: _NodeStatus
+
+
+class Reader:
+    """Reads some namespaces of a cluster, all of them where none is named. Its methods raise `ClusterError`.
+
+    `skipped` is what could not be read. `facts` is what the Pods have taught of images, on the nodes of `platforms`; they
+    are there before `workloads` gives the first workload.
+    """
+
+    def __init__(self, cluster: Cluster, namespaces: tuple[str, ...] = ()) -> None:
+        self._cluster = cluster
+        self._namespaces = namespaces
+        self.skipped: list[Skip] = []
+        self.facts: set[Fact] = set()
+        self.platforms: tuple[Platform, ...] = ()
+
+    async def view(self, documents: Documents | None = None) -> StaticView:
+        """What governs the namespaces: by some documents, or by those of the cluster where None is given."""
+        namespaces = {each.name: each async for each in self._labels()}
+        return StaticView(await self._documents() if documents is None else documents, namespaces)
+
+    async def accounts(self) -> Accounts | None:
+        """The accounts that give pull secrets; None where they cannot be listed, but perhaps read."""
+        accounts: dict[tuple[str, str], tuple[str, ...]] = {}
+        try:
+            async for raw in self._pages("/api/v1", "serviceaccounts", "ServiceAccounts"):
+                found = msgspec.json.decode(raw, type=_Account)
+                names = tuple(each.name for each in found.image_pull_secrets or () if each.name)
+                if names:
+                    accounts[found.metadata.namespace, found.metadata.name] = names
+        except Forbidden:
+            return None
+        return accounts
+
+    async def workloads(self) -> AsyncIterator[Found]:
+        """Every workload: those with templates as they are listed, those of which only Pods are known at the end."""
+        inventory = Inventory(await self._nodes())
+        async for raw in self._list("/api/v1", "pods", "Pods"):
+            inventory.pod(raw)
+        self.facts = inventory.facts
+        for kinds, take in ((_BETWEEN, inventory.between), (_TEMPLATES, inventory.template)):
+            for kind, version, resource in kinds:
+                base = "/api/v1" if version == "v1" else f"/apis/{version}"
+                async for raw in self._list(base, resource, f"{kind}s"):
+                    found = take(version, kind, raw)
+                    if found is not None:
+                        yield found
+        for found in inventory.rest():
+            yield found
+        self.skipped += inventory.skipped
+
+    async def _nodes(self) -> dict[str, Platform]:
+        """The platform of each node; of none where nodes may not be listed, and then Pods teach nothing."""
+        nodes: dict[str, Platform] = {}
+        try:
+            async for page in self._cluster.pages("/api/v1/nodes", "Nodes"):
+                for raw in page:
+                    node = msgspec.json.decode(raw, type=_Node)
+                    info = node.status.node_info
+                    nodes[node.metadata.name] = normalise_platform(info.operating_system, info.architecture)
+        except Forbidden:
+            return {}
+        self.platforms = tuple(sorted(set(nodes.values()), key=str))
+        return nodes
+
+    async def _labels(self) -> AsyncIterator[Namespace]:
+        """The namespaces; of one that may not be read only the name is known."""
+        for name in self._namespaces:
+            try:
+                body = await self._cluster.call("GET", f"/api/v1/namespaces/{name}", f"Namespace {name}")
+                yield _namespace(body or b"")
+            except Forbidden as error:
+                self.skipped.append(Skip(f"labels of Namespace {name}", str(error)))
+                yield Namespace(name)
+        if not self._namespaces:
+            async for raw in self._list("/api/v1", "namespaces", "Namespaces"):
+                yield _namespace(raw)
+
+    async def _documents(self) -> Documents:
+        """The policies and exceptions. Where our kinds are not installed there are none."""
+        policies: list[NonRootPolicy] = []
+        exceptions: list[NonRootException] = []
+        base = f"/apis/{API_VERSION}"
+        for resource, kind, everywhere in (
+            ("nonrootpolicies", "NonRootPolicy", True),
+            ("nonrootexceptions", "NonRootException", False),
+        ):
+            async for raw in self._list(base, resource, f"{kind} objects", everywhere=everywhere, optional=True):
+                body = {"apiVersion": API_VERSION, "kind": kind, **msgspec.json.decode(raw)}
+                accepted = view.accept(body)
+                if isinstance(accepted, Rejected):
+                    self.skipped.append(Skip(accepted.name, accepted.reason))
+                elif isinstance(accepted, NonRootPolicy):
+                    policies.append(accepted)
+                else:
+                    exceptions.append(accepted)
+        return Documents(tuple(policies), tuple(exceptions))
+
+    async def _list(
+        self, base: str, resource: str, what: str, *, everywhere: bool = False, optional: bool = False
+    ) -> AsyncIterator[msgspec.Raw]:
+        """The same; what is forbidden, or not there though it should be, is noted."""
+        try:
+            async for raw in self._pages(base, resource, what, everywhere=everywhere):
+                yield raw
+        except Forbidden as error:
+            self.skipped.append(Skip(what, str(error)))
+        except Absent as error:
+            if not optional:
+                self.skipped.append(Skip(what, str(error)))
+
+    async def _pages(
+        self, base: str, resource: str, what: str, *, everywhere: bool = False
+    ) -> AsyncIterator[msgspec.Raw]:
+        """The objects of a resource, of our namespaces unless it is to be `everywhere`."""
+        paths = [f"{base}/namespaces/{name}/{resource}" for name in self._namespaces if not everywhere]
+        for path in paths or [f"{base}/{resource}"]:
+            async for page in self._cluster.pages(path, what):
+                for raw in page:
+                    yield raw
+
+
+def _namespace(raw: bytes | msgspec.Raw) -> Namespace:
+    metadata = msgspec.json.decode(raw, type=_Namespace).metadata
+    return Namespace(metadata.name, metadata.labels or {})

@@ -1,0 +1,74 @@
+"""A cluster -> Document: what is listed is judged while the rest is still being listed."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from webhook import image_identity
+from webhook.identities import Identities
+from webhook.image import Images
+from webhook.policy import Documents
+from webhook.registry.recall import Recalling
+from webhook.scan.document import Document, Workload, document
+from webhook.scan.forecast import forecast
+from webhook.scan.images import Once
+from webhook.scan.inventory import Found
+from webhook.scan.listing import Reader
+
+AT_ONCE = 32  # workloads whose images are asked for together
+_AHEAD = 2 * AT_ONCE  # workloads that are listed and wait; then listing waits
+
+Progress = Callable[[int, int], None]
+"""Told how many workloads are judged, of how many that are listed so far."""
+
+
+async def scan(
+    reader: Reader,
+    images: Images,
+    *,
+    cluster: str,
+    documents: Documents | None = None,
+    now: datetime | None = None,
+    progress: Progress | None = None,
+) -> Document:
+    """Foretell what becomes of every workload; `ClusterError` where the API server does not answer.
+
+    `documents` are the policies and exceptions to judge by, instead of the cluster's; `cluster` is its name for people.
+    An image that `images` do not know may be known from the Pods that run it.
+    """
+    now = now or datetime.now(UTC)
+    view = await reader.view(documents)
+    seen = Identities()
+    source = Recalling(Once(images, await reader.accounts()), seen)
+    waiting: asyncio.Queue[Found | None] = asyncio.Queue(_AHEAD)
+    told: list[Workload] = []
+    listed = 0
+
+    async def judge() -> None:
+        while (found := await waiting.get()) is not None:
+            told.append(await forecast(found, view, source, now))
+            if progress:
+                progress(len(told), listed)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(judge())
+            async for found in reader.workloads():
+                if not listed:
+                    _learn(seen, reader, now)
+                listed += 1
+                await waiting.put(found)
+            for _ in range(AT_ONCE):
+                await waiting.put(None)
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return document(cluster, now.isoformat(timespec="seconds"), told, reader.skipped)
+
+
+def _learn(seen: Identities, reader: Reader, now: datetime) -> None:
+    """Take what the Pods have taught, which is complete before the first workload comes."""
+    for number, fact in enumerate(reader.facts):
+        identity = image_identity.of_fact(fact, reader.platforms, now)
+        if identity is not None:
+            seen.put(str(number), identity)
