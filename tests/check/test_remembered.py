@@ -2,18 +2,23 @@
 
 import asyncio
 import os
+import re
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from tests.check.files import POD
+from tests.registry.test_client import docker_config
 from tests.support.images import DIGEST, Table, image, multi, platform_image, unknown
 from tests.support.oci import accounts_layer
 from tests.support.oci import image as built
-from tests.support.registry import Registry
+from tests.support.registry import Login, Registry
 from tests.test_cli import nonroot
 from webhook.image import Image, Query, Unknown
+from webhook.registry.client import RegistryClient
+from webhook.registry.settings import RegistrySettings
+from webhook.survey import Directory, Special, Survey
 from webhook.workstation import remembered
 from webhook.workstation.remembered import Remembered
 
@@ -37,21 +42,40 @@ async def test_a_digest_is_asked_for_once(tmp_path: Path) -> None:
     assert len(table.asked) == 4
 
 
-async def test_a_tag_is_asked_for_every_time_and_remembered_for_offline(tmp_path: Path) -> None:
-    """With its age, and without anybody to ask."""
-    table = Table({"app:1": image("app")})
+async def test_of_a_tag_no_more_is_asked_than_what_it_stands_for(tmp_path: Path) -> None:
+    """In every run; where that is new the image is read. Offline the last answer counts, with its age."""
+    table = Table({"app:1": image("app"), "app:2": image("app")})
+    for tag in ("app:1", "app:1", "app:2"):
+        assert await Remembered(table, tmp_path).find(Query(tag)) == image("app")
+    assert (len(table.resolved), len(table.asked)) == (3, 1)
+    moved = msgspec.structs.replace(image("1000"), digest=f"sha256:{'cd' * 32}")
+    table.images["docker.io/library/app:1"] = moved
     for _ in range(2):
-        await Remembered(table, tmp_path).find(Query("app:1"))
+        assert await Remembered(table, tmp_path).find(Query("app:1")) == moved
     assert len(table.asked) == 2
-    for path in (tmp_path / "images-2").iterdir():
+    for path in (tmp_path / "images-3").iterdir():
         os.utime(path, (1, 1))
     found = await Remembered(None, tmp_path).find(Query("app:1"))
     assert isinstance(found, Image)
-    assert found.platforms == image("app").platforms
+    assert (found.digest, found.platforms) == (moved.digest, moved.platforms)
     assert found.age > 1000
-    missing = await Remembered(None, tmp_path).find(Query("app:2"))
+    missing = await Remembered(None, tmp_path).find(Query("app:3"))
     assert isinstance(missing, Unknown)
     assert missing.cause == "unreachable"
+
+
+async def test_a_look_at_every_layer_is_remembered_too(tmp_path: Path) -> None:
+    """And is another answer than the one that took less."""
+    survey = Survey(None, (Directory("/data", "volume", present=True, uid=7),), (Special("/bin/su", 0, 0, 0o4755),))
+    whole = multi(msgspec.structs.replace(platform_image("app"), survey=survey))
+    table = Table(
+        {PINNED: whole, "b:1": multi(msgspec.structs.replace(platform_image("app"), survey=unknown("tooLarge")))}
+    )
+    await Remembered(table, tmp_path).find(Query(PINNED, survey=True))
+    assert await Remembered(None, tmp_path).find(Query(PINNED, survey=True)) == whole
+    assert isinstance(await Remembered(None, tmp_path).find(Query(PINNED)), Unknown)
+    await Remembered(table, tmp_path).find(Query("b:1", survey=True))
+    assert isinstance(await Remembered(None, tmp_path).find(Query("b:1", survey=True)), Unknown)
 
 
 async def test_what_is_not_known_for_sure_is_not_remembered(tmp_path: Path) -> None:
@@ -72,7 +96,7 @@ async def test_a_damaged_or_foreign_cache_is_as_good_as_none(tmp_path: Path) -> 
     """Nobody else's word counts, and a folder that cannot be written is no error."""
     table = Table({PINNED: image("app")})
     await Remembered(table, tmp_path).find(Query(PINNED))
-    folder = tmp_path / "images-2"
+    folder = tmp_path / "images-3"
     assert folder.stat().st_mode & 0o777 == 0o700
     (entry,) = folder.iterdir()
     folder.chmod(0o777)
@@ -88,19 +112,41 @@ async def test_a_damaged_or_foreign_cache_is_as_good_as_none(tmp_path: Path) -> 
 async def test_the_oldest_answers_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The cache does not grow without end."""
     monkeypatch.setattr(remembered, "ENTRIES", 2)
-    table = Table({f"app:{number}": image("app") for number in range(4)})
+    table = Table({f"app{number}@{DIGEST}": image("app") for number in range(4)})
     for number in range(4):
-        await Remembered(table, tmp_path).find(Query(f"app:{number}"))
-        for path in (tmp_path / "images-2").iterdir():
+        await Remembered(table, tmp_path).find(Query(f"app{number}@{DIGEST}"))
+        for path in (tmp_path / "images-3").iterdir():
             os.utime(path, (path.stat().st_mtime - 100,) * 2)
-    assert len(list((tmp_path / "images-2").iterdir())) == 2
-    assert isinstance(await Remembered(None, tmp_path).find(Query("app:0")), Unknown)
-    assert isinstance(await Remembered(None, tmp_path).find(Query("app:3")), Image)
+    assert len(list((tmp_path / "images-3").iterdir())) == 2
+    assert isinstance(await Remembered(None, tmp_path).find(Query(f"app0@{DIGEST}")), Unknown)
+    assert isinstance(await Remembered(None, tmp_path).find(Query(f"app3@{DIGEST}")), Image)
+
+
+@pytest.mark.registry
+async def test_a_second_look_at_a_tag_is_one_head(tmp_path: Path) -> None:
+    """Even in another process; and the right to read is proven anew by it."""
+    async with Registry(Login({"u": "p"}, scheme="Basic")) as registry:
+        registry.push("team/app:1", built(accounts_layer("app:x:1500:1600::/:/bin/sh"), user="app"))
+        settings = RegistrySettings(insecure=frozenset({registry.host}))
+        query = Query(f"{registry.host}/team/app:1", budget=20.0)
+        for config, requests in (
+            (docker_config(registry.host, "u", "p"), 5),
+            (docker_config(registry.host, "u", "p"), 2),
+        ):
+            before = len(registry.requests)
+            client = RegistryClient(settings, docker_config=config)
+            assert isinstance(await Remembered(client, tmp_path).find(query), Image)
+            await client.aclose()
+            assert len(registry.requests) - before == requests
+        assert {str(each) for each in registry.requests[-2:]} == {"HEAD /v2/team/app/manifests/1"}
+        stranger = RegistryClient(settings)
+        assert isinstance(await Remembered(stranger, tmp_path).find(query), Unknown)
+        await stranger.aclose()
 
 
 @pytest.mark.registry
 async def test_a_second_run_may_do_without_the_registry(tmp_path: Path) -> None:
-    """--offline says the same as before, and what it does not know is unknown."""
+    """--offline says the same as before and how old it is, and what it does not know is unknown."""
     async with Registry() as registry:
         registry.push("team/app:1", built(accounts_layer("app:x:1500:1600::/:/bin/sh"), user="app"))
         (tmp_path / "pod.yaml").write_text(POD.replace("named:1", f"{registry.host}/team/app:1"))
@@ -110,7 +156,8 @@ async def test_a_second_run_may_do_without_the_registry(tmp_path: Path) -> None:
             nonroot, "check", "pod.yaml", "--insecure-registry", registry.host, cwd=tmp_path, **place
         )
     offline = await asyncio.to_thread(nonroot, "check", "pod.yaml", "--offline", cwd=tmp_path, **place)
-    assert (offline.returncode, offline.stdout) == (online.returncode, online.stdout)
+    fresh, aged = re.subn(r", as of \d+ s ago", "", offline.stdout)
+    assert (offline.returncode, fresh, aged) == (online.returncode, online.stdout, 1)
     assert "uid 1500" in offline.stdout
     other = await asyncio.to_thread(nonroot, "check", "other.yaml", "--offline", cwd=tmp_path, **place)
     assert other.returncode == 3

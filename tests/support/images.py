@@ -48,6 +48,13 @@ class Table:
     def __init__(self, images: Mapping[str, Image | Unknown]) -> None:
         self.images = {str(reference.parse(text)): found for text, found in images.items()}
         self.asked: list[Query] = []
+        self.resolved: list[Query] = []
+
+    async def resolve(self, query: Query) -> str | None:
+        """As `webhook.workstation.remembered.Registries`."""
+        self.resolved.append(query)
+        found = self.images.get(str(reference.parse(query.reference)))
+        return found.digest if isinstance(found, Image) else None
 
     async def find(self, query: Query) -> Image | Unknown:
         """As `webhook.image.Images`."""

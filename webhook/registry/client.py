@@ -66,6 +66,16 @@ class _Answer(msgspec.Struct, frozen=True):
     at: float = 0.0
 
 
+class _Sought(msgspec.Struct, frozen=True):
+    """A reference confirmed under `key`, whether that is `stale` or took `private` credentials; its content's source."""
+
+    key: tuple[str, bytes]
+    confirmation: Confirmation
+    stale: bool
+    private: bool
+    repository: Repository
+
+
 class RegistryClient:
     """Implements `webhook.image.Images`. Use it from one event loop, and `aclose` it there."""
 
@@ -138,6 +148,16 @@ class RegistryClient:
             return task.result()
         return self._stale(answer) or Unknown("pending", f"{reference} is still being looked at")
 
+    async def resolve(self, query: Query) -> str | None:
+        """The digest that the reference stands for, as the registry tells the query's credentials; None: `find` says why."""
+        try:
+            reference = references.parse(query.reference)
+            async with asyncio.timeout(self._settings.timeouts.look_up):
+                sought = await self._lanes.run(query.namespace, lambda: self._seek(query, reference, Cost()))
+        except (InvalidReference, RegistryError, MalformedImage, TimeoutError):
+            return None
+        return sought.confirmation.digest
+
     async def aclose(self) -> None:
         """Stop all work and close all connections."""
         await self._flights.aclose()
@@ -190,27 +210,32 @@ class RegistryClient:
         return max(life, min(retry_after or 0.0, _LONGEST_REFUSAL))
 
     async def _answer(self, query: Query, reference: Reference, cost: Cost) -> _Answer:
+        async with asyncio.timeout(self._settings.timeouts.look_up):
+            sought = await self._seek(query, reference, cost)
+            confirmation = sought.confirmation
+            found, index = await self._contents.images(sought.repository, confirmation.digest, query)
+        image = Image(confirmation.digest, found, index=index, private=sought.private)
+        if self._memory is not None and not sought.stale:
+            self._memory.learn(reference, image, query)
+        return self._found(image, confirmation, sought.key, stale=sought.stale)
+
+    async def _seek(self, query: Query, reference: Reference, cost: Cost) -> _Sought:
+        """What the reference stands for, and where its content is read."""
         allowed = self._settings.registries
         if allowed and reference.registry not in allowed:
             raise RegistryError("unauthorized", f"{reference.registry} is not among the registries that may be asked")
-        seconds = self._settings.timeouts.look_up
-        async with asyncio.timeout(seconds):
-            deadline = self._clock() + seconds
-            doors, unread = await self._doors(query, reference)
-            confirmed = (str(reference), b"".join(door.fingerprint for door in doors))
-            life = self._settings.lives.always if query.always_pull else self._settings.lives.tag
-            try:
-                confirmation, stale = await self._confirm(confirmed, reference, doors, life, cost, deadline)
-            except RegistryError as error:
-                if unread is None or error.cause not in {"unauthorized", "notFound"}:
-                    raise
-                raise RegistryError(unread.cause, unread.detail) from error
-            repository = self._repository(reference, doors[confirmation.door :], cost, deadline)
-            found, index = await self._contents.images(repository, confirmation.digest, query)
-        image = Image(confirmation.digest, found, index=index, private=doors[confirmation.door].private)
-        if self._memory is not None and not stale:
-            self._memory.learn(reference, image, query)
-        return self._found(image, confirmation, confirmed, stale=stale)
+        deadline = self._clock() + self._settings.timeouts.look_up
+        doors, unread = await self._doors(query, reference)
+        key = (str(reference), b"".join(door.fingerprint for door in doors))
+        life = self._settings.lives.always if query.always_pull else self._settings.lives.tag
+        try:
+            confirmation, stale = await self._confirm(key, reference, doors, life, cost, deadline)
+        except RegistryError as error:
+            if unread is None or error.cause not in {"unauthorized", "notFound"}:
+                raise
+            raise RegistryError(unread.cause, unread.detail) from error
+        repository = self._repository(reference, doors[confirmation.door :], cost, deadline)
+        return _Sought(key, confirmation, stale, doors[confirmation.door].private, repository)
 
     def _found(self, image: Image, confirmation: Confirmation, key: tuple[str, bytes], *, stale: bool) -> _Answer:
         """The answer for as long as its confirmation holds, or a moment if that is stale or accounts were not read."""
