@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,18 +19,22 @@ def wanted() -> list[str]:
     return [line for line in lines if line]
 
 
-def missing() -> list[str]:
-    """Those of them that are not installed."""
+def missing(names: Iterable[str]) -> list[str]:
+    """Those of some packages that are not installed."""
     listed = run("dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n")
     installed = {line.split()[0] for line in listed.splitlines() if line.endswith(" installed")}
-    return [name for name in wanted() if name not in installed]
+    return [name for name in names if name not in installed]
 
 
-def install() -> list[str]:
-    """Install what is missing and return its names; without apt, say what to install by hand."""
+def install(*packages: str) -> list[str]:
+    """Install what is missing, of all in apt.txt where none is named, and return its names.
+
+    `ClusterError` says what to install by hand where there is no apt.
+    """
+    packages = packages or tuple(wanted())
     if shutil.which("apt-get") is None:
-        raise ClusterError(f"this needs Debian or Ubuntu; elsewhere, install by hand: {' '.join(wanted())}")
-    names = missing()
+        raise ClusterError(f"this needs Debian or Ubuntu; elsewhere, install by hand: {' '.join(packages)}")
+    names = missing(packages)
     if not names:
         return []
     if os.geteuid() != 0:

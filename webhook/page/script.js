@@ -126,7 +126,7 @@ function addCopyButtons(row) {
 
 async function copy(code, button) {
   try {
-    await navigator.clipboard.writeText(code.textContent);
+    await navigator.clipboard.writeText(code.textContent.trimEnd());
     announce("Copied");
     button.classList.add("copied");
     setTimeout(() => button.classList.remove("copied"), 2000);
