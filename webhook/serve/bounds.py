@@ -48,6 +48,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.held += len(data)
         super().data_received(data)
         if self.held > SMALL and self._too_much():
+            self.held = 0  # room for the others, before the loop comes to the end of this connection
             self.transport.abort()
 
     def _too_much(self) -> bool:
