@@ -16,7 +16,7 @@ EDGE = frozenset(
     {
         *("__main__", "background", "certificates", "check", "cli", "cluster", "crds", "fix"),
         *("inspect", "operate", "page", "recorder", "registry", "rulebook", "scan"),
-        *("serve", "settings", "view", "watching", "workstation"),
+        *("serve", "settings", "store", "view", "watching", "workstation"),
     }
 )
 

@@ -21,6 +21,7 @@ class ApiProxy:
         self._port = 0
         self._requests: set[asyncio.Task[object]] = set()
         self.gone: set[str] = set()  # resources whose next stream gets the error; used up by it
+        self.forbidden: set[str] = set()  # resources that RBAC does not let us see
         self.hidden = ""  # an API group that is not there
 
     @property
@@ -59,6 +60,8 @@ class ApiProxy:
             return answer
         if self.hidden and request.path.startswith(f"/apis/{self.hidden}"):
             return web.json_response({"kind": "Status", "code": 404}, status=404)
+        if resource in self.forbidden:
+            return web.json_response({"kind": "Status", "code": 403, "reason": "Forbidden"}, status=403)
         url = f"{self._upstream}{request.path_qs}"
         timeout = aiohttp.ClientTimeout(total=None)
         async with aiohttp.ClientSession() as session, session.get(url, timeout=timeout) as found:

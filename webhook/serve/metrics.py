@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -11,6 +12,14 @@ from prometheus_client.registry import Collector
 from webhook.admission import Outcome
 
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds
+
+
+class Writes(Protocol):
+    """The counts of a `webhook.background.Writer`."""
+
+    written: int
+    failed: int
+    dropped: int
 
 
 class Metrics(Collector):
@@ -24,10 +33,15 @@ class Metrics(Collector):
         self._durations = {door: [0] * (len(BUCKETS) + 1) for door in ("mutate", "validate")}
         self._seconds = dict.fromkeys(("mutate", "validate"), 0.0)
         self._gauges: list[tuple[str, str, Callable[[], float]]] = []
+        self._writers: list[tuple[str, Writes]] = []
 
     def gauge(self, name: str, help: str, read: Callable[[], float]) -> None:  # noqa: A002  # Prometheus' word
         """Show what `read` says whenever somebody asks."""
         self._gauges.append((name, help, read))
+
+    def writer(self, kind: str, writes: Writes) -> None:
+        """Show what becomes of the objects of a kind that are written in the background."""
+        self._writers.append((kind, writes))
 
     def answered(self, outcome: Outcome, operation: str, seconds: float) -> None:
         """Count one answered review."""
@@ -62,6 +76,13 @@ class Metrics(Collector):
             malformed.add_metric((status,), count)
         injections = CounterMetricFamily("nonroot_injections", "Pods that got a patch.", value=self._injected)
         yield from (reviews, findings, malformed, injections, self._histogram())
+        writes = CounterMetricFamily(
+            "nonroot_background_writes", "Objects to write in the background, by outcome.", labels=("kind", "outcome")
+        )
+        for kind, counts in self._writers:
+            for outcome in ("written", "failed", "dropped"):
+                writes.add_metric((kind, outcome), getattr(counts, outcome))
+        yield writes
         for name, text, read in self._gauges:
             yield GaugeMetricFamily(name, text, value=read())
 

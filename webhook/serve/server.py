@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -22,6 +22,7 @@ from webhook.errors import InvalidSetting
 from webhook.image import Images
 from webhook.registry import configuration
 from webhook.registry.client import RegistryClient
+from webhook.registry.recall import Recalling
 from webhook.review import Review
 from webhook.scope import View
 from webhook.serve.app import build
@@ -31,6 +32,9 @@ from webhook.serve.reviews import Reviews
 from webhook.serve.tls import ServingCertificate
 from webhook.settings import ServeSettings
 from webhook.view import ClusterView, StaticView
+
+if TYPE_CHECKING:
+    from webhook.serve.memory import ClusterMemory
 
 KEEP_ALIVE = 120  # seconds; the API server reuses idle connections for 90, and loses a Pod where we close first
 DRAIN = 3.0  # seconds during which answers close their connections before the server goes
@@ -87,14 +91,19 @@ async def _serve(
         "nonroot_certificate_expiry_timestamp_seconds", "When the serving certificate ends.", lambda: certificate.expiry
     )
     async with (
-        _view(settings, stop) as view,
-        _images(settings, access) as images,
+        _memory(settings) as memory,
+        _view(settings, stop, memory) as view,
+        _images(settings, access, memory) as images,
         _denials(settings, view, images) as answered,
     ):
         if isinstance(view, ClusterView):
             metrics.gauge(
                 "nonroot_view_age_seconds", "Seconds since the view of the cluster was confirmed.", lambda: view.age
             )
+
+        if memory is not None:
+            metrics.gauge("nonroot_image_identities", "ImageIdentity objects that are known here.", lambda: len(memory))
+            metrics.writer("ImageIdentity", memory.writer)
 
         def ready() -> str | None:
             if stop.is_set():
@@ -133,14 +142,32 @@ async def _drained(server: uvicorn.Server) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _view(settings: ServeSettings, stop: asyncio.Event) -> AsyncIterator[StaticView | ClusterView]:
+async def _memory(settings: ServeSettings) -> "AsyncIterator[ClusterMemory | None]":
+    """What replicas share, and find again after a restart; standalone there is nothing of the kind."""
     if settings.standalone:
+        yield None
+        return
+    from webhook.background import running
+    from webhook.cluster import Cluster
+    from webhook.serve.memory import ClusterMemory
+
+    async with contextlib.aclosing(Cluster()) as cluster:
+        memory = ClusterMemory(cluster)
+        async with running(memory.writer):
+            yield memory
+
+
+@contextlib.asynccontextmanager
+async def _view(
+    settings: ServeSettings, stop: asyncio.Event, memory: "ClusterMemory | None"
+) -> AsyncIterator[StaticView | ClusterView]:
+    if memory is None:
         yield StaticView(settings.documents)
         return
     from webhook.serve.watch import watch  # kopf: half a second and 60 MiB that standalone never needs
 
     view = ClusterView()
-    watching = asyncio.create_task(watch(view, stop))
+    watching = asyncio.create_task(watch(view, memory, stop))
     try:
         yield view
     finally:
@@ -149,15 +176,18 @@ async def _view(settings: ServeSettings, stop: asyncio.Event) -> AsyncIterator[S
 
 
 @contextlib.asynccontextmanager
-async def _images(settings: ServeSettings, access: configuration.Access) -> AsyncIterator[RegistryClient]:
+async def _images(
+    settings: ServeSettings, access: configuration.Access, memory: "ClusterMemory | None"
+) -> AsyncIterator[Images]:
     async with contextlib.AsyncExitStack() as closing:
         secrets = None
         if not settings.standalone:
             from webhook.cluster import PullSecrets
 
             secrets = await closing.enter_async_context(contextlib.aclosing(PullSecrets()))
-        client = RegistryClient(access.settings, secrets, credentials=access.credentials)
-        yield await closing.enter_async_context(contextlib.aclosing(client))
+        client = RegistryClient(access.settings, secrets, credentials=access.credentials, memory=memory)
+        await closing.enter_async_context(contextlib.aclosing(client))
+        yield client if memory is None else Recalling(client, memory)
 
 
 @contextlib.asynccontextmanager

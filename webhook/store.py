@@ -1,0 +1,59 @@
+"""ImageIdentity objects at the API server: written, changed, removed and listed."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from webhook import identities
+from webhook.cluster import MANAGED_BY, Absent, Cluster, Conflict
+from webhook.image_identity import ImageIdentity
+from webhook.policy import API_VERSION
+
+PATH = f"/apis/{API_VERSION}/imageidentities"
+
+
+async def create(cluster: Cluster, identity: ImageIdentity) -> None:
+    """Write what is not there yet; whoever was first has said the same. `Absent` where the kind is not installed."""
+    body = {
+        "apiVersion": API_VERSION,
+        "kind": "ImageIdentity",
+        "metadata": {"name": identity.name, "labels": MANAGED_BY},
+        "spec": msgspec.to_builtins(identity.spec),
+    }
+    try:
+        await cluster.call("POST", PATH, _named(identity), body)
+    except Absent:
+        raise
+    except Conflict:
+        return
+
+
+async def listed(cluster: Cluster) -> AsyncIterator[ImageIdentity]:
+    """All that are stored, some hundred in memory at a time; what is none of ours is passed over."""
+    async for page in cluster.pages(PATH, "the ImageIdentity objects"):
+        for each in page:
+            found = identities.read(msgspec.json.decode(each))
+            if found is not None:
+                yield found
+
+
+async def change(cluster: Cluster, identity: ImageIdentity, fields: Mapping[str, Any]) -> None:
+    """Set fields of the spec, unless somebody else has changed or removed the object since it was read."""
+    body = {"metadata": {"resourceVersion": identity.resource_version}, "spec": fields}
+    with suppress(Conflict):
+        await cluster.call(
+            "PATCH", f"{PATH}/{identity.name}", _named(identity), body, content_type="application/merge-patch+json"
+        )
+
+
+async def remove(cluster: Cluster, identity: ImageIdentity) -> None:
+    """Delete the object as it was read, and no newer one."""
+    body = {"preconditions": {"resourceVersion": identity.resource_version}}
+    with suppress(Conflict):
+        await cluster.call("DELETE", f"{PATH}/{identity.name}", _named(identity), body)
+
+
+def _named(identity: ImageIdentity) -> str:
+    return f"ImageIdentity {identity.name}"
