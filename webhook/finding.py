@@ -180,11 +180,12 @@ def _hearsay(found: Image | Unknown | None) -> str:
     if not isinstance(found, Image):
         return ""
     if found.source == "observed":
-        return f", observed on a node {_ago(found.age)}"
-    return f", as of {_ago(found.age)}" if found.age else ""
+        return f", observed on a node {ago(found.age)}"
+    return f", as of {ago(found.age)}" if found.age else ""
 
 
-def _ago(seconds: float) -> str:
+def ago(seconds: float) -> str:
+    """A span of time in one unit: `3 h ago`."""
     for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit} ago"

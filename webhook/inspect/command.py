@@ -2,8 +2,9 @@
 
 import asyncio
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from webhook.registry.exchange import Cost
 
 _PATIENCE = 600.0  # seconds for one image; a large one is read whole
+_TICK = 0.3  # seconds between two words of progress
 
 
 @click.command()
@@ -32,10 +34,11 @@ _PATIENCE = 600.0  # seconds for one image; a large one is read whole
     is_flag=True,
     help="Read no more than tells the user: no owners of directories, no setuid programs.",
 )
+@options.OFFLINE
 @options.INSECURE_REGISTRY
 @options.REGISTRY_CONFIG
 def inspect(
-    image: str, form: str, os: str, quick: bool, insecure: tuple[str, ...], registry_config: Path | None
+    image: str, form: str, os: str, quick: bool, offline: bool, insecure: tuple[str, ...], registry_config: Path | None
 ) -> None:
     """Say who IMAGE runs as, on every platform, what the kubelet would do with it, and what a non-root run trips over.
 
@@ -48,7 +51,7 @@ def inspect(
     from webhook.inspect import output, portrait
 
     query = Query(image, os=os, accounts=True, survey=not quick, budget=_PATIENCE)
-    found, cost = asyncio.run(_find(query, insecure, registry_config))
+    found, cost = asyncio.run(_find(query, insecure, registry_config, offline=offline))
     platforms = asyncio.run(portrait.platforms(image, found, os)) if isinstance(found, Image) else ()
     told = output.document(image, found, platforms, cost)
     click.echo(output.as_json(told) if form == "json" else output.as_text(told), nl=False)
@@ -56,16 +59,30 @@ def inspect(
 
 
 async def _find(
-    query: "Query", insecure: tuple[str, ...], registry_config: Path | None
+    query: "Query", insecure: tuple[str, ...], registry_config: Path | None, *, offline: bool
 ) -> "tuple[Image | Unknown, Cost]":
     from webhook.registry.exchange import Cost
     from webhook.workstation import layouts
     from webhook.workstation.desk import registry_client
+    from webhook.workstation.remembered import Remembered
 
     if query.reference.startswith(layouts.TRANSPORTS):
         return await layouts.read(query)
-    client, cost = registry_client(insecure, registry_config, _PATIENCE), Cost()
+    if offline:
+        return await Remembered(None).find(query), Cost()
+    client = registry_client(insecure, registry_config, _PATIENCE)
     try:
-        return await client.find(query, cost), cost
+        return await _watched(Remembered(client).find(query), client.total), client.total
     finally:
         await client.aclose()
+
+
+async def _watched(look: Coroutine[Any, Any, "Image | Unknown"], spent: "Cost") -> "Image | Unknown":
+    """The outcome of a look; while it goes on, a terminal's standard error is told how far it is. Nothing in pipes."""
+    if not sys.stderr.isatty():
+        return await look
+    looking = asyncio.ensure_future(look)
+    while not (await asyncio.wait({looking}, timeout=_TICK))[0]:
+        click.echo(f"\r\x1b[Kread {spent.bytes_read / 1e6:.1f} MB in {spent.requests} requests", nl=False, err=True)
+    click.echo("\r\x1b[K", nl=False, err=True)
+    return looking.result()

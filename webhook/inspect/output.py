@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from webhook.finding import ago
 from webhook.image import Image, Unknown
 from webhook.inspect import portrait
 from webhook.registry.exchange import Cost
@@ -108,7 +109,10 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Document(msgspec.Struct, frozen=True):
-    """The whole output of `nonroot inspect -o json`. Where the image could not be read, `error` says why."""
+    """The whole output of `nonroot inspect -o json`. Where the image could not be read, `error` says why.
+
+    `age` is how many seconds ago the registry said so: 0 where it was asked now, or a file was read.
+    """
 
     version: Literal[1]
     image: str
@@ -116,6 +120,7 @@ class Document(msgspec.Struct, frozen=True):
     platforms: tuple[Platform, ...]
     cost: Spent
     error: Failure | None
+    age: float
 
 
 def document(reference: str, found: Image | Unknown, platforms: tuple[portrait.Platform, ...], cost: Cost) -> Document:
@@ -125,8 +130,9 @@ def document(reference: str, found: Image | Unknown, platforms: tuple[portrait.P
         image=reference,
         digest=found.digest if isinstance(found, Image) else "",
         platforms=tuple(_platform(each) for each in platforms),
-        cost=Spent(cost.requests, cost.bytes_read, cost.bytes_image),
+        cost=Spent(cost.requests, cost.bytes_read, sum(each.size for each in platforms)),
         error=Failure(found.cause, found.detail) if isinstance(found, Unknown) else None,
+        age=found.age if isinstance(found, Image) else 0.0,
     )
 
 
@@ -139,7 +145,7 @@ def as_text(told: Document) -> str:
     """A block of lines for each platform."""
     if told.error is not None:
         return f"{_safe(told.image)}: could not be read: {told.error.cause}: {_safe(told.error.detail)}\n"
-    lines = [f"{_safe(told.image)}  {told.digest}"]
+    lines = [f"{_safe(told.image)}  {told.digest}{f'  as of {ago(told.age)}' if told.age else ''}"]
     for each in told.platforms:
         user = f'USER "{_safe(each.user)}"' if each.user else "no USER"
         lines.append(f"{_safe(each.platform)}: {user}, {_identity(each)}")
