@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import lru_cache
-from typing import cast
+from typing import NamedTuple
 from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -22,11 +22,20 @@ from webhook.review import SIZE_LIMIT, Review
 from webhook.serve.metrics import Metrics
 
 MARGIN = 1.5  # seconds of the API server's timeout that are kept for the way back
-_DOORS = {"/mutate": "mutate", "/validate": "validate"}
-_JSON = (b"content-type", b"application/json")
-_PLAIN = (b"content-type", b"text/plain; charset=utf-8")
+DOORS: dict[str, Door] = {"/mutate": "mutate", "/validate": "validate"}
+JSON = b"application/json"
+PLAIN = b"text/plain; charset=utf-8"
 
 log = logging.getLogger(__name__)
+
+
+class Reply(NamedTuple):
+    """What goes back over HTTP; `closes`: and then no more on this connection."""
+
+    status: int
+    body: bytes
+    content_type: bytes
+    closes: bool
 
 
 class Reviews:
@@ -42,39 +51,47 @@ class Reviews:
         self._admission = admission
         self._metrics = metrics
         self._fallback = fallback
-        self._answered = answered  # is told of every answer, after it was sent
+        self._answered = answered  # is told of every answer
         self.draining = False  # then every answer closes its connection, so that none is idle when we leave
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry."""
-        door = _DOORS.get(scope["path"]) if scope["type"] == "http" else None
+        door = DOORS.get(scope["path"]) if scope["type"] == "http" else None
         if door is None:
             await self._fallback(scope, receive, send)
             return
         try:
             body = await _body(scope, receive)
-            started = time.perf_counter()
-            asked = review.decode(body)
-            outcome = await self._admission.review(asked, cast(Door, door), _timeout(scope["query_string"]))
         except MalformedReview as error:
-            self._metrics.malformed(error.status)
-            log.warning("refused a request with status %d: %s", error.status, error)
-            await self._send(send, error.status, f"{error}\n".encode(), _PLAIN)
-            return
-        await self._send(send, 200, outcome.body, _JSON)
+            reply = self._refused(error)
+        else:
+            reply = await self.answer(door, body, timeout(scope["query_string"]))
+        headers = [(b"content-type", reply.content_type), (b"content-length", str(len(reply.body)).encode())]
+        if reply.closes:
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
+
+    async def answer(self, door: Door, body: bytes, seconds: float) -> Reply:
+        """Answer the review in a whole body within so many seconds."""
+        started = time.perf_counter()
+        try:
+            asked = review.decode(body)
+            outcome = await self._admission.review(asked, door, seconds)
+        except MalformedReview as error:
+            return self._refused(error)
         self._metrics.answered(outcome, asked.operation, time.perf_counter() - started)
         self._answered(asked, outcome)
         if outcome.decision == "deny" and outcome.verdict is not None:
             reasons = "; ".join(f"{finding.rule}: {finding.message}" for finding in outcome.verdict.findings)
             name = quoted(f"{asked.namespace}/{asked.name}")
             log.info("denied %s %s %s", asked.kind.kind[:63], name, reasons)
+        return Reply(200, outcome.body, JSON, self.draining)
 
-    async def _send(self, send: Send, status: int, body: bytes, content_type: tuple[bytes, bytes]) -> None:
-        headers = [content_type, (b"content-length", str(len(body)).encode())]
-        if self.draining or status == 413:
-            headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+    def _refused(self, error: MalformedReview) -> Reply:
+        self._metrics.malformed(error.status)
+        log.warning("refused a request with status %d: %s", error.status, error)
+        return Reply(error.status, f"{error}\n".encode(), PLAIN, self.draining or error.status == 413)
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes:
@@ -109,7 +126,7 @@ def _too_large() -> MalformedReview:
 
 
 @lru_cache(maxsize=64)
-def _timeout(query: bytes) -> float:
+def timeout(query: bytes) -> float:
     """The seconds that the API server grants by the query `timeout=5s`, less a margin for the way back."""
     text = parse_qs(query.decode("latin-1")).get("timeout", [""])[0].removesuffix("s")
     if not (text.isascii() and text.isdigit() and len(text) < 4):

@@ -27,6 +27,7 @@ from webhook.review import Review
 from webhook.scope import View
 from webhook.serve.app import build
 from webhook.serve.bounds import HURRY, BoundedProtocol
+from webhook.serve.exchange import ReviewProtocol
 from webhook.serve.metrics import Metrics
 from webhook.serve.reviews import Reviews
 from webhook.serve.tls import ServingCertificate
@@ -231,7 +232,7 @@ class _Server(uvicorn.Server):
         config = uvicorn.Config(
             app,
             loop="none",
-            http=BoundedProtocol,
+            http=ReviewProtocol if isinstance(app, Reviews) else BoundedProtocol,
             ws="none",
             lifespan="off",
             log_config=None,

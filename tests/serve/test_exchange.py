@@ -1,0 +1,242 @@
+"""The short way of a review through HTTP, beside uvicorn's own: the same bytes in, the same answers out."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httptools
+import pytest
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from tests.support.images import Table, image
+from tests.support.pods import IMAGE, minimal
+from tests.support.tables import table
+from webhook.admission import Admission
+from webhook.serve import exchange
+from webhook.serve.exchange import ReviewProtocol
+from webhook.serve.metrics import Metrics
+from webhook.serve.reviews import Reviews
+from webhook.view import StaticView
+
+from .test_reviews import ENFORCE, _fallback, review
+
+BODY = review(minimal())
+LIMIT = 10  # seconds
+
+Answer = tuple[int, dict[bytes, bytes], bytes]
+
+
+def post(body: bytes = BODY, *more: str, target: str = "/mutate?timeout=5s", version: str = "1.1") -> bytes:
+    """A request, with a length where `more` says nothing else."""
+    headers = [f"POST {target} HTTP/{version}", "Host: x", "Content-Type: application/json"]
+    if not any(each.lower().startswith(("content-length", "transfer-encoding")) for each in more):
+        headers.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*headers, *more, "", ""]).encode() + body
+
+
+PLAIN = post()
+PROBE = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+PADDED = BODY + b" " * 70_000
+CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+
+
+class Conversation:
+    """What came back on one connection."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+        self._headers: dict[bytes, bytes] = {}
+        self._body = b""
+        self._parser = httptools.HttpResponseParser(self)
+
+    def feed(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name] = value
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        if self._parser.get_status_code() != 100:
+            self.answers.append((self._parser.get_status_code(), self._headers, self._body))
+        self._headers, self._body = {}, b""
+
+
+@pytest.fixture
+def reviews() -> Reviews:
+    """A server that enforces, and knows one image: USER app, uid 1000."""
+    return Reviews(Admission(StaticView(ENFORCE), Table({IMAGE: image("app")})), Metrics(), _fallback)
+
+
+@contextlib.asynccontextmanager
+async def serving(protocol: type[HttpToolsProtocol], application: Any) -> AsyncIterator[tuple[int, ServerState]]:
+    """A port of loopback, without TLS."""
+    state = ServerState()
+    config = uvicorn.Config(application, lifespan="off", interface="asgi3", log_config=None, proxy_headers=False)
+    server = await asyncio.get_running_loop().create_server(lambda: protocol(config, state, {}), "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1], state
+    finally:
+        server.close()
+        for connection in tuple(state.connections):
+            connection.transport.abort()
+
+
+async def told(protocol: type[HttpToolsProtocol], application: Any, pieces: list[bytes], expected: int) -> list[Answer]:
+    """All answers to some requests on one connection; at the end it is probed whether it still serves."""
+    conversation = Conversation()
+    async with serving(protocol, application) as (port, _), asyncio.timeout(LIMIT):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        with contextlib.suppress(ConnectionError):
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.01)
+            while len(conversation.answers) < expected and (data := await reader.read(65536)):
+                conversation.feed(data)
+            writer.write(PROBE)
+            while data := await reader.read(65536):
+                conversation.feed(data)
+        writer.close()
+    return conversation.answers
+
+
+@table(
+    ("pieces", "expected"),
+    {
+        "a review": ([PLAIN], 1),
+        "two, one after the other": ([PLAIN, PLAIN], 2),
+        "three at once": ([PLAIN * 3], 3),
+        "a review and a probe at once": ([PLAIN + PROBE], 2),
+        "a probe of another method and a review": ([PLAIN.replace(b"POST", b"PUT", 1) + PLAIN], 2),
+        "in small pieces": ([PLAIN[start : start + 40] for start in range(0, len(PLAIN), 40)], 1),
+        "head and body apart": ([PLAIN[: -len(BODY)], BODY], 1),
+        "the end of one with the begin of the next": ([PLAIN[:-5], PLAIN[-5:] + PLAIN[:9], PLAIN[9:]], 2),
+        "one that is malformed, and another": ([post(b"{}"), PLAIN], 2),
+        "one without a body": ([post(b"")], 1),
+        "in chunks": ([post(CHUNKED, "Transfer-Encoding: chunked"), PLAIN], 2),
+        "one that is large": ([post(PADDED), PLAIN], 2),
+        "one that is too large": ([post(b"", f"Content-Length: {1 << 40}")], 1),
+        "one that asks to go on": ([post(BODY, "Expect: 100-continue"), PLAIN], 2),
+        "one that closes": ([post(BODY, "Connection: close"), PLAIN], 1),
+        "of HTTP/1.0": ([post(version="1.0")], 1),
+        "of HTTP/1.0, kept alive": ([post(BODY, "Connection: keep-alive", version="1.0"), PLAIN], 1),
+        "with an upgrade": ([post(BODY, "Connection: upgrade", "Upgrade: h2c")], 1),
+        "of another type": ([post(BODY, "Content-Type: text/plain"), PLAIN], 2),
+        "with a parameter of the type": ([post(BODY, "Content-Type: application/json; charset=utf-8"), PLAIN], 2),
+        "at another path": ([post(target="/other"), PLAIN], 2),
+        "at an escaped path": ([post(target="/%6dutate"), PLAIN], 2),
+        "at an absolute target": ([post(target="http://x/mutate"), PLAIN], 2),
+        "at the other door": ([post(target="/validate"), PLAIN], 2),
+        "a length that is no number": ([post(BODY, "Content-Length: x")], 1),
+        "two lengths": ([post(BODY, "Content-Length: 3", f"Content-Length: {len(BODY)}")], 1),
+        "no HTTP": ([b"\x16\x03\x01\x02\x00"], 1),
+    },
+)
+async def test_the_answers_are_those_of_uvicorn(reviews: Reviews, pieces: list[bytes], expected: int) -> None:
+    """Whatever is sent, in whatever pieces."""
+    short = await told(ReviewProtocol, reviews, pieces, expected)
+    assert short == await told(HttpToolsProtocol, reviews, pieces, expected)
+    assert len(short) >= expected
+
+
+async def test_an_ordinary_review_takes_the_short_way(reviews: Reviews, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the comparison would be one of uvicorn with itself."""
+    taken: list[str] = []
+    plain = exchange._Exchange.run_asgi
+
+    async def run(self: Any, app: Any) -> None:
+        taken.append(self.door)
+        await plain(self, app)
+
+    monkeypatch.setattr(exchange._Exchange, "run_asgi", run)
+    await told(ReviewProtocol, reviews, [PLAIN, post(target="/validate"), post(PADDED)], 3)
+    assert taken == ["mutate", "validate"]
+
+
+async def test_while_draining_the_answer_closes(reviews: Reviews) -> None:
+    reviews.draining = True
+    answers = await told(ReviewProtocol, reviews, [PLAIN, PLAIN], 1)
+    assert [(status, headers[b"connection"]) for status, headers, _ in answers] == [(200, b"close")]
+
+
+async def test_a_shutdown_lets_the_answer_out_and_closes(reviews: Reviews, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As uvicorn does at its end."""
+    begun, go = asyncio.Event(), asyncio.Event()
+    plain = reviews.answer
+
+    async def slow(*arguments: Any) -> Any:
+        begun.set()
+        await go.wait()
+        return await plain(*arguments)
+
+    monkeypatch.setattr(reviews, "answer", slow)
+    async with serving(ReviewProtocol, reviews) as (port, state), asyncio.timeout(LIMIT):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(PLAIN)
+        await begun.wait()
+        for connection in tuple(state.connections):
+            connection.shutdown()
+        go.set()
+        assert b"connection: close" in await reader.read()
+        writer.close()
+        assert not state.tasks
+
+
+async def test_a_client_that_left_is_not_answered(reviews: Reviews, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing breaks."""
+    begun, go = asyncio.Event(), asyncio.Event()
+    plain = reviews.answer
+
+    async def slow(*arguments: Any) -> Any:
+        begun.set()
+        await go.wait()
+        return await plain(*arguments)
+
+    monkeypatch.setattr(reviews, "answer", slow)
+    async with serving(ReviewProtocol, reviews) as (port, state), asyncio.timeout(LIMIT):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(PLAIN)
+        await begun.wait()
+        (task,) = state.tasks
+        writer.transport.abort()
+        while state.connections:
+            await asyncio.sleep(0)
+        go.set()
+        await task
+
+
+async def test_a_bug_is_a_500_that_says_nothing(reviews: Reviews, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And ends the connection, as with uvicorn."""
+
+    async def broken(*_arguments: Any) -> Any:
+        raise KeyError("secret")
+
+    monkeypatch.setattr(reviews, "answer", broken)
+    short = await told(ReviewProtocol, reviews, [PLAIN], 1)
+    assert short == await told(HttpToolsProtocol, reviews, [PLAIN], 1)
+    assert short[0][0] == 500
+
+
+async def test_a_client_that_does_not_read_is_waited_for(reviews: Reviews) -> None:
+    """Answers do not pile up in memory."""
+    async with serving(ReviewProtocol, reviews) as (port, state), asyncio.timeout(LIMIT):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(PLAIN)
+        await reader.readuntil(b"\r\n\r\n")
+        (connection,) = state.connections
+        connection.pause_writing()
+        writer.write(PLAIN)
+        while not state.tasks:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.05)
+        (task,) = state.tasks
+        assert not task.done()
+        connection.resume_writing()
+        await task
+        writer.close()

@@ -1,0 +1,112 @@
+"""uvicorn's own HTTP protocol, with a short way for the ordinary review: its body whole, its answer in one write.
+
+The messages between a server and an ASGI application are half of what a bare answer costs (CONTRIBUTING, performance).
+Whatever is not ordinary, such as a body in chunks or a large one, an `Expect`, another method or path, or a request that
+came before the last one was answered, goes uvicorn's own way, to the same `Reviews`.
+"""
+
+import asyncio
+import logging
+from functools import lru_cache
+
+import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from webhook.admission import Door
+from webhook.serve.bounds import BoundedProtocol
+from webhook.serve.reviews import DOORS, JSON, PLAIN, Reply, Reviews, timeout
+
+log = logging.getLogger(__name__)
+
+
+class ReviewProtocol(BoundedProtocol):
+    """One connection to a server whose application is `Reviews`."""
+
+    app: Reviews  # uvicorn knows it as any ASGI application
+    cycle: "_Exchange"  # type: ignore[assignment]  # or uvicorn's own, of which it has what is used here
+
+    def on_headers_complete(self) -> None:
+        """Take the short way where the request is an ordinary review."""
+        target = _target(self.url) if self._ordinary() else None
+        if target is None:
+            super().on_headers_complete()
+        else:
+            self.cycle = _Exchange(self, *target)
+
+    def on_message_complete(self) -> None:
+        """Answer, now that the body is whole."""
+        super().on_message_complete()
+        if isinstance(self.cycle, _Exchange):
+            self._start_asgi_task(self.cycle, self.app)  # type: ignore[arg-type]  # see cycle
+
+    def _ordinary(self) -> bool:
+        """Whether its size is known and needs no flow control, and nothing is asked of HTTP that a review does not need."""
+        if self.expect_100_continue or self.parser.should_upgrade() or self.parser.get_http_version() != "1.1":
+            return False
+        if self.parser.get_method() != b"POST" or (self.cycle is not None and not self.cycle.response_complete):
+            return False
+        length = None
+        for name, value in self.headers:
+            if name == b"content-length":
+                length = int(value)  # the parser has refused what is no number, and two of them
+            elif name == b"transfer-encoding" or (name == b"content-type" and value != JSON):
+                return False
+        return length is not None and length <= HIGH_WATER_LIMIT
+
+
+@lru_cache(maxsize=64)
+def _target(url: bytes) -> tuple[Door, float] | None:
+    """The door and the seconds that a URL asks for; None where it is none of the two."""
+    try:
+        parsed = httptools.parse_url(url)
+    except httptools.HttpParserInvalidURLError:
+        return None
+    door = DOORS.get(parsed.path.decode("latin-1"))
+    return None if door is None else (door, timeout(parsed.query or b""))
+
+
+class _Exchange:
+    """A review and its answer, in the place of uvicorn's RequestResponseCycle: it has what the protocol asks of one."""
+
+    __slots__ = ("body", "disconnected", "door", "keep_alive", "more_body", "protocol", "response_complete", "timeout")
+
+    message_event = asyncio.Event()  # nobody waits for the rest of a body that is whole
+
+    def __init__(self, protocol: ReviewProtocol, door: Door, timeout: float) -> None:
+        self.protocol = protocol
+        self.door: Door = door
+        self.timeout = timeout
+        self.body = b""
+        self.more_body = True
+        self.keep_alive: bool = protocol.parser.should_keep_alive()
+        self.disconnected = False
+        self.response_complete = False
+
+    async def run_asgi(self, app: Reviews) -> None:
+        """Answer; a bug is a 500 that ends the connection."""
+        protocol = self.protocol
+        try:
+            reply = await app.answer(self.door, self.body, self.timeout)
+        except Exception:
+            log.exception("a review was not answered")
+            reply = Reply(500, b"Internal Server Error", PLAIN, closes=True)
+        if protocol.flow.write_paused:
+            await protocol.flow.drain()
+        if self.disconnected:
+            return
+        closes = reply.closes or not self.keep_alive
+        protocol.transport.write(
+            b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b"
+            % (
+                STATUS_LINE[reply.status],
+                reply.content_type,
+                len(reply.body),
+                b"connection: close\r\n" if closes else b"",
+                reply.body,
+            )
+        )
+        self.response_complete = True
+        if closes:
+            protocol.transport.close()
+        protocol.on_response_complete()
