@@ -53,6 +53,13 @@ async def test_reports_are_made_changed_and_deleted_and_otherwise_left_alone(obj
     assert results(objects) == {}
 
 
+async def test_what_a_scan_could_not_see_is_not_deleted(objects: Objects) -> None:
+    reports = Reports(objects)
+    await reports.update(making(a="pass", b="pass"))
+    await reports.update(making(a="fail"), complete=False)
+    assert results(objects) == {"a": "fail", "b": "pass"}
+
+
 async def test_a_report_is_ours_by_its_labels_and_says_what_it_was_made_from(objects: Objects) -> None:
     await Reports(objects).update(making(a="pass"))
     (found,) = objects.stored.values()

@@ -39,6 +39,10 @@ class Objects(Cluster):
         """What is there, by namespace and name."""
         return [body for _, body in sorted(self.stored[collection].items())]
 
+    async def name(self) -> str:
+        """What people call it."""
+        return "in memory"
+
     async def pages(self, path: str, what: str) -> AsyncIterator[tuple[msgspec.Raw, ...]]:
         """One object a page."""
         base, _, query = path.partition("?")

@@ -1,6 +1,10 @@
-"""`nonroot operate`: the one controller. Today it keeps the certificates; it writes nothing that its RBAC does not name."""
+"""`nonroot operate`: the one controller. It keeps certificates, statuses, reports and the stored identities in order.
+
+It writes nothing that its RBAC does not name, and nothing where nothing has changed.
+"""
 
 from datetime import timedelta
+from pathlib import Path
 
 import msgspec
 
@@ -21,6 +25,11 @@ class OperateSettings(msgspec.Struct, frozen=True):
     manage_certificates: bool = True
     host: str = "0.0.0.0"  # noqa: S104 - probes come from the node
     metrics_port: int = 8080
+    scan_interval: timedelta = timedelta(minutes=30)
+    reports: bool = True
+    report_page: bool = False
+    insecure_registries: tuple[str, ...] = ()
+    registry_config: Path | None = None
 
     def check(self) -> None:
         """`InvalidSetting` where the settings contradict each other."""

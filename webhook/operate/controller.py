@@ -1,24 +1,33 @@
-"""The controller's process: the certificates' loop, what wakes it, and its probes."""
+"""The controller's process: its three loops, what wakes them, and its probes."""
 
 import asyncio
 import contextlib
 import logging
 import signal
+import socket
 import sys
-from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
-from typing import Any
-
-import kopf
 
 from webhook import certificates, watching
-from webhook.cluster import Cluster, ClusterError, Conflict
+from webhook.background import running
+from webhook.cluster import Cluster, ClusterError, Conflict, PullSecrets
 from webhook.operate import OperateSettings, probes
+from webhook.operate.changes import Changes
+from webhook.operate.repeating import Pause, repeat
 from webhook.operate.rotation import ApplyBundle, InOrder, Names, Pending, Plan, Rotation, WriteSecret
+from webhook.operate.scanning import Scanning
+from webhook.operate.standing import Standing
+from webhook.recorder import Recorder
+from webhook.registry import configuration
+from webhook.registry.client import RegistryClient
 
 PERIOD = 10.0  # seconds between two looks where nothing wakes us; Secrets are never watched, only read by name
 PAUSE = 1.0  # seconds between two rounds at least, should somebody else write what we write
 MOST_STEPS = 8  # of one round: a change of CA has five
+RESYNC = 300.0  # seconds after which statuses are looked at in any case
+SETTLE = 10.0  # seconds between two scans at least: several changes make one
+REST = 10  # a scan's own duration, times this, between two of them: not a tenth of the time is spent on scanning
 
 log = logging.getLogger(__name__)
 
@@ -31,22 +40,56 @@ def main(settings: OperateSettings) -> None:
 
 async def _operate(settings: OperateSettings) -> None:
     stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop.set)
     state = probes.State()
-    async with probes.serve(state, settings.host, settings.metrics_port) as port:
-        log.info("probes and metrics at http://%s:%d", settings.host, port)
-        if not settings.manage_certificates:
-            state.problem = None
+    certificates_due, policies_due, scan_due = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    async with contextlib.AsyncExitStack() as closing:
+        cluster = await closing.enter_async_context(contextlib.aclosing(Cluster()))
+        recorder = Recorder(cluster, socket.gethostname())
+        await closing.enter_async_context(running(recorder.writer))
+        standing = Standing(cluster, recorder.record)
+        access = configuration.load(settings.registry_config, settings.insecure_registries)
+        client = RegistryClient(access.settings, PullSecrets(cluster), credentials=access.credentials)
+        images = await closing.enter_async_context(contextlib.aclosing(client))
+        scanning = Scanning(cluster, images, recorder.record, None)
+        page = scanning.html if settings.report_page else None
+        serving = probes.serve(state, settings.host, settings.metrics_port, (scanning,), page)
+        log.info("probes and metrics at http://%s:%d", settings.host, await closing.enter_async_context(serving))
+
+        def policies_changed() -> None:
+            policies_due.set()
+            scan_due.set()
+
+        async def stand() -> Pause:
+            _, change = await standing.round(datetime.now(UTC))
+            left = RESYNC if change is None else (change - datetime.now(UTC)).total_seconds()
+            return Pause(PAUSE, max(PAUSE, min(left, RESYNC)))
+
+        async def scan() -> Pause:
+            began = loop.time()
+            await scanning.round()
+            standing.sums = scanning.sums()
+            policies_due.set()
+            least = max(SETTLE, REST * (loop.time() - began))
+            return Pause(least, max(least, settings.scan_interval.total_seconds()))
+
+        notify = partial(loop.call_soon_threadsafe, certificates_due.set) if settings.manage_certificates else None
+        changes = Changes(settings, notify, partial(loop.call_soon_threadsafe, policies_changed))
+        async with asyncio.TaskGroup() as tasks:
+            lasting = [tasks.create_task(repeat("the statuses of policies and exceptions", stand, policies_due))]
+            if settings.scan_interval:
+                lasting.append(tasks.create_task(repeat("the background scan", scan, scan_due)))
+            if settings.manage_certificates:
+                tasks.create_task(keep(rotation(cluster, settings), state, certificates_due, stop))
+            else:
+                state.problem = None
+            tasks.create_task(watching.run(changes.register, stop))
             await stop.wait()
-            return
-        wake = asyncio.Event()
-        cluster = Cluster()
-        async with contextlib.aclosing(cluster), asyncio.TaskGroup() as tasks:
-            tasks.create_task(keep(rotation(cluster, settings), state, wake, stop))
-            tasks.create_task(watching.run(_waker(settings, wake), stop))
-            await stop.wait()
-            wake.set()
+            certificates_due.set()
+            for task in lasting:  # anywhere: the next controller goes on from what was written
+                task.cancel()
 
 
 def rotation(cluster: Cluster, settings: OperateSettings) -> Rotation:
@@ -102,30 +145,3 @@ async def _round(rotation: Rotation, state: probes.State) -> str | None:
             case WriteSecret() | ApplyBundle():
                 state.writes += 1
     return "the certificates change faster than they can be put in order: does anything else write them?"
-
-
-def _waker(settings: OperateSettings, wake: asyncio.Event) -> watching.Register:
-    loop = asyncio.get_running_loop()
-    return partial(register, settings, partial(loop.call_soon_threadsafe, wake.set))
-
-
-def register(
-    settings: OperateSettings,
-    notify: Callable[[], object],
-    registry: kopf.OperatorRegistry,
-    operator: kopf.OperatorSettings,
-) -> watching.Observe:
-    """Add the handlers that call `notify` whenever one of the two webhook configurations changes."""
-    operator.scanning.disabled = True  # built-in resources only: no CRD is of interest
-
-    async def changed(**_: Any) -> None:
-        notify()
-
-    group = "admissionregistration.k8s.io"
-    for plural, name in (
-        ("mutatingwebhookconfigurations", settings.mutating_configuration),
-        ("validatingwebhookconfigurations", settings.validating_configuration),
-    ):
-        operator.watching.field_selectors[group, plural] = f"metadata.name={name}"
-        kopf.on.event(group, "v1", plural, registry=registry)(changed)
-    return lambda _answer: None

@@ -1,7 +1,7 @@
-"""What the controller answers over plain HTTP: whether it is alive, what is not in order, and its metrics."""
+"""What the controller answers over plain HTTP: whether it is alive, what is not in order, its metrics, and the page."""
 
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
@@ -11,6 +11,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from webhook.errors import InvalidSetting
+
+Page = Callable[[], Awaitable[str]]
+_PAGE_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY"}
 
 
 class State(Collector):
@@ -35,12 +38,18 @@ class State(Collector):
 
 
 @contextlib.asynccontextmanager
-async def serve(state: State, host: str, port: int) -> AsyncIterator[int]:
-    """Answer `/healthz`, `/readyz` and `/metrics`; gives the port, which is a free one where 0 was asked for."""
+async def serve(
+    state: State, host: str, port: int, collectors: Iterable[Collector] = (), page: Page | None = None
+) -> AsyncIterator[int]:
+    """Answer `/healthz`, `/readyz` and `/metrics`; gives the port, which is a free one where 0 was asked for.
+
+    `collectors` are shown beside the state; with a `page` that is what `/report` answers, once it is not "".
+    """
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector):
         collector(registry=registry)
-    registry.register(state)
+    for each in (state, *collectors):
+        registry.register(each)
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -51,8 +60,18 @@ async def serve(state: State, host: str, port: int) -> AsyncIterator[int]:
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
+    async def report(_: web.Request) -> web.Response:
+        text = await page() if page is not None else ""
+        if not text:
+            return web.Response(text="there has been no scan yet; come again in a minute\n", status=503)
+        answer = web.Response(text=text, content_type="text/html", headers=_PAGE_HEADERS)
+        answer.enable_compression()
+        return answer
+
     app = web.Application()
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])
+    if page is not None:
+        app.add_routes([web.get("/report", report)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

@@ -79,10 +79,10 @@ class Reports:
         self._api = api
         self.writes = 0
 
-    async def update(self, make: Callable[[str], Iterable[Report]] | None) -> None:
+    async def update(self, make: Callable[[str], Iterable[Report]] | None, *, complete: bool = True) -> None:
         """Write what is different. `make` gives all reports there should be, as that API version; None: none at all.
 
-        Raises `ClusterError`; what was not written then is written the next time.
+        Where they are not `complete`, none is deleted. Raises `ClusterError`; what was not written then is the next time.
         """
         for api_version, plural in KINDS:
             if not await self._served(api_version, plural):
@@ -90,7 +90,8 @@ class Reports:
             wanted = make(api_version) if make is not None else ()
             make = None
             stored = await self._stored(api_version, plural)
-            await self._carry_out(plan(wanted, stored), api_version, plural)
+            writes = (each for each in plan(wanted, stored) if complete or each.body is not None)
+            await self._carry_out(writes, api_version, plural)
 
     async def _served(self, api_version: str, plural: str) -> bool:
         body = await self._api.call("GET", f"/apis/{api_version}", api_version, absent_ok=True)

@@ -1,0 +1,140 @@
+"""What follows from a background scan: sums, reports, Events about wrong predictions, metrics and the page."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from tests.support.images import DIGEST, Table, image
+from tests.support.objects import Objects
+from tests.support.pods import IMAGE, Object, minimal, ran, tweak
+from webhook.events import Event, Regarding
+from webhook.operate.reports import Report
+from webhook.operate.scanning import Scanning
+from webhook.scan.document import Workload
+from webhook.status import Outcomes
+
+NAMESPACES, PODS, POLICIES = "/api/v1/namespaces", "/api/v1/pods", "/apis/nonroot.dev/v1alpha1/nonrootpolicies"
+OTHERS = (
+    *("/api/v1/nodes", "/api/v1/serviceaccounts", "/api/v1/replicationcontrollers", "/apis/batch/v1/jobs"),
+    *(f"/apis/apps/v1/{each}" for each in ("replicasets", "deployments", "statefulsets", "daemonsets")),
+    *(
+        "/apis/batch/v1/cronjobs",
+        "/apis/nonroot.dev/v1alpha1/nonrootexceptions",
+        "/apis/openreports.io/v1alpha1/reports",
+    ),
+)
+
+
+def report(workloads: Iterable[Workload], version: str) -> Iterable[Report]:
+    """One a workload; how they are made is tested elsewhere."""
+    for each in workloads:
+        yield {
+            "apiVersion": version,
+            "metadata": {"namespace": each.namespace, "name": each.name},
+            "outcome": each.outcome,
+        }
+
+
+class Scene:
+    """A cluster with two Pods of nobody: one of USER app, uid 1000, and one of root."""
+
+    def __init__(self) -> None:
+        self.objects = Objects(NAMESPACES, PODS, POLICIES, *OTHERS)
+        self.objects.put(NAMESPACES, {"metadata": {"name": "default"}})
+        self.pod("web", IMAGE)
+        self.pod("root", "registry.example/root:1")
+        self.events: list[Event] = []
+        self.scanning = self.another()
+
+    def another(self, **given: Any) -> Scanning:
+        """A controller, with nothing in memory."""
+        images = Table({IMAGE: image("app"), "registry.example/root:1": image("")})
+        return Scanning(self.objects, images, self.events.append, **{"report": report, **given})
+
+    def pod(self, name: str, its_image: str, uid: int | None = None) -> None:
+        made: Object = tweak(minimal(), {"metadata.name": name, "spec.containers.0.image": its_image})
+        self.objects.put(PODS, made if uid is None else ran(made, uid, uid, image_id=f"registry.example/app@{DIGEST}"))
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+async def test_workloads_are_summed_up_for_each_policy(scene: Scene) -> None:
+    assert scene.scanning.sums() == {}
+    spec = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "default"}}}
+    policy = {"apiVersion": "nonroot.dev/v1alpha1", "kind": "NonRootPolicy", "metadata": {"name": "all"}, "spec": spec}
+    scene.objects.put(POLICIES, policy)
+    await scene.scanning.round()
+    assert scene.scanning.sums() == {"all": Outcomes(fixed=1, failing=1)}
+
+
+async def test_a_second_scan_writes_nothing_even_in_another_process(scene: Scene) -> None:
+    await scene.scanning.round()
+    assert sorted(scene.objects.writes) == ["POST report default/root", "POST report default/web"]
+    await scene.scanning.round()
+    await scene.another().round()
+    assert len(scene.objects.writes) == 2
+    await scene.another(report=None).round()
+    assert scene.objects.stored["/apis/openreports.io/v1alpha1/reports"] == {}
+
+
+async def test_reports_stay_while_not_everything_could_be_listed(scene: Scene) -> None:
+    await scene.scanning.round()
+    del scene.objects.stored[PODS]
+    await scene.scanning.round()
+    assert len(scene.objects.stored["/apis/openreports.io/v1alpha1/reports"]) == 2
+
+
+async def test_a_prediction_that_a_kubelet_contradicts_is_told_once(scene: Scene) -> None:
+    scene.pod("web", IMAGE, 1000)
+    await scene.scanning.round()
+    assert (scene.scanning.mismatches, scene.events) == (0, [])
+    scene.pod("web", IMAGE, 4242)
+    await scene.scanning.round()
+    await scene.scanning.round()
+    (event,) = scene.events
+    assert scene.scanning.mismatches == 1
+    assert event.regarding == Regarding("v1", "Pod", "default", "web", "uid-web")
+    assert event.reason == "IdentityMismatch"
+    assert event.note == f"container 'app' of image {IMAGE!r} runs as uid 4242 where uid 1000 was foretold"
+
+
+async def test_what_is_remembered_of_mismatches_is_bounded(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webhook.operate.scanning.REMEMBERED", 2)
+    for number in range(4):
+        scene.pod(f"web{number}", IMAGE, 4242)
+    await scene.scanning.round()
+    assert scene.scanning.mismatches == 4
+    assert len(scene.scanning._told) == 2
+
+
+async def test_the_page_is_that_of_the_last_scan(scene: Scene) -> None:
+    assert await scene.scanning.html() == ""
+    await scene.scanning.round()
+    page = await scene.scanning.html()
+    assert "in memory" in page
+    assert await scene.scanning.html() is page
+    await scene.scanning.round()
+    assert await scene.scanning.html() is not page
+
+
+async def test_metrics_say_what_would_become_of_workloads(scene: Scene) -> None:
+    registry = CollectorRegistry()
+    registry.register(scene.scanning)
+    assert "nonroot_scan_timestamp_seconds" not in generate_latest(registry).decode()
+    scene.pod("root", "registry.example/root:1", 0)
+    await scene.scanning.round()
+    lines = generate_latest(registry).decode().splitlines()
+    for line in (
+        'nonroot_workloads{mode="Audit",state="fixed"} 1.0',
+        'nonroot_workloads{mode="Audit",state="refused"} 1.0',
+        "nonroot_root_workloads 1.0",
+        "nonroot_identity_mismatches_total 0.0",
+        "nonroot_report_writes_total 2.0",
+    ):
+        assert line in lines
+    assert any(line.startswith("nonroot_scan_timestamp_seconds 1.") for line in lines)
