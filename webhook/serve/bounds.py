@@ -15,7 +15,7 @@ HURRY = 10.0  # seconds from the first byte of a request to its last, and from a
 SMALL = 64 * 1024  # bytes of a request that is always taken: nearly every review
 HEAD_LIMIT = 2 * SMALL  # bytes of a request line and headers, and of a body that is small
 WHOLE_LIMIT = SIZE_LIMIT + HEAD_LIMIT
-LARGE_LIMIT = 96 * 1024 * 1024  # bytes of all larger requests together, from their first byte to their answer
+LARGE_LIMIT = 48 * 1024 * 1024  # bytes of all larger requests together, from their first byte to their answer
 MOST_CONNECTIONS = 1000  # an API server has one for each call that is under way
 
 
