@@ -22,13 +22,14 @@ from webhook.workstation.sources import Skipped, Source
 
 _PLACEHOLDER = re.compile(r"\{\{|\$\{|\$\(")
 _PATH_IN_ERROR = re.compile(r" - at `\$(.*)`")
+_MERGE = "a patch says nothing before it is merged: for kustomize, `kubectl kustomize FOLDER | nonroot check -`"
 _RENDER = "a template says nothing before it is rendered: for a Helm chart, `helm template CHART | nonroot check -`"
 
 
 class Case(msgspec.Struct, frozen=True):
     """A workload to be judged, in document number `document` of its file, from 0.
 
-    `slots` are its containers (None: all) but for those whose image is a placeholder.
+    `slots` are its containers (None: all) but for those whose image is still to come.
     """
 
     path: str
@@ -114,14 +115,18 @@ def _case(
     if workload is None:
         yield None
         return
-    rendered = tuple(slot for slot in workload.slots() if not _unrendered(slot, workload))
+    rendered = []
     for slot in workload.slots():
-        if slot not in rendered:
-            mark = locate(found.node, f"{workload.pointer}/{slot.list}/{slot.index}/image") or found.node.start
-            yield Skipped(source.path, mark.line, f"the image {slot.container.image!a} is a placeholder; {_RENDER}")
+        why = _unrendered(slot, workload)
+        if why is None:
+            rendered.append(slot)
+            continue
+        pointer = f"{workload.pointer}/{slot.list}/{slot.index}"
+        mark = locate(found.node, f"{pointer}/image") or locate(found.node, pointer) or found.node.start
+        yield Skipped(source.path, mark.line, why)
     matching = tuple(exceptions(found, workload, said))
     used.update(comment for comment, _ in matching)
-    slots = None if rendered == tuple(workload.slots()) else rendered
+    slots = None if rendered == list(workload.slots()) else tuple(rendered)
     yield Case(source.path, document, found, workload, slots, tuple(exception for _, exception in matching))
 
 
@@ -129,11 +134,15 @@ def _hinted(reason: str, source: Source) -> str:
     return f"{reason}; {_RENDER}" if _PLACEHOLDER.search(source.text) else reason
 
 
-def _unrendered(slot: Slot, workload: Workload) -> bool:
-    """Whether the image is needed, and only a later program will say which it is."""
+def _unrendered(slot: Slot, workload: Workload) -> str | None:
+    """Why the container cannot be judged yet: its image is needed, and only a later program will say which it is."""
     merged = effective(slot.container, workload.context)
-    needed = kubelet.needs_image(merged, operating_system(workload.spec))
-    return needed and _PLACEHOLDER.search(slot.container.image or "") is not None
+    if not kubelet.needs_image(merged, operating_system(workload.spec)):
+        return None
+    image = slot.container.image
+    if not image:
+        return f"the container {slot.container.name[:80]!a} has no image; {_MERGE}"
+    return f"the image {image!a} is a placeholder; {_RENDER}" if _PLACEHOLDER.search(image) else None
 
 
 def _mark(case: Case, container: ContainerVerdict, fault: Fault) -> Mark:
