@@ -76,6 +76,21 @@ async def test_the_user_is_the_files_or_the_bases(
     assert told["base"] == (None if "scratch" in text else text.partition("FROM ")[2].split()[0])
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM named-trigger-base:1 AS build\nFROM scratch\nCOPY --from=build /etc/passwd /etc/\nUSER worker\n",
+        "FROM named-trigger-base:1\nUSER root\nRUN true\nUSER worker\n",
+    ],
+)
+async def test_the_triggers_of_every_base_may_make_the_user(tmp_path: Path, text: str) -> None:
+    """Also of a stage from which only files are copied; without them the name is as good as any."""
+    (finding,) = (await checked(tmp_path, text)).findings
+    assert (finding.rule, "USER 77" in finding.fix) == ("name-in-user", True)
+    (finding,) = (await run(tmp_path, {"Dockerfile": text}, images=NotExamined())).findings
+    assert "77" not in finding.fix
+
+
 async def test_a_base_whose_triggers_no_build_survives_is_told(tmp_path: Path) -> None:
     """BuildKit refuses ONBUILD FROM wherever it meets it."""
     report = await checked(tmp_path, "FROM broken-base:1\n")

@@ -12,6 +12,7 @@ from webhook.dockerfile.finding import DockerfileFinding
 from webhook.image import Image, Images, Query, Unknown
 from webhook.workstation.sources import Skipped, Source
 
+_BASES = 8  # of one file
 _WHOLE_USER = re.compile(r"(USER[ \t]+\S+)[ \t\r]*\Z", re.IGNORECASE)
 RULES = tuple(rule.NAME for rule in rules.RULES)
 
@@ -30,17 +31,25 @@ class Reading(msgspec.Struct, frozen=True):
 async def read(
     source: Source, images: Images, budget: float, target: str | None, build_args: Mapping[str, str]
 ) -> Reading | Malformed:
-    """Evaluate a Dockerfile; a base that says the USER is asked for, for `budget` seconds."""
+    """Evaluate a Dockerfile; bases that could tell more are asked for, for `budget` seconds each.
+
+    That is the one that says the USER; or, where a USER name has no evident uid, every one, as its triggers may make it.
+    """
     alone = evaluate(source.text, target=target, build_args=build_args)
-    if isinstance(alone, Malformed) or alone.user is not None or alone.base is None:
-        return alone if isinstance(alone, Malformed) else Reading(alone, alone)
-    base = await _base(alone.base, images, budget)
-    if isinstance(base, Unknown):
-        return Reading(alone, alone, base)
-    if base is None:
-        return Reading(alone, alone)
-    informed = evaluate(source.text, target=target, build_args=build_args, bases={alone.base: base})
-    return informed if isinstance(informed, Malformed) else Reading(alone, informed)
+    if isinstance(alone, Malformed):
+        return alone
+    asked: list[str] = []
+    if alone.user is None and alone.base is not None:
+        asked = [alone.base]
+    elif alone.name and alone.evidence.uid is None:
+        asked = list(dict.fromkeys(stage.external for stage in alone.stages if stage.external))[:_BASES]
+    told = dict(zip(asked, [await _base(each, images, budget) for each in asked], strict=True))
+    bases = {image: base for image, base in told.items() if isinstance(base, Base)}
+    unread = told.get(alone.base) if alone.user is None and alone.base is not None else None
+    informed = evaluate(source.text, target=target, build_args=build_args, bases=bases) if bases else alone
+    if isinstance(informed, Malformed):
+        return informed
+    return Reading(alone, informed, unread if isinstance(unread, Unknown) else None)
 
 
 async def check(
