@@ -18,6 +18,7 @@ next time.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -35,12 +36,14 @@ from webhook.registry.keychain import Credentials, Keychain, MalformedKeychain, 
 from webhook.registry.recall import Memory
 from webhook.registry.repository import Door, Repository, api_host
 from webhook.registry.settings import ANY_REGISTRY, Host, RegistrySettings, listed
+from webhook.registry.tally import Level, Tally
 from webhook.registry.transport import Transport
 
 _PASSING: frozenset[Cause] = frozenset(
     {"unreachable", "rateLimited"}
 )  # says nothing about the image or the right to it
 _LONGEST_REFUSAL = 600.0
+_ANSWER_HIT: tuple[Level, Literal["hit"]] = ("answer", "hit")
 
 Key = tuple[str, str, tuple[str, ...], str, str, frozenset[str], bool, bool]
 
@@ -97,10 +100,11 @@ class RegistryClient:
             read, seconds = (lambda: docker_config), settings.timeouts.credentials
             self._sources = (DockerConfig(read, seconds=seconds, clock=clock), *credentials)
         self._clock = clock
-        self._transport = Transport(settings, clock)
+        self.tally = Tally()
+        self._transport = Transport(settings, clock, self.tally)
         self._session = Session(clock, lambda authority: listed(authority, settings.insecure) is not None)
         self._memory = memory
-        self._contents = Contents(settings, memory)
+        self._contents = Contents(settings, memory, self.tally)
         self._flights = Flights()
         self._confirming = Flights()
         self._lanes = Lanes(settings.look_ups, settings.look_ups_per_namespace)
@@ -110,7 +114,7 @@ class RegistryClient:
     @property
     def total(self) -> Cost:
         """What all look-ups together have asked and read so far."""
-        return self._transport.total
+        return self.tally.total
 
     async def find(self, query: Query, cost: Cost | None = None) -> Image | Unknown:
         """The image, or why it is not known, within `query.budget` seconds.
@@ -131,7 +135,9 @@ class RegistryClient:
         )
         answer = self._answers.get(key)
         if answer is not None and self._clock() < (answer.always_until if query.always_pull else answer.until):
+            self.tally.known[_ANSWER_HIT] += 1  # written out: most questions end here
             return answer.outcome
+        self.tally.met("answer", hit=False)
         try:
             reference = references.parse(query.reference)
         except InvalidReference as error:
@@ -317,7 +323,9 @@ class RegistryClient:
         While the registry gives no answer an older one counts, which is then said to be stale; a refusal withdraws it.
         """
         known = self._confirmations.get(key)
-        if known is not None and self._clock() - known.at < life:
+        fresh_enough = known is not None and self._clock() - known.at < life
+        self.tally.met("tag", hit=fresh_enough)
+        if known is not None and fresh_enough:
             return known, False
         try:
             fresh = await self._confirming.join(key, lambda: self._ask(reference, doors, cost, deadline))

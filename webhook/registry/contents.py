@@ -22,6 +22,7 @@ from webhook.registry.platforms import choose, runs
 from webhook.registry.recall import Memory
 from webhook.registry.repository import Repository
 from webhook.registry.settings import RegistrySettings
+from webhook.registry.tally import Tally
 from webhook.survey import Survey
 
 T = TypeVar("T")
@@ -37,12 +38,13 @@ Document = Manifest | Index | Config
 class Contents:
     """The caches of documents and layers, and how they are filled."""
 
-    def __init__(self, settings: RegistrySettings, memory: Memory | None = None) -> None:
+    def __init__(self, settings: RegistrySettings, memory: Memory | None = None, tally: Tally | None = None) -> None:
         self._memory = memory
+        self._tally = tally or Tally()
         self._limits = settings.limits
         self._documents: Bounded[tuple[str, str], Document] = Bounded(settings.memory.documents)
         self._flights = Flights()
-        self._layers = Layers(settings)
+        self._layers = Layers(settings, self._tally)
 
     def knows(self, repository: str, digest: str) -> bool:
         """Whether that repository's manifest or index has been read, now or in an earlier life."""
@@ -62,9 +64,11 @@ class Contents:
         Raises `MalformedImage`, and `RegistryError`: "notFound" where the index has nothing for these platforms.
         Accounts that cannot be read are an Unknown in the one platform's image.
         """
-        stored = recall.platforms(self._stored(repository.name, digest), query)
-        if stored is not None:
-            return stored, None
+        if self._memory is not None:
+            stored = recall.platforms(self._stored(repository.name, digest), query)
+            self._tally.met("identity", hit=stored is not None)
+            if stored is not None:
+                return stored, None
         document = await self._manifest(repository, digest)
         if isinstance(document, Manifest):
             return (await self._image(repository, digest, document, query),), ()
@@ -182,6 +186,7 @@ class Contents:
         self, repository: Repository, digest: str, fetch: Callable[[], Coroutine[Any, Any, Document]]
     ) -> Document:
         document = self._documents.get((repository.name, digest))
+        self._tally.met("document", hit=document is not None)
         if document is None:
             document = await self._flights.join((repository.name, digest), fetch)
         return document

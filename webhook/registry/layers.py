@@ -23,6 +23,7 @@ from webhook.registry.facts import Indexer, LayerFacts
 from webhook.registry.rootfs import ACCOUNTS, Need, passwd_layer, read_accounts
 from webhook.registry.settings import Limits, RegistrySettings
 from webhook.registry.surveyor import Surveyed, Surveyor, Tree, directories, special
+from webhook.registry.tally import Tally
 from webhook.survey import Layer, Survey
 
 Told = TypeVar("Told")
@@ -137,8 +138,9 @@ class LayerSink(Generic[Told]):
 class Layers:
     """Every layer's facts, for ever or until memory is short."""
 
-    def __init__(self, settings: RegistrySettings) -> None:
+    def __init__(self, settings: RegistrySettings, tally: Tally | None = None) -> None:
         self._settings = settings
+        self._tally = tally or Tally()
         self._facts: Bounded[str, LayerFacts] = Bounded(settings.memory.layers)
         self._flights = Flights()
         self._pool = ThreadPoolExecutor(settings.layer_threads, thread_name_prefix="layer")
@@ -203,8 +205,10 @@ class Layers:
 
     async def _read(self, layer: Descriptor, wanted: frozenset[str], fetch: Fetch) -> LayerFacts:
         known = self._facts.get(layer.digest)
+        hit = known is not None and wanted <= known.wanted
+        self._tally.met("layer", hit=hit)
         if known is not None:
-            if wanted <= known.wanted:
+            if hit:
                 return known
             if len(wanted | known.wanted) <= _WANTED:
                 wanted |= known.wanted

@@ -11,7 +11,7 @@ import socket
 import ssl
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urljoin
 
@@ -22,8 +22,9 @@ from yarl import URL
 from webhook.errors import InvalidSetting
 from webhook.registry.addresses import classify, literal, networks
 from webhook.registry.breaker import Breaker
-from webhook.registry.exchange import Cost, RegistryError, Request, Response, Sink, retry_after
+from webhook.registry.exchange import Cost, RegistryError, Request, Response, Sink, refusal, retry_after
 from webhook.registry.settings import RegistrySettings, listed
+from webhook.registry.tally import Outcome, Tally, host_class
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
@@ -61,10 +62,12 @@ class CheckedResolver(AbstractResolver):
 
 
 class Transport:
-    """Connections to registries, under the rules of `RegistrySettings`. `total` is what they have cost so far."""
+    """Connections to registries, under the rules of `RegistrySettings`. What they cost goes into `tally`."""
 
-    def __init__(self, settings: RegistrySettings, clock: Callable[[], float] = time.monotonic) -> None:
-        self.total = Cost()
+    def __init__(
+        self, settings: RegistrySettings, clock: Callable[[], float] = time.monotonic, tally: Tally | None = None
+    ) -> None:
+        self._tally = tally or Tally()
         self._settings = settings
         self._clock = clock
         self._denied = networks(settings.denied_networks)
@@ -130,7 +133,24 @@ class Transport:
         raise _forbidden(f"{request.authority} redirects more than {_HOPS} times")
 
     async def _once(self, request: Request, url: str, authorization: str, cost: Cost) -> Response:
+        """One exchange, counted by what came of it."""
         authority = self._check(url, request)
+        kind = host_class(request.authority)
+        outcome: Outcome = "abandoned"
+        costs = (cost, self._tally.total, self._tally.costs[kind])
+        try:
+            response = await self._exchange(request, url, authority, authorization, costs)
+            outcome = "ok" if response.status < 400 else refusal(response, "").cause
+        except RegistryError as error:
+            outcome = error.cause
+            raise
+        finally:
+            self._tally.requests[kind, outcome] += 1
+        return response
+
+    async def _exchange(
+        self, request: Request, url: str, authority: str, authorization: str, costs: tuple[Cost, ...]
+    ) -> Response:
         own = _same_authority(authority, request.authority)
         session = self._session(own)
         headers = {"Accept-Encoding": "identity", **request.headers}
@@ -138,8 +158,8 @@ class Transport:
             headers["Authorization"] = authorization
         timeouts = self._settings.timeouts
         total = None if request.sink else timeouts.document
-        for counted in (cost, self.total):
-            counted.requests += 1
+        for cost in costs:
+            cost.requests += 1
         with _mapped(authority):
             async with session.request(
                 request.method,
@@ -156,30 +176,32 @@ class Transport:
                     received[name.lower()] = (*received.get(name.lower(), ()), value)
                 body = b""
                 if answer.status == 200 and request.sink:
-                    await self._pour(answer, request.sink(), request.limit, authority, cost)
+                    await self._pour(answer, request.sink(), request.limit, authority, costs)
                 elif answer.status == 200:
-                    body = await self._read(answer, request.limit, authority, cost)
+                    body = await self._read(answer, request.limit, authority, costs)
                 elif answer.content_length is not None and answer.content_length <= _ERROR_BODY:  # frees the connection
-                    body = await self._read(answer, _ERROR_BODY, authority, cost)
+                    body = await self._read(answer, _ERROR_BODY, authority, costs)
                 return Response(answer.status, received, body, own)
 
-    async def _read(self, answer: aiohttp.ClientResponse, limit: int, authority: str, cost: Cost) -> bytes:
+    async def _read(self, answer: aiohttp.ClientResponse, limit: int, authority: str, costs: tuple[Cost, ...]) -> bytes:
         pieces: list[bytes] = []
         left = limit
         async for piece in answer.content.iter_any():
-            self._count(len(piece), cost)
+            _count(len(piece), costs)
             left -= len(piece)
             if left < 0:
                 raise RegistryError("tooLarge", f"{authority} sends more than the {limit} bytes that are allowed")
             pieces.append(piece)
         return b"".join(pieces)
 
-    async def _pour(self, answer: aiohttp.ClientResponse, sink: Sink, size: int, authority: str, cost: Cost) -> None:
+    async def _pour(
+        self, answer: aiohttp.ClientResponse, sink: Sink, size: int, authority: str, costs: tuple[Cost, ...]
+    ) -> None:
         started, left = self._clock(), size
         if answer.content_length is not None and answer.content_length != size:
             raise RegistryError("invalid", f"{authority} sends {answer.content_length} bytes for a blob of {size}")
         async for piece in answer.content.iter_chunked(_READ):
-            self._count(len(piece), cost)
+            _count(len(piece), costs)
             left -= len(piece)
             if left < 0:
                 raise RegistryError("invalid", f"{authority} sends more than {size} bytes for a blob of that size")
@@ -189,10 +211,6 @@ class Transport:
             await sink.feed(piece)
         if left:
             raise RegistryError("unreachable", f"{authority} broke off a blob after {size - left} of {size} bytes")
-
-    def _count(self, size: int, cost: Cost) -> None:
-        cost.bytes_read += size
-        self.total.bytes_read += size
 
     def _check(self, url: str, request: Request) -> str:
         """The authority of a URL that may be asked at all; `RegistryError` for one that may not."""
@@ -264,6 +282,11 @@ def _mapped(authority: str) -> Iterator[None]:
         raise _forbidden(f"{authority} points to an address that cannot be followed") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise RegistryError("unreachable", f"{authority} broke the connection off, or speaks no HTTP") from error
+
+
+def _count(size: int, costs: Iterable[Cost]) -> None:
+    for cost in costs:
+        cost.bytes_read += size
 
 
 def _forbidden(detail: str) -> RegistryError:
