@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -175,6 +176,36 @@ def test_shells_complete_commands_and_rules(shell: str) -> None:
         assert told.stdout == "plain,named-user\n"
         told = nonroot(_NONROOT_COMPLETE="bash_complete", COMP_WORDS="nonroot ch", COMP_CWORD="1")
         assert told.stdout == "plain,check\n"
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+def test_bash_completes_after_the_line_that_the_readme_gives(tmp_path: Path) -> None:
+    """In a shell of its own, by the function that the line defines for the command."""
+    (line,) = (each for each in (ROOT / "README.md").read_text().splitlines() if "bash_source" in each)
+    (tmp_path / "nonroot").write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m webhook "$@"\n')
+    (tmp_path / "nonroot").chmod(0o755)
+    script = f"""{line}
+        complete -p nonroot
+        COMP_WORDS=(nonroot inspect --off) COMP_CWORD=2
+        _nonroot_completion nonroot
+        echo "${{COMPREPLY[@]}}" """
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    told = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, env=path)
+    assert told.stdout.splitlines()[-1] == "--offline", told.stderr
+    assert "_nonroot_completion" in told.stdout
+
+
+@pytest.mark.cluster
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="needs kubectl")
+def test_kubectl_finds_the_plugin(tmp_path: Path) -> None:
+    """The real kubectl, which looks for `kubectl-nonroot` on the PATH, hands on arguments, input and exit code."""
+    plugin = Path(sys.executable).with_name("kubectl-nonroot")
+    assert plugin.exists(), "pip install -e . makes it"
+    path = {**os.environ, "PATH": f"{plugin.parent}:{os.environ['PATH']}"}
+    arguments = ["kubectl", "nonroot", "check", "-", "--no-images"]
+    root = POD.replace("runAsNonRoot: true", "runAsUser: 0")
+    told = subprocess.run(arguments, input=root, capture_output=True, text=True, check=False, env=path)
+    assert (told.returncode, "error root-user" in told.stdout) == (1, True), told.stderr
 
 
 def test_the_plugin_of_kubectl_is_the_same_program() -> None:
