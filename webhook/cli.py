@@ -11,7 +11,7 @@ import click
 import webhook
 from webhook.errors import NonrootError
 
-_DOORS = {name: f"webhook.{name}.command" for name in ("check", "fix", "inspect")}
+_DOORS = {name: f"webhook.{name}.command" for name in ("check", "fix", "inspect", "scan")}
 
 
 class _Group(click.Group):

@@ -54,7 +54,7 @@ def kubernetes(version: str) -> str:
     module = ("k8s.io/kubernetes", f"v{version}")
 
     def schemas() -> Iterator[tuple[str, Schema]]:
-        (swagger,) = _files(module, ["api/openapi-spec/swagger.json"])
+        (swagger,) = files(module, ["api/openapi-spec/swagger.json"])
         yield from _from_swagger(json.loads(swagger))
 
     return _kept(f"v{version}", schemas)
@@ -65,7 +65,7 @@ def foreign() -> str:
 
     def schemas() -> Iterator[tuple[str, Schema]]:
         for module, names in FOREIGN.items():
-            for text in _files(module, names):
+            for text in files(module, names):
                 yield from _from_crd(yaml.safe_load(text))
 
     return _kept("foreign", schemas)
@@ -98,7 +98,7 @@ def _write(folder: Path, schemas: Iterable[tuple[str, Schema]]) -> None:
         (folder / f"{name}.json").write_text(json.dumps(schema))
 
 
-def _files(module: tuple[str, str], names: Iterable[str]) -> list[bytes]:
+def files(module: tuple[str, str], names: Iterable[str]) -> list[bytes]:
     """Files of a module's zip, as `go mod download` fetched and verified it, into a module cache that does not stay."""
     if shutil.which("go") is None:
         raise SchemaError("Go is needed to fetch the modules that hold the API schemas: go.dev/dl")

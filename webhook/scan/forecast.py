@@ -195,10 +195,10 @@ def _outcome(judged: ContainerVerdict, *, changes: bool) -> Outcome:
 
 
 def _finding(fault: Fault, judged: ContainerVerdict) -> Finding:
-    cured = judged.cures(fault)
+    denied = denies(fault, judged, judged.subject.policy.on_unknown)
     return Finding(
         rule=fault.rule,
-        severity="note" if cured else fault.severity,
+        severity="note" if judged.cures(fault) else "error" if denied else fault.severity,
         message=f"{fault.reason}: {fault.detail}",
         fix=fault.fix,
         dockerfile=_user_line(fault, judged) if fault.rule in _REBUILT else "",

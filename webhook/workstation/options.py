@@ -11,6 +11,19 @@ POLICY = click.option(
     type=click.Path(path_type=Path),
     help="File with NonRootPolicy and NonRootException documents; repeatable.",
 )
+POLICY_INSTEAD = click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="File with NonRootPolicy and NonRootException documents to go by, instead of the cluster's; repeatable.",
+)
+NAMESPACES = click.option(
+    "-n", "--namespace", "namespaces", multiple=True, help="Only this namespace; repeatable. All where none is given."
+)
+CONTEXT = click.option(
+    "--context", default="", help="The context of the kubeconfig to use, instead of the current one."
+)
 INSECURE_REGISTRY = click.option(
     "--insecure-registry",
     "insecure",

@@ -17,7 +17,9 @@ def subject(finding: Finding) -> str:
 
 def summary(report: Report) -> str:
     """The closing sentence: what was looked at, and what came of it."""
-    seen = f"{many(len(report.files), 'file')}, {many(report.containers, 'container')}"
+    files, workloads = len(report.files), report.workloads
+    looked_at = many(workloads, "workload") if workloads and not files else many(files, "file")
+    seen = f"{looked_at}, {many(report.containers, 'container')}"
     counts = [
         many(report.count("error"), "error"),
         many(report.count("warning"), "warning"),

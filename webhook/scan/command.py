@@ -1,0 +1,113 @@
+"""The command `nonroot scan`."""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from webhook.errors import InvalidSetting
+from webhook.scan.output import FORMATS, render, report
+from webhook.workstation import options
+
+if TYPE_CHECKING:
+    from webhook.check.report import FailOn
+    from webhook.policy import Documents
+    from webhook.scan.document import Document
+    from webhook.scan.run import Progress
+    from webhook.workstation.images import ImageSource
+
+
+@click.command()
+@options.NAMESPACES
+@options.CONTEXT
+@options.POLICY_INSTEAD
+@click.option("-o", "--output", "form", default="text", show_default=True, type=click.Choice(FORMATS))
+@click.option("--output-file", type=click.Path(path_type=Path), help="Write there instead of to standard output.")
+@click.option(
+    "--fail-on",
+    default="error",
+    show_default=True,
+    type=click.Choice(["error", "warning", "unknown"]),
+    help="The mildest severity for which the exit code is 1.",
+)
+@options.NO_IMAGES
+@options.OFFLINE
+@options.INSECURE_REGISTRY
+@options.REGISTRY_CONFIG
+def scan(
+    namespaces: tuple[str, ...],
+    context: str,
+    policies: tuple[Path, ...],
+    form: str,
+    output_file: Path | None,
+    fail_on: "FailOn",
+    no_images: bool,
+    offline: bool,
+    insecure: tuple[str, ...],
+    registry_config: Path | None,
+) -> None:
+    """Say what becomes of every workload of a cluster if its namespace is enforced now, and who runs as root today.
+
+    It only reads: what the kubeconfig does not allow is said, and the rest is scanned. Images are read with the pull
+    secrets of their Pods where these may be read, and with your own login.
+
+    Exit codes: 2 wrong usage or no cluster, 1 findings at or above --fail-on, 3 something could not be told, 0 clean; the
+    first that holds.
+    """
+    from webhook.settings import load_documents
+    from webhook.workstation.images import ImageSource
+
+    source = ImageSource(no_images, offline, insecure, registry_config)
+    documents = load_documents(policies) if policies else None
+    told = asyncio.run(_scan(namespaces, context, documents, source))
+    rendered = render(form, told)
+    if output_file is None:
+        click.echo(rendered, nl=False)
+    else:
+        _write(output_file, rendered)
+    sys.exit(report(told).exit_code(fail_on))
+
+
+async def _scan(
+    namespaces: tuple[str, ...], context: str, documents: "Documents | None", source: "ImageSource"
+) -> "Document":
+    from webhook.cluster import Cluster, PullSecrets
+    from webhook.scan.listing import Reader
+    from webhook.scan.run import scan
+    from webhook.workstation.images import images as images_of
+
+    cluster = Cluster(context)
+    try:
+        name = await cluster.name()
+        async with images_of(source, PullSecrets(cluster)) as images:
+            with _progress() as progress:
+                reader = Reader(cluster, namespaces)
+                return await scan(reader, images, cluster=name, documents=documents, progress=progress)
+    finally:
+        await cluster.aclose()
+
+
+@contextmanager
+def _progress() -> "Iterator[Progress | None]":
+    """A bar on a terminal's standard error, gone when it is done; nothing in pipes."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("judged"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("judged", total=None)
+        yield lambda done, listed: bar.update(task, completed=done, total=listed)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InvalidSetting(f"cannot write {path}: {error.strerror}; give another --output-file") from None

@@ -1,0 +1,120 @@
+"""Document -> policy reports: one object a workload, as Policy Reporter and other readers of such reports expect them.
+
+Of each container every finding is a result of its rule, and where nothing speaks against the container there is one result
+that says so: thirteen rules that each found nothing would only fill etcd. Nothing in a report changes unless what it says
+does: it holds neither a time nor the number of Pods.
+Sources: openreports/reports-api apis/openreports.io/v1alpha1/report_types.go; kubernetes-sigs/wg-policy-prototypes
+policy-report/pkg/api/wgpolicyk8s.io/v1alpha2/policyreport_types.go; kyverno/kyverno pkg/utils/report/results.go (whose shape
+readers know: scope and owner are the object, results name no resources).
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Literal
+
+import msgspec
+
+from webhook.scan.document import Container, Document, Finding, Workload
+
+Api = Literal["openreports.io/v1alpha1", "wgpolicyk8s.io/v1alpha2"]
+Result = Literal["pass", "fail", "warn", "error", "skip"]
+
+OPENREPORTS: Api = "openreports.io/v1alpha1"
+KINDS: dict[str, str] = {OPENREPORTS: "Report", "wgpolicyk8s.io/v1alpha2": "PolicyReport"}
+RULE = "runs-as-non-root"  # of the one result of a container that no rule speaks against
+_SOURCE = "nonroot-webhook"
+_RESULTS = 1000  # of one report: a Pod may have thousands of containers, and etcd takes 1.5 MiB
+_SEVERITIES: dict[str, tuple[Result, str]] = {
+    "error": ("fail", "high"),
+    "warning": ("warn", "medium"),
+    "unknown": ("error", "medium"),
+    "note": ("pass", "info"),
+}
+
+
+def reports(told: Document, api_version: str = OPENREPORTS) -> Iterator[dict[str, Any]]:
+    """One report a workload, of the kind that has that API version."""
+    for each in told.workloads:
+        yield report(each, api_version)
+
+
+def report(workload: Workload, api_version: str = OPENREPORTS) -> dict[str, Any]:
+    """A workload's report, to be deleted with it."""
+    about = {
+        "apiVersion": workload.api_version,
+        "kind": workload.kind,
+        "name": workload.name,
+        "uid": workload.object_uid,
+    }
+    results = list(islice(_results(workload), _RESULTS))
+    counts = dict.fromkeys(("pass", "fail", "warn", "error", "skip"), 0)
+    for each in results:
+        counts[each["result"]] += 1
+    return {
+        "apiVersion": api_version,
+        "kind": KINDS[api_version],
+        "metadata": {
+            "name": f"nonroot-{workload.object_uid}",
+            "namespace": workload.namespace,
+            "ownerReferences": [about],
+        },
+        **({"source": _SOURCE} if api_version == OPENREPORTS else {}),
+        "scope": about | {"namespace": workload.namespace},
+        "results": results,
+        "summary": counts,
+    }
+
+
+def render(told: Document) -> str:
+    """All reports as a List that kubectl applies."""
+    items = list(reports(told))
+    body = msgspec.json.encode({"apiVersion": "v1", "kind": "List", "items": items})
+    return msgspec.json.format(body, indent=2).decode() + "\n"
+
+
+def _results(workload: Workload) -> Iterator[dict[str, Any]]:
+    for container in workload.containers:
+        for finding in container.findings:
+            yield _finding(finding, container, workload)
+        if all(finding.severity == "note" for finding in container.findings):
+            yield _verdict(container, workload)
+
+
+def _finding(finding: Finding, container: Container, workload: Workload) -> dict[str, Any]:
+    result, severity = _SEVERITIES[finding.severity]
+    return _result(finding.rule, result, severity, f"{finding.message}; {finding.fix}", container, workload)
+
+
+def _verdict(container: Container, workload: Workload) -> dict[str, Any]:
+    """That nothing speaks against the container, or that nobody looked."""
+    let_be = container.outcome in {"excepted", "unknown"}
+    name = f"container {container.name}"
+    message = f"{name}: {container.reason or container.who}"
+    if container.outcome == "fixed":
+        message = f"{name} will run as {container.who}; admission adds {' '.join(container.yaml.split())}"
+    return _result(RULE, "skip" if let_be else "pass", "info", message, container, workload)
+
+
+def _result(
+    rule: str, result: Result, severity: str, message: str, container: Container, workload: Workload
+) -> dict[str, Any]:
+    running = ",".join(str(uid) for uid in sorted({each.uid for each in container.running}))
+    properties = {
+        "container": container.name,
+        "image": container.image,
+        "digest": container.digest,
+        "outcome": container.outcome,
+        "runningAsUid": running,
+        "mismatch": container.mismatch or "",
+    }
+    return {
+        "source": _SOURCE,
+        "policy": workload.policy,
+        "rule": rule,
+        "category": "Pod Security",
+        "severity": severity,
+        "result": result,
+        "scored": True,
+        "message": message,
+        "properties": {name: value for name, value in properties.items() if value},
+    }
