@@ -9,7 +9,17 @@ from tests.support.tables import table
 from webhook.finding import Finding, Subject, finding
 from webhook.pod import effective
 from webhook.scope import Release
-from webhook.verdict import MESSAGE_LIMIT, WARNING_LIMIT, Answer, ContainerVerdict, Verdict, advise, answer, decide
+from webhook.verdict import (
+    MESSAGE_LIMIT,
+    WARNING_LIMIT,
+    WARNINGS_LIMIT,
+    Answer,
+    ContainerVerdict,
+    Verdict,
+    advise,
+    answer,
+    decide,
+)
 
 WORK = workload()
 SLOT = first(WORK)
@@ -201,6 +211,13 @@ def test_warnings_are_cut_only_where_the_api_server_would_cut_them() -> None:
     assert long.message in whole
     first, second = answer(verdict("Enforce", (long, long))).warnings
     assert (len(first), first[-1], second) == (WARNING_LIMIT, "…", first)
+
+
+def test_warnings_that_the_api_server_would_drop_are_counted_instead() -> None:
+    """A Pod may have thousands of containers."""
+    told = answer(verdict("Enforce", (WARNING,) * 10_000)).warnings
+    assert told[-1] == f"nonroot: and {10_000 - len(told) + 1} more"
+    assert sum(map(len, told)) <= WARNINGS_LIMIT
 
 
 def test_a_bad_namespace_label_is_told() -> None:

@@ -167,10 +167,13 @@ def _worth_telling(verdict: Verdict) -> list[Finding]:
 
 
 def _lines(verdict: Verdict, findings: list[Finding]) -> tuple[str, ...]:
-    """One warning a finding, whole where the API server lets it be, shortened by us where it would shorten."""
+    """One warning a finding, whole where the API server lets it be, shortened by us where it would shorten or drop."""
     lines = [f"nonroot: {finding.message}" for finding in findings]
     if verdict.governing.problem:
         lines.append(f"nonroot: {verdict.governing.problem}")
     if sum(map(len, lines)) <= WARNINGS_LIMIT:
         return tuple(lines)
+    most = WARNINGS_LIMIT // WARNING_LIMIT
+    if len(lines) > most:
+        lines[most - 1 :] = [f"nonroot: and {len(lines) - most + 1} more"]
     return tuple(line if len(line) <= WARNING_LIMIT else f"{line[: WARNING_LIMIT - 1]}…" for line in lines)

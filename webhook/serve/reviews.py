@@ -20,6 +20,7 @@ from webhook.errors import MalformedReview
 from webhook.finding import quoted
 from webhook.review import SIZE_LIMIT, Review
 from webhook.serve.metrics import Metrics
+from webhook.verdict import MESSAGE_LIMIT
 
 MARGIN = 1.5  # seconds of the API server's timeout that are kept for the way back
 DOORS: dict[str, Door] = {"/mutate": "mutate", "/validate": "validate"}
@@ -83,7 +84,8 @@ class Reviews:
         self._metrics.answered(outcome, asked.operation, time.perf_counter() - started)
         self._answered(asked, outcome)
         if outcome.decision == "deny" and outcome.verdict is not None:
-            reasons = "; ".join(f"{finding.rule}: {finding.message}" for finding in outcome.verdict.findings)
+            told = outcome.verdict.findings[:MESSAGE_LIMIT]
+            reasons = "; ".join(f"{finding.rule}: {finding.message}" for finding in told)
             name = quoted(f"{asked.namespace}/{asked.name}")
             log.info("denied %s %s %s", asked.kind.kind[:63], name, reasons)
         return Reply(200, outcome.body, JSON, self.draining)
