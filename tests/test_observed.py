@@ -88,6 +88,7 @@ def test_an_image_from_no_registry_teaches_nothing(image_id: str) -> None:
     """A bare id is the config's digest, which no reference resolves to."""
     seen = pod(ran(minimal(), 1500, image_id=image_id))
     assert not list(observed.facts(seen, AMD64))
+    assert not list(observed.uses(seen))
     (running,) = observed.running(seen)
     assert (running.digest, running.uid) == ("", 1500)
 
@@ -96,6 +97,7 @@ def test_the_status_of_an_older_spec_teaches_nothing() -> None:
     """After an image was changed in place, the name is the new one and the process the old one."""
     obj = tweak(ran(minimal(), 1500), {"metadata.generation": 2, "status.observedGeneration": 1})
     assert not list(observed.facts(pod(obj), AMD64))
+    assert not list(observed.uses(pod(obj)))
     assert list(observed.facts(pod(tweak(obj, {"status.observedGeneration": 2})), AMD64))
 
 
@@ -104,7 +106,9 @@ def test_who_is_not_reported_is_not_told(user: Any) -> None:
     """A container that never started, Windows, and kubelets before 1.33."""
     obj = tweak(ran(minimal(), 1500), {"status.containerStatuses.0.user": user})
     assert not list(observed.running(pod(obj)))
+    assert list(observed.uses(pod(obj))) == [(IMAGE, DIGEST)]  # which image it is, is told all the same
     assert not list(observed.running(pod(minimal())))
+    assert not list(observed.uses(pod(minimal())))
 
 
 def test_what_is_no_pod_is_refused() -> None:

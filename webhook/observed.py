@@ -3,6 +3,7 @@
     pod = observed.decode(raw)                              # a Pod, status included
     for running in observed.running(pod): ...               # each container as the kubelet reports it
     observed.facts(pod, platform)                           # what its images' own users are, where the Pod shows it
+    observed.uses(pod)                                      # which digest each of its images stands for there
     observed.mismatch(pod, running, identities)             # what a prediction got wrong, None where nothing
 
 Since Kubernetes 1.33 a container's status says who its first process is, in the runtime's own numbers, and `imageID` which
@@ -40,6 +41,11 @@ class _ContainerStatus(Wire, frozen=True, gc=False):
     name: str
     image_id: str = msgspec.field(default="", name="imageID")
     user: _User | None = None
+
+    @property
+    def digest(self) -> str:
+        """The digest that was pulled, empty for an image that came from no registry."""
+        return self.image_id.rpartition("@")[2] if "@" in self.image_id else ""
 
 
 class _Metadata(Metadata, frozen=True, gc=False):
@@ -115,40 +121,55 @@ def decode(raw: bytes | msgspec.Raw) -> Pod:
 
 def running(observed: Pod) -> Iterator[Running]:
     """Every container of which the kubelet has said who it is: none on Windows, and none before Kubernetes 1.33."""
-    status, workload = observed.status, observed.workload
+    workload = observed.workload
+    for slot, own in _reported(observed):
+        if own.user is None or own.user.linux is None:
+            continue
+        user = own.user.linux
+        groups = tuple(sorted({user.gid, *(user.supplemental_groups or ())}))
+        effective = pod.effective(slot.container, workload.context)
+        yield Running(slot, effective, own.digest, user.uid, user.gid, groups)
+
+
+def _reported(observed: Pod) -> Iterator[tuple[Slot, _ContainerStatus]]:
+    """Every container of which the kubelet has said anything."""
+    status = observed.status
     said = {
         "initContainers": status.init_container_statuses,
         "containers": status.container_statuses,
         "ephemeralContainers": status.ephemeral_container_statuses,
     }
     by_name = {(list_, each.name): each for list_, statuses in said.items() for each in statuses or ()}
-    for slot in workload.slots():
+    for slot in observed.workload.slots():
         own = by_name.get((slot.list, slot.container.name))
-        if own is None or own.user is None or own.user.linux is None:
-            continue
-        user = own.user.linux
-        groups = tuple(sorted({user.gid, *(user.supplemental_groups or ())}))
-        digest = own.image_id.rpartition("@")[2] if "@" in own.image_id else ""
-        effective = pod.effective(slot.container, workload.context)
-        yield Running(slot, effective, digest, user.uid, user.gid, groups)
+        if own is not None:
+            yield slot, own
+
+
+def uses(observed: Pod) -> Iterator[tuple[str, str]]:
+    """The normalised reference and the digest of each image that the node has pulled for the Pod."""
+    if _outdated(observed):
+        return
+    for slot, own in _reported(observed):
+        image = _normalised(slot)
+        if image and own.digest:
+            yield image, own.digest
 
 
 def facts(observed: Pod, platform: Platform) -> Iterator[Fact]:
     """What the containers teach of their images' own users, on a node of that platform.
 
-    Nothing where the spec says the uid or the gid, and nothing while the kubelet has not seen the newest spec: the
-    image that it names may not be the one that runs.
+    Nothing where the spec says the uid or the gid.
     """
-    if observed.status.observed_generation not in {None, observed.metadata.generation}:
+    if _outdated(observed):
         return
     namespace = observed.metadata.namespace if observed.spec.image_pull_secrets else None
     for each in running(observed):
         effective = each.effective
-        if not each.digest or effective.run_as_user is not None or effective.run_as_group is not None:
+        if effective.run_as_user is not None or effective.run_as_group is not None:
             continue
-        try:
-            image = str(reference.parse(each.slot.container.image or ""))
-        except InvalidReference:
+        image = _normalised(each.slot)
+        if not image or not each.digest:
             continue
         yield Fact(
             image,
@@ -194,6 +215,18 @@ def _difference(workload: Workload, reported: Running, identity: Identity) -> st
     if not least <= groups or not (groups <= most or _volumes_regroup(workload)):
         return f"runs with the groups {_listed(groups)} where {_listed(most)} were foretold"
     return None
+
+
+def _outdated(observed: Pod) -> bool:
+    """The kubelet has not seen the newest spec yet: the image that it names may not be the one that runs."""
+    return observed.status.observed_generation not in {None, observed.metadata.generation}
+
+
+def _normalised(slot: Slot) -> str:
+    try:
+        return str(reference.parse(slot.container.image or ""))
+    except InvalidReference:
+        return ""
 
 
 def _regroups(workload: Workload) -> bool:

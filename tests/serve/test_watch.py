@@ -24,7 +24,7 @@ from webhook.identities import Identities
 from webhook.image import Platform, Query
 from webhook.image_identity import ImageIdentity, of_fact
 from webhook.observed import Fact
-from webhook.serve.memory import ClusterMemory
+from webhook.memory import ClusterMemory
 from webhook.serve.watch import watch
 from webhook.view import ClusterView
 

@@ -21,6 +21,7 @@ from webhook.scan.document import Skip
 
 SHAPES = 16  # different Pods of one workload that are judged
 FACTS = 20_000  # distinct things that Pods teach
+USES = 100_000  # distinct pairs of an image and its digest
 SIGHTINGS = 256  # different identities that the Pods of one workload are remembered with
 _FINISHED = frozenset({"Succeeded", "Failed"})
 
@@ -119,7 +120,8 @@ _OBJECT = msgspec.json.Decoder(_Object)
 class Inventory:
     """What has been listed so far, on nodes of these platforms.
 
-    `skipped` is what could not be read of it, `facts` what the Pods teach of images.
+    `skipped` is what could not be read of it, `facts` what the Pods teach of images, `uses` which digests there are of
+    which image.
     """
 
     def __init__(self, nodes: Mapping[str, Platform] | None = None) -> None:
@@ -127,6 +129,7 @@ class Inventory:
         self._kept: dict[Key, _Kept] = {}
         self.skipped: list[Skip] = []
         self.facts: set[Fact] = set()
+        self.uses: set[tuple[str, str]] = set()
 
     def pod(self, raw: msgspec.Raw) -> None:
         """Take a Pod. A mirror Pod is none: admission lets it be, as its node runs it whatever anybody says."""
@@ -143,6 +146,8 @@ class Inventory:
         workload = slim.workload
         if len(kept.shapes) < SHAPES:
             kept.shapes.setdefault(_shape(workload), workload)
+        if len(self.uses) < USES:
+            self.uses.update(observed.uses(slim))
         if about.status is not None and about.status.phase in _FINISHED:
             return
         kept.pods += 1

@@ -67,8 +67,8 @@ class _Node(msgspec.Struct):
 class Reader:
     """Reads some namespaces of a cluster, all of them where none is named. Its methods raise `ClusterError`.
 
-    `skipped` is what could not be read. `facts` is what the Pods have taught of images, on the nodes of `platforms`; they
-    are there before `workloads` gives the first workload.
+    `skipped` is what could not be read. `facts` is what the Pods have taught of images, on the nodes of `platforms`, and
+    `uses` which digests there are of which image; they are there before `workloads` gives the first workload.
     """
 
     def __init__(self, cluster: Cluster, namespaces: tuple[str, ...] = ()) -> None:
@@ -76,6 +76,7 @@ class Reader:
         self._namespaces = namespaces
         self.skipped: list[Skip] = []
         self.facts: set[Fact] = set()
+        self.uses: set[tuple[str, str]] = set()
         self.platforms: tuple[Platform, ...] = ()
 
     async def view(self, documents: Documents | None = None) -> StaticView:
@@ -101,7 +102,7 @@ class Reader:
         inventory = Inventory(await self._nodes())
         async for raw in self._list("/api/v1", "pods", "Pods"):
             inventory.pod(raw)
-        self.facts = inventory.facts
+        self.facts, self.uses = inventory.facts, inventory.uses
         for kinds, take in ((_BETWEEN, inventory.between), (_TEMPLATES, inventory.template)):
             for kind, version, resource in kinds:
                 base = "/api/v1" if version == "v1" else f"/apis/{version}"

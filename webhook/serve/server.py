@@ -35,7 +35,7 @@ from webhook.settings import ServeSettings
 from webhook.view import ClusterView, StaticView
 
 if TYPE_CHECKING:
-    from webhook.serve.memory import ClusterMemory
+    from webhook.memory import ClusterMemory
 
 KEEP_ALIVE = 120  # seconds; the API server reuses idle connections for 90, and loses a Pod where we close first
 DRAIN = 3.0  # seconds during which answers close their connections before the server goes
@@ -150,7 +150,7 @@ async def _memory(settings: ServeSettings) -> "AsyncIterator[ClusterMemory | Non
         return
     from webhook.background import running
     from webhook.cluster import Cluster
-    from webhook.serve.memory import ClusterMemory
+    from webhook.memory import ClusterMemory
 
     async with contextlib.aclosing(Cluster()) as cluster:
         memory = ClusterMemory(cluster)

@@ -1,0 +1,238 @@
+"""The stored identities over time: a plan that is empty while nothing changes, and its writes."""
+
+import contextlib
+import json
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.support import cluster
+from webhook import image_identity, store
+from webhook.cluster import Absent, Cluster
+from webhook.identities import Identities
+from webhook.image import Platform
+from webhook.image_identity import ImageIdentity, ImageIdentitySpec
+from webhook.observed import Fact
+from webhook.operate import identities
+from webhook.operate.identities import RETENTION, Keeper, Plan, Use, plan
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+DIGEST, OTHER = "sha256:" + "ab" * 32, "sha256:" + "cd" * 32
+IMAGE = "registry.example/app:1"
+AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
+NODES = (AMD64,)
+USES = {(IMAGE, DIGEST)}
+
+
+def fact(**more: Any) -> Fact:
+    return Fact(
+        **{"image": IMAGE, "digest": DIGEST, "platform": AMD64, "uid": 1500, "gid": 1600, "groups": (1600,), **more}
+    )
+
+
+def stored(days: float = 0, *, digest: str = DIGEST, **more: Any) -> ImageIdentity:
+    """What was written some days ago; `more` are fields of the spec."""
+    made = image_identity.of_fact(fact(digest=digest), NODES, NOW - timedelta(days=days))
+    assert made is not None
+    return ImageIdentity(made.name, msgspec.structs.replace(made.spec, **more), "7")
+
+
+def planned(
+    *there: ImageIdentity, facts: tuple[Fact, ...] = (), uses: set[Use] = USES, nodes: tuple[Platform, ...] = NODES
+) -> Plan:
+    return plan(there, facts, uses, nodes, NOW)
+
+
+def changed(before: ImageIdentity, **given: Any) -> dict[str, Any]:
+    """The fields that are to change of one object, and nothing else is to happen."""
+    found = planned(before, **given)
+    assert (found.creations, found.removals) == ((), ())
+    ((identity, fields),) = found.changes
+    assert identity is before
+    return wire(fields)
+
+
+def wire(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """As the API server gets them."""
+    sent: dict[str, Any] = json.loads(json.dumps(fields))
+    return sent
+
+
+def after(before: ImageIdentity, fields: dict[str, Any]) -> ImageIdentity:
+    """The object as the API server has it then."""
+    merged = msgspec.to_builtins(before.spec) | fields
+    spec = {key: value for key, value in merged.items() if value is not None}
+    return ImageIdentity(before.name, msgspec.convert(spec, ImageIdentitySpec), "8")
+
+
+def test_what_a_node_shows_is_created_once() -> None:
+    (made,) = planned(facts=(fact(),)).creations
+    assert made == ImageIdentity(stored().name, stored().spec)
+    assert planned(made, facts=(fact(),)) == Plan()
+
+
+def test_what_is_in_use_is_seen_once_a_day() -> None:
+    assert planned(stored(0.9)) == Plan()
+    assert changed(stored(1.0)) == {"lastSeen": "2026-06-01T12:00:00Z"}
+    assert planned(stored(29.9), uses=set()) == Plan()
+
+
+def test_what_nobody_runs_for_a_month_is_forgotten() -> None:
+    old = stored(RETENTION / timedelta(days=1))
+    assert planned(old, uses=set()) == Plan(removals=(old,))
+    assert changed(old).keys() == {"lastSeen"}
+
+
+@pytest.mark.parametrize("source", ["registry", "observed"])
+def test_other_tags_of_the_repository_become_aliases(source: str) -> None:
+    uses = {
+        (IMAGE, DIGEST),
+        ("registry.example/app:latest", DIGEST),
+        ("registry.example/other:1", DIGEST),
+        ("registry.example/app:2", OTHER),
+        (f"registry.example/app@{DIGEST}", DIGEST),
+    }
+    before = stored(source=source)
+    fields = changed(before, uses=uses)
+    assert fields == {"aliases": ["registry.example/app:latest"]}
+    assert planned(after(before, fields), uses=uses) == Plan()
+
+
+@pytest.mark.parametrize(
+    ("before", "shown", "fields"),
+    [
+        pytest.param({}, {"user": "1500"}, {"user": "1500"}, id="a kubelet has verified the number"),
+        pytest.param({"user": "1500"}, {}, {}, id="and that stays"),
+        pytest.param({"groups": ()}, {}, {"groups": [1600]}, id="a Pod that adds no groups"),
+        pytest.param({}, {"groups": None}, {}, id="one that does"),
+        pytest.param({}, {"uid": 1501}, {"uid": 1501}, id="what was stored is wrong"),
+        pytest.param({"namespaces": ("shop",)}, {}, {"namespaces": None}, id="a Pod without pull secrets runs it"),
+        pytest.param({}, {"namespace": "shop"}, {}, id="everybody may know already"),
+        pytest.param(
+            {"namespaces": ("shop",)}, {"namespace": "blog"}, {"namespaces": ["shop", "blog"]}, id="two namespaces"
+        ),
+        pytest.param(
+            {"platforms": ("linux/amd64", "linux/arm64")}, {}, {"platforms": ["linux/amd64"]}, id="nodes have gone"
+        ),
+    ],
+)
+def test_what_nodes_show_now_counts(before: dict[str, Any], shown: dict[str, Any], fields: dict[str, Any]) -> None:
+    there = stored(**before)
+    found = planned(there, facts=(fact(**shown),))
+    assert [wire(each) for _, each in found.changes] == ([fields] if fields else [])
+    assert planned(after(there, fields), facts=(fact(**shown),)) == Plan()
+
+
+def test_a_node_of_another_platform_makes_all_knowledge_incomplete() -> None:
+    there = stored()
+    fields = changed(there, facts=(fact(),), nodes=(ARM64, AMD64))
+    assert fields == {"platforms": ["linux/amd64", "linux/arm64"]}
+
+
+def test_nothing_that_nodes_show_changes_what_a_registry_has_told() -> None:
+    there = stored(uid=7, source="registry")
+    there = ImageIdentity(there.name.removesuffix(".observed"), there.spec)
+    found = planned(there, facts=(fact(),))
+    assert (len(found.creations), found.changes, found.removals) == (1, (), ())
+
+
+def test_nodes_that_contradict_each_other_are_not_believed() -> None:
+    both = (fact(), fact(uid=0, image="registry.example/app:2"))
+    assert planned(facts=both) == Plan()
+    assert planned(stored(), facts=both).removals == (stored(),)
+    assert planned(facts=(fact(), fact(groups=(5, 1600)))) == Plan()
+    assert len(planned(facts=(fact(), fact(groups=None))).creations) == 1
+
+
+def test_several_pods_of_one_image_are_one_object() -> None:
+    facts = (fact(namespace="shop", groups=None), fact(namespace="blog"), fact(namespace="shop", user="1500"))
+    (made,) = planned(facts=facts).creations
+    assert (made.spec.namespaces, made.spec.user, made.spec.groups) == (("blog", "shop"), "1500", (1600,))
+    (made,) = planned(facts=(*facts, fact())).creations
+    assert made.spec.namespaces == ()
+
+
+def test_beyond_the_capacity_the_longest_unseen_goes_and_nothing_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identities, "CAPACITY", 2)
+    digests = [f"sha256:{number:064d}" for number in range(4)]
+    there = [stored(days, digest=digest) for days, digest in zip((3, 5, 4, 0), digests, strict=True)]
+    found = planned(*there, facts=(fact(),), uses={(IMAGE, digests[3])})
+    assert found.removals == (there[1], there[2])
+    assert found.creations == ()
+    assert len(planned(there[0], facts=(fact(), fact(digest=OTHER)), uses=set()).creations) == 1
+    in_use = {(IMAGE, digest) for digest in digests}
+    assert planned(*there, uses=in_use).removals == ()  # of what is in use nothing is forgotten
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[Cluster]:
+    """The real API server with our CRDs; what a test has written of identities is removed."""
+    target = cluster.reach()
+    with cluster.crds(target):
+        async with contextlib.aclosing(Cluster()) as connection:
+            yield connection
+            async for each in store.listed(connection):
+                if each.spec.image.startswith("registry.example/keep"):
+                    await store.remove(connection, each)
+
+
+async def kept(api: Cluster, facts: tuple[Fact, ...], uses: set[Use], now: datetime) -> int:
+    """One round of a controller that has just started; how much it wrote."""
+    keeper = Keeper(api, Identities())
+    await keeper.load()
+    await keeper.keep(facts, uses, NODES, now)
+    return keeper.writes
+
+
+@pytest.mark.cluster
+async def test_a_second_round_writes_nothing_and_a_month_later_nothing_is_left(api: Cluster) -> None:
+    image, digest = "registry.example/keep:1", f"sha256:{secrets.token_hex(32)}"
+    shown = (fact(image=image, digest=digest, namespace="shop", groups=None),)
+    uses = {(image, digest)}
+    assert await kept(api, shown, uses, NOW) == 1
+    assert await kept(api, shown, uses, NOW) == 0
+    wider = (fact(image=image, digest=digest, user="1500"),)
+    assert await kept(api, wider, uses | {("registry.example/keep:latest", digest)}, NOW + timedelta(days=1)) == 1
+    (there,) = [each async for each in store.listed(api) if each.digest == digest]
+    assert there.spec == ImageIdentitySpec(
+        image=image,
+        platform="linux/amd64",
+        uid=1500,
+        source="observed",
+        first_seen=NOW,
+        last_seen=NOW + timedelta(days=1),
+        user="1500",
+        gid=1600,
+        groups=(1600,),
+        platforms=("linux/amd64",),
+        aliases=("registry.example/keep:latest",),
+    )
+    assert await kept(api, (), set(), NOW + timedelta(days=31)) >= 1
+    assert [each async for each in store.listed(api) if each.digest == digest] == []
+
+
+@pytest.mark.cluster
+async def test_what_somebody_else_has_changed_since_is_left_alone(api: Cluster) -> None:
+    image, digest = "registry.example/keep:1", f"sha256:{secrets.token_hex(32)}"
+    uses = {(image, digest)}
+    await kept(api, (fact(image=image, digest=digest),), uses, NOW)
+    keeper = Keeper(api, Identities())
+    await keeper.load()
+    (there,) = [each async for each in store.listed(api) if each.digest == digest]
+    await store.change(api, there, {"aliases": ["registry.example/keep:2"]})
+    await keeper.keep((), uses, NODES, NOW + timedelta(days=2))
+    (there,) = [each async for each in store.listed(api) if each.digest == digest]
+    assert (there.spec.aliases, there.spec.last_seen) == (("registry.example/keep:2",), NOW)
+
+
+async def test_without_the_crd_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def absent(*_: Any, **__: Any) -> bytes:
+        raise Absent("no such kind")
+
+    connection = Cluster()
+    monkeypatch.setattr(connection, "call", absent)
+    assert await kept(connection, (fact(),), USES, NOW) == 0
