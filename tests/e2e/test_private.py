@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import fronts
 from tests.e2e.front import front
-from tests.e2e.target import Target
+from tests.e2e.target import Target, eventually
 from tests.images.build import Pushed
 
 pytestmark = pytest.mark.e2e
@@ -63,3 +64,36 @@ def test_a_pull_secret_opens_an_image_for_its_own_pods_only(installed: Target, p
         assert PASSWORD not in told
     log = target.kubectl("-n", "nonroot-system", "logs", "-l", "app.kubernetes.io/component=admission", "--tail=-1")
     assert PASSWORD not in log
+
+
+def test_a_template_is_opened_by_the_secrets_of_its_account(installed: Target, private: str, namespace: str) -> None:
+    """Either its own or the account's, as its Pods will be given them; another account's are no use."""
+    target = installed
+    target.namespace(namespace, **{"nonroot.dev/mode": "enforce"})
+    login = (f"--docker-server={private.partition('/')[0]}", "--docker-username=user")
+    for name, password in (("right", PASSWORD), ("wrong", "nonsense")):
+        command = ("-n", namespace, "create", "secret", "docker-registry", name)
+        target.kubectl(*command, *login, f"--docker-password={password}")
+    puller = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "puller"}}
+    target.apply({**puller, "imagePullSecrets": [{"name": "right"}]}, namespace=namespace)
+
+    def told(account: str, *secrets: str) -> str | None:
+        spec = {
+            "serviceAccountName": account,
+            "containers": [{"name": "app", "image": private}],
+            "imagePullSecrets": [{"name": name} for name in secrets],
+        }
+        template = {"metadata": {"labels": {"app": "x"}}, "spec": spec}
+        deployment = {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "app"},
+            "spec": {"selector": {"matchLabels": {"app": "x"}}, "template": template},
+        }
+        command = ("kubectl", "create", "--namespace", namespace, "--dry-run=server", "-f", "-")
+        done = target.run(*command, text=json.dumps(deployment))
+        return None if "still being looked at" in done.stderr else f"told: {done.stderr}"
+
+    for account, secrets, opened in (("puller", (), True), ("default", (), False), ("puller", ("wrong",), False)):
+        said = eventually(partial(told, account, *secrets), f"a word on {account}")
+        assert ("unauthorized" in said) is not opened, said

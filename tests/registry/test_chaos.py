@@ -9,14 +9,14 @@ import pytest
 
 from tests.registry.conftest import Client
 from tests.support.oci import accounts_layer, image
-from tests.support.registry import Fault, Hang, Headers, Registry, Replace, Reset, Slow, Status
+from tests.support.registry import Fault, Hang, Headers, Registry, Replace, Reset, Slow, Status, Trickle
 from webhook.accounts import Accounts, by_name
 from webhook.image import Image, Query, Unknown
 from webhook.registry.settings import Timeouts
 
 IMAGES = 200
 BUDGET = 0.1
-DOWN: list[Fault] = [Status(503), Reset(), Reset(40), Status(429), Hang(), Slow()]
+DOWN: list[Fault] = [Status(503), Reset(), Reset(40), Status(429), Hang(), Slow(), Trickle()]
 LIES: list[Fault] = [
     Replace(lambda body: body.replace(b"1", b"2")),
     Replace(lambda body: body[:-1]),

@@ -96,6 +96,12 @@ class Slow(msgspec.Struct, frozen=True):
     release: asyncio.Event | None = None
 
 
+class Trickle(msgspec.Struct, frozen=True):
+    """Send one byte of the body every `pause` seconds."""
+
+    pause: float = 1.0
+
+
 class Hang(msgspec.Struct, frozen=True):
     """Do not answer until `release` is set, or for ever."""
 
@@ -108,7 +114,7 @@ class Reset(msgspec.Struct, frozen=True):
     after: int | None = None
 
 
-Fault = Status | Replace | Redirect | Headers | Slow | Hang | Reset
+Fault = Status | Replace | Redirect | Headers | Slow | Trickle | Hang | Reset
 
 
 class _Lie(msgspec.Struct):
@@ -227,6 +233,10 @@ class Registry:
                 await response.write(body[:1])
                 await self._wait(fault.release)
                 body = body[1:]
+            while isinstance(fault, Trickle) and body and not self._closing.is_set():
+                await response.write(body[:1])
+                body = body[1:]
+                await asyncio.sleep(fault.pause)
             if isinstance(fault, Reset) and fault.after is not None:
                 await response.write(body[: fault.after])
                 if request.transport:
