@@ -10,6 +10,7 @@ import click
 
 import webhook
 from webhook.errors import NonrootError
+from webhook.workstation.options import INSECURE_REGISTRY
 
 _DOORS = {name: f"webhook.{name}.command" for name in ("check", "fix", "inspect", "scan")}
 
@@ -37,6 +38,13 @@ class _Group(click.Group):
             sys.exit(2)
         except KeyboardInterrupt:
             sys.exit(130)  # click would say 1, which means findings
+
+
+_REGISTRY_CONFIG = click.option(
+    "--registry-config",
+    type=click.Path(path_type=Path),
+    help="YAML file about registries: credentials, mirrors, CAs and what may be asked.",
+)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -72,18 +80,8 @@ def main() -> None:
     "--cert", type=click.Path(path_type=Path), help="PEM file of the serving certificate; reloaded when it changes."
 )
 @click.option("--key", type=click.Path(path_type=Path), help="PEM file of its key.")
-@click.option(
-    "--insecure-registry",
-    "insecure",
-    multiple=True,
-    metavar="HOST[:PORT]",
-    help="Allow plain HTTP and a private or loopback address for this registry alone; repeatable.",
-)
-@click.option(
-    "--registry-config",
-    type=click.Path(path_type=Path),
-    help="YAML file about registries: credentials, mirrors, CAs and what may be asked.",
-)
+@INSECURE_REGISTRY
+@_REGISTRY_CONFIG
 def serve(
     host: str,
     port: int,
@@ -169,11 +167,37 @@ def explain(rule: str | None) -> None:
 )
 @_setting("host", "Address for probes and metrics.", default="0.0.0.0")  # noqa: S104  # probes come from the node
 @_setting("metrics-port", "Port for probes and metrics (HTTP).", default=8080, type=click.IntRange(0, 65535))
-def operate(ca_lifetime: int, leaf_lifetime: int, **given: Any) -> None:
-    """Run the controller: certificates and what the webhook configurations trust."""
+@_setting(
+    "scan-interval",
+    "Minutes between two scans of all workloads, if nothing changes that matters to them; 0: never scan.",
+    default=30,
+    type=click.IntRange(0, 10080),
+)
+@click.option(
+    "--reports/--no-reports",
+    envvar="NONROOT_REPORTS",
+    default=True,
+    show_default=True,
+    help="Write a policy report for every workload, where the cluster has a kind for those.",
+)
+@click.option(
+    "--report-page/--no-report-page",
+    envvar="NONROOT_REPORT_PAGE",
+    default=False,
+    show_default=True,
+    help="Answer GET /report, beside the metrics, with the last scan as a page: to anybody who reaches the port.",
+)
+@INSECURE_REGISTRY
+@_REGISTRY_CONFIG
+def operate(ca_lifetime: int, leaf_lifetime: int, scan_interval: int, insecure: tuple[str, ...], **given: Any) -> None:
+    """Run the controller: certificates, the status of policies, the background scan and its reports."""
     from datetime import timedelta
 
     from webhook.operate import OperateSettings, run
 
-    days = {"ca_lifetime": timedelta(days=ca_lifetime), "leaf_lifetime": timedelta(days=leaf_lifetime)}
-    run(OperateSettings(**{**given, **days}))
+    spans = {
+        "ca_lifetime": timedelta(days=ca_lifetime),
+        "leaf_lifetime": timedelta(days=leaf_lifetime),
+        "scan_interval": timedelta(minutes=scan_interval),
+    }
+    run(OperateSettings(**{**given, **spans}, insecure_registries=insecure))
