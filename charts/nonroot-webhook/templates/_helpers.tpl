@@ -98,6 +98,13 @@ annotations:
 {{- end }}
 {{- end }}
 
+{{- /* The controller's own list, after admission's where it scans: what registries need, both need. */}}
+{{- define "nonroot.controllerExtra" -}}
+{{- $values := (index . 0).Values -}}
+{{- $key := index . 1 -}}
+{{- toYaml (ternary (concat (index $values $key) (index $values.controller $key) | uniq) (index $values.controller $key) (gt (int $values.scan.interval) 0)) -}}
+{{- end }}
+
 {{- define "nonroot.podSpec" -}}
 {{- with concat .Values.global.imagePullSecrets .Values.imagePullSecrets | uniq }}
 imagePullSecrets:

@@ -10,6 +10,22 @@
   {{- end }}
 {{- end }}
 
+{{- /* Registries are anywhere; which of them may be asked is the Pods' image names' and `registry`'s business. */}}
+{{- define "nonroot.registryEgress" -}}
+- ports:
+    {{- $ports := list }}
+    {{- range .Values.networkPolicy.registryPorts }}
+    {{- $ports = append $ports (int .) }}
+    {{- end }}
+    {{- range include "nonroot.insecurePorts" . | trim | splitList "\n" | compact }}
+    {{- $ports = append $ports (int .) }}
+    {{- end }}
+    {{- range $ports | uniq }}
+    - protocol: TCP
+      port: {{ . }}
+    {{- end }}
+{{- end }}
+
 {{- /* DNS by port alone: it may be a Pod, the node's own cache, or neither. 5353 is where OpenShift's Pods have it. */}}
 {{- define "nonroot.commonEgress" -}}
 - ports:

@@ -62,6 +62,45 @@ checksum/registry: {{ printf "%s%s" (include "nonroot.registryConfig" .) (toYaml
 {{- end -}}
 {{- end }}
 
+{{- /* What a Pod that asks registries is given: arguments, where the file is mounted, and the volume. */}}
+{{- define "nonroot.registryArguments" -}}
+{{- range .Values.registry.insecure }}
+- {{ printf "--insecure-registry=%s" . | quote }}
+{{- end }}
+{{- if include "nonroot.registryConfigured" . }}
+- --registry-config=/registry/config.yaml
+{{- end }}
+{{- end }}
+
+{{- define "nonroot.registryMount" -}}
+{{- if include "nonroot.registryConfigured" . }}
+- name: registry
+  mountPath: /registry
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{- define "nonroot.registryVolume" -}}
+{{- if include "nonroot.registryConfigured" . }}
+- name: registry
+  projected:
+    sources:
+      {{- include "nonroot.registrySources" . | nindent 6 }}
+{{- end }}
+{{- end }}
+
+{{- /* Who asks registries, and so needs pull secrets. */}}
+{{- define "nonroot.imageReaders" -}}
+- kind: ServiceAccount
+  name: {{ include "nonroot.admissionServiceAccount" . }}
+  namespace: {{ .Release.Namespace }}
+{{- if .Values.scan.interval }}
+- kind: ServiceAccount
+  name: {{ include "nonroot.controllerServiceAccount" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end }}
+{{- end }}
+
 {{- define "nonroot.registryConfigMap" -}}
 {{- include "nonroot.fullname" . }}-registry
 {{- end }}
