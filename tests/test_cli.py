@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -164,6 +165,32 @@ def test_explain_prints_a_rules_own_documentation() -> None:
     wrong = nonroot("explain", "named")
     assert wrong.returncode == 2
     assert "there is no rule 'named'; there are root-user" in wrong.stderr
+
+
+def test_a_terminal_is_told_how_far_a_long_check_is(tmp_path: Path) -> None:
+    """On standard error, gone at the end; a pipe gets the answer and nothing else, as does whoever waits for little."""
+    for number in range(20):
+        (tmp_path / f"{number}.yaml").write_text(POD)
+    for path, shown in ((".", b"\rjudged 1 of 20"), ("1.yaml", b"")):
+        terminal, stderr = pty.openpty()
+        told = subprocess.run(
+            [sys.executable, "-m", "webhook", "check", path, "--offline"],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path)},
+            check=False,
+        )
+        os.write(stderr, b".")  # or there may be nothing to read
+        written = b""
+        while not written.endswith(b"."):
+            written += os.read(terminal, 10_000)
+        os.close(stderr)
+        os.close(terminal)
+        assert told.returncode == 3
+        assert b"judged" not in told.stdout
+        assert written.startswith(shown + (b"\r" if shown else b"."))
+        assert written.endswith(b"\r\x1b[K." if shown else b".")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
