@@ -12,8 +12,10 @@ from functools import partial
 from webhook import certificates, watching
 from webhook.background import running
 from webhook.cluster import Cluster, ClusterError, Conflict, PullSecrets
+from webhook.memory import ClusterMemory
 from webhook.operate import OperateSettings, probes
 from webhook.operate.changes import Changes
+from webhook.operate.identities import Keeper
 from webhook.operate.repeating import Pause, repeat
 from webhook.operate.rotation import ApplyBundle, InOrder, Names, Pending, Plan, Rotation, WriteSecret
 from webhook.operate.scanning import Scanning
@@ -21,6 +23,7 @@ from webhook.operate.standing import Standing
 from webhook.recorder import Recorder
 from webhook.registry import configuration
 from webhook.registry.client import RegistryClient
+from webhook.registry.recall import Recalling
 
 PERIOD = 10.0  # seconds between two looks where nothing wakes us; Secrets are never watched, only read by name
 PAUSE = 1.0  # seconds between two rounds at least, should somebody else write what we write
@@ -48,12 +51,13 @@ async def _operate(settings: OperateSettings) -> None:
     async with contextlib.AsyncExitStack() as closing:
         cluster = await closing.enter_async_context(contextlib.aclosing(Cluster()))
         recorder = Recorder(cluster, socket.gethostname())
-        await closing.enter_async_context(running(recorder.writer))
+        memory = ClusterMemory(cluster)
+        await closing.enter_async_context(running(recorder.writer, memory.writer))
         standing = Standing(cluster, recorder.record)
         access = configuration.load(settings.registry_config, settings.insecure_registries)
-        client = RegistryClient(access.settings, PullSecrets(cluster), credentials=access.credentials)
-        images = await closing.enter_async_context(contextlib.aclosing(client))
-        scanning = Scanning(cluster, images, recorder.record, None)
+        client = RegistryClient(access.settings, PullSecrets(cluster), credentials=access.credentials, memory=memory)
+        images = Recalling(await closing.enter_async_context(contextlib.aclosing(client)), memory)
+        scanning = Scanning(cluster, images, recorder.record, None, Keeper(cluster, memory))
         page = scanning.html if settings.report_page else None
         serving = probes.serve(state, settings.host, settings.metrics_port, (scanning,), page)
         log.info("probes and metrics at http://%s:%d", settings.host, await closing.enter_async_context(serving))

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from webhook.cluster import Cluster
 from webhook.events import Event, Regarding
 from webhook.image import Images
+from webhook.operate.identities import Keeper
 from webhook.operate.reports import Report, Reports
 from webhook.scan import page
 from webhook.scan.document import Container, Document, Workload
@@ -33,16 +34,22 @@ MakeReports = Callable[[Iterable[Workload], str], Iterable[Report]]
 class Scanning(Collector):
     """Scans a cluster whenever it is told to, and keeps what came of the last time; also for `/metrics`.
 
-    `report` None: no reports are written, and those that are there deleted.
+    `keeper` is told what nodes have shown; `report` None: no reports are written, and those that are there deleted.
     """
 
     def __init__(
-        self, api: Cluster, images: Images, record: Callable[[Event], None], report: MakeReports | None
+        self,
+        api: Cluster,
+        images: Images,
+        record: Callable[[Event], None],
+        report: MakeReports | None,
+        keeper: Keeper | None = None,
     ) -> None:
         self._api = api
         self._images = images
         self._record = record
         self._report = report
+        self._keeper = keeper
         self._reports = Reports(api)
         self._told: dict[tuple[str, Container], None] = {}
         self._page = ""
@@ -54,14 +61,18 @@ class Scanning(Collector):
         """One scan, to the last write. Raises `ClusterError`; whatever was not written then is written the next time."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        reader = Reader(self._api)
-        document = await scan(reader, self._images, cluster=await self._api.name(), now=datetime.now(UTC))
+        reader, now = Reader(self._api), datetime.now(UTC)
+        if self._keeper is not None:
+            await self._keeper.load()
+        document = await scan(reader, self._images, cluster=await self._api.name(), now=now)
         self.document, self._page = document, ""
         for workload, container in _mismatches(document):
             self._tell(workload, container)
         self.seconds = loop.time() - began
         reports = partial(self._report, document.workloads) if self._report else None
         await self._reports.update(reports, complete=not document.skipped)
+        if self._keeper is not None:
+            await self._keeper.keep(reader.facts, reader.uses, reader.platforms, now)
 
     def sums(self) -> dict[str, Outcomes]:
         """The workloads by what would become of them, for each policy."""
