@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class Api:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, Any, str]] = []
         self.status = 200
+        self.date = ""
         self.body: bytes = b"{}"
         self.pages: list[tuple[int, Any]] = []  # answers that come before that, each once
 
@@ -49,7 +51,8 @@ class Api:
         if self.pages:
             status, document = self.pages.pop(0)
             return web.json_response(document, status=status)
-        return web.Response(status=self.status, body=self.body, content_type="application/json")
+        headers = {"Date": self.date} if self.date else None
+        return web.Response(status=self.status, body=self.body, content_type="application/json", headers=headers)
 
 
 @pytest.fixture
@@ -307,3 +310,14 @@ def test_nothing_that_needs_no_cluster_imports_kopf_or_kubernetes() -> None:
     check = f"import sys, {modules}; sys.exit(str({{'kopf', 'kubernetes'}} & set(sys.modules) or ''))"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""
+
+
+@pytest.mark.parametrize("year", [2000, 2055])
+async def test_the_time_is_the_api_servers(api: Api, objects: Cluster, year: int) -> None:
+    """However wrong our own clock is; a date that is none changes nothing."""
+    api.answer(404, status(404, "not found"))
+    api.date = f"Sat, 01 Jan {year} 00:00:00 GMT"
+    await objects.secret("web", "tls")
+    api.date = "yesterday"
+    await objects.secret("web", "tls")
+    assert timedelta() <= objects.now() - datetime(year, 1, 1, tzinfo=UTC) < timedelta(minutes=1)

@@ -14,8 +14,12 @@ every replica half a second and 30 MiB, and msgspec reads the few fields that ma
 
 import asyncio
 import base64
+import contextlib
 import re
+import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
@@ -151,7 +155,16 @@ class Cluster:
         self._context = context
         self._client: ApiClient | None = None
         self._connecting = asyncio.Lock()
+        self._heard = (datetime.now(UTC), time.monotonic())  # what time it was, and when we were told
         self._from_kubeconfig = False
+
+    def now(self) -> datetime:
+        """The API server's own time, as of its last answer; ours before the first.
+
+        It is the API server that finds a certificate valid or not, and a node's clock may be a year off.
+        """
+        then, heard = self._heard
+        return then + timedelta(seconds=time.monotonic() - heard)
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -252,6 +265,7 @@ class Cluster:
             )
             response = await client.call_api(*asked, _request_timeout=aiohttp.ClientTimeout(total=TIMEOUT))
             answer: bytes = await response.read()  # type: ignore[no-untyped-call]
+            self._hear(response.headers.get("Date", ""))
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             raise Unreachable(f"{what}: the API server does not answer ({type(error).__name__})") from error
         if 200 <= response.status < 300:
@@ -259,6 +273,10 @@ class Cluster:
         if response.status == 404 and absent_ok:
             return None
         raise _refusal(response.status, method, what, answer)
+
+    def _hear(self, date: str) -> None:
+        with contextlib.suppress(ValueError):  # no date, or none that is one
+            self._heard = (parsedate_to_datetime(date), time.monotonic())
 
     async def pages(self, path: str, what: str) -> AsyncIterator[tuple[msgspec.Raw, ...]]:
         """The objects of a list as they came, which name no kind, some hundred at a time and each of them once.

@@ -108,7 +108,7 @@ def rotation(cluster: Cluster, settings: OperateSettings) -> Rotation:
         ),
     )
     hosts = certificates.service_hosts(settings.service, settings.namespace)
-    return Rotation(cluster, names, Plan(hosts, settings.ca_lifetime, settings.leaf_lifetime))
+    return Rotation(cluster, names, Plan(hosts, settings.ca_lifetime, settings.leaf_lifetime), cluster.now)
 
 
 async def keep(rotation: Rotation, state: probes.State, wake: asyncio.Event, stop: asyncio.Event) -> None:

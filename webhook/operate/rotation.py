@@ -178,9 +178,7 @@ class Names(msgspec.Struct, frozen=True):
 class Rotation:
     """Looks, decides, and writes one thing. Every method raises `ClusterError`."""
 
-    def __init__(
-        self, objects: Objects, names: Names, plan: Plan, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
+    def __init__(self, objects: Objects, names: Names, plan: Plan, clock: Callable[[], datetime]) -> None:
         self._objects = objects
         self._names = names
         self._plan = plan
