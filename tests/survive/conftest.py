@@ -1,0 +1,138 @@
+"""The installed release, two namespaces, a registry that can be told to lie, and traffic through all of it."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from deploy import release
+from tests.e2e.conftest import product, target
+from tests.e2e.target import Target
+from tests.images.build import Pushed
+from tests.kubelet.cluster import connect
+from tests.serve.test_reviews import review
+from tests.support.oci import Content, accounts_layer, image
+from tests.support.registry import Registry
+from tests.survive.figures import Fault, record
+from tests.survive.replicas import ADMISSION, CONTROLLER, Replica, replicas, whole
+from tests.survive.traffic import BEFORE, Kind, Tally, Traffic
+
+__all__ = ["product", "target"]
+
+LONG = bool(os.environ.get("NONROOT_SURVIVE_LONG"))  # hours instead of minutes
+UID = 1500
+TAG_LIFE = 3  # seconds: tags are asked for again and again, so that a registry that is away is noticed
+
+
+def app(number: int = 0) -> Content:
+    """An image with a USER that only its own /etc/passwd explains; each number is another image."""
+    return image(accounts_layer(f"app:x:{UID}:{UID}::/:"), user="app", settings={"Cmd": [str(number)]})
+
+
+@pytest.fixture(scope="session")
+def installed(target: Target, product: Pushed) -> Iterator[Target]:
+    """The chart with its own defaults, but for our image, registries on the host of the cluster's own, and tags' lives."""
+    host = target.registry.rpartition(":")[0]
+    values = {"insecure": [host], "pullSecrets": {"scope": "cluster"}, "tagLife": TAG_LIFE}
+    release.install(release.Image.parse(product.pinned), target.environment, values)
+    yield target
+    release.uninstall(target.environment)
+
+
+@pytest.fixture(scope="session")
+def namespaces(installed: Target) -> Iterator[tuple[str, str]]:
+    """A namespace that enforces, and one that nobody has labelled."""
+    mark = secrets.token_hex(2)
+    names = f"survive-{mark}", f"survive-audit-{mark}"
+    installed.namespace(names[0], **{"nonroot.dev/mode": "enforce"})
+    installed.namespace(names[1])
+    yield names
+    installed.kubectl("delete", "namespace", "--wait=false", *names)
+
+
+@pytest.fixture
+async def registry(target: Target) -> AsyncIterator[Registry]:
+    """A registry at the address of the cluster's own, where replicas reach it; it has `app`, `root` and `number`."""
+    async with Registry(address=target.registry.rpartition(":")[0]) as running:
+        running.push("known/app:1", app())
+        running.push("known/root:1", image(user="root"))
+        running.push("known/number:1", image(user="1001"))
+        yield running
+
+
+@pytest.fixture
+def kinds(registry: Registry, namespaces: tuple[str, str]) -> list[Kind]:
+    """One of each answer that there is."""
+    enforced, audited = namespaces
+    stated = {
+        "runAsUser": 1234,
+        "runAsNonRoot": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    known = f"{registry.host}/known"
+    return [
+        Kind("named", enforced, f"{known}/app:1", "patched", UID),
+        Kind("number", enforced, f"{known}/number:1", "patched", 1001),
+        Kind("root", enforced, f"{known}/root:1", "refused"),
+        Kind("stated", enforced, f"{known}/app:1", "untouched", context=stated),
+        Kind("elsewhere", audited, f"{known}/root:1", "untouched"),
+    ]
+
+
+@pytest.fixture
+async def traffic(installed: Target, kinds: list[Kind], tmp_path: Path) -> AsyncIterator[Traffic]:
+    """Traffic that is answered right, over connections that are open already."""
+    for component in (ADMISSION, CONTROLLER):
+        whole(installed, component)
+    async with connect(installed.environment, tmp_path) as api:
+        await _warm(replicas(installed), kinds)
+        made = Traffic(api.session, kinds)
+        for kind in kinds:
+            await made.one(kind)
+        assert not made.tally.wrong, made.tally
+        yield made
+
+
+async def _warm(asked: list[Replica], kinds: list[Kind]) -> None:
+    """Show every image to every replica, so that each has seen it before the fault."""
+    async with aiohttp.ClientSession() as session:
+        for one, kind in itertools.product(asked, kinds):
+            body = review(kind.pod(0), namespace=kind.namespace)
+            address, headers = f"https://{one.address}:10250/validate", {"Content-Type": "application/json"}
+            async with session.post(address, data=body, headers=headers, ssl=False) as answer:
+                assert answer.status == 200
+
+
+Scene = Callable[..., AbstractAsyncContextManager[Tally]]
+
+
+@pytest.fixture
+def scene(traffic: Traffic) -> Scene:
+    """Commit a fault under traffic, which must come to rest again, and record a row: `async with` the name and the fault inside.
+
+    `lost` is the most that may be lost, where there is such a bound; a wrong verdict may never be.
+    """
+
+    @contextlib.asynccontextmanager
+    async def play(name: str, *more: Kind, lost: int | None = None, note: str = "") -> AsyncIterator[Tally]:
+        async with traffic.running(*more) as tally:
+            await asyncio.sleep(BEFORE)
+            assert not tally.trouble, f"before the fault: {tally}"
+            yield tally
+            recovered = await traffic.calm(time.monotonic())
+        row = Fault.of(name, tally, recovered, note)
+        record(row)
+        assert not tally.wrong, tally.wrong[:5]
+        assert lost is None or row.lost <= lost, tally
+
+    return play

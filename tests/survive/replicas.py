@@ -1,0 +1,112 @@
+"""The processes of the installed release, from outside: found by their container, stopped, killed, cut off, starved.
+
+This works wherever the nodes' processes are this machine's too: on deploy/local, and on kind.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from deploy.release import NAMESPACE
+from tests.e2e.target import Target, eventually
+
+ADMISSION, CONTROLLER = "admission", "controller"
+HOG = "head -c {size} /dev/zero > {file}; sleep 2; rm {file}"
+
+
+class Replica(msgspec.Struct, frozen=True):
+    """A Pod of ours and the first process of its container."""
+
+    pod: str
+    address: str
+    pid: int
+
+    def kill(self) -> None:
+        """SIGKILL: what a node's own kill or a crash is."""
+        os.kill(self.pid, signal.SIGKILL)
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """SIGSTOP meanwhile: alive, and answering nothing."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # the kubelet lost its patience
+                os.kill(self.pid, signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def cut_off(self) -> Iterator[None]:
+        """Drop every packet to and from the Pod but its own loopback's."""
+        rules = """table inet survive {
+            chain in { type filter hook input priority 0; iif != lo drop; }
+            chain out { type filter hook output priority 0; oif != lo drop; }
+        }"""
+        self._nft("-f", "-", text=rules)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(subprocess.CalledProcessError):  # the network namespace is gone
+                self._nft("delete", "table", "inet", "survive")
+
+    def _nft(self, *words: str, text: str = "") -> None:
+        command = ["nsenter", f"--net=/proc/{self.pid}/ns/net", "nft", *words]
+        subprocess.run(command, input=text, text=True, check=True, capture_output=True)
+
+    def exhaust_memory(self) -> None:
+        """Fill the container's memory from beside it, with pages that are no process's, until the kernel kills for it."""
+        groups = dict(line.split(":", 2)[1:] for line in Path(f"/proc/{self.pid}/cgroup").read_text().splitlines())
+        unified = "memory" not in groups
+        folder = Path(
+            "/sys/fs/cgroup", *(() if unified else ("memory",)), groups["" if unified else "memory"].lstrip("/")
+        )
+        limit = int((folder / ("memory.max" if unified else "memory.limit_in_bytes")).read_text())
+        script = HOG.format(size=limit, file=f"/dev/shm/survive-{self.pid}")  # noqa: S108  # memory is what it is for
+        hog = ["sh", "-c", f"echo $$ > {folder / 'cgroup.procs'} && {script}"]
+        subprocess.run(hog, check=False, stderr=subprocess.DEVNULL, timeout=60)
+
+
+def replicas(target: Target, component: str = ADMISSION) -> list[Replica]:
+    """Those that are ready now."""
+    found = target.get("pods", NAMESPACE, "-l", f"app.kubernetes.io/component={component}")
+    return [Replica(each["metadata"]["name"], each["status"]["podIP"], _pid(each)) for each in found if _ready(each)]
+
+
+def whole(target: Target, component: str = ADMISSION) -> list[Replica]:
+    """The same, once all that there should be are ready."""
+    deployment = f"nonroot-webhook-{component}"
+
+    def probe() -> list[Replica] | None:
+        (found,) = (each for each in target.get("deployments", NAMESPACE) if each["metadata"]["name"] == deployment)
+        wanted = found["spec"]["replicas"]
+        alive = replicas(target, component)
+        settled = found["status"].get("updatedReplicas") == found["status"].get("replicas") == wanted
+        return alive if settled and len(alive) == wanted else None
+
+    return eventually(probe, f"every replica of {deployment} ready")
+
+
+def _ready(pod: dict[str, Any]) -> bool:
+    conditions = {each["type"]: each["status"] for each in pod["status"].get("conditions", [])}
+    return conditions.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]
+
+
+def _pid(pod: dict[str, Any]) -> int:
+    """The process of this machine that is number 1 in the Pod's container."""
+    identifier = pod["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and identifier in (entry / "cgroup").read_text() and _first(entry):
+                return int(entry.name)
+    raise AssertionError(f"the process of {pod['metadata']['name']} is not on this machine")
+
+
+def _first(process: Path) -> bool:
+    (line,) = (each for each in (process / "status").read_text().splitlines() if each.startswith("NSpid:"))
+    return line.split()[-1] == "1"

@@ -1,0 +1,64 @@
+"""The Secret with the serving certificate, and our own kinds, are taken away under steady admissions."""
+
+import asyncio
+import base64
+import json
+
+import pytest
+
+from deploy.release import NAMESPACE
+from tests.e2e.target import Refused, Target, eventually
+from tests.support.cluster import CRDS, OURS
+from tests.survive.conftest import Scene
+
+pytestmark = [pytest.mark.survive, pytest.mark.timeout(600)]
+
+SECRET = ("secret", "nonroot-webhook-tls", "--namespace", NAMESPACE)
+
+
+def _certificate(target: Target) -> bytes:
+    try:
+        return base64.b64decode(json.loads(target.kubectl("get", *SECRET, "-o", "json"))["data"]["tls.crt"])
+    except Refused:
+        return b""
+
+
+async def _restored(target: Target, former: bytes) -> None:
+    def probe() -> bool:
+        found = _certificate(target)
+        return found != former and found.startswith(b"-----BEGIN")
+
+    await asyncio.to_thread(eventually, probe, "another certificate")
+
+
+async def test_the_secret_is_deleted(scene: Scene, installed: Target) -> None:
+    former = _certificate(installed)
+    async with scene("the TLS Secret deleted", lost=0):
+        await asyncio.to_thread(installed.kubectl, "delete", *SECRET)
+        await _restored(installed, former)
+
+
+async def test_the_secret_is_filled_with_rubbish(scene: Scene, installed: Target) -> None:
+    former = _certificate(installed)
+    rubbish = base64.b64encode(b"rubbish").decode()
+    patch = json.dumps({"data": {"tls.crt": rubbish, "tls.key": rubbish}})
+    async with scene("the TLS Secret filled with rubbish", lost=0):
+        await asyncio.to_thread(installed.kubectl, "patch", *SECRET, "-p", patch)
+        await _restored(installed, former)
+
+
+async def test_the_ca_secret_is_deleted(scene: Scene, installed: Target) -> None:
+    """A new CA, the former one trusted beside it."""
+    former = _certificate(installed)
+    async with scene("the CA's Secret deleted", lost=0):
+        await asyncio.to_thread(installed.kubectl, "delete", "secret", "nonroot-webhook-ca", "--namespace", NAMESPACE)
+        await _restored(installed, former)
+
+
+async def test_our_kinds_are_deleted_and_put_back(scene: Scene, installed: Target) -> None:
+    """Namespaces that are labelled stay enforced; policies and exceptions are gone, as whoever deletes them wants."""
+    async with scene("the CRDs deleted and put back", lost=0):
+        await asyncio.to_thread(installed.kubectl, "delete", "crd", "-l", OURS)
+        await asyncio.sleep(3)
+        await asyncio.to_thread(installed.kubectl, "create", "-f", str(CRDS))
+        await asyncio.to_thread(installed.kubectl, "wait", "--for=condition=Established", "crd", "-l", OURS)

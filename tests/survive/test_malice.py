@@ -1,0 +1,126 @@
+"""What a hostile Pod, image, registry or client can do to a replica: each attack is bounded, and others hardly notice.
+
+Elsewhere: documents and addresses one by one in tests/registry (test_addresses, test_transport, test_documents), archives
+in tests/registry/test_archive and test_decompress, reviews of random bytes in tests/test_review.
+"""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.serve.test_reviews import review
+from tests.support.pods import minimal, tweak
+from tests.support.tables import table
+from tests.survive.victim import MIB, Victim, serving, told
+
+pytestmark = [pytest.mark.survive, pytest.mark.timeout(300)]
+
+CONNECTIONS = 1000
+WHOLE = review(minimal())
+
+
+@pytest.fixture
+async def victim(tmp_path: Path) -> AsyncIterator[Victim]:
+    """A server that enforces everywhere."""
+    async with serving(tmp_path) as running:
+        yield running
+
+
+def _containers(number: int, image: str) -> bytes:
+    containers = [{"name": f"c{each}", "image": image.format(each)} for each in range(number)]
+    return review(tweak(minimal(), {"spec.containers": containers}))
+
+
+def _spoiled(document: str, what: str, by: str) -> bytes:
+    assert what in document
+    return document.replace(what, by, 1).encode("utf-8", "surrogatepass")
+
+
+TEXT = WHOLE.decode()
+NEST = 3 * MIB
+DOCUMENTS = {
+    "10,000 containers of one image": _containers(10_000, "registry.invalid/app:1"),
+    "10,000 containers of as many images": _containers(10_000, "registry.invalid/app:{}"),
+    "7 MiB of annotations": review(tweak(minimal(), {"metadata.annotations": {"a": "x" * (7 * MIB - 700)}})),
+    "a million annotations": review(
+        tweak(minimal(), {"metadata.annotations": {f"{each:x}": "" for each in range(500_000)}})
+    )[: 7 * MIB],
+    "lists nested 3 million deep": _spoiled(TEXT, '"spec": {', f'"spec": {{"x": {"[" * NEST}{"]" * NEST}, '),
+    "objects nested a million deep": _spoiled(
+        TEXT, '"spec": {', '"spec": {"x": ' + '{"a":' * MIB + "1" + "}" * MIB + ", "
+    ),
+    "a key given twice": _spoiled(TEXT, '"spec": {', '"spec": {"containers": [], '),
+    "a lone surrogate": _spoiled(TEXT, '"image": "', '"image": "\\ud800'),
+    "a raw surrogate": _spoiled(TEXT, '"image": "', '"image": "\ud800'),
+    "the number 1e999": _spoiled(TEXT, '"spec": {', '"spec": {"securityContext": {"runAsUser": 1e999}, '),
+    "a number of a million digits": _spoiled(
+        TEXT, '"spec": {', f'"spec": {{"securityContext": {{"runAsUser": {"9" * MIB}}}, '
+    ),
+}
+
+
+@table("body", DOCUMENTS)
+async def test_a_hostile_review(victim: Victim, body: bytes, request: pytest.FixtureRequest) -> None:
+    """It is refused, or answered as any other; soon, and in a few words."""
+    async with victim.attacked(request.node.callspec.id) as answers:
+        status, answer = await victim.review(body)
+        said = answer["text"] if status != 200 else told(answer["response"])
+        answers.append(f"{status}: {said[:120].strip()}")
+        assert status in {200, 400}
+        assert len(json.dumps(answer)) < 100_000
+
+
+async def test_a_flood_of_large_reviews(victim: Victim) -> None:
+    """200 of them at once are 1.4 GB: what does not fit is refused, not held."""
+    body = DOCUMENTS["7 MiB of annotations"]
+    async with victim.attacked("200 reviews of 7 MiB at once") as answers:
+        found = await asyncio.gather(*(victim.review(body, seconds=120) for _ in range(200)), return_exceptions=True)
+        codes = [each[0] if isinstance(each, tuple) else type(each).__name__ for each in found]
+        answers.append(", ".join(f"{codes.count(code)} × {code}" for code in sorted(set(codes), key=str)))
+
+
+async def test_slow_requests(victim: Victim) -> None:
+    """Connections that never finish a request are closed, long before they are too many."""
+    head = f"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(WHOLE)}\r\n"
+    async with victim.attacked(f"{CONNECTIONS} requests that never end") as answers:
+        before = victim.files
+        opened = await _open(victim, tls=True)
+        for _, writer in opened:
+            writer.write(head.encode())
+        answers.append(await _given_up(victim, before, opened))
+
+
+async def test_half_open_tls(victim: Victim) -> None:
+    async with victim.attacked(f"{CONNECTIONS} connections that never begin TLS") as answers:
+        before = victim.files
+        opened = await _open(victim, tls=False)
+        answers.append(await _given_up(victim, before, opened))
+
+
+Streams = list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
+
+
+async def _open(victim: Victim, *, tls: bool) -> Streams:
+    context: ssl.SSLContext | None = victim.tls if tls else None
+    found: Streams = []
+    for _ in range(0, CONNECTIONS, 50):
+        found += await asyncio.gather(
+            *(asyncio.open_connection("127.0.0.1", victim.port, ssl=context) for _ in range(50))
+        )
+    return found
+
+
+async def _given_up(victim: Victim, before: int, opened: Streams) -> str:
+    """Wait until the server has closed all of them."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    while victim.files > before + 20:
+        assert loop.time() < began + 60, f"{victim.files - before} are still open"
+        await asyncio.sleep(0.5)
+    for _, writer in opened:
+        writer.close()
+    return f"closed after {loop.time() - began:.0f} s"

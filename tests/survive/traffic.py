@@ -1,0 +1,164 @@
+"""Steady admissions with known right verdicts, through the real API server, and a tally of what became of them.
+
+Each Pod is a dry run, so that nothing is stored or started. A client does what client-go does: an answer of 429 is tried
+again after its Retry-After, ten times at most (kubernetes/client-go rest/with_retry.go); anything else is final.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Literal
+
+import aiohttp
+import msgspec
+
+Expectation = Literal["patched", "refused", "untouched", "warned"]
+
+ATTEMPTS = 11  # of one admission: the first, and ten after a 429
+PATIENCE = 30.0  # seconds for one answer of the API server, which waits five for each of our hooks
+CALM = 4.0  # seconds without trouble, after which a fault counts as over
+BEFORE = 1.5  # seconds of undisturbed traffic before a fault
+LIMIT = 150.0  # seconds until it must be over
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """One sort of Pod: what it is, where it is made, and the only right answer.
+
+    `patched` is created with `uid` written into it, `refused` is a 403 of ours, `untouched` is created as it was sent;
+    `warned` is created as it was sent, with a warning that its image could not be read.
+    """
+
+    name: str
+    namespace: str
+    image: str
+    right: Expectation
+    uid: int = 0
+    context: dict[str, Any] = {}
+
+    def pod(self, number: int) -> dict[str, Any]:
+        """The Pod to create; `{n}` in the image stands for the number."""
+        container: dict[str, Any] = {"name": "app", "image": self.image.replace("{n}", str(number))}
+        if self.context:
+            container["securityContext"] = self.context
+        metadata = {"generateName": f"{self.name}-", "namespace": self.namespace}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}}
+
+    def judge(self, status: int, answer: dict[str, Any], warnings: Sequence[str]) -> str | None:
+        """Why an answer is not the right one; None where it is."""
+        if self.right == "refused":
+            ours = "nonroot.dev" in answer.get("message", "")
+            return None if status == 403 and ours else f"{self.name}: not refused but {status}"
+        if status != 201:
+            return f"{self.name}: {status} {answer.get('message', '')[:200]}"
+        context = answer["spec"]["containers"][0].get("securityContext", {})
+        if self.right == "patched":
+            return None if context.get("runAsUser") == self.uid else f"{self.name}: created with {context}"
+        if context != self.context:
+            return f"{self.name}: changed to {context}"
+        if self.right == "warned" and not warnings:
+            return f"{self.name}: created without a word"
+        return None
+
+
+class Tally(msgspec.Struct):
+    """What became of the admissions of one scene. Times are seconds; `trouble` are the moments of those that failed.
+
+    `wrong` are verdicts that no user may ever get. `lost` are admissions that failed because of us, by what their client
+    was told; `away` those that the API server itself did not answer. `retried` counts answers of 429.
+    """
+
+    admissions: int = 0
+    retried: int = 0
+    longest: float = 0.0
+    wrong: list[str] = []
+    lost: Counter[str] = msgspec.field(default_factory=Counter)
+    away: Counter[str] = msgspec.field(default_factory=Counter)
+    trouble: list[float] = []
+
+    @property
+    def told(self) -> str:
+        """What most of those read whose request was lost."""
+        return self.lost.most_common(1)[0][0] if self.lost else ""
+
+
+class Traffic:
+    """Sends every kind of Pod, over and over, each kind by clients of its own."""
+
+    def __init__(self, session: aiohttp.ClientSession, kinds: Sequence[Kind], pause: float = 0.25) -> None:
+        self._session = session
+        self._kinds = kinds
+        self._pause = pause
+        self._numbers = itertools.count()
+        self.tally = Tally()
+
+    @contextlib.asynccontextmanager
+    async def running(self, *more: Kind) -> AsyncIterator[Tally]:
+        """Send meanwhile, `more` kinds too, and count into a tally of this scene's own; finish what was begun."""
+        self.tally = Tally()
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as clients:
+            for kind in (*self._kinds, *more):
+                clients.create_task(self._client(kind, stop))
+            try:
+                yield self.tally
+            finally:
+                stop.set()
+
+    async def calm(self, since: float) -> float:
+        """Wait until no admission has failed for a while; the seconds from `since` to the last that did."""
+        while True:
+            last = max(self.tally.trouble, default=0.0)
+            if time.monotonic() > max(last, since) + CALM:
+                return max(0.0, last - since)
+            if time.monotonic() > since + LIMIT:
+                raise AssertionError(f"still failing after {LIMIT:.0f} s: {self.tally}")
+            await asyncio.sleep(0.1)
+
+    async def _client(self, kind: Kind, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            started = time.monotonic()
+            await self.one(kind)
+            rest = self._pause - (time.monotonic() - started)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), max(rest, 0.001))
+
+    async def one(self, kind: Kind) -> None:
+        """Create one Pod, to the end of its client's patience."""
+        tally, started = self.tally, time.monotonic()
+        tally.admissions += 1
+        pod = kind.pod(next(self._numbers))
+        status, answer, headers = 0, dict[str, Any](), None
+        for attempt in range(ATTEMPTS):
+            try:
+                status, answer, headers = await self._create(kind.namespace, pod)
+            except (aiohttp.ClientError, OSError, msgspec.DecodeError) as error:
+                status, answer, headers = 0, {"message": type(error).__name__}, None
+            if status != 429 or attempt == ATTEMPTS - 1:
+                break
+            tally.retried += 1
+            await asyncio.sleep(float(headers.get("Retry-After", "1")) if headers else 1)
+        self._count(tally, kind, status, answer, headers.getall("Warning", []) if headers else [])
+        tally.longest = max(tally.longest, time.monotonic() - started)
+
+    async def _create(self, namespace: str, pod: dict[str, Any]) -> tuple[int, dict[str, Any], Any]:
+        address = f"http://localhost/api/v1/namespaces/{namespace}/pods?dryRun=All"
+        limit = aiohttp.ClientTimeout(total=PATIENCE)
+        headers = {"Content-Type": "application/json"}
+        async with self._session.post(address, data=msgspec.json.encode(pod), headers=headers, timeout=limit) as reply:
+            return reply.status, msgspec.json.decode(await reply.read()), reply.headers
+
+    def _count(self, tally: Tally, kind: Kind, status: int, answer: dict[str, Any], warnings: Sequence[str]) -> None:
+        message = answer.get("message", "")
+        if status in {201, 403}:
+            why = kind.judge(status, answer, warnings)
+            if why is not None:
+                tally.wrong.append(why)
+            return
+        tally.trouble.append(time.monotonic())
+        if status == 429 or "failed calling webhook" in message:
+            tally.lost[message] += 1
+        else:
+            tally.away[message[:100] or str(status)] += 1

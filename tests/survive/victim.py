@@ -1,0 +1,162 @@
+"""A `nonroot serve` of our own, watched from outside while it is attacked: what it costs, and what others notice."""
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+import re
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from tests.serve.test_reviews import review
+from tests.support.pods import minimal, tweak
+from tests.survive.figures import Attack, record
+
+MIB = 1024 * 1024
+LIMIT = 512.0  # MiB: the chart's own memory limit for a replica
+TICK = os.sysconf("SC_CLK_TCK")
+POLICY = """
+apiVersion: nonroot.dev/v1alpha1
+kind: NonRootPolicy
+metadata: {name: strict}
+spec: {mode: Enforce}
+"""
+
+
+class Victim:
+    """The process, its two ports, what it says, and a session that sends it reviews."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path, ports: tuple[int, int]) -> None:
+        self.process = process
+        self.log = log
+        self.port, self.metrics_port = ports
+        self.tls = ssl.create_default_context()
+        self.tls.check_hostname, self.tls.verify_mode = False, ssl.CERT_NONE
+        self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self.tls, limit=0))
+
+    async def review(self, body: bytes, path: str = "/validate", seconds: float = 30) -> tuple[int, dict[str, Any]]:
+        """The status and answer to one review; an answer that is no JSON is `{"text": …}`."""
+        address = f"https://127.0.0.1:{self.port}{path}?timeout=5s"
+        limit = aiohttp.ClientTimeout(total=seconds)
+        headers = {"Content-Type": "application/json"}
+        async with self.session.post(address, data=io.BytesIO(body), headers=headers, timeout=limit) as reply:
+            text = await reply.text()
+            return reply.status, json.loads(text) if reply.status == 200 else {"text": text}
+
+    async def ask(self, image: str, path: str = "/validate") -> dict[str, Any]:
+        """The response to a Pod of one container with that image."""
+        _, answer = await self.review(review(tweak(minimal(), {"spec.containers.0.image": image})), path)
+        response: dict[str, Any] = answer["response"]
+        return response
+
+    async def metrics(self) -> str:
+        """What /metrics says."""
+        async with self.session.get(f"http://127.0.0.1:{self.metrics_port}/metrics") as reply:
+            return await reply.text()
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of processor time so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICK
+
+    def memory(self, field: str = "VmRSS") -> float:
+        """MiB resident now, or with VmHWM at most since `forget`."""
+        (line,) = (
+            each
+            for each in Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+            if each.startswith(f"{field}:")
+        )
+        return int(line.split()[1]) / 1024
+
+    def forget(self) -> None:
+        """Begin a new maximum of memory."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
+    @property
+    def files(self) -> int:
+        """Open file descriptors."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
+    @contextlib.asynccontextmanager
+    async def attacked(self, name: str) -> AsyncIterator[list[str]]:
+        """Measure an attack and record it: its answer is what is put into the list. Honest reviews must go on meanwhile."""
+        answers: list[str] = []
+        command = [sys.executable, "-m", "tests.survive.honest", str(self.port)]
+        honest = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
+        assert honest.stdout is not None
+        assert await honest.stdout.readline()  # it has had its first answer
+        self.forget()
+        began, cpu = time.monotonic(), self.cpu
+        try:
+            yield answers
+        finally:
+            seconds, cpu = time.monotonic() - began, self.cpu - cpu
+            told, _ = await honest.communicate(b"")
+        peak, slowest = self.memory("VmHWM"), float(told)
+        record(Attack(name, "; ".join(answers), round(seconds, 2), round(cpu, 2), round(peak), round(slowest, 2)))
+        assert self.process.poll() is None, "it died"
+        assert peak < LIMIT, f"{peak:.0f} MiB: a replica would have been killed"
+
+
+def told(response: Mapping[str, Any]) -> str:
+    """What a response says, whichever it is; never allowed without a word."""
+    if response["allowed"]:
+        return f"allowed; {'; '.join(response['warnings'])}"
+    message: str = response["status"]["message"]
+    return f"{response['status']['code']} {message}"
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    folder: Path, *arguments: str, environment: Mapping[str, str] | None = None, wrapper: tuple[str, ...] = ()
+) -> AsyncIterator[Victim]:
+    """A server that enforces everywhere, until the end of the `with`."""
+    process, log = _start(folder, [*wrapper, sys.executable, "-m", "webhook"], arguments, environment or {})
+    try:
+        victim = Victim(process, log, await asyncio.to_thread(_ports, process, log))
+        async with victim.session:
+            yield victim
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _start(
+    folder: Path, program: list[str], arguments: tuple[str, ...], environment: Mapping[str, str]
+) -> tuple[subprocess.Popen[bytes], Path]:
+    policy, log = folder / "policy.yaml", folder / "log"
+    policy.write_text(POLICY)
+    command = [*program, "serve", "--standalone", "--self-signed", "--policy", str(policy)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*command, "--port", "0", "--metrics-port", "0", *arguments],
+            stderr=output,
+            env={**os.environ, **environment},
+        )
+    return process, log
+
+
+def _ports(process: subprocess.Popen[bytes], log: Path) -> tuple[int, int]:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        found = re.findall(r"at https?://\S+:(\d+)$", log.read_text(), re.MULTILINE)
+        if len(found) == 2:
+            return int(found[0]), int(found[1])
+        time.sleep(0.05)
+    raise AssertionError(f"it did not start: {log.read_text()}")
