@@ -5,6 +5,7 @@ the same questions is answered to the letter alike in both.
 """
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Any, Literal
 
 import msgspec
@@ -14,12 +15,14 @@ from hypothesis import strategies as st
 
 from tests.registry.conftest import NO_PAUSE, Clock
 from tests.registry.test_client import Secrets, secret
+from tests.support.memory import Memory
 from tests.support.oci import accounts_layer, image
 from tests.support.pods import Object, minimal, review, tweak, within
-from tests.support.registry import Login, Registry
+from tests.support.registry import Login, Registry, Status
 from webhook.admission import Admission, Door
 from webhook.policy import Documents, Metadata, NonRootPolicy, PolicySpec
 from webhook.registry.client import RegistryClient
+from webhook.registry.recall import Recalling
 from webhook.registry.settings import RegistrySettings
 from webhook.view import StaticView
 
@@ -39,10 +42,13 @@ class Private(msgspec.Struct, frozen=True):
 class Step(msgspec.Struct, frozen=True):
     """The stranger asks for the image, by tag or by the digest that it has in one of the worlds; `wait` seconds pass first.
 
-    And perhaps its owner, who has the right credentials, has just asked for the same.
+    And perhaps its owner, who has the right credentials, has just asked for the same; and since then the replica was started
+    anew, knowing what is stored, or the registry has gone away.
     """
 
     owner_first: bool
+    restarted: bool
+    away: bool
     door: Door
     kind: Literal["Pod", "Deployment"]
     name: str
@@ -56,6 +62,8 @@ privates = st.builds(
 steps = st.lists(
     st.builds(
         Step,
+        st.booleans(),
+        st.booleans(),
         st.booleans(),
         st.sampled_from(["mutate", "validate"]),
         st.sampled_from(["Pod", "Deployment"]),
@@ -86,7 +94,7 @@ def test_two_worlds_look_the_same_to_a_stranger(
 
 def test_the_worlds_do_look_different_to_the_owner() -> None:
     """Or the test above would compare nothing."""
-    asked = [Step(True, "mutate", "Pod", ":1", ("good",), 0.0)]
+    asked = [Step(True, False, False, "mutate", "Pod", ":1", ("good",), 0.0)]
     spec = {"mode": "Enforce"}
     told = [
         asyncio.run(_told(Private("app", uid, pushed=True), asked, spec, ["", ""], told_to=OWNER)) for uid in (7, 8)
@@ -107,23 +115,38 @@ async def _told(
     async with Registry(Login({"u": "p"})) as registry:
         if private.pushed:
             registry.push("team/app:1", _image(private))
-        clock, secrets = Clock(), _Namespaced(registry.host)
-        client = RegistryClient(
-            RegistrySettings(insecure=frozenset({registry.host}), timeouts=NO_PAUSE), secrets, clock=clock
-        )
-        admission = Admission(StaticView(Documents((policy,))), client, clock)
-        try:
+        clock, kept = Clock(), Memory()
+        async with AsyncExitStack() as stack:
+            admission = await _started(registry, policy, clock, kept, stack)
             for step in asked:
                 clock.now += step.wait
                 name = step.name if step.name[0] == ":" else f"@{digests[int(step.name[1])]}"
                 image_name = f"{registry.host}/team/app{name}"
-                for who in (OWNER, STRANGER) if step.owner_first else (STRANGER,):
-                    outcome = await admission.review(review(_body(step, image_name, who), namespace=who), step.door)
-                    if who == told_to:
-                        answers.append(outcome.body.decode().replace(registry.host, "registry"))
-        finally:
-            await client.aclose()
+                registry.honest()
+                if step.owner_first:
+                    outcome = await admission.review(review(_body(step, image_name, OWNER), namespace=OWNER), step.door)
+                    if told_to == OWNER:
+                        answers.append(outcome.body.decode())
+                if step.restarted:
+                    admission = await _started(registry, policy, clock, kept, stack)
+                if step.away:
+                    registry.lie(Status(503))
+                outcome = await admission.review(
+                    review(_body(step, image_name, STRANGER), namespace=STRANGER), step.door
+                )
+                if told_to == STRANGER:
+                    answers.append(outcome.body.decode().replace(registry.host, "registry"))
     return answers
+
+
+async def _started(
+    registry: Registry, policy: NonRootPolicy, clock: Clock, kept: Memory, stack: AsyncExitStack
+) -> Admission:
+    """A replica that has just come up."""
+    plain = RegistrySettings(insecure=frozenset({registry.host}), timeouts=NO_PAUSE)
+    client = RegistryClient(plain, _Namespaced(registry.host), clock=clock, memory=kept)
+    stack.push_async_callback(client.aclose)
+    return Admission(StaticView(Documents((policy,))), Recalling(client, kept), clock)
 
 
 def _body(step: Step, image_name: str, who: str) -> Object:
