@@ -4,11 +4,13 @@
     image_identity.of_fact(fact, nodes, now)                      # what a node has shown
     image_identity.platform_image(spec)                           # an object, as the image that it stands for
 
-One object a digest and platform, `sha256-…-linux-amd64`; what nodes have shown stands beside it under a name of its own,
-`sha256-…-linux-amd64.observed`, so that neither can keep the other out. Only what was proven is stored: never a fault, never
+One object a digest, platform and repository, `sha256-…-linux-amd64-1a2b3c4d`; what nodes have shown stands beside it as
+`sha256-…-linux-amd64-1a2b3c4d.observed`. So nobody can keep another's out: whoever may read a digest in one repository has
+not shown that he may in another, and a node's word is not a registry's. Only what was proven is stored: never a fault, never
 an Unknown, and no USER whose uid alone would not give the same groups.
 """
 
+import hashlib
 import re
 from datetime import datetime
 from typing import Annotated, Literal
@@ -17,6 +19,7 @@ import msgspec
 from msgspec import Meta
 
 from webhook import identity
+from webhook import reference as references
 from webhook.accounts import Numbers
 from webhook.identity import Identity, Injection
 from webhook.image import Config, Image, Platform, PlatformImage, User, normalise_platform, parse_user
@@ -132,7 +135,7 @@ def of_image(reference: Reference, image: Image, namespace: str | None, now: dat
             platforms=platforms,
             namespaces=() if namespace is None else (namespace,),
         )
-        made.append(ImageIdentity(_name(image.digest, place), spec))
+        made.append(ImageIdentity(_name(image.digest, place, reference.name), spec))
     return made
 
 
@@ -156,7 +159,8 @@ def of_fact(fact: Fact, nodes: tuple[Platform, ...], now: datetime) -> ImageIden
         platforms=platforms,
         namespaces=() if fact.namespace is None else (fact.namespace,),
     )
-    return ImageIdentity(f"{_name(fact.digest, place)}.observed", spec)
+    repository = references.parse(fact.image).name
+    return ImageIdentity(f"{_name(fact.digest, place, repository)}.observed", spec)
 
 
 def platform_image(spec: ImageIdentitySpec) -> PlatformImage:
@@ -166,8 +170,9 @@ def platform_image(spec: ImageIdentitySpec) -> PlatformImage:
     return PlatformImage(config, accounts=Numbers(spec.uid, spec.gid, spec.groups or None))
 
 
-def _name(digest: str, place: str) -> str:
-    return f"{digest}/{place}".translate(_DASHES)
+def _name(digest: str, place: str, repository: str) -> str:
+    short = hashlib.sha256(repository.encode()).hexdigest()[:8]
+    return f"{digest}/{place}/{short}".translate(_DASHES)
 
 
 _DASHES = str.maketrans(":/", "--")

@@ -107,6 +107,7 @@ async def test_a_digest_of_another_repository_is_read_there(registry: Registry, 
     await connect(kept=kept).image(f"{registry.host}/team/app:1")
     await connect(kept=kept).image(f"{registry.host}/mallory/app:1")
     assert any("/mallory/app/blobs/" in str(request) for request in registry.requests)
+    assert len({each.name for each in kept.created}) == 2  # neither keeps the other out
 
 
 @pytest.mark.parametrize(
