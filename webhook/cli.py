@@ -13,6 +13,7 @@ from webhook.errors import NonrootError
 from webhook.workstation.options import INSECURE_REGISTRY
 
 _DOORS = {name: f"webhook.{name}.command" for name in ("check", "fix", "inspect", "scan")}
+_DOORS["policy"] = "webhook.scan.policy"
 
 
 class _Group(click.Group):

@@ -46,6 +46,11 @@ class Namespace(msgspec.Struct, frozen=True):
     name: str
     labels: dict[str, str] = {}
 
+    @property
+    def selectable(self) -> dict[str, str]:
+        """Its labels with the one that the API server gives every namespace."""
+        return {**self.labels, "kubernetes.io/metadata.name": self.name}
+
 
 class View(Protocol):
     """What is known of the cluster: a file's documents, or what kopf watches."""
@@ -77,11 +82,16 @@ class Governing(msgspec.Struct, frozen=True):
         return self.policy.spec.injects(self.mode)
 
 
+def precedence(policy: NonRootPolicy) -> tuple[int, str]:
+    """Of several policies that select a namespace the smallest one applies."""
+    return -policy.spec.priority, policy.metadata.name
+
+
 def govern(policies: Iterable[NonRootPolicy], namespace: Namespace) -> Governing:
     """The policy in force: of those that select the namespace the highest priority, then the first name; else Audit."""
-    labels = {**namespace.labels, "kubernetes.io/metadata.name": namespace.name}
+    labels = namespace.selectable
     selected = [policy for policy in policies if policy.spec.namespace_selector.matches(labels)]
-    policy = min(selected, key=lambda policy: (-policy.spec.priority, policy.metadata.name), default=BUILT_IN)
+    policy = min(selected, key=precedence, default=BUILT_IN)
     if policy is BUILT_IN:
         why = "no NonRootPolicy selects the namespace"
     else:
@@ -108,7 +118,7 @@ def govern(policies: Iterable[NonRootPolicy], namespace: Namespace) -> Governing
 def exempt(spec: PolicySpec, namespace: str, user: str, workload: Workload) -> str | None:
     """Why a whole request is not judged; None where it is."""
     exemptions = spec.exemptions
-    if namespace in SYSTEM_NAMESPACES or (exemptions.namespaces and matcher(exemptions.namespaces)(namespace)):
+    if exempts(spec, namespace):
         return "namespace"
     if exemptions.users and matcher(exemptions.users)(user):
         return "user"
@@ -119,6 +129,12 @@ def exempt(spec: PolicySpec, namespace: str, user: str, workload: Workload) -> s
     if workload.spec.runtime_class_name and workload.spec.runtime_class_name in exemptions.runtime_classes:
         return "runtime class"
     return None
+
+
+def exempts(spec: PolicySpec, namespace: str) -> bool:
+    """Whether nothing at all in a namespace is judged."""
+    globs = spec.exemptions.namespaces
+    return namespace in SYSTEM_NAMESPACES or bool(globs and matcher(globs)(namespace))
 
 
 class Release(msgspec.Struct, frozen=True):

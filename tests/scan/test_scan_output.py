@@ -154,7 +154,7 @@ def test_what_was_skipped_could_not_be_told() -> None:
 @pytest.mark.parametrize("api_version", KINDS)
 def test_reports_are_valid_and_shaped_as_their_readers_expect(api_version: str) -> None:
     """One a workload, of the workload and owned by it; sums that are those of its results."""
-    made = list(reports(TOLD, api_version))
+    made = list(reports(TOLD.workloads, api_version))
     assert len(made) == len(TOLD.workloads)
     for each in made:
         jsonschema.validate(each, schema_of(api_version))
@@ -171,7 +171,7 @@ def test_a_report_says_each_rule_of_each_container_and_who_is_fine() -> None:
     """Fail, warn, error, and one pass or skip for a container that nothing speaks against."""
     said = {
         each["scope"]["name"]: [(result["rule"], result["result"], result["severity"]) for result in each["results"]]
-        for each in reports(TOLD)
+        for each in reports(TOLD.workloads)
     }
     assert said == {
         "web": [("root-image", "fail", "high"), (RULE, "skip", "info")],
@@ -180,7 +180,7 @@ def test_a_report_says_each_rule_of_each_container_and_who_is_fine() -> None:
         NASTY: [("unknown-image", "error", "medium")],
         "later": [(RULE, "skip", "info")],
     }
-    result = next(each for each in reports(TOLD) if each["scope"]["name"] == "web")["results"][0]
+    result = next(each for each in reports(TOLD.workloads) if each["scope"]["name"] == "web")["results"][0]
     assert result["properties"] == {"container": "app", "image": "app:1", "outcome": "refused", "runningAsUid": "0,5"}
     assert (result["policy"], result["message"]) == ("strict", "it is root; write 1000")
 
@@ -191,18 +191,18 @@ def test_a_report_changes_only_when_what_it_says_does() -> None:
     other = document.document(
         "small", "later", [workload("unchanged", container(running=(Running(5, 5, (5,), 9),)), pods=9)]
     )
-    assert list(reports(one)) == list(reports(other))
+    assert list(reports(one.workloads)) == list(reports(other.workloads))
 
 
 def test_a_report_is_bounded() -> None:
     """A Pod of thousands of containers does not fill etcd."""
-    (made,) = reports(told(workload("unchanged", *(container(name=f"c{number}") for number in range(5000)))))
+    (made,) = reports(told(workload("unchanged", *(container(name=f"c{number}") for number in range(5000)))).workloads)
     assert len(made["results"]) == made["summary"]["pass"] == 1000
 
 
 def test_a_fixed_container_passes_and_says_what_admission_adds() -> None:
     fixed = container("fixed", yaml="runAsUser: 1000\nrunAsNonRoot: true\n")
-    (made,) = reports(told(workload("fixed", fixed)))
+    (made,) = reports(told(workload("fixed", fixed)).workloads)
     assert made["results"][0]["message"] == (
         "container app will run as uid 1000; admission adds runAsUser: 1000 runAsNonRoot: true"
     )

@@ -81,8 +81,42 @@ class Reader:
 
     async def view(self, documents: Documents | None = None) -> StaticView:
         """What governs the namespaces: by some documents, or by those of the cluster where None is given."""
-        namespaces = {each.name: each async for each in self._labels()}
-        return StaticView(await self._documents() if documents is None else documents, namespaces)
+        namespaces = {each.name: each for each in await self.namespaces()}
+        return StaticView(await self.documents() if documents is None else documents, namespaces)
+
+    async def namespaces(self) -> list[Namespace]:
+        """The namespaces; of one that may not be read only the name is known."""
+        if not self._namespaces:
+            return [_namespace(raw) async for raw in self._list("/api/v1", "namespaces", "Namespaces")]
+        found: list[Namespace] = []
+        for name in self._namespaces:
+            try:
+                body = await self._cluster.call("GET", f"/api/v1/namespaces/{name}", f"Namespace {name}")
+                found.append(_namespace(body or b""))
+            except Forbidden as error:
+                self.skipped.append(Skip(f"labels of Namespace {name}", str(error)))
+                found.append(Namespace(name))
+        return found
+
+    async def documents(self) -> Documents:
+        """The policies and exceptions. Where our kinds are not installed there are none."""
+        policies: list[NonRootPolicy] = []
+        exceptions: list[NonRootException] = []
+        base = f"/apis/{API_VERSION}"
+        for resource, kind, everywhere in (
+            ("nonrootpolicies", "NonRootPolicy", True),
+            ("nonrootexceptions", "NonRootException", False),
+        ):
+            async for raw in self._list(base, resource, f"{kind} objects", everywhere=everywhere, optional=True):
+                body = {"apiVersion": API_VERSION, "kind": kind, **msgspec.json.decode(raw)}
+                accepted = view.accept(body)
+                if isinstance(accepted, Rejected):
+                    self.skipped.append(Skip(accepted.name, accepted.reason))
+                elif isinstance(accepted, NonRootPolicy):
+                    policies.append(accepted)
+                else:
+                    exceptions.append(accepted)
+        return Documents(tuple(policies), tuple(exceptions))
 
     async def accounts(self) -> Accounts | None:
         """The accounts that give pull secrets; None where they cannot be listed, but perhaps read."""
@@ -127,39 +161,6 @@ class Reader:
             return {}
         self.platforms = tuple(sorted(set(nodes.values()), key=str))
         return nodes
-
-    async def _labels(self) -> AsyncIterator[Namespace]:
-        """The namespaces; of one that may not be read only the name is known."""
-        for name in self._namespaces:
-            try:
-                body = await self._cluster.call("GET", f"/api/v1/namespaces/{name}", f"Namespace {name}")
-                yield _namespace(body or b"")
-            except Forbidden as error:
-                self.skipped.append(Skip(f"labels of Namespace {name}", str(error)))
-                yield Namespace(name)
-        if not self._namespaces:
-            async for raw in self._list("/api/v1", "namespaces", "Namespaces"):
-                yield _namespace(raw)
-
-    async def _documents(self) -> Documents:
-        """The policies and exceptions. Where our kinds are not installed there are none."""
-        policies: list[NonRootPolicy] = []
-        exceptions: list[NonRootException] = []
-        base = f"/apis/{API_VERSION}"
-        for resource, kind, everywhere in (
-            ("nonrootpolicies", "NonRootPolicy", True),
-            ("nonrootexceptions", "NonRootException", False),
-        ):
-            async for raw in self._list(base, resource, f"{kind} objects", everywhere=everywhere, optional=True):
-                body = {"apiVersion": API_VERSION, "kind": kind, **msgspec.json.decode(raw)}
-                accepted = view.accept(body)
-                if isinstance(accepted, Rejected):
-                    self.skipped.append(Skip(accepted.name, accepted.reason))
-                elif isinstance(accepted, NonRootPolicy):
-                    policies.append(accepted)
-                else:
-                    exceptions.append(accepted)
-        return Documents(tuple(policies), tuple(exceptions))
 
     async def _list(
         self, base: str, resource: str, what: str, *, everywhere: bool = False, optional: bool = False

@@ -8,7 +8,7 @@ policy-report/pkg/api/wgpolicyk8s.io/v1alpha2/policyreport_types.go; kyverno/kyv
 readers know: scope and owner are the object, results name no resources).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Literal
 
@@ -32,9 +32,9 @@ _SEVERITIES: dict[str, tuple[Result, str]] = {
 }
 
 
-def reports(told: Document, api_version: str = OPENREPORTS) -> Iterator[dict[str, Any]]:
+def reports(workloads: Iterable[Workload], api_version: str = OPENREPORTS) -> Iterator[dict[str, Any]]:
     """One report a workload, of the kind that has that API version."""
-    for each in told.workloads:
+    for each in workloads:
         yield report(each, api_version)
 
 
@@ -67,7 +67,7 @@ def report(workload: Workload, api_version: str = OPENREPORTS) -> dict[str, Any]
 
 def render(told: Document) -> str:
     """All reports as a List that kubectl applies."""
-    items = list(reports(told))
+    items = list(reports(told.workloads))
     body = msgspec.json.encode({"apiVersion": "v1", "kind": "List", "items": items})
     return msgspec.json.format(body, indent=2).decode() + "\n"
 
