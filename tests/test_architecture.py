@@ -15,7 +15,7 @@ SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importl
 EDGE = frozenset(
     {
         *("__main__", "background", "certificates", "check", "cli", "cluster", "crds", "fix"),
-        *("inspect", "memory", "operate", "page", "recorder", "registry", "rulebook", "scan"),
+        *("inspect", "memory", "metrics", "operate", "page", "recorder", "registry", "rulebook", "scan"),
         *("serve", "settings", "store", "view", "watching", "workstation"),
     }
 )

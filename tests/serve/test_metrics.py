@@ -32,16 +32,31 @@ async def test_reviews_findings_and_injections_are_counted() -> None:
     await call(reviews, review(minimal()), "/mutate")
     await call(reviews, review(tweak(minimal(), {"spec.securityContext.runAsUser": 0})))
     await call(reviews, b"no review")
-    metrics.gauge("nonroot_view_age_seconds", "Age.", lambda: 2.5)
+    metrics.view_age = lambda: 2.5
+    metrics.expiry = lambda: 1.5e9
+    metrics.identities = lambda: 3
     samples = await _samples(metrics)
     assert samples["nonroot_reviews_total decision=allow door=mutate mode=Enforce operation=CREATE"] == 1
     assert samples["nonroot_reviews_total decision=deny door=validate mode=Enforce operation=CREATE"] == 1
-    assert samples["nonroot_findings_total mode=Enforce rule=root-user"] == 1
+    assert samples["nonroot_findings_total door=validate mode=Enforce rule=root-user"] == 1
     assert samples["nonroot_malformed_requests_total status=400"] == 1
     assert samples["nonroot_injections_total"] == 1
     assert samples["nonroot_review_duration_seconds_count door=mutate"] == 1
     assert samples["nonroot_review_duration_seconds_bucket door=mutate le=+Inf"] == 1
     assert samples["nonroot_view_age_seconds"] == 2.5
+    assert samples["nonroot_certificate_expiry_timestamp_seconds certificate=serving"] == 1.5e9
+    assert samples["nonroot_image_identities"] == 3
+
+
+async def test_labels_stay_few_whatever_strangers_ask() -> None:
+    """Anybody in the cluster can call us: what they make up is not kept."""
+    metrics = Metrics()
+    reviews = Reviews(Admission(StaticView(Documents()), Table({})), metrics, build(metrics, lambda: None))
+    for number in range(20):
+        await call(reviews, review(minimal(), operation=f"MADE-UP-{number}"))
+    samples = await _samples(metrics)
+    assert samples["nonroot_reviews_total decision=skip door=validate mode=none operation=other"] == 20
+    assert sum(name.startswith("nonroot_reviews_total") for name in samples) == 1
 
 
 async def test_readiness_says_why_not() -> None:

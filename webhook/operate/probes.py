@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from webhook import metrics
 from webhook.errors import InvalidSetting
 
 Page = Callable[[], Awaitable[str]]
@@ -26,15 +26,8 @@ class State(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The families, for prometheus-client."""
-        expiry = GaugeMetricFamily(
-            "nonroot_certificate_expiry_timestamp_seconds", "When the certificate ends.", labels=("certificate",)
-        )
-        for certificate, end in self.expiry.items():
-            expiry.add_metric((certificate,), end)
-        yield expiry
-        yield CounterMetricFamily(
-            "nonroot_certificate_writes", "Secrets and caBundles that were written.", value=self.writes
-        )
+        yield metrics.CERTIFICATE_EXPIRY.of(((name,), end) for name, end in self.expiry.items())
+        yield metrics.CERTIFICATE_WRITES.at(self.writes)
 
 
 @contextlib.asynccontextmanager
@@ -57,7 +50,7 @@ async def serve(
     async def readyz(_: web.Request) -> web.Response:
         return web.Response(text=f"{state.problem or 'ok'}\n", status=503 if state.problem else 200)
 
-    async def metrics(_: web.Request) -> web.Response:
+    async def prometheus(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def report(_: web.Request) -> web.Response:
@@ -69,7 +62,7 @@ async def serve(
         return answer
 
     app = web.Application()
-    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])
+    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", prometheus)])
     if page is not None:
         app.add_routes([web.get("/report", report)])
     runner = web.AppRunner(app, access_log=None)

@@ -18,7 +18,6 @@ next time.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import msgspec
 
@@ -36,14 +35,13 @@ from webhook.registry.keychain import Credentials, Keychain, MalformedKeychain, 
 from webhook.registry.recall import Memory
 from webhook.registry.repository import Door, Repository, api_host
 from webhook.registry.settings import ANY_REGISTRY, Host, RegistrySettings, listed
-from webhook.registry.tally import Level, Tally
+from webhook.registry.tally import Tally
 from webhook.registry.transport import Transport
 
 _PASSING: frozenset[Cause] = frozenset(
     {"unreachable", "rateLimited"}
 )  # says nothing about the image or the right to it
 _LONGEST_REFUSAL = 600.0
-_ANSWER_HIT: tuple[Level, Literal["hit"]] = ("answer", "hit")
 
 Key = tuple[str, str, tuple[str, ...], str, str, frozenset[str], bool, bool]
 
@@ -90,6 +88,7 @@ class RegistryClient:
         clock: Callable[[], float] = time.monotonic,
         credentials: Sequence[Credentials] = (),
         memory: Memory | None = None,
+        tally: Tally | None = None,
     ) -> None:
         """Raises `InvalidSetting` for settings or a docker config that cannot be used."""
         settings = settings or RegistrySettings()
@@ -100,7 +99,7 @@ class RegistryClient:
             read, seconds = (lambda: docker_config), settings.timeouts.credentials
             self._sources = (DockerConfig(read, seconds=seconds, clock=clock), *credentials)
         self._clock = clock
-        self.tally = Tally()
+        self.tally = tally or Tally()
         self._transport = Transport(settings, clock, self.tally)
         self._session = Session(clock, lambda authority: listed(authority, settings.insecure) is not None)
         self._memory = memory
@@ -135,7 +134,7 @@ class RegistryClient:
         )
         answer = self._answers.get(key)
         if answer is not None and self._clock() < (answer.always_until if query.always_pull else answer.until):
-            self.tally.known[_ANSWER_HIT] += 1  # written out: most questions end here
+            self.tally.answered += 1
             return answer.outcome
         self.tally.met("answer", hit=False)
         try:

@@ -10,6 +10,7 @@ from webhook.registry.exchange import Cost
 
 HostClass = Literal["hub", "cloud", "public", "own"]
 Outcome = Literal["ok", "abandoned"] | Cause
+Result = Literal["hit", "miss"]
 Level = Literal["answer", "tag", "identity", "document", "layer"]
 
 # Registries by the ends of their names. `cloud` hosts private registries of their customers, which need credentials.
@@ -33,16 +34,23 @@ def _costs() -> dict[HostClass, Cost]:
 
 
 class Tally(msgspec.Struct):
-    """`total` is the sum of `costs`, which are by class of registry. `known` says what each level of memory knew.
+    """`total` is the sum of `costs`, which are by class of registry; requests are by class and what came of them.
 
     An `abandoned` request is one whose look-up ran out of time. A registry's demand for a token is an `unauthorized` one.
+    `answered` are the questions that the first level of memory answered, a bare number because most end there.
     """
 
     total: Cost = msgspec.field(default_factory=Cost)
     costs: dict[HostClass, Cost] = msgspec.field(default_factory=_costs)
     requests: Counter[tuple[HostClass, Outcome]] = msgspec.field(default_factory=Counter)
-    known: Counter[tuple[Level, Literal["hit", "miss"]]] = msgspec.field(default_factory=Counter)
+    answered: int = 0
+    _others: Counter[tuple[Level, Result]] = msgspec.field(default_factory=Counter)
 
     def met(self, level: Level, *, hit: bool) -> None:
         """Count a question to one level of memory."""
-        self.known[level, "hit" if hit else "miss"] += 1
+        self._others[level, "hit" if hit else "miss"] += 1
+
+    @property
+    def known(self) -> dict[tuple[Level, Result], int]:
+        """The questions to each level of memory, by whether it knew."""
+        return {("answer", "hit"): self.answered, **self._others}

@@ -23,6 +23,7 @@ from webhook.image import Images
 from webhook.registry import configuration
 from webhook.registry.client import RegistryClient
 from webhook.registry.recall import Recalling
+from webhook.registry.tally import Tally
 from webhook.review import Review
 from webhook.scope import View
 from webhook.serve.app import build
@@ -87,24 +88,20 @@ async def _serve(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    metrics = Metrics()
-    metrics.gauge(
-        "nonroot_certificate_expiry_timestamp_seconds", "When the serving certificate ends.", lambda: certificate.expiry
-    )
+    tally = Tally()
+    metrics = Metrics(tally)
+    metrics.expiry = lambda: certificate.expiry
     async with (
         _memory(settings) as memory,
         _view(settings, stop, memory) as view,
-        _images(settings, access, memory) as images,
-        _denials(settings, view, images) as answered,
+        _images(settings, access, memory, tally) as images,
+        _denials(settings, view, images, metrics) as answered,
     ):
         if isinstance(view, ClusterView):
-            metrics.gauge(
-                "nonroot_view_age_seconds", "Seconds since the view of the cluster was confirmed.", lambda: view.age
-            )
-
+            metrics.view_age = lambda: view.age
         if memory is not None:
-            metrics.gauge("nonroot_image_identities", "ImageIdentity objects that are known here.", lambda: len(memory))
-            metrics.writer("ImageIdentity", memory.writer)
+            metrics.identities = lambda: len(memory)
+            metrics.writers["ImageIdentity"] = memory.writer
 
         def ready() -> str | None:
             if stop.is_set():
@@ -178,7 +175,7 @@ async def _view(
 
 @contextlib.asynccontextmanager
 async def _images(
-    settings: ServeSettings, access: configuration.Access, memory: "ClusterMemory | None"
+    settings: ServeSettings, access: configuration.Access, memory: "ClusterMemory | None", tally: Tally
 ) -> AsyncIterator[Images]:
     async with contextlib.AsyncExitStack() as closing:
         secrets = None
@@ -186,14 +183,14 @@ async def _images(
             from webhook.cluster import PullSecrets
 
             secrets = await closing.enter_async_context(contextlib.aclosing(PullSecrets()))
-        client = RegistryClient(access.settings, secrets, credentials=access.credentials, memory=memory)
+        client = RegistryClient(access.settings, secrets, credentials=access.credentials, memory=memory, tally=tally)
         await closing.enter_async_context(contextlib.aclosing(client))
         yield client if memory is None else Recalling(client, memory)
 
 
 @contextlib.asynccontextmanager
 async def _denials(
-    settings: ServeSettings, view: View, images: Images
+    settings: ServeSettings, view: View, images: Images, metrics: Metrics
 ) -> AsyncIterator[Callable[[Review, Outcome], None]]:
     """What is told of every answer, for Events on workloads."""
     if settings.standalone:
@@ -206,6 +203,7 @@ async def _denials(
 
     async with contextlib.aclosing(Cluster()) as cluster:
         recorder = Recorder(cluster, socket.gethostname())
+        metrics.writers["Event"] = recorder.writer
         denials = Denials(view, images, recorder.record)
         async with running(recorder.writer, denials.hypotheses):
             yield denials.consider

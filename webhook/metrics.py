@@ -1,0 +1,179 @@
+"""Every metric that we expose, by name: collectors fill these in, and the chart's reference is made of them.
+
+Names follow Prometheus' conventions: a unit in the plural, `_total` for what only grows. Every label has few values,
+whatever strangers ask for.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import msgspec
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from webhook.registry.tally import Tally
+
+_KINDS = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
+
+
+class Family(msgspec.Struct, frozen=True):
+    """A metric. `labels` says of each label which values it has; of a histogram `buckets` are the bounds, in seconds."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    text: str
+    labels: Mapping[str, str] = {}
+    buckets: tuple[float, ...] = ()
+
+    def of(self, samples: Iterable[tuple[Sequence[str], float]]) -> Metric:
+        """The metric with a value for each set of labels' values."""
+        made: CounterMetricFamily | GaugeMetricFamily = _KINDS[self.kind](
+            self.name, self.text, labels=tuple(self.labels)
+        )
+        for values, value in samples:
+            made.add_metric(values, value)
+        return made
+
+    def at(self, value: float | None) -> Metric:
+        """The metric without labels; None: there is nothing to tell yet."""
+        return self.of([] if value is None else [((), value)])
+
+    def spread(self, samples: Iterable[tuple[Sequence[str], Sequence[int], float]]) -> Metric:
+        """The histogram, from how many fell into each bucket, the last of them without a bound, and their sum."""
+        made = HistogramMetricFamily(self.name, self.text, labels=tuple(self.labels))
+        for values, counts, total in samples:
+            below, buckets = 0, []
+            for bound, count in zip((*map(str, self.buckets), "+Inf"), counts, strict=True):
+                below += count
+                buckets.append((bound, below))
+            made.add_metric(values, buckets, total)
+        return made
+
+
+_DOOR = "`mutate`, `validate`"
+_MODE = "`Audit`, `Warn`, `Enforce`; `none` where no policy was looked for"
+
+REVIEWS = Family(
+    "nonroot_reviews_total",
+    "counter",
+    "Admission reviews answered.",
+    {
+        "door": _DOOR,
+        "operation": "`CREATE`, `UPDATE`, `DELETE`, `CONNECT`, `other`",
+        "mode": _MODE,
+        "decision": "`allow`, `deny`, `retry` (an image is still being read), `skip` (nothing to judge)",
+    },
+)
+REVIEW_DURATION = Family(
+    "nonroot_review_duration_seconds",
+    "histogram",
+    "Time to answer a review, from its last byte read.",
+    {"door": _DOOR},
+    (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+)
+FINDINGS = Family(
+    "nonroot_findings_total",
+    "counter",
+    "What rules found in reviews. A Pod passes both doors, and is counted at each.",
+    {"door": _DOOR, "rule": "as `nonroot explain` lists them", "mode": _MODE},
+)
+INJECTIONS = Family("nonroot_injections_total", "counter", "Pods that got a patch.")
+MALFORMED = Family(
+    "nonroot_malformed_requests_total",
+    "counter",
+    "Requests that were no admission review.",
+    {"status": "the HTTP status that they got"},
+)
+VIEW_AGE = Family(
+    "nonroot_view_age_seconds",
+    "gauge",
+    "Seconds since the view of namespaces, policies and exceptions was confirmed; infinite before the first.",
+)
+IMAGE_IDENTITIES = Family("nonroot_image_identities", "gauge", "ImageIdentity objects that are known here.")
+BACKGROUND_WRITES = Family(
+    "nonroot_background_writes_total",
+    "counter",
+    "Objects to write to the API server in the background.",
+    {"kind": "`ImageIdentity`, `Event`", "outcome": "`written`, `failed`, `dropped`"},
+)
+CERTIFICATE_EXPIRY = Family(
+    "nonroot_certificate_expiry_timestamp_seconds",
+    "gauge",
+    "When a certificate ends, in seconds since 1970.",
+    {"certificate": "`serving`; of the controller also `ca`"},
+)
+REGISTRY_REQUESTS = Family(
+    "nonroot_registry_requests_total",
+    "counter",
+    "Requests to registries, by whose they are. A demand for a token counts as unauthorized.",
+    {
+        "host_class": "`hub` (Docker Hub), `public`, `cloud` (of a cloud's customer), `own` (any other)",
+        "outcome": "`ok`, `unauthorized`, `notFound`, `rateLimited`, `unreachable`, `invalid`, `tooLarge`, `abandoned`",
+    },
+)
+REGISTRY_BYTES = Family(
+    "nonroot_registry_read_bytes_total",
+    "counter",
+    "Bytes read from registries.",
+    {"host_class": REGISTRY_REQUESTS.labels["host_class"]},
+)
+CACHE_LOOKUPS = Family(
+    "nonroot_cache_lookups_total",
+    "counter",
+    "What memory was asked for before a registry was.",
+    {
+        "level": "`answer` (a whole image), `tag` (its digest), `identity` (an ImageIdentity), `document` (a manifest or "
+        "config), `layer` (its accounts files)",
+        "result": "`hit`, `miss`",
+    },
+)
+CERTIFICATE_WRITES = Family("nonroot_certificate_writes_total", "counter", "Secrets and caBundles that were written.")
+WORKLOADS = Family(
+    "nonroot_workloads",
+    "gauge",
+    "Workloads of the last scan, by the mode in force and by what becomes of them once enforced.",
+    {
+        "mode": "`Audit`, `Warn`, `Enforce`",
+        "state": "`unchanged`, `fixed`, `refused`, `unknown`, `excepted`",
+    },
+)
+ROOT_WORKLOADS = Family("nonroot_root_workloads", "gauge", "Workloads that run as uid 0 now, by what kubelets report.")
+SCAN_TIMESTAMP = Family(
+    "nonroot_scan_timestamp_seconds", "gauge", "When the last scan was made, in seconds since 1970."
+)
+SCAN_DURATION = Family("nonroot_scan_duration_seconds", "gauge", "How long the last scan took.")
+MISMATCHES = Family(
+    "nonroot_identity_mismatches_total",
+    "counter",
+    "Containers that a kubelet reports as somebody else than was foretold. Must stay zero.",
+)
+REPORT_WRITES = Family("nonroot_report_writes_total", "counter", "Policy reports created, replaced or deleted.")
+IDENTITY_WRITES = Family(
+    "nonroot_image_identity_writes_total",
+    "counter",
+    "ImageIdentity objects that the controller created, changed or deleted.",
+)
+
+_READING = (REGISTRY_REQUESTS, REGISTRY_BYTES, CACHE_LOOKUPS)
+ADMISSION = (
+    *(REVIEWS, REVIEW_DURATION, FINDINGS, INJECTIONS, MALFORMED, VIEW_AGE, CERTIFICATE_EXPIRY),
+    *(*_READING, IMAGE_IDENTITIES, BACKGROUND_WRITES),
+)
+CONTROLLER = (
+    *(WORKLOADS, ROOT_WORKLOADS, MISMATCHES, SCAN_TIMESTAMP, SCAN_DURATION, REPORT_WRITES, IDENTITY_WRITES),
+    *(CERTIFICATE_EXPIRY, CERTIFICATE_WRITES, *_READING),
+)
+
+
+class Reading(Collector):
+    """What look-ups of images have cost a process, and what they were spared."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+
+    def collect(self) -> Iterable[Metric]:
+        """The families, for prometheus-client."""
+        yield REGISTRY_REQUESTS.of(self._tally.requests.items())
+        yield REGISTRY_BYTES.of(((kind,), cost.bytes_read) for kind, cost in self._tally.costs.items())
+        yield CACHE_LOOKUPS.of(self._tally.known.items())
