@@ -1,7 +1,7 @@
 """Images that were read before, on disk, and what tags stood for then.
 
-What a digest is never changes, so it is answered without the network. Of a tag no more is asked than which digest it
-stands for, once in every run; the answer of before is for `--offline` alone, which answers from here and asks nobody. The
+What a digest is never changes, so it is answered without the network. Of a tag that was read before no more is asked than
+which digest it stands for now; the answer of before is for `--offline` alone, which answers from here and asks nobody. The
 folder is $XDG_CACHE_HOME/nonroot, else ~/.cache/nonroot, and nobody else's: one that others may write to is not used. No
 credential is kept.
 Source: XDG Base Directory Specification.
@@ -70,11 +70,11 @@ class Remembered:
         except InvalidReference as error:
             return Unknown("invalid", str(error))
         pointer = self._folder / _hashed(str(asked))
+        said, age = (asked.digest, 0.0) if asked.digest else self._pointed(pointer)
         if self._images is None:
-            said, age = (asked.digest, 0.0) if asked.digest else self._pointed(pointer)
             found = self._recall(self._answer(asked, said, query), said, age) if said else None
             return found or Unknown("unreachable", "it was not read before, and --offline asks nobody")
-        digest = asked.digest or await self._images.resolve(query)
+        digest = await self._images.resolve(query) if said and not asked.digest else said
         known = self._recall(self._answer(asked, digest, query), digest) if digest else None
         told = known or await self._images.find(query)
         if isinstance(told, Image) and told.source == "registry" and not told.age:
