@@ -19,6 +19,8 @@ from webhook.image_identity import ImageIdentity, ImageIdentitySpec
 
 T = TypeVar("T")
 
+_SHARED = 4096  # values of which there is one object for all; then it begins anew
+
 _NAME = re.compile(r"sha(?:256-[0-9a-f]{64}|384-[0-9a-f]{96}|512-[0-9a-f]{128})-[a-z0-9.-]+", re.ASCII)
 
 
@@ -47,7 +49,6 @@ class Identities:
 
     def put(self, uid: str, identity: ImageIdentity) -> None:
         """Take an object, in place of what was known by its uid."""
-        self.drop(uid)
         spec = identity.spec
         shared = msgspec.structs.replace(
             spec,
@@ -58,19 +59,14 @@ class Identities:
             namespaces=self._one(spec.namespaces),
         )
         kept = ImageIdentity(identity.name, shared)
+        self._replace(self._stored.get(uid), kept)
         self._stored[uid] = kept
-        for key in _keys(kept):
-            self._found[key] = (*self._found.get(key, ()), kept)
 
     def drop(self, uid: str) -> None:
         """Forget an object, if it is known."""
         gone = self._stored.pop(uid, None)
-        for key in () if gone is None else _keys(gone):
-            left = tuple(each for each in self._found[key] if each is not gone)
-            if left:
-                self._found[key] = left
-            else:
-                del self._found[key]
+        if gone is not None:
+            self._replace(gone, None)
 
     def retain(self, uids: Collection[str]) -> None:
         """Forget all objects but these."""
@@ -85,7 +81,21 @@ class Identities:
         """What was first seen under a normalised reference, whichever digest it stood for then."""
         return self._found.get(image, ())
 
+    def _replace(self, old: ImageIdentity | None, new: ImageIdentity | None) -> None:
+        """In one step a key, so that what is only updated is never missed."""
+        kept = set() if new is None else _keys(new)
+        for key in kept if old is None else kept | _keys(old):
+            found = tuple(each for each in self._found.get(key, ()) if each is not old)
+            if new is not None and key in kept:
+                found = (*found, new)
+            if found:
+                self._found[key] = found
+            else:
+                self._found.pop(key, None)
+
     def _one(self, value: T) -> T:
+        if len(self._shared) > _SHARED:
+            self._shared.clear()
         one: T = self._shared.setdefault(value, value)
         return one
 

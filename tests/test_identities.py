@@ -1,0 +1,84 @@
+"""What is stored, in memory: found by every name, and gone when its object is."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from webhook import identities
+from webhook.identities import Identities
+from webhook.image import Platform
+from webhook.image_identity import ImageIdentity, of_fact
+from webhook.observed import Fact
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+DIGEST = "sha256:" + "ab" * 32
+IMAGE = "registry.example/app:1"
+AMD64 = Platform("linux", "amd64")
+
+
+def made(image: str = IMAGE, digest: str = DIGEST, **more: Any) -> ImageIdentity:
+    found = of_fact(Fact(image, digest, AMD64, 1500, 1600), (AMD64,), NOW)
+    assert found is not None
+    return ImageIdentity(found.name, msgspec.structs.replace(found.spec, **more))
+
+
+def test_an_object_is_found_by_its_names_until_it_is_gone() -> None:
+    known = Identities()
+    known.put("1", made(aliases=("registry.example/app:latest",)))
+    known.put("2", made("registry.example/app:2", "sha256:" + "cd" * 32))
+    (found,) = known.of_reference(IMAGE)
+    assert (
+        known.of_reference("registry.example/app:latest") == known.of_digest("registry.example/app", DIGEST) == (found,)
+    )
+    assert known.of_digest("registry.example/other", DIGEST) == ()
+    known.put("1", made(uid=7))
+    assert [each.spec.uid for each in known.of_reference(IMAGE)] == [7]
+    assert known.of_reference("registry.example/app:latest") == ()
+    assert len(known) == 2
+    known.retain({"2"})
+    known.drop("1")
+    assert (len(known), known.of_reference(IMAGE)) == (1, ())
+    known.retain(())
+    assert (known._stored, known._found) == ({}, {})
+
+
+def test_what_is_shared_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identities, "_SHARED", 4)
+    known = Identities()
+    for number in range(20):
+        known.put(str(number), made(user=f"user-{number}"))
+    assert len(known._shared) <= 9
+    assert {each.spec.user for each in known.of_reference(IMAGE)} == {f"user-{number}" for number in range(20)}
+
+
+def body(**spec: Any) -> dict[str, Any]:
+    """An object as kopf gives it, of which some fields are replaced."""
+    good = made()
+    return {
+        "metadata": {"name": good.name, "resourceVersion": "7"},
+        "spec": {**msgspec.to_builtins(good.spec), **spec},
+    }
+
+
+def test_an_object_is_read_as_it_was_written() -> None:
+    assert identities.read(body()) == ImageIdentity(made().name, made().spec, "7")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"metadata": {"name": "mine"}},
+        {"metadata": {"name": "sha256-crd-test"}},
+        {"metadata": {"name": f"sha256-{'AB' * 32}-linux-amd64"}},
+        {"spec": {}},
+        {"spec": None},
+        body(image="Not//An:Image") | {"metadata": body()["metadata"]},
+        body(uid="root") | {"metadata": body()["metadata"]},
+        body(lastSeen="yesterday") | {"metadata": body()["metadata"]},
+    ],
+    ids=str,
+)
+def test_what_nobody_of_ours_has_made_counts_for_nothing(broken: dict[str, Any]) -> None:
+    assert identities.read({**body(), **broken}) is None
