@@ -146,13 +146,15 @@ class Admission:
 
         Both doors wait for pending images; /validate also for a cure that /mutate, which was skipped, would bring.
         """
+        if judged.governing.mode != "Enforce":
+            return False
         images = sorted(
             each.subject.slot.container.image or ""
             for each in judged.containers
-            if any(finding.cause == "pending" for finding in each.findings)
-            or (door == "validate" and each.state == "fixable")
+            if (door == "validate" and each.state == "fixable")
+            or any(finding.cause == "pending" for finding in each.findings)
         )
-        if judged.governing.mode != "Enforce" or not images:
+        if not images:
             return False
         now = self._clock()
         key = (namespace, *images)

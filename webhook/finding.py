@@ -15,7 +15,7 @@ Severity = Literal["error", "warning", "unknown", "note"]  # a note is recorded,
 class Subject(msgspec.Struct, frozen=True, gc=False):
     """One container with all that is known of it.
 
-    `found` is None where the spec alone says the uid; `answers` holds one identity a platform; `planned` are the
+    `sound`: what the image says has no fault (`webhook.identity.Reading`) and is what is planned. `found` is None where the spec alone says the uid; `answers` holds one identity a platform; `planned` are the
     numbers that injection would write, and `uids` the runAsUser of every container of the Pod after it (None: unset), none where
     nothing is planned.
     """
@@ -31,6 +31,7 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
     planned: Injection | Drift | None = None
     assigned: bool = False
     uids: tuple[int | None, ...] = ()
+    sound: bool = False
 
     @property
     def pointer(self) -> str:
@@ -149,6 +150,8 @@ def who(subject: Subject) -> str:
         return f"uid {subject.effective.run_as_user} (runAsUser of the {said_by})"
     if not subject.answers:
         return f"unknown ({subject.found.cause})" if isinstance(subject.found, Unknown) else "unknown"
+    if len(subject.answers) == 1:
+        return _said(subject.answers[0], subject.found)
     platforms: dict[str, list[str]] = {}
     for answer in subject.answers:
         platforms.setdefault(_said(answer, subject.found), []).append(str(answer.platform))

@@ -194,11 +194,13 @@ def answers(image: Image, os: str) -> tuple[Answer, ...]:
 class Reading(msgspec.Struct, frozen=True):
     """What an image means for a container: its `answers`, and the one `plan` of numbers that is right for all of them.
 
-    The plan is None on Windows, and where there is none or somebody is root.
+    The plan is None on Windows, and where there is none or somebody is root. `sound`: the registry itself says of every
+    platform that it runs as the same uid, and that is not root, with groups that a process can have.
     """
 
     answers: tuple[Answer, ...]
     plan: Injection | Drift | None
+    sound: bool
 
 
 _Question = tuple[str, int | None, bool]
@@ -220,7 +222,7 @@ def read(image: Image, os: str, run_as_group: int | None, strict: bool) -> Readi
             readings.clear()
         found = answers(image, os)
         plan = _plan(image, found, run_as_group, strict) if os == "linux" else None
-        reading = readings[question] = Reading(found, plan)
+        reading = readings[question] = Reading(found, plan, _sound(image, found, plan, run_as_group, strict))
     return reading
 
 
@@ -230,3 +232,16 @@ def _plan(image: Image, found: tuple[Answer, ...], run_as_group: int | None, str
     plans = {injection(each.config.user, each.accounts, run_as_group, strict) for each in image.platforms}
     drift = next((plan for plan in plans if isinstance(plan, Drift)), None)
     return drift or (plans.pop() if len(plans) == 1 else None)
+
+
+def _sound(
+    image: Image, found: tuple[Answer, ...], plan: Injection | Drift | None, run_as_group: int | None, strict: bool
+) -> bool:
+    return (
+        image.source == "registry"
+        and isinstance(plan, Injection)
+        and all(
+            isinstance(each.identity, Identity) and gid_out_of_range(each.identity, run_as_group, strict) is None
+            for each in found
+        )
+    )

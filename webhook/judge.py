@@ -33,6 +33,7 @@ class _Case(msgspec.Struct, gc=False):
     answers: tuple[Answer, ...] = ()
     planned: Injection | Drift | None = None
     assigned: bool = False
+    sound: bool = False
 
     @property
     def whole(self) -> bool:
@@ -73,7 +74,7 @@ async def judge(
     if asked:
         await _ask(asked, workload, spec, images, os, namespace, budget, injects)
     injected = slots is None and any(case.planned is not None for case in asked)
-    uids = tuple(written_uid(case.effective, case.planned) for case in cases) if injected else ()
+    uids = tuple([written_uid(case.effective, case.planned) for case in cases]) if injected else ()
     return Verdict(governing, tuple([_verdict(case, workload, spec, os, injects, uids) for case in cases]))
 
 
@@ -88,8 +89,8 @@ async def _ask(
     injects: bool,
 ) -> None:
     """Fill in what the images say."""
-    searches = (_find(case.slot.container, workload, spec, images, os, namespace, budget) for case in asked)
-    answers = [await next(searches)] if len(asked) == 1 else await asyncio.gather(*searches)
+    searches = [_find(case.slot.container, workload, spec, images, os, namespace, budget) for case in asked]
+    answers = [await searches[0]] if len(asked) == 1 else await asyncio.gather(*searches)
     strict = workload.context.supplemental_groups_policy == "Strict"
     for case, found in zip(asked, answers, strict=True):
         case.found = found
@@ -101,6 +102,7 @@ async def _ask(
             case.planned, case.assigned = Injection(spec.assign.uid, spec.assign.gid), True
         if isinstance(case.planned, Injection) and case.planned.gid is not None and _no_group(workload, case.effective):
             case.planned, case.assigned = None if case.assigned else Drift(_NO_GROUP.format(case.planned.gid)), False
+        case.sound = reading.sound and case.planned is reading.plan
 
 
 def _verdict(
@@ -118,6 +120,7 @@ def _verdict(
         case.planned,
         case.assigned,
         uids,
+        case.sound,
     )
     return decide(subject, () if case.whole else rules.check(subject), case.release)
 

@@ -123,6 +123,8 @@ def _annotation(workload: Workload, record: list[dict[str, Any]]) -> Operation:
 
 def _earlier(text: str) -> list[Any]:
     """What an earlier pass recorded; a user's own text there is replaced."""
+    if not text:
+        return []
     try:
         return msgspec.json.decode(text, type=list[dict[str, Any]])
     except msgspec.DecodeError:

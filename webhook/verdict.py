@@ -43,12 +43,12 @@ class Verdict(msgspec.Struct, frozen=True):
     @property
     def state(self) -> State:
         """The worst of its containers."""
-        return max((each.state for each in self.containers), key=_RANK.__getitem__, default="fine")
+        return max([each.state for each in self.containers], key=_RANK.__getitem__, default="fine")
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """All findings, in the order of containers and rules."""
-        return tuple(finding for each in self.containers for finding in each.findings)
+        return tuple([finding for each in self.containers for finding in each.findings])
 
 
 def decide(subject: Subject, findings: tuple[Finding, ...], release: Release | None) -> ContainerVerdict:

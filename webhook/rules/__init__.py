@@ -35,23 +35,24 @@ RULES = (
     volume_permissions,
 )
 
-# Most containers of most Pods say their uid, and then nobody asked for the image: these have nothing to look at.
-_ABOUT_IMAGES = (
+# Most containers of most Pods say their uid, and then nobody asked for the image; most images that are asked for have no
+# fault: these have nothing to look at then.
+_FAULTS_OF_IMAGES = (
     root_image,
     invalid_user,
     unresolvable_user,
     platforms_disagree,
     identity_drift,
-    named_user,
     unknown_image,
 )
 
 Check = Callable[[Subject], Finding | None]
 _CHECKS: tuple[Check, ...] = tuple(rule.check for rule in RULES)
-_WITHOUT_IMAGE: tuple[Check, ...] = tuple(rule.check for rule in RULES if rule not in _ABOUT_IMAGES)
+_OF_SOUND_IMAGES: tuple[Check, ...] = tuple(rule.check for rule in RULES if rule not in _FAULTS_OF_IMAGES)
+_WITHOUT_IMAGE: tuple[Check, ...] = tuple(check for check in _OF_SOUND_IMAGES if check is not named_user.check)
 
 
 def check(subject: Subject) -> tuple[Finding, ...]:
     """All that all rules find in one container."""
-    checks = _WITHOUT_IMAGE if subject.found is None else _CHECKS
+    checks = _WITHOUT_IMAGE if subject.found is None else _OF_SOUND_IMAGES if subject.sound else _CHECKS
     return tuple([found for each in checks if (found := each(subject)) is not None])

@@ -19,8 +19,10 @@ MAPPED = 65536
 
 def check(subject: Subject) -> Finding | None:
     """A uid beyond what the user namespace maps."""
+    if subject.workload.spec.host_users is not False or subject.os != "linux":
+        return None
     uid = subject.uid
-    if subject.os != "linux" or subject.workload.spec.host_users is not False or uid is None or uid < MAPPED:
+    if uid is None or uid < MAPPED:
         return None
     return finding(
         subject,

@@ -20,14 +20,12 @@ NAME: Final = "volume-permissions"
 
 def check(subject: Subject) -> Finding | None:
     """A writable mount of a volume that is root's by default."""
-    if subject.os != "linux" or not subject.uid or subject.workload.context.fs_group is not None:
-        return None
     owned = {
         volume.name
         for volume in subject.workload.spec.volumes or ()
         if volume.persistent_volume_claim is not None or volume.ephemeral is not None or volume.csi is not None
     }
-    if not owned:
+    if not owned or subject.os != "linux" or subject.workload.context.fs_group is not None or not subject.uid:
         return None
     for mount in subject.slot.container.volume_mounts or ():
         if mount.name in owned and not mount.read_only:

@@ -26,6 +26,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **keywords)
         self.held = 0  # bytes of the request that is not answered yet
         self._in_body = False
+        self._whole = True  # the last request, with nothing after it
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
@@ -43,10 +44,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take some bytes, unless that makes them too many."""
-        if self._deadline is None:
-            self._deadline = self.loop.call_later(HURRY, self.transport.abort)
         self.held += len(data)
+        self._whole = False
         super().data_received(data)
+        if not self._whole and self._deadline is None:  # most requests come in one piece
+            self._deadline = self.loop.call_later(HURRY, self.transport.abort)
         if self.held > SMALL and self._too_much():
             self.held = 0  # room for the others, before the loop comes to the end of this connection
             self.transport.abort()
@@ -59,7 +61,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A head begins."""
-        self._in_body = False
+        self._in_body = self._whole = False
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -70,6 +72,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request is whole: what takes time now is up to us."""
         self._in_time()
+        self._whole = True
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
