@@ -1,0 +1,109 @@
+"""Learning beside the requests: once, in the background, and quietly where there is no place for it."""
+
+import asyncio
+import logging
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.support.images import DIGEST, image
+from webhook import memory, reference
+from webhook.background import running
+from webhook.cluster import Absent, Cluster, Conflict, Forbidden
+from webhook.image import Query
+from webhook.memory import ClusterMemory
+
+ASKED = reference.parse("registry.example/app:1")
+TOLD = msgspec.structs.replace(image("app"), index=())
+
+
+class Api(Cluster):
+    """An API server that says one thing to everything."""
+
+    def __init__(self, answer: Exception | None = None) -> None:
+        super().__init__()
+        self.answer = answer
+        self.bodies: list[Any] = []
+
+    async def call(self, method: str, path: str, what: str, body: object = None, **_: Any) -> bytes | None:
+        """As the API server."""
+        self.bodies.append(body)
+        if self.answer is not None:
+            raise self.answer
+        return b"{}"
+
+
+class Clock:
+    """A clock that stands still until it is told."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def learn(known: ClusterMemory, digest: str = DIGEST, **query: Any) -> None:
+    """Learn one image, and let the writer have its turn."""
+    known.learn(ASKED, msgspec.structs.replace(TOLD, digest=digest), Query("registry.example/app:1", **query))
+    await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("answer", [None, Conflict("it is there")], ids=["the first", "somebody else was first"])
+async def test_what_was_told_is_written_once_a_day(answer: Exception | None) -> None:
+    api, clock = Api(answer), Clock()
+    known = ClusterMemory(api, clock)
+    async with running(known.writer):
+        for _ in range(3):
+            await learn(known)
+        assert [body["spec"]["uid"] for body in api.bodies] == [1000]
+        assert (known.writer.written, known.writer.failed) == (1, 0)
+        clock.now = memory.AGAIN
+        await learn(known)
+        assert len(api.bodies) == 2
+
+
+async def test_a_dry_run_is_never_written() -> None:
+    api = Api()
+    known = ClusterMemory(api)
+    async with running(known.writer):
+        await learn(known, dry_run=True)
+        assert api.bodies == []
+
+
+@pytest.mark.parametrize("answer", [Absent("no such kind"), Forbidden("not for you")], ids=["no CRD", "no right"])
+async def test_where_nothing_can_be_stored_that_is_said_once(
+    answer: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = Api(answer)
+    known = ClusterMemory(api)
+    with caplog.at_level(logging.WARNING):
+        async with running(known.writer):
+            for number in range(5):
+                await learn(known, f"sha256:{number:064d}")
+    assert len(api.bodies) == 1
+    assert (known.writer.written, known.writer.failed, known.writer.dropped) == (0, 1, 4)
+    assert len(caplog.records) == 1
+    assert str(answer) in caplog.text
+
+
+@pytest.mark.parametrize(("private", "namespaces"), [(True, ["shop"]), (False, None)])
+async def test_what_a_pull_secret_opened_is_for_its_namespace(private: bool, namespaces: list[str] | None) -> None:
+    api = Api()
+    known = ClusterMemory(api)
+    told = msgspec.structs.replace(TOLD, private=private)
+    async with running(known.writer):
+        known.learn(ASKED, told, Query("registry.example/app:1", namespace="shop"))
+        await asyncio.sleep(0.05)
+    (body,) = api.bodies
+    assert body["spec"].get("namespaces") == (tuple(namespaces) if namespaces else None)
+
+
+@pytest.mark.parametrize("change", [{"age": 3.0}, {"source": "observed"}, {"index": None}], ids=str)
+async def test_what_is_not_the_registrys_fresh_word_is_not_written(change: dict[str, Any]) -> None:
+    api = Api()
+    known = ClusterMemory(api)
+    async with running(known.writer):
+        known.learn(ASKED, msgspec.structs.replace(TOLD, **change), Query("registry.example/app:1"))
+        await asyncio.sleep(0.05)
+    assert api.bodies == []
