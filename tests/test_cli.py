@@ -235,6 +235,26 @@ def test_kubectl_finds_the_plugin(tmp_path: Path) -> None:
     assert (told.returncode, "error root-user" in told.stdout) == (1, True), told.stderr
 
 
+@pytest.mark.cluster
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="needs kubectl")
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (["insp"], ["inspect", ":4"]),
+        (["explain", "named-"], ["named-user", ":4"]),
+        (["inspect", "--off"], ["--offline", ":4"]),
+        (["check", "--policy", ""], [":0"]),
+        ([""], None),
+    ],
+)
+def test_kubectl_completes_for_the_plugin(typed: list[str], offered: list[str] | None) -> None:
+    """Asked as the shell's completion of kubectl asks; files are left to the shell."""
+    path = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = ["kubectl", "__complete", "nonroot", *typed]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, env=path).stdout.splitlines()
+    assert told == offered if offered else {"check", "explain", "fix", "inspect", "serve"} <= set(told)
+
+
 def test_the_plugin_of_kubectl_is_the_same_program() -> None:
     """`kubectl nonroot …` runs `kubectl-nonroot`, which is installed as the very same function."""
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]

@@ -7,7 +7,8 @@
 `pull_secrets` reads Secrets (`webhook.registry.keychain.PullSecrets`; None: there are none), `docker_config` is the
 bytes of the operator's own docker config file, `credentials` are more sources of the operator's
 (`webhook.registry.keychain.Credentials`), `memory` is what outlives the client (`webhook.registry.recall.Memory`): a
-digest that it knows is never read again. `find(query, cost)` also fills in what the answer cost.
+digest that it knows is never read again. `find(query, cost)` also fills in what the answer cost; `resolve(query)` says no
+more than which digest a reference stands for.
 
 Content is shared, access is not. What a digest holds is kept per repository, a layer's facts whoever asks; but an
 answer is given only to those whose own credentials the registry has let see that very manifest within the last
