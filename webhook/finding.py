@@ -15,9 +15,9 @@ Severity = Literal["error", "warning", "unknown", "note"]  # a note is recorded,
 class Subject(msgspec.Struct, frozen=True, gc=False):
     """One container with all that is known of it.
 
-    `sound`: what the image says has no fault (`webhook.identity.Reading`) and is what is planned. `found` is None where the spec alone says the uid; `answers` holds one identity a platform; `planned` are the
-    numbers that injection would write, and `uids` the runAsUser of every container of the Pod after it (None: unset), none where
-    nothing is planned.
+    `found` is None where the spec alone says the uid; `answers` holds one identity a platform; `planned` are the numbers
+    that injection would write, and `uids` the runAsUser of every container of the Pod after it (None: unset), none where
+    nothing is planned; `sound`: the image has no fault (`webhook.identity.Reading`), and nothing else is planned.
     """
 
     workload: Workload
