@@ -59,7 +59,7 @@ class Repository:
 
     Each question goes to the doors in turn until one answers: a mirror may fail in any way, the registry itself may
     refuse a credential (containerd/containerd core/remotes/docker/fetcher.go, Fetch; kubernetes
-    pkg/kubelet/images/image_manager.go). Content that does not match its digest is nobody's excuse, as there.
+    pkg/kubelet/images/image_manager.go). Content that does not match its digest is an error, whoever sent it, as there.
     """
 
     def __init__(
