@@ -1,6 +1,5 @@
 """What may stand between us and a registry, as real processes: a pull-through cache, and the proxy of a network."""
 
-import asyncio
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -11,7 +10,7 @@ import pytest
 from tests.registry.conftest import Client
 from tests.registry.test_client import ACCOUNTS, BASE, NAMED, docker_config
 from tests.support.authority import Authority
-from tests.support.distribution import Distribution, free_port, password_file, trusting
+from tests.support.distribution import Distribution, free_port, listening, password_file, trusting
 from tests.support.oci import image, index
 from webhook.registry.settings import Host
 
@@ -40,19 +39,6 @@ class Proxy:
         settings |= {"LogFile": f'"{self._log}"', "LogLevel": "Connect", "Timeout": "30", "DisableViaHeader": "Yes"}
         (folder / "tinyproxy.conf").write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
         self.process = subprocess.Popen(["tinyproxy", "-d", "-c", str(folder / "tinyproxy.conf")])
-
-    async def ready(self) -> None:
-        """Returns once it takes connections."""
-        host, _, port = self.authority.partition(":")
-        for _ in range(200):
-            try:
-                _, writer = await asyncio.open_connection(host, int(port))
-            except OSError:
-                await asyncio.sleep(0.05)
-            else:
-                writer.close()
-                return
-        raise AssertionError("tinyproxy does not listen")
 
     @property
     def asked(self) -> list[str]:
@@ -136,7 +122,7 @@ async def test_a_proxy_carries_tls_and_learns_no_secret(
     proxy: Proxy, home: Distribution, connect: Connect, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is told where to, and nothing else; who is listed in NO_PROXY is spoken to directly."""
-    await proxy.ready()
+    assert await listening(proxy.authority)
     config = docker_config(home.host, "app", "secret")
     client = connect(None, config, **trusting(authority), proxy=True)
     assert (await client.image(f"{home.host}/team/app:1")).platforms[0].accounts == ACCOUNTS
@@ -152,7 +138,7 @@ async def test_a_proxy_that_refuses_or_is_away_is_told_without_its_password(
     proxy: Proxy, home: Distribution, connect: Connect, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The registry is unreachable then, and the finding names no credential."""
-    await proxy.ready()
+    assert await listening(proxy.authority)
     reference = f"{home.host}/team/app:1"
     monkeypatch.setenv("https_proxy", proxy.url.replace("hunter2", "wrong-hunter3"))
     refused = connect(**trusting(authority), proxy=True)
@@ -169,7 +155,7 @@ async def test_a_proxy_gives_no_way_to_addresses_that_are_denied(
     proxy: Proxy, home: Distribution, connect: Connect, authority: Authority
 ) -> None:
     """A literal address is checked before the proxy is asked."""
-    await proxy.ready()
+    assert await listening(proxy.authority)
     client = connect(insecure=frozenset(), authorities={"127.0.0.1": authority.pem}, proxy=True)
     assert "is an address that is not allowed" in await client.detail(f"{home.host}/team/app:1")
     assert proxy.asked == []

@@ -22,6 +22,20 @@ def free_port() -> int:
         return int(holder.getsockname()[1])
 
 
+async def listening(authority: str) -> bool:
+    """Whether somebody takes connections at HOST:PORT, within ten seconds."""
+    host, _, port = authority.partition(":")
+    for _ in range(200):
+        try:
+            _, writer = await asyncio.open_connection(host, int(port))
+        except OSError:
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            return True
+    return False
+
+
 class Distribution:
     """The registry's process. With `upstream` it is a cache of that one."""
 
@@ -52,16 +66,7 @@ class Distribution:
 
     async def ready(self) -> None:
         """Returns once it takes connections."""
-        host, _, port = self.host.partition(":")
-        for _ in range(200):
-            try:
-                _, writer = await asyncio.open_connection(host, int(port))
-            except OSError:
-                await asyncio.sleep(0.05)
-            else:
-                writer.close()
-                return
-        raise AssertionError((self._folder / "log").read_text())
+        assert await listening(self.host), (self._folder / "log").read_text()
 
     async def push(self, name: str, content: Content) -> None:
         """Copy an image there with skopeo, out of an OCI layout."""
