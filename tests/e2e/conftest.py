@@ -54,6 +54,7 @@ def installed(target: Target, product: Pushed) -> Iterator[Target]:
     plain = [target.registry, *fronts(target.registry)]
     registries = {"insecure": plain, "pullSecrets": {"scope": "cluster"}}
     release.install(release.Image.parse(product.pinned), target.environment, registries)
+    target.kubectl("delete", "imageidentities", "--all")  # no test is to know what an earlier run has learned
     yield target
     release.uninstall(target.environment)
 

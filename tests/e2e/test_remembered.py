@@ -1,0 +1,149 @@
+"""What the cluster itself knows of images: from its nodes where a registry refuses us, from before where it is away."""
+
+import base64
+import json
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import fronts
+from tests.e2e.front import front
+from tests.e2e.target import Refused, Target, eventually
+from tests.images.build import Built, Pushed
+
+pytestmark = pytest.mark.e2e
+
+LOGIN = "node:a-password-of-the-nodes-own"
+
+
+@contextmanager
+def cluster_objects(target: Target, registry: str) -> Iterator[None]:
+    """Afterwards nothing is stored of that registry's images: other tests meet them for the first time."""
+    try:
+        yield
+    finally:
+        for each in stored(target, registry):
+            target.kubectl("delete", "imageidentity", each["metadata"]["name"], "--ignore-not-found")
+
+
+@pytest.fixture(scope="module")
+def nodes_only(installed: Target, images: dict[str, Pushed]) -> Iterator[dict[str, str]]:
+    """Images of a registry for which the node's containerd has a password, and we have not."""
+    if not installed.registry_hosts:
+        pytest.skip("the node's registry configuration is not reachable from here (NONROOT_REGISTRY_HOSTS)")
+    _, line = fronts(installed.registry)
+    folder = Path(installed.registry_hosts, line)
+    folder.mkdir(exist_ok=True)
+    basic = base64.b64encode(LOGIN.encode()).decode()
+    host = f'server = "http://{line}"\n[host."http://{line}"]\n[host."http://{line}".header]\n'
+    (folder / "hosts.toml").write_text(f'{host}Authorization = "Basic {basic}"\n')
+    try:
+        with front(line, installed.registry, login=LOGIN), cluster_objects(installed, line):
+            yield {shape: image.reference.replace(installed.registry, line) for shape, image in images.items()}
+    finally:
+        shutil.rmtree(folder)
+
+
+def pod(image: str, name: str = "app", *, non_root: bool = False) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{"name": "app", "image": image}],
+            **({"securityContext": {"runAsNonRoot": True}} if non_root else {}),
+        },
+    }
+
+
+def create(target: Target, namespace: str, made: dict[str, Any], *options: str) -> tuple[dict[str, Any], str]:
+    """The container's security context as it was stored, and what the user is told."""
+    command = ("kubectl", "create", "--namespace", namespace, *options, "-o", "json", "-f", "-")
+    done = target.run(*command, text=json.dumps(made))
+    context: dict[str, Any] = json.loads(done.stdout)["spec"]["containers"][0].get("securityContext", {})
+    return context, done.stderr
+
+
+def identity(target: Target, namespace: str, name: str = "app") -> dict[str, Any]:
+    """Who the Pod's container is, by its kubelet."""
+
+    def probe() -> dict[str, Any] | None:
+        (found,) = (each for each in target.get("pods", namespace) if each["metadata"]["name"] == name)
+        statuses = found["status"].get("containerStatuses") or [{}]
+        user: dict[str, Any] | None = statuses[0].get("user", {}).get("linux")
+        return user if "running" in statuses[0].get("state", {}) else None
+
+    return eventually(probe, f"the Pod {name} of {namespace} running")
+
+
+def stored(target: Target, registry: str, source: str = "") -> list[dict[str, Any]]:
+    found = json.loads(target.kubectl("get", "imageidentities", "-o", "json"))["items"]
+    return [each for each in found if each["spec"]["image"].startswith(registry) and source in each["spec"]["source"]]
+
+
+def scan(target: Target, namespace: str) -> None:
+    """Have the controller look at everything again: a namespace's label has changed."""
+    target.kubectl("label", "namespace", namespace, f"test/scan={secrets.token_hex(4)}", "--overwrite")
+
+
+def test_what_only_nodes_can_pull_is_known_from_them(
+    installed: Target, nodes_only: dict[str, str], namespace: str
+) -> None:
+    """Unknown at first, and let through with a warning; once it has run its uid is known, and so is its root."""
+    target = installed
+    target.namespace(namespace, **{"nonroot.dev/mode": "enforce"})
+    web, root = nodes_only["k-supplementary"], nodes_only["g-root"]
+    for name, image in (("first", web), ("root", root)):
+        context, told = create(target, namespace, pod(image, name))
+        assert "unauthorized" in told
+        assert context == {}
+    first = identity(target, namespace, "first")
+    assert identity(target, namespace, "root")["uid"] == 0
+    scan(target, namespace)
+    line = web.partition("/")[0]
+    eventually(lambda: len(stored(target, line, "observed")) == 2, "what the nodes have shown")
+
+    def judged() -> dict[str, Any] | None:
+        context, told = create(target, namespace, pod(web, "second", non_root=True), "--dry-run=server")
+        return context if "unauthorized" not in told else None
+
+    context = eventually(judged, "an admission that knows")
+    assert (context["runAsUser"], context["runAsGroup"]) == (first["uid"], first["gid"])
+    create(target, namespace, pod(web, "second", non_root=True))
+    assert identity(target, namespace, "second") == first
+    with pytest.raises(Refused, match=r"image runs as root.*observed on a node"):
+        create(target, namespace, pod(root, "again"), "--dry-run=server")
+
+
+def test_what_was_known_is_answered_while_the_registry_is_away_and_after_a_restart(
+    installed: Target, images: dict[str, Pushed], built: dict[str, Built], namespace: str
+) -> None:
+    """By tag and by digest."""
+    target = installed
+    target.namespace(namespace, **{"nonroot.dev/mode": "enforce"})
+    line, _ = fronts(target.registry)
+    image, who = images["c-adduser-busybox"], built["c-adduser-busybox"].uid
+    by_tag, by_digest = (each.replace(target.registry, line) for each in (image.reference, image.pinned))
+    with cluster_objects(target, line):
+        with front(line, target.registry):
+            create(target, namespace, pod(by_tag, "known"))
+            eventually(lambda: stored(target, line, "registry"), "what the registry has told")
+        target.kubectl("-n", "nonroot-system", "rollout", "restart", "deployment/nonroot-webhook-admission")
+        target.kubectl("-n", "nonroot-system", "rollout", "status", "deployment/nonroot-webhook-admission")
+        for reference in (by_tag, by_digest):
+            eventually(partial(is_uid, target, namespace, reference, who), f"the uid of {reference}")
+        _, told = create(target, namespace, pod(f"{by_tag}-of-another"), "--dry-run=server")
+        assert "unreachable" in told
+
+
+def is_uid(target: Target, namespace: str, image: str, uid: int | None) -> bool:
+    """Whether a Pod of that image would get this uid."""
+    context, _ = create(target, namespace, pod(image), "--dry-run=server")
+    return context.get("runAsUser") == uid
