@@ -36,7 +36,7 @@ check: $(VENV)/.dev ## format, lint, types, import contracts
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.dev ## the tests that need nothing but Python: seconds
-	$(BIN)/pytest -m "not registry and not chart and not browser and not cluster and not e2e and not oracle and not index"
+	$(BIN)/pytest -m "not registry and not chart and not browser and not prometheus and not cluster and not e2e and not oracle and not index"
 
 test: check ## everything, on a real cluster that is started and ended here (KUBECONFIG=… uses yours)
 	$(BIN)/python -m deploy.with_cluster $(BIN)/pytest --cov --cov-report=term

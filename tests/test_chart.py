@@ -1,7 +1,6 @@
 """The chart renders, for every set of values, what seven versions of Kubernetes and its own documentation agree with."""
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -118,24 +117,13 @@ def test_crds_are_rendered_as_they_were_generated() -> None:
     assert rendered == {each["metadata"]["name"]: each["spec"] for each in generated}
 
 
-def test_alerts_and_dashboard_ask_for_metrics_that_we_have() -> None:
-    sources = "".join(path.read_text() for path in (CHART.parents[1] / "webhook").rglob("*.py"))
-    families = set(re.findall(r'"(nonroot_[a-z_]+)"', sources))
-    rendered = template(CHART / "ci/all-values.yaml")
-    rule = pick(rendered, "PrometheusRule", "nonroot-webhook")
-    dashboard = pick(rendered, "ConfigMap", "nonroot-webhook-dashboard")
-    asked = set(re.findall(r"nonroot_[a-z_]+", json.dumps(rule["spec"]) + json.dumps(dashboard["data"])))
-    assert {re.sub("_(total|bucket)$", "", name) for name in asked} - families == set()
-    assert "nonroot_certificate_expiry_timestamp_seconds" in asked
-
-
 def test_artifact_hub_is_told_of_every_crd() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     listed = {each["name"] for each in yaml.safe_load(chart["annotations"]["artifacthub.io/crds"])}
     assert listed == {yaml.safe_load(path.read_text())["metadata"]["name"] for path in CRDS}
 
 
-def test_the_readme_lists_the_values() -> None:
+def test_the_readme_lists_values_and_metrics() -> None:
     readme = chart_readme.README.read_text()
     expected = chart_readme.filled_in(readme, (CHART / "values.yaml").read_text())
     assert readme == expected, "run: python -m tests.support.chart_readme"

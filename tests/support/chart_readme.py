@@ -1,6 +1,6 @@
-"""The table of values in the chart's README, made from values.yaml and its comments.
+"""The tables in the chart's README: of values, made from values.yaml and its comments, and of metrics, from the code.
 
-    python -m tests.support.chart_readme    # writes it; a test says when it has been forgotten
+    python -m tests.support.chart_readme    # writes them; a test says when it has been forgotten
 
 A comment that begins with `# --` describes the key under it. A map whose keys have descriptions of their own is a
 heading; every other described key is a row, with its default as YAML.
@@ -13,10 +13,13 @@ from pathlib import Path
 import msgspec
 import yaml
 
+from webhook import metrics
+from webhook.metrics import Family
+
 CHART = Path(__file__).resolve().parents[2] / "charts" / "nonroot-webhook"
 README = CHART / "README.md"
-BEGIN = "<!-- values: begin; made by python -m tests.support.chart_readme -->"
-END = "<!-- values: end -->"
+BEGIN = "<!-- {}: begin; made by python -m tests.support.chart_readme -->"
+END = "<!-- {}: end -->"
 BAR = r"\|"  # a bar that does not end a cell
 
 
@@ -77,11 +80,29 @@ def table(text: str) -> str:
     return "\n".join(lines)
 
 
+def metrics_tables() -> str:
+    """Every metric as Markdown, first those of admission."""
+    return "\n\n".join(
+        "\n".join(
+            [f"{title}:", "", "| Metric | Type | Labels | What it is |", "|---|---|---|---|", *map(_metric, families)]
+        )
+        for title, families in (("Admission", metrics.ADMISSION), ("Controller", metrics.CONTROLLER))
+    )
+
+
+def _metric(family: Family) -> str:
+    labels = "<br>".join(f"`{name}`: {values}" for name, values in family.labels.items())
+    return f"| `{family.name}` | {family.kind} | {labels} | {family.text} |"
+
+
 def filled_in(readme: str, text: str) -> str:
-    """`readme` with the table between its two marks."""
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table(text)}\n{END}{after}"
+    """`readme` with its tables between their marks; `text` is the values.yaml."""
+    for name, content in (("values", table(text)), ("metrics", metrics_tables())):
+        begin, end = BEGIN.format(name), END.format(name)
+        before, _, rest = readme.partition(begin)
+        _, _, after = rest.partition(end)
+        readme = f"{before}{begin}\n{content}\n{end}{after}"
+    return readme
 
 
 if __name__ == "__main__":
