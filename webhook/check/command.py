@@ -13,10 +13,8 @@ from webhook.workstation import options
 
 if TYPE_CHECKING:
     from webhook.check.report import FailOn, Report
-    from webhook.check.run import Progress, Request
+    from webhook.check.run import Request
     from webhook.workstation.images import ImageSource
-
-_PATIENCE = 20  # workloads; fewer are judged before a person looks for progress
 
 
 @click.command()
@@ -101,9 +99,11 @@ def check(
 async def _check(asked: "Request", source: "ImageSource") -> "Report":
     from webhook.check.run import check
     from webhook.workstation.images import images as images_of
+    from webhook.workstation.progress import counted
 
     async with images_of(source) as images:
-        return await check(asked, images, None if source.no_images else _progress())
+        with counted() as progress:
+            return await check(asked, images, progress)
 
 
 async def _table(asked: "Request", form: str, source: "ImageSource", built: str | None, image_limit: int) -> int:
@@ -119,15 +119,3 @@ async def _table(asked: "Request", form: str, source: "ImageSource", built: str 
         told = await table(asked, images, built, image_limit)
     click.echo(render_table(form, told), nl=False)
     return told.exit_code
-
-
-def _progress() -> "Progress | None":
-    """A counter on a terminal's standard error, while images are read; nothing in pipes."""
-    if not sys.stderr.isatty():
-        return None
-
-    def tell(done: int, total: int) -> None:
-        if total >= _PATIENCE:
-            click.echo(f"\rjudged {done} of {total}" if done < total else "\r\x1b[K", nl=False, err=True)
-
-    return tell

@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -21,15 +21,13 @@ from webhook.scope import exempt
 from webhook.verdict import Verdict
 from webhook.view import StaticView
 from webhook.workstation.images import NOT_EXAMINED
+from webhook.workstation.progress import Progress
 from webhook.workstation.sources import Skipped, Source, read
 
 T = TypeVar("T")
 
 AT_ONCE = 32  # workloads whose images are asked for together
 IMAGE_BUDGET = 600.0  # seconds; the registry client gives up on an image long before
-
-Progress = Callable[[int, int], None]
-"""Told how many workloads of how many are judged."""
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -70,9 +70,11 @@ def fix(
 async def _fix(asked: "Request", source: "ImageSource") -> "Fixes":
     from webhook.fix.run import fix
     from webhook.workstation.images import images as images_of
+    from webhook.workstation.progress import counted
 
     async with images_of(source) as images:
-        return await fix(asked, images)
+        with counted() as progress:
+            return await fix(asked, images, progress)
 
 
 def _diff(path: str, before: str, after: str) -> list[str]:

@@ -7,11 +7,12 @@ import msgspec
 from webhook import patch
 from webhook.check.manifests import Case
 from webhook.check.report import Report, merge
-from webhook.check.run import Progress, Request, check_sources, gather, judge_all
+from webhook.check.run import Request, check_sources, gather, judge_all
 from webhook.fix.edits import Addition, NotEditable, apply
 from webhook.image import Images
 from webhook.patch import Operation
 from webhook.verdict import Verdict
+from webhook.workstation.progress import Progress
 from webhook.workstation.sources import Skipped, Source, read
 
 

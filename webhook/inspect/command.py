@@ -2,9 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from webhook.registry.exchange import Cost
 
 _PATIENCE = 600.0  # seconds for one image; a large one is read whole
-_TICK = 0.3  # seconds between two words of progress
 
 
 @click.command()
@@ -64,6 +62,7 @@ async def _find(
     from webhook.registry.exchange import Cost
     from webhook.workstation import layouts
     from webhook.workstation.desk import registry_client
+    from webhook.workstation.progress import watched
     from webhook.workstation.remembered import Remembered
 
     if query.reference.startswith(layouts.TRANSPORTS):
@@ -72,17 +71,10 @@ async def _find(
         return await Remembered(None).find(query), Cost()
     client = registry_client(insecure, registry_config, _PATIENCE)
     try:
-        return await _watched(Remembered(client).find(query), client.total), client.total
+        return await watched(Remembered(client).find(query), lambda: _read(client.total)), client.total
     finally:
         await client.aclose()
 
 
-async def _watched(look: Coroutine[Any, Any, "Image | Unknown"], spent: "Cost") -> "Image | Unknown":
-    """The outcome of a look; while it goes on, a terminal's standard error is told how far it is. Nothing in pipes."""
-    if not sys.stderr.isatty():
-        return await look
-    looking = asyncio.ensure_future(look)
-    while not (await asyncio.wait({looking}, timeout=_TICK))[0]:
-        click.echo(f"\r\x1b[Kread {spent.bytes_read / 1e6:.1f} MB in {spent.requests} requests", nl=False, err=True)
-    click.echo("\r\x1b[K", nl=False, err=True)
-    return looking.result()
+def _read(spent: "Cost") -> str:
+    return f"read {spent.bytes_read / 1e6:.1f} MB in {spent.requests} requests"

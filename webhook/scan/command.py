@@ -2,8 +2,6 @@
 
 import asyncio
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
     from webhook.check.report import FailOn
     from webhook.policy import Documents
     from webhook.scan.document import Document
-    from webhook.scan.run import Progress
     from webhook.workstation.images import ImageSource
 
 
@@ -79,31 +76,17 @@ async def _scan(
     from webhook.scan.listing import Reader
     from webhook.scan.run import scan
     from webhook.workstation.images import images as images_of
+    from webhook.workstation.progress import counted
 
     cluster = Cluster(context)
     try:
         name = await cluster.name()
         async with images_of(source, PullSecrets(cluster)) as images:
-            with _progress() as progress:
+            with counted() as progress:
                 reader = Reader(cluster, namespaces)
                 return await scan(reader, images, cluster=name, documents=documents, progress=progress)
     finally:
         await cluster.aclose()
-
-
-@contextmanager
-def _progress() -> "Iterator[Progress | None]":
-    """A bar on a terminal's standard error, gone when it is done; nothing in pipes."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("judged"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("judged", total=None)
-        yield lambda done, listed: bar.update(task, completed=done, total=listed)
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,7 +1,6 @@
 """A cluster -> Document: what is listed is judged while the rest is still being listed."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 from webhook import image_identity
@@ -14,12 +13,10 @@ from webhook.scan.forecast import forecast
 from webhook.scan.images import Once
 from webhook.scan.inventory import Found
 from webhook.scan.listing import Reader
+from webhook.workstation.progress import Progress
 
 AT_ONCE = 32  # workloads whose images are asked for together
 _AHEAD = 2 * AT_ONCE  # workloads that are listed and wait; then listing waits
-
-Progress = Callable[[int, int], None]
-"""Told how many workloads are judged, of how many that are listed so far."""
 
 
 async def scan(
