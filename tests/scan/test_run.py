@@ -31,6 +31,7 @@ KINDS = {
     "replicationcontrollers": "/api/v1/replicationcontrollers",
 }
 POLICIES = "/apis/nonroot.dev/v1alpha1/nonrootpolicies"
+HOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 EXCEPTIONS = "/apis/nonroot.dev/v1alpha1/nonrootexceptions"
 
 
@@ -63,13 +64,14 @@ async def scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
             namespaces: tuple[str, ...] = (),
             documents: Documents | None = None,
             progress: Callable[[int, int], None] | None = None,
+            hooks: str = "",
         ) -> Document:
             kubeconfig = await stack.enter_async_context(serving(api, tmp_path))
             monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
             cluster = Cluster()
             stack.push_async_callback(cluster.aclose)
             return await scan(
-                Reader(cluster, namespaces),
+                Reader(cluster, namespaces, hooks),
                 table or Table({IMAGE: image("app")}),
                 cluster="small",
                 documents=documents,
@@ -113,7 +115,7 @@ async def test_one_namespace_is_asked_for_by_name_alone(scanned: Scan) -> None:
     told = await scanned(api, namespaces=("shop",))
     assert outcomes(told) == {("shop", "Pod", "other"): "fixed"}
     wide = [asked for asked in api.asked if "/namespaces/shop" not in asked]
-    assert wide == [f"GET {POLICIES}", "GET /api/v1/nodes"]
+    assert wide == [f"GET {POLICIES}", f"GET {HOOKS}", "GET /api/v1/nodes"]
 
 
 async def test_what_may_not_be_read_is_said_and_the_rest_is_scanned(scanned: Scan) -> None:
@@ -150,6 +152,25 @@ async def test_the_clusters_policies_and_exceptions_count(scanned: Scan) -> None
     told = await scanned(api, documents=Documents())
     assert {each.policy for each in told.workloads} == {"built-in"}
     assert f"GET {POLICIES}" not in api.asked
+
+
+@pytest.mark.parametrize("name", ["", "ours"])
+async def test_a_namespace_that_the_hooks_do_not_reach_is_let_be(scanned: Scan, name: str) -> None:
+    """As installed; whoever may not list configurations reads the one whose name is known, or goes by the defaults."""
+    expression = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["shop"]}
+    hooks = {"metadata": {"name": "ours"}, "webhooks": [{"namespaceSelector": {"matchExpressions": [expression]}}]}
+    pods = [within(named(minimal(), "web"), each) for each in ("shop", "default", "gke-system")]
+    api = cluster_of(pods=pods, deployments=[])
+    api.objects["/api/v1/namespaces"].append(namespace("gke-system"))
+    api.objects[HOOKS] = [hooks]
+    api.forbidden = {HOOKS} if name else set()
+    told = await scanned(api, hooks=name)
+    assert [(each.namespace, each.outcome) for each in told.workloads] == [
+        ("default", "fixed"), ("gke-system", "fixed"), ("shop", "excepted"),
+    ]  # fmt: skip
+    assert told.workloads[2].reason == "the API server does not ask admission about this namespace"
+    api.forbidden = {HOOKS}
+    assert [each.outcome for each in (await scanned(api)).workloads] == ["fixed", "excepted", "fixed"]
 
 
 async def test_a_list_of_many_pages_is_complete_though_it_grows_too_old(scanned: Scan) -> None:

@@ -38,7 +38,7 @@ class Api:
         match = _NAMESPACED.fullmatch(path)
         if match:
             path, namespace, name = f"{match[1]}/{match[3]}", match[2], match[4] or ""
-        elif path.startswith("/api/v1/namespaces/"):
+        elif path not in self.objects:
             path, _, name = path.rpartition("/")
         if path not in self.objects:
             return _status(404, "the server could not find the requested resource")

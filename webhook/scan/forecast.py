@@ -30,6 +30,7 @@ from webhook.workstation.images import NOT_EXAMINED
 
 IMAGE_BUDGET = 600.0  # seconds; the registry client gives up on an image long before
 
+UNREACHED = "the API server does not ask admission about this namespace"
 _NEW_UID = 1001  # for a user that the image does not have yet, as the rules' documentation has it
 # Whom admission sees making the Pods: the service account of a controller in kubernetes pkg/controller.
 _MAKERS = {
@@ -47,18 +48,20 @@ _REBUILT = frozenset(
 )
 
 
-async def forecast(found: Found, view: View, images: Images, now: datetime) -> document.Workload:
-    """Judge a workload. `images` answers as `webhook.image.Images` does, or with `NOT_EXAMINED`."""
+async def forecast(found: Found, view: View, images: Images, now: datetime, exemption: str = "") -> document.Workload:
+    """Judge a workload. `images` answers as `webhook.image.Images` does, or with `NOT_EXAMINED`.
+
+    `exemption` is why admission does not see it, where that is known already.
+    """
     namespace = found.reference.namespace
     governing = view.govern(namespace)
     containers: dict[object, Container] = {}
     answers: list[verdict.Answer] = []
-    exemption = ""
     for shape in found.shapes:
         workload = _made(shape.workload)
-        why = exempt(governing.policy.spec, namespace, _maker(found.reference.kind), workload)
-        if why is not None:
-            exemption = f"exempt: {why}"
+        if why := exempt(governing.policy.spec, namespace, _maker(found.reference.kind), workload):
+            exemption = exemption or f"exempt: {why}"
+        if exemption:
             slots = workload.slots() if shape.slots is None else shape.slots
             told = [_exempted(slot, exemption, found) for slot in slots]
         else:

@@ -12,6 +12,7 @@ import msgspec
 from webhook import scope
 from webhook.policy import Documents, Expression, LabelSelector, NonRootException, NonRootPolicy, PolicySpec
 from webhook.scan.document import Skip
+from webhook.scan.reach import DEFAULT, Reach
 from webhook.scope import MODE_LABEL, Namespace
 from webhook.status import SOON
 from webhook.view import DEFAULT_NAMESPACE
@@ -62,8 +63,14 @@ class Governance(msgspec.Struct, frozen=True):
     skipped: tuple[Skip, ...]
 
 
-def governance(documents: Documents, namespace: Namespace, now: datetime, skipped: tuple[Skip, ...] = ()) -> Governance:
-    """What governs a namespace at a moment; `skipped` is what could not be read of it."""
+def governance(
+    documents: Documents,
+    namespace: Namespace,
+    now: datetime,
+    skipped: tuple[Skip, ...] = (),
+    reach: Reach = DEFAULT,
+) -> Governance:
+    """What governs a namespace at a moment; `skipped` is what could not be read of it, `reach` what admission sees."""
     governing = scope.govern(documents.policies, namespace)
     spec = governing.policy.spec
     exceptions = (
@@ -78,7 +85,7 @@ def governance(documents: Documents, namespace: Namespace, now: datetime, skippe
         injects=governing.injects,
         why=governing.why,
         problem=governing.problem,
-        exempt=scope.exempts(spec, namespace.name),
+        exempt=scope.exempts(spec, namespace.name) or not reach.covers(namespace),
         spec=_plain(spec),
         candidates=tuple(
             _candidate(each, governing.policy, namespace) for each in sorted(documents.policies, key=scope.precedence)

@@ -4,6 +4,7 @@ Whoever scans may not be allowed to read everything: what is refused is said, an
 """
 
 from collections.abc import AsyncIterator, Mapping
+from urllib.parse import quote
 
 import msgspec
 
@@ -12,10 +13,12 @@ from webhook.cluster import Absent, Cluster, Forbidden
 from webhook.image import Platform, normalise_platform
 from webhook.observed import Fact
 from webhook.policy import API_VERSION, Documents, NonRootException, NonRootPolicy
+from webhook.scan import reach
 from webhook.scan.document import Skip
 from webhook.scan.inventory import Found, Inventory
+from webhook.scan.reach import Reach
 from webhook.scope import Namespace
-from webhook.view import Rejected, StaticView
+from webhook.view import Rejected
 
 # Every kind that makes Pods, by API version and resource; first those that hand Pods on to what made them.
 _BETWEEN = (("ReplicaSet", "apps/v1", "replicasets"), ("Job", "batch/v1", "jobs"))
@@ -71,18 +74,15 @@ class Reader:
     `uses` which digests there are of which image; they are there before `workloads` gives the first workload.
     """
 
-    def __init__(self, cluster: Cluster, namespaces: tuple[str, ...] = ()) -> None:
+    def __init__(self, cluster: Cluster, namespaces: tuple[str, ...] = (), hooks: str = "") -> None:
+        """`hooks` is the ValidatingWebhookConfiguration that is ours, for somebody who may read it but list none."""
         self._cluster = cluster
         self._namespaces = namespaces
+        self._hooks = hooks
         self.skipped: list[Skip] = []
         self.facts: set[Fact] = set()
         self.uses: set[tuple[str, str]] = set()
         self.platforms: tuple[Platform, ...] = ()
-
-    async def view(self, documents: Documents | None = None) -> StaticView:
-        """What governs the namespaces: by some documents, or by those of the cluster where None is given."""
-        namespaces = {each.name: each for each in await self.namespaces()}
-        return StaticView(await self.documents() if documents is None else documents, namespaces)
 
     async def namespaces(self) -> list[Namespace]:
         """The namespaces; of one that may not be read only the name is known."""
@@ -117,6 +117,20 @@ class Reader:
                 else:
                     exceptions.append(accepted)
         return Documents(tuple(policies), tuple(exceptions))
+
+    async def reach(self) -> Reach:
+        """The namespaces whose Pods admission gets to see: as it is installed, or would be where nobody can tell."""
+        what = "ValidatingWebhookConfigurations"
+        path = f"/apis/admissionregistration.k8s.io/v1/{what.lower()}"
+        try:
+            if self._hooks:
+                found = [await self._cluster.call("GET", f"{path}/{self._hooks}", what) or b""]
+            else:
+                pages = self._cluster.pages(f"{path}?labelSelector={quote(reach.PART_OF)}", what)
+                found = [bytes(raw) async for page in pages for raw in page]
+        except (Absent, Forbidden):
+            found = []
+        return reach.read(found) or reach.DEFAULT
 
     async def accounts(self) -> Accounts | None:
         """The accounts that give pull secrets; None where they cannot be listed, but perhaps read."""

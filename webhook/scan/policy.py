@@ -127,6 +127,6 @@ async def _read(name: str, context: str, documents: "Documents | None") -> Gover
         reader = Reader(cluster, (name,))
         (namespace,) = await reader.namespaces()
         documents = await reader.documents() if documents is None else documents
-        return governance(documents, namespace, datetime.now(UTC), tuple(reader.skipped))
+        return governance(documents, namespace, datetime.now(UTC), tuple(reader.skipped), await reader.reach())
     finally:
         await cluster.aclose()

@@ -9,10 +9,11 @@ from webhook.image import Images
 from webhook.policy import Documents
 from webhook.registry.recall import Recalling
 from webhook.scan.document import Document, Workload, document
-from webhook.scan.forecast import forecast
+from webhook.scan.forecast import UNREACHED, forecast
 from webhook.scan.images import Once
 from webhook.scan.inventory import Found
 from webhook.scan.listing import Reader
+from webhook.view import StaticView
 from webhook.workstation.progress import Progress
 
 AT_ONCE = 32  # workloads whose images are asked for together
@@ -34,7 +35,10 @@ async def scan(
     An image that `images` do not know may be known from the Pods that run it.
     """
     now = now or datetime.now(UTC)
-    view = await reader.view(documents)
+    namespaces = {each.name: each for each in await reader.namespaces()}
+    view = StaticView(await reader.documents() if documents is None else documents, namespaces)
+    reach = await reader.reach()
+    beyond = {name for name, namespace in namespaces.items() if not reach.covers(namespace)}
     seen = Identities()
     source = Recalling(Once(images, await reader.accounts()), seen)
     waiting: asyncio.Queue[Found | None] = asyncio.Queue(_AHEAD)
@@ -43,7 +47,8 @@ async def scan(
 
     async def judge() -> None:
         while (found := await waiting.get()) is not None:
-            told.append(await forecast(found, view, source, now))
+            exemption = UNREACHED if found.reference.namespace in beyond else ""
+            told.append(await forecast(found, view, source, now, exemption))
             if progress:
                 progress(len(told), listed)
 
