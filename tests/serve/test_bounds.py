@@ -23,6 +23,7 @@ class Server:
         self.release = asyncio.Event()
         self.release.set()
         self.port = 0
+        self.config = uvicorn.Config(self.answer, lifespan="off", interface="asgi3", log_config=None)
 
     async def answer(self, _scope: Any, receive: Any, send: Any) -> None:
         while (await receive()).get("more_body"):
@@ -46,9 +47,8 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     """A server in a hurry."""
     monkeypatch.setattr(bounds, "HURRY", 0.3)
     running = Server()
-    config = uvicorn.Config(running.answer, lifespan="off", interface="asgi3", log_config=None)
     listener = await asyncio.get_running_loop().create_server(
-        lambda: BoundedProtocol(config, running.state, {}), "127.0.0.1", 0
+        lambda: BoundedProtocol(running.config, running.state, {}), "127.0.0.1", 0
     )
     running.port = listener.sockets[0].getsockname()[1]
     yield running
@@ -71,13 +71,25 @@ async def _answered(reader: asyncio.StreamReader) -> bool:
 
 
 @pytest.mark.parametrize(
-    "begun", [b"", b"\r\n", b"POST / HT", HEAD, HEAD + b"X: ", HEAD + b"Content-Length: 9\r\n\r\n12345678"]
+    "begun", [b"\r\n", b"POST / HT", HEAD, HEAD + b"X: ", HEAD + b"Content-Length: 9\r\n\r\n12345678"]
 )
 async def test_a_request_that_does_not_end_is_given_up(server: Server, begun: bytes) -> None:
     async with server.connection() as (reader, writer):
         writer.write(begun)
         assert await _ended(reader)
     assert not server.state.connections
+
+
+async def test_a_connection_may_wait_for_its_first_request_as_long_as_for_any(server: Server) -> None:
+    server.config.timeout_keep_alive = 1
+    async with server.connection() as (reader, writer):
+        await asyncio.sleep(2 * bounds.HURRY)
+        writer.write(HEAD + b"Content-Length: 2\r\n\r\n{}")
+        assert await _answered(reader)
+    async with server.connection() as (reader, writer):
+        await asyncio.sleep(0.5)
+        assert server.state.connections
+        assert await _ended(reader)
 
 
 async def test_an_answer_may_take_longer_than_a_request(server: Server) -> None:

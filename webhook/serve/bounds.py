@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from webhook.review import SIZE_LIMIT
 
-HURRY = 10.0  # seconds from the first byte of a request to its last, and from a connection to its first byte
+HURRY = 10.0  # seconds from the first byte of a request to its last
 SMALL = 64 * 1024  # bytes of a request that is always taken: nearly every review
 HEAD_LIMIT = 2 * SMALL  # bytes of a request line and headers, and of a body that is small
 WHOLE_LIMIT = SIZE_LIMIT + HEAD_LIMIT
@@ -30,12 +30,17 @@ class BoundedProtocol(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        """Begin to wait for a request."""
+        """Wait for a first request as long as for any other: Go's client keeps connections that it never used.
+
+        A request that it sends on one of these in the moment that we close it would be lost: golang/go
+        src/net/http/transport.go (shouldRetryRequest).
+        """
         super().connection_made(transport)
         if len(self.connections) > MOST_CONNECTIONS:
             transport.abort()
         else:
-            self._deadline = self.loop.call_later(HURRY, transport.abort)
+            idle = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+            self.timeout_keep_alive_task = idle
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the waiting."""
