@@ -4,10 +4,12 @@ import re
 from base64 import b64encode
 from hashlib import sha256
 
+import msgspec
+
 from tests.scan.pages import hostile, large, scanned, small, workload
 from tests.support.markup import Markup
 from tests.support.tables import table
-from webhook.scan.document import Document
+from webhook.scan.document import Document, document
 from webhook.scan.page import render
 
 
@@ -30,7 +32,7 @@ async def test_it_says_what_happens_to_whom_and_what_to_write() -> None:
         "2 29% Fixed by injection",
         "kubectl label --overwrite ns billing nonroot.dev/mode=enforce",
         "2 to fix, 1 to find out",
-        "Of 1 container in running Pods, 1 run as uid 0.",
+        "Of 1 container with Pods, 1 run as uid 0.",
         "moves in May",
         "Deployment shop/broken it has no containers",
     ):
@@ -41,6 +43,22 @@ async def test_it_says_what_happens_to_whom_and_what_to_write() -> None:
 
 async def test_a_namespace_with_something_to_fix_gets_no_command() -> None:
     assert "ns shop nonroot.dev/mode" not in render(await small())
+
+
+@table(
+    ("user", "line"),
+    {
+        "a name": ("app", "USER 1000"),
+        "a number": ("1000", ""),
+        "a name with a group, which a number alone would not keep": ("app:app", ""),
+    },
+)
+async def test_a_fixed_images_dockerfile_should_end_with_the_number(user: str, line: str) -> None:
+    (each,) = (await scanned(workload("Deployment", "a", "b", "name"))).workloads
+    containers = tuple(msgspec.structs.replace(container, user=user) for container in each.containers)
+    page = render(document("c", "2026-11-21T12:00:00Z", [msgspec.structs.replace(each, containers=containers)]))
+    (cell,) = re.findall('<td class="dockerfile">(.*?)</td>', page)
+    assert cell == (f'<code class="line">{line}</code>' if line else "")
 
 
 async def test_it_is_well_formed_and_asks_for_nothing() -> None:
@@ -81,8 +99,8 @@ async def test_names_are_text_wherever_they_come_from() -> None:
     },
 )
 async def test_the_headline(objects: tuple[dict[str, object], ...], headline: str) -> None:
-    document: Document = await scanned(*objects)
-    assert headline in _text(render(document))
+    told: Document = await scanned(*objects)
+    assert headline in _text(render(told))
 
 
 async def test_what_is_past_the_first_rows_waits_for_the_script() -> None:

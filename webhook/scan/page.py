@@ -11,6 +11,7 @@ import msgspec
 
 import webhook
 from webhook import page
+from webhook.image import parse_user
 from webhook.scan.document import Container, Counts, Document, NamespaceSummary, Outcome, Workload, is_root
 from webhook.wording import many
 
@@ -168,17 +169,25 @@ def _images(workloads: tuple[Workload, ...]) -> Iterator[Image]:
         for container in workload.containers:
             found.setdefault(container.image, []).append(container)
     for name, containers in found.items():
+        user = next((each.user for each in containers if each.user is not None), None)
         uids = sorted({each.uid for each in containers if each.uid is not None})
-        advised = (finding.dockerfile for each in containers for finding in each.findings if finding.dockerfile)
         yield Image(
             name=name,
-            user=next((each.user for each in containers if each.user is not None), None),
+            user=user,
             outcome=min((each.outcome for each in containers), key=_WORST_FIRST.index),
             uids=", ".join(map(str, uids)),
             containers=len(containers),
             root=sum(map(is_root, containers)),
-            dockerfile=next(advised, ""),
+            dockerfile=_dockerfile(containers),
         )
+
+
+def _dockerfile(containers: list[Container]) -> str:
+    """What a finding says that the image's Dockerfile should end with, or else the number that its USER stands for."""
+    advised = (finding.dockerfile for each in containers for finding in each.findings if finding.dockerfile)
+    named = (each for each in containers if each.outcome == "fixed" and parse_user(each.user or "").name == each.user)
+    numbers = (f"USER {each.uid}" for each in named if each.user)
+    return next(advised, next(numbers, ""))
 
 
 def _roots(workloads: tuple[Workload, ...]) -> Iterator[Root]:
@@ -193,5 +202,6 @@ def _reported(document: Document) -> str:
     """How much is known of who runs now."""
     active = [each for workload in document.workloads if workload.pods for each in workload.containers]
     silent = sum(1 for each in active if not each.running)
-    told = f"Of {many(len(active), 'container')} in running Pods, {sum(map(is_root, active))} run as uid 0."
-    return f"{told} Of {silent} no kubelet has said; those of Kubernetes 1.33 and later do." if silent else told
+    told = f"Of {many(len(active), 'container')} with Pods, {sum(map(is_root, active))} run as uid 0."
+    why = "they have not started, or their node is older than Kubernetes 1.33"
+    return f"{told} Of {silent} no kubelet has said: {why}." if silent else told
