@@ -8,7 +8,6 @@ import pty
 import shutil
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -273,29 +272,6 @@ def test_the_command_line_loads_nothing_of_a_cluster_or_a_server(command: list[s
     )
     told = subprocess.run([sys.executable, "-c", program], input=POD, capture_output=True, text=True, check=False)
     assert told.stderr.split() == []
-
-
-@pytest.mark.bench
-def test_it_is_there_at_once(tmp_path: Path) -> None:
-    """--version in 150 ms, one file in 300 ms, 1,000 files in 2 s."""
-    (tmp_path / "one.yaml").write_text(POD)
-    many = tmp_path / "many"
-    many.mkdir()
-    for number in range(1000):
-        (many / f"{number}.yaml").write_text(
-            POD + "---\n" + POD.replace("name: web", "name: other\n  labels: {a: b, c: d}")
-        )
-    for limit, *command in (
-        (0.15, "--version"),
-        (0.3, "check", str(tmp_path / "one.yaml"), "--no-images"),
-        (2.0, "check", str(many), "--no-images"),
-    ):
-        times = []
-        for _ in range(5):
-            start = time.perf_counter()
-            assert nonroot(*command).returncode == 0
-            times.append(time.perf_counter() - start)
-        assert min(times) < limit, command
 
 
 def test_fix_shows_a_diff_and_writes_only_when_asked(tmp_path: Path) -> None:
