@@ -23,6 +23,7 @@ class ApiProxy:
         self.gone: set[str] = set()  # resources whose next stream gets the error; used up by it
         self.forbidden: set[str] = set()  # resources that RBAC does not let us see
         self.hidden = ""  # an API group that is not there
+        self.failing = 0  # the status of every answer, unless 0
 
     @property
     def url(self) -> str:
@@ -58,6 +59,8 @@ class ApiProxy:
             status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
             await answer.write(json.dumps({"type": "ERROR", "object": status}).encode() + b"\n")
             return answer
+        if self.failing:
+            return web.json_response({"kind": "Status", "code": self.failing}, status=self.failing)
         if self.hidden and request.path.startswith(f"/apis/{self.hidden}"):
             return web.json_response({"kind": "Status", "code": 404}, status=404)
         if resource in self.forbidden:

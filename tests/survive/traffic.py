@@ -50,12 +50,12 @@ class Kind(msgspec.Struct, frozen=True):
         """Why an answer is not the right one; None where it is."""
         if self.right == "refused":
             ours = "nonroot.dev" in answer.get("message", "")
-            return None if status == 403 and ours else f"{self.name}: not refused but {status}"
+            return None if status == 403 and ours else f"{self.name}: not refused but {status}, {warnings}"
         if status != 201:
             return f"{self.name}: {status} {answer.get('message', '')[:200]}"
         context = answer["spec"]["containers"][0].get("securityContext", {})
         if self.right == "patched":
-            return None if context.get("runAsUser") == self.uid else f"{self.name}: created with {context}"
+            return None if context.get("runAsUser") == self.uid else f"{self.name}: created with {context}, {warnings}"
         if context != self.context:
             return f"{self.name}: changed to {context}"
         if self.right == "warned" and not warnings:

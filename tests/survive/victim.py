@@ -58,6 +58,13 @@ class Victim:
         response: dict[str, Any] = answer["response"]
         return response
 
+    async def ask_as(self, image: str, uid: int) -> dict[str, Any]:
+        """The response to the same Pod with `runAsUser`."""
+        pod = tweak(minimal(), {"spec.containers.0.image": image, "spec.containers.0.securityContext.runAsUser": uid})
+        _, answer = await self.review(review(pod))
+        response: dict[str, Any] = answer["response"]
+        return response
+
     async def metrics(self) -> str:
         """What /metrics says."""
         async with self.session.get(f"http://127.0.0.1:{self.metrics_port}/metrics") as reply:
