@@ -1,7 +1,6 @@
 """Reports in the cluster: what is written, of which kind, and that the same is never written twice."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
@@ -9,6 +8,7 @@ from tests.operate.fakes import Killed
 from tests.support.objects import Objects
 from webhook.cluster import Terminating
 from webhook.operate.reports import Report, Reports
+from webhook.scan.policyreport import Api
 
 OPEN = "/apis/openreports.io/v1alpha1/reports"
 OLD = "/apis/wgpolicyk8s.io/v1alpha2/policyreports"
@@ -19,8 +19,8 @@ def report(api_version: str, name: str, result: str = "pass") -> Report:
     return {"apiVersion": api_version, "kind": "Report", "metadata": metadata, "results": [{"result": result}]}
 
 
-def making(**results: str) -> Any:
-    def make(api_version: str) -> Iterable[Report]:
+def making(**results: str) -> Callable[[Api], Iterable[Report]]:
+    def make(api_version: Api) -> Iterable[Report]:
         return [report(api_version, name, result) for name, result in results.items()]
 
     return make
@@ -51,6 +51,15 @@ async def test_reports_are_made_changed_and_deleted_and_otherwise_left_alone(obj
     assert objects.writes[2:] == ["PUT report shop/a", "POST report shop/c", "DELETE report shop/b"]
     await reports.update(None)
     assert results(objects) == {}
+
+
+async def test_a_fact_that_only_grows_older_is_not_written_again(objects: Objects) -> None:
+    reports = Reports(objects)
+    for age in ("59 s ago", "2 min ago", "3 days ago"):
+        await reports.update(making(a=f"uid 1000, observed on a node {age}"))
+    assert reports.writes == 1
+    await reports.update(making(a="uid 1001, observed on a node 3 days ago"))
+    assert reports.writes == 2
 
 
 async def test_what_a_scan_could_not_see_is_not_deleted(objects: Objects) -> None:

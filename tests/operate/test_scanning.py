@@ -1,8 +1,5 @@
 """What follows from a background scan: sums, reports, Events about wrong predictions, metrics and the page."""
 
-from collections.abc import Iterable
-from typing import Any
-
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -10,9 +7,9 @@ from tests.support.images import DIGEST, Table, image
 from tests.support.objects import Objects
 from tests.support.pods import IMAGE, Object, minimal, ran, tweak
 from webhook.events import Event, Regarding
-from webhook.operate.reports import Report
+from webhook.identities import Identities
+from webhook.operate.identities import Keeper
 from webhook.operate.scanning import Scanning
-from webhook.scan.document import Workload
 from webhook.status import Outcomes
 
 NAMESPACES, PODS, POLICIES = "/api/v1/namespaces", "/api/v1/pods", "/apis/nonroot.dev/v1alpha1/nonrootpolicies"
@@ -27,16 +24,6 @@ OTHERS = (
 )
 
 
-def report(workloads: Iterable[Workload], version: str) -> Iterable[Report]:
-    """One a workload; how they are made is tested elsewhere."""
-    for each in workloads:
-        yield {
-            "apiVersion": version,
-            "metadata": {"namespace": each.namespace, "name": each.name},
-            "outcome": each.outcome,
-        }
-
-
 class Scene:
     """A cluster with two Pods of nobody: one of USER app, uid 1000, and one of root."""
 
@@ -48,10 +35,11 @@ class Scene:
         self.events: list[Event] = []
         self.scanning = self.another()
 
-    def another(self, **given: Any) -> Scanning:
+    def another(self, *, reports: bool = True) -> Scanning:
         """A controller, with nothing in memory."""
         images = Table({IMAGE: image("app"), "registry.example/root:1": image("")})
-        return Scanning(self.objects, images, self.events.append, **{"report": report, **given})
+        keeper = Keeper(self.objects, Identities())
+        return Scanning(self.objects, images, keeper, self.events.append, reports=reports)
 
     def pod(self, name: str, its_image: str, uid: int | None = None) -> None:
         made: Object = tweak(minimal(), {"metadata.name": name, "spec.containers.0.image": its_image})
@@ -74,11 +62,14 @@ async def test_workloads_are_summed_up_for_each_policy(scene: Scene) -> None:
 
 async def test_a_second_scan_writes_nothing_even_in_another_process(scene: Scene) -> None:
     await scene.scanning.round()
-    assert sorted(scene.objects.writes) == ["POST report default/root", "POST report default/web"]
+    assert sorted(scene.objects.writes) == [
+        "POST report default/nonroot-uid-root",
+        "POST report default/nonroot-uid-web",
+    ]
     await scene.scanning.round()
     await scene.another().round()
     assert len(scene.objects.writes) == 2
-    await scene.another(report=None).round()
+    await scene.another(reports=False).round()
     assert scene.objects.stored["/apis/openreports.io/v1alpha1/reports"] == {}
 
 
@@ -103,6 +94,16 @@ async def test_a_prediction_that_a_kubelet_contradicts_is_told_once(scene: Scene
     assert event.note == f"container 'app' of image {IMAGE!r} runs as uid 4242 where uid 1000 was foretold"
 
 
+async def test_more_pods_of_the_same_mismatch_are_no_other(scene: Scene) -> None:
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "u-1", "controller": True}
+    for name in ("one", "two"):
+        scene.pod(name, IMAGE, 4242)
+        scene.objects.stored[PODS]["default", name]["metadata"]["ownerReferences"] = [owner]
+        await scene.scanning.round()
+    (event,) = scene.events
+    assert event.regarding == Regarding("apps/v1", "ReplicaSet", "default", "web", "u-1")
+
+
 async def test_what_is_remembered_of_mismatches_is_bounded(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webhook.operate.scanning.REMEMBERED", 2)
     for number in range(4):
@@ -125,7 +126,7 @@ async def test_the_page_is_that_of_the_last_scan(scene: Scene) -> None:
 async def test_metrics_say_what_would_become_of_workloads(scene: Scene) -> None:
     registry = CollectorRegistry()
     registry.register(scene.scanning)
-    assert "nonroot_scan_timestamp_seconds" not in generate_latest(registry).decode()
+    assert "\nnonroot_scan_timestamp_seconds" not in generate_latest(registry).decode()
     scene.pod("root", "registry.example/root:1", 0)
     await scene.scanning.round()
     lines = generate_latest(registry).decode().splitlines()

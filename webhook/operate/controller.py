@@ -6,17 +6,17 @@ import logging
 import signal
 import socket
 import sys
-from datetime import UTC, datetime
 from functools import partial
 
 from webhook import certificates, watching
 from webhook.background import running
 from webhook.cluster import Cluster, ClusterError, Conflict, PullSecrets
 from webhook.memory import ClusterMemory
+from webhook.metrics import Reading
 from webhook.operate import OperateSettings, probes
 from webhook.operate.changes import Changes
 from webhook.operate.identities import Keeper
-from webhook.operate.repeating import Pause, repeat
+from webhook.operate.oversight import Oversight
 from webhook.operate.rotation import ApplyBundle, InOrder, Names, Pending, Plan, Rotation, WriteSecret
 from webhook.operate.scanning import Scanning
 from webhook.operate.standing import Standing
@@ -28,9 +28,6 @@ from webhook.registry.recall import Recalling
 PERIOD = 10.0  # seconds between two looks where nothing wakes us; Secrets are never watched, only read by name
 PAUSE = 1.0  # seconds between two rounds at least, should somebody else write what we write
 MOST_STEPS = 8  # of one round: a change of CA has five
-RESYNC = 300.0  # seconds after which statuses are looked at in any case
-SETTLE = 10.0  # seconds between two scans at least: several changes make one
-REST = 10  # a scan's own duration, times this, between two of them: not a tenth of the time is spent on scanning
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +44,7 @@ async def _operate(settings: OperateSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     state = probes.State()
-    certificates_due, policies_due, scan_due = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    certificates_due = asyncio.Event()
     async with contextlib.AsyncExitStack() as closing:
         cluster = await closing.enter_async_context(contextlib.aclosing(Cluster()))
         recorder = Recorder(cluster, socket.gethostname())
@@ -57,34 +54,17 @@ async def _operate(settings: OperateSettings) -> None:
         access = configuration.load(settings.registry_config, settings.insecure_registries)
         client = RegistryClient(access.settings, PullSecrets(cluster), credentials=access.credentials, memory=memory)
         images = Recalling(await closing.enter_async_context(contextlib.aclosing(client)), memory)
-        scanning = Scanning(cluster, images, recorder.record, None, Keeper(cluster, memory))
+        keeper = Keeper(cluster, memory)
+        scanning = Scanning(cluster, images, keeper, recorder.record, reports=settings.reports)
         page = scanning.html if settings.report_page else None
-        serving = probes.serve(state, settings.host, settings.metrics_port, (scanning,), page)
+        serving = probes.serve(state, settings.host, settings.metrics_port, (scanning, Reading(client.tally)), page)
         log.info("probes and metrics at http://%s:%d", settings.host, await closing.enter_async_context(serving))
 
-        def policies_changed() -> None:
-            policies_due.set()
-            scan_due.set()
-
-        async def stand() -> Pause:
-            _, change = await standing.round(datetime.now(UTC))
-            left = RESYNC if change is None else (change - datetime.now(UTC)).total_seconds()
-            return Pause(PAUSE, max(PAUSE, min(left, RESYNC)))
-
-        async def scan() -> Pause:
-            began = loop.time()
-            await scanning.round()
-            standing.sums = scanning.sums()
-            policies_due.set()
-            least = max(SETTLE, REST * (loop.time() - began))
-            return Pause(least, max(least, settings.scan_interval.total_seconds()))
-
+        oversight = Oversight(standing, scanning, settings.scan_interval)
         notify = partial(loop.call_soon_threadsafe, certificates_due.set) if settings.manage_certificates else None
-        changes = Changes(settings, notify, partial(loop.call_soon_threadsafe, policies_changed))
+        changes = Changes(settings, notify, partial(loop.call_soon_threadsafe, oversight.changed))
         async with asyncio.TaskGroup() as tasks:
-            lasting = [tasks.create_task(repeat("the statuses of policies and exceptions", stand, policies_due))]
-            if settings.scan_interval:
-                lasting.append(tasks.create_task(repeat("the background scan", scan, scan_due)))
+            lasting = [tasks.create_task(each) for each in oversight.loops()]
             if settings.manage_certificates:
                 tasks.create_task(keep(rotation(cluster, settings), state, certificates_due, stop))
             else:
@@ -92,7 +72,7 @@ async def _operate(settings: OperateSettings) -> None:
             tasks.create_task(watching.run(changes.register, stop))
             await stop.wait()
             certificates_due.set()
-            for task in lasting:  # anywhere: the next controller goes on from what was written
+            for task in lasting:
                 task.cancel()
 
 

@@ -7,6 +7,7 @@ installed reports are of its kind, else of the older one, else there are none; w
 import asyncio
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
@@ -15,10 +16,15 @@ import msgspec
 
 from webhook import cluster
 from webhook.cluster import MANAGED_BY, Absent, Cluster, ClusterError, Conflict, Terminating
+from webhook.scan.policyreport import Api
 
-KINDS = (("openreports.io/v1alpha1", "reports"), ("wgpolicyk8s.io/v1alpha2", "policyreports"))
+KINDS: tuple[tuple[Api, str], ...] = (
+    ("openreports.io/v1alpha1", "reports"),
+    ("wgpolicyk8s.io/v1alpha2", "policyreports"),
+)
 CONTENT = "nonroot.dev/content"
 WRITERS = 4  # writes at the same time
+_AGE = re.compile(rb"\d+ (?:days|h|min|s) ago")  # webhook.finding.ago: what grows older is not news
 _SELECTOR = quote(",".join(f"{key}={value}" for key, value in MANAGED_BY.items()))
 
 Report = dict[str, Any]
@@ -59,7 +65,7 @@ def plan(wanted: Iterable[Report], stored: dict[tuple[str, str], tuple[str, str]
     for report in wanted:
         metadata = report["metadata"]
         namespace, name = metadata["namespace"], metadata["name"]
-        said = hashlib.sha256(msgspec.json.encode(report, order="deterministic")).hexdigest()
+        said = hashlib.sha256(_AGE.sub(b"", msgspec.json.encode(report, order="deterministic"))).hexdigest()
         version, content = stored.pop((namespace, name), ("", ""))
         if content == said:
             continue
@@ -79,7 +85,7 @@ class Reports:
         self._api = api
         self.writes = 0
 
-    async def update(self, make: Callable[[str], Iterable[Report]] | None, *, complete: bool = True) -> None:
+    async def update(self, make: Callable[[Api], Iterable[Report]] | None, *, complete: bool = True) -> None:
         """Write what is different. `make` gives all reports there should be, as that API version; None: none at all.
 
         Where they are not `complete`, none is deleted. Raises `ClusterError`; what was not written then is the next time.

@@ -1,0 +1,267 @@
+"""Statuses, scans and reports on a real API server: every write counted, and the process with the chart's own rights."""
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.e2e.target import Target, eventually
+from tests.support import cluster, helm, reports
+from tests.support.images import Table
+from webhook.cluster import Cluster
+from webhook.events import Event
+from webhook.identities import Identities
+from webhook.operate.identities import Keeper
+from webhook.operate.scanning import Scanning
+from webhook.operate.standing import Standing
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+
+NAME = f"oversight-{secrets.token_hex(4)}"
+KINDS = {"openreports.io/v1alpha1": "reports.openreports.io", "wgpolicyk8s.io/v1alpha2": "policyreports.wgpolicyk8s.io"}
+
+
+def pod(name: str, **context: Any) -> dict[str, Any]:
+    container = {"name": "app", "image": "registry.example/app:1", "securityContext": context}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {"schedulerName": "nobody", "containers": [container]},
+    }
+
+
+def deployment(name: str, **context: Any) -> dict[str, Any]:
+    template = {"metadata": {"labels": {"app": name}}, "spec": pod(name, **context)["spec"]}
+    spec = {"replicas": 2, "selector": {"matchLabels": {"app": name}}, "template": template}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}
+
+
+def policy(**spec: Any) -> dict[str, Any]:
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": NAME}}
+    return {
+        "apiVersion": "nonroot.dev/v1alpha1",
+        "kind": "NonRootPolicy",
+        "metadata": {"name": NAME},
+        "spec": {"namespaceSelector": selector, **spec},
+    }
+
+
+def exception(name: str, **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "nonroot.dev/v1alpha1",
+        "kind": "NonRootException",
+        "metadata": {"name": name},
+        "spec": {"reason": "because a test says so", **spec},
+    }
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[Target]:
+    """A cluster with our kinds, and a namespace of ours with a policy and three workloads."""
+    found = cluster.reach()
+    with cluster.crds(found):
+        found.namespace(NAME)
+        found.apply(policy(mode="Audit"))
+        found.apply(
+            deployment("web", runAsUser=1001),
+            pod("fine", runAsUser=1001),
+            pod("root", runAsUser=0),
+            namespace=NAME,
+        )
+        eventually(lambda: len(found.get("pods", NAME)) == 4, "the Pods of the Deployment")
+        try:
+            yield found
+        finally:
+            found.kubectl("delete", "nonrootpolicy", NAME)
+            found.kubectl("delete", "namespace", NAME, "--wait=false")
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest, target: Target) -> Iterator[str]:
+    """The full name of one of the two kinds of report, installed."""
+    path = str(reports.crd(request.param))
+    target.kubectl("apply", "--server-side", "-f", path)
+    target.kubectl("wait", "--for=condition=Established", "-f", path)
+    yield KINDS[request.param]
+    target.kubectl("delete", "-f", path)
+
+
+class Counting(Cluster):
+    """Notes every write that reaches the API server."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[str] = []
+
+    async def call(self, method: str, path: str, what: str, body: Any = None, **given: Any) -> bytes | None:
+        if method != "GET":
+            self.writes.append(f"{method} {what}")
+        return await super().call(method, path, what, body, **given)
+
+
+async def test_every_workload_has_a_report_and_a_second_scan_writes_nothing(target: Target, kind: str) -> None:
+    """Other tests' objects are in the cluster too: what is counted is ours."""
+
+    def ours(api: Counting) -> list[str]:
+        return sorted(each for each in api.writes if f"{NAME}/" in each or each.endswith(NAME))
+
+    events: list[Event] = []
+
+    async def look(*, wanted: bool = True) -> Counting:
+        """One controller's whole life: a scan, and the statuses."""
+        async with contextlib.aclosing(Counting()) as api:
+            scanning = Scanning(api, Table({}), Keeper(api, Identities()), events.append, reports=wanted)
+            await scanning.round()
+            standing = Standing(api, events.append)
+            standing.sums = scanning.sums()
+            await standing.round(datetime.now(UTC))
+            return api
+
+    first = await look()
+    made = {each["metadata"]["name"]: each for each in target.get(kind, NAME)}
+    assert len(made) == 3
+    assert {name for name in ours(first) if "report" in name} == {f"POST report {NAME}/{each}" for each in made}
+    by_scope = {each["scope"]["name"]: each for each in made.values()}
+    assert {name: each["summary"]["fail"] for name, each in by_scope.items()} == {"web": 0, "fine": 0, "root": 1}
+    (owner,) = by_scope["web"]["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["name"]) == ("Deployment", "web")
+    (stored,) = (each for each in target.get("nonrootpolicies", "default") if each["metadata"]["name"] == NAME)
+    assert stored["status"]["namespaces"] == 1
+    assert stored["status"]["workloads"] == {"unchanged": 0, "fixed": 2, "failing": 1, "unknown": 0, "excepted": 0}
+    second = await look()
+    assert ours(second) == []
+    target.kubectl("delete", "pod", "root", "-n", NAME, "--now")
+    target.apply(pod("root", runAsUser=1001), namespace=NAME)
+    third = await look()
+    assert len([each for each in ours(third) if each.startswith("POST report")]) == 1
+    assert len([each for each in ours(third) if each.startswith("PUT report")]) == 0
+    target.kubectl("delete", "pod", "root", "-n", NAME, "--now")
+    target.apply(pod("root", runAsUser=0), namespace=NAME)
+    await look(wanted=False)
+    assert target.get(kind, NAME) == []
+
+
+@contextlib.contextmanager
+def controller(kubeconfig: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The real process, and the port of its probes; its log is printed at the end."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "webhook", "operate", "--namespace=default", "--no-manage-certificates"]
+    command += ["--host=127.0.0.1", f"--metrics-port={port}", "--report-page", *flags]
+    environment = os.environ | {"KUBECONFIG": str(kubeconfig)}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process, port
+    finally:
+        process.kill()
+        _, log = process.communicate()
+        print(log)
+    assert "forbidden" not in log.lower()
+    assert "Traceback" not in log
+
+
+def answer(port: int, path: str) -> str:
+    """What the process says; "" while it does not listen."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
+            text: str = response.read().decode()
+    except OSError:
+        return ""
+    return text
+
+
+def rights() -> list[dict[str, Any]]:
+    """What the chart grants the controller in the whole cluster."""
+    rendered = yaml.safe_load_all(helm.template(certificates={"mode": "certManager"}))
+    (role,) = (
+        each
+        for each in rendered
+        if each and each["kind"] == "ClusterRole" and each["metadata"]["name"].endswith("-controller")
+    )
+    rules: list[dict[str, Any]] = role["rules"]
+    return rules
+
+
+def states(target: Target, kind: str, name: str) -> dict[str, str]:
+    """The reasons of an object's conditions, by type."""
+    (found,) = (each for each in target.get(kind, NAME) if each["metadata"]["name"] == name)
+    return {each["type"]: each["reason"] for each in found.get("status", {}).get("conditions", [])}
+
+
+def test_the_process_with_exactly_the_rights_of_the_chart(target: Target, kind: str, tmp_path: Path) -> None:
+    """An exception ends while it watches; it is killed, started again, and writes nothing anew."""
+    with cluster.access(target, tmp_path, *rights()) as kubeconfig:
+        with controller(kubeconfig, "--scan-interval=60") as (process, port):
+            eventually(lambda: len(target.get(kind, NAME)) == 3, "three reports", 30)
+            eventually(
+                lambda: states(target, "nonrootpolicies", NAME).get("Ready") == "InForce", "the policy's status", 30
+            )
+            end = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=12)
+            target.apply(exception("short", expires=f"{end:%Y-%m-%dT%H:%M:%SZ}"), namespace=NAME)
+            eventually(lambda: states(target, "nonrootexceptions", "short").get("Ready") == "InForce", "its status", 10)
+            assert states(target, "nonrootexceptions", "short")["ExpiresSoon"] == "WithinAWeek"
+            target.kubectl("label", "namespace", NAME, "nonroot.dev/mode=strict")
+            eventually(
+                lambda: states(target, "nonrootpolicies", NAME).get("NamespaceLabelsValid") == "BadLabel",
+                "the label",
+                10,
+            )
+            eventually(lambda: states(target, "nonrootexceptions", "short")["Ready"] == "Expired", "its end", 20)
+            late = (datetime.now(UTC) - end).total_seconds()
+            print(f"an exception was called expired {late:.1f} s after its end")
+            assert 0 <= late < 60  # that very minute
+            eventually(
+                lambda: 'nonroot_workloads{mode="Enforce"' in answer(port, "/metrics"), "a scan of the new mode", 60
+            )
+            assert NAME in answer(port, "/report")
+            eventually(
+                lambda: _outcomes(target, kind) == {"fixed": 2, "refused": 1}, "reports without the exception", 60
+            )
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(15) == 0
+        told = {(each["involvedObject"]["kind"], each["reason"]) for each in _events(target)}
+        assert told >= {
+            ("NonRootPolicy", "BadLabel"),
+            ("NonRootException", "WithinAWeek"),
+            ("NonRootException", "Expired"),
+        }
+        before = _versions(target, kind)
+        with controller(kubeconfig) as (process, port):
+            eventually(lambda: "\nnonroot_scan_timestamp_seconds " in answer(port, "/metrics"), "a scan", 60)
+            time.sleep(5)  # for what it might write then; other tests' reports it may well write
+        assert _versions(target, kind) == before
+    target.kubectl("delete", "nonrootexception", "short", "-n", NAME)
+    target.kubectl("label", "namespace", NAME, "nonroot.dev/mode-")
+
+
+def _events(target: Target) -> list[dict[str, Any]]:
+    """The Events about what is ours."""
+    found = [*target.get("events", NAME), *target.get("events", "default")]
+    return [each for each in found if each["involvedObject"]["name"] in {NAME, "short"}]
+
+
+def _outcomes(target: Target, kind: str) -> Counter[str]:
+    """How many results have each outcome, over all reports."""
+    found = (result for each in target.get(kind, NAME) for result in each["results"])
+    return Counter(each["properties"]["outcome"] for each in found)
+
+
+def _versions(target: Target, *kinds: str) -> dict[str, str]:
+    """The resourceVersion of everything that is kept here."""
+    found = [each for kind in (*kinds, "nonrootpolicies", "nonrootexceptions") for each in target.get(kind, NAME)]
+    return {each["metadata"]["uid"]: each["metadata"]["resourceVersion"] for each in found if NAME in json.dumps(each)}
