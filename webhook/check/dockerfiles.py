@@ -1,5 +1,6 @@
 """A Dockerfile's text -> what is wrong with the image that it builds, with the base image's own USER where it is read."""
 
+import asyncio
 import re
 from collections.abc import Mapping
 
@@ -43,7 +44,7 @@ async def read(
         asked = [alone.base]
     elif alone.name and alone.evidence.uid is None:
         asked = list(dict.fromkeys(stage.external for stage in alone.stages if stage.external))[:_BASES]
-    told = dict(zip(asked, [await _base(each, images, budget) for each in asked], strict=True))
+    told = dict(zip(asked, await asyncio.gather(*(_base(each, images, budget) for each in asked)), strict=True))
     bases = {image: base for image, base in told.items() if isinstance(base, Base)}
     unread = told.get(alone.base) if alone.user is None and alone.base is not None else None
     informed = evaluate(source.text, target=target, build_args=build_args, bases=bases) if bases else alone
