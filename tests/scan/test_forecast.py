@@ -35,8 +35,8 @@ def documents(*exceptions: Object, **spec: Any) -> Documents:
     api = {"apiVersion": "nonroot.dev/v1alpha1"}
     rule = api | {"kind": "NonRootPolicy", "metadata": {"name": "strict"}, "spec": spec}
     others = [
-        api | {"kind": "NonRootException", "metadata": {"name": "e", "namespace": "default"}, "spec": each}
-        for each in exceptions
+        api | {"kind": "NonRootException", "metadata": {"name": "e" * number, "namespace": "default"}, "spec": each}
+        for number, each in enumerate(exceptions, start=1)
     ]
     return policy.load([rule, *others], "a test")
 
@@ -162,6 +162,30 @@ async def test_exceptions_count_as_at_admission(obj: Object, workloads: Object) 
     assert (await foretold(named(obj, "web"), said=documents(ended))).outcome == "refused"
     other = spec | {"workloads": [workloads | {"name": "other-*"}]}
     assert (await foretold(named(obj, "web"), said=documents(other))).outcome == "refused"
+
+
+@table(
+    ("days", "outcome", "soon", "reason"),
+    {
+        "for long": (8, "excepted", False, "exception e: ticket 7"),
+        "for a week": (7, "excepted", True, "exception e: ticket 7"),
+        "not any more": (-1, "refused", False, "exception e: ticket 7 (it ended at 2026-05-31 12:00 UTC)"),
+    },
+)
+async def test_an_exception_that_ends_is_told_before_and_after(
+    days: int, outcome: str, soon: bool, reason: str
+) -> None:
+    """Also one of two, the other of which covers fewer rules; where another goes on, nothing is said."""
+    root = named(of("Deployment", runAsUser=0), "web")
+    ends = {"reason": "ticket 7", "expires": (NOW + timedelta(days=days)).isoformat()}
+    (container,) = (await foretold(root, said=documents(ends))).containers
+    assert (container.outcome, container.expires_soon, container.reason) == (outcome, soon, reason)
+    for rules, ending in (({"rules": ["named-user"]}, soon), ({}, False)):
+        said = documents(ends, {"reason": "ticket 8", **rules})
+        (container,) = (await foretold(root, said=said)).containers
+        assert container.expires_soon is ending
+    (container,) = (await foretold(root, said=documents(ends, exceptions="Forbid"))).containers
+    assert (container.expires_soon, container.reason) == (False, "")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def finding(severity: Any = "error", message: str = "it is root", rule: str = "r
 def container(outcome: Outcome = "unchanged", *findings: Finding, **more: Any) -> Container:
     given: dict[str, Any] = {
         "name": "app", "kind": "regular", "image": "app:1", "digest": "", "user": "app", "uid": 1000, "who": "uid 1000",
-        "reason": "", "path": "", "yaml": "", "running": (), "mismatch": None,
+        "reason": "", "expires_soon": False, "path": "", "yaml": "", "running": (), "mismatch": None,
     }  # fmt: skip
     return Container(outcome=outcome, findings=findings, **{**given, **more})
 
@@ -198,6 +198,18 @@ def test_a_report_is_bounded() -> None:
     """A Pod of thousands of containers does not fill etcd."""
     (made,) = reports(told(workload("unchanged", *(container(name=f"c{number}") for number in range(5000)))).workloads)
     assert len(made["results"]) == made["summary"]["pass"] == 1000
+
+
+def test_an_exception_that_ends_within_a_week_is_a_warning() -> None:
+    """For whoever reads reports, and for whoever reads text."""
+    ending = told(workload("excepted", container("excepted", reason="exception e: ticket 7", expires_soon=True)))
+    (made,) = reports(ending.workloads)
+    assert (made["summary"]["warn"], made["results"][0]["message"]) == (
+        1, "container app is let be for less than a week more: exception e: ticket 7",
+    )  # fmt: skip
+    assert "      ends within a week: exception e: ticket 7" in render("text", ending)
+    ended = told(workload("refused", container("refused", finding(), reason="exception e: r (it ended at noon)")))
+    assert "      no longer: exception e: r (it ended at noon)" in render("text", ended)
 
 
 def test_a_fixed_container_passes_and_says_what_admission_adds() -> None:

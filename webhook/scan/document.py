@@ -42,8 +42,9 @@ class Container(msgspec.Struct, frozen=True):
 
     `uid` is who it runs as then, null where nobody can tell, and `who` says so in words; of a refused one, who it would
     have run as. `user` is the image's USER, null where the image was not read. `yaml` holds the fields that injection
-    adds at `path` of the workload's own manifest. `reason` is why an excepted one is let be. `mismatch` says which
-    prediction the kubelets' reports in `running` disagree with, and is null where they agree.
+    adds at `path` of the workload's own manifest. `reason` is why an excepted one is let be, or until lately was;
+    `expires_soon` where that ends within a week. `mismatch` says which prediction the kubelets' reports in `running`
+    disagree with, and is null where they agree.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Container(msgspec.Struct, frozen=True):
     who: str
     outcome: Outcome
     reason: str
+    expires_soon: bool
     findings: tuple[Finding, ...]
     path: str
     yaml: str

@@ -4,7 +4,7 @@ The one judgement, under the policy that is in force, with the mode that could b
 policy says never.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 
@@ -21,7 +21,8 @@ from webhook.judge import judge
 from webhook.observed import mismatch
 from webhook.pod import Slot, Workload
 from webhook.podspec import OwnerReference
-from webhook.scan import document
+from webhook.policy import NonRootException
+from webhook.scan import document, lapses
 from webhook.scan.document import LEFT_OUT, RANK, Container, Finding, Outcome, Running
 from webhook.scan.inventory import Found, Shape, Sighting
 from webhook.scope import SERVICE_ACCOUNT, Governing, View, exempt
@@ -55,21 +56,24 @@ async def forecast(found: Found, view: View, images: Images, now: datetime, exem
     """
     namespace = found.reference.namespace
     governing = view.govern(namespace)
+    exceptions = view.exceptions(namespace)
+    reason = ""
     containers: dict[object, Container] = {}
     answers: list[verdict.Answer] = []
     for shape in found.shapes:
         workload = _made(shape.workload)
-        if why := exempt(governing.policy.spec, namespace, _maker(found.reference.kind), workload):
-            exemption = exemption or f"exempt: {why}"
-        if exemption:
+        why = exempt(governing.policy.spec, namespace, _maker(found.reference.kind), workload)
+        let_be = exemption or (f"exempt: {why}" if why else "")
+        if let_be:
+            reason = let_be
             slots = workload.slots() if shape.slots is None else shape.slots
-            told = [_exempted(slot, exemption, found) for slot in slots]
+            told = [_exempted(slot, let_be, found) for slot in slots]
         else:
             enforced = msgspec.structs.replace(governing, mode="Enforce")
-            judged = await _judge(workload, shape, enforced, view, images, now)
-            told = [_container(each, found) for each in judged.containers]
+            judged = await _judge(workload, shape, enforced, exceptions, images, now)
+            told = [_container(each, judged, found, exceptions, now) for each in judged.containers]
             if governing.mode == "Warn":  # where injection may be off
-                judged = await _judge(workload, shape, governing, view, images, now)
+                judged = await _judge(workload, shape, governing, exceptions, images, now)
             answers.append(verdict.answer(_patched(judged, governing)))
         for each in told:
             containers.setdefault((each.kind, each.name, each.image, each.outcome), each)
@@ -84,7 +88,7 @@ async def forecast(found: Found, view: View, images: Images, now: datetime, exem
         mode=governing.mode,
         outcome=max(outcomes, key=RANK.__getitem__, default="unchanged"),
         today="deny" if denied else "warn" if warned else "allow",
-        reason=exemption,
+        reason=reason,
         pods=found.pods,
         containers=tuple(containers.values()),
         api_version=found.reference.api_version,
@@ -112,17 +116,21 @@ def _maker(kind: str) -> str:
 
 
 async def _judge(
-    workload: Workload, shape: Shape, governing: Governing, view: View, images: Images, now: datetime
+    workload: Workload,
+    shape: Shape,
+    governing: Governing,
+    exceptions: Sequence[NonRootException],
+    images: Images,
+    now: datetime,
 ) -> Verdict:
-    namespace = workload.metadata.namespace or ""
     return await judge(
         workload,
         governing,
         images,
-        namespace=namespace,
+        namespace=workload.metadata.namespace or "",
         budget=IMAGE_BUDGET,
         now=now,
-        exceptions=view.exceptions(namespace),
+        exceptions=exceptions,
         slots=shape.slots,
     )
 
@@ -153,6 +161,7 @@ def _exempted(slot: Slot, why: str, found: Found) -> Container:
         who="not judged",
         outcome="excepted",
         reason=why,
+        expires_soon=False,
         findings=(),
         path="",
         yaml="",
@@ -161,7 +170,9 @@ def _exempted(slot: Slot, why: str, found: Found) -> Container:
     )
 
 
-def _container(judged: ContainerVerdict, found: Found) -> Container:
+def _container(
+    judged: ContainerVerdict, whole: Verdict, found: Found, exceptions: Sequence[NonRootException], now: datetime
+) -> Container:
     subject = judged.subject
     left_out = subject.found is NOT_EXAMINED
     fields = patch.injected(judged)
@@ -175,7 +186,8 @@ def _container(judged: ContainerVerdict, found: Found) -> Container:
         uid=subject.uid,
         who=LEFT_OUT if left_out else who(subject),
         outcome=_outcome(judged, changes=bool(fields)),
-        reason=judged.release.reason if judged.release else "",
+        reason=judged.release.reason if judged.release else lapses.lapsed(judged, whole, exceptions, now),
+        expires_soon=lapses.ends_soon(judged, whole, exceptions, now),
         findings=() if left_out else tuple(_finding(fault, judged) for fault in judged.findings),
         path=subject.field("").rstrip("."),
         yaml=_yaml(msgspec.json.encode(fields)) if fields else "",

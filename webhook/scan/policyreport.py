@@ -86,10 +86,13 @@ def _finding(finding: Finding, container: Container, workload: Workload) -> dict
 
 
 def _verdict(container: Container, workload: Workload) -> dict[str, Any]:
-    """That nothing speaks against the container, or that nobody looked."""
+    """That nothing speaks against the container, that nobody looked, or that what lets it be will end."""
     let_be = container.outcome in {"excepted", "unknown"}
     name = f"container {container.name}"
     message = f"{name}: {container.reason or container.who}"
+    if container.expires_soon:
+        message = f"{name} is let be for less than a week more: {container.reason}"
+        return _result(RULE, "warn", "medium", message, container, workload)
     if container.outcome == "fixed":
         message = f"{name} will run as {container.who}; admission adds {' '.join(container.yaml.split())}"
     return _result(RULE, "skip" if let_be else "pass", "info", message, container, workload)

@@ -61,6 +61,10 @@ def _container(container: Container) -> Iterator[Text]:
             yield Text(f"      fix: {printable(finding.fix)}")
             if finding.dockerfile:
                 yield Text(f"      Dockerfile: {finding.dockerfile}")
+    if container.reason and container.outcome != "excepted":
+        yield Text(f"      no longer: {printable(container.reason)}")
+    if container.expires_soon:
+        yield Text(f"      ends within a week: {printable(container.reason)}", style="yellow")
     if is_root(container):
         pods = sum(each.pods for each in container.running if each.uid == 0)
         yield Text(f"      runs as root now, in {many(pods, 'Pod')}", style="red")
