@@ -6,6 +6,7 @@ import gc
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -520,6 +521,38 @@ async def test_closing_leaves_nothing_behind(registry: Registry, connect: Connec
     assert found.cause == "pending"
     ours = {task for task in asyncio.all_tasks() - before if "registry.client" in repr(task)}
     assert ours == set()
+
+
+@pytest.mark.parametrize("path", ["token", "manifests", "blobs"])
+@pytest.mark.parametrize("fault", [Hang, Slow])
+async def test_callers_that_give_up_leave_nothing_behind(connect: Connect, fault: Any, path: str) -> None:
+    """Their looks go on, and give every connection back; whoever was first is not missed by the others."""
+    release, sockets = asyncio.Event(), _sockets()
+    async with Registry(Login({}, anonymous=True)) as slow:
+        references = [slow.push(f"team/app{number}:1", image(BASE, user="app")) for number in range(5)]
+        slow.lie(fault(release), path=path)
+        client = connect(insecure=frozenset({slow.host}))
+        callers = [asyncio.create_task(client.ask(each)) for each in (*references, *references)]
+        while slow.asked("", path) < len(references):
+            await asyncio.sleep(0.01)
+        for caller in callers[:-1]:
+            caller.cancel()
+        release.set()
+        await asyncio.gather(*callers, return_exceptions=True)
+        assert isinstance(callers[-1].result(), Image)
+        for each in references:
+            await client.image(each)
+        connectors = [session.connector for session in client._transport._sessions.values()]
+        assert [getattr(connector, "_acquired", None) for connector in connectors] == [set()]
+        assert len(client._flights) == len(client._confirming) == 0
+        await client.aclose()
+    assert _sockets() <= sockets
+
+
+def _sockets() -> int:
+    """How many this process holds."""
+    links = (str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if each.is_symlink())
+    return sum(1 for link in links if link.startswith("socket:"))
 
 
 async def test_a_breaker_spares_a_dead_registry(registry: Registry, connect: Connect) -> None:
