@@ -162,7 +162,8 @@ def as_text(told: Document) -> str:
         if each.unread:
             lines.append(f"    the layers could not all be read: {_safe(each.unread)}")
     cost = told.cost
-    lines.append(f"{cost.requests} requests, {_size(cost.bytes_read)} read of {_size(cost.bytes_image)}")
+    requests = f"{cost.requests} request{'s' if cost.requests != 1 else ''}"
+    lines.append(f"{requests}, {_size(cost.bytes_read)} read of {_size(cost.bytes_image)}")
     return "\n".join(lines) + "\n"
 
 
