@@ -12,7 +12,6 @@ import msgspec
 import yaml
 
 from webhook import patch, reference, verdict
-from webhook.errors import InvalidReference
 from webhook.finding import Finding as Fault
 from webhook.finding import who
 from webhook.identity import Identity
@@ -253,15 +252,12 @@ def _mismatch(sighting: Sighting, judged: ContainerVerdict) -> str | None:
     subject, running = judged.subject, sighting.running
     identities: list[Identity] = []
     known = isinstance(subject.found, Image) and subject.found.digest in {"", running.digest}
-    if known and _same_image(running.slot, subject.slot):
+    if known and _image(running.slot) == _image(subject.slot):
         identities = [each.identity for each in subject.answers if isinstance(each.identity, Identity)]
     if not identities and running.effective.run_as_user is not None:
         identities = [Identity(running.effective.run_as_user)]
     return mismatch(sighting.pod, running, identities)
 
 
-def _same_image(one: Slot, other: Slot) -> bool:
-    try:
-        return reference.parse(one.container.image or "") == reference.parse(other.container.image or "")
-    except InvalidReference:
-        return False
+def _image(slot: Slot) -> str:
+    return reference.normalised(slot.container.image or "")
