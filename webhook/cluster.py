@@ -17,7 +17,7 @@ import base64
 import contextlib
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal, TypeVar
@@ -28,6 +28,7 @@ import msgspec
 from kubernetes.aio import config
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.client.rest import RESTResponse
 
 from webhook.errors import NonrootError
 from webhook.image import Unknown
@@ -257,17 +258,9 @@ class Cluster:
 
         `what` names the object in errors. A name that is put into `path` must be one that the API server gave.
         """
-        client = await self._connect()
-        headers = {"Accept": "application/json", "Content-Type": content_type}
-        try:
-            asked = await client.param_serialize(
-                method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
-            )
-            response = await client.call_api(*asked, _request_timeout=aiohttp.ClientTimeout(total=TIMEOUT))
+        with _answering(what):
+            response = await self._send(method, path, body, content_type, aiohttp.ClientTimeout(total=TIMEOUT))
             answer: bytes = await response.read()  # type: ignore[no-untyped-call]
-            self._hear(response.headers.get("Date", ""))
-        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
-            raise Unreachable(f"{what}: the API server does not answer ({type(error).__name__})") from error
         if 200 <= response.status < 300:
             return answer
         if response.status == 404 and absent_ok:
@@ -277,6 +270,33 @@ class Cluster:
     def _hear(self, date: str) -> None:
         with contextlib.suppress(ValueError):  # no date, or none that is one
             self._heard = (parsedate_to_datetime(date), time.monotonic())
+
+    async def lines(self, path: str, what: str, silence: float) -> AsyncIterator[bytes]:
+        """The lines of a stream of changes until the API server ends it; `silence` seconds without one are an error."""
+        rest = b""
+        with _answering(what):
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT, sock_read=silence)
+            response = await self._send("GET", path, None, "application/json", timeout)
+            if response.status != 200:
+                answer: bytes = await response.read()  # type: ignore[no-untyped-call]
+                raise _refusal(response.status, "GET", what, answer)
+            with contextlib.closing(response.response):
+                async for chunk in response.response.content.iter_any():
+                    *whole, rest = (rest + chunk).split(b"\n")
+                    for line in whole:
+                        yield line
+
+    async def _send(
+        self, method: str, path: str, body: object, content_type: str, timeout: aiohttp.ClientTimeout
+    ) -> RESTResponse:
+        client = await self._connect()
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        asked = await client.param_serialize(
+            method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
+        )
+        response = await client.call_api(*asked, _request_timeout=timeout)
+        self._hear(response.headers.get("Date", ""))
+        return response
 
     async def pages(self, path: str, what: str) -> AsyncIterator[tuple[msgspec.Raw, ...]]:
         """The objects of a list as they came, which name no kind, some hundred at a time and each of them once.
@@ -365,6 +385,15 @@ def _unread(error: ClusterError, namespace: str, what: str) -> Unknown:
         f"reading {what} is forbidden: add a RoleBinding in namespace {namespace} from the ServiceAccount of "
         "nonroot-webhook to ClusterRole nonroot-webhook-pull-secrets (chart value registry.pullSecrets.namespaces)",
     )
+
+
+@contextlib.contextmanager
+def _answering(what: str) -> Iterator[None]:
+    """The client library's errors as ours."""
+    try:
+        yield
+    except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+        raise Unreachable(f"{what}: the API server does not answer ({type(error).__name__})") from error
 
 
 class _Status(msgspec.Struct):

@@ -1,6 +1,6 @@
-"""What is stored of image identities, in memory: found by digest or by reference, kept up to date from another thread.
+"""What is stored of image identities, in memory: found by digest or by reference.
 
-    identities.put(uid, identity); identities.drop(uid); identities.retain(uids)     # as the objects come and go
+    identities.put(key, identity); identities.drop(key); identities.retain(keys)     # as the objects come and go
     identities.of_digest(repository, digest)                                         # -> ImageIdentity, ...
     identities.of_reference("docker.io/library/app:1")
 
@@ -8,7 +8,7 @@ A digest is only found in the repository in which it was seen: a registry of one
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any, TypeVar
 
 import msgspec
@@ -24,20 +24,29 @@ _SHARED = 4096  # values of which there is one object for all; then it begins an
 _NAME = re.compile(r"sha(?:256-[0-9a-f]{64}|384-[0-9a-f]{96}|512-[0-9a-f]{128})-[a-z0-9.-]+", re.ASCII)
 
 
-def read(body: Mapping[str, Any]) -> ImageIdentity | None:
+class _Metadata(msgspec.Struct, rename="camel"):
+    name: str
+    resource_version: str = ""
+
+
+class _Object(msgspec.Struct):
+    metadata: _Metadata
+    spec: ImageIdentitySpec
+
+
+def read(raw: bytes | msgspec.Raw) -> ImageIdentity | None:
     """An object of the API server; None for one that nobody of ours has made, which counts for nothing."""
-    metadata = body["metadata"]
     try:
-        spec = msgspec.convert(dict(body.get("spec") or {}), ImageIdentitySpec)
-        reference.parse(spec.image)
-    except (msgspec.ValidationError, InvalidReference):
+        found = msgspec.json.decode(raw, type=_Object)
+        reference.parse(found.spec.image)
+    except (msgspec.DecodeError, InvalidReference):
         return None
-    name: str = metadata["name"]
-    return ImageIdentity(name, spec, metadata.get("resourceVersion", "")) if _NAME.fullmatch(name) else None
+    name = found.metadata.name
+    return ImageIdentity(name, found.spec, found.metadata.resource_version) if _NAME.fullmatch(name) else None
 
 
 class Identities:
-    """A map that one thread changes while others read: what they find is a tuple that never changes."""
+    """A map of objects by any key that tells them apart; what is found is a tuple that never changes."""
 
     def __init__(self) -> None:
         self._stored: dict[str, ImageIdentity] = {}
@@ -47,8 +56,8 @@ class Identities:
     def __len__(self) -> int:
         return len(self._stored)
 
-    def put(self, uid: str, identity: ImageIdentity) -> None:
-        """Take an object, in place of what was known by its uid."""
+    def put(self, key: str, identity: ImageIdentity) -> None:
+        """Take an object, in place of what was known by its key."""
         spec = identity.spec
         shared = msgspec.structs.replace(
             spec,
@@ -59,19 +68,19 @@ class Identities:
             namespaces=self._one(spec.namespaces),
         )
         kept = ImageIdentity(identity.name, shared)
-        self._replace(self._stored.get(uid), kept)
-        self._stored[uid] = kept
+        self._replace(self._stored.get(key), kept)
+        self._stored[key] = kept
 
-    def drop(self, uid: str) -> None:
+    def drop(self, key: str) -> None:
         """Forget an object, if it is known."""
-        gone = self._stored.pop(uid, None)
+        gone = self._stored.pop(key, None)
         if gone is not None:
             self._replace(gone, None)
 
-    def retain(self, uids: Collection[str]) -> None:
+    def retain(self, keys: Collection[str]) -> None:
         """Forget all objects but these."""
-        for uid in self._stored.keys() - set(uids):
-            self.drop(uid)
+        for key in self._stored.keys() - set(keys):
+            self.drop(key)
 
     def of_digest(self, repository: str, digest: str) -> tuple[ImageIdentity, ...]:
         """What is stored of a digest in a repository (`registry/path`), every platform and source."""
@@ -82,7 +91,6 @@ class Identities:
         return self._found.get(image, ())
 
     def _replace(self, old: ImageIdentity | None, new: ImageIdentity | None) -> None:
-        """In one step a key, so that what is only updated is never missed."""
         kept = set() if new is None else _keys(new)
         for key in kept if old is None else kept | _keys(old):
             found = tuple(each for each in self._found.get(key, ()) if each is not old)

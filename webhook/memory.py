@@ -1,12 +1,14 @@
 """What a replica remembers of images beyond its own life: read from the cluster, and written there in the background."""
 
+import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from functools import partial
 
 from webhook import image_identity, store
-from webhook.background import Writer
+from webhook.background import Writer, running
 from webhook.cluster import Cluster
 from webhook.identities import Identities
 from webhook.image import Image, Query
@@ -18,7 +20,10 @@ _REMEMBERED = 1 << 21  # bytes of names that were written
 
 
 class ClusterMemory(Identities):
-    """Implements `webhook.registry.recall.Memory`; a watch fills it, `writer`, which its owner runs, does the rest."""
+    """Implements `webhook.registry.recall.Memory`.
+
+    It is `alive` for whoever only wants to remember; who fills it himself runs `writer` alone.
+    """
 
     def __init__(self, cluster: Cluster, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -26,6 +31,17 @@ class ClusterMemory(Identities):
         self._cluster = cluster
         self._clock = clock
         self._offered: Bounded[str, float] = Bounded(_REMEMBERED)
+
+    @contextlib.asynccontextmanager
+    async def alive(self) -> AsyncIterator[None]:
+        """Follow what is stored, and write what is learned, meanwhile."""
+        following = asyncio.create_task(store.follow(self._cluster, self))
+        try:
+            async with running(self.writer):
+                yield
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
 
     def learn(self, asked: Reference, image: Image, query: Query) -> None:
         """Write what nobody has written yet, some time soon; never for a dry run."""

@@ -5,26 +5,15 @@ import contextlib
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from kubernetes.config import kube_config
 
 from tests.e2e.target import Target
 from tests.support import cluster
 from tests.support.api_proxy import ApiProxy, proxied
-from tests.support.images import image
-from webhook import reference, store
-from webhook.background import running
-from webhook.cluster import Cluster
-from webhook.identities import Identities
-from webhook.image import Platform, Query
-from webhook.image_identity import ImageIdentity, of_fact
-from webhook.observed import Fact
-from webhook.memory import ClusterMemory
 from webhook.serve.watch import watch
 from webhook.view import ClusterView
 
@@ -62,10 +51,10 @@ async def proxy(target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @contextlib.asynccontextmanager
-async def watched(known: Identities | None = None) -> AsyncIterator[ClusterView]:
+async def watched() -> AsyncIterator[ClusterView]:
     """A view that is being kept up to date; the watch must end by itself when asked."""
     view, stop = ClusterView(), asyncio.Event()
-    watching = asyncio.create_task(watch(view, Identities() if known is None else known, stop))
+    watching = asyncio.create_task(watch(view, stop))
     try:
         yield view
     finally:
@@ -161,90 +150,3 @@ async def test_crds_that_come_later_are_noticed(target: Target, proxy: ApiProxy)
         await kubectl(target, "annotate", "crd", "nonrootexceptions.nonroot.dev", touch, "--overwrite")
         await until(lambda: len(view.exceptions(NAMESPACE)) == 1)
     await kubectl(target, "annotate", "crd", "nonrootexceptions.nonroot.dev", "nonroot.dev/test-")
-
-
-def identity(digest: str, image: str = "registry.example/view:1") -> ImageIdentity:
-    made = of_fact(Fact(image, digest, AMD64, 1500, 1600), (AMD64,), datetime.now(UTC))
-    assert made is not None
-    return made
-
-
-AMD64 = Platform("linux", "amd64")
-
-
-@pytest.fixture
-async def api(target: Target) -> AsyncIterator[Cluster]:
-    """The API server itself, for what a test writes; what it has written of identities is removed."""
-    async with contextlib.aclosing(Cluster()) as cluster:
-        yield cluster
-        found = [each async for each in store.listed(cluster) if each.spec.image.startswith("registry.example/view")]
-        for each in found:
-            await store.remove(cluster, each)
-
-
-async def test_identities_come_and_go_and_are_found_again_after_a_restart(
-    target: Target, api: Cluster, proxy: ApiProxy
-) -> None:
-    digests = [f"sha256:{secrets.token_hex(32)}" for _ in range(3)]
-    for digest in digests[:2]:
-        await store.create(api, identity(digest))
-        await store.create(api, identity(digest))  # somebody else was first
-    known = Identities()
-    async with watched(known) as view:
-        await until(lambda: view.ready and {each.digest for each in seen(known)} >= set(digests[:2]))
-        await store.create(api, identity(digests[2]))
-        await until(lambda: digests[2] in {each.digest for each in seen(known)})
-        (first,) = [each async for each in store.listed(api) if each.digest == digests[0]]
-        await store.change(api, first, {"aliases": ["registry.example/view:2"]})
-        await until(lambda: known.of_reference("registry.example/view:2"))
-        await store.change(api, first, {"aliases": []})  # as it was read it is no more
-        await proxy.stop()
-        (first,) = [each async for each in store.listed(api) if each.digest == digests[0]]
-        assert first.spec.aliases
-        await store.remove(api, first)
-        await store.remove(api, first)
-        proxy.gone.add("imageidentities")
-        await proxy.start()
-        await until(lambda: digests[0] not in {each.digest for each in seen(known)})
-    again = Identities()
-    async with watched(again):
-        await until(lambda: {each.digest for each in seen(again)} >= set(digests[1:]))
-
-
-def seen(known: Identities) -> tuple[ImageIdentity, ...]:
-    return known.of_reference("registry.example/view:1")
-
-
-@pytest.mark.parametrize("absent", [False, True], ids=["no right to list them", "no such kind"])
-async def test_without_identities_there_is_a_view(target: Target, proxy: ApiProxy, absent: bool) -> None:
-    if absent:
-        proxy.hidden = "nonroot.dev"
-    else:
-        proxy.forbidden.add("imageidentities")
-    async with watched() as view:
-        await until(lambda: view.ready)
-        await asyncio.sleep(3)
-        await kubectl(target, "label", "namespace", NAMESPACE, "nonroot.dev/mode=enforce")
-        await until(lambda: view.govern(NAMESPACE).mode == "Enforce", 5)
-        assert view.age < 40
-
-
-async def test_what_a_registry_has_told_is_written_once(target: Target, api: Cluster) -> None:
-    """And not for a dry run, nor where it is known."""
-    memory = ClusterMemory(api)
-    asked = reference.parse("registry.example/view:1")
-    told = image("app")
-    told = msgspec.structs.replace(told, digest=f"sha256:{secrets.token_hex(32)}", index=())
-    async with running(memory.writer):
-        memory.learn(asked, told, Query("registry.example/view:1", dry_run=True))
-        for _ in range(3):
-            memory.learn(asked, told, Query("registry.example/view:1"))
-        await until(lambda: memory.writer.written == 1)
-        await asyncio.sleep(0.2)
-    assert (memory.writer.written, memory.writer.failed) == (1, 0)
-    (stored,) = [each async for each in store.listed(api) if each.digest == told.digest]
-    assert (stored.spec.user, stored.spec.uid, stored.spec.gid) == ("app", 1000, 1000)
-    later = ClusterMemory(api)
-    later.put("uid", stored)
-    later.learn(asked, told, Query("registry.example/view:1"))
-    assert not later.writer._waiting

@@ -93,7 +93,7 @@ async def _serve(
     metrics.expiry = lambda: certificate.expiry
     async with (
         _memory(settings) as memory,
-        _view(settings, stop, memory) as view,
+        _view(settings, stop) as view,
         _images(settings, access, memory, tally) as images,
         _denials(settings, view, images, metrics) as answered,
     ):
@@ -145,27 +145,24 @@ async def _memory(settings: ServeSettings) -> "AsyncIterator[ClusterMemory | Non
     if settings.standalone:
         yield None
         return
-    from webhook.background import running
     from webhook.cluster import Cluster
     from webhook.memory import ClusterMemory
 
     async with contextlib.aclosing(Cluster()) as cluster:
         memory = ClusterMemory(cluster)
-        async with running(memory.writer):
+        async with memory.alive():
             yield memory
 
 
 @contextlib.asynccontextmanager
-async def _view(
-    settings: ServeSettings, stop: asyncio.Event, memory: "ClusterMemory | None"
-) -> AsyncIterator[StaticView | ClusterView]:
-    if memory is None:
+async def _view(settings: ServeSettings, stop: asyncio.Event) -> AsyncIterator[StaticView | ClusterView]:
+    if settings.standalone:
         yield StaticView(settings.documents)
         return
     from webhook.serve.watch import watch  # kopf: half a second and 60 MiB that standalone never needs
 
     view = ClusterView()
-    watching = asyncio.create_task(watch(view, memory, stop))
+    watching = asyncio.create_task(watch(view, stop))
     try:
         yield view
     finally:

@@ -1,4 +1,4 @@
-"""The cluster as the admission replicas see it: namespaces, policies, exceptions and image identities, never Pods."""
+"""The cluster as the admission replicas see it: namespaces, policies and exceptions, never Pods."""
 
 import asyncio
 from functools import partial
@@ -6,8 +6,7 @@ from typing import Any
 
 import kopf
 
-from webhook import identities, view, watching
-from webhook.identities import Identities
+from webhook import view, watching
 from webhook.policy import NonRootException, NonRootPolicy
 from webhook.scope import Namespace
 from webhook.view import ClusterView, Rejected
@@ -21,40 +20,21 @@ _RESOURCES = {
 }
 
 
-_IDENTITIES = "imageidentities"  # of no view: a replica is ready without them
+async def watch(shown: ClusterView, stop: asyncio.Event) -> None:
+    """Keep a view up to date until `stop` is set, through whatever happens to the API server."""
+    await watching.run(partial(register, shown), stop)
 
 
-async def watch(shown: ClusterView, known: Identities, stop: asyncio.Event) -> None:
-    """Keep a view and the identities up to date until `stop` is set, through whatever happens to the API server."""
-    await watching.run(partial(register, shown, known), stop)
-
-
-def register(
-    shown: ClusterView, known: Identities, registry: kopf.OperatorRegistry, _settings: kopf.OperatorSettings
-) -> watching.Observe:
-    """Add the handlers that fill them."""
+def register(shown: ClusterView, registry: kopf.OperatorRegistry, _settings: kopf.OperatorSettings) -> watching.Observe:
+    """Add the handlers that fill a view."""
     store = _Store(shown)
-
-    async def stored(**event: Any) -> None:
-        uid = event["body"]["metadata"]["uid"]
-        found = None if event["type"] == "DELETED" else identities.read(event["body"])
-        if found is None:
-            known.drop(uid)
-        else:
-            known.put(uid, found)
-
-    def observe(answer: Answer) -> None:
-        if answer.name == _IDENTITIES and answer.uids is not None:
-            known.retain(answer.uids)
-        store.observe(answer)
 
     async def changed(**event: Any) -> None:
         store.change(event["resource"].plural, event["type"] == "DELETED", event["body"])
 
     for plural, (group, version) in _RESOURCES.items():
         kopf.on.event(group, version, plural, registry=registry)(changed)
-    kopf.on.event("nonroot.dev", "v1alpha1", _IDENTITIES, registry=registry)(stored)
-    return observe
+    return store.observe
 
 
 class _Store:
