@@ -46,6 +46,7 @@ class Cluster:
     registry: str  # HOST:PORT, plain HTTP, the same from the host, the node and Pods
     containerd: Path  # the runtime's socket, for ctr
     registry_hosts: Path  # a folder per registry that the node reaches in an unusual way, read at each pull
+    audit: Path  # the API server's audit log
 
     def environment(self) -> dict[str, str]:
         """What to export to use it, and the tools that were built beside it."""
@@ -56,6 +57,7 @@ class Cluster:
             "NONROOT_REGISTRY": self.registry,
             "CONTAINERD_ADDRESS": str(self.containerd),
             "NONROOT_REGISTRY_HOSTS": str(self.registry_hosts),
+            "NONROOT_AUDIT_LOG": str(self.audit),
             "HELM_PLUGINS": str(build.TOOLS["helm-unittest"].folder),
             "PATH": os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)]),
         }
@@ -156,7 +158,7 @@ def _layout(state: Path | None) -> Layout:
 
 
 def _cluster(layout: Layout) -> Cluster:
-    return Cluster(layout.kubeconfig, layout.registry, layout.containerd, layout.registry_hosts)
+    return Cluster(layout.kubeconfig, layout.registry, layout.containerd, layout.registry_hosts, layout.audit)
 
 
 def _must_be_root() -> None:

@@ -36,6 +36,22 @@ def start_etcd(layout: Layout) -> None:
     )
 
 
+# What admission has told of Pods and of what makes them: its annotations come with the metadata.
+AUDITED = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        {
+            "level": "Metadata",
+            "verbs": ["create"],
+            "resources": [{"group": "", "resources": ["pods"]}, {"group": "apps", "resources": ["deployments"]}],
+        },
+        {"level": "None"},
+    ],
+}
+
+
 def start_apiserver(layout: Layout, authority: Authority) -> Api:
     """Start the API server, and return when it is ready."""
     names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"]
@@ -74,6 +90,10 @@ def start_apiserver(layout: Layout, authority: Authority) -> Api:
             "--allow-privileged=true",
             # Webhook Services resolve to Pod addresses here, without waiting for kube-proxy.
             "--enable-aggregator-routing=true",
+            f"--audit-policy-file={layout.write('audit-policy.yaml', AUDITED)}",
+            f"--audit-log-path={layout.audit}",
+            "--audit-log-maxsize=10",
+            "--audit-log-maxbackup=1",
         ],
     )
     api = Api(layout.apiserver, authority, admin)

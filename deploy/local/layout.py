@@ -60,6 +60,11 @@ class Layout:
         return self.state / "logs"
 
     @property
+    def audit(self) -> Path:
+        """The API server's audit log: one JSON object a line."""
+        return self.logs / "audit.log"
+
+    @property
     def lock(self) -> Path:
         return self.state.with_name(f"{self.state.name}.lock")
 
