@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it ships no types
-from playwright.sync_api import Browser, ConsoleMessage, Page, Route, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect, sync_playwright
 
 from deploy.local import apt
 
 ADDRESS = "http://localhost/report"  # a place that browsers trust, so that the clipboard works; nobody is asked
-PATIENCE = 10_000.0  # milliseconds
+PATIENCE = 30_000.0  # milliseconds, on a busy machine
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
 
@@ -20,6 +20,7 @@ def chromium() -> Iterator[Browser]:
     """The browser, installed if it is not there."""
     if shutil.which("chromium") is None:
         apt.install("chromium")
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         sandbox = ["--no-sandbox"]  # root may not have one
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=sandbox)
