@@ -23,7 +23,7 @@ case "${0##*/} $*" in
   "docker image inspect"*) echo sha256:0123456789abcdef ;;
   "kind get clusters") [ "$MISSING" = 1 ] || echo nonroot ;;
   "kind get nodes"*) printf 'nonroot-control-plane\\nnonroot-worker\\n' ;;
-  "docker inspect"*IPAddress*) echo 172.18.0.5 ;;
+  "docker network inspect kind"*) echo fc00:f853::1 172.18.0.1 ;;
 esac
 """
 
@@ -63,8 +63,8 @@ def test_it_makes_what_is_missing_before_it_installs(tmp_path: Path) -> None:
     recorded = _record("up.sh", tmp_path, missing=True)
     assert recorded.code == 0, recorded.said
     order = [
-        recorded.first("docker", "run"),
         recorded.first("kind", "create", "cluster"),
+        recorded.first("docker", "run"),
         recorded.first("docker", "exec"),
         recorded.first("docker", "build"),
         recorded.first("kind", "load", "docker-image", "nonroot-webhook:0123456789ab"),
@@ -113,10 +113,10 @@ def test_the_tests_are_told_where_the_cluster_and_its_registry_are(tmp_path: Pat
     """By an address, because the machine that pushes does not ask Docker's DNS; nodes know it as a plain registry."""
     recorded = _record("cluster.sh", tmp_path, missing=True)
     kubeconfig = tmp_path / ".cache" / "nonroot-webhook" / "kind.kubeconfig"
-    assert recorded.said == f"export KUBECONFIG='{kubeconfig}' NONROOT_REGISTRY='172.18.0.5:5000'\n"
+    assert recorded.said == f"export KUBECONFIG='{kubeconfig}' NONROOT_REGISTRY='172.18.0.1:5000'\n"
     assert kubeconfig.stat().st_mode & 0o777 == 0o600
     for node in ("nonroot-control-plane", "nonroot-worker"):
-        for name in ("nonroot-registry:5000", "172.18.0.5:5000"):
+        for name in ("nonroot-registry:5000", "172.18.0.1:5000"):
             hosts = f"/etc/containerd/certs.d/{name}/hosts.toml"
             assert recorded.has("docker", "exec", "--interactive", node, "tee", hosts)
 

@@ -3,8 +3,8 @@
 #
 #   eval "$(deploy/kind/cluster.sh)" && make test      KIND_IMAGE=kindest/node:v1.34.0 for another Kubernetes
 #
-# Prints KUBECONFIG, and NONROOT_REGISTRY: the registry at an address that this machine, nodes and Pods can all reach
-# (on Linux; where Docker runs in a virtual machine, only nodes and Pods can). What is there already is used.
+# Prints KUBECONFIG, and NONROOT_REGISTRY: the registry at the address that this machine has in kind's network, so that
+# the machine, nodes and Pods all reach it there (on Linux). What is there already is used.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -13,17 +13,16 @@ registry=nonroot-registry # the container, and its name for nodes and Pods: Dock
 port=5000
 push=5001 # the same registry, on this machine's loopback
 
-if ! docker container inspect "$registry" >/dev/null 2>&1; then
-  docker run --detach --restart=always --publish "127.0.0.1:$push:$port" --name "$registry" registry:2.8.3 >&2
-fi
-
 if ! kind get clusters | grep -qx "$cluster"; then
   kind create cluster --config "$here/cluster.yaml" --wait 180s ${KIND_IMAGE:+--image "$KIND_IMAGE"} >&2
 fi
-if [ -z "$(docker inspect --format '{{with index .NetworkSettings.Networks "kind"}}{{.NetworkID}}{{end}}' "$registry")" ]; then
-  docker network connect kind "$registry"
+for address in $(docker network inspect kind --format '{{range .IPAM.Config}}{{.Gateway}} {{end}}'); do
+  case $address in *.*) break ;; esac # not the IPv6 one
+done
+if ! docker container inspect "$registry" >/dev/null 2>&1; then
+  docker run --detach --restart=always --name "$registry" --network kind \
+    --publish "127.0.0.1:$push:$port" --publish "$address:$port:$port" registry:2.8.3 >&2
 fi
-address=$(docker inspect --format '{{(index .NetworkSettings.Networks "kind").IPAddress}}' "$registry")
 
 for node in $(kind get nodes --name "$cluster"); do
   for name in "$registry:$port" "$address:$port"; do
