@@ -13,6 +13,7 @@ from webhook.operate.scanning import Scanning
 from webhook.status import Outcomes
 
 NAMESPACES, PODS, POLICIES = "/api/v1/namespaces", "/api/v1/pods", "/apis/nonroot.dev/v1alpha1/nonrootpolicies"
+HOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 OTHERS = (
     *("/api/v1/nodes", "/api/v1/serviceaccounts", "/api/v1/replicationcontrollers", "/apis/batch/v1/jobs"),
     *(f"/apis/apps/v1/{each}" for each in ("replicasets", "deployments", "statefulsets", "daemonsets")),
@@ -49,6 +50,15 @@ class Scene:
 @pytest.fixture
 def scene() -> Scene:
     return Scene()
+
+
+async def test_what_the_hooks_do_not_reach_is_let_be(scene: Scene) -> None:
+    expression = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["default"]}
+    scene.objects.stored[HOOKS] = {}
+    hook = {"namespaceSelector": {"matchExpressions": [expression]}}
+    scene.objects.put(HOOKS, {"metadata": {"name": "nonroot-webhook"}, "webhooks": [hook]})
+    await scene.scanning.round()
+    assert scene.scanning.sums() == {"built-in": Outcomes(excepted=2)}
 
 
 async def test_workloads_are_summed_up_for_each_policy(scene: Scene) -> None:

@@ -100,7 +100,10 @@ class Objects(Cluster):
         return error
 
     def _discover(self, path: str, what: str, *, absent_ok: bool) -> bytes | None:
-        """An API version's resources."""
+        """An API version's resources, or an object of the cluster itself."""
+        collection, _, name = path.rpartition("/")
+        if name and ("", name) in self.stored.get(collection, {}):
+            return json.dumps(self.stored[collection]["", name]).encode()
         served = [each.rpartition("/")[2] for each in self.stored if each.startswith(f"{path}/")]
         if not served:
             if absent_ok:

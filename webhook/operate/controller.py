@@ -23,7 +23,6 @@ from webhook.operate.standing import Standing
 from webhook.recorder import Recorder
 from webhook.registry import configuration
 from webhook.registry.client import RegistryClient
-from webhook.registry.recall import Recalling
 
 PERIOD = 10.0  # seconds between two looks where nothing wakes us; Secrets are never watched, only read by name
 PAUSE = 1.0  # seconds between two rounds at least, should somebody else write what we write
@@ -53,9 +52,10 @@ async def _operate(settings: OperateSettings) -> None:
         standing = Standing(cluster, recorder.record)
         access = configuration.load(settings.registry_config, settings.insecure_registries)
         client = RegistryClient(access.settings, PullSecrets(cluster), credentials=access.credentials, memory=memory)
-        images = Recalling(await closing.enter_async_context(contextlib.aclosing(client)), memory)
+        images = await closing.enter_async_context(contextlib.aclosing(client))
         keeper = Keeper(cluster, memory)
-        scanning = Scanning(cluster, images, keeper, recorder.record, reports=settings.reports)
+        hooks = settings.validating_configuration
+        scanning = Scanning(cluster, images, keeper, recorder.record, reports=settings.reports, hooks=hooks)
         page = scanning.html if settings.report_page else None
         serving = probes.serve(state, settings.host, settings.metrics_port, (scanning, Reading(client.tally)), page)
         log.info("probes and metrics at http://%s:%d", settings.host, await closing.enter_async_context(serving))

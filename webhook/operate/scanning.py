@@ -31,15 +31,24 @@ class Scanning(Collector):
     """Scans a cluster whenever it is told to, and keeps what came of the last time; also for `/metrics`.
 
     `keeper` is told what nodes have shown. Without `reports` none are written, and those that are there are deleted.
+    `hooks` is the ValidatingWebhookConfiguration that says which namespaces admission is asked about.
     """
 
     def __init__(
-        self, api: Cluster, images: Images, keeper: Keeper, record: Callable[[Event], None], *, reports: bool
+        self,
+        api: Cluster,
+        images: Images,
+        keeper: Keeper,
+        record: Callable[[Event], None],
+        *,
+        reports: bool,
+        hooks: str = "nonroot-webhook",
     ) -> None:
         self._api = api
         self._images = images
         self._record = record
         self._wants_reports = reports
+        self._hooks = hooks
         self._keeper = keeper
         self._reports = Reports(api)
         self._told: dict[tuple[str, ...], None] = {}
@@ -52,9 +61,9 @@ class Scanning(Collector):
         """One scan, to the last write. Raises `ClusterError`; whatever was not written then is written the next time."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        reader, now = Reader(self._api), datetime.now(UTC)
+        reader, now = Reader(self._api, hooks=self._hooks), datetime.now(UTC)
         await self._keeper.load()
-        document = await scan(reader, self._images, cluster=await self._api.name(), now=now)
+        document = await scan(reader, self._images, cluster=await self._api.name(), known=self._keeper.memory, now=now)
         self.document, self._page = document, ""
         for workload, container in _mismatches(document):
             self._tell(workload, container)
