@@ -36,7 +36,8 @@ def start_etcd(layout: Layout) -> None:
     )
 
 
-# What admission has told of Pods and of what makes them: its annotations come with the metadata.
+# What admission has told of Pods and of what makes them: its annotations come with the metadata. And whatever the release
+# asks for itself (deploy/release.py has its namespace): what it may do is compared with that.
 AUDITED = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -47,6 +48,7 @@ AUDITED = {
             "verbs": ["create"],
             "resources": [{"group": "", "resources": ["pods"]}, {"group": "apps", "resources": ["deployments"]}],
         },
+        {"level": "Metadata", "userGroups": ["system:serviceaccounts:nonroot-system"]},
         {"level": "None"},
     ],
 }
