@@ -13,7 +13,11 @@ from tests.support.api import Api, serving
 from tests.support.images import Table, image, unknown
 from tests.support.judging import NOW
 from tests.support.pods import IMAGE, Object, minimal, tweak
+from webhook import image_identity
 from webhook.cluster import Absent, Cluster, Unreachable
+from webhook.identities import Identities
+from webhook.image import Platform
+from webhook.observed import Fact
 from webhook.policy import Documents
 from webhook.scan.document import Document
 from webhook.scan.listing import Reader
@@ -65,6 +69,7 @@ async def scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
             documents: Documents | None = None,
             progress: Callable[[int, int], None] | None = None,
             hooks: str = "",
+            known: Identities | None = None,
         ) -> Document:
             kubeconfig = await stack.enter_async_context(serving(api, tmp_path))
             monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
@@ -77,6 +82,7 @@ async def scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
                 documents=documents,
                 now=NOW,
                 progress=progress,
+                known=known,
             )
 
         yield run
@@ -234,3 +240,18 @@ async def test_without_an_answer_there_is_no_document(scanned: Scan) -> None:
     api.broken = {DEPLOYMENTS}
     with pytest.raises(Unreachable, match="Deployments: GET was answered 500"):
         await scanned(api)
+
+
+async def test_what_is_stored_for_one_namespace_is_told_to_no_other(scanned: Scan) -> None:
+    """Though the image itself is looked up once for both."""
+    known = Identities()
+    fact = Fact(IMAGE, f"sha256:{'ab' * 32}", Platform("linux", "amd64"), 1500, 1600, namespace="shop")
+    identity = image_identity.of_fact(fact, (fact.platform,), NOW)
+    assert identity is not None
+    known.put("1", identity)
+    pods = [within(named(minimal(), name), name) for name in ("default", "shop")]
+    document = await scanned(
+        cluster_of(pods=pods, deployments=[]), Table({IMAGE: unknown("unauthorized")}), known=known
+    )
+    told = {each.namespace: each.containers[0].uid for each in document.workloads}
+    assert told == {"default": None, "shop": 1500}

@@ -153,11 +153,11 @@ def _writes(cluster: Cluster, todo: Plan) -> Iterator[Awaitable[None]]:
 
 
 class Keeper:
-    """Loads what is stored and writes what `plan` says; without the CRD it does neither."""
+    """Loads what is stored into `memory` and writes what `plan` says; without the CRD it does neither."""
 
     def __init__(self, cluster: Cluster, memory: Identities) -> None:
         self._cluster = cluster
-        self._memory = memory
+        self.memory = memory
         self._stored: list[ImageIdentity] | None = None
         self.writes = 0
 
@@ -169,8 +169,8 @@ class Keeper:
             self._stored = None
             return
         for each in self._stored:
-            self._memory.put(each.name, each)
-        self._memory.retain([each.name for each in self._stored])
+            self.memory.put(each.name, each)
+        self.memory.retain([each.name for each in self._stored])
 
     async def keep(
         self, facts: Iterable[Fact], uses: Iterable[Use], nodes: tuple[Platform, ...], now: datetime

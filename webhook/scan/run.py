@@ -26,13 +26,14 @@ async def scan(
     *,
     cluster: str,
     documents: Documents | None = None,
+    known: Identities | None = None,
     now: datetime | None = None,
     progress: Progress | None = None,
 ) -> Document:
     """Foretell what becomes of every workload; `ClusterError` where the API server does not answer.
 
     `documents` are the policies and exceptions to judge by, instead of the cluster's; `cluster` is its name for people.
-    An image that `images` do not know may be known from the Pods that run it.
+    An image that `images` do not know may be known from the Pods that run it, or else be among the `known` ones.
     """
     now = now or datetime.now(UTC)
     namespaces = {each.name: each for each in await reader.namespaces()}
@@ -40,7 +41,7 @@ async def scan(
     reach = await reader.reach()
     beyond = {name for name, namespace in namespaces.items() if not reach.covers(namespace)}
     seen = Identities()
-    source = Recalling(Once(images, await reader.accounts()), seen)
+    source = Recalling(Recalling(Once(images, await reader.accounts()), seen), Identities() if known is None else known)
     waiting: asyncio.Queue[Found | None] = asyncio.Queue(_AHEAD)
     told: list[Workload] = []
     listed = 0
