@@ -352,39 +352,44 @@ class Cluster:
         self._from_kubeconfig = True
 
 
-class PullSecrets:
-    """The pull secrets of Pods, read when an image needs them and kept nowhere."""
+_BIND = (
+    "add a RoleBinding in namespace {} from the ServiceAccount of nonroot-webhook to ClusterRole "
+    "nonroot-webhook-pull-secrets (chart value registry.pullSecrets.namespaces)"
+)
 
-    def __init__(self, cluster: Cluster | None = None) -> None:
+
+class PullSecrets:
+    """The pull secrets of Pods, read when an image needs them and kept nowhere.
+
+    `advice` is the next step where a namespace's may not be read.
+    """
+
+    def __init__(self, cluster: Cluster | None = None, advice: str = _BIND) -> None:
         self._cluster = cluster or Cluster()
+        self._advice = advice
 
     async def get(self, namespace: str, name: str) -> Secret | Unknown | None:
         """A Secret, None where there is none (the kubelet passes over those), or why it could not be read."""
         try:
             return await self._cluster.secret(namespace, name)
         except ClusterError as error:
-            return _unread(error, namespace, f"the pull secret {namespace}/{name}")
+            return self._unread(error, namespace, f"the pull secret {namespace}/{name}")
 
     async def names(self, namespace: str, service_account: str) -> tuple[str, ...] | Unknown:
         """The pull secrets that a ServiceAccount gives to Pods without their own, or why that could not be read."""
         try:
             return await self._cluster.pull_secrets(namespace, service_account)
         except ClusterError as error:
-            return _unread(error, namespace, f"the ServiceAccount {namespace}/{service_account}")
+            return self._unread(error, namespace, f"the ServiceAccount {namespace}/{service_account}")
 
     async def aclose(self) -> None:
         """Close the connection."""
         await self._cluster.aclose()
 
-
-def _unread(error: ClusterError, namespace: str, what: str) -> Unknown:
-    if not isinstance(error, Forbidden):
-        return Unknown("unreachable", f"the API server did not give {what}")
-    return Unknown(
-        "unauthorized",
-        f"reading {what} is forbidden: add a RoleBinding in namespace {namespace} from the ServiceAccount of "
-        "nonroot-webhook to ClusterRole nonroot-webhook-pull-secrets (chart value registry.pullSecrets.namespaces)",
-    )
+    def _unread(self, error: ClusterError, namespace: str, what: str) -> Unknown:
+        if not isinstance(error, Forbidden):
+            return Unknown("unreachable", f"the API server did not give {what}")
+        return Unknown("unauthorized", f"reading {what} is forbidden: {self._advice.format(namespace)}")
 
 
 @contextlib.contextmanager

@@ -88,7 +88,7 @@ def secret(host: str, password: str) -> Object:
     [
         ("right", False, "fixed", ""),
         ("wrong", False, "unknown", "unauthorized"),
-        ("right", True, "unknown", "reading the pull secret default/pull is forbidden"),
+        ("right", True, "unknown", "the pull secret default/pull is forbidden: scan with a kubeconfig that may get"),
     ],
 )
 async def test_an_image_is_read_with_the_pull_secrets_of_its_pod(

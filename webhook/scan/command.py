@@ -81,7 +81,8 @@ async def _scan(
     cluster = Cluster(context)
     try:
         name = await cluster.name()
-        async with images_of(source, PullSecrets(cluster)) as images:
+        secrets = PullSecrets(cluster, "scan with a kubeconfig that may get the Secrets of namespace {}")
+        async with images_of(source, secrets) as images:
             with counted() as progress:
                 reader = Reader(cluster, namespaces)
                 return await scan(reader, images, cluster=name, documents=documents, progress=progress)
