@@ -302,3 +302,29 @@ async def test_the_registrys_word_counts_before_a_nodes(registry: Registry, conn
 def test_a_platform_survives_being_written() -> None:
     for platform in (AMD64, Platform("linux", "arm64"), Platform("linux", "arm", "v7")):
         assert normalise_platform(*str(platform).split("/", 2)) == platform
+
+
+async def test_a_node_knows_the_accounts_that_could_not_be_read(registry: Registry, connect: Connect) -> None:
+    """The registry lets us in, and its blobs are out of reach: the digest is certain, and who it is was seen."""
+    digest = registry.push("team/app:1", NAMED).partition("@")[2]
+    layer = NAMED.blobs[1].digest
+    registry.lie(Status(503), path=f"blobs/{layer}")
+    kept = Memory()
+    client = connect(kept=kept)
+    unread = await recall(client, kept, registry)
+    assert isinstance(unread, Image)
+    assert isinstance(unread.platforms[0].accounts, Unknown)
+    kept.create(seen(digest, image=f"{registry.host}/team/app:moved"))
+    found = await recall(client, kept, registry)
+    assert isinstance(found, Image)
+    assert (found.digest, found.source, identities(found)[0][1]) == (digest, "observed", 1500)
+
+
+async def test_a_node_knows_the_images_of_a_registry_that_may_not_be_asked(
+    registry: Registry, connect: Connect
+) -> None:
+    digest, kept = registry.push("team/app:1", NAMED).partition("@")[2], Memory()
+    kept.create(seen(digest, image=f"{registry.host}/team/app:1"))
+    found = await recall(connect(kept=kept, registries=frozenset({"other.example"})), kept, registry)
+    assert isinstance(found, Image)
+    assert (found.source, registry.requests) == ("observed", [])

@@ -64,15 +64,18 @@ class Recalling:
     async def find(self, query: Query) -> Image | Unknown:
         """The image, or who it was when it was last seen, or why it is not known."""
         found = await self._images.find(query)
-        if isinstance(found, Image) or found.cause in _FINAL:
+        why = found if isinstance(found, Unknown) else _unread(found)
+        if why is None or why.cause in _FINAL:
             return found
-        return self._recall(query, found) or found
-
-    def _recall(self, query: Query, why: Unknown) -> Image | None:
         try:
             asked = reference.parse(query.reference)
         except InvalidReference:
-            return None
+            return found
+        if isinstance(found, Image):
+            asked = msgspec.structs.replace(asked, digest=found.digest)
+        return self._recall(asked, query, why) or found
+
+    def _recall(self, asked: Reference, query: Query, why: Unknown) -> Image | None:
         digests = (
             {each.digest for each in self._allowed(self._identities.of_reference(str(asked)), query)}
             if asked.digest is None
@@ -103,6 +106,11 @@ class Recalling:
             return None
         age = max(0.0, self._clock() - last.spec.last_seen.timestamp())
         return Image(last.digest, found, last.spec.source, age)
+
+
+def _unread(image: Image) -> Unknown | None:
+    """Why a platform's accounts could not be read, though its USER needs them."""
+    return next((each.accounts for each in image.platforms if isinstance(each.accounts, Unknown)), None)
 
 
 def _platform(text: str) -> Platform:
