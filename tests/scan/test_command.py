@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from kubernetes.aio.config import kube_config
@@ -15,11 +16,16 @@ from kubernetes.aio.config import kube_config
 from tests.scan.cluster import named, of
 from tests.scan.test_run import PODS, cluster_of
 from tests.support.api import Api, serving
+from tests.support.judging import NOW
 from tests.support.oci import accounts_layer, image
-from tests.support.pods import Object, minimal, tweak
+from tests.support.pods import IMAGE, Object, minimal, tweak
 from tests.support.registry import Login, Registry
+from webhook import image_identity
 from webhook.cli import main
+from webhook.image import Platform
+from webhook.observed import Fact
 
+IDENTITIES = "/apis/nonroot.dev/v1alpha1/imageidentities"
 SECRETS = "/api/v1/secrets"
 
 
@@ -73,6 +79,24 @@ async def test_a_file_is_written_instead_of_standard_output(tmp_path: Path, monk
     assert told.output == ""
     document = json.loads(path.read_text())
     assert (document["cluster"], document["summary"]["not_examined"]) == ("small", 1)
+
+
+async def test_what_the_cluster_has_stored_of_an_image_is_told_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By whoever may read it; objects of somebody else's making count for nothing."""
+    fact = Fact(IMAGE, f"sha256:{'ab' * 32}", Platform("linux", "amd64"), 1500, 1600)
+    identity = image_identity.of_fact(fact, (fact.platform,), NOW)
+    assert identity is not None
+    stored = {"metadata": {"name": identity.name}, "spec": json.loads(msgspec.json.encode(identity.spec))}
+    api = cluster_of(pods=[named(minimal(), "web")], deployments=[])
+    api.objects[IDENTITIES] = [{"metadata": {"name": "odd"}, "spec": {}}, stored]
+    async with reachable(api, tmp_path, monkeypatch):
+        told = await asyncio.to_thread(scan, "-o", "json", "--offline")
+        api.forbidden = {IDENTITIES}
+        less = await asyncio.to_thread(scan, "-o", "json", "--offline")
+    assert json.loads(told.output)["workloads"][0]["containers"][0]["uid"] == 1500
+    assert json.loads(less.output)["workloads"][0]["outcome"] == "unknown"
 
 
 def secret(host: str, password: str) -> Object:

@@ -85,7 +85,8 @@ async def _scan(
         async with images_of(source, secrets) as images:
             with counted() as progress:
                 reader = Reader(cluster, namespaces)
-                return await scan(reader, images, cluster=name, documents=documents, progress=progress)
+                known = None if source.no_images else await reader.identities()
+                return await scan(reader, images, cluster=name, documents=documents, known=known, progress=progress)
     finally:
         await cluster.aclose()
 

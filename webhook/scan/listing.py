@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from webhook import view
+from webhook import identities, view
 from webhook.cluster import Absent, Cluster, Forbidden
+from webhook.identities import Identities
 from webhook.image import Platform, normalise_platform
 from webhook.observed import Fact
 from webhook.policy import API_VERSION, Documents, NonRootException, NonRootPolicy
@@ -144,6 +145,19 @@ class Reader:
         except Forbidden:
             return None
         return accounts
+
+    async def identities(self) -> Identities:
+        """What is stored of images; nothing where that may not be read."""
+        known = Identities()
+        try:
+            async for page in self._cluster.pages(f"/apis/{API_VERSION}/imageidentities", "ImageIdentity objects"):
+                for raw in page:
+                    identity = identities.read(raw)
+                    if identity is not None:
+                        known.put(identity.name, identity)
+        except (Absent, Forbidden):
+            return known
+        return known
 
     async def workloads(self) -> AsyncIterator[Found]:
         """Every workload: those with templates as they are listed, those of which only Pods are known at the end."""
