@@ -83,10 +83,16 @@ async def test_a_second_scan_writes_nothing_even_in_another_process(scene: Scene
     assert scene.objects.stored["/apis/openreports.io/v1alpha1/reports"] == {}
 
 
-async def test_reports_stay_while_not_everything_could_be_listed(scene: Scene) -> None:
+async def test_reports_stay_while_not_everything_could_be_listed(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
     await scene.scanning.round()
+    assert caplog.text == ""
     del scene.objects.stored[PODS]
     await scene.scanning.round()
+    await scene.scanning.round()
+    (record,) = caplog.records
+    assert record.getMessage().startswith("1 could not be scanned, such as Pods: ")
     assert len(scene.objects.stored["/apis/openreports.io/v1alpha1/reports"]) == 2
 
 

@@ -4,6 +4,7 @@ A scan that finds nothing new writes nothing.
 """
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -25,6 +26,8 @@ from webhook.scan.run import scan
 from webhook.status import Outcomes
 
 REMEMBERED = 10_000  # mismatches that are not told again
+
+log = logging.getLogger(__name__)
 
 
 class Scanning(Collector):
@@ -64,6 +67,9 @@ class Scanning(Collector):
         reader, now = Reader(self._api, hooks=self._hooks), datetime.now(UTC)
         await self._keeper.load()
         document = await scan(reader, self._images, cluster=await self._api.name(), known=self._keeper.memory, now=now)
+        if document.skipped and (self.document is None or document.skipped != self.document.skipped):
+            first = document.skipped[0]
+            log.warning("%d could not be scanned, such as %s: %s", len(document.skipped), first.object, first.reason)
         self.document, self._page = document, ""
         for workload, container in _mismatches(document):
             self._tell(workload, container)

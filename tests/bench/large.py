@@ -1,0 +1,285 @@
+"""`python -m tests.bench.large`: the memory of both our processes in a large cluster, and what a scan of it asks and writes.
+
+A real API server with a store of its own, thrown away afterwards; no kubelet, no controllers. The Pods name their
+ReplicaSets, those their Deployments, and no node. Images are read from a registry on loopback. It needs the address of the
+local cluster's bridge: `python -m deploy.local up`.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import re
+import socket
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from kubernetes.aio.config import kube_config
+
+from deploy.local import control_plane
+from deploy.local.certificates import Authority
+from deploy.local.layout import Layout
+from tests.support import cluster, reports
+from tests.support.oci import accounts_layer, image
+from tests.support.registry import Registry
+from webhook.cluster import Cluster
+from webhook.image_identity import ImageIdentitySpec
+from webhook.store import PATH as IDENTITIES
+
+AT_ONCE = 32
+CAPTURED = Path(__file__).parent / "reviews" / "good.json"
+OURS = "nonroot.dev/v1alpha1"
+Object = dict[str, Any]
+
+
+class Size(msgspec.Struct, frozen=True):
+    """How much of everything; Pods are spread over Deployments, these over namespaces and images."""
+
+    namespaces: int = 5_000
+    pods: int = 50_000
+    workloads: int = 10_000
+    images: int = 200
+    identities: int = 10_000
+    policies: int = 10
+    exceptions: int = 100
+
+
+def main() -> int:
+    """Measure, and print it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, default in msgspec.structs.asdict(Size()).items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    size = Size(**vars(parser.parse_args()))
+    with tempfile.TemporaryDirectory(prefix="nonroot-large-") as folder:
+        layout = Layout(Path(folder))
+        layout.choose_ports()
+        authority = Authority(layout.pki)
+        authority.create()
+        try:
+            control_plane.start_etcd(layout)
+            control_plane.start_apiserver(layout, authority)
+            os.environ["KUBECONFIG"] = str(layout.kubeconfig)
+            kube_config.KUBE_CONFIG_DEFAULT_LOCATION = str(layout.kubeconfig)  # read when it was imported
+            asyncio.run(_measure(size))
+        finally:
+            for name in (control_plane.APISERVER, control_plane.ETCD):
+                layout.processes.stop(name)
+    return 0
+
+
+async def _measure(size: Size) -> None:
+    print(", ".join(f"{count:,} {name}" for name, count in msgspec.structs.asdict(size).items()), flush=True)
+    async with Registry() as registry, contextlib.aclosing(Cluster()) as api:
+        for number in range(size.images):
+            passwd = f"app{number}:x:{2000 + number}:{2000 + number}::/:/bin/sh"
+            user = "" if number % 20 == 0 else f"app{number}" if number % 3 else str(2000 + number)
+            registry.push(f"team/app{number}:1", image(accounts_layer("root:x:0:0::/root:/bin/sh", passwd), user=user))
+        began = time.monotonic()
+        await _fill(api, size, registry.host)
+        print(f"filled the API server in {time.monotonic() - began:.0f} s", flush=True)
+        async with _process("serve", "--self-signed", "--port=0") as (pid, port):
+            seconds = await _until(port, "/readyz")
+            await asyncio.sleep(20)  # for the garbage of the first listing
+            print(f"admission: ready after {seconds:.1f} s, {_memory(pid)}", flush=True)
+        flags = ("--namespace=default", "--no-manage-certificates", "--insecure-registry", registry.host)
+        before = await _written(api)
+        async with _process("operate", *flags) as (pid, port):
+            for scan in ("first", "second"):
+                asked = len(registry.requests)
+                stamp = await _settled(port)
+                writes = await _written(api)
+                told = await asyncio.to_thread(_metrics, port)
+                states = {key: int(value) for key, value in told.items() if key.startswith("nonroot_workloads{")}
+                print(
+                    f"controller, {scan} scan: {told['nonroot_scan_duration_seconds']:.1f} s until all is judged, "
+                    f"{_memory(pid)}; {_more(before, writes)} written; "
+                    f"{len(registry.requests) - (asked if scan == 'second' else 0)} requests to the registry; {states}",
+                    flush=True,
+                )
+                before = writes
+                if scan == "first":
+                    await api.call("POST", "/api/v1/namespaces", "one more", _named("Namespace", "one-more"))
+                    while await _settled(port) == stamp:
+                        await asyncio.sleep(2)
+
+
+async def _fill(api: Cluster, size: Size, registry: str) -> None:
+    """Create everything, kind by kind."""
+    for path in sorted([*cluster.CRDS.iterdir(), reports.crd("openreports.io/v1alpha1")]):
+        await _kubectl("apply", "--server-side", "-f", str(path))
+    await _kubectl("wait", "--for=condition=Established", "crd", "--all")
+    for collection, made in _objects(size, registry):
+        work = iter(made)
+
+        async def create(collection: str = collection, work: Iterator[Object] = work) -> None:
+            for each in work:
+                place = f"/namespaces/{each['metadata']['namespace']}" if "namespace" in each["metadata"] else ""
+                base, _, plural = collection.rpartition("/")
+                await api.call("POST", f"{base}{place}/{plural}", each["metadata"]["name"], each)
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(AT_ONCE):
+                tasks.create_task(create())
+
+
+def _objects(size: Size, registry: str) -> Iterator[tuple[str, Iterable[Object]]]:
+    """What is created, by the path of its list."""
+    yield "/api/v1/namespaces", (_named("Namespace", f"team-{number}") for number in range(size.namespaces))
+    places = [f"team-{number}" for number in range(size.namespaces)]
+    yield "/api/v1/serviceaccounts", (_named("ServiceAccount", "default", each) for each in places)
+    kinds = (("Deployment", "deployments", ""), ("ReplicaSet", "replicasets", "-5d4f"))
+    for kind, plural, suffix in kinds:
+        yield (
+            f"/apis/apps/v1/{plural}",
+            (_holder(kind, suffix, number, size, registry) for number in range(size.workloads)),
+        )
+    yield "/api/v1/pods", (_pod(number, size, registry) for number in range(size.pods))
+    policies = (
+        _named("NonRootPolicy", f"policy-{each}") | {"apiVersion": OURS, "spec": _selecting(each)}
+        for each in range(size.policies)
+    )
+    yield f"/apis/{OURS}/nonrootpolicies", policies
+    exceptions = (
+        _named("NonRootException", "one", f"team-{each}") | {"apiVersion": OURS, "spec": {"reason": "because"}}
+        for each in range(size.exceptions)
+    )
+    yield f"/apis/{OURS}/nonrootexceptions", exceptions
+    yield IDENTITIES, (_identity(number) for number in range(size.identities))
+
+
+def _named(kind: str, name: str, namespace: str = "") -> Object:
+    metadata = {"name": name, "labels": {"team": name[:63]}} | ({"namespace": namespace} if namespace else {})
+    return {"apiVersion": "v1", "kind": kind, "metadata": metadata}
+
+
+def _selecting(number: int) -> Object:
+    return {"priority": number, "namespaceSelector": {"matchLabels": {"team": f"team-{number}"}}}
+
+
+def _identity(number: int) -> Object:
+    now = datetime.now(UTC).replace(microsecond=0)
+    spec = ImageIdentitySpec(
+        f"registry.example.com/other/app{number}:1", "linux/amd64", 1000, "registry", now, now, "app", 1000, (1000,)
+    )
+    made = _named("ImageIdentity", f"sha256-{number:064x}-linux-amd64")
+    return made | {"apiVersion": OURS, "spec": msgspec.to_builtins(spec)}
+
+
+def _template(number: int, size: Size, registry: str) -> Object:
+    """A real Pod's spec, which says nothing of users, with an image of the registry."""
+    spec: Object = json.loads(CAPTURED.read_text())["request"]["object"]["spec"]
+    spec.pop("securityContext", None)
+    for container in spec["containers"]:
+        container.pop("securityContext", None)
+        container["image"] = f"{registry}/team/app{number % size.images}:1"
+    return {"metadata": {"labels": {"app": f"app-{number}"}}, "spec": spec}
+
+
+def _holder(kind: str, suffix: str, number: int, size: Size, registry: str) -> Object:
+    made = _named(kind, f"app-{number}{suffix}", f"team-{number % size.namespaces}") | {"apiVersion": "apps/v1"}
+    if suffix:
+        made["metadata"]["ownerReferences"] = [_owner("Deployment", f"app-{number}")]
+    selector = {"matchLabels": {"app": f"app-{number}"}}
+    return made | {"spec": {"selector": selector, "template": _template(number, size, registry)}}
+
+
+def _pod(number: int, size: Size, registry: str) -> Object:
+    which = number % size.workloads
+    made = _named("Pod", f"app-{which}-5d4f-{number}", f"team-{which % size.namespaces}")
+    made["metadata"]["ownerReferences"] = [_owner("ReplicaSet", f"app-{which}-5d4f")]
+    return made | {"spec": _template(which, size, registry)["spec"]}
+
+
+def _owner(kind: str, name: str) -> Object:
+    return {"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": f"uid-of-{name}", "controller": True}
+
+
+async def _kubectl(*arguments: str) -> None:
+    process = await asyncio.create_subprocess_exec("kubectl", *arguments, stdout=asyncio.subprocess.DEVNULL)
+    if await process.wait():
+        raise SystemExit(f"kubectl {arguments[0]} failed")
+
+
+@contextlib.asynccontextmanager
+async def _process(command: str, *flags: str) -> AsyncIterator[tuple[int, int]]:
+    """One of our programs: its process number and the port of its metrics."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    words = [sys.executable, "-m", "webhook", command, "--host=127.0.0.1", f"--metrics-port={port}", *flags]
+    process = await asyncio.create_subprocess_exec(*words)
+    try:
+        yield process.pid, port
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def _until(port: int, path: str) -> float:
+    began = time.monotonic()
+    while True:
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(_get, port, path)
+            return time.monotonic() - began
+        await asyncio.sleep(0.1)
+
+
+def _get(port: int, path: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
+        text: str = answer.read().decode()
+    return text
+
+
+def _metrics(port: int) -> dict[str, float]:
+    lines = (line.rpartition(" ") for line in _get(port, "/metrics").splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in lines}
+
+
+async def _settled(port: int) -> float:
+    """When the last scan was made, once nothing has been written for ten seconds after it."""
+    last: tuple[float, float] = (0, 0)
+    quiet = 0
+    while quiet < 5:
+        await asyncio.sleep(2)
+        try:
+            told = await asyncio.to_thread(_metrics, port)
+        except OSError:
+            continue
+        now = (told.get("nonroot_scan_timestamp_seconds", 0), told["nonroot_report_writes_total"])
+        quiet = quiet + 1 if now == last and now[0] else 0
+        last = now
+    return last[0]
+
+
+_REQUEST = re.compile(r'apiserver_request_total\{.*resource="(\w+)".*verb="(POST|PUT|PATCH|APPLY|DELETE)"[^}]*\} (\S+)')
+
+
+async def _written(api: Cluster) -> dict[str, float]:
+    """The writes that the API server has counted, by resource."""
+    body = await api.call("GET", "/metrics", "its metrics")
+    found: dict[str, float] = {}
+    for resource, _, count in _REQUEST.findall((body or b"").decode()):
+        found[resource] = found.get(resource, 0) + float(count)
+    return found
+
+
+def _more(before: dict[str, float], after: dict[str, float]) -> dict[str, int]:
+    ours = ("reports", "nonrootpolicies", "nonrootexceptions", "imageidentities", "events")
+    return {each: int(after.get(each, 0) - before.get(each, 0)) for each in ours}
+
+
+def _memory(pid: int) -> str:
+    status = Path(f"/proc/{pid}/status").read_text()
+    now, most = (int(re.findall(rf"{key}:\s+(\d+)", status)[0]) >> 10 for key in ("VmRSS", "VmHWM"))
+    return f"{now} MiB resident, {most} MiB at most"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
