@@ -8,7 +8,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsa
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help run check unit test test-e2e bench cluster cluster-down image generate sbom lock clean
+.PHONY: help run check unit test test-e2e test-survive bench cluster cluster-down image generate sbom lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,13 +36,17 @@ check: $(VENV)/.dev ## format, lint, types, import contracts
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.dev ## the tests that need nothing but Python: seconds
-	$(BIN)/pytest -m "not registry and not chart and not browser and not prometheus and not cluster and not e2e and not oracle and not index"
+	$(BIN)/pytest -m "not registry and not chart and not browser and not prometheus and not cluster and not e2e and not oracle and not index and not survive"
 
 test: check ## everything, on a real cluster that is started and ended here (KUBECONFIG=… uses yours)
 	$(BIN)/python -m deploy.with_cluster $(BIN)/pytest --cov --cov-report=term
 
 test-e2e: $(VENV)/.dev ## only the end-to-end suite
 	$(BIN)/python -m deploy.with_cluster $(BIN)/pytest -m "cluster or e2e"
+
+test-survive: $(VENV)/.dev ## do harm to an installed release and see (LONG=1: hours, and README's figures anew)
+	$(if $(LONG),NONROOT_SURVIVE_LONG=1 NONROOT_KEEP_FIGURES=1) $(BIN)/python -m deploy.with_cluster $(BIN)/pytest -m survive -s
+	$(if $(LONG),$(BIN)/python -m tests.survive.figures)
 
 bench: $(VENV)/.dev ## ours beside Kubernetes' own Pod Security webhook, in one run, as ratios (quiet machine, Go and cargo)
 	$(BIN)/python -m deploy.with_cluster $(BIN)/python -m tests.bench

@@ -28,6 +28,7 @@ from tests.survive.traffic import BEFORE, Kind, Tally, Traffic
 __all__ = ["product", "target"]
 
 LONG = bool(os.environ.get("NONROOT_SURVIVE_LONG"))  # hours instead of minutes
+long = pytest.mark.skipif(not LONG, reason="part of the long form: make test-survive LONG=1")
 UID = 1500
 TAG_LIFE = 3  # seconds: tags are asked for again and again, so that a registry that is away is noticed
 

@@ -9,7 +9,7 @@ import pytest
 from deploy.release import NAMESPACE
 from tests.e2e.target import Refused, Target, eventually
 from tests.support.cluster import CRDS, OURS
-from tests.survive.conftest import Scene
+from tests.survive.conftest import Scene, long
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(600)]
 
@@ -38,6 +38,7 @@ async def test_the_secret_is_deleted(scene: Scene, installed: Target) -> None:
         await _restored(installed, former)
 
 
+@long
 async def test_the_secret_is_filled_with_rubbish(scene: Scene, installed: Target) -> None:
     former = _certificate(installed)
     rubbish = base64.b64encode(b"rubbish").decode()
@@ -47,6 +48,7 @@ async def test_the_secret_is_filled_with_rubbish(scene: Scene, installed: Target
         await _restored(installed, former)
 
 
+@long
 async def test_the_ca_secret_is_deleted(scene: Scene, installed: Target) -> None:
     """A new CA, the former one trusted beside it."""
     former = _certificate(installed)
@@ -55,6 +57,7 @@ async def test_the_ca_secret_is_deleted(scene: Scene, installed: Target) -> None
         await _restored(installed, former)
 
 
+@long
 async def test_our_kinds_are_deleted_and_put_back(scene: Scene, installed: Target) -> None:
     """Namespaces that are labelled stay enforced; policies and exceptions are gone, as whoever deletes them wants."""
     async with scene("the CRDs deleted and put back", lost=0):

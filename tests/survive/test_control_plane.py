@@ -14,11 +14,11 @@ import pytest
 from deploy.local import cluster, control_plane, node, paths
 from deploy.local.layout import Layout
 from tests.e2e.target import Refused, Target
-from tests.survive.conftest import Scene
+from tests.survive.conftest import Scene, long
 from tests.survive.figures import Fact, record
 from tests.survive.replicas import ADMISSION, CONTROLLER, whole
 
-pytestmark = [pytest.mark.survive, pytest.mark.timeout(600)]
+pytestmark = [long, pytest.mark.survive, pytest.mark.timeout(600)]
 
 ROOT = '{"spec":{"securityContext":{"runAsUser":0}}}'
 PAUSE = 10.0  # seconds without etcd

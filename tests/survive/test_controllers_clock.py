@@ -27,42 +27,35 @@ from tests.operate.test_on_a_cluster import (
     kubeconfig,
     target,
 )
-from tests.support.tables import table
 from tests.survive.clocks import Clock
+from tests.survive.conftest import long
 from tests.survive.figures import Fact, record
 
 __all__ = ["configurations", "kubeconfig", "target"]
 
-pytestmark = [pytest.mark.survive, pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [long, pytest.mark.survive, pytest.mark.cluster, pytest.mark.timeout(300)]
 
 JUMPS = {"an hour ahead": 3600, "an hour back": -3600, "a year ahead": 31_536_000, "a year back": -31_536_000}
 
 
-@table("seconds", JUMPS)
 def test_the_controllers_clock_jumps(
-    target: Target,
-    configurations: Callable[[dict[str, Any]], None],
-    kubeconfig: Path,
-    tmp_path: Path,
-    seconds: int,
-    request: pytest.FixtureRequest,
+    target: Target, configurations: Callable[[dict[str, Any]], None], kubeconfig: Path, tmp_path: Path
 ) -> None:
     """A certificate is valid or not by the API server's clock: ours makes nothing new, and nothing that is not valid."""
     configurations({"service": {"name": "hook", "namespace": NAMESPACE, "path": "/mutate"}})
     clock = Clock(tmp_path)
-    with _operating(kubeconfig, clock) as answer:
-        eventually(lambda: answer("/readyz") == "ok\n", "certificates in order", 30)
-        before = (get(target, "secret", "hook-tls")["data"], bundles(target))
-        clock.jump(seconds)
-        time.sleep(12)  # one look at the certificates, at least
-        assert (get(target, "secret", "hook-tls")["data"], bundles(target)) == before
-        target.kubectl("delete", "secret", "-n", NAMESPACE, "hook-tls")
-        made = eventually(lambda: _leaf(target), "a new certificate", 60)
-        now = datetime.now(UTC)
-        assert made.not_valid_before_utc <= now < made.not_valid_after_utc
-    record(
-        Fact(f"the controller's clock jumps {request.node.callspec.id}", "no write; a lost Secret made anew, valid now")
-    )
+    with _operating(kubeconfig, clock, tmp_path / "log") as answer:
+        eventually(lambda: answer("/readyz") == "ok\n", "certificates in order", 60)
+        for name, seconds in JUMPS.items():
+            before = (get(target, "secret", "hook-tls")["data"], bundles(target))
+            clock.jump(seconds)
+            time.sleep(12)  # one look at the certificates, at least
+            assert (get(target, "secret", "hook-tls")["data"], bundles(target)) == before, name
+            target.kubectl("delete", "secret", "-n", NAMESPACE, "hook-tls")
+            made = eventually(lambda: _leaf(target), f"a new certificate, {name}", 60)
+            now = datetime.now(UTC)
+            assert made.not_valid_before_utc <= now < made.not_valid_after_utc, name
+    record(Fact(f"the controller's clock jumps {', '.join(JUMPS)}", "no write; a lost Secret made anew, valid now"))
 
 
 def _leaf(target: Target) -> x509.Certificate | None:
@@ -72,7 +65,7 @@ def _leaf(target: Target) -> x509.Certificate | None:
 
 
 @contextlib.contextmanager
-def _operating(kubeconfig: Path, clock: Clock) -> Iterator[Callable[[str], str]]:
+def _operating(kubeconfig: Path, clock: Clock, log: Path) -> Iterator[Callable[[str], str]]:
     """The controller as a process, and what its plain port answers."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -88,7 +81,8 @@ def _operating(kubeconfig: Path, clock: Clock) -> Iterator[Callable[[str], str]]
     }
     command = [sys.executable, "-m", "webhook", "operate", *(f"--{name}={value}" for name, value in flags.items())]
     environment = {**os.environ, **clock.environment, "KUBECONFIG": str(kubeconfig)}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=environment, stderr=output)
 
     def answer(path: str) -> str:
         try:
@@ -101,5 +95,6 @@ def _operating(kubeconfig: Path, clock: Clock) -> Iterator[Callable[[str], str]]
     try:
         yield answer
     finally:
-        process.terminate()
-        process.wait(30)
+        print(log.read_text()[-3000:])
+        process.kill()
+        process.wait()

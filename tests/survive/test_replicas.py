@@ -7,7 +7,7 @@ import pytest
 
 from deploy.release import NAMESPACE
 from tests.e2e.target import Target
-from tests.survive.conftest import LONG, Scene
+from tests.survive.conftest import LONG, Scene, long
 from tests.survive.replicas import CONTROLLER, Replica, replicas, whole
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(600)]
@@ -22,6 +22,7 @@ async def test_one_replica_is_killed(scene: Scene, installed: Target) -> None:
         one.kill()
 
 
+@long
 async def test_both_replicas_are_killed_at_once(scene: Scene, installed: Target) -> None:
     """The API server refuses where it was told to fail closed, and says why."""
     both = replicas(installed)
@@ -30,6 +31,7 @@ async def test_both_replicas_are_killed_at_once(scene: Scene, installed: Target)
             each.kill()
 
 
+@long
 async def test_a_replica_hangs(scene: Scene, installed: Target) -> None:
     one, _ = replicas(installed)
     async with scene(f"a replica SIGSTOPped for {WHILE:.0f} s"):
@@ -44,6 +46,7 @@ async def test_a_replica_is_cut_off(scene: Scene, installed: Target) -> None:
             await asyncio.sleep(WHILE)
 
 
+@long
 async def test_a_replica_runs_out_of_memory(scene: Scene, installed: Target) -> None:
     one, _ = replicas(installed)
     async with scene("a replica killed for its memory"):
@@ -56,6 +59,7 @@ async def test_a_replica_runs_out_of_memory(scene: Scene, installed: Target) -> 
     assert state["terminated"]["exitCode"] == 137, state
 
 
+@long
 async def test_the_controller_is_killed(scene: Scene, installed: Target) -> None:
     """It has no part in admission."""
     (controller,) = replicas(installed, CONTROLLER)
@@ -72,6 +76,7 @@ async def test_a_rolling_upgrade_loses_nothing(scene: Scene, installed: Target) 
     assert before.isdisjoint({each.pod for each in await asyncio.to_thread(whole, installed)})
 
 
+@long
 async def test_a_drain_takes_one_replica_at_a_time_and_loses_nothing(scene: Scene, installed: Target) -> None:
     """What `kubectl drain` does to each Pod, without taking the only node away from everybody else."""
     one, other = replicas(installed)

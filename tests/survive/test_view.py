@@ -8,11 +8,12 @@ import pytest
 from tests.e2e.target import Target
 from tests.serve.test_watch import NAMESPACE, prepared, proxy, target, until, watched
 from tests.support.api_proxy import ApiProxy
+from tests.survive.conftest import long
 from tests.survive.figures import Fact, record
 
 __all__ = ["prepared", "proxy", "target"]
 
-pytestmark = [pytest.mark.survive, pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = [long, pytest.mark.survive, pytest.mark.cluster, pytest.mark.timeout(120)]
 
 WHILE = 5.0  # seconds
 

@@ -37,6 +37,7 @@ class Kind(msgspec.Struct, frozen=True):
     right: Expectation
     uid: int = 0
     context: dict[str, Any] = {}
+    pull_secret: str = ""
 
     def pod(self, number: int) -> dict[str, Any]:
         """The Pod to create; `{n}` in the image stands for the number."""
@@ -44,7 +45,10 @@ class Kind(msgspec.Struct, frozen=True):
         if self.context:
             container["securityContext"] = self.context
         metadata = {"generateName": f"{self.name}-", "namespace": self.namespace}
-        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}}
+        spec: dict[str, Any] = {"containers": [container]}
+        if self.pull_secret:
+            spec["imagePullSecrets"] = [{"name": self.pull_secret}]
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
     def judge(self, status: int, answer: dict[str, Any], warnings: Sequence[str]) -> str | None:
         """Why an answer is not the right one; None where it is."""

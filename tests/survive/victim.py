@@ -127,10 +127,14 @@ def told(response: Mapping[str, Any]) -> str:
 
 @contextlib.asynccontextmanager
 async def serving(
-    folder: Path, *arguments: str, environment: Mapping[str, str] | None = None, wrapper: tuple[str, ...] = ()
+    folder: Path,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    wrapper: tuple[str, ...] = (),
+    program: tuple[str, ...] = ("webhook",),
 ) -> AsyncIterator[Victim]:
-    """A server that enforces everywhere, until the end of the `with`."""
-    process, log = _start(folder, [*wrapper, sys.executable, "-m", "webhook"], arguments, environment or {})
+    """A server that enforces everywhere, until the end of the `with`; another `program` may stand for nonroot."""
+    process, log = _start(folder, [*wrapper, sys.executable, "-m", *program], arguments, environment or {})
     try:
         victim = Victim(process, log, await asyncio.to_thread(_ports, process, log))
         async with victim.session:

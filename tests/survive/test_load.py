@@ -1,0 +1,150 @@
+"""Many admissions: nothing leaks, and the event loop is always there. The long form is 100,000, and an hour (soak)."""
+
+import asyncio
+import itertools
+import json
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.target import Target
+from tests.kubelet.cluster import connect
+from tests.serve.test_reviews import review
+from tests.support.oci import image
+from tests.support.pods import minimal, tweak
+from tests.support.registry import Registry
+from tests.survive.conftest import LONG, app
+from tests.survive.figures import Fact, record
+from tests.survive.replicas import CONTROLLER, Replica, replicas
+from tests.survive.traffic import Kind, Traffic
+from tests.survive.victim import Victim, serving
+
+pytestmark = [pytest.mark.survive, pytest.mark.timeout(7200)]
+
+REVIEWS = 100_000 if LONG else 6_000
+IMAGES = 500
+CLIENTS = 16
+SECONDS = float(os.environ.get("NONROOT_SOAK_SECONDS", "3600" if LONG else "20"))
+BLOCKED = 50.0  # milliseconds
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[Registry]:
+    """Images with a name, a number and root, in equal parts."""
+    async with Registry() as running:
+        for number in range(IMAGES):
+            content = (app(number), image(user=str(1000 + number)), image(user="0", settings={"Cmd": [str(number)]}))
+            running.push(f"team/app{number}:1", content[number % 3])
+        yield running
+
+
+async def test_nothing_leaks_under_load(registry: Registry, tmp_path: Path) -> None:
+    """Patched, refused, warned and fine, mixed: memory and files are at the end what they were after warming up."""
+    pulse = tmp_path / "pulse"
+    reviews = [
+        (door, number, review(tweak(minimal(), {"spec.containers.0.image": f"{registry.host}/team/app{number}:1"})))
+        for number, door in itertools.product(range(IMAGES), ("/mutate", "/validate"))
+    ]
+    program = ("tests.survive.heartbeat", str(pulse))
+    async with serving(tmp_path, "--insecure-registry", registry.host, program=program) as victim:
+        answers = Counter[str]()
+        await _send(victim, reviews, len(reviews), answers)
+        await _send(victim, reviews, REVIEWS // 10, answers)
+        before = (victim.memory(), victim.files)
+        began, cpu = time.monotonic(), victim.cpu
+        await _send(victim, reviews, REVIEWS, answers)
+        seconds, cpu = time.monotonic() - began, victim.cpu - cpu
+        after = (victim.memory(), victim.files)
+    silent, at_work = (float(each) for each in pulse.read_text().split())
+    record(
+        Fact(
+            f"{REVIEWS:,} reviews of {IMAGES} images, {CLIENTS} at a time, direct",
+            f"{seconds:.0f} s, {1000 * cpu / REVIEWS:.2f} ms CPU each; {dict(answers)}; memory {before[0]:.0f} then "
+            f"{after[0]:.0f} MiB, files {before[1]} then {after[1]}; loop silent {silent:.0f} ms at most, at work "
+            f"{at_work:.0f} ms of that",
+        )
+    )
+    assert after[0] <= 1.1 * before[0]
+    assert after[1] <= before[1]
+    assert not LONG or at_work < BLOCKED
+
+
+async def _send(victim: Victim, reviews: list[tuple[str, int, bytes]], count: int, answers: Counter[str]) -> None:
+    """So many of them in random order, each checked."""
+    chosen = iter(random.choices(reviews, k=count) if count != len(reviews) else reviews)  # noqa: S311
+
+    async def client() -> None:
+        for door, number, body in chosen:
+            status, answer = await victim.review(body, door)
+            response = answer["response"]
+            verdict = "patched" if response.get("patch") else "allowed" if response["allowed"] else "refused"
+            root = number % 3 == 2
+            right = {"/mutate": "allowed" if root else "patched", "/validate": "refused" if root else "allowed"}
+            answers[f"{door} {verdict}"] += 1
+            assert status == 200
+            assert verdict == right[door], (door, number, response)
+
+    async with asyncio.TaskGroup() as clients:
+        for _ in range(CLIENTS):
+            clients.create_task(client())
+
+
+async def test_a_long_day(installed: Target, kinds: list[Kind], namespaces: tuple[str, str], tmp_path: Path) -> None:
+    """Through the API server, while policies, exceptions and namespaces come and go."""
+    ours = [*replicas(installed), *replicas(installed, CONTROLLER)]
+    async with connect(installed.environment, tmp_path) as api:
+        traffic = Traffic(api.session, [*kinds, *kinds], pause=0)
+        async with traffic.running():
+            await asyncio.sleep(min(SECONDS, 60) / 4)
+        before = [_memory(each) for each in ours]
+        async with traffic.running() as tally:
+            began = time.monotonic()
+            for number in itertools.count():
+                if time.monotonic() > began + SECONDS:
+                    break
+                await asyncio.to_thread(_change, installed, namespaces[1], number)
+        seconds = time.monotonic() - began
+        after = [_memory(each) for each in ours]
+    record(
+        Fact(
+            f"{seconds:.0f} s of steady admissions while policies, exceptions and namespaces change",
+            f"{tally.admissions:,} admissions, {tally.admissions / seconds:.0f} a second, {len(tally.wrong)} wrong, "
+            f"{tally.lost.total()} lost, longest wait {tally.longest:.2f} s; memory of both replicas and the controller "
+            f"{before} then {after} MiB",
+        )
+    )
+    assert not tally.wrong
+    assert not tally.lost
+    assert [each.pod for each in ours] == [
+        each.pod for each in (*replicas(installed), *replicas(installed, CONTROLLER))
+    ]
+    assert all(late <= 1.1 * early + 2 for early, late in zip(before, after, strict=True))
+
+
+def _memory(replica: Replica) -> int:
+    (line,) = (
+        each for each in Path(f"/proc/{replica.pid}/status").read_text().splitlines() if each.startswith("VmRSS:")
+    )
+    return int(line.split()[1]) // 1024
+
+
+def _change(target: Target, namespace: str, number: int) -> None:
+    """Something that the replicas' views must follow, and that changes no verdict of the traffic's."""
+    name = f"survive-{number % 7}"
+    nobody = {"matchLabels": {"survive": "nobody"}}
+    policy = {"mode": "Warn", "priority": number % 100, "namespaceSelector": nobody}
+    exception = {"reason": f"change {number}", "images": ["registry.invalid/*"]}
+    objects = [
+        {"kind": "NonRootPolicy", "metadata": {"name": name}, "spec": policy},
+        {"kind": "NonRootException", "metadata": {"name": name, "namespace": namespace}, "spec": exception},
+    ]
+    for each in objects:
+        target.kubectl("apply", "-f", "-", text=json.dumps({"apiVersion": "nonroot.dev/v1alpha1", **each}))
+    if number % 7 == 6:
+        target.kubectl("delete", "nonrootpolicies", *(f"survive-{each}" for each in range(7)))
+        target.kubectl("delete", "nonrootexceptions", "--namespace", namespace, "--all")
