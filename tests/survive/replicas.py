@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -41,23 +42,31 @@ class Replica(msgspec.Struct, frozen=True):
             with contextlib.suppress(ProcessLookupError):  # the kubelet lost its patience
                 os.kill(self.pid, signal.SIGCONT)
 
-    @contextlib.contextmanager
-    def cut_off(self) -> Iterator[None]:
+    def cut_off(self) -> AbstractContextManager[None]:
         """Drop every packet to and from the Pod but its own loopback's."""
-        rules = """table inet survive {
-            chain in { type filter hook input priority 0; iif != lo drop; }
-            chain out { type filter hook output priority 0; oif != lo drop; }
-        }"""
-        self._nft("-f", "-", text=rules)
+        return self._filtered("iif != lo drop", "oif != lo drop")
+
+    def behind_a_policy(self, caller: str) -> AbstractContextManager[None]:
+        """What the chart's NetworkPolicy does where a network enforces it: the review port is for one caller alone."""
+        return self._filtered(f"tcp dport 10250 ip saddr != {caller} drop")
+
+    @contextlib.contextmanager
+    def _filtered(self, incoming: str, outgoing: str = "") -> Iterator[None]:
+        rules = f"""table inet survive {{
+            chain in {{ type filter hook input priority 0; {incoming}; }}
+            chain out {{ type filter hook output priority 0; {outgoing}{";" if outgoing else ""} }}
+        }}"""
+        self.run("nft", "-f", "-", text=rules)
         try:
             yield
         finally:
             with contextlib.suppress(subprocess.CalledProcessError):  # the network namespace is gone
-                self._nft("delete", "table", "inet", "survive")
+                self.run("nft", "delete", "table", "inet", "survive")
 
-    def _nft(self, *words: str, text: str = "") -> None:
-        command = ["nsenter", f"--net=/proc/{self.pid}/ns/net", "nft", *words]
-        subprocess.run(command, input=text, text=True, check=True, capture_output=True)
+    def run(self, *command: str, text: str = "") -> str:
+        """What a program of this machine prints in the Pod's network."""
+        entered = ["nsenter", f"--net=/proc/{self.pid}/ns/net", *command]
+        return subprocess.run(entered, input=text, text=True, check=True, capture_output=True).stdout
 
     def exhaust_memory(self) -> None:
         """Fill the container's memory from beside it, with pages that are no process's, until the kernel kills for it."""

@@ -1,0 +1,57 @@
+"""A Pod of the cluster sends reviews of its own making: what it learns, what it can make us do, and how to shut it out."""
+
+import asyncio
+import json
+import subprocess
+
+import pytest
+
+from deploy.release import NAMESPACE
+from tests.e2e.target import Target
+from tests.serve.test_reviews import review
+from tests.survive.conftest import Scene
+from tests.survive.figures import Fact, record
+from tests.survive.replicas import CONTROLLER, Replica, replicas
+from tests.survive.traffic import Kind
+
+pytestmark = [pytest.mark.survive, pytest.mark.timeout(300)]
+
+FORGED = 200
+
+
+def _send(pod: Replica, address: str, body: bytes) -> str:
+    """The answer that a replica gives to somebody in that Pod's network."""
+    url = f"https://{address}:10250/validate?timeout=5s"
+    curl = ("curl", "-sS", "--insecure", "--max-time", "3", "-H", "Content-Type: application/json")
+    return pod.run(*curl, "--data-binary", "@-", url, text=body.decode())
+
+
+async def test_a_forger_learns_what_a_look_at_the_image_tells_and_changes_nothing(
+    scene: Scene, installed: Target, kinds: list[Kind]
+) -> None:
+    """It is answered as the API server would be; behind the NetworkPolicy, whose effect is imitated, not at all."""
+    one, *_ = replicas(installed)
+    (somebody,) = replicas(installed, CONTROLLER)
+    root = next(kind for kind in kinds if kind.right == "refused")
+    forged = review(root.pod(0), namespace=root.namespace)
+    before = _state(installed)
+    async with scene("200 forged reviews from a Pod", lost=0):
+        answers = [json.loads(await asyncio.to_thread(_send, somebody, one.address, forged)) for _ in range(FORGED)]
+    assert {each["response"]["status"]["code"] for each in answers} == {403}
+    after = _state(installed)
+    learned = answers[0]["response"]["status"]["message"]
+    record(Fact("what a forged review is told", learned))
+    record(Fact("what 200 forged reviews made us write", ", ".join(sorted(after - before)) or "nothing"))
+    async with scene("the review port for the API server alone", lost=0):
+        with one.behind_a_policy(installed.registry.partition(":")[0]):
+            with pytest.raises(subprocess.CalledProcessError) as refusal:
+                await asyncio.to_thread(_send, somebody, one.address, forged)
+            await asyncio.sleep(5)
+    assert "timed out" in refusal.value.stderr.lower()
+
+
+def _state(target: Target) -> set[str]:
+    """What we may write: Events and what is remembered of images, by name."""
+    found = target.get("events,imageidentities", NAMESPACE, "--all-namespaces")
+    ours = (each for each in found if each["kind"] == "ImageIdentity" or "nonroot" in json.dumps(each))
+    return {f"{each['kind']} {each['metadata']['name']}" for each in ours}
