@@ -129,7 +129,7 @@ async def _find(
     container: Container, workload: Workload, spec: PolicySpec, images: Images, os: str, namespace: str, budget: float
 ) -> Image | Unknown:
     """The image from its source, or else as the operator knows it; a source's answer wins over the operator's."""
-    known = next((each for each in spec.known_images if _knows(each, container)), None) if spec.known_images else None
+    known = stated(spec, container)
     secrets = workload.spec.image_pull_secrets
     found = await images.find(
         Query(
@@ -146,7 +146,7 @@ async def _find(
     if isinstance(found, Image):
         return found if found.platforms else Unknown("notFound", f"it has nothing for the nodes of the Pod ({os})")
     # Content that runtimes may read differently is no gap in our knowledge, which is all that the operator may fill.
-    return _known_image(known) if known and found.cause != "invalid" else found
+    return known if known is not None and found.cause != "invalid" else found
 
 
 def _service_account(workload: Workload) -> str:
@@ -157,6 +157,11 @@ def _service_account(workload: Workload) -> str:
     if workload.is_pod or workload.spec.image_pull_secrets:
         return ""
     return workload.spec.service_account_name or "default"
+
+
+def stated(spec: PolicySpec, container: Container) -> Image | None:
+    """What the operator says of a container's image, for want of a better source; None where that is nothing."""
+    return next((_known_image(each) for each in spec.known_images if _knows(each, container)), None)
 
 
 def _knows(known: KnownImage, container: Container) -> bool:

@@ -246,6 +246,8 @@ async def test_a_wrong_fact_of_the_operators_shows() -> None:
     pod = running(named(minimal(), "web"), 5)
     told = await foretold(pod, images=unknown("unreachable"), said=said)
     assert (told.outcome, told.containers[0].mismatch) == ("fixed", "runs as uid 5 where uid 4 was foretold")
+    known = await foretold(pod, images=image("5"), said=said)  # whose word stands, while the operator's is as wrong
+    assert (known.containers[0].uid, known.containers[0].mismatch) == (5, told.containers[0].mismatch)
 
 
 async def test_an_image_that_is_none_is_compared_with_nothing() -> None:

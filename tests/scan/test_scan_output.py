@@ -200,11 +200,11 @@ def test_a_report_is_bounded() -> None:
     assert len(made["results"]) == made["summary"]["pass"] == 1000
 
 
-def test_an_exception_that_ends_within_a_week_is_a_warning() -> None:
+def test_an_exception_that_ends_within_a_week_says_so() -> None:
     """For whoever reads reports, and for whoever reads text."""
     ending = told(workload("excepted", container("excepted", reason="exception e: ticket 7", expires_soon=True)))
     (made,) = reports(ending.workloads)
-    assert (made["summary"]["warn"], made["results"][0]["message"]) == (
+    assert (made["summary"]["skip"], made["results"][0]["message"]) == (
         1, "container app is let be for less than a week more: exception e: ticket 7",
     )  # fmt: skip
     assert "      ends within a week: exception e: ticket 7" in render("text", ending)

@@ -14,9 +14,9 @@ import yaml
 from webhook import patch, reference, verdict
 from webhook.finding import Finding as Fault
 from webhook.finding import who
-from webhook.identity import Identity
+from webhook.identity import Answer, Identity, answers
 from webhook.image import Image, Images
-from webhook.judge import judge
+from webhook.judge import judge, stated
 from webhook.observed import mismatch
 from webhook.pod import Slot, Workload
 from webhook.podspec import OwnerReference
@@ -58,7 +58,7 @@ async def forecast(found: Found, view: View, images: Images, now: datetime, exem
     exceptions = view.exceptions(namespace)
     reason = ""
     containers: dict[object, Container] = {}
-    answers: list[verdict.Answer] = []
+    replies: list[verdict.Answer] = []
     for shape in found.shapes:
         workload = _made(shape.workload)
         why = exempt(governing.policy.spec, namespace, _maker(found.reference.kind), workload)
@@ -73,12 +73,12 @@ async def forecast(found: Found, view: View, images: Images, now: datetime, exem
             told = [_container(each, judged, found, exceptions, now) for each in judged.containers]
             if governing.mode == "Warn":  # where injection may be off
                 judged = await _judge(workload, shape, governing, exceptions, images, now)
-            answers.append(verdict.answer(_patched(judged, governing)))
+            replies.append(verdict.answer(_patched(judged, governing)))
         for each in told:
             containers.setdefault((each.kind, each.name, each.image, each.outcome), each)
     outcomes = [each.outcome for each in containers.values()]
-    denied = any(each.code != 200 for each in answers)
-    warned = any(each.warnings for each in answers)
+    denied = any(each.code != 200 for each in replies)
+    warned = any(each.warnings for each in replies)
     return document.Workload(
         kind=found.reference.kind,
         namespace=namespace,
@@ -248,15 +248,22 @@ def _running(sightings: Iterator[Sighting] | tuple[Sighting, ...]) -> tuple[Runn
 
 
 def _mismatch(sighting: Sighting, judged: ContainerVerdict) -> str | None:
-    """What was foretold otherwise: by the Pod's own spec, or by its image where the same one was read here."""
+    """What was foretold otherwise: by the Pod's own spec, by its image where the same one is known, by the operator."""
     subject, running = judged.subject, sighting.running
-    identities: list[Identity] = []
-    known = isinstance(subject.found, Image) and subject.found.digest in {"", running.digest}
-    if known and _image(running.slot) == _image(subject.slot):
-        identities = [each.identity for each in subject.answers if isinstance(each.identity, Identity)]
-    if not identities and running.effective.run_as_user is not None:
-        identities = [Identity(running.effective.run_as_user)]
-    return mismatch(sighting.pod, running, identities)
+    foretold: list[Sequence[Identity]] = []
+    if running.effective.run_as_user is not None:
+        foretold.append([Identity(running.effective.run_as_user)])
+    if _image(running.slot) == _image(subject.slot):
+        if isinstance(subject.found, Image) and subject.found.digest in {"", running.digest}:
+            foretold.append(_identities(subject.answers))
+        operators = stated(subject.policy, subject.slot.container)
+        if operators is not None:
+            foretold.append(_identities(answers(operators, subject.os)))
+    return next(filter(None, (mismatch(sighting.pod, running, each) for each in foretold)), None)
+
+
+def _identities(told: Sequence[Answer]) -> list[Identity]:
+    return [each.identity for each in told if isinstance(each.identity, Identity)]
 
 
 def _image(slot: Slot) -> str:

@@ -33,7 +33,8 @@ async def scan(
     """Foretell what becomes of every workload; `ClusterError` where the API server does not answer.
 
     `documents` are the policies and exceptions to judge by, instead of the cluster's; `cluster` is its name for people.
-    An image that `images` do not know may be known from the Pods that run it, or else be among the `known` ones.
+    An image that `images` do not know may be among the `known` ones, which admission knows, or be known from the Pods that
+    run it.
     """
     now = now or datetime.now(UTC)
     namespaces = {each.name: each for each in await reader.namespaces()}
@@ -41,7 +42,8 @@ async def scan(
     reach = await reader.reach()
     beyond = {name for name, namespace in namespaces.items() if not reach.covers(namespace)}
     seen = Identities()
-    source = Recalling(Recalling(Once(images, await reader.accounts()), seen), Identities() if known is None else known)
+    once = Once(images, await reader.accounts())
+    source = Recalling(once if known is None else Recalling(once, known), seen)
     waiting: asyncio.Queue[Found | None] = asyncio.Queue(_AHEAD)
     told: list[Workload] = []
     listed = 0
