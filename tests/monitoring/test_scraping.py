@@ -97,12 +97,10 @@ def _cluster() -> Iterator[list[int]]:
 @pytest.fixture(scope="module")
 def scraping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     folder = tmp_path_factory.mktemp("prometheus")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     with (
         _admission(folder) as server,
         _cluster() as others,
-        prometheus.prometheus([server, *others], folder, port) as running,
+        prometheus.prometheus([f"127.0.0.1:{port}" for port in (server, *others)], folder) as running,
     ):
         yield running
 

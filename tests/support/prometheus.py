@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import socket
 import subprocess
 import time
 import urllib.parse
@@ -67,7 +68,7 @@ def promtool(*arguments: str | Path) -> str:
 
 
 class Prometheus:
-    """A server that scrapes some ports of loopback every second."""
+    """A server that scrapes every second."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -85,11 +86,13 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(targets: Sequence[int], folder: Path, port: int) -> Iterator[Prometheus]:
-    """Run it in a folder, with the chart's alerts, until every target has been scraped some times."""
+def prometheus(targets: Sequence[str], folder: Path) -> Iterator[Prometheus]:
+    """Run it in a folder, with the chart's alerts; every target, HOST:PORT, has then been scraped some times."""
     _install()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     (folder / "alerts.yaml").write_text(yaml.safe_dump(rules()))
-    jobs = [{"job_name": "nonroot", "static_configs": [{"targets": [f"127.0.0.1:{each}" for each in targets]}]}]
+    jobs = [{"job_name": "nonroot", "static_configs": [{"targets": list(targets)}]}]
     config = {"global": {"scrape_interval": "1s", "evaluation_interval": "1s"}, "scrape_configs": jobs}
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(config | {"rule_files": ["alerts.yaml"]}))
     listen = f"--web.listen-address=127.0.0.1:{port}"
