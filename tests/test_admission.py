@@ -15,6 +15,7 @@ from webhook import admission
 from webhook.admission import APPEARANCE_TRIES, Admission, Door, Outcome
 from webhook.errors import MalformedReview
 from webhook.image import Image, Unknown
+from webhook.pod import Workload
 from webhook.policy import ExceptionSpec, Metadata, NonRootException
 from webhook.scope import Governing
 
@@ -41,7 +42,7 @@ class View:
         self.namespaces.append(namespace)
         return self.rule
 
-    def exceptions(self, namespace: str) -> tuple[NonRootException, ...]:
+    def exceptions(self, namespace: str, workload: Workload | None = None) -> tuple[NonRootException, ...]:
         """As `webhook.scope.View`."""
         return self.excuses
 

@@ -4,11 +4,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.pods import first, governing, minimal, tweak, workload
 from tests.support.tables import table
 from webhook.policy import ExceptionSpec, LabelSelector, Metadata, NonRootException, NonRootPolicy, PolicySpec
-from webhook.scope import BUILT_IN, Namespace, Release, exempt, govern, release
+from webhook.scope import BUILT_IN, Excuses, Namespace, Release, exempt, govern, release
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 
@@ -203,6 +205,29 @@ def test_exceptions(exceptions: list[NonRootException], paths: dict[str, Any], e
     """Of single containers, with the reason."""
     work = workload(tweak(minimal(), APP | paths))
     assert release(governing(), exceptions, work, first(work), NOW) == expected
+
+
+NAMES = st.sampled_from(["web", "web-5d4f", "we*", "?eb", "w[e]b", "other", "*"])
+SELECTORS = st.fixed_dictionaries({"name": NAMES}, optional={"kind": st.sampled_from(["Pod", "Deployment", "Job"])})
+
+
+@given(st.lists(st.lists(SELECTORS, max_size=3), max_size=6), st.sampled_from([{}, OWNED]))
+def test_exceptions_found_by_name_are_those_that_apply(
+    found: list[list[dict[str, str]]], paths: dict[str, Any]
+) -> None:
+    """However many others there are: the same release, for the same reasons, in the same order."""
+    excuses = Excuses([excuse(f"e{number}", workloads=selectors) for number, selectors in enumerate(found)])
+    work = workload(tweak(minimal(), paths))
+    about = excuses.about(work)
+    assert release(governing(), about, work, first(work), NOW) == release(
+        governing(), excuses.all, work, first(work), NOW
+    )
+
+
+def test_exceptions_of_others_are_not_looked_at() -> None:
+    """A namespace may have thousands, and each look costs every Pod."""
+    excuses = Excuses(excuse(f"e{number}", workloads=[{"name": f"job-{number}"}]) for number in range(100))
+    assert excuses.about(workload()) == ()
 
 
 def test_a_policy_may_forbid_exceptions() -> None:

@@ -102,7 +102,7 @@ class Admission:
             governing,
             _DryRun(self._images) if review.dry_run else self._images,
             namespace=namespace,
-            exceptions=self._view.exceptions(namespace),
+            exceptions=self._view.exceptions(namespace, workload),
             slots=slots,
             injects=governing.injects and patchable,
             budget=_budget(governing, workload, timeout),

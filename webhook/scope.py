@@ -14,6 +14,7 @@ MODE_LABEL = "nonroot.dev/mode"
 BUILT_IN = NonRootPolicy(Metadata("built-in"), PolicySpec())
 SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-node-lease"})
 SERVICE_ACCOUNT = "system:serviceaccount:"
+GLOB = frozenset("*?[")  # what makes a text stand for others
 
 _STRICTNESS: dict[Mode, int] = {"Audit": 0, "Warn": 1, "Enforce": 2}
 _MODES: dict[str, Mode] = {"audit": "Audit", "warn": "Warn", "enforce": "Enforce"}
@@ -63,8 +64,8 @@ class View(Protocol):
         """The policy in force for a namespace."""
         ...
 
-    def exceptions(self, namespace: str) -> tuple[NonRootException, ...]:
-        """The exceptions in a namespace, expired ones included."""
+    def exceptions(self, namespace: str, workload: Workload | None = None) -> tuple[NonRootException, ...]:
+        """The exceptions in a namespace, expired ones included; of a workload, at least those that are about it."""
         ...
 
 
@@ -173,6 +174,29 @@ def release(
         else frozenset(rule for each in matching for rule in each.spec.rules)
     )
     return Release("; ".join(f"exception {each.metadata.name}: {each.spec.reason}" for each in matching), rules)
+
+
+class Excuses:
+    """The exceptions of one namespace, found by the names that they are about: there may be thousands."""
+
+    def __init__(self, found: Iterable[NonRootException]) -> None:
+        self.all = tuple(found)
+        self._named: dict[str, list[int]] = {}
+        self._others: list[int] = []
+        for place, each in enumerate(self.all):
+            names = {selector.name for selector in each.spec.workloads}
+            if not names or any(GLOB & set(name) for name in names):
+                self._others.append(place)
+                continue
+            for name in names:
+                self._named.setdefault(name, []).append(place)
+
+    def about(self, workload: Workload) -> tuple[NonRootException, ...]:
+        """Those that may be about a workload, in their order."""
+        places = set(self._others)
+        for _, name in _names(workload):
+            places.update(self._named.get(name, ()))
+        return tuple([self.all[place] for place in sorted(places)])
 
 
 def _applies(exception: NonRootException, workload: Workload, slot: Slot, image: str, now: datetime) -> bool:

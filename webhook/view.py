@@ -9,8 +9,9 @@ import msgspec
 
 from webhook import policy, scope
 from webhook.errors import InvalidDocument
+from webhook.pod import Workload
 from webhook.policy import Documents, NonRootException, NonRootPolicy
-from webhook.scope import BUILT_IN, Governing, Namespace
+from webhook.scope import BUILT_IN, Excuses, Governing, Namespace
 
 DEFAULT_NAMESPACE = "default"  # where an object that names no namespace ends up
 _REMEMBERED = 65536
@@ -30,7 +31,7 @@ class StaticView:
         exceptions: dict[str, list[NonRootException]] = {}
         for each in documents.exceptions:
             exceptions.setdefault(each.metadata.namespace or DEFAULT_NAMESPACE, []).append(each)
-        self._exceptions = {namespace: tuple(each) for namespace, each in exceptions.items()}
+        self._exceptions = {namespace: Excuses(each) for namespace, each in exceptions.items()}
 
     def knows(self, namespace: str) -> bool:
         """Whether there could be more to know of a namespace: of files there is not."""
@@ -47,9 +48,12 @@ class StaticView:
             self._governing[namespace] = governing
         return governing
 
-    def exceptions(self, namespace: str) -> tuple[NonRootException, ...]:
-        """The exceptions in a namespace, expired ones included."""
-        return self._exceptions.get(namespace or DEFAULT_NAMESPACE, ())
+    def exceptions(self, namespace: str, workload: Workload | None = None) -> tuple[NonRootException, ...]:
+        """The exceptions in a namespace, expired ones included; of a workload, at least those that are about it."""
+        found = self._exceptions.get(namespace or DEFAULT_NAMESPACE)
+        if found is None:
+            return ()
+        return found.all if workload is None else found.about(workload)
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -119,6 +123,6 @@ class ClusterView:
             return Governing(BUILT_IN, BUILT_IN.spec.mode, "nothing is known of the cluster yet")
         return self._moment.govern(namespace)
 
-    def exceptions(self, namespace: str) -> tuple[NonRootException, ...]:
-        """The exceptions in a namespace, expired ones included."""
-        return self._moment.exceptions(namespace) if self._moment is not None else ()
+    def exceptions(self, namespace: str, workload: Workload | None = None) -> tuple[NonRootException, ...]:
+        """The exceptions in a namespace, expired ones included; of a workload, at least those that are about it."""
+        return self._moment.exceptions(namespace, workload) if self._moment is not None else ()
