@@ -164,7 +164,7 @@ def _start(
 
 
 def _ports(process: subprocess.Popen[bytes], log: Path) -> tuple[int, int]:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120  # the long form starts ten of them at once
     while time.monotonic() < deadline and process.poll() is None:
         found = re.findall(r"at https?://\S+:(\d+)$", log.read_text(), re.MULTILINE)
         if len(found) == 2:
