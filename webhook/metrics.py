@@ -5,7 +5,7 @@ whatever strangers ask for.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -155,21 +155,30 @@ IDENTITY_WRITES = Family(
     "ImageIdentity objects that the controller created, changed or deleted.",
 )
 
-_READING = (REGISTRY_REQUESTS, REGISTRY_BYTES, CACHE_LOOKUPS)
+_BACKGROUND = (REGISTRY_REQUESTS, REGISTRY_BYTES, CACHE_LOOKUPS, BACKGROUND_WRITES)
 ADMISSION = (
     *(REVIEWS, REVIEW_DURATION, FINDINGS, INJECTIONS, MALFORMED, VIEW_AGE, CERTIFICATE_EXPIRY),
-    *(*_READING, IMAGE_IDENTITIES, BACKGROUND_WRITES),
+    *(*_BACKGROUND, IMAGE_IDENTITIES),
 )
 CONTROLLER = (
     *(WORKLOADS, ROOT_WORKLOADS, MISMATCHES, SCAN_TIMESTAMP, SCAN_DURATION, REPORT_WRITES, IDENTITY_WRITES),
-    *(CERTIFICATE_EXPIRY, CERTIFICATE_WRITES, *_READING),
+    *(CERTIFICATE_EXPIRY, CERTIFICATE_WRITES, *_BACKGROUND),
 )
 
 
-class Reading(Collector):
-    """What look-ups of images have cost a process, and what they were spared."""
+class Writes(Protocol):
+    """The counts of a `webhook.background.Writer`."""
 
-    def __init__(self, tally: Tally) -> None:
+    written: int
+    failed: int
+    dropped: int
+
+
+class Background(Collector):
+    """What a process asks of registries, and what it writes beside its work; `writers` are by the kind that they write."""
+
+    def __init__(self, tally: Tally, **writers: Writes) -> None:
+        self.writers = writers
         self._tally = tally
 
     def collect(self) -> Iterable[Metric]:
@@ -177,3 +186,8 @@ class Reading(Collector):
         yield REGISTRY_REQUESTS.of(self._tally.requests.items())
         yield REGISTRY_BYTES.of(((kind,), cost.bytes_read) for kind, cost in self._tally.costs.items())
         yield CACHE_LOOKUPS.of(self._tally.known.items())
+        yield BACKGROUND_WRITES.of(
+            ((kind, outcome), getattr(counts, outcome))
+            for kind, counts in self.writers.items()
+            for outcome in ("written", "failed", "dropped")
+        )

@@ -22,7 +22,7 @@ from tests.support.pods import minimal, tweak
 from tests.support.prometheus import Prometheus
 from webhook.background import Writer
 from webhook.identities import Identities
-from webhook.metrics import ADMISSION, CONTROLLER, Reading
+from webhook.metrics import ADMISSION, CONTROLLER, Background
 from webhook.operate import probes
 from webhook.operate.identities import Keeper
 from webhook.operate.scanning import Scanning
@@ -69,9 +69,9 @@ async def _rest(ports: list[int], ready: threading.Event, stop: asyncio.Event) -
     state.expiry = {"ca": 2e9, "serving": 2e9}
     replica = Metrics()
     replica.view_age, replica.identities = (lambda: 1.0), (lambda: 1.0)
-    replica.writers["Event"] = Writer("Events")
+    replica.background.writers["Event"] = Writer("Events")
     async with AsyncExitStack() as closing_all:
-        for collectors in ((scanning, Reading(Tally())), (replica,)):
+        for collectors in ((scanning, Background(Tally())), (replica,)):
             serving = probes.serve(state, "127.0.0.1", 0, collectors)
             ports.append(await closing_all.enter_async_context(serving))
         ready.set()

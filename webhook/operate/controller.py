@@ -12,7 +12,7 @@ from webhook import certificates, watching
 from webhook.background import running
 from webhook.cluster import Cluster, ClusterError, Conflict, PullSecrets
 from webhook.memory import ClusterMemory
-from webhook.metrics import Reading
+from webhook.metrics import Background
 from webhook.operate import OperateSettings, probes
 from webhook.operate.changes import Changes
 from webhook.operate.identities import Keeper
@@ -57,7 +57,8 @@ async def _operate(settings: OperateSettings) -> None:
         hooks = settings.validating_configuration
         scanning = Scanning(cluster, images, keeper, recorder.record, reports=settings.reports, hooks=hooks)
         page = scanning.html if settings.report_page else None
-        serving = probes.serve(state, settings.host, settings.metrics_port, (scanning, Reading(client.tally)), page)
+        collectors = scanning, Background(client.tally, Event=recorder.writer)
+        serving = probes.serve(state, settings.host, settings.metrics_port, collectors, page)
         log.info("probes and metrics at http://%s:%d", settings.host, await closing.enter_async_context(serving))
 
         oversight = Oversight(standing, scanning, settings.scan_interval)

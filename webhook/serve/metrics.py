@@ -3,7 +3,6 @@
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -16,19 +15,10 @@ _BUCKETS = metrics.REVIEW_DURATION.buckets
 _OPERATIONS = {each: each for each in ("CREATE", "UPDATE", "DELETE", "CONNECT")}
 
 
-class Writes(Protocol):
-    """The counts of a `webhook.background.Writer`."""
-
-    written: int
-    failed: int
-    dropped: int
-
-
 class Metrics(Collector):
     """What this process has answered, as `/metrics` shows it. Times are seconds.
 
-    `view_age`, `expiry` (of the serving certificate) and `identities` are asked whenever somebody looks; `writers` are
-    those of the background, by the kind that they write.
+    `view_age`, `expiry` (of the serving certificate) and `identities` are asked whenever somebody looks.
     """
 
     def __init__(self, tally: Tally | None = None) -> None:
@@ -36,8 +26,7 @@ class Metrics(Collector):
         self.view_age: Callable[[], float] | None = None
         self.expiry: Callable[[], float] | None = None
         self.identities: Callable[[], float] | None = None
-        self.writers: dict[str, Writes] = {}
-        self._reading = metrics.Reading(tally or Tally())
+        self.background = metrics.Background(tally or Tally())
         self._reviews: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
         self._findings: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._malformed: defaultdict[tuple[str], int] = defaultdict(int)
@@ -73,9 +62,4 @@ class Metrics(Collector):
         yield metrics.VIEW_AGE.at(self.view_age and self.view_age())
         yield metrics.CERTIFICATE_EXPIRY.of([(("serving",), self.expiry())] if self.expiry else [])
         yield metrics.IMAGE_IDENTITIES.at(self.identities and self.identities())
-        yield metrics.BACKGROUND_WRITES.of(
-            ((kind, outcome), getattr(counts, outcome))
-            for kind, counts in self.writers.items()
-            for outcome in ("written", "failed", "dropped")
-        )
-        yield from self._reading.collect()
+        yield from self.background.collect()

@@ -101,7 +101,7 @@ async def _serve(
             metrics.view_age = lambda: view.age
         if memory is not None:
             metrics.identities = lambda: len(memory)
-            metrics.writers["ImageIdentity"] = memory.writer
+            metrics.background.writers["ImageIdentity"] = memory.writer
 
         def ready() -> str | None:
             if stop.is_set():
@@ -200,7 +200,7 @@ async def _denials(
 
     async with contextlib.aclosing(Cluster()) as cluster:
         recorder = Recorder(cluster, socket.gethostname())
-        metrics.writers["Event"] = recorder.writer
+        metrics.background.writers["Event"] = recorder.writer
         denials = Denials(view, images, recorder.record)
         async with running(recorder.writer, denials.hypotheses):
             yield denials.consider
