@@ -9,10 +9,11 @@ import pytest
 from deploy.release import NAMESPACE
 from tests.e2e.target import Target
 from tests.serve.test_reviews import review
+from tests.support.registry import Registry
 from tests.survive.conftest import Scene
 from tests.survive.figures import Fact, record
 from tests.survive.replicas import CONTROLLER, Replica, replicas
-from tests.survive.traffic import Kind
+from tests.survive.traffic import Kind, Traffic
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(300)]
 
@@ -48,6 +49,20 @@ async def test_a_forger_learns_what_a_look_at_the_image_tells_and_changes_nothin
                 await asyncio.to_thread(_send, somebody, one.address, forged)
             await asyncio.sleep(5)
     assert "timed out" in refusal.value.stderr.lower()
+
+
+async def test_a_dry_run_changes_nothing_anywhere(
+    traffic: Traffic, installed: Target, kinds: list[Kind], registry: Registry
+) -> None:
+    """No Event, no memory of an image, no report: nothing in the cluster names the images that were asked for."""
+    for _ in range(5):
+        for kind in kinds:
+            await traffic.one(kind)
+    assert not traffic.tally.wrong
+    await asyncio.sleep(5)  # what is written is written in the background
+    listed = await asyncio.to_thread(installed.kubectl, "api-resources", "--verbs=list", "-o", "name")
+    everything = await asyncio.to_thread(installed.kubectl, "get", ",".join(listed.split()), "-A", "-o", "json")
+    assert registry.host not in everything
 
 
 def _state(target: Target) -> set[str]:
