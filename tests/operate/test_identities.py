@@ -110,6 +110,12 @@ def test_other_tags_of_the_repository_become_aliases(source: str) -> None:
         pytest.param({"groups": ()}, {}, {"groups": [1600]}, id="a Pod that adds no groups"),
         pytest.param({}, {"groups": None}, {}, id="one that does"),
         pytest.param({}, {"uid": 1501}, {"uid": 1501}, id="what was stored is wrong"),
+        pytest.param(
+            {"user": "1500"},
+            {"uid": 1501, "groups": None},
+            {"uid": 1501, "user": None, "groups": None},
+            id="and nothing of it is kept",
+        ),
         pytest.param({"namespaces": ("shop",)}, {}, {"namespaces": None}, id="a Pod without pull secrets runs it"),
         pytest.param({}, {"namespace": "shop"}, {}, id="everybody may know already"),
         pytest.param(

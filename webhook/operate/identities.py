@@ -112,13 +112,14 @@ def _wanted(
         spec = msgspec.structs.replace(spec, last_seen=now)
     if shown is not None:
         news = shown.spec
+        agree = (spec.uid, spec.gid) == (news.uid, news.gid)
         closed = spec.namespaces and news.namespaces
         spec = msgspec.structs.replace(
             spec,
             uid=news.uid,
             gid=news.gid,
-            groups=news.groups or spec.groups,
-            user=spec.user if news.user is None else news.user,
+            groups=spec.groups if agree and not news.groups else news.groups,
+            user=spec.user if agree and news.user is None else news.user,
             platforms=news.platforms,
             namespaces=_more(spec.namespaces, news.namespaces, NAMESPACES_LIMIT) if closed else (),
         )
