@@ -45,6 +45,19 @@ async def test_a_namespace_with_something_to_fix_gets_no_command() -> None:
     assert "ns shop nonroot.dev/mode" not in render(await small())
 
 
+async def test_what_is_missing_in_the_picture_is_said_at_its_top() -> None:
+    """What was skipped, left out, or turned out to be wrong."""
+    ordinary = await small()
+    summary = msgspec.structs.replace(ordinary.summary, not_examined=2, mismatches=1)
+    head = _text(render(msgspec.structs.replace(ordinary, summary=summary)).partition("<main")[0])
+    assert head.endswith(
+        "1 object could not be looked at; the end of this page says which. The images of 2 containers were left out on "
+        "demand. Kubelets contradict 1 prediction below."
+    )
+    whole = await scanned(workload("Deployment", "a", "b", "name"))
+    assert 'class="warning"' not in render(whole)
+
+
 @table(
     ("user", "line"),
     {

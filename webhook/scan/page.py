@@ -87,6 +87,7 @@ def render(document: Document) -> str:
         made=_moment(document.at),
         headline=_headline(document.summary.workloads),
         lead=_lead(document, len(images)),
+        doubts=tuple(_doubts(document)),
         labels=_LABELS,
         rank={name: number for number, name in enumerate(_WORST_FIRST)},
         outcomes=tuple(_parts(document.summary.workloads)),
@@ -127,6 +128,16 @@ def _lead(document: Document, images: int) -> str:
         f"{ready} of {namespaces} can be enforced today: nothing in them would be refused or stay unknown. "
         f"Looked at: {many(images, 'image')}, {containers}, {many(summary.pods, 'Pod')}."
     )
+
+
+def _doubts(document: Document) -> Iterator[str]:
+    """What keeps the picture from being whole."""
+    if document.skipped:
+        yield f"{many(len(document.skipped), 'object')} could not be looked at; the end of this page says which."
+    if document.summary.not_examined:
+        yield f"The images of {many(document.summary.not_examined, 'container')} were left out on demand."
+    if document.summary.mismatches:
+        yield f"Kubelets contradict {many(document.summary.mismatches, 'prediction')} below."
 
 
 def _parts(counts: Counts) -> Iterator[Part]:
