@@ -18,7 +18,7 @@ from deploy.release import NAMESPACE
 from tests.e2e.target import Target, eventually
 
 ADMISSION, CONTROLLER = "admission", "controller"
-HOG = "head -c {size} /dev/zero > {file}; sleep 2; rm {file}"
+SHARED = Path("/dev/shm")  # noqa: S108  # memory is what it is for
 
 
 class Replica(msgspec.Struct, frozen=True):
@@ -76,9 +76,12 @@ class Replica(msgspec.Struct, frozen=True):
             "/sys/fs/cgroup", *(() if unified else ("memory",)), groups["" if unified else "memory"].lstrip("/")
         )
         limit = int((folder / ("memory.max" if unified else "memory.limit_in_bytes")).read_text())
-        script = HOG.format(size=limit, file=f"/dev/shm/survive-{self.pid}")  # noqa: S108  # memory is what it is for
-        hog = ["sh", "-c", f"echo $$ > {folder / 'cgroup.procs'} && {script}"]
-        subprocess.run(hog, check=False, stderr=subprocess.DEVNULL, timeout=60)
+        file = SHARED / f"survive-{self.pid}"
+        hog = f"echo $$ > {folder / 'cgroup.procs'} && head -c {limit} /dev/zero > {file}; sleep 2"
+        try:
+            subprocess.run(["sh", "-c", hog], check=False, stderr=subprocess.DEVNULL, timeout=60)
+        finally:
+            file.unlink(missing_ok=True)
 
 
 def replicas(target: Target, component: str = ADMISSION) -> list[Replica]:

@@ -98,3 +98,4 @@ def _operating(kubeconfig: Path, clock: Clock, log: Path) -> Iterator[Callable[[
         print(log.read_text()[-3000:])
         process.kill()
         process.wait()
+        clock.clean(process.pid)

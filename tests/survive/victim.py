@@ -65,11 +65,6 @@ class Victim:
         response: dict[str, Any] = answer["response"]
         return response
 
-    async def metrics(self) -> str:
-        """What /metrics says."""
-        async with self.session.get(f"http://127.0.0.1:{self.metrics_port}/metrics") as reply:
-            return await reply.text()
-
     @property
     def cpu(self) -> float:
         """Seconds of processor time so far."""
@@ -110,9 +105,11 @@ class Victim:
             yield answers
         finally:
             seconds, cpu = time.monotonic() - began, self.cpu - cpu
-            told, _ = await honest.communicate(b"")
-        peak, slowest = self.memory("VmHWM"), float(told)
-        record(Attack(name, "; ".join(answers), round(seconds, 2), round(cpu, 2), round(peak), round(slowest, 2)))
+            slowest, _ = await honest.communicate(b"")
+        peak = self.memory("VmHWM")
+        record(
+            Attack(name, "; ".join(answers), round(seconds, 2), round(cpu, 2), round(peak), round(float(slowest), 2))
+        )
         assert self.process.poll() is None, "it died"
         assert peak < LIMIT, f"{peak:.0f} MiB: a replica would have been killed"
 
