@@ -54,7 +54,16 @@ async def test_what_is_missing_in_the_picture_is_said_at_its_top() -> None:
         "1 object could not be looked at; the end of this page says which. The images of 2 containers were left out on "
         "demand. Kubelets contradict 1 prediction below."
     )
+
+
+async def test_an_exception_that_ends_soon_shows() -> None:
+    """At the top, and at its container; where there is nothing to be wary of, nothing is said."""
     whole = await scanned(workload("Deployment", "a", "b", "name"))
+    (each,) = whole.workloads
+    ending = tuple(msgspec.structs.replace(container, expires_soon=True) for container in each.containers)
+    page = render(msgspec.structs.replace(whole, workloads=(msgspec.structs.replace(each, containers=ending),)))
+    assert "The exceptions of 1 container end within a week." in page
+    assert page.count("ends soon") == 1
     assert 'class="warning"' not in render(whole)
 
 

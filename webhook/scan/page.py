@@ -131,13 +131,16 @@ def _lead(document: Document, images: int) -> str:
 
 
 def _doubts(document: Document) -> Iterator[str]:
-    """What keeps the picture from being whole."""
+    """What keeps the picture from being whole, or from staying as it is."""
     if document.skipped:
         yield f"{many(len(document.skipped), 'object')} could not be looked at; the end of this page says which."
     if document.summary.not_examined:
         yield f"The images of {many(document.summary.not_examined, 'container')} were left out on demand."
     if document.summary.mismatches:
         yield f"Kubelets contradict {many(document.summary.mismatches, 'prediction')} below."
+    soon = sum(each.expires_soon for workload in document.workloads for each in workload.containers)
+    if soon:
+        yield f"The exceptions of {many(soon, 'container')} end within a week."
 
 
 def _parts(counts: Counts) -> Iterator[Part]:
