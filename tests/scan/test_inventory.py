@@ -100,6 +100,7 @@ def test_nobody_can_make_it_remember_without_end() -> None:
         inventory.pod(raw(obj))
     (each,) = inventory.rest()
     assert (each.pods, len(each.shapes), len(each.sightings)) == (SIGHTINGS + 50, SHAPES, SIGHTINGS)
+    assert [skip.object for skip in inventory.skipped] == ["X default/x"]
 
 
 def test_what_cannot_be_read_is_said_and_what_is_no_pod_is_left_out() -> None:

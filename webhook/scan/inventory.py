@@ -76,6 +76,26 @@ class _Kept(msgspec.Struct):
     pods: int = 0
     shapes: dict[object, Workload] = {}
     sightings: dict[object, Sighting] = {}
+    more: bool = False
+
+    def look(self, key: object, workload: Workload) -> None:
+        """Keep what a Pod looks like, unless another one looks the same."""
+        if len(self.shapes) < SHAPES:
+            self.shapes.setdefault(key, workload)
+        elif key not in self.shapes:
+            self.more = True
+
+    def sight(self, sighting: Sighting) -> None:
+        """Count a sighting with those of Pods that say the same and are the same."""
+        running, context = sighting.running, sighting.pod.workload.context
+        slot = running.slot
+        who = (running.uid, running.gid, running.groups, running.digest, running.effective)
+        key = (slot.list, slot.container.name, slot.container.image, context, who)
+        known = self.sightings.get(key)
+        if known is not None:
+            known.pods += sighting.pods
+        elif len(self.sightings) < SIGHTINGS:
+            self.sightings[key] = sighting
 
 
 class _Owner(Wire, frozen=True, gc=False):
@@ -144,15 +164,14 @@ class Inventory:
         kept = self._kept.setdefault(reference.key, _Kept(reference))
         slim = msgspec.structs.replace(found, metadata=_slim(found.metadata))
         workload = slim.workload
-        if len(kept.shapes) < SHAPES:
-            kept.shapes.setdefault(_shape(workload), workload)
+        kept.look(_shape(workload), workload)
         if len(self.uses) < USES:
             self.uses.update(observed.uses(slim))
         if about.status is not None and about.status.phase in _FINISHED:
             return
         kept.pods += 1
         for running in observed.running(slim):
-            _sight(kept, Sighting(slim, running, 1))
+            kept.sight(Sighting(slim, running, 1))
         node = self._nodes.get(about.spec.node_name) if about.spec else None
         if node is not None and len(self.facts) < FACTS:
             self.facts.update(observed.facts(slim, node))
@@ -170,10 +189,9 @@ class Inventory:
             kept = self._kept.setdefault(controller.key, _Kept(controller))
             kept.pods += handed.pods
             for key, shape in handed.shapes.items():
-                if len(kept.shapes) < SHAPES:
-                    kept.shapes.setdefault(key, shape)
+                kept.look(key, shape)
             for sighting in handed.sightings.values():
-                _sight(kept, sighting)
+                kept.sight(sighting)
         return None
 
     def template(self, api_version: str, kind: str, raw: msgspec.Raw) -> Found | None:
@@ -185,6 +203,11 @@ class Inventory:
         """The workloads of which only Pods were found, once everything was taken."""
         for kept in self._kept.values():
             shapes = tuple(Shape(each) for each in kept.shapes.values())
+            if kept.more:
+                name = f"{kept.reference.kind} {kept.reference.namespace}/{kept.reference.name}"
+                self.skipped.append(
+                    Skip(name, f"its Pods differ in more than {SHAPES} ways; the others were not judged")
+                )
             yield Found(kept.reference, shapes, kept.pods, tuple(kept.sightings.values()))
         self._kept.clear()
 
@@ -230,16 +253,3 @@ def _shape(workload: Workload) -> object:
         for each in workload.slots()
     )
     return (workload.context, *slots)
-
-
-def _sight(kept: _Kept, sighting: Sighting) -> None:
-    """Count a sighting with those of Pods that say the same and are the same."""
-    running = sighting.running
-    slot = running.slot
-    who = (running.uid, running.gid, running.groups, running.digest, running.effective)
-    key = (slot.list, slot.container.name, slot.container.image, sighting.pod.workload.context, who)
-    known = kept.sightings.get(key)
-    if known is not None:
-        known.pods += sighting.pods
-    elif len(kept.sightings) < SIGHTINGS:
-        kept.sightings[key] = sighting

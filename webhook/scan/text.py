@@ -62,7 +62,7 @@ def _container(container: Container) -> Iterator[Text]:
             if finding.dockerfile:
                 yield Text(f"      Dockerfile: {finding.dockerfile}")
     if container.reason and container.outcome != "excepted":
-        yield Text(f"      no longer: {printable(container.reason)}")
+        yield Text(f"      {printable(container.reason)}")
     if container.expires_soon:
         yield Text(f"      ends within a week: {printable(container.reason)}", style="yellow")
     if is_root(container):
