@@ -14,6 +14,8 @@ import aiohttp
 import pytest
 
 from deploy import release
+from deploy.local import cluster, paths
+from deploy.local.layout import Layout
 from tests.e2e.conftest import product, target
 from tests.e2e.target import Target
 from tests.images.build import Pushed
@@ -112,6 +114,15 @@ async def _warm(asked: list[Replica], kinds: list[Kind]) -> None:
             address, headers = f"https://{one.address}:10250/validate", {"Content-Type": "application/json"}
             async with session.post(address, data=body, headers=headers, ssl=False) as answer:
                 assert answer.status == 200
+
+
+@pytest.fixture
+def layout(target: Target) -> Layout:
+    """The cluster's own processes, which are everybody's who uses it meanwhile; skips where they are not ours to touch."""
+    found = Layout(paths.default_state())
+    if Path(target.environment["KUBECONFIG"]) != found.kubeconfig or not cluster.running():
+        pytest.skip("only a cluster of deploy/local has parts that can be paused and restarted from here")
+    return found
 
 
 Scene = Callable[..., AbstractAsyncContextManager[Tally]]

@@ -41,7 +41,7 @@ def test_the_cluster_lives_and_the_release_can_be_rolled_back(dead: Target, name
     (node, *_) = dead.get("nodes", "default")
     dead.kubectl("label", "node", node["metadata"]["name"], "nonroot.dev/survive=1", "--overwrite")
     dead.kubectl("label", "node", node["metadata"]["name"], "nonroot.dev/survive-")
-    dead.run("helm", "rollback", RELEASE, "--namespace", NAMESPACE, "--wait", "--timeout", "120s")
+    dead.run("helm", "rollback", RELEASE, "1", "--namespace", NAMESPACE, "--wait", "--timeout", "120s")
     assert len(replicas(dead)) == 2
 
 

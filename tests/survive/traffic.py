@@ -19,6 +19,7 @@ Expectation = Literal["patched", "refused", "untouched", "warned"]
 
 ATTEMPTS = 11  # of one admission: the first, and ten after a 429
 PATIENCE = 30.0  # seconds for one answer of the API server, which waits five for each of our hooks
+UNREADY = "not yet ready to handle request"  # an API server that starts says so with a 403
 CALM = 4.0  # seconds without trouble, after which a fault counts as over
 BEFORE = 1.5  # seconds of undisturbed traffic before a fault
 LIMIT = 150.0  # seconds until it must be over
@@ -156,7 +157,7 @@ class Traffic:
 
     def _count(self, tally: Tally, kind: Kind, status: int, answer: dict[str, Any], warnings: Sequence[str]) -> None:
         message = answer.get("message", "")
-        if status in {201, 403}:
+        if status in {201, 403} and UNREADY not in message:
             why = kind.judge(status, answer, warnings)
             if why is not None:
                 tally.wrong.append(why)
