@@ -1,0 +1,90 @@
+"""A real second mutating webhook that adds a sidecar, sorted before ours and after it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.injector import NAME, injector
+from tests.e2e.target import Refused, Target, eventually
+from tests.images.build import Pushed
+
+pytestmark = pytest.mark.e2e
+
+BEFORE, AFTER = "aa-injector", "zzz-injector"  # of zz-nonroot-webhook
+STATED = {
+    "runAsUser": 1000,
+    "runAsNonRoot": True,
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+def _pod(name: str, image: str, context: dict[str, Any]) -> dict[str, Any]:
+    container = {"name": "app", "image": image, "securityContext": context}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"containers": [container]}}
+
+
+def _dry_run(target: Target, namespace: str, pod: dict[str, Any]) -> dict[str, Any]:
+    """The Pod as the API server would store it."""
+    words = ["create", "--namespace", namespace, "--dry-run=server", "-f", "-", "-o", "json"]
+    made: dict[str, Any] = json.loads(target.kubectl(*words, text=json.dumps(pod)))
+    return made
+
+
+def _uids(pod: dict[str, Any]) -> dict[str, int | None]:
+    return {each["name"]: each.get("securityContext", {}).get("runAsUser") for each in pod["spec"]["containers"]}
+
+
+@pytest.fixture
+def enforced(installed: Target, namespace: str) -> str:
+    """A namespace that enforces."""
+    return installed.namespace(namespace, **{"nonroot.dev/mode": "enforce"})
+
+
+def _registered(target: Target, namespace: str, image: str, asked: list[str]) -> None:
+    def called() -> bool:
+        _dry_run(target, namespace, _pod("probe", image, STATED))
+        return bool(asked)
+
+    eventually(called, "a call of the injector")
+
+
+@pytest.mark.parametrize("name", [BEFORE, AFTER])
+def test_a_sidecar_is_judged_and_patched_whenever_it_comes(
+    installed: Target, images: dict[str, Pushed], enforced: str, tmp_path: Path, name: str
+) -> None:
+    """Before us it is there when we are asked; after us the API server asks again, because the Pod has changed."""
+    silent = images["k-supplementary"].reference
+    with injector(installed, name, enforced, images["a-useradd-uid"].reference, tmp_path) as asked:
+        _registered(installed, enforced, images["e-numeric"].reference, asked)
+        made = _dry_run(installed, enforced, _pod("silent", silent, {}))
+        assert _uids(made) == {"app": 1500, NAME: 1000}
+
+
+def test_a_skipped_pod_that_gets_a_sidecar_afterwards_is_refused_rather_than_admitted_unread(
+    installed: Target, images: dict[str, Pushed], enforced: str, tmp_path: Path
+) -> None:
+    """Complete when we would have been called, so that the call is skipped and never made up for: /validate sees to it."""
+    complete = images["e-numeric"].reference
+    with injector(installed, AFTER, enforced, images["g-root"].reference, tmp_path) as asked:
+        _registered_or_refused(installed, enforced, complete, asked)
+        with pytest.raises(Refused, match=f'runs as root: container "{NAME}"'):
+            _dry_run(installed, enforced, _pod("complete", complete, STATED))
+    with injector(installed, BEFORE, enforced, images["a-useradd-uid"].reference, tmp_path) as asked:
+        _registered(installed, enforced, complete, asked)
+        made = _dry_run(installed, enforced, _pod("complete", complete, STATED))
+        assert _uids(made) == {"app": 1000, NAME: 1000}
+
+
+def _registered_or_refused(target: Target, namespace: str, image: str, asked: list[str]) -> None:
+    def called() -> bool:
+        try:
+            _dry_run(target, namespace, _pod("probe", image, STATED))
+        except Refused:
+            return bool(asked)
+        return False
+
+    eventually(called, "a call of the injector")
