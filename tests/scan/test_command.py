@@ -55,6 +55,8 @@ async def reachable(api: Api, folder: Path, patch: pytest.MonkeyPatch) -> AsyncI
         ([{}], ["--offline", "--no-images"], 2),
         ([], ["--context", "other"], 2),
         ([], ["--namespace", "gone"], 2),
+        ([], ["--namespace", "../secrets"], 2),
+        ([{}], ["--no-images", "--namespace", "default", "-n", "default", "-o", "sarif"], 0),
         ([], ["--policy", "/nowhere.yaml"], 2),
         ([], ["--output-file", "/nowhere/scan.json"], 2),
     ],

@@ -3,6 +3,7 @@
 Whoever scans may not be allowed to read everything: what is refused is said, and the rest is scanned.
 """
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from urllib.parse import quote
 
@@ -10,6 +11,7 @@ import msgspec
 
 from webhook import identities, view
 from webhook.cluster import Absent, Cluster, Forbidden
+from webhook.errors import InvalidSetting
 from webhook.identities import Identities
 from webhook.image import Platform, normalise_platform
 from webhook.observed import Fact
@@ -30,6 +32,9 @@ _TEMPLATES = (
     ("CronJob", "batch/v1", "cronjobs"),
     ("ReplicationController", "v1", "replicationcontrollers"),
 )
+
+# kubernetes/apimachinery pkg/util/validation/validation.go, IsDNS1123Label
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 Accounts = Mapping[tuple[str, str], tuple[str, ...]]
 """By namespace and name, the pull secrets that a ServiceAccount gives to Pods without any."""
@@ -76,9 +81,15 @@ class Reader:
     """
 
     def __init__(self, cluster: Cluster, namespaces: tuple[str, ...] = (), hooks: str = "") -> None:
-        """`hooks` is the ValidatingWebhookConfiguration that is ours, for somebody who may read it but list none."""
+        """`hooks` is the ValidatingWebhookConfiguration that is ours, for somebody who may read it but list none.
+
+        `InvalidSetting` for a name that no namespace can have.
+        """
+        for name in namespaces:
+            if not _NAMESPACE.fullmatch(name):
+                raise InvalidSetting(f"no namespace can be called {name[:100]!a}; give its name as kubectl shows it")
         self._cluster = cluster
-        self._namespaces = namespaces
+        self._namespaces = tuple(dict.fromkeys(namespaces))
         self._hooks = hooks
         self.skipped: list[Skip] = []
         self.facts: set[Fact] = set()
