@@ -126,40 +126,12 @@ async def _given_up(victim: Victim, before: int, opened: Streams) -> str:
     return f"closed after {loop.time() - began:.0f} s"
 
 
-HERE = [
-    "127.0.0.1",
-    "127.1",
-    "127.0.1",
-    "2130706433",
-    "0x7f000001",
-    "0x7f.1",
-    "0177.0.0.1",
-    "017700000001",
-    "0.0.0.0",
-    "0",
-    "localhost",
-    "LOCALHOST",
-    "localhost.",
-    "[::1]",
-    "[::]",
-    "[::ffff:127.0.0.1]",
-    "[::ffff:7f00:1]",
-    "[0:0:0:0:0:0:0:1]",
-    "①27.0.0.1",
-    "127。0。0。1",
-    "user@127.0.0.1",
-    "user:password@127.0.0.1",
-    "127.0.0.1%00",
-    "127.0.0.1%0d%0aX-Evil",
-]
-METADATA = [
-    "169.254.169.254",
-    "[fd00:ec2::254]",
-    "[fe80::1]",
-    "100.100.100.200",
-    "168.63.129.16",
-    "metadata.google.internal",
-]
+HERE = """
+127.0.0.1 127.1 127.0.1 2130706433 0x7f000001 0x7f.1 0177.0.0.1 017700000001 0.0.0.0 0 localhost LOCALHOST localhost.
+[::1] [::] [::ffff:127.0.0.1] [::ffff:7f00:1] [0:0:0:0:0:0:0:1] ①27.0.0.1 127。0。0。1
+user@127.0.0.1 user:password@127.0.0.1 127.0.0.1%00 127.0.0.1%0d%0aX-Evil
+"""
+METADATA = "169.254.169.254 [fd00:ec2::254] [fe80::1] 100.100.100.200 168.63.129.16 metadata.google.internal"
 TRICKS = (
     "127.0.0.1:{port}\r\nHost: evil/app:1",
     "127.0.0.1:{port}/../app:1",
@@ -179,8 +151,8 @@ async def test_images_that_name_this_machine(victim: Victim) -> None:
 
     async with await asyncio.start_server(listen, ["127.0.0.1", "::1"], 0) as server:
         ports = {each.getsockname()[1] for each in server.sockets}
-        references = [f"{host}:{port}/app:1" for host in HERE for port in ports]
-        references += [f"{host}/app:1" for host in METADATA]
+        references = [f"{host}:{port}/app:1" for host in HERE.split() for port in ports]
+        references += [f"{host}/app:1" for host in METADATA.split()]
         references += [trick.format(port=port) for trick in TRICKS for port in ports]
         async with victim.attacked(
             f"{len(references)} image references to this machine and to metadata services"
