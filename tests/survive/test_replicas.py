@@ -9,6 +9,7 @@ from deploy.release import NAMESPACE
 from tests.e2e.target import Target
 from tests.survive.conftest import LONG, Scene, long
 from tests.survive.replicas import CONTROLLER, Replica, replicas, whole
+from tests.survive.traffic import Traffic
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(600)]
 
@@ -67,12 +68,14 @@ async def test_the_controller_is_killed(scene: Scene, installed: Target) -> None
         controller.kill()
 
 
-async def test_a_rolling_upgrade_loses_nothing(scene: Scene, installed: Target) -> None:
+async def test_a_rolling_upgrade_loses_nothing(scene: Scene, traffic: Traffic, installed: Target) -> None:
+    """Neither of those that come all the time nor of those whose connections were idle."""
     before = {each.pod for each in replicas(installed)}
-    async with scene("a rolling upgrade", lost=0):
+    async with traffic.rarer(7.0).running() as rare, scene("a rolling upgrade", lost=0):
         await _kubectl(installed, "rollout", "restart", "--namespace", NAMESPACE, DEPLOYMENT)
         await _kubectl(installed, "rollout", "status", "--namespace", NAMESPACE, DEPLOYMENT, "--timeout=120s")
         await _gone(installed, before)
+    assert not (rare.trouble or rare.wrong), rare
     assert before.isdisjoint({each.pod for each in await asyncio.to_thread(whole, installed)})
 
 

@@ -99,6 +99,10 @@ class Traffic:
         self._numbers = itertools.count()
         self.tally = Tally()
 
+    def rarer(self, pause: float) -> "Traffic":
+        """The same with so many seconds between two Pods of a kind: over connections that are idle meanwhile."""
+        return Traffic(self._session, self._kinds, pause)
+
     @contextlib.asynccontextmanager
     async def running(self, *more: Kind) -> AsyncIterator[Tally]:
         """Send meanwhile, `more` kinds too, and count into a tally of this scene's own; finish what was begun."""
