@@ -75,7 +75,7 @@ async def test_a_rolling_upgrade_loses_nothing(scene: Scene, traffic: Traffic, i
         await _kubectl(installed, "rollout", "restart", "--namespace", NAMESPACE, DEPLOYMENT)
         await _kubectl(installed, "rollout", "status", "--namespace", NAMESPACE, DEPLOYMENT, "--timeout=120s")
         await _gone(installed, before)
-    assert not (rare.trouble or rare.wrong), rare
+    assert [*rare.trouble, *rare.wrong] == [], rare
     assert before.isdisjoint({each.pod for each in await asyncio.to_thread(whole, installed)})
 
 
