@@ -68,7 +68,7 @@ class Attack(msgspec.Struct, frozen=True):
     answer: str
     seconds: float
     cpu: float
-    memory: float
+    memory: int
     honest: float
 
 

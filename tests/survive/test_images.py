@@ -4,6 +4,7 @@ One by one these are in tests/registry (archives, compression, documents, links,
 """
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import re
@@ -137,30 +138,35 @@ async def test_a_hostile_image(
     _assert_clean(victim)
 
 
-async def test_a_registry_that_never_ends(victim: Victim, registry: Registry) -> None:
-    """A blob that promises little and sends for ever."""
+async def test_a_registry_that_never_ends(registry: Registry, tmp_path: Path) -> None:
+    """A blob that promises little and sends for ever, from where the registry leads to."""
     stop = asyncio.Event()
 
     async def forever(request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse()
         await answer.prepare(request)
-        while not stop.is_set():
-            await answer.write(bytes(MIB))
+        with contextlib.suppress(ConnectionError):
+            while not stop.is_set():
+                await answer.write(bytes(MIB))
         return answer
 
     endless = web.Application()
     endless.router.add_route("*", "/{path:.*}", forever)
     runner = web.AppRunner(endless, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, registry.host.partition(":")[0], 0)
-    await site.start()
-    port = runner.addresses[0][1]
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    elsewhere = f"127.0.0.1:{runner.addresses[0][1]}"
     registry.push("evil/app:1", image(accounts_layer("app:x:1:1::/:"), user="app"))
-    registry.lie(Redirect(f"http://127.0.0.1:{port}{{path}}"), path="blobs")
+    registry.lie(Redirect(f"http://{elsewhere}{{path}}"), path="blobs")
+    both = [f"--insecure-registry={each}" for each in (registry.host, elsewhere)]
     try:
-        async with victim.attacked("a registry that redirects elsewhere, to a stream without end") as answers:
+        async with (
+            serving(tmp_path, *both) as victim,
+            victim.attacked("a registry that leads to a stream without end") as answers,
+        ):
             response = await _settled(victim, f"{registry.host}/evil/app:1")
             answers.append(told(response)[:200])
+            assert not response.get("patch")
     finally:
         stop.set()
         await runner.cleanup()
