@@ -48,7 +48,7 @@ test-survive: $(VENV)/.dev ## do harm to an installed release and see (LONG=1: h
 	$(if $(LONG),NONROOT_SURVIVE_LONG=1 NONROOT_KEEP_FIGURES=1) $(BIN)/python -m deploy.with_cluster $(BIN)/pytest -m survive -s
 	$(if $(LONG),$(BIN)/python -m tests.survive.figures)
 
-bench: $(VENV)/.dev ## ours beside Kubernetes' own Pod Security webhook, in one run, as ratios (quiet machine, Go and cargo)
+bench: $(VENV)/.dev ## what it costs, beside others in one run (quiet machine, Go, cargo; SECTIONS="throughput cold …" for some)
 	$(BIN)/python -m deploy.with_cluster $(BIN)/python -m tests.bench
 
 cluster: $(VENV)/.dev ## a real cluster with the webhook installed and enforcing
@@ -76,6 +76,7 @@ sbom: $(VENV)/.dev ## dist/sbom.cdx.json: every package that runs, with its hash
 lock: $(VENV)/.dev ## pin the dependencies again, with hashes
 	$(LOCK) -o requirements.txt pyproject.toml
 	$(LOCK) --extra dev -o requirements-dev.txt pyproject.toml
+	$(LOCK) -o tests/bench/requirements.txt tests/bench/requirements.in
 	$(LOCK) --only-build-deps --build-deps-for wheel -o requirements-build.txt pyproject.toml
 
 clean: ## remove what was made here; the cache of built programs stays

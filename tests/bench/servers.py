@@ -1,6 +1,7 @@
 """The servers that are compared, each a process of its own with TLS on loopback: ours, Kubernetes' own, and the floor."""
 
 import os
+import socket
 import ssl
 import subprocess
 import sys
@@ -8,10 +9,16 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
+from deploy.local.paths import cache
+from webhook import certificates
+
+OURS = "nonroot-webhook"
+PEER = "k8s.io/pod-security-admission/cmd/webhook"
 START_LIMIT = 30.0  # seconds
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -21,6 +28,16 @@ apiVersion: nonroot.dev/v1alpha1
 kind: NonRootPolicy
 metadata: {name: bench}
 spec: {mode: Enforce}
+---
+apiVersion: nonroot.dev/v1alpha1
+kind: NonRootPolicy
+metadata: {name: uninjected}
+spec: {mode: Enforce, inject: Never, priority: 1, namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: uninjected}}}
+"""
+RESTRICTED = """
+apiVersion: pod-security.admission.config.k8s.io/v1
+kind: PodSecurityConfiguration
+defaults: {enforce: restricted, enforce-version: latest}
 """
 
 
@@ -32,7 +49,6 @@ class Server(msgspec.Struct, frozen=True):
     validate: str
     mutate: str = ""
 
-    @property
     def cpu(self) -> float:
         """CPU seconds that the process has used."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
@@ -44,6 +60,23 @@ class Server(msgspec.Struct, frozen=True):
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE / 2**20
 
 
+def certificate(folder: Path) -> bytes:
+    """Write the certificate and key that all servers use; its CA."""
+    ca, cert, key = certificates.self_signed(("localhost", "127.0.0.1"), datetime.now(UTC))
+    (folder / "tls.crt").write_bytes(cert)
+    (folder / "tls.key").write_bytes(key)
+    return ca
+
+
+def ports(count: int) -> list[int]:
+    """Free ports of loopback."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    found = [each.getsockname()[1] for each in held]
+    for each in held:
+        each.close()
+    return found
+
+
 @contextmanager
 def ours(folder: Path, port: int, insecure: str) -> Iterator[Server]:
     """`nonroot serve`, whole, in mode Enforce."""
@@ -53,18 +86,19 @@ def ours(folder: Path, port: int, insecure: str) -> Iterator[Server]:
     command += ["--port", str(port), "--metrics-port", "0", "--insecure-registry", insecure]
     command += ["--cert", str(folder / "tls.crt"), "--key", str(folder / "tls.key")]
     url = f"https://127.0.0.1:{port}"
-    with _running("nonroot-webhook", command, url) as pid:
-        yield Server("nonroot-webhook", pid, f"{url}/validate", f"{url}/mutate")
+    with running(OURS, command, url) as pid:
+        yield Server(OURS, pid, f"{url}/validate", f"{url}/mutate")
 
 
 @contextmanager
-def pod_security(folder: Path, port: int, program: Path) -> Iterator[Server]:
-    """Kubernetes' own Pod Security webhook; it reads namespaces from KUBECONFIG's cluster."""
-    command = [str(program), "--bind-address", "127.0.0.1", "--secure-port", str(port)]
-    command += ["--kubeconfig", os.environ["KUBECONFIG"]]
+def pod_security(folder: Path, port: int) -> Iterator[Server]:
+    """Kubernetes' own Pod Security webhook, enforcing `restricted`; it reads namespaces from KUBECONFIG's cluster."""
+    (folder / "restricted.yaml").write_text(RESTRICTED)
+    command = [str(_pod_security()), "--config", str(folder / "restricted.yaml")]
+    command += ["--bind-address", "127.0.0.1", "--secure-port", str(port), "--kubeconfig", os.environ["KUBECONFIG"]]
     command += ["--tls-cert-file", str(folder / "tls.crt"), "--tls-private-key-file", str(folder / "tls.key")]
     url = f"https://127.0.0.1:{port}"
-    with _running("Pod Security webhook", command, url) as pid:
+    with running("Pod Security webhook", command, url) as pid:
         yield Server("Pod Security webhook", pid, url + "/")
 
 
@@ -75,12 +109,22 @@ def floor(folder: Path, port: int) -> Iterator[Server]:
     command += ["--no-access-log", "--loop", "uvloop", "--http", "httptools", "--timeout-keep-alive", "120"]
     command += ["--ssl-certfile", str(folder / "tls.crt"), "--ssl-keyfile", str(folder / "tls.key")]
     url = f"https://127.0.0.1:{port}"
-    with _running("a constant", command, url) as pid:
+    with running("a constant", command, url) as pid:
         yield Server("a constant", pid, f"{url}/validate", f"{url}/mutate")
 
 
+def _pod_security() -> Path:
+    program = cache() / "bench" / "pod-security-webhook"
+    if not program.exists():
+        print("building the Pod Security webhook (minutes, once)")
+        folder = Path(__file__).parent / "peers"
+        subprocess.run(["go", "build", "-o", str(program), PEER], cwd=folder, check=True)
+    return program
+
+
 @contextmanager
-def _running(name: str, command: list[str], url: str) -> Iterator[int]:
+def running(name: str, command: list[str], url: str) -> Iterator[int]:
+    """A process that answers at `url`."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait(name, process, url)

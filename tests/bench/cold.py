@@ -1,0 +1,153 @@
+"""Images that nobody has asked for before, from a registry 20 ms and 200 Mbit/s away: time against what the wire needs.
+
+The bound is one round trip to connect, one for each request that has to wait for the one before it, and the bytes read
+over the bandwidth. The registry and the wire run in the same process as ours.
+"""
+
+import asyncio
+import os
+import random
+import time
+from typing import NamedTuple
+
+from tests.bench.servers import PAGE
+from tests.bench.wire import Wire
+from tests.support.oci import Layer, accounts_layer, directory, file, image, layer
+from tests.support.registry import Login, Registry
+from webhook.image import Image, Query, Unknown
+from webhook.registry.client import RegistryClient
+from webhook.registry.exchange import Cost
+from webhook.registry.settings import RegistrySettings
+
+ROUND_TRIP = 0.020  # seconds
+BANDWIDTH = 200e6 / 8  # bytes a second
+ROUNDS = 3
+MANY = 200
+MIB = 1 << 20
+DEBIAN = ("root:x:0:0:root:/root:/bin/bash", "www-data:x:33:33:www-data:/var/www:/usr/sbin/nologin")
+
+
+class Look(NamedTuple):
+    """One look at one image."""
+
+    seconds: float
+    requests: int
+    before_layers: int  # requests until the first layer was asked for, or all of them
+    read: int  # bytes
+    size: int  # bytes of the whole image
+
+    @property
+    def bound(self) -> float:
+        """The seconds that the wire alone takes for it."""
+        layers = self.requests > self.before_layers
+        return (1 + self.before_layers + layers) * ROUND_TRIP + self.read / BANDWIDTH
+
+
+async def main() -> list[str]:
+    """The section's lines."""
+    base, added = _base(), accounts_layer(*DEBIAN, "app:x:1000:1000::/:/bin/sh")
+    lines = [
+        f"A registry {ROUND_TRIP * 1000:.0f} ms and {BANDWIDTH * 8 / 1e6:.0f} Mbit/s away; medians of {ROUNDS}.",
+        "",
+        "| image | ms | the wire alone, ms | requests | before layers | MiB read | MiB of the image |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    shapes: list[tuple[str, tuple[Layer, ...], str, bool]] = [
+        ("numeric USER", (base, added, _noise(1, 20)), "1000", False),
+        ("numeric USER, token asked for", (base, added, _noise(1, 20)), "1000", True),
+        ("named USER, 51 MiB in three layers", (base, added, _noise(1, 20)), "app", False),
+        ("named USER, token asked for", (base, added, _noise(1, 20)), "app", True),
+        ("named USER, its user made in the last layer", (base, _noise(1, 20), added), "app", False),
+    ]
+    for title, layers, user, token in shapes:
+        looks = sorted([await _look(layers, user, token=token) for _ in range(ROUNDS)])
+        found = looks[len(looks) // 2]
+        lines.append(
+            f"| {title} | {found.seconds * 1000:.0f} | {found.bound * 1000:.0f} | {found.requests} | "
+            f"{found.before_layers} | {found.read / MIB:.1f} | {found.size / MIB:.1f} |"
+        )
+    together = await _together(base, added)
+    decompression = "Decompression beside the libraries alone: `python -m tests.bench.layers`, figures in CONTRIBUTING."
+    return [*lines, "", together, "", decompression, ""]
+
+
+def _random(seed: int) -> bytes:
+    """A MiB which no compression makes smaller."""
+    return random.Random(seed).randbytes(MIB)  # noqa: S311  # noise
+
+
+def _noise(seed: int, size: int) -> Layer:
+    """A layer of that many MiB without accounts."""
+    return layer(directory("app"), *[file(f"app/{number}", _random(seed * 1000 + number)) for number in range(size)])
+
+
+def _base() -> Layer:
+    """30 MiB with the accounts in their midst, as a Debian has them."""
+    noise = [file(f"usr/{number}", _random(number)) for number in range(30)]
+    passwd = file("etc/passwd", "".join(f"{line}\n" for line in DEBIAN))
+    return layer(directory("etc"), *noise[:10], passwd, file("etc/group", "root:x:0:\n"), *noise[10:])
+
+
+async def _look(layers: tuple[Layer, ...], user: str, *, token: bool) -> Look:
+    async with Registry() as registry:
+        registry.push("team/app:1", image(*layers, user=user))
+        async with Wire(ROUND_TRIP, BANDWIDTH).before("127.0.0.1", int(registry.host.partition(":")[2])) as port:
+            if token:
+                registry.login = Login({}, anonymous=True, realm=f"http://127.0.0.1:{port}/token")
+            client, cost = _client(port), Cost()
+            started = time.perf_counter()
+            found = await client.find(Query(f"127.0.0.1:{port}/team/app:1", budget=60), cost)
+            seconds = time.perf_counter() - started
+            await client.aclose()
+        _check(found)
+        blobs = {each.blob.digest for each in layers}
+        asked = [str(each).rpartition("/")[2] in blobs for each in registry.requests]
+        before = asked.index(True) if True in asked else len(asked)
+        return Look(seconds, len(asked), before, cost.bytes_read, cost.bytes_image)
+
+
+async def _together(base: Layer, added: Layer) -> str:
+    """Many images on one base at once."""
+    async with Registry() as registry:
+        for number in range(MANY):
+            registry.push(f"team/app{number}:1", image(base, added, _noise(100 + number, 1), user="app"))
+        wire = Wire(ROUND_TRIP, BANDWIDTH)
+        async with wire.before("127.0.0.1", int(registry.host.partition(":")[2])) as port:
+            client, cost = _client(port), Cost()
+            before, peak = _rss(), 0.0
+            started, cpu = time.perf_counter(), time.process_time()
+            looks = [
+                asyncio.create_task(client.find(Query(f"127.0.0.1:{port}/team/app{number}:1", budget=120), cost))
+                for number in range(MANY)
+            ]
+            while not all(look.done() for look in looks):
+                await asyncio.sleep(0.02)
+                peak = max(peak, _rss())
+            seconds, spent = time.perf_counter() - started, time.process_time() - cpu
+            await client.aclose()
+        for look in looks:
+            _check(look.result())
+        bases = sum(base.blob.digest in str(each) for each in registry.requests)
+        return (
+            f"{MANY} images on one base, cold and all at once: {seconds:.1f} s for {wire.bytes / MIB:.0f} MiB "
+            f"({wire.bytes / BANDWIDTH:.1f} s of the wire), {len(registry.requests)} requests, the base read {bases} "
+            f"times, {peak - before:.0f} MiB of memory more at most, {spent:.1f} s of CPU with the registry and the wire."
+        )
+
+
+def _client(port: int) -> RegistryClient:
+    return RegistryClient(RegistrySettings(insecure=frozenset({f"127.0.0.1:{port}"})))
+
+
+def _check(found: Image | Unknown) -> None:
+    if isinstance(found, Unknown):
+        raise SystemExit(f"the image was not read: {found.cause}: {found.detail}")
+
+
+def _rss() -> float:
+    with open("/proc/self/statm", encoding="ascii") as statm:  # noqa: PTH123  # read fifty times a second
+        return int(statm.read().split()[1]) * PAGE / MIB
+
+
+if __name__ == "__main__":
+    print("\n".join(asyncio.run(main())), os.linesep)
