@@ -30,7 +30,7 @@ from deploy.local.layout import Layout
 from tests.support import cluster, reports
 from tests.support.oci import accounts_layer, image
 from tests.support.registry import Registry
-from webhook.cluster import Cluster
+from webhook.cluster import Cluster, Conflict, Unreachable
 from webhook.image_identity import ImageIdentitySpec
 from webhook.store import PATH as IDENTITIES
 
@@ -121,13 +121,26 @@ async def _fill(api: Cluster, size: Size, registry: str) -> None:
 
         async def create(collection: str = collection, work: Iterator[Object] = work) -> None:
             for each in work:
-                place = f"/namespaces/{each['metadata']['namespace']}" if "namespace" in each["metadata"] else ""
-                base, _, plural = collection.rpartition("/")
-                await api.call("POST", f"{base}{place}/{plural}", each["metadata"]["name"], each)
+                await _create(api, collection, each)
 
         async with asyncio.TaskGroup() as tasks:
             for _ in range(AT_ONCE):
                 tasks.create_task(create())
+
+
+async def _create(api: Cluster, collection: str, made: Object) -> None:
+    """Once more where the API server had no time to answer."""
+    place = f"/namespaces/{made['metadata']['namespace']}" if "namespace" in made["metadata"] else ""
+    base, _, plural = collection.rpartition("/")
+    while True:
+        try:
+            await api.call("POST", f"{base}{place}/{plural}", made["metadata"]["name"], made)
+        except Conflict:
+            return  # it had created it, without a word
+        except Unreachable:
+            await asyncio.sleep(1)
+        else:
+            return
 
 
 def _objects(size: Size, registry: str) -> Iterator[tuple[str, Iterable[Object]]]:
