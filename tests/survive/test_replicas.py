@@ -14,6 +14,7 @@ from tests.survive.traffic import Traffic
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(600)]
 
 WHILE = 30.0 if LONG else 12.0  # seconds for which a replica hangs
+CUT_OFF = 12.0
 DEPLOYMENT = "deployment/nonroot-webhook-admission"
 
 
@@ -42,9 +43,9 @@ async def test_a_replica_hangs(scene: Scene, installed: Target) -> None:
 
 async def test_a_replica_is_cut_off(scene: Scene, installed: Target) -> None:
     one, _ = replicas(installed)
-    async with scene(f"all traffic of a replica dropped for {WHILE:.0f} s"):
+    async with scene(f"all traffic of a replica dropped for {CUT_OFF:.0f} s"):
         with one.cut_off():
-            await asyncio.sleep(WHILE)
+            await asyncio.sleep(CUT_OFF)
 
 
 @long
