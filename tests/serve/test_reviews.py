@@ -203,3 +203,22 @@ async def test_while_draining_every_answer_closes_its_connection(reviews: Review
     assert "connection" not in (await call(reviews, review(minimal()))).headers
     reviews.draining = True
     assert (await call(reviews, review(minimal()))).headers["connection"] == "close"
+
+
+async def test_the_same_denial_is_logged_once_a_minute(
+    reviews: Reviews, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A controller tries again and again; another Pod's denial is another line."""
+    bad = tweak(minimal(), {"spec.securityContext.runAsUser": 0})
+    with caplog.at_level("INFO"):
+        for name in ("web", "web", "other", "web"):
+            await call(reviews, review(bad, name=name))
+        assert [each.getMessage()[:26] for each in caplog.records] == [
+            'denied Pod "default/web" r',
+            'denied Pod "default/other"',
+        ]
+        monkeypatch.setattr("webhook.serve.reviews.QUIET", 0.0)
+        monkeypatch.setattr("webhook.serve.reviews.LINES", 1)
+        await call(reviews, review(bad))
+    assert len(caplog.records) == 3
+    assert len(reviews._logged) == 1

@@ -20,8 +20,10 @@ from webhook.errors import MalformedReview
 from webhook.finding import quoted
 from webhook.review import SIZE_LIMIT, Review
 from webhook.serve.metrics import Metrics
-from webhook.verdict import MESSAGE_LIMIT
+from webhook.verdict import MESSAGE_LIMIT, Verdict
 
+QUIET = 60.0  # seconds before the same denial is logged again
+LINES = 256  # denials that are remembered for it
 MARGIN = 1.5  # seconds of the API server's timeout that are kept for the way back
 DOORS: dict[str, Door] = {"/mutate": "mutate", "/validate": "validate"}
 JSON = b"application/json"
@@ -53,6 +55,7 @@ class Reviews:
         self._metrics = metrics
         self._fallback = fallback
         self._answered = answered  # is told of every answer
+        self._logged: dict[str, float] = {}  # denials, and when
         self.draining = False  # then every answer closes its connection, so that none is idle when we leave
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,11 +87,20 @@ class Reviews:
         self._metrics.answered(outcome, asked.operation, time.perf_counter() - started)
         self._answered(asked, outcome)
         if outcome.decision == "deny" and outcome.verdict is not None:
-            told = outcome.verdict.findings[:MESSAGE_LIMIT]
-            reasons = "; ".join(f"{finding.rule}: {finding.message}" for finding in told)
-            name = quoted(f"{asked.namespace}/{asked.name}")
-            log.info("denied %s %s %s", asked.kind.kind[:63], name, reasons)
+            self._log(asked, outcome.verdict, started)
         return Reply(200, outcome.body, JSON, self.draining)
+
+    def _log(self, asked: Review, judged: Verdict, now: float) -> None:
+        """Log a denial, the same one once a minute: a controller tries again and again."""
+        told = judged.findings[:MESSAGE_LIMIT]
+        reasons = "; ".join([f"{finding.rule}: {finding.message}" for finding in told])
+        line = f"denied {asked.kind.kind[:63]} {quoted(f'{asked.namespace}/{asked.name}')} {reasons}"
+        if now - self._logged.get(line, -QUIET) < QUIET:
+            return
+        if len(self._logged) >= LINES:
+            self._logged.clear()
+        self._logged[line] = now
+        log.info("%s", line)
 
     def _refused(self, error: MalformedReview) -> Reply:
         self._metrics.malformed(error.status)
