@@ -3,10 +3,11 @@
 # Both bases are arguments, so that the image also builds where Docker Hub is out of reach:
 #   docker build --build-arg BUILD_BASE=… --build-arg RUNTIME_BASE=… .
 # BUILD_BASE needs python3 (3.11 or later) with the venv module; RUNTIME_BASE the same python3 at the same path, and
-# certificate authorities. Nothing is executed in RUNTIME_BASE, so it needs no shell. The tags are exact, because
-# "slim" alone is a different image next month; pin by digest in your own builds.
-ARG BUILD_BASE=python:3.11.10-slim-bookworm
-ARG RUNTIME_BASE=python:3.11.10-slim-bookworm
+# certificate authorities. RUNTIME_BASE needs find and chmod once, and no shell ever. Tag and digest are exact, because
+# "slim" alone is a different image next month; Dependabot moves both. (The digest is the one that others have published
+# for this tag: where this is tested, Docker Hub is out of reach, and a Debian made by hand takes its place.)
+ARG BUILD_BASE=python:3.11.10-slim-bookworm@sha256:840e180ebcc6e5c8efab209c43f5e40fd2af98cb49db5c7103c90539c56bb30e
+ARG RUNTIME_BASE=python:3.11.10-slim-bookworm@sha256:840e180ebcc6e5c8efab209c43f5e40fd2af98cb49db5c7103c90539c56bb30e
 
 FROM ${BUILD_BASE} AS dependencies
 
@@ -64,6 +65,10 @@ LABEL org.opencontainers.image.title="nonroot-webhook" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.base.name="${RUNTIME_BASE}"
+
+# Nothing here makes root of whoever starts it, even where nobody forbids privilege escalation. Before the copies, so that
+# it is done once for a base; without a shell.
+RUN ["find", "/", "-xdev", "-type", "f", "-perm", "/6000", "-exec", "chmod", "a-s", "{}", "+"]
 
 # Owned by root and written by nobody: the process below cannot change its own program.
 COPY --from=dependencies /opt/nonroot /opt/nonroot

@@ -137,13 +137,11 @@ def python_bases(cache: Path) -> tuple[str, str]:
     """Make what the product's Dockerfile takes as BUILD_BASE and RUNTIME_BASE: the same python3, with and without venv."""
     common = ("ca-certificates", "python3")
     build = _debian(cache, PYTHON_BUILD, variant="essential", packages=(*common, "python3-venv"))
-    # No apt in the image that ships; SUID bits are of no use to a process that may not gain privileges.
-    strip = 'find "$1" -xdev -type f -perm /6000 -exec chmod a-s {} +'
-    runtime = _debian(cache, PYTHON_RUNTIME, variant="essential", packages=common, hooks=(strip,))
+    runtime = _debian(cache, PYTHON_RUNTIME, variant="essential", packages=common)  # no apt in the image that ships
     return build, runtime
 
 
-def _debian(cache: Path, name: str, *, variant: str, packages: Sequence[str], hooks: Sequence[str] = ()) -> str:
+def _debian(cache: Path, name: str, *, variant: str, packages: Sequence[str]) -> str:
     excluded = ("doc/*", "man/*", "info/*", "locale/*", "i18n/*", "lintian/*", "bug/*")
     command = [
         "mmdebstrap",
@@ -154,7 +152,6 @@ def _debian(cache: Path, name: str, *, variant: str, packages: Sequence[str], ho
         f"--include={','.join((*packages, 'usr-is-merged'))}",
         *(f"--dpkgopt=path-exclude=/usr/share/{path}" for path in excluded),
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
-        *(f"--customize-hook={hook}" for hook in hooks),
         '--customize-hook=rm -rf "$1"/var/cache/debconf/*-old "$1"/var/lib/dpkg/*-old "$1"/var/log/*',
         "--skip=output/dev",  # device nodes are the runtime's business
         "bookworm",
@@ -206,7 +203,7 @@ _BUSYBOX_CONFIG = (
 
 def _busybox_source(cache: Path, target: Path) -> Path:
     """Fetch and unpack the source package, verified by apt, from the mirror that the Debian base came from."""
-    sources = _in_image(cache, debian_base(cache), "cat", "/etc/apt/sources.list").stdout
+    sources = in_image(cache, debian_base(cache), "cat", "/etc/apt/sources.list").stdout
     keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
     lines = [f"deb-src [signed-by={keyring}] {line[4:]}" for line in sources.splitlines() if line.startswith("deb ")]
     (target / "sources.list").write_text("\n".join(lines) + "\n")
@@ -322,8 +319,8 @@ def _examine(cache: Path, name: str, reference: str, image: str) -> Built:
         return Built(**{**json.loads(record.read_text()), "name": name, "reference": reference})
     inspected = json.loads(_buildah(cache, "inspect", "--type", "image", image))
     user = str(inspected["OCIv1"]["config"].get("User", ""))
-    number = _in_image(cache, image, "id", "-u")
-    passwd = _in_image(cache, image, "cat", "/etc/passwd", user="0").stdout.splitlines()
+    number = in_image(cache, image, "id", "-u")
+    passwd = in_image(cache, image, "cat", "/etc/passwd", user="0").stdout.splitlines()
     line = next((line for line in passwd if line.split(":")[0] == user.partition(":")[0]), "")
     uid = int(number.stdout) if number.returncode == 0 else None
     built = Built(name=name, reference=reference, id=image, user=user, uid=uid, passwd=line)
@@ -514,7 +511,7 @@ def _images(cache: Path) -> dict[str, str]:
     return {name: str(image["id"]).removeprefix("sha256:") for image in listed for name in image.get("names") or ()}
 
 
-def _in_image(cache: Path, image: str, *command: str, user: str | None = None) -> subprocess.CompletedProcess[str]:
+def in_image(cache: Path, image: str, *command: str, user: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command in a container of the image, as its own USER unless told otherwise."""
     container = _buildah(cache, "from", "--pull-never", image).strip()
     try:
