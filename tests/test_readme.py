@@ -46,3 +46,15 @@ def test_every_make_target_exists(target: str) -> None:
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
 def test_every_link_leads_somewhere(link: str) -> None:
     assert (ROOT / link).exists()
+
+
+def test_the_figures_quoted_are_those_of_the_last_bench() -> None:
+    results = (ROOT / "tests" / "bench" / "results.md").read_text(encoding="utf-8")
+    quoted = " ".join(README.split())
+    for review, sentence in {
+        "compliant, 4 KB": "a compliant review at {rate:.1f} times its rate and {cpu:.2f} of its CPU",
+        "13 containers, 31 KB": "one of 13 containers at {rate:.1f} times and {cpu:.2f}",
+    }.items():
+        row = rf"\| {review} \| 16 \| Pod Security webhook \|.*\| ([\d.]+) × rate, ([\d.]+) × CPU"
+        (found,) = re.findall(row, results)
+        assert sentence.format(rate=float(found[0]), cpu=float(found[1])) in quoted

@@ -45,7 +45,7 @@ class Look(NamedTuple):
 
 async def main() -> list[str]:
     """The section's lines."""
-    base, added = _base(), accounts_layer(*DEBIAN, "app:x:1000:1000::/:/bin/sh")
+    base, added = _base(), accounts_layer(*DEBIAN, "app:x:1000:1000::/:/bin/sh", groups=("root:x:0:", "app:x:1000:"))
     lines = [
         f"A registry {ROUND_TRIP * 1000:.0f} ms and {BANDWIDTH * 8 / 1e6:.0f} Mbit/s away; medians of {ROUNDS}.",
         "",

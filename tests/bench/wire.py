@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 PIECE = 16 * 1024
+SLACK = 0.02  # seconds
 
 
 class Wire:
@@ -60,8 +61,10 @@ class Wire:
                 at = loop.time()
                 if narrow:
                     self.bytes += len(piece)
-                    at = self._free_at = max(at, self._free_at) + len(piece) / self.bandwidth
-                    await asyncio.sleep(at - loop.time())  # the sender is held back, as by TCP
+                    # What a late wake-up of this process has lost is made up for; the sender is held back as by TCP.
+                    at = self._free_at = max(at - SLACK, self._free_at) + len(piece) / self.bandwidth
+                    if at - loop.time() > SLACK:
+                        await asyncio.sleep(at - loop.time())
                 await arriving.put((at + self.round_trip / 2, piece))
             await delivery
         except ConnectionError:
