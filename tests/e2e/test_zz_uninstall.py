@@ -21,7 +21,11 @@ def _without_kopf(target: Target, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["namespaces", "pods", "secrets", "nonrootpolicies", "nonrootexceptions", CONFIGURATIONS]
+    "kind",
+    [
+        *("namespaces", "pods", "secrets", "events", "deployments,replicasets,jobs", CONFIGURATIONS),
+        *("nonrootpolicies", "nonrootexceptions", "imageidentities"),
+    ],
 )
 def test_no_object_carries_a_finalizer_or_annotation_of_the_operator(installed: Target, kind: str) -> None:
     """Watching leaves no trace on what is watched, so that nothing hangs when we are gone."""
@@ -41,3 +45,4 @@ def test_after_uninstall_nothing_is_refused_or_changed(
     found = outcomes(installed, namespace, set(chosen))
     assert (found["a-useradd-uid"].uid, found["a-useradd-uid"].run_as_user) == (1000, None)
     assert (found["g-root"].uid, found["g-root"].run_as_user) == (0, None)
+    installed.kubectl("delete", "namespace", namespace, "--timeout=60s")

@@ -1,0 +1,157 @@
+"""What audit and warn say, and to whom; and an exception, from its reason in a report to its end."""
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.target import Outcome, Refused, Target, deployment, eventually, outcomes
+from tests.images.build import Pushed
+from tests.support import reports
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+OPENREPORTS = "openreports.io/v1alpha1"
+
+
+@pytest.fixture(scope="module")
+def reporting(installed: Target) -> Iterator[Target]:
+    """The release, in a cluster with OpenReports."""
+    crd = str(reports.crd(OPENREPORTS))
+    installed.kubectl("apply", "--server-side", "-f", crd)
+    installed.kubectl("wait", "--for=condition=Established", "-f", crd)
+    yield installed
+    installed.kubectl("delete", "-f", crd)
+
+
+@pytest.fixture
+def policy(reporting: Target, namespace: str) -> Iterator[str]:
+    """The namespace, unlabelled, with a policy that says nothing: everything is audited."""
+    target = reporting
+    target.namespace(namespace)
+    selector = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
+    target.apply(_ours("NonRootPolicy", namespace, selector))
+    yield namespace
+    target.kubectl("delete", "nonrootpolicy", namespace)
+
+
+def _ours(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return {"apiVersion": "nonroot.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+def scan(target: Target, namespace: str) -> None:
+    """Have the controller scan once more: a label of a namespace has changed."""
+    target.kubectl("label", "namespace", namespace, "--overwrite", f"changed={secrets.token_hex(4)}")
+
+
+def reported(target: Target, namespace: str) -> dict[str, dict[str, Any]]:
+    """What the reports say, by workload: the one result about its container's identity."""
+    found = {each["scope"]["name"]: each["results"] for each in target.get("reports", namespace)}
+    return {name: next(iter(sorted(results, key=_gravity))) for name, results in found.items()}
+
+
+def _gravity(result: dict[str, Any]) -> int:
+    return ("fail", "error", "skip", "pass", "warn").index(result["result"])
+
+
+def fresh(target: Target, namespace: str, names: set[str]) -> dict[str, Outcome]:
+    """What becomes of Pods that are made now in the place of those that run."""
+    target.kubectl("delete", "events", "--all", "-n", namespace)
+    target.kubectl("delete", "pods", "--all", "-n", namespace, "--now")
+    return outcomes(target, namespace, names)
+
+
+def test_an_exception_lets_one_through_until_it_ends(reporting: Target, images: dict[str, Pushed], policy: str) -> None:
+    """With its reason in the report, unpatched, and refused again from that moment on."""
+    target, namespace, name = reporting, policy, "g-root"
+    target.kubectl("label", "namespace", namespace, "nonroot.dev/mode=enforce")
+    end = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=60)
+    spec = {
+        "reason": "the vendor needs root until May",
+        "workloads": [{"kind": "Deployment", "name": name}],
+        "expires": f"{end:%Y-%m-%dT%H:%M:%SZ}",
+    }
+    target.apply(_ours("NonRootException", "vendor", spec), namespace=namespace)
+    listed = ("get", "nonrootexceptions", "vendor", "-n", namespace, "--no-headers")
+    eventually(lambda: "InForce" in target.kubectl(*listed), "its status")
+    both = {name, "f-no-user"}
+    made = (deployment(each, images[each].reference, non_root=False) for each in both)
+
+    def dry_run() -> bool:
+        pod = {"metadata": {"name": "dry", "namespace": namespace}, "apiVersion": "v1", "kind": "Pod"}
+        spec = {"containers": [{"name": "app", "image": images[name].reference}]}
+        try:
+            target.kubectl("create", "--dry-run=server", "-f", "-", text=json.dumps(pod | {"spec": spec}))
+        except Refused:
+            return True
+        return False
+
+    eventually(dry_run, "enforcement")
+    target.apply(*made, namespace=namespace)
+    found = outcomes(target, namespace, both)
+    assert (found[name].reason, found[name].uid, found[name].run_as_user) == ("", 0, None)
+    assert found["f-no-user"].reason == "FailedCreate"
+
+    def let_be() -> bool:
+        result = reported(target, namespace).get(name, {})
+        return result.get("result") == "skip" and spec["reason"] in result["message"]
+
+    eventually(let_be, "a report of the exception with its reason", 40)
+    eventually(lambda: datetime.now(UTC) >= end, "the end of the exception")
+    assert fresh(target, namespace, both)[name].reason == "FailedCreate"
+    eventually(lambda: "Expired" in target.kubectl(*listed), "its status")
+    eventually(lambda: reported(target, namespace).get(name, {}).get("result") == "fail", "a report without it")
+
+
+def test_audit_speaks_to_the_audit_log_alone_and_warn_to_the_user_too(
+    reporting: Target, images: dict[str, Pushed], policy: str
+) -> None:
+    """Never a refusal or a change; a template warns whoever applies it, before any Pod fails."""
+    path = Path(os.environ.get("NONROOT_AUDIT_LOG") or "/nowhere")
+    if not path.is_file():
+        pytest.skip("the API server's audit log is not reachable from here (NONROOT_AUDIT_LOG)")
+    target, image = reporting, images["g-root"].reference
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "audited"},
+        "spec": {"containers": [{"name": "app", "image": image}]},
+    }
+    assert "Warning" not in target.apply(pod, deployment("audited", image, non_root=False), namespace=policy)
+    (made,) = (each for each in target.get("pods", policy) if each["metadata"]["name"] == "audited")
+    assert "securityContext" not in made["spec"]["containers"][0]
+    assert "nonroot.dev/injected" not in made["metadata"].get("annotations", {})
+    target.kubectl("label", "namespace", policy, "nonroot.dev/mode=warn")
+
+    def warned() -> str | None:
+        text = json.dumps(deployment("warned", image, non_root=False))
+        done = target.run("kubectl", "create", "--dry-run=server", "-n", policy, "-f", "-", text=text)
+        return done.stderr if "Warning" in done.stderr else None
+
+    assert "image runs as root" in eventually(warned, "a warning at the apply of a Deployment")
+    assert "image runs as root" in target.apply(pod | {"metadata": {"name": "warned"}}, namespace=policy)
+    for name, kind in (("audited", "pods"), ("audited", "deployments"), ("warned", "pods")):
+        notes = eventually(partial(_annotations, path, policy, kind, name), f"the audit log about {kind} {name}")
+        hook = "templates" if kind == "deployments" else "advise"
+        assert notes[f"{hook}.nonroot.dev/mode"] == ("Warn" if name == "warned" else "Audit")
+        assert notes[f"{hook}.nonroot.dev/policy"] == policy
+        assert notes[f"{hook}.nonroot.dev/verdict"] == "refused"
+        assert notes[f"{hook}.nonroot.dev/identities"].startswith("app: uid 0 ")
+        assert "image runs as root" in notes[f"{hook}.nonroot.dev/findings"]
+
+
+def _annotations(path: Path, namespace: str, resource: str, name: str) -> dict[str, str] | None:
+    """What the audit log has of the creation of an object."""
+    for line in path.read_text().splitlines():
+        event = json.loads(line)
+        about = event.get("objectRef", {})
+        if (about.get("namespace"), about.get("resource"), about.get("name")) == (namespace, resource, name):
+            notes: dict[str, str] = event.get("annotations", {})
+            return notes
+    return None
