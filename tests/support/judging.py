@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,7 +26,7 @@ async def judged(
     images: Mapping[str, Image | Unknown] | Image | Unknown = APP,
     *,
     rule: Governing | None = None,
-    exceptions: Iterable[NonRootException] = (),
+    exceptions: Sequence[NonRootException] = (),
 ) -> Verdict:
     """The verdict on an object; `images` is a table, or the one image of the minimal Pod."""
     table = images if isinstance(images, Mapping) else {IMAGE: images}
