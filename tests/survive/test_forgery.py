@@ -42,7 +42,7 @@ async def test_a_forger_learns_what_a_look_at_the_image_tells_and_changes_nothin
     after = _state(installed)
     learned = answers[0]["response"]["status"]["message"]
     record(Fact("what a forged review is told", learned))
-    record(Fact("what 200 forged reviews made us write", ", ".join(sorted(after - before)) or "nothing"))
+    print("while they came, anybody wrote", sorted(after - before))  # the scan and others do, too
     async with scene("the review port for the API server alone", lost=0):
         with one.behind_a_policy(installed.registry.partition(":")[0]):
             with pytest.raises(subprocess.CalledProcessError) as refusal:
