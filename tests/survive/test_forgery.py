@@ -10,7 +10,7 @@ from deploy.release import NAMESPACE
 from tests.e2e.target import Target
 from tests.serve.test_reviews import review
 from tests.support.registry import Registry
-from tests.survive.conftest import Scene
+from tests.survive.conftest import Scene, long
 from tests.survive.figures import Fact, record
 from tests.survive.replicas import CONTROLLER, Replica, replicas
 from tests.survive.traffic import Kind, Traffic
@@ -51,6 +51,7 @@ async def test_a_forger_learns_what_a_look_at_the_image_tells_and_changes_nothin
     assert "timed out" in refusal.value.stderr.lower()
 
 
+@long
 async def test_a_dry_run_changes_nothing_anywhere(
     traffic: Traffic, installed: Target, kinds: list[Kind], registry: Registry
 ) -> None:

@@ -18,7 +18,7 @@ from tests.serve.test_reviews import review
 from tests.support.oci import image
 from tests.support.pods import minimal, tweak
 from tests.support.registry import Registry
-from tests.survive.conftest import LONG, app
+from tests.survive.conftest import LONG, app, long
 from tests.survive.figures import Fact, record
 from tests.survive.replicas import CONTROLLER, Replica, replicas
 from tests.survive.traffic import Kind, Traffic
@@ -94,6 +94,7 @@ async def _send(victim: Victim, reviews: list[tuple[str, int, bytes]], count: in
             clients.create_task(client())
 
 
+@long
 async def test_a_long_day(installed: Target, kinds: list[Kind], namespaces: tuple[str, str], tmp_path: Path) -> None:
     """Through the API server, while policies, exceptions and namespaces come and go."""
     ours = [*replicas(installed), *replicas(installed, CONTROLLER)]

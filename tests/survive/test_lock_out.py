@@ -6,6 +6,7 @@ from deploy import release
 from deploy.release import NAMESPACE, RELEASE
 from tests.e2e.target import Refused, Target, eventually
 from tests.images.build import Pushed
+from tests.survive.conftest import long
 from tests.survive.figures import Fact, record
 from tests.survive.replicas import ADMISSION, CONTROLLER, replicas, whole
 
@@ -45,6 +46,7 @@ def test_the_cluster_lives_and_the_release_can_be_rolled_back(dead: Target, name
     assert len(replicas(dead)) == 2
 
 
+@long
 def test_the_documented_switch_turns_everything_off(dead: Target, namespaces: tuple[str, str], product: Pushed) -> None:
     """One command, and what was blocked is created; installing again turns it on."""
     dead.kubectl(*SWITCH)
@@ -53,6 +55,7 @@ def test_the_documented_switch_turns_everything_off(dead: Target, namespaces: tu
     eventually(lambda: _refuses(dead, namespaces[0]), "enforcement again")
 
 
+@long
 def test_a_dead_release_can_be_uninstalled(dead: Target, namespaces: tuple[str, str]) -> None:
     """`helm uninstall` takes the hooks along, though nobody of ours is there to help."""
     release.uninstall(dead.environment)

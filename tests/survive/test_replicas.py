@@ -41,6 +41,7 @@ async def test_a_replica_hangs(scene: Scene, installed: Target) -> None:
             await asyncio.sleep(WHILE)
 
 
+@long
 async def test_a_replica_is_cut_off(scene: Scene, installed: Target) -> None:
     one, _ = replicas(installed)
     async with scene(f"all traffic of a replica dropped for {CUT_OFF:.0f} s"):

@@ -15,7 +15,7 @@ from tests.e2e.target import Target
 from tests.kubelet.cluster import connect
 from tests.support.oci import image
 from tests.support.registry import Login, Registry
-from tests.survive.conftest import UID, app
+from tests.survive.conftest import UID, app, long
 from tests.survive.figures import Fact, record
 from tests.survive.replicas import ADMISSION, CONTROLLER, Replica, whole
 from tests.survive.traffic import Kind, Traffic
@@ -23,6 +23,7 @@ from tests.survive.traffic import Kind, Traffic
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(300)]
 
 
+@long
 async def test_a_pull_secret_is_nowhere_but_in_its_secret(
     installed: Target, namespaces: tuple[str, str], tmp_path: Path
 ) -> None:

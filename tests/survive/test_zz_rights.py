@@ -13,6 +13,7 @@ import pytest
 
 from deploy.release import NAMESPACE
 from tests.e2e.target import Target
+from tests.survive.conftest import long
 from tests.survive.figures import Fact, record
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(120)]
@@ -44,6 +45,7 @@ def _granted(target: Target) -> set[Right]:
     }
 
 
+@long
 def test_no_right_is_missing_and_none_is_used_that_was_not_granted(installed: Target) -> None:
     """Nothing that we asked for was forbidden; which rights were not used is printed."""
     used: set[Right] = set()
