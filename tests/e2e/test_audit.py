@@ -1,8 +1,10 @@
-"""What audit and warn say, and to whom; and an exception, from its reason in a report to its end."""
+"""A cluster owner's way: watch, read what would happen, turn it on, and see exactly that; exceptions and their end."""
 
 import json
 import os
-import secrets
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -11,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.controller import mismatches, restart, scan
 from tests.e2e.target import Outcome, Refused, Target, deployment, eventually, outcomes
+from tests.e2e.test_first_light import REFUSED
 from tests.images.build import Pushed
 from tests.support import reports
 
@@ -38,16 +42,11 @@ def policy(reporting: Target, namespace: str) -> Iterator[str]:
     selector = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
     target.apply(_ours("NonRootPolicy", namespace, selector))
     yield namespace
-    target.kubectl("delete", "nonrootpolicy", namespace)
+    target.kubectl("delete", "nonrootpolicy", namespace, "--ignore-not-found")
 
 
 def _ours(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
     return {"apiVersion": "nonroot.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
-
-
-def scan(target: Target, namespace: str) -> None:
-    """Have the controller scan once more: a label of a namespace has changed."""
-    target.kubectl("label", "namespace", namespace, "--overwrite", f"changed={secrets.token_hex(4)}")
 
 
 def reported(target: Target, namespace: str) -> dict[str, dict[str, Any]]:
@@ -67,6 +66,98 @@ def fresh(target: Target, namespace: str, names: set[str]) -> dict[str, Outcome]
     return outcomes(target, namespace, names)
 
 
+def told(target: Target, namespace: str, reason: str) -> dict[str, str]:
+    """The Deployments whose ReplicaSets have an Event of ours with that reason, and what it says."""
+    found = target.get("events", namespace, "--field-selector", f"reason={reason}")
+    return {each["involvedObject"]["name"].rpartition("-")[0]: each["message"] for each in found}
+
+
+def enforced(target: Target, namespace: str, image: str) -> bool:
+    """Whether a Pod of a root image would be refused now."""
+    pod = {"metadata": {"name": "dry", "namespace": namespace}, "apiVersion": "v1", "kind": "Pod"}
+    spec = {"containers": [{"name": "app", "image": image}]}
+    try:
+        target.kubectl("create", "--dry-run=server", "-f", "-", text=json.dumps(pod | {"spec": spec}))
+    except Refused as refused:
+        return "image runs as root" in str(refused)
+    return False
+
+
+def test_what_was_foretold_is_what_happens(reporting: Target, images: dict[str, Pushed], policy: str) -> None:
+    """Every image in audit, where nothing is changed or refused; then the same, enforced."""
+    target, namespace, names = reporting, policy, set(images)
+    made = (deployment(name, each.reference, non_root=False) for name, each in images.items())
+    target.apply(*made, namespace=namespace)
+    audited = outcomes(target, namespace, names)
+    assert {name for name, each in audited.items() if each.reason} == {"h-no-such-user"}  # which no runtime starts
+    assert {each.run_as_user for each in audited.values()} == {None}
+    scan(target, namespace)
+    foretold, uids = _scanned(target, namespace)
+    assert {name for name, outcome in foretold.items() if outcome == "refused"} == set(REFUSED)
+
+    def in_reports() -> bool:
+        return {name: each["properties"]["outcome"] for name, each in reported(target, namespace).items()} == foretold
+
+    eventually(in_reports, "a report for each workload, which says what the command line does")
+    counts = Counter(foretold.values())
+    line = [namespace, "Audit", "1", *(str(counts[each]) for each in ("refused", "fixed", "unknown")), "True"]
+    listed = ("get", "nonrootpolicies", namespace, "--no-headers")
+    eventually(lambda: target.kubectl(*listed).split()[: len(line)] == line, f"the status {line}")
+    eventually(lambda: told(target, namespace, "PodWouldBeDenied").keys() == REFUSED.keys(), "Events of what would be")
+    assert not told(target, namespace, "PodDenied")
+
+    target.kubectl("label", "namespace", namespace, "nonroot.dev/mode=enforce")
+    eventually(lambda: enforced(target, namespace, images["g-root"].reference), "enforcement")
+    found = fresh(target, namespace, names)
+    for name in names - REFUSED.keys():
+        assert found[name].reason == "", f"{name}: {found[name].message}"
+        same = (audited[name].uid, audited[name].gid, audited[name].groups)
+        assert (found[name].uid, found[name].gid, found[name].groups) == same, name
+        assert found[name].uid == uids[name], name
+        if foretold[name] == "unchanged":
+            assert found[name].run_as_user is None, name
+    eventually(lambda: told(target, namespace, "PodDenied").keys() == REFUSED.keys(), "Events of denials")
+    for name, denial in told(target, namespace, "PodDenied").items():
+        assert found[name].reason == "FailedCreate", name
+        assert REFUSED[name] in found[name].message, name
+        assert REFUSED[name] in denial, name
+
+
+def _scanned(target: Target, namespace: str) -> tuple[dict[str, str], dict[str, int]]:
+    """What the command line foretells for each Deployment, and the uid of its container."""
+    words = f"-m webhook scan -n {namespace} -o json --insecure-registry {target.registry}"
+    command = [sys.executable, *words.split()]
+    done = subprocess.run(command, env=dict(target.environment), capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr  # as it has found something
+    workloads = json.loads(done.stdout)["workloads"]
+    return (
+        {each["name"]: each["outcome"] for each in workloads},
+        {each["name"]: each["containers"][0]["uid"] for each in workloads},
+    )
+
+
+def test_a_wrong_fact_is_noticed(reporting: Target, images: dict[str, Pushed], policy: str) -> None:
+    """The policy says something else of an image than its container shows, and nothing but that was ever wrong."""
+    target, namespace, name = reporting, policy, "b-groupadd-system"
+    target.apply(deployment(name, images[name].reference, non_root=False), namespace=namespace)
+    outcomes(target, namespace, {name})
+    scan(target, namespace)
+    eventually(lambda: name in reported(target, namespace), "a report")
+    assert eventually(lambda: {mismatches(target)} - {None}, "a scan") == {0}
+    spec = {"knownImages": [{"image": images[name].reference, "uid": 4242}]}
+    target.kubectl("patch", "nonrootpolicy", namespace, "--type=merge", "-p", json.dumps({"spec": spec}))
+    try:
+        eventually(lambda: mismatches(target) == 1, "a mismatch in the metrics")
+        selected = ("events", namespace, "--field-selector", "reason=IdentityMismatch")
+        (event,) = eventually(lambda: target.get(*selected), "an Event of it")
+        assert (event["involvedObject"]["kind"], event["involvedObject"]["name"]) == ("Deployment", name)
+        assert "where uid 4242 was foretold" in event["message"]
+    finally:
+        target.kubectl("delete", "nonrootpolicy", namespace, "--wait=false")
+        restart(target)  # so that the count is that of the other tests alone
+    eventually(lambda: mismatches(target) == 0, "a controller that knows nothing of it")
+
+
 def test_an_exception_lets_one_through_until_it_ends(reporting: Target, images: dict[str, Pushed], policy: str) -> None:
     """With its reason in the report, unpatched, and refused again from that moment on."""
     target, namespace, name = reporting, policy, "g-root"
@@ -83,16 +174,7 @@ def test_an_exception_lets_one_through_until_it_ends(reporting: Target, images: 
     both = {name, "f-no-user"}
     made = (deployment(each, images[each].reference, non_root=False) for each in both)
 
-    def dry_run() -> bool:
-        pod = {"metadata": {"name": "dry", "namespace": namespace}, "apiVersion": "v1", "kind": "Pod"}
-        spec = {"containers": [{"name": "app", "image": images[name].reference}]}
-        try:
-            target.kubectl("create", "--dry-run=server", "-f", "-", text=json.dumps(pod | {"spec": spec}))
-        except Refused:
-            return True
-        return False
-
-    eventually(dry_run, "enforcement")
+    eventually(lambda: enforced(target, namespace, images["f-no-user"].reference), "enforcement")
     target.apply(*made, namespace=namespace)
     found = outcomes(target, namespace, both)
     assert (found[name].reason, found[name].uid, found[name].run_as_user) == ("", 0, None)

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import fronts
+from tests.e2e.controller import scan
 from tests.e2e.front import front
 from tests.e2e.target import Refused, Target, eventually
 from tests.images.build import Built, Pushed
@@ -86,11 +86,6 @@ def identity(target: Target, namespace: str, name: str = "app") -> dict[str, Any
 def stored(target: Target, registry: str, source: str = "") -> list[dict[str, Any]]:
     found = json.loads(target.kubectl("get", "imageidentities", "-o", "json"))["items"]
     return [each for each in found if each["spec"]["image"].startswith(registry) and source in each["spec"]["source"]]
-
-
-def scan(target: Target, namespace: str) -> None:
-    """Have the controller look at everything again: a namespace's label has changed."""
-    target.kubectl("label", "namespace", namespace, f"test/scan={secrets.token_hex(4)}", "--overwrite")
 
 
 def test_what_only_nodes_can_pull_is_known_from_them(

@@ -3,12 +3,18 @@
 import pytest
 
 from deploy import release
-from tests.e2e.target import Target, deployment, outcomes
+from tests.e2e.controller import mismatches
+from tests.e2e.target import Target, deployment, eventually, outcomes
 from tests.images.build import Pushed
 
 pytestmark = pytest.mark.e2e
 
 CONFIGURATIONS = "mutatingwebhookconfigurations,validatingwebhookconfigurations"
+
+
+def test_no_prediction_was_wrong(installed: Target) -> None:
+    """Nothing that any test has run came out otherwise than the controller had foretold, as far as it lives."""
+    assert eventually(lambda: {mismatches(installed)} - {None}, "a scan") == {0}
 
 
 def _without_kopf(target: Target, kind: str) -> None:
