@@ -129,7 +129,7 @@ def test_what_was_known_is_answered_while_the_registry_is_away_and_after_a_resta
     with cluster_objects(target, line):
         with front(line, target.registry):
             create(target, namespace, pod(by_tag, "known"))
-            eventually(lambda: stored(target, line, "registry"), "what the registry has told")
+            eventually(lambda: stored(target, by_tag, "registry"), "what the registry has told")
         target.kubectl("-n", "nonroot-system", "rollout", "restart", "deployment/nonroot-webhook-admission")
         target.kubectl("-n", "nonroot-system", "rollout", "status", "deployment/nonroot-webhook-admission")
         for reference in (by_tag, by_digest):
