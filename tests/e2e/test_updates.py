@@ -94,7 +94,9 @@ def test_a_new_image_is_allowed_or_refused_and_never_patched(
         with pytest.raises(Refused, match="image runs as root"):
             target.kubectl("-n", namespace, "set", "image", "pod/app", f"app={names[2]}")
         resized = '{"spec":{"containers":[{"name":"app","resources":{"requests":{"cpu":"11m"}}}]}}'
-        target.kubectl("-n", namespace, "patch", "pod", "app", "--subresource=resize", "--patch", resized)
+        # Asked and not done: the kubelet 1.36 can die of it (a nil pointer in doPodResizeAction), and admission is what is tried.
+        resize = ("patch", "pod", "app", "--subresource=resize", "--dry-run=server", "--patch", resized)
+        target.kubectl("-n", namespace, *resize)
         target.kubectl("-n", namespace, "label", "pod", "app", "any=label")
     finally:
         target.kubectl("delete", "nonrootpolicy", namespace)
