@@ -63,7 +63,7 @@ def installed(target: Target, product: Pushed) -> Iterator[Target]:
 def namespace(target: Target, request: pytest.FixtureRequest) -> Iterator[str]:
     """The name of a namespace of this test's own; it, and whatever namespace begins with it, is removed afterwards."""
     words = request.node.name.partition("[")[0].removeprefix("test_").replace("_", "-")
-    name = f"{words[:40].strip('-')}-{secrets.token_hex(2)}"
+    name = f"{words[:40].strip('-')}-{secrets.token_hex(4)}"
     yield name
     made = [each for each in target.kubectl("get", "namespaces", "-o", "name").split() if name in each]
     if made:

@@ -22,7 +22,7 @@ import pytest
 import uvicorn
 
 from tests.e2e.target import Refused, Target
-from tests.support import cluster
+from tests.support import cluster, helm
 from webhook.cluster import Cluster, ClusterError, Conflict
 from webhook.operate.rotation import InOrder, Names, Pending, Plan, Rotation
 
@@ -105,6 +105,7 @@ def rbac() -> list[dict[str, Any]]:
             [
                 rule(registration, "mutatingwebhookconfigurations", verbs, MUTATING),
                 rule(registration, "validatingwebhookconfigurations", verbs, VALIDATING),
+                *helm.controllers_rights(),
             ],
         ),
         *objects(

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.e2e.target import Target, eventually
 from tests.support import cluster, helm, reports
@@ -185,18 +184,6 @@ def answer(port: int, path: str) -> str:
     return text
 
 
-def rights() -> list[dict[str, Any]]:
-    """What the chart grants the controller in the whole cluster."""
-    rendered = yaml.safe_load_all(helm.template(certificates={"mode": "certManager"}))
-    (role,) = (
-        each
-        for each in rendered
-        if each and each["kind"] == "ClusterRole" and each["metadata"]["name"].endswith("-controller")
-    )
-    rules: list[dict[str, Any]] = role["rules"]
-    return rules
-
-
 def states(target: Target, kind: str, name: str) -> dict[str, str]:
     """The reasons of an object's conditions, by type."""
     (found,) = (each for each in target.get(kind, NAME) if each["metadata"]["name"] == name)
@@ -205,7 +192,7 @@ def states(target: Target, kind: str, name: str) -> dict[str, str]:
 
 def test_the_process_with_exactly_the_rights_of_the_chart(target: Target, kind: str, tmp_path: Path) -> None:
     """An exception ends while it watches; it is killed, started again, and writes nothing anew."""
-    with cluster.access(target, tmp_path, *rights()) as kubeconfig:
+    with cluster.access(target, tmp_path, *helm.controllers_rights()) as kubeconfig:
         with controller(kubeconfig, "--scan-interval=60") as (process, port):
             eventually(lambda: len(target.get(kind, NAME)) == 3, "three reports", 30)
             eventually(

@@ -80,3 +80,15 @@ def pick(rendered: str, kind: str, name: str) -> Manifest:
     """One of them."""
     (found,) = (each for each in manifests(rendered) if each["kind"] == kind and each["metadata"]["name"] == name)
     return found
+
+
+def controllers_rights() -> list[dict[str, Any]]:
+    """What the chart grants the controller in the whole cluster."""
+    rendered = yaml.safe_load_all(template(certificates={"mode": "certManager"}))
+    (role,) = (
+        each
+        for each in rendered
+        if each and each["kind"] == "ClusterRole" and each["metadata"]["name"].endswith("-controller")
+    )
+    rules: list[dict[str, Any]] = role["rules"]
+    return rules
