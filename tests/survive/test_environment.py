@@ -61,6 +61,8 @@ async def test_the_clock_jumps(
                 await _right(victim, registry)
             answers.append("40 verdicts right")
         assert len(registry.requests) == asked  # nothing was forgotten
+        registry.push("known/root:2", image(user="root"))
+        await victim.ask(f"{registry.host}/known/root:2")  # a denial is logged once a minute: this is another
         *_, line = victim.log.read_text().splitlines()
         logged = datetime.strptime(line[:19], "%Y-%m-%d %H:%M:%S").astimezone()
         assert abs((logged - datetime.now(UTC)).total_seconds() - seconds) < 60, "its clock did not jump"
