@@ -65,6 +65,8 @@ generate: $(VENV)/.dev ## what is generated from the code: CRDs, JSON Schemas, c
 	$(BIN)/python -m webhook.check.output.json_v1
 	$(BIN)/python -m webhook.check.output.table
 	$(BIN)/python -m webhook.inspect.output
+	$(BIN)/python -m webhook.scan.document
+	$(BIN)/python -m webhook.scan.governance
 	$(BIN)/python -m tests.support.chart_readme
 	$(BIN)/python -m deploy.plain
 

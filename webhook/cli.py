@@ -10,7 +10,7 @@ import click
 
 import webhook
 from webhook.errors import NonrootError
-from webhook.workstation.options import INSECURE_REGISTRY
+from webhook.workstation.options import INSECURE_REGISTRY, POLICY
 
 _DOORS = {name: f"webhook.{name}.command" for name in ("check", "fix", "inspect", "scan")}
 _DOORS["policy"] = "webhook.scan.policy"
@@ -66,13 +66,7 @@ def main() -> None:
     type=click.IntRange(0, 65535),
     help="Port for probes and metrics (HTTP).",
 )
-@click.option(
-    "--policy",
-    "policies",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="File with NonRootPolicy and NonRootException documents; repeatable.",
-)
+@POLICY
 @click.option("--standalone", is_flag=True, help="Need no cluster: policies come from files alone.")
 @click.option(
     "--self-signed", is_flag=True, help="Make a certificate at start; its CA is at /ca.crt of the metrics port."

@@ -109,18 +109,14 @@ def of_image(reference: Reference, image: Image, namespace: str | None, now: dat
 
     `namespace` is whose pull secrets opened it, None where it is open to all.
     """
-    if image.source != "registry" or image.age or image.index is None or len(image.index) > PLATFORMS_LIMIT:
+    if image.source != "registry" or image.age or image.index is None:
         return []
     platforms = tuple(map(str, image.index))
     made = []
     for each in image.platforms:
         user, who = each.config.user, identity.resolve(each.config.user, each.accounts)
         place = str(each.platform)
-        if not isinstance(who, Identity) or not _plain(each):
-            continue
-        if not _PLATFORM.fullmatch(place) or (platforms and place not in platforms):
-            continue
-        if max(len(str(reference)), len(user.text)) > TEXT_LIMIT or len(who.groups or ()) > GROUPS_LIMIT:
+        if not isinstance(who, Identity) or not _plain(each) or (platforms and place not in platforms):
             continue
         spec = ImageIdentitySpec(
             image=str(reference),
@@ -135,20 +131,16 @@ def of_image(reference: Reference, image: Image, namespace: str | None, now: dat
             platforms=platforms,
             namespaces=() if namespace is None else (namespace,),
         )
-        made.append(ImageIdentity(_name(image.digest, place, reference.name), spec))
+        if _storable(spec):
+            made.append(ImageIdentity(_name(image.digest, spec), spec))
     return made
 
 
 def of_fact(fact: Fact, nodes: tuple[Platform, ...], now: datetime) -> ImageIdentity | None:
     """What a node has shown; `nodes` are the platforms of all nodes there are. None where it cannot be stored."""
-    place, platforms = str(fact.platform), tuple(sorted({*map(str, nodes), str(fact.platform)}))
-    if len(fact.image) > TEXT_LIMIT or len(fact.groups or ()) > GROUPS_LIMIT or len(platforms) > PLATFORMS_LIMIT:
-        return None
-    if not _PLATFORM.fullmatch(place):
-        return None
     spec = ImageIdentitySpec(
         image=fact.image,
-        platform=place,
+        platform=str(fact.platform),
         uid=fact.uid,
         source="observed",
         first_seen=now,
@@ -156,11 +148,20 @@ def of_fact(fact: Fact, nodes: tuple[Platform, ...], now: datetime) -> ImageIden
         user=fact.user,
         gid=fact.gid,
         groups=fact.groups or (),
-        platforms=platforms,
+        platforms=tuple(sorted({*map(str, nodes), str(fact.platform)})),
         namespaces=() if fact.namespace is None else (fact.namespace,),
     )
-    repository = references.parse(fact.image).name
-    return ImageIdentity(f"{_name(fact.digest, place, repository)}.observed", spec)
+    return ImageIdentity(f"{_name(fact.digest, spec)}.observed", spec) if _storable(spec) else None
+
+
+def _storable(spec: ImageIdentitySpec) -> bool:
+    """Whether it is within the bounds of the CRD."""
+    return (
+        _PLATFORM.fullmatch(spec.platform) is not None
+        and max(len(spec.image), len(spec.user or "")) <= TEXT_LIMIT
+        and len(spec.groups) <= GROUPS_LIMIT
+        and len(spec.platforms) <= PLATFORMS_LIMIT
+    )
 
 
 def platform_image(spec: ImageIdentitySpec) -> PlatformImage:
@@ -170,9 +171,10 @@ def platform_image(spec: ImageIdentitySpec) -> PlatformImage:
     return PlatformImage(config, accounts=Numbers(spec.uid, spec.gid, spec.groups or None))
 
 
-def _name(digest: str, place: str, repository: str) -> str:
+def _name(digest: str, spec: ImageIdentitySpec) -> str:
+    repository = references.parse(spec.image).name
     short = hashlib.sha256(repository.encode()).hexdigest()[:8]
-    return f"{digest}/{place}/{short}".translate(_DASHES)
+    return f"{digest}/{spec.platform}/{short}".translate(_DASHES)
 
 
 _DASHES = str.maketrans(":/", "--")

@@ -31,13 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--table", is_flag=True, help="Say instead which practices each file keeps: Pass, Fail or Not applicable."
 )
-@click.option(
-    "--fail-on",
-    default="error",
-    show_default=True,
-    type=click.Choice(["error", "warning", "unknown"]),
-    help="The mildest severity for which the exit code is 1.",
-)
+@options.FAIL_ON
 @options.POLICY
 @options.NO_IMAGES
 @options.OFFLINE

@@ -5,10 +5,11 @@ it anew from the types below.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
+from webhook import published
 from webhook.finding import ago
 from webhook.image import Image, Unknown
 from webhook.inspect import portrait
@@ -138,7 +139,7 @@ def document(reference: str, found: Image | Unknown, platforms: tuple[portrait.P
 
 def as_json(told: Document) -> str:
     """Indented JSON."""
-    return msgspec.json.format(msgspec.json.encode(told), indent=2).decode() + "\n"
+    return published.text(told)
 
 
 def as_text(told: Document) -> str:
@@ -168,10 +169,8 @@ def as_text(told: Document) -> str:
 
 
 def schema() -> bytes:
-    """The JSON Schema (2020-12) of version 1, as it is published."""
-    generated: dict[str, Any] = msgspec.json.schema(Document)
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "nonroot inspect -o json, version 1"}
-    return msgspec.json.format(msgspec.json.encode({**head, **generated}), indent=2) + b"\n"
+    """Its JSON Schema, as it is published."""
+    return published.schema(Document, "nonroot inspect")
 
 
 SCHEMA = Path(__file__).with_name("inspect.v1.schema.json")

@@ -24,13 +24,7 @@ if TYPE_CHECKING:
 @options.POLICY_INSTEAD
 @click.option("-o", "--output", "form", default="text", show_default=True, type=click.Choice(FORMATS))
 @click.option("--output-file", type=click.Path(path_type=Path), help="Write there instead of to standard output.")
-@click.option(
-    "--fail-on",
-    default="error",
-    show_default=True,
-    type=click.Choice(["error", "warning", "unknown"]),
-    help="The mildest severity for which the exit code is 1.",
-)
+@options.FAIL_ON
 @options.NO_IMAGES
 @options.OFFLINE
 @options.INSECURE_REGISTRY

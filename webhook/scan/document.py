@@ -6,9 +6,11 @@ Every other format is made from this document. Its JSON Schema is published besi
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
+
+from webhook import published
 
 Outcome = Literal["unchanged", "fixed", "refused", "unknown", "excepted"]
 RANK: dict[Outcome, int] = {"excepted": 0, "unchanged": 1, "fixed": 2, "unknown": 3, "refused": 4}
@@ -200,10 +202,8 @@ def is_root(container: Container) -> bool:
 
 
 def schema() -> bytes:
-    """The JSON Schema (2020-12) of version 1, as it is published. Whoever reads must let unknown fields pass."""
-    generated: dict[str, Any] = msgspec.json.schema(Document)
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "nonroot scan -o json, version 1"}
-    return msgspec.json.format(msgspec.json.encode({**head, **generated}), indent=2) + b"\n"
+    """Its JSON Schema, as it is published."""
+    return published.schema(Document, "nonroot scan")
 
 
 SCHEMA = Path(__file__).with_name("scan.v1.schema.json")
@@ -211,7 +211,7 @@ SCHEMA = Path(__file__).with_name("scan.v1.schema.json")
 
 def render(told: Document) -> str:
     """The document as indented JSON."""
-    return msgspec.json.format(msgspec.json.encode(told), indent=2).decode() + "\n"
+    return published.text(told)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from webhook import scope
+from webhook import published, scope
 from webhook.policy import Documents, Expression, LabelSelector, NonRootException, NonRootPolicy, PolicySpec
 from webhook.scan.document import Skip
 from webhook.scan.reach import DEFAULT, Reach
@@ -150,14 +150,12 @@ def _plain(value: Any) -> Any:
 
 def render(told: Governance) -> str:
     """Indented JSON."""
-    return msgspec.json.format(msgspec.json.encode(told), indent=2).decode() + "\n"
+    return published.text(told)
 
 
 def schema() -> bytes:
-    """The JSON Schema (2020-12) of version 1, as it is published. Whoever reads must let unknown fields pass."""
-    generated: dict[str, Any] = msgspec.json.schema(Governance)
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "nonroot policy -o json, version 1"}
-    return msgspec.json.format(msgspec.json.encode({**head, **generated}), indent=2) + b"\n"
+    """Its JSON Schema, as it is published."""
+    return published.schema(Governance, "nonroot policy")
 
 
 SCHEMA = Path(__file__).with_name("policy.v1.schema.json")

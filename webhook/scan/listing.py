@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from webhook import identities, view
+from webhook import store, view
 from webhook.cluster import Absent, Cluster, Forbidden
 from webhook.errors import InvalidSetting
 from webhook.identities import Identities
@@ -161,11 +161,8 @@ class Reader:
         """What is stored of images; nothing where that may not be read."""
         known = Identities()
         try:
-            async for page in self._cluster.pages(f"/apis/{API_VERSION}/imageidentities", "ImageIdentity objects"):
-                for raw in page:
-                    identity = identities.read(raw)
-                    if identity is not None:
-                        known.put(identity.name, identity)
+            async for each in store.listed(self._cluster):
+                known.put(each.name, each)
         except (Absent, Forbidden):
             return known
         return known

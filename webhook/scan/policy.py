@@ -1,15 +1,14 @@
 """The command `nonroot policy`."""
 
 import asyncio
-import io
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-from rich.console import Console
 from rich.text import Text
 
 from webhook.errors import InvalidSetting
@@ -17,6 +16,7 @@ from webhook.scan.governance import Excepted, Governance, governance, render
 from webhook.scope import MODE_LABEL, Namespace
 from webhook.wording import printable
 from webhook.workstation import options
+from webhook.workstation.lines import printed
 
 if TYPE_CHECKING:
     from webhook.policy import Documents
@@ -28,14 +28,7 @@ _STYLES = {"in force": "green", "expires soon": "yellow", "expired": "red", "for
 @click.command()
 @click.option("-n", "--namespace", "name", required=True, help="The namespace to tell about.")
 @options.CONTEXT
-@click.option(
-    "--policy",
-    "policies",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="File with NonRootPolicy and NonRootException documents to go by; repeatable. No cluster is asked then, unless "
-    "--context says which one has the namespace's labels.",
-)
+@options.POLICY_ALONE
 @click.option(
     "--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label of the namespace, with --policy; repeatable."
 )
@@ -60,30 +53,29 @@ def policy(name: str, context: str, policies: tuple[Path, ...], labels: tuple[st
 
 def text(told: Governance) -> str:
     """For a person: the policy, what it does, who else wanted to, and what is let be."""
-    out = io.StringIO()
-    terminal = sys.stdout.isatty()
-    console = Console(file=out, force_terminal=terminal, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    return printed(_lines(told))
+
+
+def _lines(told: Governance) -> Iterator[str | Text]:
     injects = "injects" if told.injects else "injects nothing"
-    console.print(Text.assemble((told.namespace, "bold"), f": policy {told.policy}, mode {told.mode}, {injects}"))
-    console.print(f"  {printable(told.why)}")
+    yield Text.assemble((told.namespace, "bold"), f": policy {told.policy}, mode {told.mode}, {injects}")
+    yield f"  {printable(told.why)}"
     if told.label is not None:
-        console.print(f"  label {MODE_LABEL}={printable(told.label)}")
+        yield f"  label {MODE_LABEL}={printable(told.label)}"
     if told.problem:
-        console.print(Text(f"  problem: {printable(told.problem)}", style="bold red"))
+        yield Text(f"  problem: {printable(told.problem)}", style="bold red")
     if told.exempt:
-        console.print("  the namespace is exempt: nothing in it is judged")
+        yield "  the namespace is exempt: nothing in it is judged"
     for name in _TOLD:
         shown = _shown(told.spec[name])
         if shown:
-            console.print(f"  {name}: {printable(shown, 2000)}")
+            yield f"  {name}: {printable(shown, 2000)}"
     for each in told.candidates:
         if not each.applies:
-            console.print(f"  not {each.policy} (priority {each.priority}, {each.mode}): {printable(each.why)}")
-    for exception in told.exceptions:
-        console.print(_exception(exception))
+            yield f"  not {each.policy} (priority {each.priority}, {each.mode}): {printable(each.why)}"
+    yield from map(_exception, told.exceptions)
     for skip in told.skipped:
-        console.print(Text.assemble(("skipped ", "magenta"), f"{printable(skip.object)}: {printable(skip.reason)}"))
-    return out.getvalue()
+        yield Text.assemble(("skipped ", "magenta"), f"{printable(skip.object)}: {printable(skip.reason)}")
 
 
 def _shown(said: Any) -> str:

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Literal
 
-import msgspec
-
+from webhook import published
 from webhook.scan.document import Container, Document, Finding, Workload
 
 Api = Literal["openreports.io/v1alpha1", "wgpolicyk8s.io/v1alpha2"]
@@ -68,8 +67,7 @@ def report(workload: Workload, api_version: str = OPENREPORTS) -> dict[str, Any]
 def render(told: Document) -> str:
     """All reports as a List that kubectl applies."""
     items = list(reports(told.workloads))
-    body = msgspec.json.encode({"apiVersion": "v1", "kind": "List", "items": items})
-    return msgspec.json.format(body, indent=2).decode() + "\n"
+    return published.text({"apiVersion": "v1", "kind": "List", "items": items})
 
 
 def _results(workload: Workload) -> Iterator[dict[str, Any]]:

@@ -1,35 +1,32 @@
 """For a person at a terminal: each namespace's sums, then what is in the way of enforcing it, each with its cure."""
 
-import io
-import sys
 from collections.abc import Iterator
 from itertools import groupby
 
-from rich.console import Console
 from rich.text import Text
 
 from webhook.scan.document import Container, Counts, Document, NamespaceSummary, Workload, is_root
 from webhook.wording import many, printable
+from webhook.workstation.lines import printed
 
 _STYLES = {"refused": "bold red", "unknown": "magenta", "fixed": "cyan", "unchanged": "green", "excepted": "dim"}
 _WORTH = frozenset({"error", "warning", "unknown"})
 
 
 def render(told: Document) -> str:
-    """The document as lines that never wrap; with colours where standard output is a terminal that wants them."""
-    out = io.StringIO()
-    terminal = sys.stdout.isatty()
-    console = Console(file=out, force_terminal=terminal, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    """The document as lines."""
+    return printed(_lines(told))
+
+
+def _lines(told: Document) -> Iterator[str | Text]:
     by_name = {name: list(those) for name, those in groupby(told.workloads, key=lambda each: each.namespace)}
     for namespace in told.summary.namespaces:
-        console.print(_heading(namespace))
+        yield _heading(namespace)
         for workload in by_name[namespace.namespace]:
-            for line in _workload(workload):
-                console.print(line)
+            yield from _workload(workload)
     for each in told.skipped:
-        console.print(Text.assemble(("skipped ", "magenta"), f"{printable(each.object)}: {printable(each.reason)}"))
-    console.print(_closing(told))
-    return out.getvalue()
+        yield Text.assemble(("skipped ", "magenta"), f"{printable(each.object)}: {printable(each.reason)}")
+    yield _closing(told)
 
 
 def _heading(namespace: NamespaceSummary) -> Text:

@@ -1,22 +1,32 @@
 """Options that several commands share, so that they read the same everywhere."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
-POLICY = click.option(
-    "--policy",
-    "policies",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="File with NonRootPolicy and NonRootException documents; repeatable.",
+Command = TypeVar("Command", bound=Callable[..., Any] | click.Command)
+
+
+def _policy(text: str) -> Callable[[Command], Command]:
+    return click.option("--policy", "policies", multiple=True, type=click.Path(path_type=Path), help=text)
+
+
+POLICY = _policy("File with NonRootPolicy and NonRootException documents; repeatable.")
+POLICY_INSTEAD = _policy(
+    "File with NonRootPolicy and NonRootException documents to go by, instead of the cluster's; repeatable."
 )
-POLICY_INSTEAD = click.option(
-    "--policy",
-    "policies",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="File with NonRootPolicy and NonRootException documents to go by, instead of the cluster's; repeatable.",
+POLICY_ALONE = _policy(
+    "File with NonRootPolicy and NonRootException documents to go by; repeatable. No cluster is asked then, unless "
+    "--context says which one has the namespace's labels."
+)
+FAIL_ON = click.option(
+    "--fail-on",
+    default="error",
+    show_default=True,
+    type=click.Choice(["error", "warning", "unknown"]),
+    help="The mildest severity for which the exit code is 1.",
 )
 NAMESPACES = click.option(
     "-n", "--namespace", "namespaces", multiple=True, help="Only this namespace; repeatable. All where none is given."

@@ -5,10 +5,11 @@ writes it anew from the types below.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
+from webhook import published
 from webhook.check.report import Report
 
 
@@ -124,10 +125,8 @@ def document(report: Report) -> Document:
 
 
 def schema() -> bytes:
-    """The JSON Schema (2020-12) of version 1, as it is published. Whoever reads must let unknown fields pass."""
-    generated: dict[str, Any] = msgspec.json.schema(Document)
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "nonroot check -o json, version 1"}
-    return msgspec.json.format(msgspec.json.encode({**head, **generated}), indent=2) + b"\n"
+    """Its JSON Schema, as it is published."""
+    return published.schema(Document, "nonroot check")
 
 
 SCHEMA = Path(__file__).with_name("check.v1.schema.json")
@@ -135,7 +134,7 @@ SCHEMA = Path(__file__).with_name("check.v1.schema.json")
 
 def render(report: Report) -> str:
     """The report as indented JSON."""
-    return msgspec.json.format(msgspec.json.encode(document(report)), indent=2).decode() + "\n"
+    return published.text(document(report))
 
 
 if __name__ == "__main__":

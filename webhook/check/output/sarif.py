@@ -9,10 +9,8 @@ from collections import Counter
 from typing import Any
 from urllib.parse import quote
 
-import msgspec
-
 import webhook
-from webhook import rulebook
+from webhook import published, rulebook
 from webhook.check.output.wording import subject
 from webhook.check.report import Finding, Report
 from webhook.wording import printable
@@ -52,7 +50,7 @@ def render(report: Report) -> str:
         ],
     }
     log = {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
-    return msgspec.json.format(msgspec.json.encode(log), indent=2).decode() + "\n"
+    return published.text(log)
 
 
 def _rule(page: rulebook.Page) -> dict[str, Any]:

@@ -5,10 +5,11 @@ it anew from the types below.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
+from webhook import published
 from webhook.check.table import Sheet, Table
 from webhook.wording import printable
 
@@ -50,7 +51,7 @@ class Document(msgspec.Struct, frozen=True):
 def render(form: str, table: Table) -> str:
     """The table in one of `FORMATS`."""
     if form == "json":
-        return msgspec.json.format(msgspec.json.encode(document(table)), indent=2).decode() + "\n"
+        return published.text(document(table))
     sheet = _markdown if form == "markdown" else _text
     lines = [line for each in table.sheets for line in (*sheet(each), "")]
     lines += [f"{printable(each.path)}:{each.line}: skipped {printable(each.reason)}" for each in table.skipped]
@@ -70,13 +71,8 @@ def document(table: Table) -> Document:
 
 
 def schema() -> bytes:
-    """The JSON Schema (2020-12) of version 1, as it is published."""
-    generated: dict[str, Any] = msgspec.json.schema(Document)
-    head = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "nonroot check --table -o json, version 1",
-    }
-    return msgspec.json.format(msgspec.json.encode({**head, **generated}), indent=2) + b"\n"
+    """Its JSON Schema, as it is published."""
+    return published.schema(Document, "nonroot check --table")
 
 
 SCHEMA = Path(__file__).with_name("table.v1.schema.json")

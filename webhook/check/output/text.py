@@ -1,30 +1,28 @@
 """For a person at a terminal: place, rule, sentence, cure. Colours only where somebody sees them; NO_COLOR is heeded."""
 
-import io
-import sys
+from collections.abc import Iterator
 
-from rich.console import Console
 from rich.text import Text
 
 from webhook.check.output.wording import subject, summary
 from webhook.check.report import Finding, Report
 from webhook.wording import printable
+from webhook.workstation.lines import printed
 
 _STYLES = {"error": "bold red", "warning": "yellow", "unknown": "magenta", "note": "cyan"}
 
 
 def render(report: Report) -> str:
-    """The report as lines that never wrap; with colours where standard output is a terminal that wants them."""
-    out = io.StringIO()
-    terminal = sys.stdout.isatty()
-    console = Console(file=out, force_terminal=terminal, soft_wrap=True, highlight=False, markup=False, emoji=False)
-    for finding in report.findings:
-        console.print(_finding(finding))
+    """The report as lines."""
+    return printed(_lines(report))
+
+
+def _lines(report: Report) -> Iterator[str | Text]:
+    yield from map(_finding, report.findings)
     for each in report.skipped:
         place = Text(f"{printable(each.path)}:{each.line}: ", style="bold")
-        console.print(Text.assemble(place, ("skipped", "magenta"), f" {printable(each.reason)}"))
-    console.print(summary(report))
-    return out.getvalue()
+        yield Text.assemble(place, ("skipped", "magenta"), f" {printable(each.reason)}")
+    yield summary(report)
 
 
 def _finding(finding: Finding) -> Text:

@@ -1,0 +1,17 @@
+"""The JSON that commands print for other programs, and the JSON Schemas of it that are published beside its types."""
+
+import msgspec
+
+
+def text(document: object) -> str:
+    """A document as indented JSON, and the end of its last line."""
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
+
+
+def schema(kind: type[msgspec.Struct], command: str) -> bytes:
+    """The JSON Schema (2020-12) of version 1 of what a command prints. Whoever reads must let unknown fields pass."""
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"{command} -o json, version 1",
+    }
+    return text({**head, **msgspec.json.schema(kind)}).encode()
