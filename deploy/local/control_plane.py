@@ -18,15 +18,14 @@ SCHEDULER = "kube-scheduler"
 
 def start_etcd(layout: Layout) -> None:
     """Start the store. It listens on loopback only and keeps nothing that outlives the cluster."""
-    client = f"http://{LOOPBACK}:{layout.port('etcd')}"
     peer = f"http://{LOOPBACK}:{layout.port('etcd-peer')}"
     layout.processes.start(
         ETCD,
         [
             program("etcd", "etcd"),
             f"--data-dir={layout.state / 'etcd'}",
-            f"--listen-client-urls={client}",
-            f"--advertise-client-urls={client}",
+            f"--listen-client-urls={layout.etcd}",
+            f"--advertise-client-urls={layout.etcd}",
             f"--listen-peer-urls={peer}",
             f"--initial-advertise-peer-urls={peer}",
             f"--initial-cluster=default={peer}",
@@ -71,7 +70,7 @@ def start_apiserver(layout: Layout, authority: Authority) -> Api:
         APISERVER,
         [
             program("kubernetes", "kube-apiserver"),
-            f"--etcd-servers=http://{LOOPBACK}:{layout.port('etcd')}",
+            f"--etcd-servers={layout.etcd}",
             f"--bind-address={HOST}",
             f"--advertise-address={HOST}",
             f"--secure-port={layout.port('apiserver')}",

@@ -82,6 +82,10 @@ class Layout:
         return f"https://{HOST}:{self.port('apiserver')}"
 
     @property
+    def etcd(self) -> str:
+        return f"http://{LOOPBACK}:{self.port('etcd')}"
+
+    @property
     def registry(self) -> str:
         return f"{HOST}:{self.port('registry')}"
 
