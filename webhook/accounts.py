@@ -24,14 +24,14 @@ _INT64_MAX = 2**63 - 1
 _UINT64_MAX = 2**64 - 1
 
 
-class Accounts(msgspec.Struct, frozen=True):
+class Accounts(msgspec.Struct, frozen=True, gc=False):
     """The two files; None where the image has none."""
 
     passwd: bytes | None = None
     group: bytes | None = None
 
 
-class Numbers(msgspec.Struct, frozen=True):
+class Numbers(msgspec.Struct, frozen=True, gc=False):
     """What the files say of the image's USER, from somebody who spares us reading them; None is what he does not know.
 
     `groups` are sorted, the primary one among them.

@@ -19,7 +19,7 @@ _UINT32 = 2**32 - 1
 _QUESTIONS = 64  # remembered of one image: runAsGroup is anybody's choice
 
 
-class Identity(msgspec.Struct, frozen=True):
+class Identity(msgspec.Struct, frozen=True, gc=False):
     """Who a process is. `groups` are sorted, the primary one among them.
 
     `gid`, `groups` and `home` are None where nobody had to look.
@@ -31,27 +31,27 @@ class Identity(msgspec.Struct, frozen=True):
     home: str | None = None
 
 
-class Fault(msgspec.Struct, frozen=True):
+class Fault(msgspec.Struct, frozen=True, gc=False):
     """A USER that stands for nobody (`unresolvable`: the runtime fails too) or must not be trusted (`invalid`)."""
 
     kind: Literal["unresolvable", "invalid"]
     detail: str
 
 
-class Injection(msgspec.Struct, frozen=True):
+class Injection(msgspec.Struct, frozen=True, gc=False):
     """The numbers that stand for the image's USER; `gid` only where the look-up by uid would find another group."""
 
     uid: int
     gid: int | None = None
 
 
-class Drift(msgspec.Struct, frozen=True):
+class Drift(msgspec.Struct, frozen=True, gc=False):
     """No numbers keep the identity: by uid, the runtime finds another passwd line, with other groups."""
 
     detail: str
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """One platform's image: who its USER is; None for Windows nodes, where nobody has a uid."""
 
     platform: Platform
@@ -191,7 +191,7 @@ def answers(image: Image, os: str) -> tuple[Answer, ...]:
     )
 
 
-class Reading(msgspec.Struct, frozen=True):
+class Reading(msgspec.Struct, frozen=True, gc=False):
     """What an image means for a container: its `answers`, and the one `plan` of numbers that is right for all of them.
 
     The plan is None on Windows, and where there is none or somebody is root. `sound`: the registry itself says of every

@@ -19,14 +19,14 @@ UID_MAX = 2**31 - 1  # k8s.io/apimachinery pkg/util/validation/validation.go, Is
 Cause = Literal["unauthorized", "notFound", "unreachable", "rateLimited", "invalid", "tooLarge", "pending", "local"]
 
 
-class Unknown(msgspec.Struct, frozen=True):
+class Unknown(msgspec.Struct, frozen=True, gc=False):
     """Why an image could not be read: a value, not an exception. `detail` is one line for a person, without secrets."""
 
     cause: Cause
     detail: str
 
 
-class User(msgspec.Struct, frozen=True, cache_hash=True):
+class User(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     """`config.User` as the CRI reports it: a uid, or a name, or neither, which the kubelet takes for uid 0.
 
     `text` is the whole of what the image says, and empty with a `uid` where only a node has said whom it stands for;
@@ -58,7 +58,7 @@ def parse_user(text: str) -> User:
     return User(text, name=left)
 
 
-class Platform(msgspec.Struct, frozen=True, cache_hash=True):
+class Platform(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     """An OCI platform, normalised as containerd/platforms does (`x86_64` is `amd64`, `aarch64` is `arm64`, …)."""
 
     os: str
@@ -69,7 +69,7 @@ class Platform(msgspec.Struct, frozen=True, cache_hash=True):
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))
 
 
-class Config(msgspec.Struct, frozen=True, cache_hash=True):
+class Config(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     """The part of an image config that says how its container starts."""
 
     user: User
@@ -84,7 +84,7 @@ class Config(msgspec.Struct, frozen=True, cache_hash=True):
     on_build: tuple[str, ...] = ()
 
 
-class PlatformImage(msgspec.Struct, frozen=True, cache_hash=True):
+class PlatformImage(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     """One platform's image. `accounts` is None where nobody needed them, Unknown where they could not be read.
 
     A USER name needs them wherever the query's `os` is linux, even where the config claims another platform; Numbers

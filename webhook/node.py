@@ -9,6 +9,8 @@ from webhook.podspec import PodSpec
 OS_LABEL = "kubernetes.io/os"
 ARCH_LABEL = "kubernetes.io/arch"
 
+_ANYWHERE: frozenset[str] = frozenset()  # one for nearly all Pods, which caches keep
+
 
 def operating_system(spec: PodSpec) -> str:
     """`linux` unless the Pod says or is bound to Windows; `spec.os` wins, an unknown name counts as unset."""
@@ -19,7 +21,7 @@ def operating_system(spec: PodSpec) -> str:
 
 def architectures(spec: PodSpec) -> frozenset[str]:
     """The architectures that the Pod is bound to; empty where it may land on any."""
-    return allowed(spec, ARCH_LABEL) or frozenset()
+    return allowed(spec, ARCH_LABEL) or _ANYWHERE
 
 
 def allowed(spec: PodSpec, label: str) -> frozenset[str] | None:

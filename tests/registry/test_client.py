@@ -680,7 +680,9 @@ def reachable(*roots: object) -> list[object]:
         each = pending.pop()
         if id(each) not in found and not isinstance(each, type | ModuleType | FunctionType):
             found[id(each)] = each
-            pending.extend(gc.get_referents(each))
+            pending.extend(
+                msgspec.structs.astuple(each) if isinstance(each, msgspec.Struct) else gc.get_referents(each)
+            )
     return list(found.values())
 
 

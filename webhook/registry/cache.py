@@ -15,7 +15,11 @@ _OVERHEAD = 200  # a key, a node of the map and a small struct, roughly
 
 
 class Bounded(Generic[K, V]):
-    """A map that forgets what was used least recently once its weights pass `limit` bytes."""
+    """A map that forgets what was used least recently once its weights pass `limit` bytes.
+
+    What fills it should be structs with `gc=False`: the garbage collector stops everything while it looks at all the rest,
+    and of ten thousand images that would be a sixth of a second.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

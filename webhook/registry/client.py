@@ -47,7 +47,7 @@ _LONGEST_REFUSAL = 600.0
 Key = tuple[str, str, tuple[str, ...], str, str, frozenset[str], bool, bool]
 
 
-class Confirmation(msgspec.Struct, frozen=True):
+class Confirmation(msgspec.Struct, frozen=True, gc=False):
     """The registry has said, at that time on the clock, that whoever holds these credentials may read this digest.
 
     `door` is the number of the one that opened among those tried: a credential lives no longer than its request.
@@ -58,7 +58,7 @@ class Confirmation(msgspec.Struct, frozen=True):
     at: float
 
 
-class _Answer(msgspec.Struct, frozen=True):
+class _Answer(msgspec.Struct, frozen=True, gc=False):
     """What `find` gives until `until`, or `always_until` under imagePullPolicy Always, and what confirmed it when."""
 
     outcome: Image | Unknown

@@ -34,7 +34,7 @@ _DESCRIPTOR = frozenset({"mediaType", "digest", "size", "platform"})
 _PLATFORM = frozenset({"os", "architecture", "variant", "os.version"})
 
 
-class Descriptor(msgspec.Struct, frozen=True):
+class Descriptor(msgspec.Struct, frozen=True, gc=False):
     """Where content is: its media type, digest and size in bytes.
 
     In an index also the platform it is for, if it says one: `platform.os` is empty where the index leaves it to the
@@ -70,14 +70,14 @@ class Descriptor(msgspec.Struct, frozen=True):
             raise MalformedImage(f"the {what} sent for {self.digest} has another digest")
 
 
-class Manifest(msgspec.Struct, frozen=True):
+class Manifest(msgspec.Struct, frozen=True, gc=False):
     """One platform's image: its config, and its layers, the base first."""
 
     config: Descriptor
     layers: tuple[Descriptor, ...]
 
 
-class Index(msgspec.Struct, frozen=True):
+class Index(msgspec.Struct, frozen=True, gc=False):
     """Several platforms' images, or further indexes, in the order in which they are tried."""
 
     manifests: tuple[Descriptor, ...]

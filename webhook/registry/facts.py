@@ -19,31 +19,32 @@ LINK_LIMIT = 40  # Linux's MAXSYMLINKS; containerd/containerd pkg/oci/utils_unix
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _AUFS = ".wh..wh."
+_NOTHING: frozenset[str] = frozenset()  # one for nearly all layers
 
 
-class File(msgspec.Struct, frozen=True):
+class File(msgspec.Struct, frozen=True, gc=False):
     """A regular file and its content."""
 
     data: bytes
 
 
-class Directory(msgspec.Struct, frozen=True):
+class Directory(msgspec.Struct, frozen=True, gc=False):
     """A directory, with an entry of its own or implied by what lies in it."""
 
 
-class Symlink(msgspec.Struct, frozen=True):
+class Symlink(msgspec.Struct, frozen=True, gc=False):
     """A symbolic link and its target, verbatim."""
 
     target: str
 
 
-class Hardlink(msgspec.Struct, frozen=True):
+class Hardlink(msgspec.Struct, frozen=True, gc=False):
     """A hard link to a path of the same layer that nobody wanted yet: to be read again."""
 
     target: str
 
 
-class Unreadable(msgspec.Struct, frozen=True):
+class Unreadable(msgspec.Struct, frozen=True, gc=False):
     """Something else; `reason` completes "/etc/passwd …"."""
 
     reason: str
@@ -52,7 +53,7 @@ class Unreadable(msgspec.Struct, frozen=True):
 Node = File | Directory | Symlink | Hardlink | Unreadable
 
 
-class LayerFacts(msgspec.Struct, frozen=True):
+class LayerFacts(msgspec.Struct, frozen=True, gc=False):
     """A layer's word on the `wanted` paths and their ancestors: what it has, removes and makes opaque there."""
 
     diff_id: str
@@ -131,7 +132,8 @@ class Indexer:
 
     def facts(self, diff_id: str) -> LayerFacts:
         """What the whole layer says."""
-        return LayerFacts(diff_id, self._wanted, self._nodes, frozenset(self._removed), frozenset(self._opaque))
+        removed, opaque = (frozenset(each) if each else _NOTHING for each in (self._removed, self._opaque))
+        return LayerFacts(diff_id, self._wanted, self._nodes, removed, opaque)
 
     def _remove(self, path: str, base: str) -> None:
         if path.startswith(_AUFS) and path != _OPAQUE:
