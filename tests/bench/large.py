@@ -13,7 +13,6 @@ import os
 import re
 import socket
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -24,10 +23,7 @@ from typing import Any
 import msgspec
 from kubernetes.aio.config import kube_config
 
-from deploy.local import control_plane
-from deploy.local.certificates import Authority
-from deploy.local.layout import Layout
-from tests.support import cluster, reports
+from tests.support import cluster, control_plane, reports
 from tests.support.oci import accounts_layer, image
 from tests.support.registry import Registry
 from webhook.cluster import Cluster, Conflict, Unreachable
@@ -58,20 +54,10 @@ def main() -> int:
     for name, default in msgspec.structs.asdict(Size()).items():
         parser.add_argument(f"--{name}", type=int, default=default)
     size = Size(**vars(parser.parse_args()))
-    with tempfile.TemporaryDirectory(prefix="nonroot-large-") as folder:
-        layout = Layout(Path(folder))
-        layout.choose_ports()
-        authority = Authority(layout.pki)
-        authority.create()
-        try:
-            control_plane.start_etcd(layout)
-            control_plane.start_apiserver(layout, authority)
-            os.environ["KUBECONFIG"] = str(layout.kubeconfig)
-            kube_config.KUBE_CONFIG_DEFAULT_LOCATION = str(layout.kubeconfig)  # read when it was imported
-            asyncio.run(_measure(size))
-        finally:
-            for name in (control_plane.APISERVER, control_plane.ETCD):
-                layout.processes.stop(name)
+    with control_plane.alone() as layout:
+        os.environ["KUBECONFIG"] = str(layout.kubeconfig)
+        kube_config.KUBE_CONFIG_DEFAULT_LOCATION = str(layout.kubeconfig)  # read when it was imported
+        asyncio.run(_measure(size))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The real Distribution registry as a process of its own, over TLS, alone or as a pull-through cache of another."""
+"""The real Distribution registry as a process of its own, alone or as a pull-through cache of another."""
 
 import asyncio
 import json
@@ -37,10 +37,10 @@ async def listening(authority: str) -> bool:
 
 
 class Distribution:
-    """The registry's process. With `upstream` it is a cache of that one."""
+    """The registry's process, over TLS where an authority is given. With `upstream` it is a cache of that one."""
 
     def __init__(
-        self, folder: Path, authority: Authority, auth: dict[str, Any] | None = None, upstream: str = ""
+        self, folder: Path, authority: Authority | None = None, auth: dict[str, Any] | None = None, upstream: str = ""
     ) -> None:
         self.host = f"127.0.0.1:{free_port()}"
         self._folder = folder
@@ -48,8 +48,12 @@ class Distribution:
             "version": "0.1",
             "log": {"level": "error", "accesslog": {"disabled": True}},
             "storage": {"filesystem": {"rootdirectory": str(folder / "storage")}},
-            "http": {"addr": self.host, "tls": {"certificate": str(authority.certificate), "key": str(authority.key)}},
+            "http": {"addr": self.host},
         }
+        environment = dict(os.environ)
+        if authority:
+            config["http"]["tls"] = {"certificate": str(authority.certificate), "key": str(authority.key)}
+            environment["SSL_CERT_FILE"] = str(authority.certificate)
         if auth:
             config["auth"] = auth
         if upstream:
@@ -61,7 +65,7 @@ class Distribution:
             ["docker-registry", "serve", str(folder / "config.yml")],
             stdout=self._log,
             stderr=self._log,
-            env={**os.environ, "SSL_CERT_FILE": str(authority.certificate)},
+            env=environment,
         )
 
     async def ready(self) -> None:

@@ -129,9 +129,17 @@ async def serving(
     environment: Mapping[str, str] | None = None,
     wrapper: tuple[str, ...] = (),
     program: tuple[str, ...] = ("webhook",),
+    standalone: bool = True,
 ) -> AsyncIterator[Victim]:
-    """A server that enforces everywhere, until the end of the `with`; another `program` may stand for nonroot."""
-    process, log = _start(folder, [*wrapper, sys.executable, "-m", *program], arguments, environment or {})
+    """A server until the end of the `with`: it enforces everywhere, unless it is one of a cluster, which KUBECONFIG names.
+
+    Another `program` may stand for nonroot.
+    """
+    command = [*wrapper, sys.executable, "-m", *program, "serve", "--self-signed"]
+    if standalone:
+        (folder / "policy.yaml").write_text(POLICY)
+        command += ["--standalone", f"--policy={folder / 'policy.yaml'}"]
+    process, log = _start(folder, [*command, "--port=0", "--metrics-port=0", *arguments], environment or {})
     try:
         victim = Victim(process, log, await asyncio.to_thread(_ports, process, log))
         async with victim.session:
@@ -145,19 +153,10 @@ async def serving(
             process.wait()
 
 
-def _start(
-    folder: Path, program: list[str], arguments: tuple[str, ...], environment: Mapping[str, str]
-) -> tuple[subprocess.Popen[bytes], Path]:
-    policy, log = folder / "policy.yaml", folder / "log"
-    policy.write_text(POLICY)
-    command = [*program, "serve", "--standalone", "--self-signed", "--policy", str(policy)]
+def _start(folder: Path, command: list[str], environment: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], Path]:
+    log = folder / "log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*command, "--port", "0", "--metrics-port", "0", *arguments],
-            stderr=output,
-            env={**os.environ, **environment},
-        )
-    return process, log
+        return subprocess.Popen(command, stderr=output, env={**os.environ, **environment}), log
 
 
 def _ports(process: subprocess.Popen[bytes], log: Path) -> tuple[int, int]:

@@ -1,0 +1,27 @@
+"""A real API server with a store of its own, thrown away afterwards: no node, no controllers, nobody else's objects."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from deploy.local import control_plane
+from deploy.local.certificates import Authority
+from deploy.local.layout import Layout
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[Layout]:
+    """Its folders and addresses, for the length of a `with`; it listens on the bridge of the local cluster, which must be up."""
+    with tempfile.TemporaryDirectory(prefix="nonroot-control-plane-") as folder:
+        layout = Layout(Path(folder))
+        layout.choose_ports()
+        authority = Authority(layout.pki)
+        authority.create()
+        try:
+            control_plane.start_etcd(layout)
+            control_plane.start_apiserver(layout, authority)
+            yield layout
+        finally:
+            for name in (control_plane.APISERVER, control_plane.ETCD):
+                layout.processes.stop(name)
