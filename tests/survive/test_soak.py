@@ -47,7 +47,7 @@ KINDS: tuple[Kind, ...] = ("name", "number", "root", "stated", "none")
 MODES = {"enforce": {"nonroot.dev/mode": "enforce"}, "warn": {"nonroot.dev/mode": "warn"}, "audit": {}}
 CHANGING = "changing"  # a namespace whose policy, and whose exception, changes
 STRICTEST: dict[tuple[str, str], dict[Kind, Verdict]] = {  # by mode and door; what is not here is allowed in silence
-    ("enforce", "/mutate"): {"name": "patched", "number": "patched", "root": "warned", "none": "warned"},
+    ("enforce", "/mutate"): {"name": "patched", "number": "patched", "root": "warned"},
     ("enforce", "/validate"): {"root": "refused", "none": "warned"},
     ("warn", "/validate"): {"root": "warned", "none": "warned"},
 }
