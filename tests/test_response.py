@@ -4,7 +4,7 @@ import base64
 import json
 from typing import Any
 
-from webhook.response import encode
+from webhook.response import addressed, encode
 from webhook.verdict import Answer
 
 UID = "705ab4f5"
@@ -12,7 +12,7 @@ UID = "705ab4f5"
 
 def response(*args: Any, **more: Any) -> dict[str, Any]:
     """The decoded response of an encoded review."""
-    review = json.loads(encode(UID, *args, **more))
+    review = json.loads(addressed(UID, encode(*args, **more)))
     assert set(review) == {"apiVersion", "kind", "response"}
     assert (review["apiVersion"], review["kind"]) == ("admission.k8s.io/v1", "AdmissionReview")
     found = review["response"]

@@ -15,11 +15,12 @@ from typing import Literal
 import msgspec
 
 from webhook import patch, pod, response, verdict
-from webhook.finding import who
-from webhook.image import Image, Images, Query, Unknown
+from webhook.finding import Finding, who
+from webhook.image import Images
 from webhook.judge import judge
 from webhook.patch import Operation
 from webhook.pod import Slot, Workload
+from webhook.replicas import Answered, Replicas, Witness, likeness
 from webhook.review import Review, absent
 from webhook.scope import Governing, View, exempt
 from webhook.verdict import Answer, Verdict
@@ -38,25 +39,16 @@ AUDIT_LIMIT = 2000  # characters of an audit annotation
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What was answered, and why, for metrics, events and logs."""
+    """What was answered, and why, for metrics, events and logs. `message` is that of a refusal."""
 
     body: bytes
     door: Door
     decision: str
     governing: Governing | None = None
-    verdict: Verdict | None = None
+    workload: Workload | None = None
+    findings: tuple[Finding, ...] = ()
+    message: str = ""
     operations: int = 0
-
-
-class _DryRun:
-    """The same images for a request of which nothing may remain: the hooks promise sideEffects NoneOnDryRun."""
-
-    def __init__(self, images: Images) -> None:
-        self._images = images
-
-    async def find(self, query: Query) -> Image | Unknown:
-        """As `webhook.image.Images`."""
-        return await self._images.find(msgspec.structs.replace(query, dry_run=True))
 
 
 class Admission:
@@ -67,6 +59,7 @@ class Admission:
         self._images = images
         self._clock = clock
         self._waiting: dict[tuple[str, ...], float] = {}
+        self._replicas = Replicas()
 
     async def review(self, review: Review, door: Door, timeout: float = ENFORCE_BUDGET) -> Outcome:
         """Answer one review within `timeout` seconds; `MalformedReview` where its object is malformed."""
@@ -96,28 +89,39 @@ class Admission:
         slots = _significant(review, workload)
         if slots == ():
             return _pass(review, door, "insignificant", governing)
-        patchable = not workload.is_pod or review.operation == "CREATE" or bool(review.sub_resource)
-        judged = await judge(
-            workload,
-            governing,
-            _DryRun(self._images) if review.dry_run else self._images,
-            namespace=namespace,
-            exceptions=self._view.exceptions(namespace, workload),
-            slots=slots,
-            injects=governing.injects and patchable,
-            budget=_budget(governing, workload, timeout),
-            now=datetime.now(UTC),
-        )
-        answer, operations = self._answer(review, door, workload, judged, namespace)
+        exceptions = self._view.exceptions(namespace, workload)
+        images = Witness(self._images, dry_run=review.dry_run)
+        key = None
+        if workload.is_pod and review.operation == "CREATE" and not exceptions:
+            same = likeness(workload)
+            key = same and (door, namespace, same)
+        answered = None if key is None else await self._replicas.find(key, governing, images)
+        if answered is None:
+            patchable = not workload.is_pod or review.operation == "CREATE" or bool(review.sub_resource)
+            judged = await judge(
+                workload,
+                governing,
+                images,
+                namespace=namespace,
+                exceptions=exceptions,
+                slots=slots,
+                injects=governing.injects and patchable,
+                budget=_budget(governing, workload, timeout),
+                now=datetime.now(UTC),
+            )
+            awaited = _awaited(judged, door)
+            answered = self._answer(review, door, workload, judged, self._patient(namespace, awaited))
+            if key is not None and not awaited:
+                self._replicas.keep(key, answered, images)
         return Outcome(
-            response.encode(
-                review.uid, answer, operations, _audit(door, judged, operations, metadata.annotations or {})
-            ),
+            response.addressed(review.uid, answered.rest),
             door,
-            {200: "allow", 403: "deny", 429: "retry"}[answer.code],
+            answered.decision,
             governing,
-            judged,
-            len(operations),
+            workload,
+            answered.findings,
+            answered.message,
+            answered.operations,
         )
 
     async def _appearance(self, namespace: str) -> None:
@@ -127,33 +131,27 @@ class Admission:
             if self._view.knows(namespace):
                 return
 
-    def _answer(
-        self, review: Review, door: Door, workload: Workload, judged: Verdict, namespace: str
-    ) -> tuple[Answer, list[Operation]]:
-        template = not workload.is_pod
+    def _answer(self, review: Review, door: Door, workload: Workload, judged: Verdict, patience: bool) -> Answered:
+        operations: list[Operation] = []
         if door == "validate":
-            patience = not template and self._patient(judged, namespace, door)
-            return verdict.answer(judged, template=template, patience=patience), []
-        if self._patient(judged, namespace, door):
-            answer = verdict.answer(judged, patience=True)
-            if answer.code == 429:
-                return answer, []
-        annotate = not review.sub_resource
-        return Answer(200, warnings=verdict.advise(judged)), patch.operations(judged, workload, annotate)
-
-    def _patient(self, judged: Verdict, namespace: str, door: Door) -> bool:
-        """Whether this set of images may still keep its Pods waiting: for PATIENCE seconds from the first time.
-
-        Both doors wait for pending images; /validate also for a cure that /mutate, which was skipped, would bring.
-        """
-        if judged.governing.mode != "Enforce":
-            return False
-        images = sorted(
-            each.subject.slot.container.image or ""
-            for each in judged.containers
-            if (door == "validate" and each.state == "fixable")
-            or any(finding.cause == "pending" for finding in each.findings)
+            answer = verdict.answer(judged, template=not workload.is_pod, patience=patience)
+        elif patience and (waiting := verdict.answer(judged, patience=True)).code == 429:
+            answer = waiting
+        else:
+            answer = Answer(200, warnings=verdict.advise(judged))
+            operations = patch.operations(judged, workload, annotate=not review.sub_resource)
+        audit = _audit(door, judged, operations, workload.metadata.annotations or {})
+        return Answered(
+            response.encode(answer, operations, audit),
+            {200: "allow", 403: "deny", 429: "retry"}[answer.code],
+            judged.governing,
+            judged.findings,
+            answer.message,
+            len(operations),
         )
+
+    def _patient(self, namespace: str, images: list[str]) -> bool:
+        """Whether a Pod may still be kept waiting for this set of images: for PATIENCE seconds from the first time."""
         if not images:
             return False
         now = self._clock()
@@ -167,8 +165,26 @@ class Admission:
         return now - since < PATIENCE
 
 
+def _awaited(judged: Verdict, door: Door) -> list[str]:
+    """The images that a Pod may be kept waiting for, in mode Enforce; a template waits for none.
+
+    Both doors wait for pending images; /validate also for a cure that /mutate, which was skipped, would bring.
+    """
+    if judged.governing.mode != "Enforce":
+        return []
+    return sorted(
+        each.subject.slot.container.image or ""
+        for each in judged.containers
+        if each.subject.workload.is_pod
+        and (
+            (door == "validate" and each.state == "fixable")
+            or any(finding.cause == "pending" for finding in each.findings)
+        )
+    )
+
+
 def _pass(review: Review, door: Door, why: str, governing: Governing | None = None) -> Outcome:
-    return Outcome(response.encode(review.uid, audit={"skipped": why}), door, "skip", governing)
+    return Outcome(response.addressed(review.uid, response.encode(audit={"skipped": why})), door, "skip", governing)
 
 
 def _significant(review: Review, workload: Workload) -> tuple[Slot, ...] | None:

@@ -122,7 +122,7 @@ class Image(msgspec.Struct, frozen=True, cache_hash=True, weakref=True):
     private: bool = False
 
 
-class Query(msgspec.Struct, frozen=True):
+class Query(msgspec.Struct, frozen=True, gc=False):
     """What a judge asks of an image source.
 
     `os` and `architectures` narrow the platforms (empty architectures: every one); `accounts` asks for passwd and

@@ -12,16 +12,16 @@ from webhook.patch import Operation
 from webhook.verdict import ALLOWED, Answer
 
 _ENCODER = msgspec.json.Encoder()
-_HEAD = b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":'
+_HEAD = b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":'
 _REASONS = {403: "Forbidden", 429: "TooManyRequests"}
 RETRY_AFTER = 1  # seconds; client-go waits that long and tries again without a word
 
 
 def encode(
-    uid: str, answer: Answer = ALLOWED, patch: list[Operation] | None = None, audit: dict[str, str] | None = None
+    answer: Answer = ALLOWED, patch: list[Operation] | None = None, audit: dict[str, str] | None = None
 ) -> bytes:
-    """The response with the request's own uid; a denial carries its HTTP code, reason and message."""
-    response: dict[str, object] = {"uid": uid, "allowed": answer.code == 200}
+    """The response but for its uid, see `addressed`; a denial carries its HTTP code, reason and message."""
+    response: dict[str, object] = {"allowed": answer.code == 200}
     if answer.code != 200:
         status: dict[str, object] = {"code": answer.code, "reason": _REASONS[answer.code], "message": answer.message}
         if answer.code == 429:
@@ -34,4 +34,9 @@ def encode(
         response["warnings"] = answer.warnings
     if audit:
         response["auditAnnotations"] = audit
-    return _HEAD + _ENCODER.encode(response) + b"}"
+    return _ENCODER.encode(response)
+
+
+def addressed(uid: str, response: bytes) -> bytes:
+    """The whole AdmissionReview: what `encode` returned, with the uid of a request."""
+    return b"%b%b,%b}" % (_HEAD, _ENCODER.encode(uid), response[1:])

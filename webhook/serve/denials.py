@@ -35,22 +35,21 @@ class Denials:
 
     def consider(self, review: Review, outcome: Outcome) -> None:
         """Tell of one answer if there is something to tell, and never of a dry run. Never blocks."""
-        judged = outcome.verdict
-        if judged is None or outcome.door != "validate" or review.dry_run:
+        workload, governing = outcome.workload, outcome.governing
+        if workload is None or governing is None or outcome.door != "validate" or review.dry_run:
             return
-        if not any(each.severity in _SEVERE for each in judged.findings):
+        if not any(each.severity in _SEVERE for each in outcome.findings):
             return
-        workload = judged.containers[0].subject.workload
         if not workload.is_pod:
             return  # its author was told, and its Pods come next
         about = _regarding(review.namespace, workload)
         if outcome.decision == "deny":
             if about.kind != "Pod" or review.operation == "UPDATE":  # else there is none, and whoever asked was told
-                self._tell(about, "PodDenied", verdict.answer(judged).message)
-        elif judged.governing.mode != "Enforce" and review.operation == "CREATE":
+                self._tell(about, "PodDenied", outcome.message)
+        elif governing.mode != "Enforce" and review.operation == "CREATE":
             # The review itself may be megabytes, and is let go.
-            images = tuple(each.subject.slot.container.image for each in judged.containers)
-            self.hypotheses.offer((about, images), partial(self._suppose, about, workload, judged.governing))
+            images = tuple(slot.container.image for slot in workload.slots())
+            self.hypotheses.offer((about, images), partial(self._suppose, about, workload, governing))
 
     async def _suppose(self, about: Regarding, workload: Workload, governing: Governing) -> None:
         """Judge with everything that Enforce would do, cures included."""

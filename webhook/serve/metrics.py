@@ -43,9 +43,8 @@ class Metrics(Collector):
         self._seconds[door] += seconds
         if outcome.operations:
             self._injected += 1
-        if outcome.verdict is not None:
-            for finding in outcome.verdict.findings:
-                self._findings[door, finding.rule, mode] += 1
+        for finding in outcome.findings:
+            self._findings[door, finding.rule, mode] += 1
 
     def malformed(self, status: int) -> None:
         """Count one request that was no review."""

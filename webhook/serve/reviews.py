@@ -7,7 +7,7 @@ review denies it.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qs
@@ -17,10 +17,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from webhook import review
 from webhook.admission import ENFORCE_BUDGET, Admission, Door, Outcome
 from webhook.errors import MalformedReview
-from webhook.finding import quoted
+from webhook.finding import Finding, quoted
 from webhook.review import SIZE_LIMIT, Review
 from webhook.serve.metrics import Metrics
-from webhook.verdict import MESSAGE_LIMIT, Verdict
+from webhook.verdict import MESSAGE_LIMIT
 
 QUIET = 60.0  # seconds before the same denial is logged again
 LINES = 256  # denials that are remembered for it
@@ -86,14 +86,13 @@ class Reviews:
             return self._refused(error)
         self._metrics.answered(outcome, asked.operation, time.perf_counter() - started)
         self._answered(asked, outcome)
-        if outcome.decision == "deny" and outcome.verdict is not None:
-            self._log(asked, outcome.verdict, started)
+        if outcome.decision == "deny":
+            self._log(asked, outcome.findings, started)
         return Reply(200, outcome.body, JSON, self.draining)
 
-    def _log(self, asked: Review, judged: Verdict, now: float) -> None:
+    def _log(self, asked: Review, findings: Sequence[Finding], now: float) -> None:
         """Log a denial, the same one once a minute: a controller tries again and again."""
-        told = judged.findings[:MESSAGE_LIMIT]
-        reasons = "; ".join([f"{finding.rule}: {finding.message}" for finding in told])
+        reasons = "; ".join([f"{finding.rule}: {finding.message}" for finding in findings[:MESSAGE_LIMIT]])
         line = f"denied {asked.kind.kind[:63]} {quoted(f'{asked.namespace}/{asked.name}')} {reasons}"
         if now - self._logged.get(line, -QUIET) < QUIET:
             return
