@@ -15,7 +15,18 @@ SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importl
 # What opens sockets and files, and what is made for that; everything else is the path.
 EDGE = frozenset(
     {
-        *("__main__", "background", "certificates", "check", "cli", "cluster", "completion", "crds", "fix"),
+        *(
+            "__main__",
+            "background",
+            "certificates",
+            "check",
+            "cli",
+            "cluster",
+            "completion",
+            "crds",
+            "fix",
+            "following",
+        ),
         *("inspect", "memory", "metrics", "operate", "page", "recorder", "registry", "rulebook", "scan"),
         *("serve", "settings", "store", "view", "watching", "workstation"),
     }

@@ -13,7 +13,7 @@ from kubernetes.aio.config import kube_config
 from tests.e2e.target import Target
 from tests.support import cluster
 from tests.support.api_proxy import ApiProxy, proxied
-from webhook import store
+from webhook import following, store
 from webhook.cluster import Cluster
 from webhook.identities import Identities
 from webhook.image import Platform
@@ -130,7 +130,7 @@ async def test_what_vanished_unseen_is_gone_after_the_next_listing(api: Cluster,
 async def test_without_the_kind_or_the_right_it_is_asked_again_later(
     api: Cluster, proxy: ApiProxy, absent: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(store, "ABSENT_PAUSE", 0.2)
+    monkeypatch.setattr(following, "ABSENT_PAUSE", 0.2)
     first = await make(api)
     if absent:
         proxy.hidden = "nonroot.dev"

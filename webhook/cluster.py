@@ -35,6 +35,10 @@ from webhook.image import Unknown
 
 TIMEOUT = 10.0  # seconds for any answer
 PAGE = 500  # objects of a list in one answer
+JSON = "application/json"
+# Source: kubernetes/apimachinery pkg/apis/meta/v1/types.go (PartialObjectMetadata)
+METADATA = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+METADATA_LIST = METADATA.replace("Metadata;", "MetadataList;")
 FIELD_MANAGER = "nonroot-operate"
 MANAGED_BY = {"app.kubernetes.io/part-of": "nonroot-webhook", "app.kubernetes.io/managed-by": FIELD_MANAGER}
 
@@ -251,7 +255,8 @@ class Cluster:
         what: str,
         body: object = None,
         *,
-        content_type: str = "application/json",
+        content_type: str = JSON,
+        accept: str = JSON,
         absent_ok: bool = False,
     ) -> bytes | None:
         """One call, for kinds that have no method here: the answer's bytes, None for a 404 where `absent_ok`.
@@ -259,7 +264,8 @@ class Cluster:
         `what` names the object in errors. A name that is put into `path` must be one that the API server gave.
         """
         with _answering(what):
-            response = await self._send(method, path, body, content_type, aiohttp.ClientTimeout(total=TIMEOUT))
+            timeout = aiohttp.ClientTimeout(total=TIMEOUT)
+            response = await self._send(method, path, timeout, body, content_type=content_type, accept=accept)
             answer: bytes = await response.read()  # type: ignore[no-untyped-call]
         if 200 <= response.status < 300:
             return answer
@@ -271,12 +277,12 @@ class Cluster:
         with contextlib.suppress(ValueError):  # no date, or none that is one
             self._heard = (parsedate_to_datetime(date), time.monotonic())
 
-    async def lines(self, path: str, what: str, silence: float) -> AsyncIterator[bytes]:
+    async def lines(self, path: str, what: str, silence: float, *, only_metadata: bool = False) -> AsyncIterator[bytes]:
         """The lines of a stream of changes until the API server ends it; `silence` seconds without one are an error."""
         rest = b""
         with _answering(what):
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT, sock_read=silence)
-            response = await self._send("GET", path, None, "application/json", timeout)
+            response = await self._send("GET", path, timeout, accept=METADATA if only_metadata else JSON)
             if response.status != 200:
                 answer: bytes = await response.read()  # type: ignore[no-untyped-call]
                 raise _refusal(response.status, "GET", what, answer)
@@ -287,10 +293,17 @@ class Cluster:
                         yield line
 
     async def _send(
-        self, method: str, path: str, body: object, content_type: str, timeout: aiohttp.ClientTimeout
+        self,
+        method: str,
+        path: str,
+        timeout: aiohttp.ClientTimeout,
+        body: object = None,
+        *,
+        content_type: str = JSON,
+        accept: str = JSON,
     ) -> RESTResponse:
         client = await self._connect()
-        headers = {"Accept": "application/json", "Content-Type": content_type}
+        headers = {"Accept": accept, "Content-Type": content_type}
         asked = await client.param_serialize(
             method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
         )
@@ -298,17 +311,20 @@ class Cluster:
         self._hear(response.headers.get("Date", ""))
         return response
 
-    async def pages(self, path: str, what: str) -> AsyncIterator[tuple[msgspec.Raw, ...]]:
+    async def pages(
+        self, path: str, what: str, *, only_metadata: bool = False
+    ) -> AsyncIterator[tuple[msgspec.Raw, ...]]:
         """The objects of a list as they came, which name no kind, some hundred at a time and each of them once.
 
         They are of one moment unless reading them takes minutes: then the rest is as it is by then.
         Source: k8s.io/apiserver pkg/storage/etcd3/errors.go (handleCompactedErrorForPaging)
         """
-        token = ""
+        token, accept = "", METADATA_LIST if only_metadata else JSON
         while True:
             try:
                 rest = f"&continue={quote(token)}" if token else ""
-                body = await self.call("GET", f"{path}{'&' if '?' in path else '?'}limit={PAGE}{rest}", what)
+                query = f"{'&' if '?' in path else '?'}limit={PAGE}{rest}"
+                body = await self.call("GET", f"{path}{query}", what, accept=accept)
             except Expired as expired:
                 if not token or expired.token in {"", token}:
                     raise

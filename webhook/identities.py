@@ -8,7 +8,7 @@ A digest is only found in the repository in which it was seen: a registry of one
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from typing import Any, TypeVar
 
 import msgspec
@@ -49,14 +49,14 @@ class Identities:
     """A map of objects by any key that tells them apart; what is found is a tuple that never changes."""
 
     def __init__(self) -> None:
-        self._stored: dict[str, ImageIdentity] = {}
+        self._stored: dict[Hashable, ImageIdentity] = {}
         self._found: dict[str, tuple[ImageIdentity, ...]] = {}  # by reference, and by repository and digest
         self._shared: dict[Any, Any] = {}  # one of each platform, namespace, …: there are few, and many objects
 
     def __len__(self) -> int:
         return len(self._stored)
 
-    def put(self, key: str, identity: ImageIdentity) -> None:
+    def put(self, key: Hashable, identity: ImageIdentity) -> None:
         """Take an object, in place of what was known by its key."""
         spec = identity.spec
         shared = msgspec.structs.replace(
@@ -71,13 +71,13 @@ class Identities:
         self._replace(self._stored.get(key), kept)
         self._stored[key] = kept
 
-    def drop(self, key: str) -> None:
+    def drop(self, key: Hashable) -> None:
         """Forget an object, if it is known."""
         gone = self._stored.pop(key, None)
         if gone is not None:
             self._replace(gone, None)
 
-    def retain(self, keys: Collection[str]) -> None:
+    def retain(self, keys: Collection[Hashable]) -> None:
         """Forget all objects but these."""
         for key in self._stored.keys() - set(keys):
             self.drop(key)

@@ -3,19 +3,22 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from webhook.cluster import Unreachable
-from webhook.operate import OperateSettings, repeating
+from webhook.cluster import Cluster, ClusterError, Unreachable
+from webhook.operate import OperateSettings, oversight, repeating
 from webhook.operate.changes import Changes
 from webhook.operate.oversight import PAUSE, RESYNC, SETTLE, Oversight
 from webhook.operate.repeating import Pause, repeat
 from webhook.operate.scanning import Scanning
 from webhook.operate.standing import Moment, Standing
+from webhook.operate.workloads import Workloads
+from webhook.scan.document import document
+from webhook.scan.listing import KINDS
 from webhook.status import Outcomes
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -34,16 +37,38 @@ class Still(Standing):
 
 
 class Short(Scanning):
-    """A scan that takes no time."""
+    """A scan that takes no time, or as long as it is held."""
 
     def __init__(self) -> None:
         self.rounds = 0
+        self.looks: list[set[str]] = []
+        self.failure: ClusterError | None = None
+        self.free = asyncio.Event()
+        self.free.set()
+        self.document = None
 
     async def round(self) -> None:
+        await self.free.wait()
         self.rounds += 1
+        self.document = document("here", "now", ())
+
+    async def look(self, namespaces: Collection[str]) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.looks.append(set(namespaces))
 
     def sums(self) -> dict[str, Outcomes]:
         return {"all": Outcomes(failing=self.rounds)}
+
+
+class Heard(Workloads):
+    """Streams that say nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(Cluster())
+
+    async def heard(self) -> None:
+        """At once."""
 
 
 class Scene:
@@ -51,7 +76,7 @@ class Scene:
 
     def __init__(self, interval: timedelta = HOUR) -> None:
         self.standing, self.scanning, self.now = Still(), Short(), NOW
-        self.oversight = Oversight(self.standing, self.scanning, interval, lambda: self.now)
+        self.oversight = Oversight(self.standing, self.scanning, Heard(), interval, lambda: self.now)
 
 
 async def test_a_scan_has_its_sums_shown_and_the_next_one_waits() -> None:
@@ -62,11 +87,88 @@ async def test_a_scan_has_its_sums_shown_and_the_next_one_waits() -> None:
     assert not scene.oversight.scan_due.is_set()
 
 
-async def test_a_change_asks_for_both() -> None:
+async def test_what_changes_everywhere_asks_for_a_scan_and_what_changes_in_a_namespace_for_a_look() -> None:
+    """Statuses follow from policies and namespaces, not from workloads."""
+    for governed, changed, standing, scan, look in (
+        ([None], [], True, True, False),
+        (["shop"], [], True, False, True),
+        ([], ["shop"], False, False, True),
+    ):
+        due = Scene().oversight
+        for name in governed:
+            due.governed(name)
+        for namespace in changed:
+            due.changed(namespace)
+        assert (due.standing_due.is_set(), due.scan_due.is_set(), due.look_due.is_set()) == (standing, scan, look)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No waiting for changes to gather, or for Pods to run."""
+    monkeypatch.setattr(oversight, "GATHER", 0.0)
+    monkeypatch.setattr(oversight, "AGAIN", 0.01)
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_what_has_changed_is_looked_at_and_once_more_when_its_pods_run() -> None:
     scene = Scene()
-    scene.oversight.changed()
-    assert scene.oversight.standing_due.is_set()
+    await scene.oversight.scan()
+    scene.oversight.standing_due.clear()
+    for namespace in ("shop", "shop", "web"):
+        scene.oversight.changed(namespace)
+    await scene.oversight.look()
+    scene.oversight.look_due.clear()
+    await asyncio.wait_for(scene.oversight.look_due.wait(), 5)
+    await scene.oversight.look()
+    await asyncio.sleep(0.05)
+    await scene.oversight.look()
+    assert scene.scanning.looks == [{"shop", "web"}, {"shop", "web"}, set()]
+    assert not scene.oversight.standing_due.is_set()  # the sums are as they were
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_what_could_not_be_looked_at_is_looked_at_the_next_time() -> None:
+    scene = Scene()
+    await scene.oversight.scan()
+    scene.oversight.changed("shop")
+    scene.scanning.failure = Unreachable("the API server does not answer")
+    with pytest.raises(Unreachable):
+        await scene.oversight.look()
+    scene.scanning.failure = None
+    await scene.oversight.look()
+    assert scene.scanning.looks == [{"shop"}]
+
+
+async def test_where_very_much_changes_everything_is_scanned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that what waits is bounded, and many namespaces are not listed one by one."""
+    monkeypatch.setattr(oversight, "MANY", 2)
+    scene = Scene()
+    for namespace in ("a", "b", "a"):
+        scene.oversight.changed(namespace)
+    assert not scene.oversight.scan_due.is_set()
+    scene.oversight.changed("c")
     assert scene.oversight.scan_due.is_set()
+    assert len(scene.oversight._changed) == 2
+    await scene.oversight.scan()
+    assert (scene.oversight._changed, scene.oversight.scan_due.is_set()) == (set(), False)
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_change_during_a_scan_is_looked_at_after_it() -> None:
+    """The scan may have listed that namespace before: it must not have the last word. Before the first there is no look."""
+    scene = Scene()
+    scene.oversight.changed("shop")
+    await scene.oversight.look()
+    scene.scanning.free.clear()
+    scanning = asyncio.create_task(scene.oversight.scan())
+    await asyncio.sleep(0)
+    scene.oversight.changed("web")
+    looking = asyncio.create_task(scene.oversight.look())
+    await asyncio.sleep(0.01)
+    assert scene.scanning.looks == []
+    scene.scanning.free.set()
+    await asyncio.gather(scanning, looking)
+    assert scene.scanning.looks == [{"web"}]
 
 
 async def test_statuses_are_looked_at_when_an_exception_ends_and_then_it_is_scanned() -> None:
@@ -81,7 +183,7 @@ async def test_statuses_are_looked_at_when_an_exception_ends_and_then_it_is_scan
 
 
 async def test_without_an_interval_there_is_no_scan() -> None:
-    for interval, loops in ((HOUR, 2), (timedelta(), 1)):
+    for interval, loops in ((HOUR, 3 + len(KINDS)), (timedelta(), 1)):
         coroutines = Scene(interval).oversight.loops()
         assert len(coroutines) == loops
         for each in coroutines:
@@ -147,12 +249,13 @@ class Event(dict[str, Any]):
     """What kopf tells a handler."""
 
     def __init__(self, kind: str | None, uid: str = "u", generation: int | None = None, **labels: str) -> None:
-        super().__init__(type=kind, body={"metadata": {"uid": uid, "generation": generation, "labels": labels}})
+        metadata = {"name": "shop", "namespace": "of-it", "uid": uid, "generation": generation, "labels": labels}
+        super().__init__(type=kind, body={"metadata": metadata})
 
 
 async def test_only_what_may_matter_counts_as_a_change() -> None:
-    told: list[int] = []
-    changes = Changes(OperateSettings("web"), None, lambda: told.append(1))
+    told: list[str | None] = []
+    changes = Changes(OperateSettings("web"), None, told.append)
     changes._operators = 1
     for event, expected in (
         (Event(None, generation=1), 0),  # the first listing
@@ -163,10 +266,11 @@ async def test_only_what_may_matter_counts_as_a_change() -> None:
         (Event("MODIFIED", "n", mode="warn"), 3),
         (Event("DELETED", "n"), 4),
     ):
-        await changes._changed(**event)
+        await changes._namespace(**event)
         assert len(told) == expected
     changes._operators = 2  # after an outage: what is other than before is a change
-    await changes._changed(**Event(None, generation=2))
+    await changes._namespace(**Event(None, generation=2))
     assert len(told) == 4
-    await changes._changed(**Event(None, generation=3))
-    assert len(told) == 5
+    await changes._exception(**Event(None, "e", generation=3))
+    await changes._policy(**Event(None, "p", generation=3))
+    assert told == [*(["shop"] * 4), "of-it", None]

@@ -236,6 +236,65 @@ def test_the_process_with_exactly_the_rights_of_the_chart(target: Target, kind: 
     target.kubectl("label", "namespace", NAME, "nonroot.dev/mode-")
 
 
+def test_what_is_applied_changed_or_deleted_is_in_the_reports_within_seconds(
+    target: Target, kind: str, tmp_path: Path
+) -> None:
+    """Long before the next scan: of a Deployment, of a Pod that nobody made, and of a namespace with all that is in it."""
+    name = f"{NAME}-moving"
+
+    def told() -> dict[str, str]:
+        """The outcomes, by workload."""
+        found = target.get(kind, name)
+        return {each["scope"]["name"]: each["results"][0]["properties"]["outcome"] for each in found}
+
+    def soon(outcomes: dict[str, str]) -> None:
+        began = time.monotonic()
+        eventually(lambda: told() == outcomes, f"the outcomes {outcomes}", 30)
+        print(f"{outcomes} after {time.monotonic() - began:.1f} s")
+
+    with (
+        cluster.access(target, tmp_path, *helm.controllers_rights()) as kubeconfig,
+        controller(kubeconfig, "--scan-interval=3600") as (_, port),
+    ):
+        eventually(lambda: _scanned(port), "the first scan", 60)
+        first = _scanned(port)
+        target.namespace(name)
+        target.apply(deployment("web", runAsUser=0), pod("lone", runAsUser=1001), namespace=name)
+        soon({"web": "refused", "lone": "fixed"})
+        patch = {"spec": {"template": {"spec": {"containers": [{"name": "app", "securityContext": {"runAsUser": 7}}]}}}}
+        target.kubectl("patch", "deployment", "web", "-n", name, "-p", json.dumps(patch))
+        soon({"web": "fixed", "lone": "fixed"})
+        target.apply(exception("let-be", workloads=[{"kind": "Pod", "name": "lone"}]), namespace=name)
+        soon({"web": "fixed", "lone": "excepted"})
+        target.kubectl("delete", "pod", "lone", "-n", name, "--now")
+        soon({"web": "fixed"})
+        assert f'resource_namespace="{name}"' in answer(port, "/metrics")
+        target.kubectl("delete", "namespace", name)
+        eventually(lambda: name not in answer(port, "/metrics"), "a controller that knows nothing of it", 30)
+        assert _scanned(port) == first
+
+
+async def test_metadata_is_all_that_is_sent_where_nothing_else_is_asked_for(target: Target) -> None:
+    """So a stream of all Pods costs a small part of their size."""
+    async with contextlib.aclosing(Cluster()) as api:
+        listed = [
+            json.loads(raw) async for page in api.pages("/api/v1/pods", "Pods", only_metadata=True) for raw in page
+        ]
+        stream = api.lines("/api/v1/pods?watch=true&timeoutSeconds=1", "Pods", 30, only_metadata=True)
+        streamed = [json.loads(line)["object"] async for line in stream]
+    assert {frozenset(each) for each in (*listed, *streamed)} <= {
+        frozenset({"metadata"}), frozenset({"apiVersion", "kind", "metadata"}),
+    }  # fmt: skip
+    assert NAME in {each["metadata"]["namespace"] for each in listed}
+    assert NAME in {each["metadata"]["namespace"] for each in streamed}
+
+
+def _scanned(port: int) -> str:
+    """When everything was scanned; "" before it ever was."""
+    lines = answer(port, "/metrics").splitlines()
+    return next((line for line in lines if line.startswith("nonroot_scan_timestamp_seconds ")), "")
+
+
 def _events(target: Target) -> list[dict[str, Any]]:
     """The Events about what is ours."""
     found = [*target.get("events", NAME), *target.get("events", "default")]

@@ -9,10 +9,11 @@ from tests.support.pods import IMAGE, Object, minimal, ran, tweak
 from webhook.events import Event, Regarding
 from webhook.identities import Identities
 from webhook.operate.identities import Keeper
-from webhook.operate.scanning import Scanning
+from webhook.operate.scanning import Scanning, by_namespace
 from webhook.status import Outcomes
 
 NAMESPACES, PODS, POLICIES = "/api/v1/namespaces", "/api/v1/pods", "/apis/nonroot.dev/v1alpha1/nonrootpolicies"
+IDENTITIES = "/apis/nonroot.dev/v1alpha1/imageidentities"
 HOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 OTHERS = (
     *("/api/v1/nodes", "/api/v1/serviceaccounts", "/api/v1/replicationcontrollers", "/apis/batch/v1/jobs"),
@@ -42,8 +43,14 @@ class Scene:
         keeper = Keeper(self.objects, Identities())
         return Scanning(self.objects, images, keeper, self.events.append, reports=reports)
 
-    def pod(self, name: str, its_image: str, uid: int | None = None) -> None:
-        made: Object = tweak(minimal(), {"metadata.name": name, "spec.containers.0.image": its_image})
+    def namespace(self, name: str, image: str = IMAGE) -> None:
+        """One more, with a Pod of its own name."""
+        self.objects.put(NAMESPACES, {"metadata": {"name": name}})
+        self.pod(name, image, namespace=name)
+
+    def pod(self, name: str, its_image: str, uid: int | None = None, *, namespace: str = "default") -> None:
+        about = {"metadata.name": name, "metadata.namespace": namespace, "spec.containers.0.image": its_image}
+        made: Object = tweak(minimal(), about)
         self.objects.put(PODS, made if uid is None else ran(made, uid, uid, image_id=f"registry.example/app@{DIGEST}"))
 
 
@@ -147,11 +154,80 @@ async def test_metrics_say_what_would_become_of_workloads(scene: Scene) -> None:
     await scene.scanning.round()
     lines = generate_latest(registry).decode().splitlines()
     for line in (
-        'nonroot_workloads{mode="Audit",state="fixed"} 1.0',
-        'nonroot_workloads{mode="Audit",state="refused"} 1.0',
+        'nonroot_workloads{mode="Audit",resource_namespace="default",state="fixed"} 1.0',
+        'nonroot_workloads{mode="Audit",resource_namespace="default",state="refused"} 1.0',
         "nonroot_root_workloads 1.0",
         "nonroot_identity_mismatches_total 0.0",
         "nonroot_report_writes_total 2.0",
     ):
         assert line in lines
     assert any(line.startswith("nonroot_scan_timestamp_seconds 1.") for line in lines)
+
+
+async def test_the_namespaces_with_fewest_workloads_are_one_in_the_metrics(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever makes namespaces makes no series; the sum is right all the same."""
+    monkeypatch.setattr("webhook.operate.scanning.NAMED", 2)
+    for namespace in ("b", "a", "c"):
+        scene.namespace(namespace)
+    await scene.scanning.round()
+    document = scene.scanning.document
+    assert document is not None
+    counts = by_namespace(document.workloads)
+    assert counts == {
+        ("default", "Audit", "fixed"): 1,
+        ("default", "Audit", "refused"): 1,
+        ("a", "Audit", "fixed"): 1,
+        ("", "Audit", "fixed"): 2,
+    }
+
+
+async def test_a_look_at_some_namespaces_leaves_the_others_as_they_were(scene: Scene) -> None:
+    """What is new, changed or gone there is in the document, the reports and the sums; the rest is not even listed."""
+    scene.namespace("shop")
+    await scene.scanning.look({"shop"})
+    assert scene.scanning.document is None  # the first scan is to find everything
+    await scene.scanning.round()
+    first = scene.scanning.document
+    assert first is not None
+    await scene.scanning.look({"shop"})
+    assert len(scene.objects.writes) == 3
+    scene.pod("late", "registry.example/root:1", namespace="shop")
+    scene.pod("unseen", IMAGE)
+    del scene.objects.stored[PODS]["shop", "shop"]
+    assert await scene.scanning.html()
+    await scene.scanning.look({"shop", "gone"})
+    assert scene.objects.writes[3:] == ["POST report shop/nonroot-uid-late", "DELETE report shop/nonroot-uid-shop"]
+    now = scene.scanning.document
+    assert now is not None
+    assert [(each.namespace, each.name) for each in now.workloads] == [
+        ("default", "root"), ("default", "web"), ("shop", "late"),
+    ]  # fmt: skip
+    assert now.at == first.at
+    assert "late" in await scene.scanning.html()
+    assert scene.scanning.sums() == {"built-in": Outcomes(fixed=1, failing=2)}
+    scene.objects.stored[NAMESPACES].pop(("", "shop"))
+    scene.objects.stored[PODS].pop(("shop", "late"))
+    await scene.scanning.look({"shop"})
+    assert scene.scanning.sums() == {"built-in": Outcomes(fixed=1, failing=1)}
+
+
+async def test_a_look_knows_what_pods_have_shown_elsewhere_and_stores_what_they_show_here(scene: Scene) -> None:
+    """An image that only nodes can pull: foretold in one namespace from the Pods of another."""
+    scene.objects.stored[IDENTITIES] = {}
+    info = {"operatingSystem": "linux", "architecture": "amd64"}
+    scene.objects.put("/api/v1/nodes", {"metadata": {"name": "node-1"}, "status": {"nodeInfo": info}})
+    await scene.scanning.round()
+    scene.pod("teacher", "registry.example/closed:1", 1500)
+    scene.objects.stored[PODS]["default", "teacher"]["spec"]["nodeName"] = "node-1"
+    await scene.scanning.look({"default"})
+    await scene.scanning.look({"default"})
+    assert [each["spec"]["uid"] for each in scene.objects.all(IDENTITIES)] == [1500]
+    assert scene.scanning._keeper.writes == 1
+    scene.namespace("shop", image="registry.example/closed:1")
+    await scene.scanning.look({"shop"})
+    document = scene.scanning.document
+    assert document is not None
+    (uid,) = (each.containers[0].uid for each in document.workloads if each.namespace == "shop")
+    assert uid == 1500

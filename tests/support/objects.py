@@ -43,12 +43,17 @@ class Objects(Cluster):
         """What people call it."""
         return "in memory"
 
-    async def pages(self, path: str, what: str) -> AsyncIterator[tuple[msgspec.Raw, ...]]:
+    async def pages(
+        self, path: str, what: str, *, only_metadata: bool = False
+    ) -> AsyncIterator[tuple[msgspec.Raw, ...]]:
         """One object a page."""
         base, _, query = path.partition("?")
+        base, namespace = _placed(base)
         if base not in self.stored:
             raise Absent(what)
         for body in self.all(base):
+            if namespace not in {"", body["metadata"]["namespace"]}:
+                continue
             if not query or "app.kubernetes.io/managed-by" in body["metadata"].get("labels", {}):
                 yield (msgspec.Raw(json.dumps(body).encode()),)
 
@@ -60,6 +65,7 @@ class Objects(Cluster):
         body: Any = None,
         *,
         content_type: str = "application/json",
+        accept: str = "application/json",
         absent_ok: bool = False,
     ) -> bytes | None:
         """One call."""
@@ -124,3 +130,10 @@ class Objects(Cluster):
             return path, (namespace, ""), status
         collection, _, name = path.rpartition("/")
         return collection, (namespace, name), status
+
+
+def _placed(path: str) -> tuple[str, str]:
+    """The path of a list in all namespaces, and the namespace that is meant, "" for all."""
+    before, _, rest = path.partition("/namespaces/")
+    namespace, _, plural = rest.partition("/")
+    return (f"{before}/{plural}", namespace) if plural else (path, "")

@@ -1,6 +1,6 @@
 """What wakes the controller: changes of the two webhook configurations, and of what decides which policy applies where."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import kopf
@@ -10,16 +10,17 @@ from webhook.operate import OperateSettings
 from webhook.policy import API_VERSION
 
 Notify = Callable[[], object]
+Tell = Callable[[str | None], object]
 
 
 class Changes:
     """Registers the handlers of one operator after the other. The functions are called in kopf's thread.
 
-    `certificates` where a webhook configuration may have changed; `policies` where a namespace, policy or exception has,
-    other than by a status of ours or a label of no interest to anybody.
+    `certificates` where a webhook configuration may have changed; `policies` with the name of a namespace that has, or that
+    has an exception which has, other than by a status of ours, and with None where a policy has.
     """
 
-    def __init__(self, settings: OperateSettings, certificates: Notify | None, policies: Notify) -> None:
+    def __init__(self, settings: OperateSettings, certificates: Notify | None, policies: Tell) -> None:
         self._settings = settings
         self._certificates = certificates
         self._policies = policies
@@ -32,9 +33,9 @@ class Changes:
         if self._certificates is not None:
             self._register_certificates(self._certificates, registry, operator)
         group, version = API_VERSION.split("/")
-        kopf.on.event("", "v1", "namespaces", registry=registry)(self._changed)
-        for plural in ("nonrootpolicies", "nonrootexceptions"):
-            kopf.on.event(group, version, plural, registry=registry)(self._changed)
+        kopf.on.event("", "v1", "namespaces", registry=registry)(self._namespace)
+        kopf.on.event(group, version, "nonrootpolicies", registry=registry)(self._policy)
+        kopf.on.event(group, version, "nonrootexceptions", registry=registry)(self._exception)
         return lambda _answer: None
 
     def _register_certificates(
@@ -51,15 +52,26 @@ class Changes:
             operator.watching.field_selectors[group, plural] = f"metadata.name={name}"
             kopf.on.event(group, "v1", plural, registry=registry)(changed)
 
-    async def _changed(self, **event: Any) -> None:
+    async def _namespace(self, **event: Any) -> None:
+        if self._is_news(event):
+            self._policies(event["body"]["metadata"]["name"])
+
+    async def _exception(self, **event: Any) -> None:
+        if self._is_news(event):
+            self._policies(event["body"]["metadata"]["namespace"])
+
+    async def _policy(self, **event: Any) -> None:
+        if self._is_news(event):
+            self._policies(None)
+
+    def _is_news(self, event: Mapping[str, Any]) -> bool:
         metadata = event["body"]["metadata"]
         uid: str = metadata["uid"]
         if event["type"] == "DELETED":
             self._seen.pop(uid, None)
-            self._policies()
-            return
+            return True
         now = (metadata.get("generation"), tuple(sorted((metadata.get("labels") or {}).items())))
-        if self._seen.get(uid) != now:
-            self._seen[uid] = now
-            if event["type"] is not None or self._operators > 1:  # of the very first listing nothing is news
-                self._policies()
+        if self._seen.get(uid) == now:
+            return False
+        self._seen[uid] = now
+        return event["type"] is not None or self._operators > 1  # of the very first listing nothing is news

@@ -20,6 +20,7 @@ from webhook.operate.oversight import Oversight
 from webhook.operate.rotation import ApplyBundle, InOrder, Names, Pending, Plan, Rotation, WriteSecret
 from webhook.operate.scanning import Scanning
 from webhook.operate.standing import Standing
+from webhook.operate.workloads import Workloads
 from webhook.recorder import Recorder
 from webhook.registry import configuration
 from webhook.registry.client import RegistryClient
@@ -61,9 +62,9 @@ async def _operate(settings: OperateSettings) -> None:
         serving = probes.serve(state, settings.host, settings.metrics_port, collectors, page)
         log.info("probes and metrics at http://%s:%d", settings.host, await closing.enter_async_context(serving))
 
-        oversight = Oversight(standing, scanning, settings.scan_interval)
+        oversight = Oversight(standing, scanning, Workloads(cluster), settings.scan_interval)
         notify = partial(loop.call_soon_threadsafe, certificates_due.set) if settings.manage_certificates else None
-        changes = Changes(settings, notify, partial(loop.call_soon_threadsafe, oversight.changed))
+        changes = Changes(settings, notify, lambda name: loop.call_soon_threadsafe(oversight.governed, name))
         async with asyncio.TaskGroup() as tasks:
             lasting = [tasks.create_task(each) for each in oversight.loops()]
             if settings.manage_certificates:

@@ -173,6 +173,22 @@ class Keeper:
             self.memory.put(each.name, each)
         self.memory.retain([each.name for each in self._stored])
 
+    async def learn(self, facts: Iterable[Fact], nodes: tuple[Platform, ...], now: datetime) -> None:
+        """Store what is told of for the first time; whatever else follows from it is for the next `keep`."""
+        shown, _ = _shown(facts, nodes, now)
+        for each in islice(shown.values(), WRITES):
+            repository = reference.parse(each.spec.image).name
+            if len(self.memory) >= CAPACITY or each.name in {
+                known.name for known in self.memory.of_digest(repository, each.digest)
+            }:
+                continue
+            try:
+                await store.create(self._cluster, each)
+            except Absent:
+                return
+            self.memory.put(each.name, each)
+            self.writes += 1
+
     async def keep(
         self, facts: Iterable[Fact], uses: Iterable[Use], nodes: tuple[Platform, ...], now: datetime
     ) -> None:

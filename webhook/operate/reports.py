@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -85,17 +85,24 @@ class Reports:
         self._api = api
         self.writes = 0
 
-    async def update(self, make: Callable[[Api], Iterable[Report]] | None, *, complete: bool = True) -> None:
-        """Write what is different. `make` gives all reports there should be, as that API version; None: none at all.
+    async def update(
+        self,
+        make: Callable[[Api], Iterable[Report]] | None,
+        namespaces: Collection[str] = (),
+        *,
+        complete: bool = True,
+    ) -> None:
+        """Write what is different in some `namespaces`, everywhere where none is named.
 
-        Where they are not `complete`, none is deleted. Raises `ClusterError`; what was not written then is the next time.
+        `make` gives all reports there should be, as that API version; None: none at all. Where they are not `complete`,
+        none is deleted. Raises `ClusterError`; what was not written then is the next time.
         """
         for api_version, plural in KINDS:
             if not await self._served(api_version, plural):
                 continue
             wanted = make(api_version) if make is not None else ()
             make = None
-            stored = await self._stored(api_version, plural)
+            stored = await self._stored(f"/apis/{api_version}", plural, namespaces)
             writes = (each for each in plan(wanted, stored) if complete or each.body is not None)
             await self._carry_out(writes, api_version, plural)
 
@@ -105,12 +112,16 @@ class Reports:
             return False
         return plural in {each.name for each in cluster.decode(body, _Resources, api_version).resources}
 
-    async def _stored(self, api_version: str, plural: str) -> dict[tuple[str, str], tuple[str, str]]:
+    async def _stored(
+        self, base: str, plural: str, namespaces: Collection[str]
+    ) -> dict[tuple[str, str], tuple[str, str]]:
         found = {}
-        async for page in self._api.pages(f"/apis/{api_version}/{plural}?labelSelector={_SELECTOR}", plural):
-            for raw in page:
-                about = cluster.decode(raw, _Object, plural).metadata
-                found[about.namespace, about.name] = (about.resource_version, about.annotations.get(CONTENT, ""))
+        for place in [f"namespaces/{each}/" for each in namespaces] or [""]:
+            path = f"{base}/{place}{plural}?labelSelector={_SELECTOR}"
+            async for page in self._api.pages(path, plural, only_metadata=True):
+                for raw in page:
+                    about = cluster.decode(raw, _Object, plural).metadata
+                    found[about.namespace, about.name] = (about.resource_version, about.annotations.get(CONTENT, ""))
         return found
 
     async def _carry_out(self, writes: Iterator[Write], api_version: str, plural: str) -> None:

@@ -4,7 +4,7 @@ Every other format is made from this document. Its JSON Schema is published besi
 `scan.v1.schema.json`; `python -m webhook.scan.document` writes it anew from the types below.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -157,6 +157,13 @@ def document(cluster: str, at: str, workloads: Iterable[Workload], skipped: Iter
     """The document about some workloads, in the order of namespaces, kinds and names."""
     ordered = tuple(sorted(workloads, key=lambda each: (each.namespace, each.kind, each.name)))
     return Document(1, cluster, at, ordered, summarise(ordered), tuple(skipped))
+
+
+def renewed(former: Document, part: Document, namespaces: Collection[str]) -> Document:
+    """The `former` document with some namespaces as `part` has them. It stays of its time: the rest of it is no newer."""
+    kept = (each for each in former.workloads if each.namespace not in namespaces)
+    skipped = dict.fromkeys((*former.skipped, *part.skipped))
+    return document(former.cluster, former.at, (*kept, *part.workloads), skipped)
 
 
 def summarise(workloads: Iterable[Workload]) -> Summary:

@@ -23,7 +23,7 @@ from webhook.scan.reach import Reach
 from webhook.scope import Namespace
 from webhook.view import Rejected
 
-# Every kind that makes Pods, by API version and resource; first those that hand Pods on to what made them.
+# Every kind that makes Pods, with API version and resource; first those that hand Pods on to what made them.
 _BETWEEN = (("ReplicaSet", "apps/v1", "replicasets"), ("Job", "batch/v1", "jobs"))
 _TEMPLATES = (
     ("Deployment", "apps/v1", "deployments"),
@@ -32,6 +32,8 @@ _TEMPLATES = (
     ("CronJob", "batch/v1", "cronjobs"),
     ("ReplicationController", "v1", "replicationcontrollers"),
 )
+KINDS = (("Pod", "v1", "pods"), *_BETWEEN, *_TEMPLATES)
+"""Whatever is a workload or belongs to one: its kind, API version and resource."""
 
 # kubernetes/apimachinery pkg/util/validation/validation.go, IsDNS1123Label
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -76,14 +78,23 @@ class _Node(msgspec.Struct):
 class Reader:
     """Reads some namespaces of a cluster, all of them where none is named. Its methods raise `ClusterError`.
 
-    `skipped` is what could not be read. `facts` is what the Pods have taught of images, on the nodes of `platforms`, and
+    `skipped` is what could not be read. `facts` is what the Pods have taught of images, on `nodes` of `platforms`, and
     `uses` which digests there are of which image; they are there before `workloads` gives the first workload.
     """
 
-    def __init__(self, cluster: Cluster, namespaces: tuple[str, ...] = (), hooks: str = "") -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespaces: tuple[str, ...] = (),
+        hooks: str = "",
+        *,
+        nodes: Mapping[str, Platform] | None = None,
+        gone_ok: bool = False,
+    ) -> None:
         """`hooks` is the ValidatingWebhookConfiguration that is ours, for somebody who may read it but list none.
 
-        `InvalidSetting` for a name that no namespace can have.
+        Nodes whose platforms are known need not be listed again. With `gone_ok` a namespace that is not there has no
+        workloads, instead of being an error. `InvalidSetting` for a name that no namespace can have.
         """
         for name in namespaces:
             if not _NAMESPACE.fullmatch(name):
@@ -91,6 +102,8 @@ class Reader:
         self._cluster = cluster
         self._namespaces = tuple(dict.fromkeys(namespaces))
         self._hooks = hooks
+        self._gone_ok = gone_ok
+        self.nodes = nodes or {}
         self.skipped: list[Skip] = []
         self.facts: set[Fact] = set()
         self.uses: set[tuple[str, str]] = set()
@@ -105,6 +118,9 @@ class Reader:
             try:
                 body = await self._cluster.call("GET", f"/api/v1/namespaces/{name}", f"Namespace {name}")
                 found.append(_namespace(body or b""))
+            except Absent:
+                if not self._gone_ok:
+                    raise
             except Forbidden as error:
                 self.skipped.append(Skip(f"labels of Namespace {name}", str(error)))
                 found.append(Namespace(name))
@@ -169,14 +185,16 @@ class Reader:
 
     async def workloads(self) -> AsyncIterator[Found]:
         """Every workload: those with templates as they are listed, those of which only Pods are known at the end."""
-        inventory = Inventory(await self._nodes())
+        if not self.nodes:
+            self.nodes = await self._nodes()
+        self.platforms = tuple(sorted(set(self.nodes.values()), key=str))
+        inventory = Inventory(self.nodes)
         async for raw in self._list("/api/v1", "pods", "Pods"):
             inventory.pod(raw)
         self.facts, self.uses = inventory.facts, inventory.uses
         for kinds, take in ((_BETWEEN, inventory.between), (_TEMPLATES, inventory.template)):
             for kind, version, resource in kinds:
-                base = "/api/v1" if version == "v1" else f"/apis/{version}"
-                async for raw in self._list(base, resource, f"{kind}s"):
+                async for raw in self._list(base(version), resource, f"{kind}s"):
                     found = take(version, kind, raw)
                     if found is not None:
                         yield found
@@ -195,7 +213,6 @@ class Reader:
                     nodes[node.metadata.name] = normalise_platform(info.operating_system, info.architecture)
         except Forbidden:
             return {}
-        self.platforms = tuple(sorted(set(nodes.values()), key=str))
         return nodes
 
     async def _list(
@@ -220,6 +237,11 @@ class Reader:
             async for page in self._cluster.pages(path, what):
                 for raw in page:
                     yield raw
+
+
+def base(version: str) -> str:
+    """The path below which an API version has its resources."""
+    return "/api/v1" if version == "v1" else f"/apis/{version}"
 
 
 def _namespace(raw: bytes | msgspec.Raw) -> Namespace:

@@ -11,7 +11,7 @@ from webhook.registry.recall import Recalling
 from webhook.scan.document import Document, Workload, document
 from webhook.scan.forecast import UNREACHED, forecast
 from webhook.scan.images import Once
-from webhook.scan.inventory import Found
+from webhook.scan.inventory import FACTS, Found
 from webhook.scan.listing import Reader
 from webhook.view import StaticView
 from webhook.workstation.progress import Progress
@@ -27,6 +27,7 @@ async def scan(
     cluster: str,
     documents: Documents | None = None,
     known: Identities | None = None,
+    seen: Identities | None = None,
     now: datetime | None = None,
     progress: Progress | None = None,
 ) -> Document:
@@ -34,14 +35,14 @@ async def scan(
 
     `documents` are the policies and exceptions to judge by, instead of the cluster's; `cluster` is its name for people.
     An image that `images` do not know may be among the `known` ones, which admission knows, or be known from the Pods that
-    run it.
+    run it: these are added to what other Pods have shown before, `seen`.
     """
     now = now or datetime.now(UTC)
     namespaces = {each.name: each for each in await reader.namespaces()}
     view = StaticView(await reader.documents() if documents is None else documents, namespaces)
     reach = await reader.reach()
     beyond = {name for name, namespace in namespaces.items() if not reach.covers(namespace)}
-    seen = Identities()
+    seen = Identities() if seen is None else seen
     once = Once(images, await reader.accounts())
     source = Recalling(once if known is None else Recalling(once, known), seen)
     waiting: asyncio.Queue[Found | None] = asyncio.Queue(_AHEAD)
@@ -73,7 +74,7 @@ async def scan(
 
 def _learn(seen: Identities, reader: Reader, now: datetime) -> None:
     """Take what the Pods have taught, which is complete before the first workload comes."""
-    for number, fact in enumerate(reader.facts):
+    for fact in reader.facts:
         identity = image_identity.of_fact(fact, reader.platforms, now)
-        if identity is not None:
-            seen.put(str(number), identity)
+        if identity is not None and len(seen) < FACTS:
+            seen.put(fact, identity)

@@ -1,0 +1,133 @@
+"""Which namespaces are told of, from streams that end, break and grow too old."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.support.pods import Object
+from webhook import following
+from webhook.cluster import Cluster, Expired, Unreachable
+from webhook.operate.workloads import Workloads
+from webhook.scan.listing import KINDS
+
+PODS = "/api/v1/pods"
+
+
+def obj(name: str, generation: int = 1, uid: str = "u", owner: tuple[str, str] | None = None) -> Object:
+    """The metadata of an object in the namespace that its name begins with; the owner's API version and kind."""
+    metadata = {"namespace": name.partition("-")[0], "name": name, "uid": uid, "generation": generation}
+    reference = owner and {"apiVersion": owner[0], "kind": owner[1], "name": "it", "uid": "o", "controller": True}
+    return {"metadata": {**metadata, "resourceVersion": "1", **({"ownerReferences": [reference]} if owner else {})}}
+
+
+class Told(Cluster):
+    """Lists and streams of Pods one after the other; of all else there is nothing. At the end it is silent."""
+
+    def __init__(self, *told: list[Object] | list[tuple[str, Object]] | Exception) -> None:
+        super().__init__()
+        self.told = list(told)
+        self.queries: list[str] = []
+        self.whole = 0  # how often more than metadata was asked for
+
+    async def call(self, method: str, path: str, what: str, body: Any = None, **given: Any) -> bytes:
+        return b'{"metadata": {"resourceVersion": "7"}}'
+
+    async def pages(
+        self, path: str, what: str, *, only_metadata: bool = False
+    ) -> AsyncIterator[tuple[msgspec.Raw, ...]]:
+        self.whole += not only_metadata
+        for each in await self._next() if path == PODS else []:
+            yield (msgspec.Raw(json.dumps(each).encode()),)
+
+    async def lines(self, path: str, what: str, silence: float, *, only_metadata: bool = False) -> AsyncIterator[bytes]:
+        self.whole += not only_metadata
+        if not path.startswith(f"{PODS}?"):
+            await asyncio.Event().wait()
+        self.queries.append(path)
+        for kind, each in await self._next():
+            yield json.dumps({"type": kind, "object": each}).encode()
+
+    async def _next(self) -> list[Any]:
+        if not self.told:
+            await asyncio.Event().wait()
+        found = self.told.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+async def changes(api: Told) -> list[str]:
+    """What is told of, until nothing more comes."""
+    heard: list[str] = []
+    workloads = Workloads(api)
+    tasks = [asyncio.ensure_future(each) for each in workloads.loops(heard.append)]
+    try:
+        async with asyncio.timeout(5):
+            await workloads.heard()
+            while api.told:
+                await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
+    finally:
+        for each in tasks:
+            each.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return heard
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No waiting between streams."""
+    monkeypatch.setattr(following, "PAUSE", 0.0)
+
+
+async def test_a_namespace_is_told_of_when_something_in_it_comes_changes_or_goes() -> None:
+    """Not for a new status; and an object that was replaced by one of the same name has changed."""
+    first, second = obj("a-1"), obj("b-1", 2)
+    stream = [
+        ("MODIFIED", first),
+        ("ADDED", obj("c-1")),
+        ("MODIFIED", obj("b-1", 3)),
+        ("BOOKMARK", {"metadata": {"resourceVersion": "9"}}),
+        ("DELETED", first),
+    ]
+    api = Told([first, second], stream, [("ADDED", obj("c-1", uid="another"))])
+    assert await changes(api) == ["a", "b", "c", "b", "a", "c"]
+    assert [query.rpartition("resourceVersion=")[2] for query in api.queries] == ["7", "1", "1"]
+    assert api.whole == 0
+
+
+@pytest.mark.parametrize("owner", [("apps/v1", "ReplicaSet"), ("batch/v1", "Job"), ("v1", "ReplicationController")])
+async def test_pods_of_a_workload_tell_nothing(owner: tuple[str, str]) -> None:
+    """Their makers have streams of their own; those of a custom resource stand for it."""
+    stream = [("ADDED", obj("a-2", owner=owner)), ("DELETED", obj("a-1", owner=owner))]
+    custom = ("ADDED", obj("b-1", owner=("argoproj.io/v1alpha1", "ReplicaSet")))
+    assert await changes(Told([obj("a-1", owner=owner)], [*stream, custom])) == ["b"]
+
+
+@pytest.mark.parametrize(
+    "end", [Expired("too old", ""), [("ERROR", {"kind": "Status"})], Unreachable("gone")], ids=["410", "ERROR", "away"]
+)
+async def test_after_a_gap_what_has_changed_meanwhile_is_told(end: Any) -> None:
+    """And nothing else is."""
+    before = [obj("a-1"), obj("b-1"), obj("c-1")]
+    after = [obj("a-1"), obj("b-1", 2), obj("d-1")]
+    assert await changes(Told(before, end, after)) == ["a", "b", "c", "b", "d", "c"]
+
+
+async def test_the_first_scan_waits_until_changes_are_heard_of_but_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("webhook.operate.workloads.PATIENCE", 0.05)
+    workloads = Workloads(Told(Unreachable("away")))
+    loops = [asyncio.ensure_future(each) for each in workloads.loops(lambda _name: None)]
+    await asyncio.wait_for(workloads.heard(), 5)
+    assert len(loops) == len(KINDS)
+    for each in loops:
+        each.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await each
