@@ -148,15 +148,90 @@ async def test_the_answers_are_those_of_uvicorn(reviews: Reviews, pieces: list[b
 async def test_an_ordinary_review_takes_the_short_way(reviews: Reviews, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the comparison would be one of uvicorn with itself."""
     taken: list[str] = []
-    plain = exchange._Exchange.run_asgi
+    plain = exchange._Exchange.begin
 
-    async def run(self: Any, app: Any) -> None:
+    def begin(self: Any, app: Any) -> None:
         taken.append(self.door)
-        await plain(self, app)
+        plain(self, app)
 
-    monkeypatch.setattr(exchange._Exchange, "run_asgi", run)
+    monkeypatch.setattr(exchange._Exchange, "begin", begin)
     await told(ReviewProtocol, reviews, [PLAIN, post(target="/validate"), post(PADDED)], 3)
     assert taken == ["mutate", "validate"]
+
+
+async def test_an_answer_that_waits_for_nothing_needs_no_task(
+    reviews: Reviews, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A probe at another path does."""
+    started: list[Any] = []
+    plain = HttpToolsProtocol._start_asgi_task
+
+    def start(self: Any, cycle: Any, app: Any) -> None:
+        started.append(type(cycle))
+        plain(self, cycle, app)
+
+    monkeypatch.setattr(HttpToolsProtocol, "_start_asgi_task", start)
+    await told(ReviewProtocol, reviews, [PLAIN * 2], 2)
+    assert [each.__name__ for each in started] == ["RequestResponseCycle"]
+
+
+class Slow:
+    """Answers that wait until they may go on."""
+
+    def __init__(self, reviews: Reviews) -> None:
+        self.begun, self.go = asyncio.Event(), asyncio.Event()
+        self.ended: list[str] = []
+        self._plain = reviews.answer
+
+    async def answer(self, *arguments: Any) -> Any:
+        """As `Reviews.answer`."""
+        self.begun.set()
+        try:
+            await self.go.wait()
+            await asyncio.sleep(0)
+            found = await self._plain(*arguments)
+        except asyncio.CancelledError:
+            self.ended.append("cancelled")
+            raise
+        except GeneratorExit:
+            self.ended.append("closed")
+            raise
+        self.ended.append("answered")
+        return found
+
+
+@pytest.fixture
+def slow(reviews: Reviews, monkeypatch: pytest.MonkeyPatch) -> Slow:
+    """The server's answers, from now on."""
+    found = Slow(reviews)
+    monkeypatch.setattr(reviews, "answer", found.answer)
+    return found
+
+
+async def test_an_answer_that_waits_is_the_same(reviews: Reviews, slow: Slow) -> None:
+    """And so is one that comes after it on its connection."""
+    asyncio.get_running_loop().call_later(0.05, slow.go.set)
+    waited = await told(ReviewProtocol, reviews, [PLAIN, PLAIN], 2)
+    assert waited == await told(HttpToolsProtocol, reviews, [PLAIN, PLAIN], 2)
+    assert len(waited) == 3
+
+
+@pytest.mark.parametrize("going", [False, True])
+async def test_an_answer_that_is_given_up_is_ended(reviews: Reviews, slow: Slow, going: bool) -> None:
+    """While it waits for the first thing, or for a later one: nothing of it stays behind."""
+    async with serving(ReviewProtocol, reviews) as (port, state), asyncio.timeout(LIMIT):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(PLAIN)
+        await slow.begun.wait()
+        (task,) = state.tasks
+        await asyncio.sleep(0)
+        if going:
+            slow.go.set()
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+        assert slow.ended == (["cancelled"] if going else ["closed"])
+        writer.close()
 
 
 async def test_while_draining_the_answer_closes(reviews: Reviews) -> None:
@@ -165,49 +240,31 @@ async def test_while_draining_the_answer_closes(reviews: Reviews) -> None:
     assert [(status, headers[b"connection"]) for status, headers, _ in answers] == [(200, b"close")]
 
 
-async def test_a_shutdown_lets_the_answer_out_and_closes(reviews: Reviews, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_shutdown_lets_the_answer_out_and_closes(reviews: Reviews, slow: Slow) -> None:
     """As uvicorn does at its end."""
-    begun, go = asyncio.Event(), asyncio.Event()
-    plain = reviews.answer
-
-    async def slow(*arguments: Any) -> Any:
-        begun.set()
-        await go.wait()
-        return await plain(*arguments)
-
-    monkeypatch.setattr(reviews, "answer", slow)
     async with serving(ReviewProtocol, reviews) as (port, state), asyncio.timeout(LIMIT):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(PLAIN)
-        await begun.wait()
+        await slow.begun.wait()
         for connection in tuple(state.connections):
             connection.shutdown()
-        go.set()
+        slow.go.set()
         assert b"connection: close" in await reader.read()
         writer.close()
         assert not state.tasks
 
 
-async def test_a_client_that_left_is_not_answered(reviews: Reviews, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_left_is_not_answered(reviews: Reviews, slow: Slow) -> None:
     """And nothing breaks."""
-    begun, go = asyncio.Event(), asyncio.Event()
-    plain = reviews.answer
-
-    async def slow(*arguments: Any) -> Any:
-        begun.set()
-        await go.wait()
-        return await plain(*arguments)
-
-    monkeypatch.setattr(reviews, "answer", slow)
     async with serving(ReviewProtocol, reviews) as (port, state), asyncio.timeout(LIMIT):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(PLAIN)
-        await begun.wait()
+        await slow.begun.wait()
         (task,) = state.tasks
         writer.transport.abort()
         while state.connections:
             await asyncio.sleep(0)
-        go.set()
+        slow.go.set()
         await task
 
 

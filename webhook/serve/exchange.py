@@ -7,7 +7,10 @@ came before the last one was answered, goes uvicorn's own way, to the same `Revi
 
 import asyncio
 import logging
+import types
+from collections.abc import Awaitable, Coroutine, Generator
 from functools import lru_cache
+from typing import Any
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -38,7 +41,7 @@ class ReviewProtocol(BoundedProtocol):
         """Answer, now that the body is whole."""
         super().on_message_complete()
         if isinstance(self.cycle, _Exchange):
-            self._start_asgi_task(self.cycle, self.app)  # type: ignore[arg-type]  # see cycle
+            self.cycle.begin(self.app)
 
     def _ordinary(self) -> bool:
         """Whether its size is known and needs no flow control, and nothing is asked of HTTP that a review does not need."""
@@ -69,7 +72,17 @@ def _target(url: bytes) -> tuple[Door, float] | None:
 class _Exchange:
     """A review and its answer, in the place of uvicorn's RequestResponseCycle: it has what the protocol asks of one."""
 
-    __slots__ = ("body", "disconnected", "door", "keep_alive", "more_body", "protocol", "response_complete", "timeout")
+    __slots__ = (
+        "_rest",
+        "body",
+        "disconnected",
+        "door",
+        "keep_alive",
+        "more_body",
+        "protocol",
+        "response_complete",
+        "timeout",
+    )
 
     message_event = asyncio.Event()  # nobody waits for the rest of a body that is whole
 
@@ -78,12 +91,27 @@ class _Exchange:
         self.door: Door = door
         self.timeout = timeout
         self.body = b""
+        self._rest: Awaitable[None]
         self.more_body = True
         self.keep_alive: bool = protocol.parser.should_keep_alive()
         self.disconnected = False
         self.response_complete = False
 
-    async def run_asgi(self, app: Reviews) -> None:
+    def begin(self, app: Reviews) -> None:
+        """Answer here and now, or in a task where something has to be waited for: a task costs a tenth of an answer."""
+        answering = self._answer(app)
+        try:
+            waited_for = answering.send(None)
+        except StopIteration:
+            return
+        self._rest = _resumed(answering, waited_for)
+        self.protocol._start_asgi_task(self, app)  # type: ignore[arg-type]  # noqa: SLF001  # see ReviewProtocol.cycle
+
+    async def run_asgi(self, _app: Reviews) -> None:
+        """The rest."""
+        await self._rest
+
+    async def _answer(self, app: Reviews) -> None:
         """Answer; a bug is a 500 that ends the connection."""
         protocol = self.protocol
         try:
@@ -110,3 +138,14 @@ class _Exchange:
         if closes:
             protocol.transport.close()
         protocol.on_response_complete()
+
+
+@types.coroutine
+def _resumed(begun: Coroutine[Any, Any, None], waited_for: object) -> Generator[Any, Any, None]:
+    """The rest of a coroutine that has gone as far as it could without a task."""
+    try:
+        yield waited_for
+    except BaseException:
+        begun.close()
+        raise
+    yield from begun
