@@ -218,7 +218,23 @@ async def test_the_same_denial_is_logged_once_a_minute(
             'denied Pod "default/other"',
         ]
         monkeypatch.setattr("webhook.serve.reviews.QUIET", 0.0)
-        monkeypatch.setattr("webhook.serve.reviews.LINES", 1)
         await call(reviews, review(bad))
-    assert len(caplog.records) == 3
-    assert len(reviews._logged) == 1
+        assert len(caplog.records) == 3
+
+
+async def test_so_many_denials_are_logged_and_the_others_counted(
+    reviews: Reviews, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sends them, the log and the memory for it stay small."""
+    monkeypatch.setattr("webhook.serve.reviews.LINES", 2)
+    bad = tweak(minimal(), {"spec.securityContext.runAsUser": 0})
+    with caplog.at_level("INFO"):
+        for number in range(5):
+            await call(reviews, review(bad, name=f"web-{number}"))
+        assert len(caplog.records) == len(reviews._logged) == 2
+        monkeypatch.setattr("webhook.serve.reviews.QUIET", 0.0)
+        await call(reviews, review(bad))
+    assert [each.getMessage()[:25] for each in caplog.records[2:]] == [
+        "and 3 more denials within",
+        'denied Pod "default/web" ',
+    ]

@@ -22,8 +22,8 @@ from webhook.review import SIZE_LIMIT, Review
 from webhook.serve.metrics import Metrics
 from webhook.verdict import MESSAGE_LIMIT
 
-QUIET = 60.0  # seconds before the same denial is logged again
-LINES = 256  # denials that are remembered for it
+QUIET = 60.0  # seconds in which the same denial is logged once
+LINES = 256  # denials that are logged in that time
 MARGIN = 1.5  # seconds of the API server's timeout that are kept for the way back
 DOORS: dict[str, Door] = {"/mutate": "mutate", "/validate": "validate"}
 JSON = b"application/json"
@@ -55,7 +55,9 @@ class Reviews:
         self._metrics = metrics
         self._fallback = fallback
         self._answered = answered  # is told of every answer
-        self._logged: dict[str, float] = {}  # denials, and when
+        self._logged: set[str] = set()  # denials, since `_quiet_since`
+        self._unlogged = 0
+        self._quiet_since = -QUIET
         self.draining = False  # then every answer closes its connection, so that none is idle when we leave
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,15 +93,20 @@ class Reviews:
         return Reply(200, outcome.body, JSON, self.draining)
 
     def _log(self, asked: Review, findings: Sequence[Finding], now: float) -> None:
-        """Log a denial, the same one once a minute: a controller tries again and again."""
+        """Log a denial, the same one once a minute: a controller tries again and again, and a stranger may send any."""
+        if now - self._quiet_since >= QUIET:
+            if self._unlogged:
+                log.info("and %d more denials within %d s, see nonroot_reviews_total", self._unlogged, QUIET)
+            self._logged.clear()
+            self._unlogged, self._quiet_since = 0, now
+        if len(self._logged) >= LINES:
+            self._unlogged += 1
+            return
         reasons = "; ".join([f"{finding.rule}: {finding.message}" for finding in findings[:MESSAGE_LIMIT]])
         line = f"denied {asked.kind.kind[:63]} {quoted(f'{asked.namespace}/{asked.name}')} {reasons}"
-        if now - self._logged.get(line, -QUIET) < QUIET:
-            return
-        if len(self._logged) >= LINES:
-            self._logged.clear()
-        self._logged[line] = now
-        log.info("%s", line)
+        if line not in self._logged:
+            self._logged.add(line)
+            log.info("%s", line)
 
     def _refused(self, error: MalformedReview) -> Reply:
         self._metrics.malformed(error.status)
