@@ -44,9 +44,12 @@ def run(
     cpu: Callable[[], float] = lambda: 0.0,
     options: Iterable[str] = ("--insecure",),
 ) -> Figure:
-    """POST a body over and over; `cpu` reads the server's CPU seconds. SystemExit where an answer is not the expected."""
+    """POST the lines of a file over and over; `cpu` reads the server's CPU seconds.
+
+    SystemExit where an answer is not the expected.
+    """
     command = [str(oha()), "--no-tui", "--output-format", "json", "-z", f"{seconds}s", "-c", str(connections), *options]
-    command += ["-m", "POST", "-H", "Content-Type: application/json", "-D", str(body), url]
+    command += ["-m", "POST", "-H", "Content-Type: application/json", "-Z", str(body), url]
     before = cpu()
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     spent = cpu() - before

@@ -1,10 +1,12 @@
 """Reviews a second, latency and CPU a review: ours beside Kubernetes' own Pod Security webhook and a bare answer.
 
 Every figure is the median of ROUNDS runs, interleaved: what to hold are the ratios, for all run in turn on one machine.
-The reviews are a real API server's (`tests.bench.capture`), only the registry in them is a local one.
+The reviews are a real API server's (`tests.bench.capture`), only the registry in them is a local one, and no two are the
+same: they are those of a template's replicas, or of Pods that are each unlike all others, of which no answer can be kept.
 """
 
 import asyncio
+import json
 import os
 import tempfile
 from collections import defaultdict
@@ -28,8 +30,12 @@ SECONDS = float(os.environ.get("BENCH_SECONDS", "2"))
 CONNECTIONS = (1, 16, 64)
 
 
+REPLICAS = 256
+STRANGERS = 8192  # more than answers are kept
+
+
 class Case(NamedTuple):
-    """One kind of review, at one door."""
+    """One kind of review, at one door; `body` has one on each line."""
 
     name: str
     body: Path
@@ -58,25 +64,40 @@ def push(registry: Registry) -> None:
 def cases(folder: Path, host: str) -> list[Case]:
     """The reviews, with the registry's own address in them."""
 
-    def local(name: str) -> Path:
-        body = (REVIEWS / f"{name}.json").read_bytes()
-        path = folder / f"{name}.json"
-        path.write_bytes(body.replace(NUMERIC.partition("/")[0].encode(), host.encode()))
+    def local(name: str, *, alike: bool = True, namespace: str = "bench-capture") -> Path:
+        body = (REVIEWS / f"{name}.json").read_text()
+        body = body.replace(NUMERIC.partition("/")[0], host).replace('"bench-capture"', f'"{namespace}"')
+        path = folder / f"{name}-{'replicas' if alike else 'strangers'}.json"
+        with path.open("w") as file:
+            file.writelines(f"{each}\n" for each in _pods(body, alike=alike))
         return path
 
     return [
         Case("compliant, 4 KB", local("good")),
+        Case("compliant, each unlike the others", local("good", alike=False)),
         Case("violating", local("violating")),
+        Case("violating, each unlike the others", local("violating", alike=False)),
         Case("13 containers, 31 KB", local("fat")),
-        Case("compliant by its image, warm", _uninjected(local("image"))),
+        # In the namespace where nothing is injected: elsewhere such a Pod gets its uid before it is validated.
+        Case("compliant by its image, warm", local("image", namespace="uninjected")),
         Case("mutate, full patch", local("mutate"), "mutate"),
+        Case("mutate, each unlike the others", local("mutate", alike=False), "mutate"),
     ]
 
 
-def _uninjected(path: Path) -> Path:
-    """In the namespace where nothing is injected: elsewhere such a Pod gets its uid before it is validated."""
-    path.write_bytes(path.read_bytes().replace(b'"bench-capture"', b'"uninjected"'))
-    return path
+def _pods(body: str, *, alike: bool) -> Iterator[str]:
+    """The review of a Pod, and of others: each has the uid, the name and the token volume that the API server gave it."""
+    request = json.loads(body)["request"]
+    (token,) = {each["name"] for each in request["object"]["spec"]["volumes"] if "projected" in each}
+    uid, name = request["uid"], request["object"]["metadata"]["name"]
+    for number in range(REPLICAS if alike else STRANGERS):
+        text = body.replace(uid, f"{number:08x}{uid[8:]}").replace(token, f"kube-api-access-{number:05}")
+        review = json.loads(text)
+        asked = review["request"]
+        asked["name"] = asked["object"]["metadata"]["name"] = f"{name}-{number:05}"
+        if not alike:
+            asked["object"]["spec"]["containers"][0]["name"] = f"app-{number:05}"
+        yield json.dumps(review, separators=(",", ":"), ensure_ascii=False)
 
 
 @contextmanager
