@@ -13,9 +13,9 @@ import msgspec
 from webhook.errors import MalformedImage
 from webhook.registry.archive import Kind
 from webhook.registry.exchange import RegistryError
+from webhook.registry.links import LINK_LIMIT, followed
 from webhook.registry.settings import ACCOUNTS_FILE_LIMIT, Limits
 
-LINK_LIMIT = 40  # Linux's MAXSYMLINKS; containerd/containerd pkg/oci/utils_unix.go
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _AUFS = ".wh..wh."
@@ -224,23 +224,9 @@ class Indexer:
         """Where a directory really is, by the symbolic links that this layer has made so far."""
         if not self._links or not path:
             return path
-        place, followed = "", 0
-        pending = path.split("/")[::-1]
-        while pending:
-            part = pending.pop()
-            if part == "..":
-                place = place.rpartition("/")[0]
-            elif part not in {"", "."}:
-                here = f"{place}/{part}" if place else part
-                target = self._links.get(here)
-                if target is None:
-                    place = here
-                    continue
-                followed += 1
-                if followed > LINK_LIMIT:
-                    raise MalformedImage(f"a layer has a name that leads through more than {LINK_LIMIT} symbolic links")
-                place = "" if target.startswith("/") else place
-                pending.extend(target.split("/")[::-1])
+        place = followed(path, self._links.get)
+        if place is None:
+            raise MalformedImage(f"a layer has a name that leads through more than {LINK_LIMIT} symbolic links")
         return place
 
 

@@ -15,7 +15,6 @@ import msgspec
 from webhook.accounts import Accounts
 from webhook.errors import MalformedImage
 from webhook.registry.facts import (
-    LINK_LIMIT,
     Directory,
     File,
     Hardlink,
@@ -25,6 +24,7 @@ from webhook.registry.facts import (
     Unreadable,
     ancestors,
 )
+from webhook.registry.links import LINK_LIMIT
 
 PASSWD, GROUP = "etc/passwd", "etc/group"
 ACCOUNTS = frozenset({PASSWD, GROUP})

@@ -12,7 +12,8 @@ import msgspec
 
 from webhook.registry.archive import Archive, Kind
 from webhook.registry.exchange import RegistryError
-from webhook.registry.facts import LINK_LIMIT, Indexer, LayerFacts, ancestors, clean
+from webhook.registry.facts import Indexer, LayerFacts, ancestors, clean
+from webhook.registry.links import followed
 from webhook.registry.settings import Limits
 from webhook.survey import Directory, Role, Special
 
@@ -150,30 +151,12 @@ def special(tree: Tree) -> tuple[Special, ...]:
 
 
 def _directory(tree: Tree, path: str, role: Role) -> Directory:
-    place = _followed(tree, path)
+    def target_of(name: str) -> str | None:
+        found = tree.get(name)
+        return found.target if found is not None and found.kind == "symlink" else None
+
+    place = followed(path, target_of)
     found = None if place is None else tree.get(place)
     if found is not None and found.kind == "directory":
         return Directory(path, role, present=True, uid=found.uid, gid=found.gid, mode=found.mode)
     return Directory(path, role, present=not place and place is not None)  # few layers have an entry for the root
-
-
-def _followed(tree: Tree, path: str) -> str | None:
-    """Where a path leads; None where it goes round in circles."""
-    place, links = "", 0
-    pending = path.split("/")[::-1]
-    while pending:
-        part = pending.pop()
-        if part == "..":
-            place = place.rpartition("/")[0]
-        elif part not in {"", "."}:
-            here = f"{place}/{part}" if place else part
-            found = tree.get(here)
-            if found is None or found.kind != "symlink":
-                place = here
-                continue
-            links += 1
-            if links > LINK_LIMIT:
-                return None
-            place = "" if found.target.startswith("/") else place
-            pending.extend(found.target.split("/")[::-1])
-    return place
