@@ -42,14 +42,19 @@ def _create(target: Target, namespace: str, image: str, *secrets: str) -> tuple[
     return made["spec"]["containers"][0].get("securityContext", {}), done.stderr
 
 
-def test_a_pull_secret_opens_an_image_for_its_own_pods_only(installed: Target, private: str, namespace: str) -> None:
-    """Without it the image is unknown before and after: what one Pod may read is no other's business."""
-    target = installed
+def _enforced(target: Target, namespace: str, private: str) -> None:
+    """A namespace with two pull secrets, of which one is `right`."""
     target.namespace(namespace, **{"nonroot.dev/mode": "enforce"})
     login = (f"--docker-server={private.partition('/')[0]}", "--docker-username=user")
     for name, password in (("right", PASSWORD), ("wrong", "nonsense")):
         command = ("-n", namespace, "create", "secret", "docker-registry", name)
         target.kubectl(*command, *login, f"--docker-password={password}")
+
+
+def test_a_pull_secret_opens_an_image_for_its_own_pods_only(installed: Target, private: str, namespace: str) -> None:
+    """Without it the image is unknown before and after: what one Pod may read is no other's business."""
+    target = installed
+    _enforced(target, namespace, private)
     for secrets, opened in (
         ((), False),
         (("wrong",), False),
@@ -69,11 +74,7 @@ def test_a_pull_secret_opens_an_image_for_its_own_pods_only(installed: Target, p
 def test_a_template_is_opened_by_the_secrets_of_its_account(installed: Target, private: str, namespace: str) -> None:
     """Either its own or the account's, as its Pods will be given them; another account's are no use."""
     target = installed
-    target.namespace(namespace, **{"nonroot.dev/mode": "enforce"})
-    login = (f"--docker-server={private.partition('/')[0]}", "--docker-username=user")
-    for name, password in (("right", PASSWORD), ("wrong", "nonsense")):
-        command = ("-n", namespace, "create", "secret", "docker-registry", name)
-        target.kubectl(*command, *login, f"--docker-password={password}")
+    _enforced(target, namespace, private)
     puller = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "puller"}}
     target.apply({**puller, "imagePullSecrets": [{"name": "right"}]}, namespace=namespace)
 
