@@ -20,10 +20,10 @@ _WINDOW = 1 << 23
 def decompressed(data: bytes, *, pieces: int = 1 << 20, window: int = _WINDOW) -> list[bytes]:
     """The pieces that come out when `data` goes in so many bytes at a time."""
     out: list[bytes] = []
-    decompressor = Decompressor(out.append, window)
+    decompressor = Decompressor(window)
     for start in range(0, len(data), pieces):
-        decompressor.feed(data[start : start + pieces])
-    decompressor.finish()
+        decompressor.feed(data[start : start + pieces], out.append)
+    decompressor.finish(out.append)
     return out
 
 
@@ -98,7 +98,7 @@ def test_what_the_reader_raises_comes_through() -> None:
 
     for data in (gzip.compress(b"x"), zstd(b"x"), b"plain"):
         with pytest.raises(MalformedImage, match="stop here"):
-            Decompressor(stop, _WINDOW).feed(data)
+            Decompressor(_WINDOW).feed(data, stop)
 
 
 def test_raw_deflate_is_not_gzip() -> None:

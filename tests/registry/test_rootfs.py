@@ -1,10 +1,14 @@
 """The accounts files of an image are those that a container runtime would find, or the image is refused."""
 
+import gc
+import weakref
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.oci import (
+    Compression,
     Entry,
     Layer,
     directory,
@@ -35,6 +39,24 @@ def facts(content: Layer, wanted: frozenset[str], limits: Limits | None = None) 
     found = reader.finish()
     assert found.diff_id == content.diff_id
     return found
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
+def test_a_layer_that_was_read_is_let_go_at_once(compression: Compression) -> None:
+    """A window of 64 MiB cannot wait until the garbage collector comes by."""
+    blob = layer(file("etc/passwd", "app:x:1:1::/:"), compression=compression).blob
+    settings = RegistrySettings()
+    look = Indexed(frozenset({"etc/passwd"}), settings.limits)
+    reader = LayerReader(Descriptor(blob.media_type, blob.digest, len(blob.data)), look, settings)
+    held = [weakref.ref(each) for each in (reader, look, look._archive, look._indexer)]
+    gc.disable()
+    try:
+        reader.feed(blob.data)
+        reader.finish()
+        del reader, look
+        assert [each() for each in held] == [None] * len(held)
+    finally:
+        gc.enable()
 
 
 def accounts(*layers: Layer, read: list[int] | None = None) -> Accounts:

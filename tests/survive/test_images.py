@@ -34,13 +34,14 @@ from tests.support.oci import (
 from tests.support.registry import Redirect, Registry, Status
 from tests.support.tables import table
 from tests.survive.conftest import LONG
-from tests.survive.victim import MIB, Victim, serving, told
+from tests.survive.victim import LIMIT, MIB, Victim, serving, told
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(300)]
 
 GIB = 1024 * MIB
 GZIP, ZSTD = "application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.oci.image.layer.v1.tar+zstd"
 ENTRIES = 10_000_000 if LONG else 2_100_000  # of which two million are read
+WINDOWS = 12
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\r\n2026-01-01 00:00:00 INFO forged\u202e\u2028"
 
 
@@ -136,6 +137,21 @@ async def test_a_hostile_image(
         assert len(message) < 4096
         assert message.isprintable(), repr(message)
     _assert_clean(victim)
+
+
+async def test_many_windows_at_once(victim: Victim, registry: Registry) -> None:
+    """Frames may ask for 64 MiB of memory each: a few do at a time, and none a moment longer than it is read."""
+    parameters = zstandard.ZstdCompressionParameters(window_log=26, compression_level=1)
+    for number in range(WINDOWS):
+        squeeze = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+        content = _squeezed(_large(str(number), 80 * MIB), squeeze, ZSTD)
+        registry.push(f"evil/app:{number}", image(content, user="app"))
+    async with victim.attacked(f"{WINDOWS} layers at once with windows of 64 MiB") as answers:
+        found = await asyncio.gather(
+            *(_settled(victim, f"{registry.host}/evil/app:{number}") for number in range(WINDOWS))
+        )
+        answers.append(told(found[0])[:200])
+    assert victim.memory() < LIMIT / 2
 
 
 async def test_a_registry_that_never_ends(registry: Registry, tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ class Archive:
                 return
             except EOFError:
                 raise MalformedImage("a layer's tar archive breaks off in the middle of an entry") from None
+        self._steps.close()  # it holds us, as we hold it
 
     def attributes(self) -> Attributes:
         """Those of the entry whose `visit` is running; read on demand, because few who visit want them."""

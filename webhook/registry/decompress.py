@@ -4,7 +4,7 @@ Sources: containerd/containerd pkg/archive/compression/compression.go (magic num
 """
 
 from collections.abc import Callable
-from typing import IO, cast
+from typing import IO, Protocol, cast
 
 import zstandard
 from isal import isal_zlib
@@ -18,52 +18,74 @@ _PIECE = 1 << 20
 _ISAL_ERROR = cast(type[Exception], isal_zlib.error)  # its type hint says that it is an instance
 _SLICE = 1 << 16  # what is copied again for every gzip member; eStargz has a member per file
 
+Write = Callable[[bytes], None]
+
 
 class Decompressor:
-    """Takes compressed bytes, writes uncompressed ones, 1 MiB at a time at most; `MalformedImage` where it cannot."""
+    """Takes compressed bytes, writes uncompressed ones, 1 MiB at a time at most; `MalformedImage` where it cannot.
 
-    def __init__(self, write: Callable[[bytes], None], window: int) -> None:
-        self._write = write
+    It knows its writer only while it is fed. Otherwise the two would hold each other, and a window of up to 64 MiB, until
+    the garbage collector comes by.
+    """
+
+    def __init__(self, window: int) -> None:
         self._window = window
         self._head = b""
-        self._take: Callable[[bytes], None] = self._gather
-        self._inflater: isal_zlib.Decompress | None = None
+        self._codec: _Codec | None = None
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes, write: Write) -> None:
         """Take the next bytes."""
-        self._take(data)
+        if self._codec is None:
+            self._head += data
+            if len(self._head) >= len(_ZSTD):
+                self._begin(write)
+        else:
+            self._codec.feed(data, write)
 
-    def finish(self) -> None:
+    def finish(self, write: Write) -> None:
         """The bytes are at their end."""
         if self._head:
-            self._begin()
-        if self._inflater is not None:
-            self._gunzip(b"")
-        if self._inflater is not None:
-            raise MalformedImage("a layer's gzip data breaks off")
+            self._begin(write)
+        if self._codec is not None:
+            self._codec.finish(write)
 
-    def _gather(self, data: bytes) -> None:
-        self._head += data
-        if len(self._head) >= len(_ZSTD):
-            self._begin()
-
-    def _begin(self) -> None:
+    def _begin(self, write: Write) -> None:
         head, self._head = self._head, b""
         if head.startswith(_GZIP):
-            self._inflater = isal_zlib.decompressobj(wbits=31)
-            self._take = self._gunzip
+            self._codec = _Gzip()
         elif head.startswith(_ZSTD) or (head[0] & 0xF0 == 0x50 and head[1:4] == _SKIPPABLE):
-            self._take = self._zstd()
+            self._codec = _Zstd(self._window)
         else:
-            self._take = self._plain
-        self._take(head)
+            self._codec = _Plain()
+        self._codec.feed(head, write)
 
-    def _plain(self, data: bytes) -> None:
+
+class _Codec(Protocol):
+    """One of the forms that a layer comes in."""
+
+    def feed(self, data: bytes, write: Write) -> None: ...
+
+    def finish(self, write: Write) -> None: ...
+
+
+class _Plain:
+    """Bytes as they are."""
+
+    def feed(self, data: bytes, write: Write) -> None:
         for start in range(0, len(data), _PIECE):
-            self._write(data[start : start + _PIECE])
+            write(data[start : start + _PIECE])
 
-    def _gunzip(self, data: bytes) -> None:
-        """Member after member. Slices keep what a member leaves over small, a limit keeps what it yields small."""
+    def finish(self, write: Write) -> None:
+        """Nothing is held back."""
+
+
+class _Gzip:
+    """Member after member. Slices keep what a member leaves over small, a limit keeps what it yields small."""
+
+    def __init__(self) -> None:
+        self._inflater: isal_zlib.Decompress | None = None
+
+    def feed(self, data: bytes, write: Write) -> None:
         for start in range(0, max(len(data), 1), _SLICE):
             rest = data[start : start + _SLICE]
             while True:
@@ -77,7 +99,7 @@ class Decompressor:
                 except _ISAL_ERROR:
                     raise MalformedImage("a layer's gzip data is damaged") from None
                 if piece:
-                    self._write(piece)
+                    write(piece)
                 if self._inflater.eof:
                     rest = self._inflater.unused_data
                     self._inflater = None
@@ -86,26 +108,40 @@ class Decompressor:
                 if not piece and len(rest) in {0, before}:
                     break
 
-    def _zstd(self) -> Callable[[bytes], None]:
-        """Frame after frame; the writer hands on 128 KiB at a time, however much a few bytes stand for."""
-        decompressor = zstandard.ZstdDecompressor(max_window_size=self._window)
-        stream = decompressor.stream_writer(cast(IO[bytes], _Writer(self._write)), closefd=False)
-
-        def take(data: bytes) -> None:
-            try:
-                stream.write(data)
-            except zstandard.ZstdError:
-                raise MalformedImage("a layer's zstd data is damaged or needs too large a window") from None
-
-        return take
+    def finish(self, write: Write) -> None:
+        if self._inflater is not None:
+            self.feed(b"", write)
+        if self._inflater is not None:
+            raise MalformedImage("a layer's gzip data breaks off")
 
 
-class _Writer:
+class _Zstd:
+    """Frame after frame; the stream hands on 128 KiB at a time, however much a few bytes stand for."""
+
+    def __init__(self, window: int) -> None:
+        decompressor = zstandard.ZstdDecompressor(max_window_size=window)
+        self._sink = _Sink()
+        self._stream = decompressor.stream_writer(cast(IO[bytes], self._sink), closefd=False)
+
+    def feed(self, data: bytes, write: Write) -> None:
+        self._sink.take = write
+        try:
+            self._stream.write(data)
+        except zstandard.ZstdError:
+            raise MalformedImage("a layer's zstd data is damaged or needs too large a window") from None
+        finally:
+            self._sink.take = None
+
+    def finish(self, write: Write) -> None:
+        """Nothing is held back."""
+
+
+class _Sink:
     """The one method of a file that zstandard calls."""
 
-    def __init__(self, write: Callable[[bytes], None]) -> None:
-        self._write = write
+    take: Write | None = None
 
     def write(self, data: bytes) -> int:
-        self._write(bytes(data))
+        if self.take is not None:
+            self.take(bytes(data))
         return len(data)

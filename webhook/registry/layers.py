@@ -72,7 +72,7 @@ class LayerReader(Generic[Told]):
         self._layer = layer
         self._limits = settings.limits
         self._look = look
-        self._decompressor = Decompressor(self._write, settings.limits.zstd_window)
+        self._decompressor = Decompressor(settings.limits.zstd_window)
         self._blob = hashlib.new(layer.algorithm)
         self._tar = hashlib.sha256()
         self._read = self._written = 0
@@ -81,12 +81,12 @@ class LayerReader(Generic[Told]):
         """Take the next bytes of the blob."""
         self._read += len(data)
         self._blob.update(data)
-        self._decompressor.feed(data)
+        self._decompressor.feed(data, self._write)
 
     def finish(self) -> Told:
         """The blob is at its end: check it, and say what was found."""
         self._layer.check(self._read, self._blob.hexdigest(), "layer")
-        self._decompressor.finish()
+        self._decompressor.finish(self._write)
         return self._look.finish(f"sha256:{self._tar.hexdigest()}")
 
     def _write(self, piece: bytes) -> None:
@@ -144,7 +144,8 @@ class Layers:
         self._facts: Bounded[str, LayerFacts] = Bounded(settings.memory.layers)
         self._flights = Flights()
         self._pool = ThreadPoolExecutor(settings.layer_threads, thread_name_prefix="layer")
-        self._streams = asyncio.Semaphore(3 * settings.layer_threads)
+        # Each may need a window of 64 MiB: with full caches still less than a replica may have.
+        self._streams = asyncio.Semaphore(2 * settings.layer_threads)
 
     async def accounts(self, layers: Sequence[Descriptor], diff_ids: Sequence[str], fetch: Fetch) -> Accounts:
         """The accounts files of the image that these layers make, the first of them the base.
