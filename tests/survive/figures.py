@@ -28,7 +28,7 @@ class Fault(msgspec.Struct, frozen=True):
     """What users noticed of one fault under steady traffic. Times are seconds.
 
     `recovered` is the time from the end of the fault to the last admission that failed; `told` is what most of those
-    read that failed because of us.
+    read that failed because of us; `unpatched` are Pods that were admitted rightly, but without our patch.
     """
 
     fault: str
@@ -41,6 +41,7 @@ class Fault(msgspec.Struct, frozen=True):
     recovered: float
     told: str = ""
     note: str = ""
+    unpatched: int = 0
 
     @classmethod
     def of(cls, fault: str, tally: Tally, recovered: float, note: str = "") -> "Fault":
@@ -58,6 +59,7 @@ class Fault(msgspec.Struct, frozen=True):
             round(recovered, 1),
             tally.told,
             note,
+            tally.unpatched,
         )
 
 
@@ -129,13 +131,17 @@ by byte (`tests/registry/test_archive.py`, `test_decompress.py`); random bytes a
 def page(results: Results) -> str:
     """All of it as Markdown."""
     faults = _table(
-        ("fault", "admissions", "wrong", "lost", "API server away", "429", "longest wait s", "recovered s", "told", ""),
+        (
+            *("fault", "admissions", "wrong", "lost", "unpatched", "API server away", "429"),
+            *("longest wait s", "recovered s", "told", ""),
+        ),
         (
             (
                 each.fault,
                 each.admissions,
                 each.wrong,
                 each.lost,
+                each.unpatched,
                 each.away,
                 each.retried,
                 each.longest,
