@@ -44,6 +44,14 @@ class Injection(msgspec.Struct, frozen=True, gc=False):
     uid: int
     gid: int | None = None
 
+    def replacing(self, user: User) -> str:
+        """What a Dockerfile's USER is to say instead: the numbers, and the group that stood behind the name.
+
+        Kubernetes never looks at that group, but whatever else runs the image does.
+        """
+        group = user.text.partition(":")[2] if self.gid is None else str(self.gid)
+        return f"{self.uid}:{group}" if group.isprintable() and group else str(self.uid)
+
 
 class Drift(msgspec.Struct, frozen=True, gc=False):
     """No numbers keep the identity: by uid, the runtime finds another passwd line, with other groups."""

@@ -5,7 +5,8 @@ runAsNonRoot and image has non-numeric user (app), cannot verify user is non-roo
 Fails: `USER app` in the image, an effective `runAsNonRoot: true`, and no `runAsUser`.
 Passes: the same with the uid in `runAsUser` (which injection writes), or a numeric USER in the image.
 Fix: set `securityContext.runAsUser` of the container to the uid that the name has in the image's /etc/passwd.
-Dockerfile: end the last stage with the number instead of the name, such as `USER 1001`.
+Dockerfile: end the last stage with the number instead of the name, such as `USER 1001`, or `USER 1001:1002` where the
+name stood before a group.
 Source: kubernetes pkg/kubelet/kuberuntime/security_context_others.go
 """
 
@@ -32,13 +33,17 @@ def check(subject: Subject) -> Finding | None:
             and answer.identity.uid
         ):
             uid = answer.identity.uid
+            planned = subject.planned if isinstance(subject.planned, Injection) else Injection(uid)
+            fields = f"{subject.field('runAsUser')}: {uid}"
+            if planned.gid is not None:
+                fields += f" and runAsGroup: {planned.gid}"
             return finding(
                 subject,
                 NAME,
                 "image has a non-numeric user",
                 f"{image_user(subject)} has runAsNonRoot, and the kubelet cannot verify the user "
                 f"{quoted(answer.user.name)}, which is uid {uid} in the image's /etc/passwd",
-                f"set {subject.field('runAsUser')}: {uid}, or end the Dockerfile with: USER {uid}",
+                f"set {fields}, or end the Dockerfile with: USER {planned.replacing(answer.user)}",
                 field="runAsUser",
                 curable=isinstance(subject.planned, Injection),
             )

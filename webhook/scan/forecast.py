@@ -14,7 +14,7 @@ import yaml
 from webhook import patch, reference, verdict
 from webhook.finding import Finding as Fault
 from webhook.finding import who
-from webhook.identity import Answer, Identity, answers
+from webhook.identity import Answer, Identity, Injection, answers
 from webhook.image import Image, Images
 from webhook.judge import judge, stated
 from webhook.observed import mismatch
@@ -221,8 +221,10 @@ def _finding(fault: Fault, judged: ContainerVerdict) -> Finding:
 
 def _user_line(fault: Fault, judged: ContainerVerdict) -> str:
     """The last instruction of the image's Dockerfile: by its number, the user that it names or is to make."""
-    uid = judged.subject.uid
-    return f"USER {uid if uid and fault.rule == 'named-user' else _NEW_UID}"
+    subject = judged.subject
+    if fault.rule == "named-user" and isinstance(subject.planned, Injection):
+        return f"USER {subject.planned.replacing(subject.answers[0].user)}"
+    return f"USER {subject.uid if fault.rule == 'named-user' and subject.uid else _NEW_UID}"
 
 
 @lru_cache(maxsize=1024)
