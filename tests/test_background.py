@@ -56,6 +56,25 @@ async def test_what_is_offered_is_written_in_order_and_each_key_once(target: Tar
     assert (writer.failed, writer.dropped) == (0, 0)
 
 
+async def test_some_kinds_are_written_more_slowly(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[float] = []
+    sleep = asyncio.sleep
+
+    async def rest(seconds: float) -> None:
+        rests.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(background, "PACE", 2)
+    monkeypatch.setattr(asyncio, "sleep", rest)
+    writer = Writer("things", rests=10)
+    writer.offer("a", target.write("a"))
+    async with running(writer):
+        async with asyncio.timeout(5):
+            while not rests:
+                await sleep(0)
+    assert rests == [20]
+
+
 async def test_what_does_not_fit_is_dropped_and_counted(target: Target) -> None:
     writer = Writer("things", limit=2)
     assert [writer.offer(key, target.write(key)) for key in "abcb"] == [True, True, False, True]

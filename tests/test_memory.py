@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pytest
 
 from tests.support.images import DIGEST, image
-from webhook import memory, reference
+from webhook import image_identity, memory, reference
 from webhook.background import running
 from webhook.cluster import Absent, Cluster, Conflict, Forbidden
 from webhook.image import Query
@@ -69,6 +70,18 @@ async def test_a_dry_run_is_never_written() -> None:
     async with running(known.writer):
         await learn(known, dry_run=True)
         assert api.bodies == []
+
+
+async def test_there_is_an_end_to_what_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody who makes up images does not fill the API server with them."""
+    monkeypatch.setattr(memory, "STORED", 1)
+    api = Api()
+    known = ClusterMemory(api)
+    async with running(known.writer):
+        await learn(known)
+        known.put("stored", *image_identity.of_image(ASKED, TOLD, None, datetime.now(UTC)))
+        await learn(known, f"sha256:{1:064d}")
+    assert len(api.bodies) == 1
 
 
 @pytest.mark.parametrize("answer", [Absent("no such kind"), Forbidden("not for you")], ids=["no CRD", "no right"])

@@ -24,11 +24,17 @@ log = logging.getLogger(__name__)
 
 
 class Writer:
-    """Made for one kind of object, which `what` names in the log. `written`, `failed` and `dropped` are for metrics."""
+    """Made for one kind of object, which `what` names in the log. `written`, `failed` and `dropped` are for metrics.
 
-    def __init__(self, what: str, *, limit: int = LIMIT, clock: Callable[[], float] = time.monotonic) -> None:
+    It rests for `rests` times PACE after each write.
+    """
+
+    def __init__(
+        self, what: str, *, limit: int = LIMIT, rests: int = 1, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._what = what
         self._limit = limit
+        self._rests = rests
         self._clock = clock
         self._waiting: dict[Hashable, Write] = {}
         self._some = asyncio.Event()
@@ -54,7 +60,7 @@ class Writer:
             if not self._waiting:
                 self._some.clear()
             await self._try(write)
-            await asyncio.sleep(PACE)
+            await asyncio.sleep(self._rests * PACE)
 
     async def _try(self, write: Write) -> None:
         try:

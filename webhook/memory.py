@@ -16,6 +16,7 @@ from webhook.reference import Reference
 from webhook.registry.cache import Bounded
 
 AGAIN = 86_400.0  # seconds until what was written once may be written again: the controller removes what is not in use
+STORED = 20_000  # objects; whoever reaches our port may name any image, and each is kept by all replicas
 _REMEMBERED = 1 << 21  # bytes of names that were written
 
 
@@ -44,8 +45,8 @@ class ClusterMemory(Identities):
             await asyncio.gather(following, return_exceptions=True)
 
     def learn(self, asked: Reference, image: Image, query: Query) -> None:
-        """Write what nobody has written yet, some time soon; never for a dry run."""
-        if query.dry_run:
+        """Write what nobody has written yet, some time soon; never for a dry run, nor while there is enough of it."""
+        if query.dry_run or len(self) >= STORED:
             return
         namespace = query.namespace if image.private else None
         known = {each.name for each in self.of_digest(asked.name, image.digest)}
