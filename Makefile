@@ -45,7 +45,7 @@ test-e2e: $(VENV)/.dev ## only the end-to-end suite
 	$(BIN)/python -m deploy.with_cluster $(BIN)/pytest -m "cluster or e2e"
 
 test-survive: $(VENV)/.dev ## do harm to an installed release and see (LONG=1: hours, and README's figures anew)
-	NONROOT_SURVIVE=1 $(if $(LONG),NONROOT_SURVIVE_LONG=1 NONROOT_KEEP_FIGURES=1) $(BIN)/python -m deploy.with_cluster $(BIN)/pytest -m survive -s
+	$(if $(LONG),NONROOT_SURVIVE_LONG=1 NONROOT_KEEP_FIGURES=1) $(BIN)/python -m deploy.with_cluster $(BIN)/pytest -m survive -s
 	$(if $(LONG),$(BIN)/python -m tests.survive.figures)
 
 bench: $(VENV)/.dev ## what it costs, beside others in one run (quiet machine, Go, cargo; SECTIONS="throughput cold …" for some)

@@ -2,7 +2,7 @@
 
     python -m tests.survive.figures    # writes both anew from results.json; a test says when that has been forgotten
 
-A run keeps its figures only where NONROOT_KEEP_FIGURES is set, as `make test-survive` does; it always prints them.
+A run keeps its figures only where NONROOT_KEEP_FIGURES is set, as the long form does; it always prints them at its end.
 """
 
 import json
@@ -82,6 +82,7 @@ class Fact(msgspec.Struct, frozen=True):
 
 
 Row = Fault | Attack | Fact
+RECORDED: list[Row] = []  # in this run
 
 
 class Results(msgspec.Struct):
@@ -99,8 +100,8 @@ def load() -> Results:
 
 
 def record(row: Row) -> None:
-    """Print a row, and keep it if that is wanted."""
-    print(" ".join(f"{name}={value!r}" for name, value in msgspec.structs.asdict(row).items()))
+    """Have a row printed at the end of the run, and keep it if that is wanted."""
+    RECORDED.append(row)
     if not os.environ.get(KEEP):
         return
     results = load()

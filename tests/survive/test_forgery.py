@@ -3,17 +3,21 @@
 import asyncio
 import json
 import subprocess
+import time
+from collections import Counter
 
 import pytest
 
 from deploy.release import NAMESPACE
 from tests.e2e.target import Target
 from tests.serve.test_reviews import review
+from tests.support.oci import image
 from tests.support.registry import Registry
 from tests.survive.conftest import Scene, long
 from tests.survive.figures import Fact, record
 from tests.survive.replicas import CONTROLLER, Replica, replicas
 from tests.survive.traffic import Kind, Traffic
+from webhook import background, memory, recorder
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(300)]
 
@@ -49,6 +53,34 @@ async def test_a_forger_learns_what_a_look_at_the_image_tells_and_changes_nothin
                 await asyncio.to_thread(_send, somebody, one.address, forged)
             await asyncio.sleep(5)
     assert "timed out" in refusal.value.stderr.lower()
+
+
+@long
+async def test_what_a_forger_can_make_us_do(installed: Target, namespaces: tuple[str, str], registry: Registry) -> None:
+    """Read images, remember them, and tell Events of workloads that do not exist: so many a second, and so many in all."""
+    one, *_ = replicas(installed)
+    (somebody,) = replicas(installed, CONTROLLER)
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "controller": True}
+    before, began = _state(installed), time.monotonic()
+    for number in range(FORGED):
+        registry.push(f"forged/root{number}:1", image(user="root", settings={"Cmd": [str(number)]}))
+        name = f"forged-{number}"
+        pod = Kind(name, namespaces[0], f"{registry.host}/forged/root{number}:1", "refused").pod(0)
+        pod["metadata"]["ownerReferences"] = [{**owner, "name": name, "uid": name}]
+        await asyncio.to_thread(_send, somebody, one.address, review(pod, namespace=namespaces[0]))
+    await asyncio.sleep(5)  # what is written is written in the background
+    seconds = time.monotonic() - began
+    written = Counter(each.partition(" ")[0] for each in _state(installed) - before)
+    asked = sum("/forged/" in str(each) for each in registry.requests)
+    record(
+        Fact(
+            f"{FORGED} forged reviews of as many images and workloads, in {seconds:.0f} s",
+            f"{asked} requests to the registry, {dict(written)} written; never more than {memory.STORED:,} ImageIdentity "
+            f"objects, and {1 / (recorder.RESTS * background.PACE):.0f} Events a second",
+        )
+    )
+    assert written["ImageIdentity"] <= FORGED
+    assert written["Event"] <= seconds / (recorder.RESTS * background.PACE) + 10  # and what others tell
 
 
 @long

@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import json
-import os
 import random
 import time
 from collections import Counter
@@ -19,9 +18,9 @@ from tests.support.oci import image
 from tests.support.pods import minimal, tweak
 from tests.support.registry import Registry
 from tests.survive import heartbeat
-from tests.survive.conftest import LONG, app, long
+from tests.survive.conftest import LONG, UID, app, long
 from tests.survive.figures import Fact, record
-from tests.survive.replicas import CONTROLLER, Replica, replicas
+from tests.survive.replicas import CONTROLLER, replicas
 from tests.survive.traffic import Kind, Traffic
 from tests.survive.victim import Victim, serving
 
@@ -30,13 +29,13 @@ pytestmark = [pytest.mark.survive, pytest.mark.timeout(7200)]
 REVIEWS = 100_000 if LONG else 6_000
 IMAGES = 500
 CLIENTS = 16
-SECONDS = float(os.environ.get("NONROOT_SOAK_SECONDS", "3600" if LONG else "20"))
+SECONDS, WARM = 360.0, 60.0  # through the API server
 BLOCKED = 50.0  # milliseconds
 
 
 @pytest.fixture
-async def registry() -> AsyncIterator[Registry]:
-    """Images with a name, a number and root, in equal parts."""
+async def stocked() -> AsyncIterator[Registry]:
+    """A registry on loopback: images with a name, a number and root, in equal parts."""
     async with Registry() as running:
         for number in range(IMAGES):
             content = (app(number), image(user=str(1000 + number)), image(user="0", settings={"Cmd": [str(number)]}))
@@ -44,18 +43,19 @@ async def registry() -> AsyncIterator[Registry]:
         yield running
 
 
-async def test_nothing_leaks_under_load(registry: Registry, tmp_path: Path) -> None:
+async def test_nothing_leaks_under_load(stocked: Registry, tmp_path: Path) -> None:
     """Patched, refused, warned and fine, mixed: memory and files are at the end what they were after warming up."""
     pulse = tmp_path / "pulse"
     reviews = [
-        (door, number, review(tweak(minimal(), {"spec.containers.0.image": f"{registry.host}/team/app{number}:1"})))
+        (door, number, review(tweak(minimal(), {"spec.containers.0.image": f"{stocked.host}/team/app{number}:1"})))
         for number, door in itertools.product(range(IMAGES), ("/mutate", "/validate"))
     ]
     program = ("tests.survive.heartbeat", str(pulse))
-    async with serving(tmp_path, "--insecure-registry", registry.host, program=program) as victim:
+    async with serving(tmp_path, "--insecure-registry", stocked.host, program=program) as victim:
         answers = Counter[str]()
         await _send(victim, reviews, len(reviews), answers)
         await _send(victim, reviews, REVIEWS // 10, answers)
+        await asyncio.sleep(heartbeat.WARM + 2)  # until the pulse has begun to count
         before = (victim.memory(), victim.files, heartbeat.read(pulse).tasks)
         began, cpu = time.monotonic(), victim.cpu
         await _send(victim, reviews, REVIEWS, answers)
@@ -98,43 +98,53 @@ async def _send(victim: Victim, reviews: list[tuple[str, int, bytes]], count: in
 
 
 @long
-async def test_a_long_day(installed: Target, kinds: list[Kind], namespaces: tuple[str, str], tmp_path: Path) -> None:
+async def test_a_long_day(
+    installed: Target, kinds: list[Kind], namespaces: tuple[str, str], registry: Registry, tmp_path: Path
+) -> None:
     """Through the API server, while policies, exceptions and namespaces come and go."""
+    enforced, audited = namespaces
+    for number in range(IMAGES):
+        registry.push(f"many/app{number}:1", app(number))
+        registry.push(f"many/root{number}:1", image(user="root", settings={"Cmd": [str(number)]}))
+    installed.namespace(f"{enforced}-warn", **{"nonroot.dev/mode": "warn"})
+    app_of, root_of = (f"{registry.host}/many/{each}{{n}}:1" for each in ("app", "root"))
+    many = [
+        Kind("many-named", enforced, app_of, "patched", UID, images=IMAGES),
+        Kind("many-demanding", enforced, app_of, "patched", UID, context={"runAsNonRoot": True}, images=IMAGES),
+        Kind("many-root", enforced, root_of, "refused", images=IMAGES),
+        Kind("many-warned", f"{enforced}-warn", root_of, "warned", images=IMAGES),
+        Kind("many-audited", audited, root_of, "untouched", images=IMAGES),
+    ]
     ours = [*replicas(installed), *replicas(installed, CONTROLLER)]
     async with connect(installed.environment, tmp_path) as api:
-        traffic = Traffic(api.session, [*kinds, *kinds], pause=0)
-        async with traffic.running():
-            await asyncio.sleep(min(SECONDS, 60) / 4)
-        before = [_memory(each) for each in ours]
+        traffic = Traffic(api.session, [*kinds, *many, *many], pause=0)
+        async with traffic.running() as warming:
+            await asyncio.sleep(WARM)
+        before, files = [each.memory for each in ours], [each.files for each in ours]
         async with traffic.running() as tally:
             began = time.monotonic()
             for number in itertools.count():
                 if time.monotonic() > began + SECONDS:
                     break
-                await asyncio.to_thread(_change, installed, namespaces[1], number)
+                await asyncio.to_thread(_change, installed, audited, number)
         seconds = time.monotonic() - began
-        after = [_memory(each) for each in ours]
+        after = [each.memory for each in ours]
+    await asyncio.to_thread(installed.kubectl, "delete", "namespace", "--wait=false", f"{enforced}-warn")
     record(
         Fact(
-            f"{seconds:.0f} s of steady admissions while policies, exceptions and namespaces change",
+            f"{SECONDS:.0f} s of admissions through the API server, {IMAGES} images, while policies, exceptions and namespaces "
+            "change",
             f"{tally.admissions:,} admissions, {tally.admissions / seconds:.0f} a second, {len(tally.wrong)} wrong, "
-            f"{tally.lost.total()} lost, longest wait {tally.longest:.2f} s; memory of both replicas and the controller "
-            f"{before} then {after} MiB",
+            f"{tally.lost.total()} lost, {tally.unpatched} unpatched, longest wait {tally.longest:.2f} s; memory of both "
+            f"replicas and the controller {before} then {after} MiB, files {files} then {[each.files for each in ours]}",
         )
     )
-    assert not tally.wrong
+    assert not [*warming.wrong, *tally.wrong]
     assert not tally.lost
     assert [each.pod for each in ours] == [
         each.pod for each in (*replicas(installed), *replicas(installed, CONTROLLER))
     ]
     assert all(late <= 1.1 * early + 2 for early, late in zip(before, after, strict=True))
-
-
-def _memory(replica: Replica) -> int:
-    (line,) = (
-        each for each in Path(f"/proc/{replica.pid}/status").read_text().splitlines() if each.startswith("VmRSS:")
-    )
-    return int(line.split()[1]) // 1024
 
 
 def _change(target: Target, namespace: str, number: int) -> None:
@@ -149,6 +159,8 @@ def _change(target: Target, namespace: str, number: int) -> None:
     ]
     for each in objects:
         target.kubectl("apply", "-f", "-", text=json.dumps({"apiVersion": "nonroot.dev/v1alpha1", **each}))
+    target.kubectl("create", "namespace", f"{namespace}-{number}")
+    target.kubectl("delete", "namespace", "--wait=false", f"{namespace}-{number}")
     if number % 7 == 6:
         target.kubectl("delete", "nonrootpolicies", *(f"survive-{each}" for each in range(7)))
         target.kubectl("delete", "nonrootexceptions", "--namespace", namespace, "--all")

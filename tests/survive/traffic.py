@@ -7,6 +7,7 @@ again after its Retry-After, ten times at most (kubernetes/client-go rest/with_r
 import asyncio
 import contextlib
 import itertools
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -40,10 +41,11 @@ class Kind(msgspec.Struct, frozen=True):
     uid: int = 0
     context: dict[str, Any] = {}
     pull_secret: str = ""
+    images: int = sys.maxsize
 
     def pod(self, number: int) -> dict[str, Any]:
-        """The Pod to create; `{n}` in the image stands for the number."""
-        container: dict[str, Any] = {"name": "app", "image": self.image.replace("{n}", str(number))}
+        """The Pod to create; `{n}` in the image stands for the number, of which there are so many `images`."""
+        container: dict[str, Any] = {"name": "app", "image": self.image.replace("{n}", str(number % self.images))}
         if self.context:
             container["securityContext"] = self.context
         metadata = {"generateName": f"{self.name}-", "namespace": self.namespace}
