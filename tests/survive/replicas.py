@@ -8,6 +8,8 @@ import os
 import re
 import signal
 import subprocess
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -19,6 +21,7 @@ import pytest
 from deploy.release import NAMESPACE
 from tests.e2e.target import Target, eventually
 
+REVIEWS = re.compile(r"^nonroot_reviews_total\{.*\} (\S+)$", re.MULTILINE)
 ADMISSION, CONTROLLER = "admission", "controller"
 SHARED = Path("/dev/shm")  # noqa: S108  # memory is what it is for
 
@@ -39,6 +42,12 @@ class Replica(msgspec.Struct, frozen=True):
     def files(self) -> int:
         """Open file descriptors, connections among them."""
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
+    @property
+    def reviews(self) -> float:
+        """How many it has answered so far."""
+        with urllib.request.urlopen(f"http://{self.address}:8080/metrics", timeout=10) as reply:
+            return sum(float(each) for each in REVIEWS.findall(reply.read().decode()))
 
     def kill(self) -> None:
         """SIGKILL: what a node's own kill or a crash is."""
@@ -100,6 +109,14 @@ def replicas(target: Target, component: str = ADMISSION) -> list[Replica]:
     """Those that are ready now."""
     found = target.get("pods", NAMESPACE, "-l", f"app.kubernetes.io/component={component}")
     return [Replica(each["metadata"]["name"], each["status"]["podIP"], _pid(each)) for each in found if _ready(each)]
+
+
+def busiest(target: Target) -> Replica:
+    """The one that answers most just now: the API server keeps to the connections that it has, and those may lead to one."""
+    found = replicas(target)
+    before = [each.reviews for each in found]
+    time.sleep(1)
+    return max(zip(found, before, strict=True), key=lambda each: each[0].reviews - each[1])[0]
 
 
 def whole(target: Target, component: str = ADMISSION) -> list[Replica]:

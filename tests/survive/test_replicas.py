@@ -8,7 +8,7 @@ import pytest
 from deploy.release import NAMESPACE
 from tests.e2e.target import Target
 from tests.survive.conftest import LONG, Scene, long
-from tests.survive.replicas import CONTROLLER, Replica, replicas, whole
+from tests.survive.replicas import CONTROLLER, Replica, busiest, replicas, whole
 from tests.survive.traffic import Traffic
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(600)]
@@ -19,9 +19,8 @@ DEPLOYMENT = "deployment/nonroot-webhook-admission"
 
 
 async def test_one_replica_is_killed(scene: Scene, installed: Target) -> None:
-    one, _ = replicas(installed)
     async with scene("a replica SIGKILLed"):
-        one.kill()
+        (await _busiest(installed)).kill()
 
 
 @long
@@ -35,24 +34,22 @@ async def test_both_replicas_are_killed_at_once(scene: Scene, installed: Target)
 
 @long
 async def test_a_replica_hangs(scene: Scene, installed: Target) -> None:
-    one, _ = replicas(installed)
     async with scene(f"a replica SIGSTOPped for {WHILE:.0f} s"):
-        with one.frozen():
+        with (await _busiest(installed)).frozen():
             await asyncio.sleep(WHILE)
 
 
 @long
 async def test_a_replica_is_cut_off(scene: Scene, installed: Target) -> None:
-    one, _ = replicas(installed)
     async with scene(f"all traffic of a replica dropped for {CUT_OFF:.0f} s"):
-        with one.cut_off():
+        with (await _busiest(installed)).cut_off():
             await asyncio.sleep(CUT_OFF)
 
 
 @long
 async def test_a_replica_runs_out_of_memory(scene: Scene, installed: Target) -> None:
-    one, _ = replicas(installed)
     async with scene("a replica killed for its memory"):
+        one = await _busiest(installed)
         await asyncio.to_thread(one.exhaust_memory)
     (state,) = (
         each["status"]["containerStatuses"][0]["lastState"]
@@ -84,12 +81,17 @@ async def test_a_rolling_upgrade_loses_nothing(scene: Scene, traffic: Traffic, i
 @long
 async def test_a_drain_takes_one_replica_at_a_time_and_loses_nothing(scene: Scene, installed: Target) -> None:
     """What `kubectl drain` does to each Pod, without taking the only node away from everybody else."""
-    one, other = replicas(installed)
     async with scene("a replica evicted, as by a drain", lost=0):
+        one = await _busiest(installed)
+        (other,) = (each for each in replicas(installed) if each.pod != one.pod)
         await _evict(installed, one)
         with pytest.raises(Exception, match="disruption budget"):
             await _evict(installed, other)
         await _gone(installed, {one.pod})
+
+
+async def _busiest(target: Target) -> Replica:
+    return await asyncio.to_thread(busiest, target)
 
 
 async def _evict(target: Target, replica: Replica) -> None:
