@@ -231,6 +231,16 @@ def test_the_replacement_is_the_whole_line() -> None:
     assert all(not finding.replacement for finding in rules.check(evaluated("FROM a\nUSER app")))
 
 
+def test_the_same_step_is_told_once_a_line() -> None:
+    """Its update and its install are one fault; what another line of the step does is another."""
+    step = "RUN apt-get update && apt-get install -y curl && \\\n mkdir /data"
+    found = MODULES["root-step"].check(evaluated(_APP + step))
+    assert [(finding.line, finding.detail.partition(": ")[2][:8]) for finding in found] == [
+        (4, "apt-get "),
+        (5, "it write"),
+    ]
+
+
 def test_a_message_has_reason_detail_and_fix() -> None:
     """In that order."""
     finding = DockerfileFinding("a", "error", 1, 1, "reason", "detail", "fix")

@@ -21,7 +21,7 @@ NAME: Final = "unknown-image"
 _NEXT = {
     "unauthorized": "name a pull secret for its registry in spec.imagePullSecrets that the webhook may read",
     "notFound": "check the image's name and tag",
-    "unreachable": "check that the webhook can reach the registry",
+    "unreachable": "check the registry's name and the way to it",
     "rateLimited": "wait, or give the webhook credentials for the registry",
     "invalid": "rebuild and push the image",
     "tooLarge": "rebuild the image within the limits",

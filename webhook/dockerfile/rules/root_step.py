@@ -10,6 +10,7 @@ Source: moby/buildkit frontend/dockerfile/dockerfile2llb/convert.go (dispatchRun
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from webhook.dockerfile.evaluation import Evaluation
@@ -51,10 +52,11 @@ def check(evaluation: Evaluation) -> Iterator[DockerfileFinding]:
     own_python = _own_python(evaluation.steps)
     for step in evaluation.steps:
         if step.keyword == "RUN" and step.as_root is False and not _is_root(evaluation, step):
-            for command in step.commands:
-                for severity, why in _faults(command, step, reach, own_python=own_python):
-                    yield _finding(step, command, severity, why)
-                    break
+            yield from dict.fromkeys(  # `apt-get update && apt-get install` is one fault
+                _finding(step, command, *fault)
+                for command in step.commands
+                for fault in islice(_faults(command, step, reach, own_python=own_python), 1)
+            )
         reach.apply(step)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from webhook.dockerfile.table.row import Row, failed, not_applicable, passed
 from webhook.finding import quoted
 from webhook.image import parse_user
+from webhook.wording import many
 
 
 def rows(document: Mapping[str, Any]) -> tuple[Row, ...]:
@@ -50,7 +51,9 @@ def replicas(services: _Services) -> Row:
     for name, deploy in deployed:
         count = deploy.get("replicas", 1)
         if isinstance(count, int) and count < 2 and deploy.get("mode", "replicated") == "replicated":
-            return failed(practice, f"{count} replicas. Every update is an outage.", f"services.{name}.deploy.replicas")
+            return failed(
+                practice, f"{many(count, 'replica')}. Every update is an outage.", f"services.{name}.deploy.replicas"
+            )
         update = deploy.get("update_config")
         if not isinstance(update, Mapping):
             return failed(

@@ -10,6 +10,7 @@ from webhook import reference
 from webhook.dockerfile.table.row import Row, failed, not_applicable, passed
 from webhook.errors import InvalidReference
 from webhook.finding import quoted
+from webhook.wording import many
 
 _WRITABLE = (
     "persistentVolumeClaim",
@@ -41,7 +42,9 @@ def replicas(workload: Mapping[str, Any], _pod: Mapping[str, Any], _path: str) -
         return failed(practice, "Recreate: everything goes down first.", "spec.strategy.type")
     count = spec.get("replicas", 1)
     if isinstance(count, int) and count < 2:
-        return failed(practice, f"{count} replicas. Every update and every drained node is an outage.", "spec.replicas")
+        return failed(
+            practice, f"{many(count, 'replica')}. Every update and every drained node is an outage.", "spec.replicas"
+        )
     unavailable = _map(strategy, "rollingUpdate").get("maxUnavailable")
     if unavailable == "100%" or (isinstance(unavailable, int) and isinstance(count, int) and unavailable >= count):
         return failed(
