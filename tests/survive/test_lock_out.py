@@ -1,5 +1,9 @@
 """Every replica dead, and enforcing: what a cluster needs to live works all the same, and so does every way out."""
 
+import contextlib
+import time
+from collections.abc import Iterator
+
 import pytest
 
 from deploy import release
@@ -42,15 +46,17 @@ def test_the_cluster_lives_and_the_release_can_be_rolled_back(dead: Target, name
     (node, *_) = dead.get("nodes", "default")
     dead.kubectl("label", "node", node["metadata"]["name"], "nonroot.dev/survive=1", "--overwrite")
     dead.kubectl("label", "node", node["metadata"]["name"], "nonroot.dev/survive-")
-    dead.run("helm", "rollback", RELEASE, "1", "--namespace", NAMESPACE, "--wait", "--timeout", "120s")
+    with _timed("`helm rollback` with everything of ours dead"):
+        dead.run("helm", "rollback", RELEASE, "1", "--namespace", NAMESPACE, "--wait", "--timeout", "120s")
     assert len(replicas(dead)) == 2
 
 
 @long
 def test_the_documented_switch_turns_everything_off(dead: Target, namespaces: tuple[str, str], product: Pushed) -> None:
     """One command, and what was blocked is created; installing again turns it on."""
-    dead.kubectl(*SWITCH)
-    _create(dead, namespaces[0])
+    with _timed("everything switched off by the documented command, everything of ours dead"):
+        dead.kubectl(*SWITCH)
+        _create(dead, namespaces[0])
     dead.run("helm", "upgrade", RELEASE, str(release.CHART), "--namespace", NAMESPACE, "--reuse-values", "--wait")
     eventually(lambda: _refuses(dead, namespaces[0]), "enforcement again")
 
@@ -58,8 +64,16 @@ def test_the_documented_switch_turns_everything_off(dead: Target, namespaces: tu
 @long
 def test_a_dead_release_can_be_uninstalled(dead: Target, namespaces: tuple[str, str]) -> None:
     """`helm uninstall` takes the hooks along, though nobody of ours is there to help."""
-    release.uninstall(dead.environment)
+    with _timed("`helm uninstall` with everything of ours dead"):
+        release.uninstall(dead.environment)
     _create(dead, namespaces[0])
+
+
+@contextlib.contextmanager
+def _timed(what: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    record(Fact(what, f"done after {time.monotonic() - began:.0f} s"))
 
 
 def _refuses(target: Target, namespace: str) -> bool:
