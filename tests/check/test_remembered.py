@@ -130,7 +130,7 @@ async def test_a_second_look_at_a_tag_is_one_head(tmp_path: Path) -> None:
         settings = RegistrySettings(insecure=frozenset({registry.host}))
         query = Query(f"{registry.host}/team/app:1", budget=20.0)
         for config, requests in (
-            (docker_config(registry.host, "u", "p"), 5),
+            (docker_config(registry.host, "u", "p"), 4),
             (docker_config(registry.host, "u", "p"), 2),
         ):
             before = len(registry.requests)

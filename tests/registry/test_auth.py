@@ -4,6 +4,7 @@ import base64
 import json
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 
 from webhook.registry.auth import ANONYMOUS, IDENTITY_TOKEN, Challenge, Credential, Session, authorised, challenges
@@ -80,7 +81,53 @@ def test_a_token_is_fetched_used_and_remembered_until_it_expires() -> None:
     clock.now += 289
     assert run(answered(200), within=memory)[0][0].authorization == "Bearer t1"
     clock.now += 2
-    assert run(answered(200), within=memory)[0][0].authorization == ""
+    asked, _ = run(answered(200, token="t2"), answered(200), within=memory)
+    assert [each.authorization for each in asked] == [BASIC, "Bearer t2"]
+    assert asked[0].url == url.geturl()
+
+
+def test_a_token_is_foreseen_for_the_registrys_other_repositories() -> None:
+    """By the same service, for the other scope; another registry has said nothing yet."""
+    memory = session()
+    run(answered(401, BEARER), answered(200, token="t1"), answered(200), within=memory)
+    flow = authorised(ASK, "team/other", ANONYMOUS, memory)
+    wanted = next(flow)
+    assert parse_qs(urlsplit(wanted.url).query)["scope"] == ["repository:team/other:pull"]
+    assert wanted.authorization == ""
+    assert flow.send(answered(200, token="t2")).authorization == "Bearer t2"
+    elsewhere = msgspec.structs.replace(ASK, url="https://elsewhere.example.com/v2/", authority="elsewhere.example.com")
+    assert next(authorised(elsewhere, "team/app", APP, memory)) == elsewhere
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_foreseen_token_that_is_refused_is_as_if_there_were_none(status: int) -> None:
+    """The registry may say so of the token, of the credential, or of a repository that is open to nobody's."""
+    memory = session()
+    run(answered(401, BEARER), answered(200, token="t1"), answered(200), within=memory)
+    asked, last = run(answered(200, token="t2"), answered(status), answered(200), credential=ANONYMOUS, within=memory)
+    assert [each.authorization for each in asked[1:]] == ["Bearer t2", ""]
+    assert last.status == 200
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_where_no_token_is_had_the_registry_says_what_it_wants(status: int) -> None:
+    """And no token is foreseen until one has been had again."""
+    memory = session()
+    run(answered(401, BEARER), answered(200, token="t1"), answered(200), within=memory)
+    for first in (answered(status),), ():
+        asked, last = run(*first, answered(200), credential=ANONYMOUS, within=memory)
+        assert asked[-1] == ASK
+        assert last.status == 200
+
+
+@pytest.mark.parametrize("status", [429, 500])
+def test_a_token_service_that_is_away_says_nothing_about_the_registry(status: int) -> None:
+    """Nothing else is asked now, so that an outage is no more work than before."""
+    memory = session()
+    run(answered(401, BEARER), answered(200, token="t1"), answered(200), within=memory)
+    with pytest.raises(RegistryError):
+        run(answered(status), credential=ANONYMOUS, within=memory)
+    assert run(answered(200), credential=ANONYMOUS, within=memory)[0] == [ASK]
 
 
 def test_a_token_is_good_for_a_minute_unless_it_says_more() -> None:
@@ -92,7 +139,7 @@ def test_a_token_is_good_for_a_minute_unless_it_says_more() -> None:
         clock.now += life - 0.5
         assert run(answered(200), within=memory)[0][0].authorization == "Bearer t"
         clock.now += 1
-        assert run(answered(200), within=memory)[0][0].authorization == ""
+        assert run(answered(200, token="new"), answered(200), within=memory)[0][1].authorization == "Bearer new"
 
 
 def test_a_remembered_token_that_is_refused_is_replaced() -> None:
@@ -108,9 +155,12 @@ def test_credentials_are_kept_apart() -> None:
     """One user's token is not another's, nor another repository's."""
     memory = session()
     run(answered(401, BEARER), answered(200, token="t"), answered(200), within=memory)
-    assert run(answered(200), credential=ANONYMOUS, within=memory)[0][0].authorization == ""
-    other = authorised(ASK, "team/other", APP, memory)
-    assert next(other).authorization == ""
+    flows = [authorised(ASK, *who, memory) for who in (("team/app", ANONYMOUS), ("team/other", APP))]
+    assert [next(each).authorization for each in flows] == ["", BASIC]  # to the token service
+    assert [each.send(answered(200, token=f"t{n}")).authorization for n, each in enumerate(flows)] == [
+        "Bearer t0",
+        "Bearer t1",
+    ]
 
 
 def test_nobody_fetches_a_token_too() -> None:

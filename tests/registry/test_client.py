@@ -75,14 +75,14 @@ def docker_config(host: str, user: str, password: str) -> bytes:
 
 
 async def test_a_numeric_user_needs_no_layers(registry: Registry, client: Client) -> None:
-    """HEAD for the tag, then manifest and config by digest."""
+    """The manifest by its tag, which proves the digest, then the config."""
     registry.push("team/app:1", image(BASE, user="1000:1000"))
     cost = Cost()
     found = await client.image(f"{registry.host}/team/app:1", cost=cost)
     assert found.platforms[0].config.user.uid == 1000
     assert found.platforms[0].accounts is None
-    assert [each.method for each in registry.requests] == ["HEAD", "GET", "GET"]
-    assert (cost.requests, client.total.requests) == (3, 3)
+    assert [each.method for each in registry.requests] == ["GET", "GET"]
+    assert (cost.requests, client.total.requests) == (2, 2)
     assert 0 < cost.bytes_read == client.total.bytes_read < 1500
     assert cost.bytes_image > len(BASE.blob.data)
 
@@ -128,16 +128,16 @@ async def test_a_digest_is_fetched_without_a_head(registry: Registry, client: Cl
     "fault", [Status(405), Headers({"Docker-Content-Digest": None}), Headers({"Docker-Content-Digest": "x"})]
 )
 async def test_a_registry_without_a_useful_head_is_asked_by_get(registry: Registry, client: Client, fault: Any) -> None:
-    """The digest is that of what comes."""
-    content = image(BASE, user="1")
-    registry.push("team/app:1", content)
-    registry.lie(fault, path="manifests/1")
-    if isinstance(fault, Status):
-        registry.honest()
-        registry.lie(fault, method="HEAD")
-    found = await client.image(f"{registry.host}/team/app:1")
-    assert found.digest == content.digest
-    assert registry.asked("GET", "manifests") == 1
+    """The digest is that of what comes, for a tag that has been met as for a new one."""
+    for moved, user in enumerate("12", 1):
+        content = image(BASE, user=user)
+        registry.push("team/app:1", content)
+        registry.lie(fault, method="HEAD" if isinstance(fault, Status) else "", path="manifests/1")
+        found = await client.image(f"{registry.host}/team/app:1")
+        assert found.digest == content.digest
+        assert registry.asked("GET", "manifests") == moved
+        client.clock.now += 301
+    assert registry.asked("HEAD") == 1
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
@@ -595,6 +595,9 @@ async def test_a_private_digest_is_not_told_to_one_who_only_names_it(registry: R
     registry.push("private/app:1", NAMED)
     client = connect(Secrets(good=secret(registry.host, "u", "p")))
     await client.image(f"{registry.host}/private/app:1", namespace="a", pull_secrets=("good",))
+    registry.push("evil/app:1", image(user="1"))
+    await client.image(f"{registry.host}/evil/app:1")
+    client.clock.now += 301
     registry.lie(Status(200, {"Docker-Content-Digest": NAMED.digest}), method="HEAD", path="evil")
     for reference in (f"{registry.host}/evil/app:1", f"{registry.host}/evil/app@{NAMED.digest}"):
         assert await client.cause(reference, namespace="b") == "notFound"
@@ -707,7 +710,61 @@ async def test_a_token_is_reused(registry: Registry, client: Client) -> None:
     registry.push("team/app:1", NAMED)
     await client.image(f"{registry.host}/team/app:1")
     assert registry.asked(path="/token") == 1
-    assert sum(1 for each in registry.requests if not each.authorization) == 2  # the first HEAD, the token itself
+    assert sum(1 for each in registry.requests if not each.authorization) == 2  # the first one, the token itself
+
+
+@pytest.mark.parametrize(("content", "first", "later"), [(NAMED, 4, 3), (BOTH, 5, 4)], ids=["manifest", "index"])
+async def test_round_trips_before_the_layers(
+    registry: Registry, client: Client, content: oci.Content, first: int, later: int
+) -> None:
+    """A demand for a token, the token, the index, the manifest, the config; once it is known, no demand any more."""
+    registry.login = Login({}, anonymous=True)
+    for repository, wanted in (("team/one", first), ("team/two", later)):
+        registry.push(f"{repository}:1", content)
+        registry.requests.clear()
+        await client.image(f"{registry.host}/{repository}:1", architectures=frozenset({"amd64"}))
+        blobs = {BASE.blob.digest, APP.blob.digest}
+        assert sum(each.path.rpartition("/")[2] not in blobs for each in registry.requests) == wanted
+
+
+async def test_a_tag_is_resolved_by_head(registry: Registry, client: Client) -> None:
+    """Whoever wants no more than the digest has the content already."""
+    registry.push("team/app:1", NAMED)
+    assert await client.resolve(Query(f"{registry.host}/team/app:1")) == NAMED.digest
+    assert [each.method for each in registry.requests] == ["HEAD"]
+
+
+async def test_where_no_token_is_wanted_a_refused_one_does_no_harm(registry: Registry, connect: Connect) -> None:
+    """An open repository beside one that wants a log-in, and a password that is no longer good."""
+    registry.login = Login({"u": "p"}, repositories=frozenset({"private/app"}))
+    for name in ("private/app:1", "open/app:1"):
+        registry.push(name, NAMED)
+    client = connect(Secrets(good=secret(registry.host, "u", "p"), old=secret(registry.host, "u", "old")))
+    for name, secrets in (("private/app", "good"), ("open/app", "old"), ("private/app", "good"), ("open/app", "good")):
+        found = await client.image(f"{registry.host}/{name}:1", namespace="a", pull_secrets=(secrets,))
+        assert found.platforms[0].accounts == ACCOUNTS
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"), [(Status(404), None), (Status(503), "unreachable"), (Reset(), "unreachable")]
+)
+async def test_a_token_service_that_fails_is_not_relied_on(
+    registry: Registry, client: Client, fault: Any, cause: str | None
+) -> None:
+    """It may have moved: the registry is asked where it is now, at once or the next time."""
+    registry.login = Login({}, anonymous=True)
+    for repository in ("team/one", "team/two"):
+        registry.push(f"{repository}:1", NAMED)
+    await client.image(f"{registry.host}/team/one:1")
+    registry.lie(fault, path="/token", times=None if cause else 1)
+    if cause:
+        assert await client.cause(f"{registry.host}/team/two:1") == cause
+        registry.honest()
+        client.clock.now += 60
+    asked = registry.asked(path="team/two")
+    await client.image(f"{registry.host}/team/two:1")
+    (demand, *_) = [each for each in registry.requests if "team/two" in each.path][asked:]
+    assert not demand.authorization
 
 
 async def test_a_client_needs_a_docker_config_that_can_be_read() -> None:
@@ -722,7 +779,7 @@ async def test_lives_can_be_set(registry: Registry, connect: Connect) -> None:
     registry.push("team/app:1", image(user="1"))
     for _ in range(3):
         await client.image(f"{registry.host}/team/app:1")
-    assert registry.asked("HEAD") == 3
+    assert [each.method for each in registry.requests] == ["GET", "GET", "HEAD", "HEAD"]
 
 
 # Mirrors.
@@ -751,7 +808,7 @@ async def test_a_mirror_is_asked_first_and_told_what_for(registry: Registry, con
             mirror.honest()
             mirror.lie(fault)
             assert (await client.image(reference)).age == 0
-        assert registry.asked("HEAD") == 3
+        assert registry.asked(path="manifests/1") == 3
 
 
 @pytest.mark.parametrize("path", ["manifests/sha256", "blobs"])

@@ -1,7 +1,8 @@
 """What a stranger is told depends on nothing that his own credentials could not read: two worlds, the same answers.
 
 The worlds differ in a private image alone. Whatever its owner does in between, in his own namespace, a stranger who asks
-the same questions is answered to the letter alike in both.
+the same questions is answered to the letter alike in both. One thing is left out, for it is the registry's and not the
+image's: whether it has answered anybody lately, which its circuit breaker goes by.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from webhook.admission import Admission, Door
 from webhook.policy import Documents, Metadata, NonRootPolicy, PolicySpec
 from webhook.registry.client import RegistryClient
 from webhook.registry.recall import Recalling
-from webhook.registry.settings import RegistrySettings
+from webhook.registry.settings import Lives, RegistrySettings
 from webhook.view import StaticView
 
 pytestmark = pytest.mark.registry
@@ -143,7 +144,7 @@ async def _started(
     registry: Registry, policy: NonRootPolicy, clock: Clock, kept: Memory, stack: AsyncExitStack
 ) -> Admission:
     """A replica that has just come up."""
-    plain = RegistrySettings(insecure=frozenset({registry.host}), timeouts=NO_PAUSE)
+    plain = RegistrySettings(insecure=frozenset({registry.host}), timeouts=NO_PAUSE, lives=Lives(breaker=0.0))
     client = RegistryClient(plain, _Namespaced(registry.host), clock=clock, memory=kept)
     stack.push_async_callback(client.aclose)
     return Admission(StaticView(Documents((policy,))), Recalling(client, kept), clock)

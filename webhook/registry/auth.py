@@ -6,9 +6,12 @@
    The token service is asked by GET with Basic (distribution), or by an OAuth2 POST for identity tokens and for
    services that know no GET.
 
+A registry that wants a token for one repository wants one for the next: there it is fetched first, which saves a round
+trip. Where that was a mistake, what follows is what would have been without it.
+
 Sources: distribution/distribution docs/content/spec/auth/token.md, oauth.md and scope.md; google/go-containerregistry
 pkg/v1/remote/transport/bearer.go (where a challenge may point); containerd/containerd
-core/remotes/docker/authorizer.go.
+core/remotes/docker/authorizer.go (a host's challenge is kept for its other repositories).
 """
 
 import base64
@@ -34,6 +37,7 @@ _DEFAULT_LIFE = 60.0  # distribution docs/content/spec/auth/token.md, expires_in
 _LONGEST_LIFE = 3600.0
 _MARGIN = 10.0
 _NO_GET = frozenset({404, 405})
+_REFUSED = frozenset({401, 403})
 _SCHEME = re.compile(r"\s*,?\s*([A-Za-z][A-Za-z0-9!#$%&'*+.^_`|~-]*)(?:\s+|\s*\Z|(?=\s*,))")
 _PARAMETER = re.compile(r"\s*,?\s*([A-Za-z0-9!#$%&'*+.^_`|~-]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s\",]*))")
 _FINGERPRINT_KEY = secrets.token_bytes(32)  # fingerprints mean nothing outside this process
@@ -76,12 +80,14 @@ class Challenge(msgspec.Struct, frozen=True):
 class Session:
     """Authorization headers that worked: per registry, repository and credential, until they expire.
 
-    `insecure` says of a registry (HOST or HOST:PORT) whether it is spoken to over plain HTTP.
+    `challenges` are the parameters by which a registry's last token was had. `insecure` says of a registry (HOST or
+    HOST:PORT) whether it is spoken to over plain HTTP.
     """
 
     def __init__(self, clock: Callable[[], float], insecure: Callable[[str], bool], limit: int = 1 << 20) -> None:
         self._clock = clock
         self._headers: Bounded[tuple[str, str, bytes], tuple[str, float]] = Bounded(limit)
+        self.challenges: Bounded[str, dict[str, str]] = Bounded(limit)
         self.insecure = insecure
 
     def header(self, authority: str, scope: str, credential: Credential) -> str:
@@ -102,7 +108,10 @@ def authorised(request: Request, repository: str, credential: Credential, sessio
     """Send `request` for that repository with that credential; returns the last response, which may be a 401."""
     scope = f"repository:{repository}:pull"
     known = session.header(request.authority, scope, credential)
-    response = yield msgspec.structs.replace(request, authorization=known)
+    foreseen = "" if known else (yield from _foreseen(request, scope, credential, session))
+    response = yield msgspec.structs.replace(request, authorization=known or foreseen)
+    if foreseen and response.status in _REFUSED:
+        response = yield msgspec.structs.replace(request, authorization="")
     if response.status != 401 or not response.own:  # whoever a redirect led to gets no credential, whatever it asks
         return response
     header = yield from _answer(request, response, scope, credential, session)
@@ -139,14 +148,41 @@ def _answer(
     """The Authorization header that answers the challenges; nothing where there is no answer."""
     offered = {each.scheme: each for each in reversed(challenges(response.headers.get("www-authenticate", ())))}
     if "bearer" in offered:
-        token, life = yield from _token(request, offered["bearer"].parameters, scope, credential, session)
-        header = f"Bearer {token}"
-        session.keep(request.authority, scope, credential, header, life)
-        return header
+        return (yield from _bearer(request, offered["bearer"].parameters, scope, credential, session))
     if "basic" in offered and credential.basic and credential.username != IDENTITY_TOKEN:
         session.keep(request.authority, scope, credential, credential.basic, _LONGEST_LIFE)
         return credential.basic
     return ""
+
+
+def _foreseen(
+    request: Request, scope: str, credential: Credential, session: Session
+) -> Generator[Request, Response, str]:
+    """The header for a token that nobody has asked for yet; nothing where none is expected to be, or none was had."""
+    expected = session.challenges.get(request.authority)
+    if expected is None:
+        return ""
+    header = ""
+    try:
+        header = yield from _bearer(request, expected | {"scope": scope}, scope, credential, session)
+    except RegistryError as error:
+        if error.cause not in {"unauthorized", "notFound"}:
+            raise
+    finally:  # however it has failed
+        if not header:
+            session.challenges.drop(request.authority)
+    return header
+
+
+def _bearer(
+    request: Request, parameters: dict[str, str], scope: str, credential: Credential, session: Session
+) -> Generator[Request, Response, str]:
+    """The header for a new token, which is remembered, and so is how it was had."""
+    token, life = yield from _token(request, parameters, scope, credential, session)
+    header = f"Bearer {token}"
+    session.keep(request.authority, scope, credential, header, life)
+    session.challenges.put(request.authority, parameters, sum(map(len, parameters.values())))
+    return header
 
 
 def _token(

@@ -18,7 +18,8 @@ next time.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 import msgspec
 
@@ -159,7 +160,9 @@ class RegistryClient:
         try:
             reference = references.parse(query.reference)
             async with asyncio.timeout(self._settings.timeouts.look_up):
-                sought = await self._lanes.run(query.namespace, lambda: self._seek(query, reference, Cost()))
+                sought = await self._lanes.run(
+                    query.namespace, lambda: self._seek(query, reference, Cost(), content=False)
+                )
         except (InvalidReference, RegistryError, MalformedImage, TimeoutError):
             return None
         return sought.confirmation.digest
@@ -225,8 +228,8 @@ class RegistryClient:
             self._memory.learn(reference, image, query)
         return self._found(image, confirmation, sought.key, stale=sought.stale)
 
-    async def _seek(self, query: Query, reference: Reference, cost: Cost) -> _Sought:
-        """What the reference stands for, and where its content is read."""
+    async def _seek(self, query: Query, reference: Reference, cost: Cost, *, content: bool = True) -> _Sought:
+        """What the reference stands for, and where its content is read, if the `content` is wanted at all."""
         allowed = self._settings.registries
         if allowed and reference.registry not in allowed:
             raise RegistryError("unauthorized", f"{reference.registry} is not among the registries that may be asked")
@@ -234,8 +237,11 @@ class RegistryClient:
         doors, unread = await self._doors(query, reference)
         key = (str(reference), b"".join(door.fingerprint for door in doors))
         life = self._settings.lives.always if query.always_pull else self._settings.lives.tag
+        by_head = self._has_met(key, reference) if content or reference.digest else True
         try:
-            confirmation, stale = await self._confirm(key, reference, doors, life, cost, deadline)
+            confirmation, stale = await self._confirm(
+                key, life, lambda: self._ask(reference, doors, cost, deadline, by_head=by_head)
+            )
         except RegistryError as error:
             if unread is None or error.cause not in {"unauthorized", "notFound"}:
                 raise
@@ -310,13 +316,7 @@ class RegistryClient:
         return able
 
     async def _confirm(
-        self,
-        key: tuple[str, bytes],
-        reference: Reference,
-        doors: Sequence[Door],
-        life: float,
-        cost: Cost,
-        deadline: float,
+        self, key: tuple[str, bytes], life: float, ask: Callable[[], Coroutine[Any, Any, Confirmation]]
     ) -> tuple[Confirmation, bool]:
         """What the reference stands for, as the registry has told these very credentials within `life` seconds.
 
@@ -328,7 +328,7 @@ class RegistryClient:
         if known is not None and fresh_enough:
             return known, False
         try:
-            fresh = await self._confirming.join(key, lambda: self._ask(reference, doors, cost, deadline))
+            fresh = await self._confirming.join(key, ask)
         except RegistryError as error:
             if known is not None and error.cause in _PASSING and self._clock() - known.at < self._settings.lives.stale:
                 return known, True
@@ -337,14 +337,24 @@ class RegistryClient:
         self._confirmations.put(key, fresh, 200)
         return fresh, False
 
-    async def _ask(self, reference: Reference, doors: Sequence[Door], cost: Cost, deadline: float) -> Confirmation:
+    def _has_met(self, key: tuple[str, bytes], reference: Reference) -> bool:
+        """Whether what it stands for may be known: then HEAD, which costs no pull; else the manifest is read anyway."""
+        if reference.digest is not None:
+            return self._contents.knows(reference.name, reference.digest)
+        remembered = self._memory is not None and bool(self._memory.of_reference(str(reference)))
+        return remembered or self._confirmations.get(key) is not None
+
+    async def _ask(
+        self, reference: Reference, doors: Sequence[Door], cost: Cost, deadline: float, *, by_head: bool
+    ) -> Confirmation:
         """Every door in turn until one opens, as the kubelet tries credentials; a mirror may fail in any way."""
         refusals: dict[Cause, RegistryError] = {}
         last = None
         for number, door in enumerate(doors):
             try:
                 at = self._clock()
-                digest = await self._resolve(self._repository(reference, (door,), cost, deadline), reference)
+                repository = self._repository(reference, (door,), cost, deadline)
+                digest = await self._resolve(repository, reference, by_head=by_head)
                 return Confirmation(digest, number, at)
             except RegistryError as error:
                 if error.is_refusal:
@@ -355,13 +365,14 @@ class RegistryClient:
         told: tuple[Cause, ...] = ("rateLimited", "unauthorized", "notFound")
         raise next((refusals[cause] for cause in told if cause in refusals), last) or AssertionError("there is a door")
 
-    async def _resolve(self, repository: Repository, reference: Reference) -> str:
-        """By HEAD, which costs no pull; but a digest whose manifest is not known yet is proven by fetching it."""
+    async def _resolve(self, repository: Repository, reference: Reference, *, by_head: bool) -> str:
+        """The digest, where it is not told `by_head` proven by the manifest itself, which is then kept."""
         name = reference.digest or reference.tag or ""
-        if reference.digest is None or self._contents.knows(reference.name, name):
+        if by_head:
             digest = await repository.resolve(name)
             if digest is not None:
                 return digest
+        self.tally.met("document", hit=False)
         raw, media_type, digest = await repository.manifest(name)
         self._contents.keep(reference.name, digest, raw, media_type)
         return digest

@@ -48,6 +48,10 @@ class Memory(Protocol):
         """All that is stored of a digest in a repository."""
         ...
 
+    def of_reference(self, image: str) -> Sequence[ImageIdentity]:
+        """All that is stored of what a normalised reference stood for."""
+        ...
+
     def learn(self, asked: Reference, image: Image, query: Query) -> None:
         """Take note of what a registry has told; never blocks."""
         ...

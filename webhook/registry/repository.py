@@ -5,6 +5,7 @@ Source: opencontainers/distribution-spec spec.md; containerd/containerd core/rem
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from typing import Literal
 
 import msgspec
@@ -135,14 +136,14 @@ class Repository:
         request = Request(
             question.method, url, door.authority, question.limit, headers=question.headers, sink=question.sink
         )
-        flow = authorised(request, self._path, door.credential, self._session)
-        wanted = next(flow)
-        while True:
-            response = await self._transport.send(wanted, self.cost, self._deadline)
-            try:
-                wanted = flow.send(response)
-            except StopIteration as stop:
-                answer: Response = stop.value
-                if answer.status == 200 or (answer.status == 405 and question.method == "HEAD"):
-                    return answer
-                raise refusal(answer, f"reading {self.name}") from None
+        with closing(authorised(request, self._path, door.credential, self._session)) as flow:
+            wanted = next(flow)
+            while True:
+                response = await self._transport.send(wanted, self.cost, self._deadline)
+                try:
+                    wanted = flow.send(response)
+                except StopIteration as stop:
+                    answer: Response = stop.value
+                    if answer.status == 200 or (answer.status == 405 and question.method == "HEAD"):
+                        return answer
+                    raise refusal(answer, f"reading {self.name}") from None
