@@ -51,14 +51,22 @@ def app(number: int = 0) -> Content:
     return image(accounts_layer(f"app:x:{UID}:{UID}::/:"), user="app", settings={"Cmd": [str(number)]})
 
 
+def install(target: Target, product: Pushed) -> None:
+    """The release of `installed`."""
+    values = {
+        "insecure": [target.registry.rpartition(":")[0]],
+        "pullSecrets": {"scope": "cluster"},
+        "tagLife": TAG_LIFE,
+    }
+    release.install(release.Image.parse(product.pinned), target.environment, values)
+
+
 @pytest.fixture(scope="session")
 def installed(target: Target, product: Pushed) -> Iterator[Target]:
     """The chart with its own defaults, but for our image, registries on the host of the cluster's own, and tags' lives."""
     if os.geteuid():
         pytest.skip("does harm to the processes of the release: needs root")
-    host = target.registry.rpartition(":")[0]
-    values = {"insecure": [host], "pullSecrets": {"scope": "cluster"}, "tagLife": TAG_LIFE}
-    release.install(release.Image.parse(product.pinned), target.environment, values)
+    install(target, product)
     yield target
     release.uninstall(target.environment)
 

@@ -10,7 +10,7 @@ from deploy import release
 from deploy.release import NAMESPACE, RELEASE
 from tests.e2e.target import Refused, Target, eventually
 from tests.images.build import Pushed
-from tests.survive.conftest import long
+from tests.survive.conftest import install, long
 from tests.survive.figures import Fact, record
 from tests.survive.replicas import ADMISSION, CONTROLLER, replicas, whole
 
@@ -52,7 +52,7 @@ def test_the_cluster_lives_and_the_release_can_be_rolled_back(dead: Target, name
 
 
 @long
-def test_the_documented_switch_turns_everything_off(dead: Target, namespaces: tuple[str, str], product: Pushed) -> None:
+def test_the_documented_switch_turns_everything_off(dead: Target, namespaces: tuple[str, str]) -> None:
     """One command, and what was blocked is created; installing again turns it on."""
     with _timed("everything switched off by the documented command, everything of ours dead"):
         dead.kubectl(*SWITCH)
@@ -62,11 +62,12 @@ def test_the_documented_switch_turns_everything_off(dead: Target, namespaces: tu
 
 
 @long
-def test_a_dead_release_can_be_uninstalled(dead: Target, namespaces: tuple[str, str]) -> None:
+def test_a_dead_release_can_be_uninstalled(dead: Target, namespaces: tuple[str, str], product: Pushed) -> None:
     """`helm uninstall` takes the hooks along, though nobody of ours is there to help."""
     with _timed("`helm uninstall` with everything of ours dead"):
         release.uninstall(dead.environment)
     _create(dead, namespaces[0])
+    install(dead, product)  # other tests come
 
 
 @contextlib.contextmanager
