@@ -20,7 +20,7 @@ import concurrent.futures
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import aiohttp
 import kopf
@@ -31,9 +31,13 @@ IDENTITY = "nonroot-webhook"  # for peering, which is off; kopf's own guess need
 STREAM = 30  # seconds; each stream is opened anew so often, which proves that it is alive
 SILENCE = 45.0  # seconds without a word on a stream, after which it is taken for dead
 TIMEOUT = 10.0  # seconds for any other answer
+ENDING = 5.0  # seconds for a stream to end that was told to
+FORBIDDEN = 403
 RETRIES = (0.5, 1, 2)  # seconds between the attempts of one request
 OURS = "app.kubernetes.io/part-of=nonroot-webhook"  # the label of our CRDs: no other is ever read
 PAUSES = (1, 2, 5, 10)  # seconds before the next operator; the last for all further ones
+# What they say of requests, and with a traceback for each stream, is said here in a line.
+SILENCED = ("_cogs.clients", "_core.reactor.observation", "_core.reactor.orchestration", "_core.reactor.running")
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -80,10 +84,11 @@ async def run(register: Register, stop: asyncio.Event) -> None:
     listing before its objects are handled, of a stream when it opens. Both are called in kopf's thread.
     """
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)  # it misses the signals, which are ours
-    failures = 0
+    for name in SILENCED:
+        logging.getLogger(f"kopf.{name}").setLevel(logging.CRITICAL)
+    failures, refusals = 0, _Refusals()
     while not stop.is_set():
-        operator = _Operator(register)
+        operator = _Operator(register, refusals)
         try:
             await operator.run(stop)
             failures = 0
@@ -91,16 +96,37 @@ async def run(register: Register, stop: asyncio.Event) -> None:
             failures = 0 if operator.listed else failures
             pause = PAUSES[min(failures, len(PAUSES) - 1)]
             failures += 1
-            log.warning("the streams from the API server ended; the next attempt is in %d s: %r", pause, error)
+            if getattr(error, "status", None) != FORBIDDEN:  # which has been told, with the right that is missing
+                log.warning("the streams from the API server ended; the next attempt is in %d s: %r", pause, error)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), pause)
+
+
+class _Refusals:
+    """What the API server does not let us do; each is told once, until it lets us."""
+
+    def __init__(self) -> None:
+        self._standing: set[str] = set()
+
+    def note(self, url: yarl.URL, status: int) -> None:
+        """Take note of how a request was answered."""
+        verb = "watch" if "watch" in url.query else "list"
+        what = f"{verb} {url.name} ({url.path})"
+        if status != FORBIDDEN:
+            self._standing.discard(what)
+        elif what not in self._standing:
+            self._standing.add(what)
+            log.warning(
+                "the ServiceAccount may not %s: a ClusterRole has to allow it, as the chart's rbac.create does", what
+            )
 
 
 class _Operator:
     """One kopf operator, from its first listing to its second."""
 
-    def __init__(self, register: Register) -> None:
+    def __init__(self, register: Register, refusals: _Refusals) -> None:
         self._register = register
+        self._refusals = refusals
         self._handle: concurrent.futures.Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = (
             concurrent.futures.Future()
         )
@@ -121,11 +147,14 @@ class _Operator:
 
     async def _operate(self) -> None:
         """In the thread: one operator."""
-        end = asyncio.Event()
-        self._handle.set_result((asyncio.get_running_loop(), end))
+        end, loop = asyncio.Event(), asyncio.get_running_loop()
+        loop.set_exception_handler(_unretrieved)
+        self._handle.set_result((loop, end))
         registry, settings = kopf.OperatorRegistry(), _settings()
         self._observe = self._register(registry, settings)
+        insisting = asyncio.create_task(_insist())
         async with contextlib.AsyncExitStack() as sessions:
+            sessions.callback(insisting.cancel)
 
             @kopf.on.login(registry=registry)
             async def login(**kwargs: Any) -> kopf.AiohttpSession:
@@ -148,6 +177,7 @@ class _Operator:
         """A session with the credentials of the Pod, or else of the kubeconfig, whose answers are noted."""
 
         async def opened(_session: object, _context: object, request: aiohttp.TraceRequestEndParams) -> None:
+            self._refusals.note(request.url, request.response.status)
             if request.response.status == 200 and "watch" in request.url.query:
                 self._observe(Answer(request.url.name))
 
@@ -177,6 +207,26 @@ class _Operator:
             end.set()
         self.listed.add(url.path)
         self._observe(Answer(url.name, uids=frozenset(each.metadata.uid for each in body.items)))
+
+
+async def _insist() -> NoReturn:
+    """Cancel once more what goes on in spite of it, for an operator ends with its last stream.
+
+    One that is about to open the next stream takes its cancellation for that of a task of its own (nolar/kopf
+    kopf/_cogs/clients/watching.py, streaming_block).
+    """
+    former: set[asyncio.Task[Any]] = set()
+    while True:
+        await asyncio.sleep(ENDING)
+        ending = {task for task in asyncio.all_tasks() if task.cancelling()}
+        for task in ending & former:
+            task.cancel()
+        former = ending
+
+
+def _unretrieved(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """When one stream fails kopf ends the others, and never asks what they failed with."""
+    log.debug("%s: %r", context["message"], context.get("exception"))
 
 
 def _settings() -> kopf.OperatorSettings:

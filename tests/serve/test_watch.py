@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -14,6 +15,7 @@ from kubernetes.config import kube_config
 from tests.e2e.target import Target
 from tests.support import cluster
 from tests.support.api_proxy import ApiProxy, proxied
+from webhook.policy import API_VERSION
 from webhook.serve.watch import watch
 from webhook.view import ClusterView
 
@@ -137,6 +139,24 @@ async def test_what_vanished_unseen_is_gone_after_the_next_listing(target: Targe
         await proxy.start()
         await until(lambda: view.exceptions(NAMESPACE) == ())
         assert not proxy.gone
+
+
+async def test_a_right_that_is_missing_is_named_once_in_a_line(
+    target: Target, proxy: ApiProxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No traceback of kopf's, and nothing again at each further attempt; what it was refused it tries until it may."""
+    proxy.forbidden |= {"namespaces", "nonrootpolicies"}
+    async with watched() as view:
+        await until(lambda: len(caplog.records) == 2)
+        await until(lambda: proxy.refused > 8)  # four requests of each are all that one operator makes
+        gc.collect()  # kopf's tasks complain of what they failed with when they go
+        assert not view.ready
+        assert sorted(record.getMessage() for record in caplog.records) == [
+            f"the ServiceAccount may not list {each}: a ClusterRole has to allow it, as the chart's rbac.create does"
+            for each in ("namespaces (/api/v1/namespaces)", f"nonrootpolicies (/apis/{API_VERSION}/nonrootpolicies)")
+        ]
+        proxy.forbidden.clear()
+        await until(lambda: view.ready)
 
 
 async def test_crds_that_come_later_are_noticed(target: Target, proxy: ApiProxy) -> None:

@@ -22,6 +22,7 @@ class ApiProxy:
         self._requests: set[asyncio.Task[object]] = set()
         self.gone: set[str] = set()  # resources whose next stream gets the error; used up by it
         self.forbidden: set[str] = set()  # resources that RBAC does not let us see
+        self.refused = 0  # requests for them
         self.hidden = ""  # an API group that is not there
         self.failing = 0  # the status of every answer, unless 0
 
@@ -64,6 +65,7 @@ class ApiProxy:
         if self.hidden and request.path.startswith(f"/apis/{self.hidden}"):
             return web.json_response({"kind": "Status", "code": 404}, status=404)
         if resource in self.forbidden:
+            self.refused += 1
             return web.json_response({"kind": "Status", "code": 403, "reason": "Forbidden"}, status=403)
         url = f"{self._upstream}{request.path_qs}"
         timeout = aiohttp.ClientTimeout(total=None)
