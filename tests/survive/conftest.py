@@ -61,7 +61,7 @@ def install(target: Target, product: Pushed) -> None:
     release.install(release.Image.parse(product.pinned), target.environment, values)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def installed(target: Target, product: Pushed) -> Iterator[Target]:
     """The chart with its own defaults, but for our image, registries on the host of the cluster's own, and tags' lives."""
     if os.geteuid():
@@ -71,7 +71,7 @@ def installed(target: Target, product: Pushed) -> Iterator[Target]:
     release.uninstall(target.environment)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def namespaces(installed: Target) -> Iterator[tuple[str, str]]:
     """A namespace that enforces, and one that nobody has labelled."""
     mark = secrets.token_hex(2)
