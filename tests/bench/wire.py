@@ -58,13 +58,14 @@ class Wire:
             piece = b"-"
             while piece:
                 piece = await source.read(PIECE)
-                at = loop.time()
+                at = now = loop.time()
                 if narrow:
                     self.bytes += len(piece)
                     # What a late wake-up of this process has lost is made up for; the sender is held back as by TCP.
-                    at = self._free_at = max(at - SLACK, self._free_at) + len(piece) / self.bandwidth
-                    if at - loop.time() > SLACK:
-                        await asyncio.sleep(at - loop.time())
+                    self._free_at = max(now - SLACK, self._free_at) + len(piece) / self.bandwidth
+                    at = max(now, self._free_at)
+                    if at - now > SLACK:
+                        await asyncio.sleep(at - now)
                 await arriving.put((at + self.round_trip / 2, piece))
             await delivery
         except ConnectionError:
