@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from deploy import release
+from tests.e2e.predictions import Predictions
 from tests.e2e.target import Target
 from tests.images.build import Built, Pushed, build_all, build_product, push, push_all
 
@@ -40,6 +41,15 @@ def images(target: Target, built: dict[str, Built]) -> dict[str, Pushed]:
 def product(target: Target) -> Pushed:
     """Our own image in the cluster's registry, from our own Dockerfile."""
     return push(build_product().reference, target.registry)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def predictions(target: Target) -> Iterator[Predictions]:
+    """No controller has foretold anything wrongly when all tests are over but what a test has meant to be wrong."""
+    found = Predictions()
+    with found.listening(target):
+        yield found
+    assert found.wrong() == []
 
 
 def fronts(registry: str) -> tuple[str, str]:

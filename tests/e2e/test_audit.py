@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.controller import mismatches, restart, scan
+from tests.e2e.predictions import Predictions
 from tests.e2e.target import Outcome, Refused, Target, deployment, eventually, outcomes
 from tests.e2e.test_first_light import REFUSED
 from tests.images.build import Pushed
@@ -136,9 +137,12 @@ def _scanned(target: Target, namespace: str) -> tuple[dict[str, str], dict[str, 
     )
 
 
-def test_a_wrong_fact_is_noticed(reporting: Target, images: dict[str, Pushed], policy: str) -> None:
+def test_a_wrong_fact_is_noticed(
+    reporting: Target, images: dict[str, Pushed], policy: str, predictions: Predictions
+) -> None:
     """The policy says something else of an image than its container shows, and nothing but that was ever wrong."""
     target, namespace, name = reporting, policy, "b-groupadd-system"
+    predictions.meant.add(namespace)
     target.apply(deployment(name, images[name].reference, non_root=False), namespace=namespace)
     outcomes(target, namespace, {name})
     scan(target, namespace)
@@ -152,6 +156,7 @@ def test_a_wrong_fact_is_noticed(reporting: Target, images: dict[str, Pushed], p
         (event,) = eventually(lambda: target.get(*selected), "an Event of it")
         assert (event["involvedObject"]["kind"], event["involvedObject"]["name"]) == ("Deployment", name)
         assert "where uid 4242 was foretold" in event["message"]
+        eventually(lambda: any(namespace in each for each in predictions.told), "it among all that were wrong")
     finally:
         target.kubectl("delete", "nonrootpolicy", namespace, "--wait=false")
         restart(target)  # so that the count is that of the other tests alone

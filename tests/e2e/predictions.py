@@ -1,0 +1,52 @@
+"""What any controller of any release has foretold wrongly, for as long as the tests run.
+
+A controller counts for its own life only, and tests upgrade and restart it; but each time it also tells of an Event.
+"""
+
+import contextlib
+import subprocess
+import threading
+from collections.abc import Iterator
+
+from tests.e2e.target import Target
+
+_LINE = "{.involvedObject.namespace} {.involvedObject.kind} {.involvedObject.name}: {.message}"
+
+
+class Predictions:
+    """The Events about wrong ones. `meant` are the namespaces in which a test has made them wrong."""
+
+    def __init__(self) -> None:
+        self.meant: set[str] = set()
+        self.told: set[str] = set()
+        self._process: subprocess.Popen[str] | None = None
+        self._over = False
+
+    def wrong(self) -> list[str]:
+        """Those that no test has meant to be wrong."""
+        return sorted(each for each in self.told if each.partition(" ")[0] not in self.meant)
+
+    @contextlib.contextmanager
+    def listening(self, target: Target) -> Iterator[None]:
+        """Take note of each, meanwhile."""
+        thread = threading.Thread(target=self._listen, args=(target,))
+        thread.start()
+        try:
+            yield
+        finally:
+            self._over = True
+            while thread.is_alive():
+                if self._process is not None:
+                    self._process.terminate()
+                thread.join(1)
+
+    def _listen(self, target: Target) -> None:
+        """The API server ends each stream after a while; the next one begins with what there is."""
+        words = "kubectl get events --all-namespaces --watch --field-selector=reason=IdentityMismatch --output"
+        command = [*words.split(), f'jsonpath={_LINE}{{"\\n"}}']
+        while not self._over:
+            self._process = subprocess.Popen(command, env=dict(target.environment), stdout=subprocess.PIPE, text=True)
+            with self._process as process:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    self.told.add(line.strip())
