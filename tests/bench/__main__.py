@@ -22,6 +22,7 @@ SECTIONS = {
     "cold": "Cold images",
     "apiserver": "Through a real API server",
     "footprint": "Memory, start, replicas",
+    "large": "In a large cluster",
     "linters": "Files: `nonroot check` beside checkov and hadolint",
 }
 

@@ -1,4 +1,4 @@
-"""`python -m tests.bench.large`: the memory of both our processes in a large cluster, and what a scan of it asks and writes.
+"""`python -m tests.bench.large`: the memory of both our processes in a large cluster, and what scans of it ask and write.
 
 A real API server with a store of its own, thrown away afterwards; no kubelet, no controllers. The Pods name their
 ReplicaSets, those their Deployments, and no node. Images are read from a registry on loopback. It needs the address of the
@@ -15,12 +15,14 @@ import socket
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from kubernetes.aio.config import kube_config
 
 from tests.support import cluster, control_plane, reports
@@ -31,6 +33,7 @@ from webhook.image_identity import ImageIdentitySpec
 from webhook.store import PATH as IDENTITIES
 
 AT_ONCE = 32
+LOOKS = 3  # Deployments that are made after the scans
 CAPTURED = Path(__file__).parent / "reviews" / "good.json"
 OURS = "nonroot.dev/v1alpha1"
 Object = dict[str, Any]
@@ -48,53 +51,87 @@ class Size(msgspec.Struct, frozen=True):
     exceptions: int = 100
 
 
-def main() -> int:
-    """Measure, and print it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name, default in msgspec.structs.asdict(Size()).items():
-        parser.add_argument(f"--{name}", type=int, default=default)
-    size = Size(**vars(parser.parse_args()))
-    with control_plane.alone() as layout:
-        os.environ["KUBECONFIG"] = str(layout.kubeconfig)
-        kube_config.KUBE_CONFIG_DEFAULT_LOCATION = str(layout.kubeconfig)  # read when it was imported
-        asyncio.run(_measure(size))
-    return 0
+SHORT = Size(namespaces=100, pods=1_000, workloads=200, images=20, identities=200, exceptions=10)
 
 
-async def _measure(size: Size) -> None:
-    print(", ".join(f"{count:,} {name}" for name, count in msgspec.structs.asdict(size).items()), flush=True)
-    async with Registry() as registry, contextlib.aclosing(Cluster()) as api:
-        for number in range(size.images):
-            passwd = f"app{number}:x:{2000 + number}:{2000 + number}::/:/bin/sh"
-            user = "" if number % 20 == 0 else f"app{number}" if number % 3 else str(2000 + number)
-            registry.push(f"team/app{number}:1", image(accounts_layer("root:x:0:0::/root:/bin/sh", passwd), user=user))
-        began = time.monotonic()
-        await _fill(api, size, registry.host)
-        print(f"filled the API server in {time.monotonic() - began:.0f} s", flush=True)
-        async with _process("serve", "--self-signed", "--port=0") as (pid, port):
-            seconds = await _until(port, "/readyz")
-            await asyncio.sleep(20)  # for the garbage of the first listing
-            print(f"admission: ready after {seconds:.1f} s, {_memory(pid)}", flush=True)
-        flags = ("--namespace=default", "--no-manage-certificates", "--insecure-registry", registry.host)
-        before = await _written(api)
-        async with _process("operate", *flags) as (pid, port):
-            for scan in ("first", "second"):
-                asked = len(registry.requests)
-                stamp = await _settled(port)
-                writes = await _written(api)
-                told = await asyncio.to_thread(_metrics, port)
-                states = {key: int(value) for key, value in told.items() if key.startswith("nonroot_workloads{")}
-                print(
-                    f"controller, {scan} scan: {told['nonroot_scan_duration_seconds']:.1f} s until all is judged, "
-                    f"{_memory(pid)}; {_more(before, writes)} written; "
-                    f"{len(registry.requests) - (asked if scan == 'second' else 0)} requests to the registry; {states}",
-                    flush=True,
-                )
-                before = writes
-                if scan == "first":
-                    await api.call("POST", "/api/v1/namespaces", "one more", _named("Namespace", "one-more"))
-                    while await _settled(port) == stamp:
-                        await asyncio.sleep(2)
+async def main(size: Size = Size()) -> list[str]:  # noqa: B008 - it never changes
+    """The lines of the results."""
+    return [f"- {line}" async for line in measure(size)]
+
+
+async def measure(size: Size, quiet: float = 10.0) -> AsyncIterator[str]:
+    """What was measured, line by line. Nothing more is expected once nothing was written for `quiet` seconds.
+
+    Raises AssertionError where the second scan, of a cluster in which nothing has changed, writes a report.
+    """
+    with control_plane.alone() as layout, _reached_by(str(layout.kubeconfig)):
+        async with Registry() as registry, contextlib.aclosing(Cluster()) as api:
+            async for line in _measure(api, registry, size, quiet):
+                yield line
+
+
+@contextlib.contextmanager
+def _reached_by(kubeconfig: str) -> Iterator[None]:
+    """Let our processes and our own client find this cluster, meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECONFIG", kubeconfig)
+        patch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", kubeconfig)  # read when it was imported
+        yield
+
+
+async def _measure(api: Cluster, registry: Registry, size: Size, quiet: float) -> AsyncIterator[str]:
+    yield ", ".join(f"{count:,} {name}" for name, count in msgspec.structs.asdict(size).items())
+    for number in range(size.images):
+        passwd = f"app{number}:x:{2000 + number}:{2000 + number}::/:/bin/sh"
+        user = "" if number % 20 == 0 else f"app{number}" if number % 3 else str(2000 + number)
+        registry.push(f"team/app{number}:1", image(accounts_layer("root:x:0:0::/root:/bin/sh", passwd), user=user))
+    began = time.monotonic()
+    await _fill(api, size, registry.host)
+    yield f"filled the API server in {time.monotonic() - began:.0f} s"
+    async with _process("serve", "--self-signed", "--port=0") as (pid, port):
+        seconds = await _until(port, "/readyz")
+        await asyncio.sleep(2 * quiet)  # for the garbage of the first listing
+        yield f"admission: ready after {seconds:.1f} s, {_memory(pid)}"
+    flags = ("--namespace=default", "--no-manage-certificates", "--insecure-registry", registry.host)
+    before = await _written(api)
+    async with _process("operate", *flags) as (pid, port):
+        asked, stamp = 0, 0.0
+        for scan in ("first", "second"):
+            stamp = await _settled(port, quiet, stamp)
+            writes, told = await _written(api), await asyncio.to_thread(_metrics, port)
+            new = _more(before, writes)
+            yield (
+                f"controller, {scan} scan: {told['nonroot_scan_duration_seconds']:.1f} s until all is judged, "
+                f"{_memory(pid)}; {new} written; {len(registry.requests) - asked} requests to the registry; {_states(told)}"
+            )
+            before, asked = writes, len(registry.requests)
+            if scan == "first":
+                one_more = _named("NonRootPolicy", "one-more") | {"apiVersion": OURS, "spec": _selecting(-1)}
+                await api.call("POST", f"/apis/{OURS}/nonrootpolicies", "one more", one_more)
+            else:
+                assert not new["reports"], f"a scan of what has not changed wrote {new}"
+        for number in range(LOOKS):
+            seconds, cpu = await _look(api, size, registry.host, number, pid)
+            yield f"a new Deployment: reported after {seconds:.1f} s, {cpu:.2f} s of CPU"
+        yield f"controller, in the end: {_memory(pid)}; {_more(before, await _written(api))} written"
+
+
+async def _look(api: Cluster, size: Size, registry: str, number: int, pid: int) -> tuple[float, float]:
+    """Make one more Deployment: the seconds until there is a report about it, and those of CPU that the controller took."""
+    made = _holder("Deployment", "", number, size, registry)
+    namespace = made["metadata"]["namespace"]
+    made["metadata"]["name"] = f"late-{number}"
+    reports_path = f"/apis/openreports.io/v1alpha1/namespaces/{namespace}/reports"
+
+    async def reports_there() -> int:
+        body = await api.call("GET", reports_path, "reports")
+        return len(msgspec.json.decode(body or b"")["items"])
+
+    former, cpu, began = await reports_there(), _cpu(pid), time.monotonic()
+    await api.call("POST", f"/apis/apps/v1/namespaces/{namespace}/deployments", "one more", made)
+    while await reports_there() == former:
+        await asyncio.sleep(0.05)
+    return time.monotonic() - began, _cpu(pid) - cpu
 
 
 async def _fill(api: Cluster, size: Size, registry: str) -> None:
@@ -241,23 +278,41 @@ def _metrics(port: int) -> dict[str, float]:
     return {name: float(value) for name, _, value in lines}
 
 
-async def _settled(port: int) -> float:
-    """When the last scan was made, once nothing has been written for ten seconds after it."""
+async def _settled(port: int, quiet: float, former: float) -> float:
+    """When the last scan was made, once there is one after `former` and nothing was written for a while after it."""
     last: tuple[float, float] = (0, 0)
-    quiet = 0
-    while quiet < 5:
-        await asyncio.sleep(2)
+    since = time.monotonic()
+    while True:
+        await asyncio.sleep(quiet / 5)
         try:
             told = await asyncio.to_thread(_metrics, port)
         except OSError:
             continue
         now = (told.get("nonroot_scan_timestamp_seconds", 0), told["nonroot_report_writes_total"])
-        quiet = quiet + 1 if now == last and now[0] else 0
-        last = now
-    return last[0]
+        if now != last or now[0] <= former:
+            last, since = now, time.monotonic()
+        elif time.monotonic() - since >= quiet:
+            return now[0]
 
 
-_REQUEST = re.compile(r'apiserver_request_total\{.*resource="(\w+)".*verb="(POST|PUT|PATCH|APPLY|DELETE)"[^}]*\} (\S+)')
+def _states(told: dict[str, float]) -> dict[str, int]:
+    """The workloads by what becomes of them, over all namespaces."""
+    states: Counter[str] = Counter()
+    for name, value in told.items():
+        if name.startswith("nonroot_workloads{"):
+            states[re.findall(r'state="(\w+)"', name)[0]] += int(value)
+    return dict(states)
+
+
+def _cpu(pid: int) -> float:
+    """The seconds of CPU that a process has had."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+_REQUEST = re.compile(
+    r'apiserver_request_total\{.*,resource="(\w+)".*verb="(POST|PUT|PATCH|APPLY|DELETE)"[^}]*\} (\S+)'
+)
 
 
 async def _written(api: Cluster) -> dict[str, float]:
@@ -280,5 +335,13 @@ def _memory(pid: int) -> str:
     return f"{now} MiB resident, {most} MiB at most"
 
 
+async def _print(size: Size) -> None:
+    async for line in measure(size):
+        print(line, flush=True)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, default in msgspec.structs.asdict(Size()).items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    asyncio.run(_print(Size(**vars(parser.parse_args()))))
