@@ -58,15 +58,20 @@ def fronts(registry: str) -> tuple[str, str]:
     return f"{host}:{int(port) + 1}", f"{host}:{int(port) + 2}"
 
 
+def registries(target: Target) -> dict[str, object]:
+    """The chart's values under `registry`: all else is as the chart has it."""
+    return {"insecure": [target.registry, *fronts(target.registry)], "pullSecrets": {"scope": "cluster"}}
+
+
 @pytest.fixture(scope="session")
 def installed(target: Target, product: Pushed) -> Iterator[Target]:
-    """The cluster with the chart installed; removed at the end."""
-    plain = [target.registry, *fronts(target.registry)]
-    registries = {"insecure": plain, "pullSecrets": {"scope": "cluster"}}
-    release.install(release.Image.parse(product.pinned), target.environment, registries)
-    target.kubectl("delete", "imageidentities", "--all")  # no test is to know what an earlier run has learned
-    yield target
-    release.uninstall(target.environment)
+    """The cluster with the chart installed; removed at the end, also where it was installed only by half."""
+    try:
+        release.install(release.Image.parse(product.pinned), target.environment, registries(target))
+        target.kubectl("delete", "imageidentities", "--all")  # no test is to know what an earlier run has learned
+        yield target
+    finally:
+        release.uninstall(target.environment)
 
 
 @pytest.fixture
