@@ -63,7 +63,7 @@ async def test_what_a_forger_can_make_us_do(installed: Target, namespaces: tuple
     owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "controller": True}
     before, began = _state(installed), time.monotonic()
     for number in range(FORGED):
-        registry.push(f"forged/root{number}:1", image(user="root", settings={"Cmd": [str(number)]}))
+        registry.push(f"forged/root{number}:1", image(user="0", settings={"Cmd": [str(number)]}))
         name = f"forged-{number}"
         pod = Kind(name, namespaces[0], f"{registry.host}/forged/root{number}:1", "refused").pod(0)
         pod["metadata"]["ownerReferences"] = [{**owner, "name": name, "uid": name}]
