@@ -24,6 +24,7 @@ from tests.kubelet.cluster import connect
 from tests.serve.test_reviews import review
 from tests.support.oci import Content, accounts_layer, image
 from tests.support.registry import Registry
+from tests.survive import rights
 from tests.survive.figures import RECORDED, Fault, record
 from tests.survive.replicas import ADMISSION, CONTROLLER, Replica, replicas, whole
 from tests.survive.traffic import BEFORE, Kind, Tally, Traffic
@@ -49,6 +50,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def app(number: int = 0) -> Content:
     """An image with a USER that only its own /etc/passwd explains; each number is another image."""
     return image(accounts_layer(f"app:x:{UID}:{UID}::/:"), user="app", settings={"Cmd": [str(number)]})
+
+
+@pytest.fixture(autouse=True)
+def _noted() -> Iterator[None]:
+    """What rights each test has used, before the audit log forgets it."""
+    yield
+    if LONG:
+        rights.note()
 
 
 def install(target: Target, product: Pushed) -> None:

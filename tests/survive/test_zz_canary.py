@@ -65,6 +65,7 @@ async def test_a_pull_secret_is_nowhere_but_in_its_secret(
     for place, text in found.items():
         assert not [needle for needle in needles if needle in text], place
     held = {each.pod: _held(each, canary.encode()) for each in ours}
+    assert all(_held(each, b"nonroot") for each in ours)  # what is there is found
     record(
         Fact(
             "a canary password",
