@@ -215,7 +215,7 @@ async def test_the_api_server_takes_events_from_who_may_only_create_and_patch_th
                     recorder.record(service)
                 recorder.record(namespace)
                 recorder.record(nowhere)
-                async with background.running(recorder.writer), asyncio.timeout(10):
+                async with background.running(recorder.writer), asyncio.timeout(60):
                     while recorder.writer.written < 3:
                         await asyncio.sleep(0.05)
                 assert (recorder.writer.failed, recorder.writer.dropped) == (0, 0)

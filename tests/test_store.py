@@ -72,7 +72,7 @@ async def there(api: Cluster) -> list[ImageIdentity]:
     return [each async for each in store.listed(api) if each.spec.image == IMAGE]
 
 
-async def until(probe: Callable[[], object], seconds: float = 20) -> None:
+async def until(probe: Callable[[], object], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not probe():
             await asyncio.sleep(0.02)

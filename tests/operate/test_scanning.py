@@ -1,11 +1,14 @@
 """What follows from a background scan: sums, reports, Events about wrong predictions, metrics and the page."""
 
+from typing import Any
+
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from tests.support.images import DIGEST, Table, image
 from tests.support.objects import Objects
 from tests.support.pods import IMAGE, Object, minimal, ran, tweak
+from webhook.cluster import Forbidden
 from webhook.events import Event, Regarding
 from webhook.identities import Identities
 from webhook.operate.identities import Keeper
@@ -69,7 +72,7 @@ async def test_what_the_hooks_do_not_reach_is_let_be(scene: Scene) -> None:
 
 
 async def test_workloads_are_summed_up_for_each_policy(scene: Scene) -> None:
-    assert scene.scanning.sums() == {}
+    assert scene.scanning.sums() is None
     spec = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "default"}}}
     policy = {"apiVersion": "nonroot.dev/v1alpha1", "kind": "NonRootPolicy", "metadata": {"name": "all"}, "spec": spec}
     scene.objects.put(POLICIES, policy)
@@ -211,6 +214,21 @@ async def test_a_look_at_some_namespaces_leaves_the_others_as_they_were(scene: S
     scene.objects.stored[PODS].pop(("shop", "late"))
     await scene.scanning.look({"shop"})
     assert scene.scanning.sums() == {"built-in": Outcomes(fixed=1, failing=1)}
+
+
+async def test_a_look_that_cannot_see_a_label_guesses_no_mode(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports stay as they were until it can."""
+    await scene.scanning.round()
+    call = scene.objects.call
+
+    async def refuse(method: str, path: str, what: str, *given: Any, **more: Any) -> bytes | None:
+        if path.startswith(f"{NAMESPACES}/") and method == "GET":
+            raise Forbidden(what)
+        return await call(method, path, what, *given, **more)
+
+    monkeypatch.setattr(scene.objects, "call", refuse)
+    with pytest.raises(Forbidden):
+        await scene.scanning.look({"default"})
 
 
 async def test_a_look_knows_what_pods_have_shown_elsewhere_and_stores_what_they_show_here(scene: Scene) -> None:

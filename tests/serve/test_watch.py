@@ -61,10 +61,10 @@ async def watched() -> AsyncIterator[ClusterView]:
         yield view
     finally:
         stop.set()
-        await asyncio.wait_for(watching, 10)
+        await asyncio.wait_for(watching, 60)
 
 
-async def until(probe: Callable[[], object], seconds: float = 20) -> None:
+async def until(probe: Callable[[], object], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not probe():
             await asyncio.sleep(0.02)

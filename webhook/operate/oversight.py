@@ -96,8 +96,6 @@ class Oversight:
         """Scan the namespaces in which something has changed, and have the sums shown. Raises `ClusterError`."""
         await asyncio.sleep(GATHER)
         async with self._one_at_a_time:
-            if self._scanning.document is None:
-                return Pause(GATHER, RESYNC)  # the first scan will find it all
             began = time.process_time()
             changed, settled = self._changed, self._settled
             self._changed, self._settled = set(), set()

@@ -89,7 +89,7 @@ class Scanning(Collector):
         if former is None or not namespaces:
             return
         now, names = datetime.now(UTC), tuple(sorted(namespaces))
-        reader = Reader(self._api, names, self._hooks, nodes=self._nodes, gone_ok=True)
+        reader = Reader(self._api, names, self._hooks, nodes=self._nodes, renewing=True)
         known = self._keeper.memory
         part = await scan(reader, self._images, cluster=former.cluster, known=known, seen=self._seen, now=now)
         self.document, self._page = renewed(former, part, namespaces), ""
@@ -101,9 +101,9 @@ class Scanning(Collector):
         reports = partial(policyreport.reports, document.workloads) if self._wants_reports else None
         await self._reports.update(reports, namespaces, complete=not document.skipped)
 
-    def sums(self) -> dict[str, Outcomes]:
-        """The workloads by what would become of them, for each policy."""
-        return by_policy(self.document.workloads if self.document else ())
+    def sums(self) -> dict[str, Outcomes] | None:
+        """The workloads by what would become of them, for each policy; None before the first scan."""
+        return None if self.document is None else by_policy(self.document.workloads)
 
     async def html(self) -> str:
         """The page of the last scan, "" before the first; made when it is asked for first, beside everything else."""

@@ -89,12 +89,13 @@ class Reader:
         hooks: str = "",
         *,
         nodes: Mapping[str, Platform] | None = None,
-        gone_ok: bool = False,
+        renewing: bool = False,
     ) -> None:
         """`hooks` is the ValidatingWebhookConfiguration that is ours, for somebody who may read it but list none.
 
-        Nodes whose platforms are known need not be listed again. With `gone_ok` a namespace that is not there has no
-        workloads, instead of being an error. `InvalidSetting` for a name that no namespace can have.
+        Nodes whose platforms are known need not be listed again. Whoever is `renewing` what was scanned before may find that
+        a namespace is gone, and has no workloads; labels that he may not read are an error, for the mode would be a guess.
+        `InvalidSetting` for a name that no namespace can have.
         """
         for name in namespaces:
             if not _NAMESPACE.fullmatch(name):
@@ -102,7 +103,7 @@ class Reader:
         self._cluster = cluster
         self._namespaces = tuple(dict.fromkeys(namespaces))
         self._hooks = hooks
-        self._gone_ok = gone_ok
+        self._renewing = renewing
         self.nodes = nodes or {}
         self.skipped: list[Skip] = []
         self.facts: set[Fact] = set()
@@ -119,9 +120,11 @@ class Reader:
                 body = await self._cluster.call("GET", f"/api/v1/namespaces/{name}", f"Namespace {name}")
                 found.append(_namespace(body or b""))
             except Absent:
-                if not self._gone_ok:
+                if not self._renewing:
                     raise
             except Forbidden as error:
+                if self._renewing:
+                    raise
                 self.skipped.append(Skip(f"labels of Namespace {name}", str(error)))
                 found.append(Namespace(name))
         return found
