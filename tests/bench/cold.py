@@ -154,7 +154,8 @@ async def _together(base: Layer) -> str:
         return (
             f"{MANY} images on one base, cold and all at once: {seconds:.1f} s for {wire.bytes / MIB:.0f} MiB "
             f"({wire.bytes / BANDWIDTH:.1f} s of the wire), {len(registry.requests)} requests, its layer asked "
-            f"for {bases} times, {peak - before:.0f} MiB of memory more at most, {spent:.1f} s of CPU with the registry and the wire."
+            f"for {bases} times, {peak - before:.0f} MiB of memory more at most, "
+            f"{spent:.1f} s of CPU with the registry and the wire."
         )
 
 
