@@ -75,6 +75,7 @@ def installed(target: Target, product: Pushed) -> Iterator[Target]:
     """The chart with its own defaults, but for our image, registries on the host of the cluster's own, and tags' lives."""
     if os.geteuid():
         pytest.skip("does harm to the processes of the release: needs root")
+    release.uninstall(target.environment)  # whatever somebody left, a failed install above all
     install(target, product)
     yield target
     release.uninstall(target.environment)
