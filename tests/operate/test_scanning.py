@@ -104,6 +104,8 @@ async def test_reports_stay_while_not_everything_could_be_listed(
     (record,) = caplog.records
     assert record.getMessage().startswith("1 could not be scanned, such as Pods: ")
     assert len(scene.objects.stored["/apis/openreports.io/v1alpha1/reports"]) == 2
+    await scene.another(reports=False).round()  # which wants none, whatever could be listed
+    assert scene.objects.stored["/apis/openreports.io/v1alpha1/reports"] == {}
 
 
 async def test_a_prediction_that_a_kubelet_contradicts_is_told_once(scene: Scene) -> None:

@@ -98,8 +98,11 @@ class Scanning(Collector):
         await self._report(part, names)
 
     async def _report(self, document: Document, namespaces: tuple[str, ...] = ()) -> None:
-        reports = partial(policyreport.reports, document.workloads) if self._wants_reports else None
-        await self._reports.update(reports, namespaces, complete=not document.skipped)
+        if self._wants_reports:
+            reports = partial(policyreport.reports, document.workloads)
+            await self._reports.update(reports, namespaces, complete=not document.skipped)
+        else:
+            await self._reports.update(None, namespaces)
 
     def sums(self) -> dict[str, Outcomes] | None:
         """The workloads by what would become of them, for each policy; None before the first scan."""
