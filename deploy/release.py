@@ -70,9 +70,16 @@ def install(
 
 
 def uninstall(environment: Mapping[str, str]) -> None:
-    """`helm uninstall`, and the namespace that held the release."""
-    _run(["helm", "uninstall", RELEASE, "--namespace", NAMESPACE, "--wait", "--ignore-not-found"], environment)
-    _run(["kubectl", "delete", "namespace", NAMESPACE, "--ignore-not-found"], environment)
+    """`helm uninstall`, and the namespace that held the release; where Helm cannot, at least what could refuse anything.
+
+    Helm gives up where a kind of the release is gone, such as cert-manager's.
+    """
+    configurations = "mutatingwebhookconfigurations,validatingwebhookconfigurations"
+    try:
+        _run(["helm", "uninstall", RELEASE, "--namespace", NAMESPACE, "--wait", "--ignore-not-found"], environment)
+    finally:
+        _run(["kubectl", "delete", configurations, "-l", "app.kubernetes.io/part-of=nonroot-webhook"], environment)
+        _run(["kubectl", "delete", "namespace", NAMESPACE, "--ignore-not-found"], environment)
 
 
 def _run(command: list[str], environment: Mapping[str, str], text: str = "") -> str:
