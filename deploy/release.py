@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CHART = ROOT / "charts" / "nonroot-webhook"
 NAMESPACE = "nonroot-system"
 RELEASE = "nonroot"
+CONFIGURATIONS = ("mutatingwebhookconfiguration/zz-nonroot-webhook", "validatingwebhookconfiguration/nonroot-webhook")
 TIMEOUT = 120  # seconds until every replica must be ready
 
 
@@ -59,14 +60,8 @@ def install(
     ]
     _run([*command, "--wait", "--timeout", f"{TIMEOUT}s", "--values", "-"], environment, json.dumps(given))
     wait = ["kubectl", "wait", "--timeout", f"{TIMEOUT}s", "--for"]
-    _run(
-        [*wait, "jsonpath={.webhooks[0].clientConfig.caBundle}", "validatingwebhookconfiguration/nonroot-webhook"],
-        environment,
-    )
-    _run(
-        [*wait, "jsonpath={.webhooks[0].clientConfig.caBundle}", "mutatingwebhookconfiguration/zz-nonroot-webhook"],
-        environment,
-    )
+    for each in CONFIGURATIONS:
+        _run([*wait, "jsonpath={.webhooks[0].clientConfig.caBundle}", each], environment)
 
 
 def uninstall(environment: Mapping[str, str]) -> None:
@@ -74,11 +69,10 @@ def uninstall(environment: Mapping[str, str]) -> None:
 
     Helm gives up where a kind of the release is gone, such as cert-manager's.
     """
-    configurations = "mutatingwebhookconfigurations,validatingwebhookconfigurations"
     try:
         _run(["helm", "uninstall", RELEASE, "--namespace", NAMESPACE, "--wait", "--ignore-not-found"], environment)
     finally:
-        _run(["kubectl", "delete", configurations, "-l", "app.kubernetes.io/part-of=nonroot-webhook"], environment)
+        _run(["kubectl", "delete", *CONFIGURATIONS, "--ignore-not-found"], environment)
         _run(["kubectl", "delete", "namespace", NAMESPACE, "--ignore-not-found"], environment)
 
 
