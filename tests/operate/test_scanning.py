@@ -1,5 +1,7 @@
 """What follows from a background scan: sums, reports, Events about wrong predictions, metrics and the page."""
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from webhook.events import Event, Regarding
 from webhook.identities import Identities
 from webhook.operate.identities import Keeper
 from webhook.operate.scanning import Scanning, by_namespace
+from webhook.scan.document import Document
 from webhook.status import Outcomes
 
 NAMESPACES, PODS, POLICIES = "/api/v1/namespaces", "/api/v1/pods", "/apis/nonroot.dev/v1alpha1/nonrootpolicies"
@@ -151,6 +154,25 @@ async def test_the_page_is_that_of_the_last_scan(scene: Scene) -> None:
     assert await scene.scanning.html() is not page
 
 
+async def test_a_page_that_was_overtaken_by_a_look_is_not_kept(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    await scene.scanning.round()
+    rendering, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(render: Callable[[Document], str], document: Document) -> str:
+        rendering.set()
+        await go_on.wait()
+        return render(document)
+
+    monkeypatch.setattr("webhook.operate.scanning.asyncio.to_thread", slowly)
+    first = asyncio.create_task(scene.scanning.html())
+    await rendering.wait()
+    scene.pod("newcomer", IMAGE)
+    await scene.scanning.look({"default"})
+    go_on.set()
+    assert "newcomer" not in await first
+    assert "newcomer" in await scene.scanning.html()
+
+
 async def test_metrics_say_what_would_become_of_workloads(scene: Scene) -> None:
     registry = CollectorRegistry()
     registry.register(scene.scanning)
@@ -198,22 +220,22 @@ async def test_a_look_at_some_namespaces_leaves_the_others_as_they_were(scene: S
     assert first is not None
     await scene.scanning.look({"shop"})
     assert len(scene.objects.writes) == 3
-    scene.pod("late", "registry.example/root:1", namespace="shop")
+    scene.pod("newcomer", "registry.example/root:1", namespace="shop")
     scene.pod("unseen", IMAGE)
     del scene.objects.stored[PODS]["shop", "shop"]
     assert await scene.scanning.html()
     await scene.scanning.look({"shop", "gone"})
-    assert scene.objects.writes[3:] == ["POST report shop/nonroot-uid-late", "DELETE report shop/nonroot-uid-shop"]
+    assert scene.objects.writes[3:] == ["POST report shop/nonroot-uid-newcomer", "DELETE report shop/nonroot-uid-shop"]
     now = scene.scanning.document
     assert now is not None
     assert [(each.namespace, each.name) for each in now.workloads] == [
-        ("default", "root"), ("default", "web"), ("shop", "late"),
+        ("default", "root"), ("default", "web"), ("shop", "newcomer"),
     ]  # fmt: skip
     assert now.at == first.at
-    assert "late" in await scene.scanning.html()
+    assert "newcomer" in await scene.scanning.html()
     assert scene.scanning.sums() == {"built-in": Outcomes(fixed=1, failing=2)}
     scene.objects.stored[NAMESPACES].pop(("", "shop"))
-    scene.objects.stored[PODS].pop(("shop", "late"))
+    scene.objects.stored[PODS].pop(("shop", "newcomer"))
     await scene.scanning.look({"shop"})
     assert scene.scanning.sums() == {"built-in": Outcomes(fixed=1, failing=1)}
 

@@ -110,9 +110,13 @@ class Scanning(Collector):
 
     async def html(self) -> str:
         """The page of the last scan, "" before the first; made when it is asked for first, beside everything else."""
-        if self.document is not None and not self._page:
-            self._page = await asyncio.to_thread(page.render, self.document)
-        return self._page
+        document = self.document
+        if document is None or self._page:
+            return self._page
+        made = await asyncio.to_thread(page.render, document)
+        if self.document is document:  # else what was looked at meanwhile is not in it
+            self._page = made
+        return made
 
     def _tell(self, document: Document) -> None:
         """Count the predictions that were wrong, and say so on the workloads; once for the same."""
