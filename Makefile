@@ -48,7 +48,7 @@ test-survive: $(VENV)/.dev ## do harm to an installed release and see (LONG=1: h
 	$(if $(LONG),NONROOT_SURVIVE_LONG=1 NONROOT_KEEP_FIGURES=1) $(BIN)/python -m deploy.with_cluster $(BIN)/pytest -m survive -s
 	$(if $(LONG),$(BIN)/python -m tests.survive.figures)
 
-bench: $(VENV)/.dev ## what it costs, beside others in one run (quiet machine, Go, cargo; SECTIONS="throughput cold …" for some)
+bench: $(VENV)/.dev ## what it costs, beside others in one run (quiet machine, Go, cargo; SECTIONS="throughput …", PEERS=all)
 	$(BIN)/python -m deploy.with_cluster $(BIN)/python -m tests.bench
 
 cluster: $(VENV)/.dev ## a real cluster with the webhook installed and enforcing

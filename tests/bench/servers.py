@@ -1,5 +1,6 @@
 """The servers that are compared, each a process of its own with TLS on loopback: ours, Kubernetes' own, and the floor."""
 
+import json
 import os
 import socket
 import ssl
@@ -18,6 +19,7 @@ from deploy.local.paths import cache
 from webhook import certificates
 
 OURS = "nonroot-webhook"
+POD_SECURITY = "Pod Security webhook"
 PEER = "k8s.io/pod-security-admission/cmd/webhook"
 START_LIMIT = 30.0  # seconds
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -98,8 +100,8 @@ def pod_security(folder: Path, port: int) -> Iterator[Server]:
     command += ["--bind-address", "127.0.0.1", "--secure-port", str(port), "--kubeconfig", os.environ["KUBECONFIG"]]
     command += ["--tls-cert-file", str(folder / "tls.crt"), "--tls-private-key-file", str(folder / "tls.key")]
     url = f"https://127.0.0.1:{port}"
-    with running("Pod Security webhook", command, url) as pid:
-        yield Server("Pod Security webhook", pid, url + "/")
+    with running(POD_SECURITY, command, url) as pid:
+        yield Server(POD_SECURITY, pid, url + "/")
 
 
 @contextmanager
@@ -134,9 +136,24 @@ def running(name: str, command: list[str], url: str) -> Iterator[int]:
         process.wait()
 
 
+def allows(url: str, review: bytes) -> bool | None:
+    """What a webhook answers to a review; None while it gives no answer."""
+    request = urllib.request.Request(url, review, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=5, context=_anybody()) as answer:
+            allowed: bool = json.load(answer)["response"]["allowed"]
+    except OSError:
+        return None
+    return allowed
+
+
+def _anybody() -> ssl.SSLContext:
+    return ssl._create_unverified_context()  # noqa: S323  # loopback; the certificate was made a moment ago
+
+
 def _wait(name: str, process: subprocess.Popen[bytes], url: str) -> None:
     deadline = time.monotonic() + START_LIMIT
-    trust = ssl._create_unverified_context()  # noqa: S323  # loopback; the certificate was made a moment ago
+    trust = _anybody()
     while process.poll() is None and time.monotonic() < deadline:
         try:
             urllib.request.urlopen(f"{url}/healthz", timeout=1, context=trust)
