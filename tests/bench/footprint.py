@@ -1,7 +1,7 @@
-"""Memory, the time to start, and what a second replica brings.
+"""Memory, the time to start, and what a second replica brings; what a replica holds of a large cluster is in `large`.
 
-With a view: what a replica holds of 5,000 namespaces, 100 policies and 10,000 images' identities, in a process of its own.
-Two replicas stand behind a balancer that only carries bytes; on two cores, with the load beside them, they cannot double.
+Each of two replicas has a core of its own as far as two cores allow, for the load runs there, too. Connections are spread over
+them as by a Service, which is no process between them: so rates are added, and CPU a review tells what more cores would bring.
 """
 
 import asyncio
@@ -13,44 +13,34 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import cycle
 from pathlib import Path
 
 from tests.bench import load, servers
+from tests.bench.load import Figure
+from tests.bench.servers import Server
 from tests.bench.throughput import REVIEWS
 
+GOOD = REVIEWS / "good.json"
 STARTS = 7
 SECONDS = 2
-ROUNDS = 3
+ROUNDS = 5
 CONNECTIONS = 16
-HELD = """
-import gc, os, sys
-from tests.bench import scaling, servers
-from webhook.view import StaticView
-from webhook.serve import server
-from webhook.scope import Namespace
-if sys.argv[1] == "cluster":
-    from webhook.serve import watch
-    from webhook import cluster
-    import kubernetes.client
-names = {f"n{number}": Namespace(f"n{number}", {"team": f"t{number}"}) for number in range(int(sys.argv[2]))}
-view = StaticView(scaling._documents(policies=100), names)
-for name in names:
-    view.govern(name)
-known = scaling.Known(f"{scaling.APP}-{number}:1" for number in range(int(sys.argv[3])))
-gc.collect()
-print(int(open("/proc/self/statm").read().split()[1]) * servers.PAGE / 2**20)
-"""
 
 
 async def main() -> list[str]:
     """The section's lines."""
+    return await asyncio.to_thread(_section)
+
+
+def _section() -> list[str]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         servers.certificate(folder)
-        starts, idle = await asyncio.to_thread(_starts, folder)
-        one, two = await _replicas(folder)
-    bare, full = await _held("0", "0"), await _held("5000", "10000")
+        starts, idle = _starts(folder)
+        one, two = _replicas(folder)
     return [
         (
             f"- Start to ready, standalone: {statistics.median(starts):.2f} s (median of {STARTS}, "
@@ -58,12 +48,9 @@ async def main() -> list[str]:
         ),
         f"- Memory idle, standalone: {idle[0]:.0f} MiB.",
         (
-            f"- Memory with all that a replica in a cluster imports: {bare:.0f} MiB; with 5,000 namespaces, 100 policies and "
-            f"10,000 identities besides: {full:.0f} MiB."
-        ),
-        (
-            f"- Through a balancer, {CONNECTIONS} connections: one replica {one:,.0f} reviews/s, two {two:,.0f} "
-            f"({two / one:.2f} times, on {len(os.sched_getaffinity(0))} cores shared with load and balancer)."
+            f"- {CONNECTIONS} connections: one replica {one.rate:,.0f} reviews/s, two {two.rate:,.0f} "
+            f"({two.rate / one.rate:.2f} times, on {len(os.sched_getaffinity(0))} cores shared with the load); a review takes "
+            f"{one.cpu:.3f} ms of CPU with one, {two.cpu:.3f} with two."
         ),
         "",
     ]
@@ -96,54 +83,24 @@ def _ready(port: int) -> bool:
     return False
 
 
-async def _held(namespaces: str, images: str) -> float:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", HELD, "cluster", namespaces, images, stdout=asyncio.subprocess.PIPE
-    )
-    out, _ = await process.communicate()
-    return float(out)
+def _replicas(folder: Path) -> tuple[Figure, Figure]:
+    """One replica under all connections, and two under half of them each."""
+    with ExitStack() as stack:
+        found = [stack.enter_context(servers.ours(folder, port, "127.0.0.1:1")) for port in servers.ports(2)]
+        for server, core in zip(found, cycle(os.sched_getaffinity(0)), strict=False):
+            os.sched_setaffinity(server.pid, {core})
+        _loaded(found)  # warm
+        rounds = [(_loaded(found[:1]), _loaded(found)) for _ in range(ROUNDS)]
+    one, two = (load.median(list(each)) for each in zip(*rounds, strict=True))
+    return one, two
 
 
-async def _replicas(folder: Path) -> tuple[float, float]:
-    """Reviews a second of one replica and of two, through the same balancer."""
-    ports = servers.ports(2)
-    with contextlib.ExitStack() as stack:
-        for port in ports:
-            stack.enter_context(servers.ours(folder, port, "127.0.0.1:1"))
-        rates: dict[int, list[float]] = {1: [], 2: []}
-        for _ in range(ROUNDS):
-            for count, found in rates.items():
-                async with _balancer(ports[:count]) as door:
-                    url = f"https://127.0.0.1:{door}/validate?timeout=5s"
-                    figure = await asyncio.to_thread(load.run, url, REVIEWS / "good.json", CONNECTIONS, SECONDS)
-                    found.append(figure.rate)
-    return statistics.median(rates[1]), statistics.median(rates[2])
-
-
-@contextlib.asynccontextmanager
-async def _balancer(ports: list[int]) -> AsyncIterator[int]:
-    """A door that gives each connection to the next replica, as a Service does, and carries its bytes."""
-    turn = 0
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal turn
-        turn += 1
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", ports[turn % len(ports)])
-        await asyncio.gather(_carry(reader, far_writer), _carry(far_reader, writer))
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-
-
-async def _carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
-        while piece := await source.read(1 << 16):
-            sink.write(piece)
-            await sink.drain()
-    sink.close()
+def _loaded(found: list[Server]) -> Figure:
+    """The load on all of them at once: their rates together, the rest of the first."""
+    with ThreadPoolExecutor(len(found)) as pool:
+        share = CONNECTIONS // len(found)
+        figures = list(pool.map(lambda server: load.run(server.validate, GOOD, share, SECONDS, cpu=server.cpu), found))
+    return figures[0]._replace(rate=sum(each.rate for each in figures))
 
 
 if __name__ == "__main__":
