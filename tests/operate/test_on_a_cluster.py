@@ -24,6 +24,7 @@ import uvicorn
 from tests.e2e.target import Refused, Target
 from tests.support import cluster, helm
 from webhook.cluster import Cluster, ClusterError, Conflict
+from webhook.operate.controller import PERIOD
 from webhook.operate.rotation import InOrder, Names, Pending, Plan, Rotation
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -134,7 +135,7 @@ def get(target: Target, *what: str) -> dict[str, Any]:
     return found
 
 
-def until(probe: Callable[[], object], seconds: float = 30) -> float:
+def until(probe: Callable[[], object], seconds: float = 60) -> float:
     """The seconds until `probe` is true."""
     began = time.monotonic()
     while time.monotonic() < began + seconds:
@@ -191,10 +192,13 @@ def test_the_controller_with_exactly_its_rbac(
         assert owned == [{"f:caBundle": {}}] * 2
 
         wipe = [{"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}]
-        target.kubectl("patch", "mutatingwebhookconfiguration", MUTATING, "--type=json", "-p", json.dumps(wipe))
-        seconds = until(lambda: bundles(target) == [tls["data"]["ca.crt"]] * 4)
-        print(f"a wiped caBundle was back after {seconds:.1f} s")
-        assert seconds < 5  # by the stream: a look every ten seconds would be later
+        for _ in range(2):
+            target.kubectl("patch", "mutatingwebhookconfiguration", MUTATING, "--type=json", "-p", json.dumps(wipe))
+            seconds = until(lambda: bundles(target) == [tls["data"]["ca.crt"]] * 4)
+            print(f"a wiped caBundle was back after {seconds:.1f} s")
+        assert (
+            seconds < PERIOD - 1
+        )  # by the stream: the next look would only have been a whole period after the last repair
         target.kubectl("delete", "secret", "-n", NAMESPACE, "hook-tls")
         print(f"a deleted Secret was back after {until(lambda: get(target, 'secret', 'hook-tls')):.1f} s")
         target.kubectl("delete", "secret", "-n", NAMESPACE, "hook-ca")
