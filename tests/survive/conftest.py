@@ -35,6 +35,12 @@ LONG = bool(os.environ.get("NONROOT_SURVIVE_LONG"))  # hours instead of minutes
 long = pytest.mark.skipif(not LONG, reason="part of the long form: make test-survive LONG=1")
 UID = 1500
 WIDTH = 300  # of a line of figures
+STATED = {  # all that there is to inject, beside a uid
+    "runAsNonRoot": True,
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
 TAG_LIFE = 3  # seconds: tags are asked for again and again, so that a registry that is away is noticed
 
 
@@ -106,20 +112,13 @@ async def registry(target: Target) -> AsyncIterator[Registry]:
 def kinds(registry: Registry, namespaces: tuple[str, str]) -> list[Kind]:
     """One of each answer that there is."""
     enforced, audited = namespaces
-    stated = {
-        "runAsUser": 1234,
-        "runAsNonRoot": True,
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
     known = f"{registry.host}/known"
     return [
         Kind("named", enforced, f"{known}/app:1", "patched", UID),
         Kind("demanding", enforced, f"{known}/app:1", "patched", UID, context={"runAsNonRoot": True}),
         Kind("number", enforced, f"{known}/number:1", "patched", 1001),
         Kind("root", enforced, f"{known}/root:1", "refused"),
-        Kind("stated", enforced, f"{known}/app:1", "untouched", context=stated),
+        Kind("stated", enforced, f"{known}/app:1", "untouched", context={"runAsUser": 1234, **STATED}),
         Kind("elsewhere", audited, f"{known}/root:1", "untouched"),
     ]
 

@@ -24,7 +24,7 @@ from tests.support.distribution import Distribution
 from tests.support.oci import Content, accounts_layer, image
 from tests.support.pods import minimal, tweak
 from tests.survive import heartbeat
-from tests.survive.conftest import long
+from tests.survive.conftest import STATED, long
 from tests.survive.figures import Fact, record
 from tests.survive.victim import Victim, serving
 
@@ -272,14 +272,6 @@ class Soak:
             if warnings
             else "allowed"
         )
-
-
-STATED = {
-    "runAsNonRoot": True,
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
 
 
 def _policy(mode: str) -> dict[str, Any]:
