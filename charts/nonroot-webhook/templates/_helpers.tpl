@@ -18,16 +18,18 @@ zz-nonroot-webhook
 nonroot-webhook
 {{- end }}
 
+{{- /* cert-manager's Secrets are not the controller's: when the mode changes, running replicas go on with the certificate
+       that they serve until others have taken over, and the controller's CA is still there to come back to. */}}
 {{- define "nonroot.tlsSecret" -}}
 {{- if eq .Values.certificates.mode "existing" -}}
 {{- required "certificates.existingSecret names the Secret to serve with, when certificates.mode is existing" .Values.certificates.existingSecret -}}
 {{- else -}}
-{{- include "nonroot.fullname" . }}-tls
+{{- include "nonroot.fullname" . }}{{ ternary "-cert-manager" "-tls" (eq .Values.certificates.mode "certManager") }}
 {{- end -}}
 {{- end }}
 
 {{- define "nonroot.caSecret" -}}
-{{- include "nonroot.fullname" . }}-ca
+{{- include "nonroot.fullname" . }}{{ ternary "-cert-manager-ca" "-ca" (eq .Values.certificates.mode "certManager") }}
 {{- end }}
 
 {{- define "nonroot.admissionServiceAccount" -}}
