@@ -1,8 +1,8 @@
 """A real `helm install`, upgrade and uninstall of the chart, beside whatever else is installed on the cluster.
 
 The webhook configurations have fixed names and the cluster may hold them already, so this is a copy of the chart in which
-they have others; its hooks select no namespace. What is looked at is what Helm, the controller and a GitOps tool do to
-the objects; the program itself runs in the end-to-end tests.
+they have others; its hooks select no namespace. What is looked at is what Helm does to the objects; the program, upgrades of
+it and GitOps tools are in the end-to-end tests.
 """
 
 import json
@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from deploy.local import build
-from tests.support.helm import CHART, TOOLS, Manifest, manifests, run
+from tests.support.helm import CHART, TOOLS, manifests, run
 
 pytestmark = [
     pytest.mark.chart,
@@ -24,7 +24,6 @@ pytestmark = [
 ]
 
 NOWHERE = {"nonroot.dev/test": "selects-nothing"}
-CA = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1BPT0KLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo="
 OFF_SWITCH = "app.kubernetes.io/part-of=nonroot-webhook"
 
 
@@ -39,42 +38,19 @@ class Release(msgspec.Struct, frozen=True):
         """As kubectl takes them."""
         return f"mutatingwebhookconfiguration/zz-{self.name}", f"validatingwebhookconfiguration/{self.name}"
 
-    def helm(self, *words: str, timeout: int = 5) -> str:
+    def helm(self, *words: str) -> str:
         """`helm install`, `upgrade` or `template` with this release's values."""
         values = {
             "fullnameOverride": self.name,
             "crds": {"install": False},
-            "webhook": {"timeoutSeconds": timeout, "namespaceSelector": {"matchLabels": NOWHERE}},
+            "webhook": {"namespaceSelector": {"matchLabels": NOWHERE}},
         }
         return run("helm", *words, self.name, self.chart, "-n", self.name, "--values", "-", stdin=json.dumps(values))
 
-    def read(self, configuration: str) -> Manifest:
-        """A webhook configuration as it is now."""
-        found: Manifest = json.loads(run("kubectl", "get", configuration, "-o", "json", "--show-managed-fields"))
-        return found
-
     def bundles(self) -> list[str | None]:
         """The caBundle of every hook."""
-        hooks = [hook for each in self.configurations for hook in self.read(each)["webhooks"]]
-        return [hook["clientConfig"].get("caBundle") for hook in hooks]
-
-    def publish(self, bundle: str) -> None:
-        """Write the CA as the controller does: that one field, by server-side apply."""
-        for each in self.configurations:
-            now = self.read(each)
-            given = {
-                "apiVersion": now["apiVersion"],
-                "kind": now["kind"],
-                "metadata": {"name": now["metadata"]["name"]},
-                "webhooks": [{"name": hook["name"], "clientConfig": {"caBundle": bundle}} for hook in now["webhooks"]],
-            }
-            apply(given, "nonroot-operate")
-
-
-def apply(given: object, manager: str) -> None:
-    """Server-side apply."""
-    command = ("kubectl", "apply", "--server-side", "--force-conflicts", "--validate=false", "--field-manager", manager)
-    run(*command, "-f", "-", stdin=json.dumps(given))
+        found = json.loads(run("kubectl", "get", *self.configurations, "-o", "json"))["items"]
+        return [hook["clientConfig"].get("caBundle") for each in found for hook in each["webhooks"]]
 
 
 @pytest.fixture(scope="module")
@@ -103,27 +79,6 @@ def test_a_fresh_install_has_no_ca_and_the_handle_of_the_off_switch(release: Rel
     selected = run("kubectl", "get", kinds, "-l", OFF_SWITCH, "-o", "name")
     for each in release.configurations:
         assert each.partition("/")[2] in selected
-
-
-def test_an_upgrade_and_a_gitops_tool_leave_the_ca_alone(release: Release) -> None:
-    release.publish(CA)
-    assert release.bundles() == [CA] * 4
-    release.helm("upgrade", timeout=4)
-    assert release.bundles() == [CA] * 4
-    assert {hook["timeoutSeconds"] for each in release.configurations for hook in release.read(each)["webhooks"]} == {4}
-    before = [release.read(each) for each in release.configurations]
-    for each in manifests(release.helm("template", timeout=4)):
-        if each["kind"].endswith("WebhookConfiguration"):
-            apply(each, "argocd-controller")
-    after = [release.read(each) for each in release.configurations]
-    assert [each["webhooks"] for each in after] == [each["webhooks"] for each in before]
-    owners = [
-        entry["manager"]
-        for each in after
-        for entry in each["metadata"]["managedFields"]
-        if "f:caBundle" in json.dumps(entry["fieldsV1"])
-    ]
-    assert owners == ["nonroot-operate"] * 2
 
 
 def test_our_own_pods_meet_the_restricted_standard(release: Release) -> None:
