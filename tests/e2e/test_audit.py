@@ -234,8 +234,9 @@ def test_audit_speaks_to_the_audit_log_alone_and_warn_to_the_user_too(
 
 
 def _annotations(path: Path, namespace: str, resource: str, name: str) -> dict[str, str] | None:
-    """What the audit log has of the creation of an object."""
-    for line in path.read_text().splitlines():
+    """What the audit log has of the creation of an object; it may have begun a new file since."""
+    logs = path.parent.glob(f"{path.stem}*{path.suffix}")
+    for line in (line for each in logs for line in each.read_text().splitlines()):
         event = json.loads(line)
         about = event.get("objectRef", {})
         if (about.get("namespace"), about.get("resource"), about.get("name")) == (namespace, resource, name):
