@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import itertools
+import json
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from tests.e2e.target import Target
 from tests.images.build import Pushed
 from tests.kubelet.cluster import connect
 from tests.serve.test_reviews import review
+from tests.support import control_plane
+from tests.support.cluster import CRDS, OURS, reach
 from tests.support.oci import Content, accounts_layer, image
 from tests.support.registry import Registry
 from tests.survive import rights
@@ -41,6 +44,11 @@ STATED = {  # all that there is to inject, beside a uid
     "capabilities": {"drop": ["ALL"]},
     "seccompProfile": {"type": "RuntimeDefault"},
 }
+MODES = {
+    "enforce": {"nonroot.dev/mode": "enforce"},
+    "warn": {"nonroot.dev/mode": "warn"},
+    "audit": {},
+}  # and their labels
 TAG_LIFE = 3  # seconds: tags are asked for again and again, so that a registry that is away is noticed
 
 
@@ -154,6 +162,32 @@ def layout(target: Target) -> Layout:
     if Path(target.environment["KUBECONFIG"]) != found.kubeconfig or not cluster.running():
         pytest.skip("only a cluster of deploy/local has parts that can be paused and restarted from here")
     return found
+
+
+def born(target: Target, name: str, labels: Mapping[str, str]) -> None:
+    """Make a namespace with its service account, where no controller does."""
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": name}}
+    for each in (namespace, account):
+        target.apply(each, namespace=name)
+
+
+def gone(target: Target, name: str) -> None:
+    """Delete a namespace, where no controller finishes that."""
+    target.kubectl("delete", "namespace", name, "--wait=false")
+    empty = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}, "spec": {"finalizers": []}}
+    target.kubectl("replace", "--raw", f"/api/v1/namespaces/{name}/finalize", "-f", "-", text=json.dumps(empty))
+
+
+@pytest.fixture
+def alone() -> Iterator[Target]:
+    """An API server with our kinds and nothing else."""
+    reach()
+    with control_plane.alone() as running:
+        target = Target({**os.environ, "KUBECONFIG": str(running.kubeconfig)}, "")
+        target.kubectl("create", "-f", str(CRDS))
+        target.kubectl("wait", "--for=condition=Established", "crd", "-l", OURS)
+        yield target
 
 
 Scene = Callable[..., AbstractAsyncContextManager[Tally]]

@@ -6,10 +6,8 @@ pass at once.
 """
 
 import asyncio
-import base64
 import json
 import secrets
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,16 +79,9 @@ async def _pause(session: aiohttp.ClientSession, target: Target, name: str, seco
 
 
 def _register(target: Target, name: str, victim: Victim) -> None:
-    with urllib.request.urlopen(f"http://127.0.0.1:{victim.metrics_port}/ca.crt", timeout=5) as reply:
-        bundle = base64.b64encode(reply.read()).decode()
     hook = {
-        "name": "idle.nonroot.dev",
-        "clientConfig": {"url": f"https://127.0.0.1:{victim.port}/validate", "caBundle": bundle},
-        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
+        **victim.hook("validate", "Fail"),
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}},
-        "sideEffects": "None",
-        "admissionReviewVersions": ["v1"],
-        "timeoutSeconds": 5,
     }
     configuration = {
         "apiVersion": "admissionregistration.k8s.io/v1",

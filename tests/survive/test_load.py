@@ -18,9 +18,8 @@ from tests.support.oci import image
 from tests.support.pods import minimal, tweak
 from tests.support.registry import Registry
 from tests.survive import heartbeat
-from tests.survive.conftest import LONG, UID, app, long
+from tests.survive.conftest import LONG, MODES, STATED, UID, app, born, gone, long
 from tests.survive.figures import Fact, record
-from tests.survive.replicas import CONTROLLER, replicas
 from tests.survive.traffic import Kind, Traffic
 from tests.survive.victim import Victim, serving
 
@@ -98,69 +97,93 @@ async def _send(victim: Victim, reviews: list[tuple[str, int, bytes]], count: in
 
 
 @long
-async def test_a_long_day(
-    installed: Target, kinds: list[Kind], namespaces: tuple[str, str], registry: Registry, tmp_path: Path
-) -> None:
-    """Through the API server, while policies, exceptions and namespaces come and go."""
-    enforced, audited = namespaces
-    for number in range(IMAGES):
-        registry.push(f"many/app{number}:1", app(number))
-        registry.push(f"many/root{number}:1", image(user="root", settings={"Cmd": [str(number)]}))
-    installed.namespace(f"{enforced}-warn", **{"nonroot.dev/mode": "warn"})
-    app_of, root_of = (f"{registry.host}/many/{each}{{n}}:1" for each in ("app", "root"))
-    many = [
-        Kind("many-named", enforced, app_of, "patched", UID, images=IMAGES),
-        Kind("many-demanding", enforced, app_of, "patched", UID, context={"runAsNonRoot": True}, images=IMAGES),
-        Kind("many-root", enforced, root_of, "refused", images=IMAGES),
-        Kind("many-warned", f"{enforced}-warn", root_of, "warned", images=IMAGES),
-        Kind("many-audited", audited, root_of, "untouched", images=IMAGES),
-    ]
-    ours = [*replicas(installed), *replicas(installed, CONTROLLER)]
-    async with connect(installed.environment, tmp_path) as api:
-        traffic = Traffic(api.session, [*kinds, *many, *many], pause=0)
+async def test_a_long_day(alone: Target, stocked: Registry, tmp_path: Path) -> None:
+    """Through a real API server, while policies, exceptions and namespaces come and go."""
+    for number in range(IMAGES // 2):
+        stocked.push(f"many/app{number}:1", app(number))
+        stocked.push(f"many/root{number}:1", image(user="root", settings={"Cmd": [str(number)]}))
+    for name, labels in MODES.items():
+        born(alone, name, labels)
+    pulse = tmp_path / "pulse"
+    program, environment = ("tests.survive.heartbeat", str(pulse)), {"KUBECONFIG": alone.environment["KUBECONFIG"]}
+    async with (
+        serving(
+            tmp_path, "--insecure-registry", stocked.host, program=program, environment=environment, standalone=False
+        ) as victim,
+        connect(alone.environment, tmp_path) as api,
+    ):
+        _register(alone, victim)
+        kinds = _kinds(f"{stocked.host}/many")
+        traffic = Traffic(api.session, [*kinds, *kinds], pause=0)
         async with traffic.running() as warming:
             await asyncio.sleep(WARM)
-        before, files = [each.memory for each in ours], [each.files for each in ours]
+        before = (victim.memory(), victim.files, heartbeat.read(pulse).tasks)
         async with traffic.running() as tally:
             began = time.monotonic()
             for number in itertools.count():
                 if time.monotonic() > began + SECONDS:
                     break
-                await asyncio.to_thread(_change, installed, audited, number)
+                await asyncio.to_thread(_change, alone, number)
         seconds = time.monotonic() - began
-        after = [each.memory for each in ours]
-    await asyncio.to_thread(installed.kubectl, "delete", "namespace", "--wait=false", f"{enforced}-warn")
+        await asyncio.sleep(2)  # until the pulse has counted what is left
+        beat = heartbeat.read(pulse)
+        after = (victim.memory(), victim.files, beat.tasks)
     record(
         Fact(
-            f"{SECONDS:.0f} s of admissions through the API server, {IMAGES} images, while policies, exceptions and namespaces "
+            f"{SECONDS:.0f} s of admissions through a real API server, {IMAGES} images, while policies, exceptions and namespaces "
             "change",
             f"{tally.admissions:,} admissions, {tally.admissions / seconds:.0f} a second, {len(tally.wrong)} wrong, "
-            f"{tally.lost.total()} lost, {tally.unpatched} unpatched, longest wait {tally.longest:.2f} s; memory of both "
-            f"replicas and the controller {before} then {after} MiB, files {files} then {[each.files for each in ours]}",
+            f"{tally.lost.total()} lost, {tally.unpatched} unpatched, longest wait {tally.longest:.2f} s; memory "
+            f"{before[0]:.0f} then {after[0]:.0f} MiB, files {before[1]} then {after[1]}, tasks {before[2]} then {after[2]}; "
+            f"loop silent {beat.silent:.0f} ms at most, at work {beat.at_work:.0f} ms of that",
         )
     )
     assert not [*warming.wrong, *tally.wrong]
     assert not tally.lost
-    assert [each.pod for each in ours] == [
-        each.pod for each in (*replicas(installed), *replicas(installed, CONTROLLER))
+    assert after[0] <= 1.1 * before[0]
+    assert beat.at_work < BLOCKED
+
+
+def _kinds(shelf: str) -> list[Kind]:
+    """One of each answer that there is, over all images."""
+    named, root = f"{shelf}/app{{n}}:1", f"{shelf}/root{{n}}:1"
+    half = IMAGES // 2
+    return [
+        Kind("named", "enforce", named, "patched", UID, images=half),
+        Kind("demanding", "enforce", named, "patched", UID, context={"runAsNonRoot": True}, images=half),
+        Kind("root", "enforce", root, "refused", images=half),
+        Kind("stated", "enforce", named, "untouched", context={"runAsUser": 1234, **STATED}, images=half),
+        Kind("warned", "warn", root, "warned", images=half),
+        Kind("audited", "audit", root, "untouched", images=half),
     ]
-    assert all(late <= 1.1 * early + 2 for early, late in zip(before, after, strict=True))
 
 
-def _change(target: Target, namespace: str, number: int) -> None:
-    """Something that the replicas' views must follow, and that changes no verdict of the traffic's."""
+def _register(target: Target, victim: Victim) -> None:
+    """Both doors, as the chart has them: one may fail, the other may not."""
+    for kind, door, policy in (("Mutating", "mutate", "Ignore"), ("Validating", "validate", "Fail")):
+        configuration = {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": f"{kind}WebhookConfiguration",
+            "metadata": {"name": door},
+            "webhooks": [victim.hook(door, policy)],
+        }
+        target.kubectl("create", "-f", "-", text=json.dumps(configuration))
+
+
+def _change(target: Target, number: int) -> None:
+    """Something that the view must follow, and that changes no verdict of the traffic's."""
     name = f"survive-{number % 7}"
     nobody = {"matchLabels": {"survive": "nobody"}}
     policy = {"mode": "Warn", "priority": number % 100, "namespaceSelector": nobody}
     exception = {"reason": f"change {number}", "images": ["registry.invalid/*"]}
     objects = [
         {"kind": "NonRootPolicy", "metadata": {"name": name}, "spec": policy},
-        {"kind": "NonRootException", "metadata": {"name": name, "namespace": namespace}, "spec": exception},
+        {"kind": "NonRootException", "metadata": {"name": name, "namespace": "audit"}, "spec": exception},
     ]
     for each in objects:
         target.kubectl("apply", "-f", "-", text=json.dumps({"apiVersion": "nonroot.dev/v1alpha1", **each}))
-    target.kubectl("create", "namespace", f"{namespace}-{number}")
-    target.kubectl("delete", "namespace", "--wait=false", f"{namespace}-{number}")
+    born(target, f"born-{number}", MODES["enforce"])
+    gone(target, f"born-{number}")
     if number % 7 == 6:
         target.kubectl("delete", "nonrootpolicies", *(f"survive-{each}" for each in range(7)))
-        target.kubectl("delete", "nonrootexceptions", "--namespace", namespace, "--all")
+        target.kubectl("delete", "nonrootexceptions", "--namespace", "audit", "--all")

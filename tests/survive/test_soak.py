@@ -9,7 +9,7 @@ import os
 import random
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,12 +19,11 @@ import pytest
 from tests.e2e.target import Target
 from tests.kubelet import images
 from tests.serve.test_reviews import review
-from tests.support import cluster, control_plane
 from tests.support.distribution import Distribution
 from tests.support.oci import Content, accounts_layer, image
 from tests.support.pods import minimal, tweak
 from tests.survive import heartbeat
-from tests.survive.conftest import STATED, long
+from tests.survive.conftest import MODES, STATED, born, gone, long
 from tests.survive.figures import Fact, record
 from tests.survive.victim import Victim, serving
 
@@ -45,26 +44,12 @@ Kind = Literal[
 ]  # the image's USER; a compliant Pod; an image that is not there
 Verdict = Literal["patched", "warned", "refused", "allowed", "pending"]
 KINDS: tuple[Kind, ...] = ("name", "number", "root", "stated", "none")
-MODES = {"enforce": {"nonroot.dev/mode": "enforce"}, "warn": {"nonroot.dev/mode": "warn"}, "audit": {}}
 CHANGING = "changing"  # a namespace whose policy, and whose exception, changes
 STRICTEST: dict[tuple[str, str], dict[Kind, Verdict]] = {  # by mode and door; what is not here is allowed in silence
     ("enforce", "/mutate"): {"name": "patched", "number": "patched", "root": "warned"},
     ("enforce", "/validate"): {"root": "refused", "none": "warned"},
     ("warn", "/validate"): {"root": "warned", "none": "warned"},
 }
-
-
-@pytest.fixture
-def alone() -> Iterator[Target]:
-    """An API server with our kinds, and a namespace for each mode."""
-    cluster.reach()
-    with control_plane.alone() as layout:
-        target = Target({**os.environ, "KUBECONFIG": str(layout.kubeconfig)}, "")
-        target.kubectl("create", "-f", str(cluster.CRDS))
-        target.kubectl("wait", "--for=condition=Established", "crd", "-l", cluster.OURS)
-        for name, labels in {**MODES, CHANGING: {}}.items():
-            _born(target, name, labels)
-        yield target
 
 
 @pytest.fixture
@@ -80,6 +65,8 @@ async def test_an_hour(alone: Target, registry: str, tmp_path: Path) -> None:
     """No verdict is wrong, nothing grows, and every change counts soon."""
     pulse = tmp_path / "pulse"
     program, environment = ("tests.survive.heartbeat", str(pulse)), {"KUBECONFIG": alone.environment["KUBECONFIG"]}
+    for name, labels in {**MODES, CHANGING: {}}.items():
+        born(alone, name, labels)
     async with serving(
         tmp_path, "--insecure-registry", registry, program=program, environment=environment, standalone=False
     ) as victim:
@@ -199,9 +186,9 @@ class Soak:
                     await asyncio.to_thread(target.kubectl, "delete", "nonrootexceptions", "--all", "-n", CHANGING)
                     await self._counts("refused", CHANGING, root)
                 name = f"born-{number}"
-                await asyncio.to_thread(_born, target, name, MODES["enforce"])
+                await asyncio.to_thread(born, target, name, MODES["enforce"])
                 await self._review("root", root, 0, name, "enforce", "/validate")
-                await asyncio.to_thread(_gone, target, name)
+                await asyncio.to_thread(gone, target, name)
                 number += 1
                 self.tally.changes += 1
 
@@ -286,18 +273,3 @@ def _exception(reference: str) -> dict[str, Any]:
 
 def _apply(target: Target, made: dict[str, Any]) -> None:
     target.kubectl("apply", "-f", "-", text=json.dumps({"apiVersion": "nonroot.dev/v1alpha1", **made}))
-
-
-def _born(target: Target, name: str, labels: dict[str, str]) -> None:
-    """A namespace with its service account, as controllers would make it."""
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": name}}
-    for each in (namespace, account):
-        target.apply(each, namespace=name)
-
-
-def _gone(target: Target, name: str) -> None:
-    """Without a controller that would finish it."""
-    target.kubectl("delete", "namespace", name, "--wait=false")
-    empty = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}, "spec": {"finalizers": []}}
-    target.kubectl("replace", "--raw", f"/api/v1/namespaces/{name}/finalize", "-f", "-", text=json.dumps(empty))

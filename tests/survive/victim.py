@@ -1,6 +1,7 @@
 """A `nonroot serve` of our own, watched from outside while it is attacked: what it costs, and what others notice."""
 
 import asyncio
+import base64
 import contextlib
 import io
 import json
@@ -11,6 +12,7 @@ import ssl
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,20 @@ class Victim:
         self.tls = ssl.create_default_context()
         self.tls.check_hostname, self.tls.verify_mode = False, ssl.CERT_NONE
         self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self.tls, limit=0))
+
+    def hook(self, door: str, policy: str) -> dict[str, Any]:
+        """A webhook of a configuration, for the creation of Pods, that leads here past any Service."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/ca.crt", timeout=5) as reply:
+            bundle = base64.b64encode(reply.read()).decode()
+        return {
+            "name": f"{door}.nonroot.dev",
+            "clientConfig": {"url": f"https://127.0.0.1:{self.port}/{door}", "caBundle": bundle},
+            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
+            "failurePolicy": policy,
+            "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+            "timeoutSeconds": 5,
+        }
 
     async def review(self, body: bytes, path: str = "/validate", seconds: float = 30) -> tuple[int, dict[str, Any]]:
         """The status and answer to one review; an answer that is no JSON is `{"text": …}`."""
