@@ -6,6 +6,7 @@ A controller counts for its own life only, and tests upgrade and restart it; but
 import contextlib
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 
 from tests.e2e.target import Target
@@ -45,6 +46,7 @@ class Predictions:
         words = "kubectl get events --all-namespaces --watch --field-selector=reason=IdentityMismatch --output"
         command = [*words.split(), f'jsonpath={_LINE}{{"\\n"}}']
         while not self._over:
+            time.sleep(1)  # while the API server is away, kubectl ends at once
             self._process = subprocess.Popen(command, env=dict(target.environment), stdout=subprocess.PIPE, text=True)
             with self._process as process:
                 assert process.stdout is not None
