@@ -1,7 +1,7 @@
 """`make bench`: what the product costs, beside others in the same run; SECTIONS="throughput cold" runs some of it.
 
-PEERS=all adds the policy engines, which take half an hour to build. Each section is a module with a `main` that returns
-the lines of its part; parts that are not run again stay in results.md.
+PEERS=all adds the policy engines, which take half an hour to build. Each section is a module with a `main` that returns the
+lines of its part; parts that are not run again stay in results.md.
 """
 
 import asyncio
@@ -25,6 +25,8 @@ SECTIONS = {
     "apiserver": "Through a real API server",
     "footprint": "Memory, start, replicas",
     "large": "In a large cluster",
+    "scan": "A scan from outside: `nonroot scan`",
+    "start": "The command line",
     "linters": "Files: `nonroot check` beside checkov and hadolint",
 }
 
