@@ -11,7 +11,11 @@ from collections.abc import Iterator
 
 from tests.e2e.target import Target
 
-_LINE = "{.involvedObject.namespace} {.involvedObject.kind} {.involvedObject.name}: {.message}"
+_COLUMNS = "NS:.involvedObject.namespace,KIND:.involvedObject.kind,NAME:.involvedObject.name,SAID:.message"
+_EVENTS = (
+    *("get", "events", "--all-namespaces", "--field-selector=reason=IdentityMismatch"),
+    *("--no-headers", "--output", f"custom-columns={_COLUMNS}"),
+)
 
 
 class Predictions:
@@ -19,17 +23,19 @@ class Predictions:
 
     def __init__(self) -> None:
         self.meant: set[str] = set()
+        self.former: set[str] = set()
         self.told: set[str] = set()
         self._process: subprocess.Popen[str] | None = None
         self._over = False
 
     def wrong(self) -> list[str]:
         """Those that no test has meant to be wrong."""
-        return sorted(each for each in self.told if each.partition(" ")[0] not in self.meant)
+        return sorted(each for each in self.told - self.former if each.partition(" ")[0] not in self.meant)
 
     @contextlib.contextmanager
     def listening(self, target: Target) -> Iterator[None]:
-        """Take note of each, meanwhile."""
+        """Take note of each, meanwhile; what was told before is some other run's."""
+        self.former = set(map(_words, target.kubectl(*_EVENTS).splitlines()))
         thread = threading.Thread(target=self._listen, args=(target,))
         thread.start()
         try:
@@ -43,12 +49,15 @@ class Predictions:
 
     def _listen(self, target: Target) -> None:
         """The API server ends each stream after a while; the next one begins with what there is."""
-        words = "kubectl get events --all-namespaces --watch --field-selector=reason=IdentityMismatch --output"
-        command = [*words.split(), f'jsonpath={_LINE}{{"\\n"}}']
+        command = ["kubectl", *_EVENTS, "--watch"]
         while not self._over:
             time.sleep(1)  # while the API server is away, kubectl ends at once
             self._process = subprocess.Popen(command, env=dict(target.environment), stdout=subprocess.PIPE, text=True)
             with self._process as process:
                 assert process.stdout is not None
-                for line in process.stdout:
-                    self.told.add(line.strip())
+                self.told.update(map(_words, process.stdout))
+
+
+def _words(line: str) -> str:
+    """Without the spaces that align it with its neighbours."""
+    return " ".join(line.split())
