@@ -90,11 +90,13 @@ def installed(target: Target, product: Pushed) -> Iterator[Target]:
     if os.geteuid():
         pytest.skip("does harm to the processes of the release: needs root")
     release.uninstall(target.environment)  # whatever somebody left, a failed install above all
-    install(target, product)
-    if not replicas(target):
-        pytest.skip("does harm to the processes of the release: they are not on this machine")
-    yield target
-    release.uninstall(target.environment)
+    try:
+        install(target, product)
+        if not replicas(target):
+            pytest.skip("does harm to the processes of the release: they are not on this machine")
+        yield target
+    finally:
+        release.uninstall(target.environment)
 
 
 @pytest.fixture(scope="package")
