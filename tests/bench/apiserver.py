@@ -26,7 +26,7 @@ from tests.bench.servers import Server
 from tests.support.helm import pick, template
 
 NAMESPACE = "bench-apiserver"
-ROUNDS, SECONDS = 2, 2
+ROUNDS, SECONDS = 3, 2
 CONNECTIONS = (1, 8)
 CORPUS = Path(__file__).parents[1] / "check" / "corpus"
 GOOD = capture.pod(

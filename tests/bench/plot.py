@@ -14,7 +14,7 @@ figure, fields = plt.subplots(2, -(-len(curves) // 2), figsize=(10, 5.5), layout
 for field, (title, points) in zip(fields.flat, curves.items(), strict=True):
     field.plot(*zip(*points, strict=True), marker="o", color="#3367d6")
     field.set(title=title, xscale="symlog" if points[-1][0] > 99 else "linear")
-    field.set_ylim(0)
+    field.set_ylim(0, 1.2 * max(y for _, y in points))
 for row in fields:
     row[0].set_ylabel("µs of CPU a review")
 figure.savefig(sys.argv[1], metadata={"Date": None})
