@@ -59,7 +59,6 @@ MODES: dict[str, dict[str, Any]] = {
         "webhook": {"enforce": {"failurePolicy": "Ignore"}, "timeoutSeconds": 3},
         "certificates": {"caLifetimeDays": 30, "leafLifetimeDays": 10},
         "registry": {"pullSecrets": {"scope": "none"}},
-        "reports": {"enabled": True},
         "crds": {"keep": False},
     },
 }
@@ -81,7 +80,7 @@ class Upgrades:
         self.named, self.root, self.excepted = (images[name] for name in ("a-useradd-uid", "f-no-user", "g-root"))
 
     def to(self, image: Pushed | None = None, chart: Path = release.CHART, **values: Any) -> list[str]:
-        """`helm upgrade --install`, without values to the defaults; what became of Pods that could not be judged meanwhile."""
+        """`helm upgrade --install`, without values to the defaults; what became of Pods that were not patched meanwhile."""
         began = time.monotonic()
         asked = registries(self.target) | values.pop("registry", {})
         pinned = release.Image.parse((image or self.product).pinned)
@@ -99,7 +98,8 @@ class Upgrades:
         def ask() -> None:
             while not over.wait(0.2):
                 try:
-                    self._uid(self.named)
+                    if self._uid(self.named) != 1000:
+                        lost.append("created as it was")
                 except Refused as error:
                     lost.append(str(error))
 
@@ -112,7 +112,7 @@ class Upgrades:
             thread.join()
 
     def keep(self) -> None:
-        """What users leave behind: a policy, an exception and a workload; and wait for what we make of the last."""
+        """What users leave behind: a policy and an exception."""
         selector = {"matchLabels": {"kubernetes.io/metadata.name": self.namespace}}
         policy = {"mode": "Enforce", "namespaceSelector": selector}
         exception = {"reason": "the upgrade must not lose it", "images": [self.excepted.reference]}
