@@ -22,6 +22,7 @@ SECTIONS = {
     "engines": "Beside Gatekeeper and Kyverno",
     "scaling": "As the work grows",
     "cold": "Cold images",
+    "layers": "Layers, read beside the libraries alone",
     "apiserver": "Through a real API server",
     "footprint": "Memory, start, replicas",
     "large": "In a large cluster",

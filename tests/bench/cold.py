@@ -83,8 +83,7 @@ async def main() -> list[str]:
             f"{found.before_layers} | {found.read / MIB:.1f} | {found.size / MIB:.1f} |"
         )
     together = await _together(base)
-    decompression = "Decompression beside the libraries alone: `python -m tests.bench.layers`, figures in CONTRIBUTING."
-    return [*lines, "", together, "", decompression, ""]
+    return [*lines, "", together, ""]
 
 
 def _random(seed: int) -> bytes:
