@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import httptools
 import pytest
@@ -297,3 +299,76 @@ async def test_a_client_that_does_not_read_is_waited_for(reviews: Reviews) -> No
         connection.resume_writing()
         await task
         writer.close()
+
+
+class Loop:
+    """A loop of which only the clock and the timers are needed, in hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.timers: list[tuple[float, Any]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, delay: float, what: Any) -> Any:
+        timer = (self.now + delay, what)
+        self.timers.append(timer)
+        return SimpleNamespace(cancel=lambda: self.timers.remove(timer))
+
+    def pass_until(self, now: float) -> None:
+        """Let every timer end that is due by then."""
+        for timer in sorted(self.timers, key=lambda each: each[0]):
+            if timer[0] <= now and timer in self.timers:
+                self.timers.remove(timer)
+                self.now = timer[0]
+                timer[1]()
+        self.now = now
+
+
+@pytest.fixture
+def idling(reviews: Reviews) -> tuple[Loop, Any, ReviewProtocol]:
+    """A connection whose server closes it five seconds after its last answer."""
+    loop, transport = Loop(), Mock(is_closing=lambda: False, get_extra_info=lambda _name: None)
+    config = uvicorn.Config(reviews, lifespan="off", interface="asgi3", log_config=None, proxy_headers=False)
+    config.timeout_keep_alive = 5
+    protocol = ReviewProtocol(config, ServerState(), {}, _loop=loop)
+    protocol.connection_made(transport)
+    return loop, transport, protocol
+
+
+async def test_an_idle_connection_is_closed_after_its_last_answer(idling: tuple[Loop, Any, ReviewProtocol]) -> None:
+    """With one timer, however many requests there were."""
+    loop, transport, protocol = idling
+    for second in range(4):
+        loop.pass_until(second)
+        protocol.data_received(PLAIN)
+        assert len(loop.timers) == 1
+    assert transport.write.call_count == 4
+    loop.pass_until(7.9)
+    assert not transport.close.called
+    loop.pass_until(8.1)
+    assert transport.close.called
+
+
+async def test_a_connection_in_the_middle_of_a_request_is_not_idle(idling: tuple[Loop, Any, ReviewProtocol]) -> None:
+    """And is closed after that, as any."""
+    loop, transport, protocol = idling
+    protocol.data_received(PLAIN)
+    loop.pass_until(4.9)
+    protocol.data_received(PLAIN[:-1])
+    loop.pass_until(5.5)
+    protocol.data_received(PLAIN[-1:])
+    assert transport.write.call_count == 2
+    loop.pass_until(10.4)
+    assert not transport.close.called
+    loop.pass_until(10.6)
+    assert transport.close.called
+
+
+async def test_nothing_is_left_of_a_connection_that_is_lost(idling: tuple[Loop, Any, ReviewProtocol]) -> None:
+    """No timer, that is."""
+    loop, _, protocol = idling
+    protocol.data_received(PLAIN)
+    protocol.connection_lost(None)
+    assert loop.timers == []

@@ -76,14 +76,17 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole: what takes time now is up to us."""
-        self._in_time()
-        self._whole = True
+        self._received()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Nothing of the request is needed any more."""
         self.held = 0
         super().on_response_complete()
+
+    def _received(self) -> None:
+        self._in_time()
+        self._whole = True
 
     def _in_time(self) -> None:
         if self._deadline is not None:

@@ -29,19 +29,74 @@ class ReviewProtocol(BoundedProtocol):
     app: Reviews  # uvicorn knows it as any ASGI application
     cycle: "_Exchange"  # type: ignore[assignment]  # or uvicorn's own, of which it has what is used here
 
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._rested = 0.0  # when the last answer went out, by the loop's clock
+        self._idle: asyncio.TimerHandle | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the waiting."""
+        if self._idle is not None:
+            self._idle.cancel()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """Begin a request, as yet without the scope that uvicorn makes for each."""
+        self._in_body = self._whole = False
+        self._begin(b"", expects=False)
+
     def on_headers_complete(self) -> None:
         """Take the short way where the request is an ordinary review."""
         target = _target(self.url) if self._ordinary() else None
-        if target is None:
-            super().on_headers_complete()
-        else:
+        if target is not None:
+            self._in_body = True
             self.cycle = _Exchange(self, *target)
+            return
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self._begin(url, expects=expects)
+        self.scope["headers"] = self.headers = headers
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        if isinstance(self.cycle, _Exchange):
+            self.cycle.body += body
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Answer, now that the body is whole."""
-        super().on_message_complete()
         if isinstance(self.cycle, _Exchange):
+            self._received()
+            self.cycle.more_body = False
             self.cycle.begin(self.app)
+        else:
+            super().on_message_complete()
+
+    def on_answer(self) -> None:
+        """Wait for the next request, as uvicorn does, but with a timer that looks when it ends: one a request is dear."""
+        if self.pipeline:
+            self.on_response_complete()
+            return
+        self.held = 0
+        self.server_state.total_requests += 1
+        self._rested = self.loop.time()
+        if self._idle is None:
+            self._idle = self.loop.call_later(self.timeout_keep_alive, self._look)
+
+    def _look(self) -> None:
+        self._idle = None
+        if self.held or not self.cycle.response_complete or self.timeout_keep_alive_task is not None:
+            return  # it is not idle, or uvicorn's own timer runs
+        left = self._rested + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._idle = self.loop.call_later(left, self._look)
+        else:
+            self.timeout_keep_alive_handler()
+
+    def _begin(self, url: bytes, *, expects: bool) -> None:
+        self.url, self.headers, self.expect_100_continue = url, [], expects
 
     def _ordinary(self) -> bool:
         """Whether its size is known and needs no flow control, and nothing is asked of HTTP that a review does not need."""
@@ -137,7 +192,7 @@ class _Exchange:
         self.response_complete = True
         if closes:
             protocol.transport.close()
-        protocol.on_response_complete()
+        protocol.on_answer()
 
 
 @types.coroutine
