@@ -14,9 +14,8 @@ from webhook.events import Event
 
 INTERVAL = 60.0  # seconds between two writes about the same
 REMEMBERED = 4096  # different Events whose occurrences are counted
-RESTS = (
-    10  # five a second: whoever reaches our port may have us write about anything, and the API server keeps it an hour
-)
+# Five Events a second: whoever reaches our port may have us write about anything, and the API server keeps each an hour.
+RESTS = 10
 TRIES = 3  # where another replica counts the same Event at the same time
 
 
