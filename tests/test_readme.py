@@ -53,7 +53,10 @@ def test_the_figures_quoted_are_those_of_the_last_bench() -> None:
     quoted = " ".join(README.split())
     for review, sentence in {
         "compliant, 4 KB": "a compliant review at {rate:.1f} times its rate and {cpu:.2f} of its CPU",
+        "violating": "a denied one at {rate:.1f} times and {cpu:.2f}",
         "13 containers, 31 KB": "one of 13 containers at {rate:.1f} times and {cpu:.2f}",
+        "compliant, each unlike the others": "no two alike, {rate:.1f} times and {cpu:.2f}",
+        "violating, each unlike the others": "denied {rate:.1f} times and {cpu:.2f}",
     }.items():
         row = rf"\| {review} \| 16 \| Pod Security webhook \|.*\| ([\d.]+) × rate, ([\d.]+) × CPU"
         (found,) = re.findall(row, results)
