@@ -140,6 +140,18 @@ async def test_an_image_that_has_changed_is_judged_again(judgements: list[str]) 
     assert len(judgements) == 4
 
 
+async def test_an_image_that_has_changed_is_asked_for_once_again_by_the_next_replica() -> None:
+    """What was asked in vain, before it was judged again, is not kept with the answer."""
+    scene = Scene(image("1000"), mode="Enforce")
+    for found in (image("1001"), image("1002"), image("1003")):
+        await scene.admission.review(review(minimal()), "validate")
+        scene.images.images[IMAGE] = found
+    await scene.admission.review(review(minimal()), "validate")
+    scene.images.asked.clear()
+    await scene.admission.review(review(minimal()), "validate")
+    assert len(scene.images.asked) == 1
+
+
 async def test_another_policy_is_asked_again() -> None:
     """The same namespace, enforced from now on."""
     scene = Scene(image(""), mode="Audit")

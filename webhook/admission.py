@@ -90,13 +90,14 @@ class Admission:
         if slots == ():
             return _pass(review, door, "insignificant", governing)
         exceptions = self._view.exceptions(namespace, workload)
-        images = Witness(self._images, dry_run=review.dry_run)
-        key = None
+        key = answered = None
         if workload.is_pod and review.operation == "CREATE" and not exceptions:
             same = likeness(workload)
             key = same and (door, namespace, same)
-        answered = None if key is None else await self._replicas.find(key, governing, images)
+        if key is not None:
+            answered = await self._replicas.find(key, governing, self._images, dry_run=review.dry_run)
         if answered is None:
+            images = Witness(self._images, dry_run=review.dry_run)
             patchable = not workload.is_pod or review.operation == "CREATE" or bool(review.sub_resource)
             judged = await judge(
                 workload,

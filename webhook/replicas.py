@@ -85,13 +85,13 @@ class Replicas:
     def __init__(self) -> None:
         self._answers: Bounded[Hashable, Answered] = Bounded(LIMIT)
 
-    async def find(self, key: Hashable, governing: Governing, images: Images) -> Answered | None:
+    async def find(self, key: Hashable, governing: Governing, images: Images, *, dry_run: bool) -> Answered | None:
         """The answer to the last Pod with this key, if it would be given again."""
         found = self._answers.get(key)
         if found is None or found.governing != governing:
             return None
         for query, image in found.told:
-            if await images.find(query) is not image:
+            if await images.find(msgspec.structs.replace(query, dry_run=dry_run)) is not image:
                 return None
         return found
 
@@ -101,6 +101,6 @@ class Replicas:
         for query, found in witness.told:
             if isinstance(found, Unknown):
                 return
-            told.append((msgspec.structs.replace(query, dry_run=False, budget=0.0), found))
+            told.append((msgspec.structs.replace(query, budget=0.0), found))
         weight = _GROWTH * (len(msgspec.msgpack.encode(key)) + 2 * len(answered.rest))
         self._answers.put(key, msgspec.structs.replace(answered, told=tuple(told)), weight)
