@@ -43,7 +43,7 @@ class ReviewProtocol(BoundedProtocol):
     def on_message_begin(self) -> None:
         """Begin a request, as yet without the scope that uvicorn makes for each."""
         self._in_body = self._whole = False
-        self._begin(b"", expects=False)
+        self.url, self.headers, self.expect_100_continue = b"", [], False
 
     def on_headers_complete(self) -> None:
         """Take the short way where the request is an ordinary review."""
@@ -54,7 +54,7 @@ class ReviewProtocol(BoundedProtocol):
             return
         url, headers, expects = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
-        self._begin(url, expects=expects)
+        self.url, self.expect_100_continue = url, expects
         self.scope["headers"] = self.headers = headers
         super().on_headers_complete()
 
@@ -94,9 +94,6 @@ class ReviewProtocol(BoundedProtocol):
             self._idle = self.loop.call_later(left, self._look)
         else:
             self.timeout_keep_alive_handler()
-
-    def _begin(self, url: bytes, *, expects: bool) -> None:
-        self.url, self.headers, self.expect_100_continue = url, [], expects
 
     def _ordinary(self) -> bool:
         """Whether its size is known and needs no flow control, and nothing is asked of HTTP that a review does not need."""
