@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tests.check.files import POD
-from tests.registry.test_client import docker_config
+from tests.registry.samples import docker_config
 from tests.support.images import DIGEST, Table, image, multi, platform_image, unknown
 from tests.support.oci import accounts_layer
 from tests.support.oci import image as built

@@ -5,7 +5,6 @@ import base64
 import gc
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -14,62 +13,15 @@ import msgspec
 import pytest
 
 from tests.registry.conftest import Client
+from tests.registry.samples import ACCOUNTS, APP, BASE, BOTH, NAMED, Connect, Secrets, secret
 from tests.support import oci
-from tests.support.oci import accounts_layer, file, image, index, layer, symlink
+from tests.support.oci import file, image, index, layer, symlink
 from tests.support.registry import Hang, Headers, Login, Registry, Replace, Reset, Slow, Status
 from webhook.accounts import Accounts
 from webhook.image import Image, Platform, Query, Unknown
-from webhook.registry.cache import Bounded
 from webhook.registry.client import RegistryClient
 from webhook.registry.exchange import Cost
-from webhook.registry.settings import Host, Limits, Lives, Memory, Timeouts
-
-BASE = accounts_layer("root:x:0:0::/:", "app:x:1000:1000::/:", groups=["video:x:44:app"])
-APP = layer(file("app/bin", b"x" * 5000), compression="zstd")
-NAMED = image(BASE, APP, user="app")
-ACCOUNTS = Accounts(b"root:x:0:0::/:\napp:x:1000:1000::/:\n", b"video:x:44:app\n")
-
-Connect = Callable[..., Client]
-
-
-class Secret(msgspec.Struct, frozen=True):
-    """A pull secret."""
-
-    type: str
-    data: dict[str, bytes]
-
-
-BOTH = index(NAMED, image(BASE, user="1000", architecture="arm64"))
-
-
-class Secrets:
-    """Pull secrets by name."""
-
-    def __init__(self, **secrets: Secret | Unknown | None) -> None:
-        self.secrets = secrets
-        self.asked: list[str] = []
-        self.accounts: dict[str, tuple[str, ...] | Unknown] = {}
-
-    async def names(self, namespace: str, service_account: str) -> tuple[str, ...] | Unknown:
-        """As the cluster would answer."""
-        return self.accounts.get(f"{namespace}/{service_account}", ())
-
-    async def get(self, namespace: str, name: str) -> Secret | Unknown | None:
-        """As the cluster would answer."""
-        self.asked.append(f"{namespace}/{name}")
-        return self.secrets.get(name)
-
-
-def secret(host: str, user: str, password: str) -> Secret:
-    """One user's pull secret for a registry."""
-    return Secret("kubernetes.io/dockerconfigjson", {".dockerconfigjson": docker_config(host, user, password)})
-
-
-def docker_config(host: str, user: str, password: str) -> bytes:
-    """A docker config file with one user."""
-    auth = base64.b64encode(f"{user}:{password}".encode()).decode()
-    return json.dumps({"auths": {host: {"auth": auth}}}).encode()
-
+from webhook.registry.settings import Limits, Memory, Timeouts
 
 # What is asked.
 
@@ -112,32 +64,6 @@ async def test_a_number_that_is_no_uid_is_not_looked_up(registry: Registry, clie
         reference = registry.push(f"team/app{number}:1", image(BASE, user=user))
         assert (await client.image(reference)).platforms[0].accounts is None
         assert (await client.image(reference, accounts=True)).platforms[0].accounts == ACCOUNTS
-
-
-async def test_a_digest_is_fetched_without_a_head(registry: Registry, client: Client) -> None:
-    """The manifest itself proves it; later HEAD is enough."""
-    reference = registry.push("team/app:1", image(user="1"))
-    await client.image(reference)
-    assert [each.method for each in registry.requests] == ["GET", "GET"]
-    client.clock.now += 301
-    await client.image(reference)
-    assert [each.method for each in registry.requests] == ["GET", "GET", "HEAD"]
-
-
-@pytest.mark.parametrize(
-    "fault", [Status(405), Headers({"Docker-Content-Digest": None}), Headers({"Docker-Content-Digest": "x"})]
-)
-async def test_a_registry_without_a_useful_head_is_asked_by_get(registry: Registry, client: Client, fault: Any) -> None:
-    """The digest is that of what comes, for a tag that has been met as for a new one."""
-    for moved, user in enumerate("12", 1):
-        content = image(BASE, user=user)
-        registry.push("team/app:1", content)
-        registry.lie(fault, method="HEAD" if isinstance(fault, Status) else "", path="manifests/1")
-        found = await client.image(f"{registry.host}/team/app:1")
-        assert found.digest == content.digest
-        assert registry.asked("GET", "manifests") == moved
-        client.clock.now += 301
-    assert registry.asked("HEAD") == 1
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
@@ -271,15 +197,6 @@ async def test_layers_and_diff_ids_must_be_as_many(registry: Registry, client: C
     assert "0 diff_ids" in str(found.platforms[0].accounts.detail) or "diff_ids" in found.platforms[0].accounts.detail
 
 
-async def test_a_head_that_renames_a_digest_is_invalid(registry: Registry, client: Client) -> None:
-    """A digest is its own name."""
-    reference = registry.push("team/app:1", image(user="1"))
-    await client.image(reference)
-    client.clock.now += 301
-    registry.lie(Headers({"Docker-Content-Digest": NAMED.digest}), method="HEAD")
-    assert await client.cause(reference) == "invalid"
-
-
 @pytest.mark.parametrize(
     ("limits", "content"),
     [
@@ -320,15 +237,6 @@ async def test_a_bad_reference_is_invalid(client: Client, reference: str) -> Non
     assert len(client._answers) == 0
 
 
-async def test_only_listed_registries_are_asked_where_there_is_a_list(registry: Registry, connect: Connect) -> None:
-    """The others are refused by name."""
-    reference = registry.push("team/app:1", image(user="1"))
-    detail = await connect(registries=frozenset({"quay.io"})).detail(reference)
-    assert "not among the registries" in detail
-    assert registry.requests == []
-    assert isinstance(await connect(registries=frozenset({registry.host})).ask(reference), Image)
-
-
 # Memory.
 
 
@@ -341,57 +249,6 @@ async def test_a_known_image_costs_nothing(registry: Registry, client: Client) -
         client.find(Query(reference)).send(None)
     assert finished.value.value is first
     assert len(registry.requests) == asked
-
-
-async def test_a_tag_is_confirmed_by_a_head_when_its_time_is_up(registry: Registry, client: Client) -> None:
-    """Earlier under imagePullPolicy Always; a tag that moved is seen then."""
-    reference = f"{registry.host}/team/app:1"
-    registry.push("team/app:1", image(user="1"))
-    await client.image(reference)
-    registry.push("team/app:1", image(user="2"))
-    client.clock.now += 11
-    assert (await client.image(reference)).platforms[0].config.user.uid == 1
-    assert (await client.image(reference, always_pull=True)).platforms[0].config.user.uid == 2
-    assert (await client.image(reference)).platforms[0].config.user.uid == 2
-    asked = registry.asked("HEAD")
-    client.clock.now += 299
-    await client.image(reference)
-    assert registry.asked("HEAD") == asked
-    client.clock.now += 2
-    found = await client.image(reference)
-    assert registry.asked("HEAD") == asked + 1
-    assert found.age == 0
-
-
-@pytest.mark.parametrize("fault", [Status(503), Status(429), Reset()])
-async def test_while_the_registry_is_down_the_old_answer_ages(registry: Registry, client: Client, fault: Any) -> None:
-    """Up to a day, and it says so; then nothing is known."""
-    reference = registry.push("team/app:1", NAMED)
-    await client.image(reference)
-    registry.lie(fault)
-    client.clock.now += 1000
-    found = await client.image(reference)
-    assert found.age == 1000
-    assert found.platforms[0].accounts == ACCOUNTS
-    client.clock.now += 86_400
-    assert await client.cause(reference) in {"unreachable", "rateLimited"}
-    registry.honest()
-    client.clock.now += 1000
-    assert (await client.image(reference)).age == 0
-
-
-async def test_a_refusal_withdraws_the_old_answer(registry: Registry, client: Client) -> None:
-    """Also for when the registry goes down afterwards, and for other queries of the same image."""
-    reference = registry.push("team/app:1", NAMED)
-    await client.image(reference)
-    await client.image(reference, accounts=True)
-    client.clock.now += 301
-    registry.lie(Status(403), times=1)
-    assert await client.cause(reference) == "unauthorized"
-    client.clock.now += 301
-    registry.lie(Status(503))
-    assert await client.cause(reference) == "unreachable"
-    assert await client.cause(reference, accounts=True, budget=0) == "pending"
 
 
 @pytest.mark.parametrize(
@@ -519,7 +376,7 @@ async def test_closing_leaves_nothing_behind(registry: Registry, connect: Connec
     found = await waiting
     assert isinstance(found, Unknown)
     assert found.cause == "pending"
-    ours = {task for task in asyncio.all_tasks() - before if "registry.client" in repr(task)}
+    ours = {task for task in asyncio.all_tasks() - before if "webhook/registry" in repr(task)}
     assert ours == set()
 
 
@@ -544,7 +401,7 @@ async def test_callers_that_give_up_leave_nothing_behind(connect: Connect, fault
             await client.image(each)
         connectors = [session.connector for session in client._transport._sessions.values()]
         assert [getattr(connector, "_acquired", None) for connector in connectors] == [set()]
-        assert len(client._flights) == len(client._confirming) == 0
+        assert len(client._flights) == len(client._confirmations._asking) == 0
         await client.aclose()
     assert _sockets() <= sockets
 
@@ -573,108 +430,6 @@ async def test_a_breaker_spares_a_dead_registry(registry: Registry, connect: Con
 # Access.
 
 
-async def test_the_pods_own_secret_opens(registry: Registry, connect: Connect) -> None:
-    """Nobody else's does, though the content is in memory."""
-    registry.login = Login({"u": "p"})
-    registry.push("team/app:1", NAMED)
-    reference = f"{registry.host}/team/app:1"
-    client = connect(Secrets(good=secret(registry.host, "u", "p"), bad=secret(registry.host, "u", "wrong")))
-    found = await client.image(reference, namespace="a", pull_secrets=("good",))
-    assert found.platforms[0].accounts == ACCOUNTS
-    by_digest = f"{registry.host}/team/app@{found.digest}"
-    for asked in (reference, by_digest):
-        assert await client.cause(asked, namespace="b") == "unauthorized"
-        assert await client.cause(asked, namespace="b", pull_secrets=("bad",)) == "unauthorized"
-        assert await client.cause(asked, namespace="b", pull_secrets=("missing",)) == "unauthorized"
-    assert (await client.image(by_digest, namespace="c", pull_secrets=("good",))).digest == found.digest
-
-
-async def test_a_private_digest_is_not_told_to_one_who_only_names_it(registry: Registry, connect: Connect) -> None:
-    """A registry of his own that claims to have the digest proves nothing."""
-    registry.login = Login({"u": "p"}, repositories=frozenset({"private/app"}))
-    registry.push("private/app:1", NAMED)
-    client = connect(Secrets(good=secret(registry.host, "u", "p")))
-    await client.image(f"{registry.host}/private/app:1", namespace="a", pull_secrets=("good",))
-    registry.push("evil/app:1", image(user="1"))
-    await client.image(f"{registry.host}/evil/app:1")
-    client.clock.now += 301
-    registry.lie(Status(200, {"Docker-Content-Digest": NAMED.digest}), method="HEAD", path="evil")
-    for reference in (f"{registry.host}/evil/app:1", f"{registry.host}/evil/app@{NAMED.digest}"):
-        assert await client.cause(reference, namespace="b") == "notFound"
-
-
-async def test_every_credential_is_tried_in_turn(registry: Registry, connect: Connect) -> None:
-    """And nobody goes anonymously who has one."""
-    registry.login = Login({"u": "p"})
-    registry.push("team/app:1", image(user="1"))
-    reference = f"{registry.host}/team/app:1"
-    client = connect(Secrets(bad=secret(f"{registry.host}/team", "x", "y"), good=secret(registry.host, "u", "p")))
-    await client.image(reference, namespace="a", pull_secrets=("bad", "good"))
-    tokens = [each.authorization for each in registry.requests if each.path == "/token"]
-    assert [base64.b64decode(each.removeprefix("Basic ")).decode() for each in tokens] == ["x:y", "u:p"]
-
-
-async def test_the_operators_credentials_serve_everybody(registry: Registry, connect: Connect) -> None:
-    """They come after the Pod's."""
-    registry.login = Login({"u": "p"}, scheme="Basic")
-    registry.push("team/app:1", image(user="1"))
-    client = connect(Secrets(bad=secret(registry.host, "x", "y")), docker_config(registry.host, "u", "p"))
-    await client.image(f"{registry.host}/team/app:1")
-    await client.image(f"{registry.host}/team/app:1", namespace="a", pull_secrets=("bad",))
-
-
-async def test_a_secret_that_cannot_be_read_matters_only_if_it_is_needed(registry: Registry, connect: Connect) -> None:
-    """A public image is read without; for a private one the reason is given."""
-    registry.login = Login({"u": "p"}, repositories=frozenset({"private/app"}))
-    registry.push("private/app:1", image(user="1"))
-    registry.push("public/app:1", image(user="1"))
-    refused = Unknown("unauthorized", "secrets are forbidden in namespace a: add the RoleBinding")
-    client = connect(Secrets(s=refused))
-    await client.image(f"{registry.host}/public/app:1", namespace="a", pull_secrets=("s",))
-    assert await client.ask(f"{registry.host}/private/app:1", namespace="a", pull_secrets=("s",)) == refused
-
-
-async def test_a_template_is_opened_by_its_accounts_secrets(registry: Registry, connect: Connect) -> None:
-    """Those of its own namespace, and nobody else's; why they could not be read is told where it matters."""
-    registry.login = Login({"u": "p"}, repositories=frozenset({"private/app"}))
-    registry.push("private/app:1", image(user="1"))
-    registry.push("public/app:1", image(user="1"))
-    secrets = Secrets(s=secret(registry.host, "u", "p"))
-    refused = Unknown("unauthorized", "accounts are forbidden in namespace c: add the RoleBinding")
-    secrets.accounts = {"a/web": ("s",), "c/web": refused}
-    client = connect(secrets)
-    reference = f"{registry.host}/private/app:1"
-    await client.image(reference, namespace="a", service_account="web")
-    assert await client.cause(reference, namespace="a", service_account="default") == "unauthorized"
-    assert await client.cause(reference, namespace="b", service_account="web") == "unauthorized"
-    assert await client.ask(reference, namespace="c", service_account="web") == refused
-    await client.image(f"{registry.host}/public/app:1", namespace="c", service_account="web")
-
-
-async def test_a_broken_secret_breaks_the_pull(registry: Registry, connect: Connect) -> None:
-    """As it does for the kubelet; it is named, and not shown."""
-    registry.push("team/app:1", image(user="1"))
-    broken = Secret("kubernetes.io/dockerconfigjson", {".dockerconfigjson": b'{"auths": "hunter2'})
-    client = connect(Secrets(s=broken))
-    detail = await client.detail(f"{registry.host}/team/app:1", namespace="a", pull_secrets=("s",))
-    assert "a/s" in detail
-    assert "hunter2" not in detail
-
-
-async def test_secrets_are_read_again_when_the_answer_expires(registry: Registry, connect: Connect) -> None:
-    """Not on every question, and their values are kept by nobody."""
-    registry.login = Login({"u": "p"})
-    registry.push("team/app:1", image(user="1"))
-    secrets = Secrets(s=secret(registry.host, "u", "p"))
-    client = connect(secrets)
-    for _ in range(3):
-        await client.image(f"{registry.host}/team/app:1", namespace="a", pull_secrets=("s",))
-    assert secrets.asked == ["a/s"]
-    secrets.secrets["s"] = None
-    client.clock.now += 301
-    assert await client.cause(f"{registry.host}/team/app:1", namespace="a", pull_secrets=("s",)) == "unauthorized"
-
-
 def reachable(*roots: object) -> list[object]:
     """Everything that these objects hold on to, as far as it is data."""
     found: dict[int, object] = {}
@@ -698,7 +453,9 @@ async def test_no_password_outlives_its_request(registry: Registry, connect: Con
     client = connect(secrets)
     await client.image(f"{registry.host}/team/app:1", namespace="a", pull_secrets=("s",))
     secrets.secrets.clear()
-    held = reachable(client._answers, client._confirmations, client._session._headers, client._contents._documents)
+    held = reachable(
+        client._answers, client._confirmations._known, client._session._headers, client._contents._documents
+    )
     assert any(each == ACCOUNTS.passwd for each in held)
     encoded = base64.b64encode(b"u:hunter2").decode()
     assert not [each for each in held if isinstance(each, str | bytes) and re.search(f"hunter2|{encoded}", str(each))]
@@ -725,13 +482,6 @@ async def test_round_trips_before_the_layers(
         await client.image(f"{registry.host}/{repository}:1", architectures=frozenset({"amd64"}))
         blobs = {BASE.blob.digest, APP.blob.digest}
         assert sum(each.path.rpartition("/")[2] not in blobs for each in registry.requests) == wanted
-
-
-async def test_a_tag_is_resolved_by_head(registry: Registry, client: Client) -> None:
-    """Whoever wants no more than the digest has the content already."""
-    registry.push("team/app:1", NAMED)
-    assert await client.resolve(Query(f"{registry.host}/team/app:1")) == NAMED.digest
-    assert [each.method for each in registry.requests] == ["HEAD"]
 
 
 async def test_where_no_token_is_wanted_a_refused_one_does_no_harm(registry: Registry, connect: Connect) -> None:
@@ -773,81 +523,7 @@ async def test_a_client_needs_a_docker_config_that_can_be_read() -> None:
         RegistryClient(docker_config=b"{")
 
 
-async def test_lives_can_be_set(registry: Registry, connect: Connect) -> None:
-    """A tag that is asked for every time."""
-    client = connect(lives=Lives(tag=0.0))
-    registry.push("team/app:1", image(user="1"))
-    for _ in range(3):
-        await client.image(f"{registry.host}/team/app:1")
-    assert [each.method for each in registry.requests] == ["GET", "GET", "HEAD", "HEAD"]
-
-
-# Mirrors.
-
-
-async def test_a_mirror_is_asked_first_and_told_what_for(registry: Registry, connect: Connect) -> None:
-    """With the operator's credentials for it, never the Pod's; a mirror that fails is passed over."""
-    async with Registry(Login({"m": "m"}, scheme="Basic")) as mirror:
-        for each in (registry, mirror):
-            each.push("team/app:1", NAMED)
-        client = connect(
-            Secrets(s=secret(registry.host, "u", "p")),
-            docker_config(mirror.host, "m", "m"),
-            insecure=frozenset({registry.host, mirror.host}),
-            hosts={registry.host: (Host(mirror.host), Host())},
-        )
-        reference = f"{registry.host}/team/app:1"
-        found = await client.image(reference, namespace="a", pull_secrets=("s",))
-        assert found.platforms[0].accounts == ACCOUNTS
-        assert registry.requests == []
-        assert {each.query.get("ns") for each in mirror.requests} == {registry.host}
-        basic = base64.b64encode(b"m:m").decode()
-        assert {each.authorization for each in mirror.requests} == {"", f"Basic {basic}"}
-        for fault in (Status(404), Status(503), Reset()):
-            client.clock.now += 400
-            mirror.honest()
-            mirror.lie(fault)
-            assert (await client.image(reference)).age == 0
-        assert registry.asked(path="manifests/1") == 3
-
-
-@pytest.mark.parametrize("path", ["manifests/sha256", "blobs"])
-@pytest.mark.parametrize("fault", [Status(404), Status(503), Status(401), Reset()])
-async def test_what_a_mirror_does_not_have_is_had_from_the_next(
-    registry: Registry, connect: Connect, fault: Any, path: str
-) -> None:
-    """It knows the tag, and fails when it is asked for what is behind it."""
-    async with Registry() as mirror:
-        for each in (registry, mirror):
-            each.push("team/app:1", BOTH)
-        mirror.lie(fault, path=path)
-        client = connect(
-            insecure=frozenset({registry.host, mirror.host}), hosts={registry.host: (Host(mirror.host), Host())}
-        )
-        found = await client.image(f"{registry.host}/team/app:1")
-        assert found.digest == BOTH.digest
-        assert found.platforms[0].accounts == ACCOUNTS
-        assert registry.asked("HEAD") == 0
-        assert registry.asked("GET", path) > 0
-
-
 # What is left.
-
-
-async def test_a_tag_that_moved_to_what_cannot_be_read_is_not_answered_by_the_old(
-    registry: Registry, client: Client
-) -> None:
-    """The old answer is known to be outdated then; where the digest is the same, it still counts."""
-    reference = f"{registry.host}/team/app:1"
-    registry.push("team/app:1", NAMED)
-    await client.image(reference)
-    client.clock.now += 400
-    client._contents._documents = Bounded(1000)
-    registry.lie(Status(503), method="GET")
-    assert (await client.image(reference)).age == 400
-    registry.push("team/app:1", image(user="2"))
-    client.clock.now += 400
-    assert await client.cause(reference) == "unreachable"
 
 
 def nested(depth: int) -> oci.Content:

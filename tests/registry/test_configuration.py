@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from tests.registry import stubs
+from tests.registry.samples import NAMED, Secrets, docker_config, secret
 from tests.registry.stubs import Stub
-from tests.registry.test_client import NAMED, Secrets, docker_config, secret
 from tests.registry.test_providers import answer, provider
 from tests.support.authority import Authority
 from tests.support.registry import Login, Registry

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
 from tests.registry.conftest import Client
-from tests.registry.test_client import ACCOUNTS, BASE, NAMED, docker_config
+from tests.registry.samples import ACCOUNTS, BASE, NAMED, docker_config
 from tests.support.authority import Authority
 from tests.support.distribution import Distribution, password_file, trusting
 from tests.support.oci import image, index

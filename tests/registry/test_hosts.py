@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from tests.registry.conftest import Client
-from tests.registry.test_client import NAMED, Secrets, docker_config, secret
+from tests.registry.samples import NAMED, Secrets, docker_config, secret
 from tests.support.authority import Authority
 from tests.support.registry import Login, Registry, Status
 from webhook.errors import InvalidSetting

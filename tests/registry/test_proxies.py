@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.registry.conftest import Client
-from tests.registry.test_client import ACCOUNTS, BASE, NAMED, docker_config
+from tests.registry.samples import ACCOUNTS, BASE, NAMED, docker_config
 from tests.support.authority import Authority
 from tests.support.distribution import Distribution, free_port, listening, password_file, trusting
 from tests.support.oci import image, index

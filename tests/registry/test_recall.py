@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from tests.registry.conftest import Client
-from tests.registry.test_client import Connect, Secrets, secret
+from tests.registry.samples import Connect, Secrets, secret
 from tests.support.memory import NOW, Memory
 from tests.support.oci import Content, accounts_layer, image, index
 from tests.support.registry import Hang, Login, Registry, Status

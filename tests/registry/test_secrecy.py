@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.registry.conftest import NO_PAUSE, Clock
-from tests.registry.test_client import Secrets, secret
+from tests.registry.samples import Secrets, secret
 from tests.support.memory import Memory
 from tests.support.oci import accounts_layer, image
 from tests.support.pods import Object, minimal, review, tweak, within

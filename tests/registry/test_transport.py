@@ -12,7 +12,7 @@ import pytest
 from aiohttp.abc import ResolveResult
 
 from tests.registry.conftest import Client
-from tests.registry.test_client import ACCOUNTS, BASE, NAMED, docker_config
+from tests.registry.samples import ACCOUNTS, BASE, NAMED, docker_config
 from tests.support.authority import Authority
 from tests.support.oci import file, image, layer
 from tests.support.registry import Fault, Headers, Login, Redirect, Registry, Replace, Reset, Slow, Status

@@ -18,45 +18,33 @@ next time.
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
 from webhook import reference as references
 from webhook.accounts import Accounts
 from webhook.errors import InvalidReference, MalformedImage
-from webhook.image import Cause, Image, Query, Unknown
+from webhook.image import Image, Query, Unknown
 from webhook.reference import Reference
-from webhook.registry.auth import ANONYMOUS, Session
+from webhook.registry.auth import Session
 from webhook.registry.cache import Bounded, Flights, Lanes
+from webhook.registry.confirmations import PASSING, ConfirmationKey, Confirmations, Sought
 from webhook.registry.contents import Contents
+from webhook.registry.doors import Doors
 from webhook.registry.exchange import Cost, RegistryError
 from webhook.registry.helpers import DockerConfig
-from webhook.registry.keychain import Credentials, Keychain, MalformedKeychain, PullSecrets
+from webhook.registry.keychain import Credentials, PullSecrets
 from webhook.registry.recall import Memory
-from webhook.registry.repository import Door, Repository, api_host
-from webhook.registry.settings import ANY_REGISTRY, Host, RegistrySettings, listed
+from webhook.registry.repository import Repository
+from webhook.registry.settings import RegistrySettings, listed
 from webhook.registry.tally import Tally
 from webhook.registry.transport import Transport
 
-_PASSING: frozenset[Cause] = frozenset(
-    {"unreachable", "rateLimited"}
-)  # says nothing about the image or the right to it
 _LONGEST_REFUSAL = 600.0
 
 Key = tuple[str, str, tuple[str, ...], str, str, frozenset[str], bool, bool]
-
-
-class Confirmation(msgspec.Struct, frozen=True, gc=False):
-    """The registry has said, at that time on the clock, that whoever holds these credentials may read this digest.
-
-    `door` is the number of the one that opened among those tried: a credential lives no longer than its request.
-    """
-
-    digest: str
-    door: int
-    at: float
 
 
 class _Answer(msgspec.Struct, frozen=True, gc=False):
@@ -65,18 +53,8 @@ class _Answer(msgspec.Struct, frozen=True, gc=False):
     outcome: Image | Unknown
     until: float
     always_until: float
-    confirmed: tuple[str, bytes] | None = None
+    confirmed: ConfirmationKey | None = None
     at: float = 0.0
-
-
-class _Sought(msgspec.Struct, frozen=True):
-    """A reference confirmed under `key`, whether that is `stale` or took `private` credentials; its content's source."""
-
-    key: tuple[str, bytes]
-    confirmation: Confirmation
-    stale: bool
-    private: bool
-    repository: Repository
 
 
 class RegistryClient:
@@ -95,22 +73,23 @@ class RegistryClient:
         """Raises `InvalidSetting` for settings or a docker config that cannot be used."""
         settings = settings or RegistrySettings()
         self._settings = settings
-        self._pull_secrets = pull_secrets
-        self._sources = tuple(credentials)
+        sources = tuple(credentials)
         if docker_config is not None:
             read, seconds = (lambda: docker_config), settings.timeouts.credentials
-            self._sources = (DockerConfig(read, seconds=seconds, clock=clock), *credentials)
+            sources = (DockerConfig(read, seconds=seconds, clock=clock), *credentials)
+        self._by_account = pull_secrets is not None
         self._clock = clock
         self.tally = tally or Tally()
         self._transport = Transport(settings, clock, self.tally)
         self._session = Session(clock, lambda authority: listed(authority, settings.insecure) is not None)
         self._memory = memory
         self._contents = Contents(settings, memory, self.tally)
+        self._doors = Doors(settings, pull_secrets, sources)
+        opener = partial(Repository, self._transport, self._session, settings)
+        self._confirmations = Confirmations(settings, self._doors, opener, self._contents, memory, self.tally, clock)
         self._flights = Flights()
-        self._confirming = Flights()
         self._lanes = Lanes(settings.look_ups, settings.look_ups_per_namespace)
         self._answers: Bounded[Key, _Answer] = Bounded(settings.memory.answers)
-        self._confirmations: Bounded[tuple[str, bytes], Confirmation] = Bounded(settings.memory.confirmations)
 
     @property
     def total(self) -> Cost:
@@ -123,7 +102,7 @@ class RegistryClient:
         `cost` grows by what this look-up asks of registries; it stays as it is where the answer was known, or where
         somebody else was already looking.
         """
-        secrets, account = query.pull_secrets, query.service_account if self._pull_secrets else ""
+        secrets, account = query.pull_secrets, query.service_account if self._by_account else ""
         key = (
             query.reference,
             query.namespace if secrets or account else "",
@@ -161,7 +140,7 @@ class RegistryClient:
             reference = references.parse(query.reference)
             async with asyncio.timeout(self._settings.timeouts.look_up):
                 sought = await self._lanes.run(
-                    query.namespace, lambda: self._seek(query, reference, Cost(), content=False)
+                    query.namespace, lambda: self._confirmations.seek(query, reference, Cost(), content=False)
                 )
         except (InvalidReference, RegistryError, MalformedImage, TimeoutError):
             return None
@@ -170,9 +149,8 @@ class RegistryClient:
     async def aclose(self) -> None:
         """Stop all work and close all connections."""
         await self._flights.aclose()
-        await self._confirming.aclose()
-        for source in self._sources:
-            await source.aclose()
+        await self._confirmations.aclose()
+        await self._doors.aclose()
         await self._contents.aclose()
         await self._transport.aclose()
 
@@ -181,8 +159,7 @@ class RegistryClient:
         if answer is None or answer.confirmed is None or not isinstance(answer.outcome, Image):
             return None
         age = self._clock() - answer.at
-        known = self._confirmations.get(answer.confirmed)
-        if age > self._settings.lives.stale or known is None or known.digest != answer.outcome.digest:
+        if age > self._settings.lives.stale or self._confirmations.digest(answer.confirmed) != answer.outcome.digest:
             return None
         return msgspec.structs.replace(answer.outcome, age=age)
 
@@ -197,7 +174,7 @@ class RegistryClient:
         except TimeoutError:
             seconds = self._settings.timeouts.look_up
             answer = self._refused(Unknown("unreachable", f"{reference} was not read within {seconds:g} s"))
-        if isinstance(answer.outcome, Unknown) and answer.outcome.cause in _PASSING:
+        if isinstance(answer.outcome, Unknown) and answer.outcome.cause in PASSING:
             before = self._answers.get(key)
             stale = self._stale(before)
             if before is not None and stale is not None:
@@ -220,165 +197,25 @@ class RegistryClient:
 
     async def _answer(self, query: Query, reference: Reference, cost: Cost) -> _Answer:
         async with asyncio.timeout(self._settings.timeouts.look_up):
-            sought = await self._seek(query, reference, cost)
-            confirmation = sought.confirmation
-            found, index = await self._contents.images(sought.repository, confirmation.digest, query)
-        image = Image(confirmation.digest, found, index=index, private=sought.private)
+            sought = await self._confirmations.seek(query, reference, cost)
+            digest = sought.confirmation.digest
+            found, index = await self._contents.images(sought.repository, digest, query)
+        image = Image(digest, found, index=index, private=sought.private)
         if self._memory is not None and not sought.stale:
             self._memory.learn(reference, image, query)
-        return self._found(image, confirmation, sought.key, stale=sought.stale)
+        return self._found(image, sought)
 
-    async def _seek(self, query: Query, reference: Reference, cost: Cost, *, content: bool = True) -> _Sought:
-        """What the reference stands for, and where its content is read, if the `content` is wanted at all."""
-        allowed = self._settings.registries
-        if allowed and reference.registry not in allowed:
-            raise RegistryError("unauthorized", f"{reference.registry} is not among the registries that may be asked")
-        deadline = self._clock() + self._settings.timeouts.look_up
-        doors, unread = await self._doors(query, reference)
-        key = (str(reference), b"".join(door.fingerprint for door in doors))
-        life = self._settings.lives.always if query.always_pull else self._settings.lives.tag
-        by_head = self._has_met(key, reference) if content or reference.digest else True
-        try:
-            confirmation, stale = await self._confirm(
-                key, life, lambda: self._ask(reference, doors, cost, deadline, by_head=by_head)
-            )
-        except RegistryError as error:
-            if unread is None or error.cause not in {"unauthorized", "notFound"}:
-                raise
-            raise RegistryError(unread.cause, unread.detail) from error
-        repository = self._repository(reference, doors[confirmation.door :], cost, deadline)
-        return _Sought(key, confirmation, stale, doors[confirmation.door].private, repository)
-
-    def _found(self, image: Image, confirmation: Confirmation, key: tuple[str, bytes], *, stale: bool) -> _Answer:
+    def _found(self, image: Image, sought: Sought) -> _Answer:
         """The answer for as long as its confirmation holds, or a moment if that is stale or accounts were not read."""
-        now, lives = self._clock(), self._settings.lives
+        now, lives, key, at = self._clock(), self._settings.lives, sought.key, sought.confirmation.at
         unread = [now + self._life(each.accounts) for each in image.platforms if isinstance(each.accounts, Unknown)]
-        if stale:
+        if sought.stale:
             until = min([now + lives.unreachable, *unread])
-            image = msgspec.structs.replace(image, age=now - confirmation.at)
-            return _Answer(image, until, until, key, confirmation.at)
-        until = min([confirmation.at + lives.tag, *unread])
-        always = min(until, confirmation.at + lives.always)
-        return _Answer(image, until, always, key, confirmation.at)
-
-    async def _doors(self, query: Query, reference: Reference) -> tuple[list[Door], Unknown | None]:
-        """Where and as whom to ask, in turn; and why credentials could not be had, should that turn out to matter."""
-        pod, unread = await self._pod(query)
-        home = api_host(reference.registry)
-        doors: list[Door] = []
-        for host in self._hosts(reference):
-            own = host.authority in {"", home, reference.registry}
-            authority = home if own else host.authority
-            image = reference.name if own else f"{authority}/{reference.repository}"
-            private = found = pod.find(image) if own else []
-            for source in self._sources:
-                more, failed = await source.find(image)
-                found = [*found, *more]
-                unread = unread or failed
-            mirrors = "" if own else reference.registry
-            doors += [
-                Door(authority, each, mirrors, host.root, private=each in private)
-                for each in dict.fromkeys(found) or (ANONYMOUS,)
-            ]
-        return doors, unread
-
-    async def _pod(self, query: Query) -> tuple[Keychain, Unknown | None]:
-        """The Pod's own credentials, and why a Secret could not be read."""
-        pod, unread = Keychain(), None
-        if self._pull_secrets is None:
-            return pod, unread
-        names = query.pull_secrets
-        if query.service_account:
-            given = await self._pull_secrets.names(query.namespace, query.service_account)
-            names, unread = ((), given) if isinstance(given, Unknown) else (given, None)
-        for name in names:
-            secret = await self._pull_secrets.get(query.namespace, name)
-            if isinstance(secret, Unknown):
-                unread = unread or secret
-            elif secret is not None:
-                try:
-                    pod.add_secret(secret)
-                except MalformedKeychain as error:
-                    named = f"the pull secret {query.namespace}/{name}"
-                    raise RegistryError(
-                        "unauthorized", f"{named} cannot be used, by the kubelet neither: {error}"
-                    ) from None
-        return pod, unread
-
-    def _hosts(self, reference: Reference) -> list[Host]:
-        """Who may be asked for it; a tag only those who resolve tags."""
-        hosts = self._settings.hosts
-        named = hosts.get(reference.registry.lower(), hosts.get(ANY_REGISTRY, (Host(),)))
-        able = [host for host in named if host.resolves or reference.digest]
-        if not able:
-            detail = f"the settings name no host that resolves tags of {reference.registry}"
-            raise RegistryError("unreachable", detail, passing=False)
-        return able
-
-    async def _confirm(
-        self, key: tuple[str, bytes], life: float, ask: Callable[[], Coroutine[Any, Any, Confirmation]]
-    ) -> tuple[Confirmation, bool]:
-        """What the reference stands for, as the registry has told these very credentials within `life` seconds.
-
-        While the registry gives no answer an older one counts, which is then said to be stale; a refusal withdraws it.
-        """
-        known = self._confirmations.get(key)
-        fresh_enough = known is not None and self._clock() - known.at < life
-        self.tally.met("tag", hit=fresh_enough)
-        if known is not None and fresh_enough:
-            return known, False
-        try:
-            fresh = await self._confirming.join(key, ask)
-        except RegistryError as error:
-            if known is not None and error.cause in _PASSING and self._clock() - known.at < self._settings.lives.stale:
-                return known, True
-            self._confirmations.drop(key)
-            raise
-        self._confirmations.put(key, fresh, 200)
-        return fresh, False
-
-    def _has_met(self, key: tuple[str, bytes], reference: Reference) -> bool:
-        """Whether what it stands for may be known: then HEAD, which costs no pull; else the manifest is read anyway."""
-        if reference.digest is not None:
-            return self._contents.knows(reference.name, reference.digest)
-        remembered = self._memory is not None and bool(self._memory.of_reference(str(reference)))
-        return remembered or self._confirmations.get(key) is not None
-
-    async def _ask(
-        self, reference: Reference, doors: Sequence[Door], cost: Cost, deadline: float, *, by_head: bool
-    ) -> Confirmation:
-        """Every door in turn until one opens, as the kubelet tries credentials; a mirror may fail in any way."""
-        refusals: dict[Cause, RegistryError] = {}
-        last = None
-        for number, door in enumerate(doors):
-            try:
-                at = self._clock()
-                repository = self._repository(reference, (door,), cost, deadline)
-                digest = await self._resolve(repository, reference, by_head=by_head)
-                return Confirmation(digest, number, at)
-            except RegistryError as error:
-                if error.is_refusal:
-                    refusals.setdefault(error.cause, error)
-                elif not door.mirrors:
-                    raise
-                last = error
-        told: tuple[Cause, ...] = ("rateLimited", "unauthorized", "notFound")
-        raise next((refusals[cause] for cause in told if cause in refusals), last) or AssertionError("there is a door")
-
-    async def _resolve(self, repository: Repository, reference: Reference, *, by_head: bool) -> str:
-        """The digest, where it is not told `by_head` proven by the manifest itself, which is then kept."""
-        name = reference.digest or reference.tag or ""
-        if by_head:
-            digest = await repository.resolve(name)
-            if digest is not None:
-                return digest
-        self.tally.met("document", hit=False)
-        raw, media_type, digest = await repository.manifest(name)
-        self._contents.keep(reference.name, digest, raw, media_type)
-        return digest
-
-    def _repository(self, reference: Reference, doors: Sequence[Door], cost: Cost, deadline: float) -> Repository:
-        return Repository(self._transport, self._session, self._settings, reference, doors, cost, deadline)
+            image = msgspec.structs.replace(image, age=now - at)
+            return _Answer(image, until, until, key, at)
+        until = min([at + lives.tag, *unread])
+        always = min(until, at + lives.always)
+        return _Answer(image, until, always, key, at)
 
 
 def _weight(outcome: Image | Unknown) -> int:

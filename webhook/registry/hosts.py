@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from webhook.errors import InvalidSetting
+from webhook.registry.doors import api_host
 from webhook.registry.files import convert, read_text
-from webhook.registry.repository import api_host
 from webhook.registry.settings import ANY_REGISTRY, AUTHORITY, ClientCertificate, Host, listed
 
 _FILE = "hosts.toml"

@@ -12,37 +12,12 @@ import msgspec
 
 from webhook.errors import MalformedImage
 from webhook.reference import Reference
-from webhook.registry.auth import Credential, Session, authorised
+from webhook.registry.auth import Session, authorised
 from webhook.registry.documents import ACCEPT, Descriptor, check_digest, is_digest
+from webhook.registry.doors import Door
 from webhook.registry.exchange import Cost, RegistryError, Request, Response, Sink, refusal
 from webhook.registry.settings import RegistrySettings, listed
 from webhook.registry.transport import Transport
-
-_HUB = {"docker.io": "registry-1.docker.io"}  # containerd/containerd core/remotes/docker/registry.go, DefaultHost
-
-
-class Door(msgspec.Struct, frozen=True):
-    """Where and as whom a repository is asked.
-
-    `authority` is the host that answers, at `root`: the registry's own, or a mirror's, which is told whom it `mirrors`.
-    `private` is a credential of the Pod's own.
-    """
-
-    authority: str
-    credential: Credential
-    mirrors: str = ""
-    root: str = "/v2"
-    private: bool = False
-
-    @property
-    def fingerprint(self) -> bytes:
-        """Tells doors apart in caches, without keeping a credential there."""
-        return f"{self.authority}{self.root} ".encode() + self.credential.fingerprint
-
-
-def api_host(registry: str) -> str:
-    """The host that serves the images named after `registry`."""
-    return _HUB.get(registry, registry)
 
 
 class _Question(msgspec.Struct, frozen=True):
