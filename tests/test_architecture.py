@@ -27,8 +27,8 @@ EDGE = frozenset(
             "fix",
             "following",
         ),
-        *("inspect", "memory", "metrics", "operate", "page", "recorder", "registry", "rulebook", "scan"),
-        *("serve", "settings", "store", "view", "watching", "workstation"),
+        *("inspect", "memory", "metrics", "operate", "page", "pull_secrets", "recorder", "registry", "rulebook"),
+        *("scan", "secret", "serve", "settings", "store", "view", "watching", "workstation"),
     }
 )
 

@@ -1,4 +1,4 @@
-"""Every call to the Kubernetes API besides kopf's streams: a Pod's pull secrets, and what certificates need.
+"""The connection to the Kubernetes API, for every call and stream but kopf's.
 
 The client library brings configuration, credentials and TLS; its generated models stay unused, because importing them costs
 every replica half a second and 30 MiB, and msgspec reads the few fields that matter.
@@ -13,14 +13,13 @@ every replica half a second and 30 MiB, and msgspec reads the few fields that ma
 """
 
 import asyncio
-import base64
 import contextlib
 import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -31,7 +30,6 @@ from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTResponse
 
 from webhook.errors import NonrootError
-from webhook.image import Unknown
 
 TIMEOUT = 10.0  # seconds for any answer
 PAGE = 500  # objects of a list in one answer
@@ -42,14 +40,8 @@ METADATA_LIST = METADATA.replace("Metadata;", "MetadataList;")
 FIELD_MANAGER = "nonroot-operate"
 MANAGED_BY = {"app.kubernetes.io/part-of": "nonroot-webhook", "app.kubernetes.io/managed-by": FIELD_MANAGER}
 
-ConfigurationKind = Literal["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]
-
 # kubernetes/apimachinery pkg/util/validation/validation.go, IsDNS1123Subdomain
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_PATHS: dict[ConfigurationKind, str] = {
-    "MutatingWebhookConfiguration": "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
-    "ValidatingWebhookConfiguration": "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
-}
 
 T = TypeVar("T")
 
@@ -84,61 +76,6 @@ class Expired(ClusterError):
     def __init__(self, message: str, token: str) -> None:
         super().__init__(message)
         self.token = token
-
-
-class Secret(msgspec.Struct, frozen=True):
-    """A Secret's content. `resource_version` guards the next write; it is empty for one that does not exist yet."""
-
-    type: str
-    data: dict[str, bytes]
-    resource_version: str = ""
-
-    def __repr__(self) -> str:
-        """Without the values: reprs end in logs."""
-        return f"Secret({self.type!r}, {sorted(self.data)!r}, {self.resource_version!r})"
-
-
-class WebhookConfiguration(msgspec.Struct, frozen=True):
-    """A webhook configuration: the caBundle (PEM) of each of its webhooks, by name."""
-
-    kind: ConfigurationKind
-    name: str
-    uid: str
-    resource_version: str
-    bundles: dict[str, bytes]
-
-
-class _Metadata(msgspec.Struct, rename="camel"):
-    uid: str = ""
-    resource_version: str = ""
-
-
-class _Secret(msgspec.Struct):
-    metadata: _Metadata
-    type: str = ""
-    data: dict[str, bytes] | None = None  # msgspec reads base64
-
-
-class _Reference(msgspec.Struct):
-    name: str = ""
-
-
-class _ServiceAccount(msgspec.Struct, rename="camel"):
-    image_pull_secrets: list[_Reference] | None = None
-
-
-class _ClientConfig(msgspec.Struct, rename="camel"):
-    ca_bundle: bytes = msgspec.field(default=b"", name="caBundle")
-
-
-class _Webhook(msgspec.Struct, rename="camel"):
-    name: str
-    client_config: _ClientConfig
-
-
-class _Webhooks(msgspec.Struct):
-    metadata: _Metadata
-    webhooks: list[_Webhook] | None = None
 
 
 class _ListMetadata(msgspec.Struct, frozen=True):
@@ -176,78 +113,6 @@ class Cluster:
         if self._client is not None:
             await self._client.close()  # type: ignore[no-untyped-call]
 
-    async def secret(self, namespace: str, name: str) -> Secret | None:
-        """A Secret; None where there is none."""
-        if not _NAME.fullmatch(name) or not _NAME.fullmatch(namespace):
-            return None  # nor could there be one; and the name must not change the path
-        path = f"/api/v1/namespaces/{namespace}/secrets/{name}"
-        body = await self.call("GET", path, f"Secret {namespace}/{name}", absent_ok=True)
-        if body is None:
-            return None
-        found = decode(body, _Secret, f"Secret {namespace}/{name}")
-        return Secret(found.type, found.data or {}, found.metadata.resource_version)
-
-    async def pull_secrets(self, namespace: str, service_account: str) -> tuple[str, ...]:
-        """The names of a ServiceAccount's imagePullSecrets; none where there is no such account."""
-        if not _NAME.fullmatch(service_account) or not _NAME.fullmatch(namespace):
-            return ()
-        what = f"ServiceAccount {namespace}/{service_account}"
-        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}"
-        body = await self.call("GET", path, what, absent_ok=True)
-        found = None if body is None else decode(body, _ServiceAccount, what)
-        return tuple(each.name for each in (found and found.image_pull_secrets) or () if each.name)
-
-    async def write_secret(self, namespace: str, name: str, secret: Secret) -> None:
-        """Create a Secret, or replace the one that has its `resource_version`; `Conflict` where that is another's."""
-        path, method = f"/api/v1/namespaces/{namespace}/secrets", "POST"
-        metadata: dict[str, Any] = {"name": name, "namespace": namespace, "labels": MANAGED_BY}
-        if secret.resource_version:
-            path, method = f"{path}/{name}", "PUT"
-            metadata["resourceVersion"] = secret.resource_version
-        body = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": metadata,
-            "type": secret.type,
-            "data": {key: base64.b64encode(value).decode() for key, value in secret.data.items()},
-        }
-        await self.call(method, path, f"Secret {namespace}/{name}", body)
-
-    async def webhook_configuration(self, kind: ConfigurationKind, name: str) -> WebhookConfiguration | None:
-        """A webhook configuration; None where there is none."""
-        body = await self.call("GET", f"{_PATHS[kind]}/{name}", f"{kind} {name}", absent_ok=True)
-        if body is None:
-            return None
-        found = decode(body, _Webhooks, f"{kind} {name}")
-        bundles = {each.name: each.client_config.ca_bundle for each in found.webhooks or ()}
-        return WebhookConfiguration(kind, name, found.metadata.uid, found.metadata.resource_version, bundles)
-
-    async def apply_bundle(self, configuration: WebhookConfiguration, bundle: bytes) -> None:
-        """Apply a caBundle to every webhook of a configuration, and own nothing else of it.
-
-        `Conflict` where the configuration has changed since it was read, or was deleted: it is never made anew.
-        """
-        body = {
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": configuration.kind,
-            "metadata": {
-                "name": configuration.name,
-                "uid": configuration.uid,
-                "resourceVersion": configuration.resource_version,
-            },
-            "webhooks": [
-                {"name": name, "clientConfig": {"caBundle": base64.b64encode(bundle).decode()}}
-                for name in configuration.bundles
-            ],
-        }
-        await self.call(
-            "PATCH",
-            f"{_PATHS[configuration.kind]}/{configuration.name}?fieldManager={FIELD_MANAGER}&force=true",
-            f"{configuration.kind} {configuration.name}",
-            body,
-            content_type="application/apply-patch+yaml",
-        )
-
     async def call(
         self,
         method: str,
@@ -259,9 +124,9 @@ class Cluster:
         accept: str = JSON,
         absent_ok: bool = False,
     ) -> bytes | None:
-        """One call, for kinds that have no method here: the answer's bytes, None for a 404 where `absent_ok`.
+        """One call: the answer's bytes, None for a 404 where `absent_ok`.
 
-        `what` names the object in errors. A name that is put into `path` must be one that the API server gave.
+        `what` names the object in errors. A name that is put into `path` must be one that the API server gave, or `is_name`.
         """
         with _answering(what):
             timeout = aiohttp.ClientTimeout(total=TIMEOUT)
@@ -368,46 +233,6 @@ class Cluster:
         self._from_kubeconfig = True
 
 
-_BIND = (
-    "add a RoleBinding in namespace {} from the ServiceAccount of nonroot-webhook to ClusterRole "
-    "nonroot-webhook-pull-secrets (chart value registry.pullSecrets.namespaces)"
-)
-
-
-class PullSecrets:
-    """The pull secrets of Pods, read when an image needs them and kept nowhere.
-
-    `advice` is the next step where a namespace's may not be read.
-    """
-
-    def __init__(self, cluster: Cluster | None = None, advice: str = _BIND) -> None:
-        self._cluster = cluster or Cluster()
-        self._advice = advice
-
-    async def get(self, namespace: str, name: str) -> Secret | Unknown | None:
-        """A Secret, None where there is none (the kubelet passes over those), or why it could not be read."""
-        try:
-            return await self._cluster.secret(namespace, name)
-        except ClusterError as error:
-            return self._unread(error, namespace, f"the pull secret {namespace}/{name}")
-
-    async def names(self, namespace: str, service_account: str) -> tuple[str, ...] | Unknown:
-        """The pull secrets that a ServiceAccount gives to Pods without their own, or why that could not be read."""
-        try:
-            return await self._cluster.pull_secrets(namespace, service_account)
-        except ClusterError as error:
-            return self._unread(error, namespace, f"the ServiceAccount {namespace}/{service_account}")
-
-    async def aclose(self) -> None:
-        """Close the connection."""
-        await self._cluster.aclose()
-
-    def _unread(self, error: ClusterError, namespace: str, what: str) -> Unknown:
-        if not isinstance(error, Forbidden):
-            return Unknown("unreachable", f"the API server did not give {what}")
-        return Unknown("unauthorized", f"reading {what} is forbidden: {self._advice.format(namespace)}")
-
-
 @contextlib.contextmanager
 def _answering(what: str) -> Iterator[None]:
     """The client library's errors as ours."""
@@ -441,6 +266,11 @@ def _refusal(status: int, method: str, what: str, answer: bytes) -> ClusterError
             return Expired(reason, said.metadata.token)
         case _:
             return Unreachable(reason)
+
+
+def is_name(text: str) -> bool:
+    """Whether an object can have this name; what is none could change the path that it is put into."""
+    return _NAME.fullmatch(text) is not None
 
 
 def decode(body: bytes, kind: type[T], what: str) -> T:

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from itertools import count
 
-from webhook.cluster import ConfigurationKind, Conflict, Secret, WebhookConfiguration
+from webhook.cluster import Conflict
+from webhook.operate.registration import ConfigurationKind, WebhookConfiguration
+from webhook.secret import Secret
 
 
 class Killed(BaseException):
@@ -36,13 +38,13 @@ class FakeObjects:
         assert namespace == "web"
         return self.secrets.get(name)
 
-    async def write_secret(self, namespace: str, name: str, secret: Secret) -> None:
+    async def write_secret(self, namespace: str, name: str, content: Secret) -> None:
         self.before()
         found = self.secrets.get(name)
-        if secret.resource_version != (found.resource_version if found else ""):
+        if content.resource_version != (found.resource_version if found else ""):
             raise Conflict(f"Secret {name}")
-        assert found is None or found.type == secret.type
-        self.secrets[name] = Secret(secret.type, secret.data, next(self._versions))
+        assert found is None or found.type == content.type
+        self.secrets[name] = Secret(content.type, content.data, next(self._versions))
         self.writes.append(name)
         self.after()
 

@@ -25,6 +25,7 @@ from tests.e2e.target import Refused, Target
 from tests.support import cluster, helm
 from webhook.cluster import Cluster, ClusterError, Conflict
 from webhook.operate.controller import PERIOD
+from webhook.operate.registration import Registration
 from webhook.operate.rotation import InOrder, Names, Pending, Plan, Rotation
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -292,13 +293,13 @@ class Traffic:
         self.done = 0
         self.failures: list[str] = []
 
-    async def run(self, objects: Cluster) -> None:
+    async def run(self, api: Cluster) -> None:
         """Create until cancelled."""
         metadata = {"generateName": "traffic-", "namespace": NAMESPACE, "labels": {"operate-test": ID}}
         document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
         while True:
             try:
-                await objects.call("POST", f"/api/v1/namespaces/{NAMESPACE}/configmaps?dryRun=All", "traffic", document)
+                await api.call("POST", f"/api/v1/namespaces/{NAMESPACE}/configmaps?dryRun=All", "traffic", document)
                 self.done += 1
             except ClusterError as error:
                 self.failures.append(str(error))
@@ -324,7 +325,8 @@ async def test_twenty_changes_of_ca_lose_no_admission(
         settle=timedelta(seconds=5),
         overlap=timedelta(seconds=20),
     )
-    objects, traffic = Cluster(), Traffic()
+    api, traffic = Cluster(), Traffic()
+    objects = Registration(api)
     cas: set[bytes] = set()
     leaves = 0
     served = b""
@@ -353,14 +355,14 @@ async def test_twenty_changes_of_ca_lose_no_admission(
         while not served:
             await advance()
         async with hook.serving():
-            sending = asyncio.create_task(traffic.run(objects))
+            sending = asyncio.create_task(traffic.run(api))
             while len(cas) < 21:
                 await advance()
             await asyncio.sleep(1)
             sending.cancel()
         assert ahead < timedelta(hours=1)
     finally:
-        await objects.aclose()
+        await api.aclose()
     print(f"{len(cas) - 1} changes of CA, {leaves} leaves, {traffic.done} admissions through four webhooks each")
     assert traffic.failures == []
     assert traffic.done > 100

@@ -10,7 +10,7 @@ from cryptography.exceptions import InvalidSignature
 from tests.operate.fakes import CONFIGURATIONS, FakeObjects, Killed
 from webhook import certificates
 from webhook.certificates import Pair
-from webhook.cluster import Conflict, Secret
+from webhook.cluster import Conflict
 from webhook.operate.rotation import (
     OVERLAP,
     SETTLE,
@@ -23,6 +23,7 @@ from webhook.operate.rotation import (
     Step,
     WriteSecret,
 )
+from webhook.secret import Secret
 
 BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -10,17 +10,19 @@ from functools import partial
 
 from webhook import certificates, watching
 from webhook.background import running
-from webhook.cluster import Cluster, ClusterError, Conflict, PullSecrets
+from webhook.cluster import Cluster, ClusterError, Conflict
 from webhook.memory import ClusterMemory
 from webhook.metrics import Background
 from webhook.operate import OperateSettings, probes
 from webhook.operate.changes import Changes
 from webhook.operate.identities import Keeper
 from webhook.operate.oversight import Oversight
+from webhook.operate.registration import Registration
 from webhook.operate.rotation import ApplyBundle, InOrder, Names, Pending, Plan, Rotation, WriteSecret
 from webhook.operate.scanning import Scanning
 from webhook.operate.standing import Standing
 from webhook.operate.workloads import Workloads
+from webhook.pull_secrets import PullSecrets
 from webhook.recorder import Recorder
 from webhook.registry import configuration
 from webhook.registry.client import RegistryClient
@@ -90,7 +92,8 @@ def rotation(cluster: Cluster, settings: OperateSettings) -> Rotation:
         ),
     )
     hosts = certificates.service_hosts(settings.service, settings.namespace)
-    return Rotation(cluster, names, Plan(hosts, settings.ca_lifetime, settings.leaf_lifetime), cluster.now)
+    plan = Plan(hosts, settings.ca_lifetime, settings.leaf_lifetime)
+    return Rotation(Registration(cluster), names, plan, cluster.now)
 
 
 async def keep(rotation: Rotation, state: probes.State, wake: asyncio.Event, stop: asyncio.Event) -> None:

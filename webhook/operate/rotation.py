@@ -19,7 +19,8 @@ import msgspec
 
 from webhook import certificates
 from webhook.certificates import Pair, Unusable, Validity
-from webhook.cluster import ConfigurationKind, Secret, WebhookConfiguration
+from webhook.operate.registration import ConfigurationKind, WebhookConfiguration
+from webhook.secret import Secret
 
 SETTLE = timedelta(seconds=5)  # every API server of the cluster has seen a bundle that one of them shows for so long
 OVERLAP = timedelta(minutes=10)  # every replica serves a leaf that was written so long ago: kubelets sync within two
@@ -147,13 +148,13 @@ def _pair(secret: Secret | None) -> Pair:
 
 
 class Objects(Protocol):
-    """The few calls that rotation needs; `webhook.cluster.Cluster` has them."""
+    """The few calls that rotation needs; `webhook.operate.registration.Registration` has them."""
 
     async def secret(self, namespace: str, name: str) -> Secret | None:
         """A Secret, or None."""
         ...
 
-    async def write_secret(self, namespace: str, name: str, secret: Secret) -> None:
+    async def write_secret(self, namespace: str, name: str, content: Secret) -> None:
         """Create or replace it, guarded by its version."""
         ...
 

@@ -66,7 +66,8 @@ def scan(
 async def _scan(
     namespaces: tuple[str, ...], context: str, documents: "Documents | None", source: "ImageSource"
 ) -> "Document":
-    from webhook.cluster import Cluster, PullSecrets
+    from webhook.cluster import Cluster
+    from webhook.pull_secrets import PullSecrets
     from webhook.scan.listing import Reader
     from webhook.scan.run import scan
     from webhook.workstation.images import images as images_of

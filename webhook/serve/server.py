@@ -177,7 +177,7 @@ async def _images(
     async with contextlib.AsyncExitStack() as closing:
         secrets = None
         if not settings.standalone:
-            from webhook.cluster import PullSecrets
+            from webhook.pull_secrets import PullSecrets
 
             secrets = await closing.enter_async_context(contextlib.aclosing(PullSecrets()))
         client = RegistryClient(access.settings, secrets, credentials=access.credentials, memory=memory, tally=tally)
