@@ -38,7 +38,7 @@ _REMEMBERED = 4096
 AUDIT_LIMIT = 2000  # characters of an audit annotation
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What was answered, and why, for metrics, events and logs. `message` is that of a refusal."""
 
     body: bytes

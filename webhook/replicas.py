@@ -91,7 +91,8 @@ class Replicas:
         if found is None or found.governing != governing:
             return None
         for query, image in found.told:
-            if await images.find(msgspec.structs.replace(query, dry_run=dry_run)) is not image:
+            asked = query if query.dry_run == dry_run else msgspec.structs.replace(query, dry_run=dry_run)
+            if await images.find(asked) is not image:
                 return None
         return found
 

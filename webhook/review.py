@@ -16,8 +16,6 @@ SIZE_LIMIT = 7 * 1024 * 1024  # object and oldObject of an API server's 3 MiB ea
 class GroupVersionKind(msgspec.Struct, frozen=True, gc=False):
     """The kind of the object in the review."""
 
-    group: str = ""
-    version: str = ""
     kind: str = ""
 
 

@@ -17,12 +17,15 @@ _OVERHEAD = 200  # a key, a node of the map and a small struct, roughly
 class Bounded(Generic[K, V]):
     """A map that forgets what was used least recently once its weights pass `limit` bytes.
 
+    While half of that is free nobody asks what was used when: to note it takes as long as to find the value.
+
     What fills it should be structs with `gc=False`: the garbage collector stops everything while it looks at all the rest,
     and of ten thousand images that would be a sixth of a second.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._ample = limit // 2
         self._weight = 0
         self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()
 
@@ -39,7 +42,8 @@ class Bounded(Generic[K, V]):
         found = self._entries.get(key)
         if found is None:
             return None
-        self._entries.move_to_end(key)
+        if self._weight > self._ample:
+            self._entries.move_to_end(key)
         return found[0]
 
     def put(self, key: K, value: V, weight: int = 0) -> None:

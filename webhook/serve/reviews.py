@@ -9,9 +9,9 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
 from urllib.parse import parse_qs
 
+import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from webhook import review
@@ -32,7 +32,7 @@ PLAIN = b"text/plain; charset=utf-8"
 log = logging.getLogger(__name__)
 
 
-class Reply(NamedTuple):
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """What goes back over HTTP; `closes`: and then no more on this connection."""
 
     status: int
