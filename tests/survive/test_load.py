@@ -1,26 +1,31 @@
 """Many admissions: nothing leaks, and the event loop is always there. The long form is 100,000 each way."""
 
 import asyncio
+import contextlib
 import itertools
 import json
 import random
+import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.e2e.target import Target
-from tests.kubelet.cluster import connect
+from tests.kubelet.cluster import Api, Refused, connect
 from tests.serve.test_reviews import review
 from tests.support.oci import image
 from tests.support.pods import minimal, tweak
 from tests.support.registry import Registry
 from tests.survive import heartbeat
-from tests.survive.conftest import LONG, MODES, STATED, UID, app, born, gone, long
+from tests.survive.conftest import LONG, MODES, STATED, UID, app, born, long
+from tests.survive.descriptors import CALLERS, held
 from tests.survive.figures import Fact, record
-from tests.survive.traffic import Kind, Traffic
+from tests.survive.replicas import whole
+from tests.survive.traffic import Kind, Tally, Traffic
 from tests.survive.victim import Victim, serving
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(7200)]
@@ -28,7 +33,10 @@ pytestmark = [pytest.mark.survive, pytest.mark.timeout(7200)]
 REVIEWS = 100_000 if LONG else 6_000
 IMAGES = 500
 CLIENTS = 16
-SECONDS, WARM = 300.0, 60.0  # through the API server
+ADMISSIONS = 100_000  # through the API server
+CHANGE = 1.0  # seconds that a namespace and its exception live
+REST = 125.0  # seconds after which nobody on the way keeps an idle connection
+GROUP = "/apis/nonroot.dev/v1alpha1"
 BLOCKED = 50.0  # milliseconds
 
 
@@ -99,63 +107,119 @@ async def _send(victim: Victim, reviews: list[tuple[str, int, bytes]], count: in
 @long
 async def test_a_long_day(alone: Target, stocked: Registry, tmp_path: Path) -> None:
     """Through a real API server, while policies, exceptions and namespaces come and go."""
-    for number in range(IMAGES // 2):
-        stocked.push(f"many/app{number}:1", app(number))
-        stocked.push(f"many/root{number}:1", image(user="root", settings={"Cmd": [str(number)]}))
+    shelf = _many(stocked)
     for name, labels in MODES.items():
         born(alone, name, labels)
     pulse = tmp_path / "pulse"
     program, environment = ("tests.survive.heartbeat", str(pulse)), {"KUBECONFIG": alone.environment["KUBECONFIG"]}
-    async with (
-        serving(
-            tmp_path, "--insecure-registry", stocked.host, program=program, environment=environment, standalone=False
-        ) as victim,
-        connect(alone.environment, tmp_path) as api,
-    ):
+    async with serving(
+        tmp_path, "--insecure-registry", stocked.host, program=program, environment=environment, standalone=False
+    ) as victim:
         _register(alone, victim)
-        kinds = _kinds(f"{stocked.host}/many")
-        traffic = Traffic(api.session, [*kinds, *kinds], pause=0)
-        async with traffic.running() as warming:
-            await asyncio.sleep(WARM)
-        before = (victim.memory(), victim.files, heartbeat.read(pulse).tasks)
-        async with traffic.running() as tally:
-            began = time.monotonic()
-            for number in itertools.count():
-                if time.monotonic() > began + SECONDS:
-                    break
-                await asyncio.to_thread(_change, alone, number)
-        seconds = time.monotonic() - began
-        await asyncio.sleep(2)  # until the pulse has counted what is left
-        beat = heartbeat.read(pulse)
-        after = (victim.memory(), victim.files, beat.tasks)
+        await asyncio.sleep(heartbeat.WARM + 2)  # until it watches all that it ever will
+        fresh = held(victim.process.pid)
+        async with connect(alone.environment, tmp_path) as api:
+            kinds = _kinds(shelf, {name: name for name in MODES})
+            await _admitted(api, kinds, ADMISSIONS // 10)
+            before = (victim.memory(), heartbeat.read(pulse).tasks)
+            tally, told = await _admitted(api, kinds, ADMISSIONS)
+            await asyncio.sleep(2)  # until the pulse has counted what is left
+            beat = heartbeat.read(pulse)
+            after, busy = (victim.memory(), beat.tasks), held(victim.process.pid)
+        await asyncio.sleep(REST)
+        rested = held(victim.process.pid)
     record(
         Fact(
-            f"{SECONDS:.0f} s of admissions through a real API server, {IMAGES} images, while policies, exceptions and namespaces "
-            "change",
-            f"{tally.admissions:,} admissions, {tally.admissions / seconds:.0f} a second, {len(tally.wrong)} wrong, "
-            f"{tally.lost.total()} lost, {tally.unpatched} unpatched, longest wait {tally.longest:.2f} s; memory "
-            f"{before[0]:.0f} then {after[0]:.0f} MiB, files {before[1]} then {after[1]}, tasks {before[2]} then {after[2]}; "
-            f"loop silent {beat.silent:.0f} ms at most, at work {beat.at_work:.0f} ms of that",
+            f"{ADMISSIONS:,} admissions through a real API server, {IMAGES} images, while policies, exceptions and "
+            "namespaces change: one server",
+            f"{told}; memory {before[0]:.0f} then {after[0]:.0f} MiB, tasks {before[1]} then {after[1]}; open "
+            f"{fresh.total()} when it was new, {busy.total()} under load ({busy[CALLERS]} connections of the API server's to "
+            f"it), {rested.total()} after {REST:.0f} s of rest; loop silent {beat.silent:.0f} ms at most, at work "
+            f"{beat.at_work:.0f} ms of that",
         )
     )
-    assert not [*warming.wrong, *tally.wrong]
+    assert not tally.wrong
     assert not tally.lost
     assert after[0] <= 1.1 * before[0]
+    assert after[1] <= before[1]
+    assert rested <= fresh, rested - fresh
     assert beat.at_work < BLOCKED
 
 
-def _kinds(shelf: str) -> list[Kind]:
-    """One of each answer that there is, over all images."""
+@long
+async def test_a_long_day_of_replicas(installed: Target, registry: Registry, tmp_path: Path) -> None:
+    """The same through both replicas of an installed release, whose tags live for seconds."""
+    shelf, mark = _many(registry), secrets.token_hex(2)
+    names = {mode: f"survive-{mode}-{mark}" for mode in MODES}
+    for mode, labels in MODES.items():
+        installed.namespace(names[mode], **labels)
+    both = whole(installed)
+    async with connect(installed.environment, tmp_path) as api:
+        kinds = _kinds(shelf, names)
+        try:
+            await _admitted(api, kinds, ADMISSIONS // 10)
+            before, answered = [each.memory for each in both], [each.reviews for each in both]
+            tally, told = await _admitted(api, kinds, ADMISSIONS)
+            after, busy = [each.memory for each in both], [held(each.pid) for each in both]
+            answered = [each.reviews - past for each, past in zip(both, answered, strict=True)]
+        finally:
+            installed.kubectl("delete", "namespaces", "--wait=false", *names.values())
+    await asyncio.sleep(REST)
+    rested = [held(each.pid) for each in both]
+    record(
+        Fact(
+            f"{ADMISSIONS:,} admissions through a real API server, {IMAGES} images, while policies, exceptions and "
+            "namespaces change: the replicas of an installed release",
+            f"{told}; reviews {[round(each) for each in answered]}; memory {before} then {after} MiB; open "
+            f"{[each.total() for each in busy]} under load, {[each.total() for each in rested]} after {REST:.0f} s of rest",
+        )
+    )
+    assert both == whole(installed), "one of them was replaced"
+    assert not tally.wrong
+    assert not tally.lost
+    assert all(late <= 1.1 * early for early, late in zip(before, after, strict=True))
+    assert all(idle.total() <= full.total() for idle, full in zip(rested, busy, strict=True))
+
+
+def _many(registry: Registry) -> str:
+    """So many images, half of them with a name to look up and half of them root's; where they are."""
+    for number in range(IMAGES // 2):
+        registry.push(f"many/app{number}:1", app(number))
+        registry.push(f"many/root{number}:1", image(user="root", settings={"Cmd": [str(number)]}))
+    return f"{registry.host}/many"
+
+
+def _kinds(shelf: str, namespaces: Mapping[str, str]) -> list[Kind]:
+    """One of each answer that there is, over all images; of each five clients, one of whose Pods are stored."""
     named, root = f"{shelf}/app{{n}}:1", f"{shelf}/root{{n}}:1"
+    enforce, warn, audit = (namespaces[mode] for mode in ("enforce", "warn", "audit"))
     half = IMAGES // 2
-    return [
-        Kind("named", "enforce", named, "patched", UID, images=half),
-        Kind("demanding", "enforce", named, "patched", UID, context={"runAsNonRoot": True}, images=half),
-        Kind("root", "enforce", root, "refused", images=half),
-        Kind("stated", "enforce", named, "untouched", context={"runAsUser": 1234, **STATED}, images=half),
-        Kind("warned", "warn", root, "warned", images=half),
-        Kind("audited", "audit", root, "untouched", images=half),
+    kinds = [
+        Kind("named", enforce, named, "patched", UID, images=half),
+        Kind("demanding", enforce, named, "patched", UID, context={"runAsNonRoot": True}, images=half),
+        Kind("root", enforce, root, "refused", images=half),
+        Kind("stated", enforce, named, "untouched", context={"runAsUser": 1234, **STATED}, images=half),
+        Kind("warned", warn, root, "warned", images=half),
+        Kind("audited", audit, root, "untouched", images=half),
     ]
+    return [*kinds * 4, *(msgspec.structs.replace(each, stored=True) for each in kinds)]
+
+
+async def _admitted(api: Api, kinds: list[Kind], count: int) -> tuple[Tally, str]:
+    """What became of so many admissions, while things change; and that in words."""
+    began = time.monotonic()
+    async with Traffic(api.session, kinds, pause=0).running() as tally:
+        for rounds in itertools.count():
+            if tally.admissions >= count:
+                break
+            await _change(api, rounds)
+    await api.call("DELETE", f"{GROUP}/nonrootpolicies?labelSelector=survive")
+    seconds = time.monotonic() - began
+    return tally, (
+        f"{tally.admissions:,} in {seconds:.0f} s, {tally.admissions / seconds:.0f} a second, {rounds} rounds of changes; "
+        f"{len(tally.wrong)} wrong, {tally.lost.total()} lost, {tally.away.total()} unanswered, {tally.unpatched} unpatched, "
+        f"{tally.retried} × 429, longest wait {tally.longest:.2f} s"
+    )
 
 
 def _register(target: Target, victim: Victim) -> None:
@@ -170,20 +234,26 @@ def _register(target: Target, victim: Victim) -> None:
         target.kubectl("create", "-f", "-", text=json.dumps(configuration))
 
 
-def _change(target: Target, number: int) -> None:
-    """Something that the view must follow, and that changes no verdict of the traffic's."""
-    name = f"survive-{number % 7}"
-    nobody = {"matchLabels": {"survive": "nobody"}}
-    policy = {"mode": "Warn", "priority": number % 100, "namespaceSelector": nobody}
-    exception = {"reason": f"change {number}", "images": ["registry.invalid/*"]}
-    objects = [
-        {"kind": "NonRootPolicy", "metadata": {"name": name}, "spec": policy},
-        {"kind": "NonRootException", "metadata": {"name": name, "namespace": "audit"}, "spec": exception},
-    ]
-    for each in objects:
-        target.kubectl("apply", "-f", "-", text=json.dumps({"apiVersion": "nonroot.dev/v1alpha1", **each}))
-    born(target, f"born-{number}", MODES["enforce"])
-    gone(target, f"born-{number}")
+async def _change(api: Api, number: int) -> None:
+    """A policy, a namespace and an exception that the view must follow, and that change no verdict of the traffic's."""
+    version, name, born = (
+        {"apiVersion": "nonroot.dev/v1alpha1"},
+        f"survive-{number % 7}",
+        f"survive-born-{secrets.token_hex(4)}",
+    )
+    spec = {"mode": "Warn", "priority": number % 100, "namespaceSelector": {"matchLabels": {"survive": "nobody"}}}
+    policy = {**version, "kind": "NonRootPolicy", "metadata": {"name": name, "labels": {"survive": ""}}, "spec": spec}
+    how = "fieldManager=survive&force=true"
+    await api.call("PATCH", f"{GROUP}/nonrootpolicies/{name}?{how}", policy, "application/apply-patch+yaml")
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": born, "labels": MODES["enforce"]}}
+    await api.call("POST", "/api/v1/namespaces", namespace)
+    spec = {"reason": f"change {number}", "images": ["registry.invalid/*"]}
+    exception = {**version, "kind": "NonRootException", "metadata": {"name": name}, "spec": spec}
+    await api.call("POST", f"{GROUP}/namespaces/{born}/nonrootexceptions", exception)
+    await asyncio.sleep(CHANGE)
+    await api.call("DELETE", f"{GROUP}/namespaces/{born}/nonrootexceptions")
+    await api.call("DELETE", f"/api/v1/namespaces/{born}")
+    with contextlib.suppress(Refused):  # a controller may have finished it
+        await api.call("PUT", f"/api/v1/namespaces/{born}/finalize", {**namespace, "spec": {"finalizers": []}})
     if number % 7 == 6:
-        target.kubectl("delete", "nonrootpolicies", *(f"survive-{each}" for each in range(7)))
-        target.kubectl("delete", "nonrootexceptions", "--namespace", "audit", "--all")
+        await api.call("DELETE", f"{GROUP}/nonrootpolicies?labelSelector=survive")

@@ -1,7 +1,8 @@
 """Steady admissions with known right verdicts, through the real API server, and a tally of what became of them.
 
-Each Pod is a dry run, so that nothing is stored or started. A client does what client-go does: an answer of 429 is tried
-again after its Retry-After, ten times at most (kubernetes/client-go rest/with_retry.go); anything else is final.
+A Pod is a dry run, or is deleted at once; no scheduler knows it, so that nothing is started. A client does what client-go
+does: an answer of 429 is tried again after its Retry-After, ten times at most (kubernetes/client-go rest/with_retry.go);
+anything else is final.
 """
 
 import asyncio
@@ -32,6 +33,7 @@ class Kind(msgspec.Struct, frozen=True):
     `patched` is created with `uid` written into it, `refused` is a 403 of ours, `untouched` is created as it was sent;
     `warned` is created as it was sent, with a warning that its image could not be read. Its image is root's where it is
     refused, and nobody's else: what should have been patched is as safe without, unless it demands `runAsNonRoot`.
+    One that is `stored` is no dry run.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Kind(msgspec.Struct, frozen=True):
     context: dict[str, Any] = {}
     pull_secret: str = ""
     images: int = sys.maxsize
+    stored: bool = False
 
     def pod(self, number: int) -> dict[str, Any]:
         """The Pod to create; `{n}` in the image stands for the number, of which there are so many `images`."""
@@ -49,7 +52,7 @@ class Kind(msgspec.Struct, frozen=True):
         if self.context:
             container["securityContext"] = self.context
         metadata = {"generateName": f"{self.name}-", "namespace": self.namespace}
-        spec: dict[str, Any] = {"containers": [container]}
+        spec: dict[str, Any] = {"containers": [container], "schedulerName": "nobody"}
         if self.pull_secret:
             spec["imagePullSecrets"] = [{"name": self.pull_secret}]
         return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
@@ -153,7 +156,7 @@ class Traffic:
         status, answer, headers = 0, dict[str, Any](), None
         for attempt in range(ATTEMPTS):
             try:
-                status, answer, headers = await self._create(kind.namespace, pod)
+                status, answer, headers = await self._create(kind, pod)
             except (aiohttp.ClientError, OSError, msgspec.DecodeError) as error:
                 status, answer, headers = 0, {"message": type(error).__name__}, None
             if status != 429 or attempt == ATTEMPTS - 1:
@@ -163,12 +166,18 @@ class Traffic:
         self._count(tally, kind, status, answer, headers.getall("Warning", []) if headers else [])
         tally.longest = max(tally.longest, time.monotonic() - started)
 
-    async def _create(self, namespace: str, pod: dict[str, Any]) -> tuple[int, dict[str, Any], Any]:
-        address = f"http://localhost/api/v1/namespaces/{namespace}/pods?dryRun=All"
+    async def _create(self, kind: Kind, pod: dict[str, Any]) -> tuple[int, dict[str, Any], Any]:
+        address = f"http://localhost/api/v1/namespaces/{kind.namespace}/pods"
         limit = aiohttp.ClientTimeout(total=PATIENCE)
-        headers = {"Content-Type": "application/json"}
-        async with self._session.post(address, data=msgspec.json.encode(pod), headers=headers, timeout=limit) as reply:
-            return reply.status, msgspec.json.decode(await reply.read()), reply.headers
+        data, headers = msgspec.json.encode(pod), {"Content-Type": "application/json"}
+        create = address if kind.stored else f"{address}?dryRun=All"
+        async with self._session.post(create, data=data, headers=headers, timeout=limit) as reply:
+            status, answer, told = reply.status, msgspec.json.decode(await reply.read()), reply.headers
+        if kind.stored and status == 201:
+            made = f"{address}/{answer['metadata']['name']}?gracePeriodSeconds=0"
+            async with self._session.delete(made, timeout=limit) as reply:
+                await reply.read()
+        return status, answer, told
 
     def _count(self, tally: Tally, kind: Kind, status: int, answer: dict[str, Any], warnings: Sequence[str]) -> None:
         message = answer.get("message", "")
