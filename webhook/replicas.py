@@ -41,9 +41,12 @@ def likeness(workload: Workload) -> Hashable | None:
         if _OF_VOLUME(volume) != _PLAIN:
             return None
         projected = projected or volume.projected is not None
+    regular, init, ephemeral = _LISTS(spec)
     return (
         _OF_SPEC(spec),
-        *[each and tuple([_OF_CONTAINER(container) for container in each]) for each in _LISTS(spec)],
+        regular and tuple(map(_OF_CONTAINER, regular)),
+        init and tuple(map(_OF_CONTAINER, init)),
+        ephemeral and tuple(map(_OF_CONTAINER, ephemeral)),
         spec.node_selector and tuple(spec.node_selector.items()),
         projected,
         None if annotations is None else (annotations.get(ANNOTATION), OPENSHIFT_SCC in annotations),
