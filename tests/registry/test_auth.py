@@ -130,6 +130,88 @@ def test_a_token_service_that_is_away_says_nothing_about_the_registry(status: in
     assert run(answered(200), credential=ANONYMOUS, within=memory)[0] == [ASK]
 
 
+EXPECTED = {ASK.authority: {"realm": "https://known.example.com/token", "service": "known"}}
+
+
+def expecting() -> Session:
+    """A fresh memory that expects a token to be had at a known place."""
+    return Session(Clock(), lambda _: False, expected=EXPECTED)
+
+
+@pytest.mark.parametrize("credential", [APP, ANONYMOUS])
+def test_an_expected_token_is_had_before_the_registry_is_asked(credential: Credential) -> None:
+    """And then it is as if the registry had said where."""
+    memory = expecting()
+    asked, last = run(answered(200, token="t"), answered(200), credential=credential, within=memory)
+    assert last.status == 200
+    assert asked[0].url == "https://known.example.com/token?service=known&scope=repository%3Ateam%2Fapp%3Apull"
+    assert [each.authorization for each in asked] == [credential.basic, "Bearer t"]
+    assert asked[0].tentative
+    later = next(authorised(ASK, "team/other", credential, memory))
+    assert later.url.startswith("https://known.example.com/token?")
+    assert not later.tentative
+
+
+def test_an_expected_identity_token_is_exchanged() -> None:
+    """Where it is expected to be."""
+    asked, _ = run(
+        answered(200, token="t"), answered(200), credential=Credential(IDENTITY_TOKEN, "refresh"), within=expecting()
+    )
+    assert [(each.method, each.url) for each in asked] == [
+        ("POST", "https://known.example.com/token"),
+        ("GET", ASK.url),
+    ]
+    assert asked[0].tentative
+
+
+@pytest.mark.parametrize("credential", [APP, ANONYMOUS])
+@pytest.mark.parametrize("failure", [401, 403, 404, 405, 429, 500, 200, RegistryError("unreachable", "no such host")])
+def test_where_no_token_is_had_as_expected_the_registry_says_where(
+    failure: int | RegistryError, credential: Credential
+) -> None:
+    """A wrong expectation costs one request, the first time alone."""
+    memory = expecting()
+    flow = authorised(ASK, "team/app", credential, memory)
+    guessed = next(flow)
+    assert guessed.url.startswith("https://known.example.com/")
+    plain = flow.throw(failure) if isinstance(failure, RegistryError) else flow.send(answered(failure))
+    assert plain == ASK
+    token = flow.send(answered(401, BEARER))
+    assert token.url.startswith("https://auth.example.com/")
+    assert flow.send(answered(200, token="t")).authorization == "Bearer t"
+    assert next(authorised(ASK, "team/other", credential, memory)).url.startswith("https://auth.example.com/")
+    assert memory.expected == {}
+
+
+def test_an_expected_token_that_the_registry_refuses_gives_way_to_what_it_wants() -> None:
+    """Its own challenge wins, and is remembered."""
+    memory = expecting()
+    asked, last = run(
+        answered(200, token="no"),
+        answered(401, BEARER),
+        answered(401, BEARER),
+        answered(200, token="t"),
+        answered(200),
+        within=memory,
+    )
+    assert [each.authorization for each in asked] == [BASIC, "Bearer no", "", BASIC, "Bearer t"]
+    assert last.status == 200
+    assert next(authorised(ASK, "team/other", APP, memory)).url.startswith("https://auth.example.com/")
+
+
+def test_nothing_is_expected_of_anybody_else() -> None:
+    """Another port, a mirror, a longer name."""
+    for authority in (f"{ASK.authority}:5000", f"mirror.{ASK.authority}", f"{ASK.authority}.example.org", "mirror"):
+        request = msgspec.structs.replace(ASK, url=f"https://{authority}/v2/", authority=authority)
+        assert next(authorised(request, "team/app", APP, expecting())) == request
+
+
+def test_an_expected_token_is_had_over_tls_or_not_at_all() -> None:
+    """The realm's rule is the same."""
+    memory = Session(Clock(), lambda _: False, expected={ASK.authority: {"realm": "http://known.example.com/token"}})
+    assert next(authorised(ASK, "team/app", APP, memory)) == ASK
+
+
 def test_a_token_is_good_for_a_minute_unless_it_says_more() -> None:
     """And never for longer than an hour."""
     for body, life in (({}, 50), ({"expires_in": 10**9}, 3600), ({"expires_in": "x"}, 50), ({"expires_in": 4}, 2)):

@@ -484,6 +484,37 @@ async def test_round_trips_before_the_layers(
         assert sum(each.path.rpartition("/")[2] not in blobs for each in registry.requests) == wanted
 
 
+async def test_round_trips_to_a_registry_whose_realm_is_known(registry: Registry, client: Client) -> None:
+    """Four from the first: the token, the index, the manifest, the config."""
+    registry.login = Login({}, anonymous=True)
+    registry.push("team/app:1", BOTH)
+    client._session.expected[registry.host] = {"realm": f"{registry.url}/token", "service": "registry"}
+    await client.image(f"{registry.host}/team/app:1", architectures=frozenset({"amd64"}))
+    blobs = {BASE.blob.digest, APP.blob.digest}
+    before = [each for each in registry.requests if each.path.rpartition("/")[2] not in blobs]
+    assert [each.path.split("/")[-2] for each in before] == ["", "manifests", "manifests", "blobs"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_a_wrong_realm_costs_one_request_each_and_no_more(
+    registry: Registry, connect: Connect, there: bool
+) -> None:
+    """Not even where nobody is at home there, and many ask at once: the registry itself is in order."""
+    registry.login = Login({}, anonymous=True)
+    for number in range(8):
+        registry.push(f"team/app{number}:1", image(user="1"))
+    async with Registry() as gone:
+        gone.lie(Status(503))
+        realm = f"{gone.url}/token" if there else "http://127.0.0.1:1/token"
+        client = connect(insecure=frozenset({"127.0.0.1"}))
+        client._session.expected[registry.host] = {"realm": realm}
+        cost = Cost()
+        looks = [client.ask(f"{registry.host}/team/app{number}:1", cost=cost) for number in range(8)]
+        assert [each for each in await asyncio.gather(*looks) if isinstance(each, Unknown)] == []
+        assert cost.requests == len(registry.requests) + 8
+        assert len(gone.requests) == 8 * there
+
+
 async def test_where_no_token_is_wanted_a_refused_one_does_no_harm(registry: Registry, connect: Connect) -> None:
     """An open repository beside one that wants a log-in, and a password that is no longer good."""
     registry.login = Login({"u": "p"}, repositories=frozenset({"private/app"}))

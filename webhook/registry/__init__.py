@@ -1,8 +1,8 @@
 """The registry client: an image reference in, what its config and accounts files say out.
 
 `client` is asked, and keeps answers; `confirmations` knows what a reference stands for, `doors` where and as whom that is
-asked; `repository` asks one repository; `exchange`, `auth`, `keychain`, `addresses`, `documents`, `platforms`, `archive`
-and `rootfs` are rules without I/O; `transport` is the one module that opens a connection; `layers` reads blobs off the
+asked; `repository` asks one repository; `exchange`, `auth`, `realms`, `keychain`, `addresses`, `documents`, `platforms`,
+`archive` and `rootfs` are rules without I/O; `transport` is the one module that opens a connection; `layers` reads blobs off the
 event loop; `cache` remembers.
 
 What an operator configures is `configuration`, of `files`: `hosts` reads containerd's host files, `helpers` docker

@@ -7,7 +7,8 @@
    services that know no GET.
 
 A registry that wants a token for one repository wants one for the next: there it is fetched first, which saves a round
-trip. Where that was a mistake, what follows is what would have been without it.
+trip, and so it is where that is `expected` of a registry from the start. Where that was a mistake, what follows is what would
+have been without it.
 
 Sources: distribution/distribution docs/content/spec/auth/token.md, oauth.md and scope.md; google/go-containerregistry
 pkg/v1/remote/transport/bearer.go (where a challenge may point); containerd/containerd
@@ -19,7 +20,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import msgspec
@@ -80,14 +81,21 @@ class Challenge(msgspec.Struct, frozen=True):
 class Session:
     """Authorization headers that worked: per registry, repository and credential, until they expire.
 
-    `challenges` are the parameters by which a registry's last token was had. `insecure` says of a registry (HOST or
-    HOST:PORT) whether it is spoken to over plain HTTP.
+    `challenges` are the parameters by which a registry's last token was had, `expected` those by which its first one may
+    be, until that has failed. `insecure` says of a registry (HOST or HOST:PORT) whether it is spoken to over plain HTTP.
     """
 
-    def __init__(self, clock: Callable[[], float], insecure: Callable[[str], bool], limit: int = 1 << 20) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        insecure: Callable[[str], bool],
+        limit: int = 1 << 20,
+        expected: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
         self._clock = clock
         self._headers: Bounded[tuple[str, str, bytes], tuple[str, float]] = Bounded(limit)
-        self.challenges: Bounded[str, dict[str, str]] = Bounded(limit)
+        self.challenges: Bounded[str, Mapping[str, str]] = Bounded(limit)
+        self.expected = dict(expected or {})
         self.insecure = insecure
 
     def header(self, authority: str, scope: str, credential: Credential) -> str:
@@ -159,23 +167,26 @@ def _foreseen(
     request: Request, scope: str, credential: Credential, session: Session
 ) -> Generator[Request, Response, str]:
     """The header for a token that nobody has asked for yet; nothing where none is expected to be, or none was had."""
-    expected = session.challenges.get(request.authority)
-    if expected is None:
+    told = session.challenges.get(request.authority)
+    parameters = session.expected.get(request.authority) if told is None else told
+    if parameters is None:
         return ""
     header = ""
+    asked = msgspec.structs.replace(request, tentative=told is None)
     try:
-        header = yield from _bearer(request, expected | {"scope": scope}, scope, credential, session)
+        header = yield from _bearer(asked, {**parameters, "scope": scope}, scope, credential, session)
     except RegistryError as error:
-        if error.cause not in {"unauthorized", "notFound"}:
+        if told is not None and error.cause not in {"unauthorized", "notFound"}:
             raise
     finally:  # however it has failed
         if not header:
             session.challenges.drop(request.authority)
+            session.expected.pop(request.authority, None)
     return header
 
 
 def _bearer(
-    request: Request, parameters: dict[str, str], scope: str, credential: Credential, session: Session
+    request: Request, parameters: Mapping[str, str], scope: str, credential: Credential, session: Session
 ) -> Generator[Request, Response, str]:
     """The header for a new token, which is remembered, and so is how it was had."""
     token, life = yield from _token(request, parameters, scope, credential, session)
@@ -186,7 +197,7 @@ def _bearer(
 
 
 def _token(
-    request: Request, parameters: dict[str, str], scope: str, credential: Credential, session: Session
+    request: Request, parameters: Mapping[str, str], scope: str, credential: Credential, session: Session
 ) -> Generator[Request, Response, tuple[str, float]]:
     realm = _check_realm(parameters.get("realm", ""), request.authority, session)
     asked = {"service": parameters.get("service", ""), "scope": parameters.get("scope") or scope}
@@ -194,7 +205,7 @@ def _token(
     by_grant = credential.username == IDENTITY_TOKEN
     if not by_grant:
         response = yield _get_token(request, realm, asked, credential)
-        by_grant = response.status in _NO_GET and bool(credential.basic)
+        by_grant = response.status in _NO_GET and bool(credential.basic) and not request.tentative
     if by_grant:
         response = yield _post_token(request, realm, asked, credential)
     if response.status != 200:
@@ -211,6 +222,7 @@ def _get_token(request: Request, realm: str, asked: dict[str, str], credential: 
         request.authority,
         _TOKEN_BODY,
         authorization=credential.basic,
+        tentative=request.tentative,
     )
 
 
@@ -220,7 +232,7 @@ def _post_token(request: Request, realm: str, asked: dict[str, str], credential:
         form |= {"grant_type": "refresh_token", "refresh_token": credential.password}
     else:
         form |= {"grant_type": "password", "username": credential.username, "password": credential.password}
-    return Request("POST", realm, request.authority, _TOKEN_BODY, form=form)
+    return Request("POST", realm, request.authority, _TOKEN_BODY, form=form, tentative=request.tentative)
 
 
 def _check_realm(realm: str, authority: str, session: Session) -> str:

@@ -28,6 +28,7 @@ from webhook.accounts import Accounts
 from webhook.errors import InvalidReference, MalformedImage
 from webhook.image import Image, Query, Unknown
 from webhook.reference import Reference
+from webhook.registry import realms
 from webhook.registry.auth import Session
 from webhook.registry.cache import Bounded, Flights, Lanes
 from webhook.registry.confirmations import PASSING, ConfirmationKey, Confirmations, Sought
@@ -81,7 +82,11 @@ class RegistryClient:
         self._clock = clock
         self.tally = tally or Tally()
         self._transport = Transport(settings, clock, self.tally)
-        self._session = Session(clock, lambda authority: listed(authority, settings.insecure) is not None)
+        self._session = Session(
+            clock,
+            lambda authority: listed(authority, settings.insecure) is not None,
+            expected=realms.expected(settings),
+        )
         self._memory = memory
         self._contents = Contents(settings, memory, self.tally)
         self._doors = Doors(settings, pull_secrets, sources)

@@ -49,7 +49,8 @@ class Request(msgspec.Struct, frozen=True):
     """A request to `authority` (HOST or HOST:PORT), the image reference's own registry, or to where that points.
 
     `authorization` belongs to the URL's own origin. A 200's body is taken up to `limit` bytes: by a fresh `sink` per
-    attempt where one is given, else into the response.
+    attempt where one is given, else into the response. A `tentative` request is made once and, whatever comes of it, says
+    nothing about the authority.
     """
 
     method: Literal["GET", "HEAD", "POST"]
@@ -60,6 +61,7 @@ class Request(msgspec.Struct, frozen=True):
     authorization: str = ""
     form: Mapping[str, str] | None = None
     sink: Callable[[], Sink] | None = None
+    tentative: bool = False
 
     def __repr__(self) -> str:
         return f"<{self.method} {self.authority}>"  # headers and query may hold secrets

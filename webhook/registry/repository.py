@@ -114,7 +114,11 @@ class Repository:
         with closing(authorised(request, self._path, door.credential, self._session)) as flow:
             wanted = next(flow)
             while True:
-                response = await self._transport.send(wanted, self.cost, self._deadline)
+                try:
+                    response = await self._transport.send(wanted, self.cost, self._deadline)
+                except RegistryError as error:
+                    wanted = flow.throw(error)  # unless the log-in can do without, the error comes back
+                    continue
                 try:
                     wanted = flow.send(response)
                 except StopIteration as stop:

@@ -78,6 +78,8 @@ class Transport:
 
     async def send(self, request: Request, cost: Cost, deadline: float) -> Response:
         """The answer, whatever its status; raises `RegistryError` when there is none by `deadline` (on the clock)."""
+        if request.tentative:
+            return await self._follow(request, cost)
         for pause in (*self._settings.timeouts.backoff, None):
             if not self._breaker.allows(request.authority):
                 detail = f"{request.authority} did not answer lately; it is asked again in some seconds"
