@@ -4,15 +4,11 @@ import asyncio
 import base64
 import contextlib
 import json
-import os
 import secrets
 import signal
 import socket
 import ssl
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +19,7 @@ import uvicorn
 
 from tests.e2e.target import Refused, Target
 from tests.support import cluster, helm
+from tests.support.controller import controller
 from webhook.cluster import Cluster, ClusterError, Conflict
 from webhook.operate.controller import PERIOD
 from webhook.operate.registration import Registration
@@ -33,6 +30,14 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 ID = secrets.token_hex(4)
 NAMESPACE = f"operate-{ID}"
 MUTATING, VALIDATING = f"zz-operate-{ID}", f"operate-{ID}"
+FLAGS = (
+    f"--namespace={NAMESPACE}",
+    "--service=hook",
+    "--ca-secret=hook-ca",
+    "--tls-secret=hook-tls",
+    f"--mutating-configuration={MUTATING}",
+    f"--validating-configuration={VALIDATING}",
+)
 
 
 def configuration(kind: str, name: str, client: dict[str, Any]) -> dict[str, Any]:
@@ -159,33 +164,12 @@ def test_the_controller_with_exactly_its_rbac(
     target: Target, configurations: Callable[[dict[str, Any]], None], kubeconfig: Path
 ) -> None:
     configurations({"service": {"name": "hook", "namespace": NAMESPACE, "path": "/mutate"}})
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    flags = {
-        "namespace": NAMESPACE,
-        "service": "hook",
-        "ca-secret": "hook-ca",
-        "tls-secret": "hook-tls",
-        "mutating-configuration": MUTATING,
-        "validating-configuration": VALIDATING,
-        "host": "127.0.0.1",
-        "metrics-port": str(port),
-    }
-    command = [sys.executable, "-m", "webhook", "operate", *(f"--{name}={value}" for name, value in flags.items())]
-    environment = os.environ | {"KUBECONFIG": str(kubeconfig)}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-
-    def answer(path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
-            text: str = response.read().decode()
-        return text
-
-    try:
-        until(lambda: answer("/readyz") == "ok\n")
+    with controller(kubeconfig, *FLAGS) as running:
+        until(lambda: running.answer("/readyz") == "ok\n")
         tls = get(target, "secret", "hook-tls")
         assert (tls["type"], sorted(tls["data"])) == ("kubernetes.io/tls", ["ca.crt", "tls.crt", "tls.key"])
         assert bundles(target) == [tls["data"]["ca.crt"]] * 4
-        assert 'nonroot_certificate_expiry_timestamp_seconds{certificate="serving"}' in answer("/metrics")
+        assert 'nonroot_certificate_expiry_timestamp_seconds{certificate="serving"}' in running.answer("/metrics")
 
         managers = get(target, "validatingwebhookconfiguration", VALIDATING, "--show-managed-fields")
         (ours,) = [each for each in managers["metadata"]["managedFields"] if each["manager"] == "nonroot-operate"]
@@ -204,17 +188,11 @@ def test_the_controller_with_exactly_its_rbac(
         print(f"a deleted Secret was back after {until(lambda: get(target, 'secret', 'hook-tls')):.1f} s")
         target.kubectl("delete", "secret", "-n", NAMESPACE, "hook-ca")
         until(lambda: len(set(bundles(target))) == 1 and bundles(target)[0] != tls["data"]["ca.crt"])
-        until(lambda: answer("/readyz") == "ok\n")
+        until(lambda: running.answer("/readyz") == "ok\n")
         began = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(15) == 0
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(15) == 0
         print(f"it ended {time.monotonic() - began:.1f} s after SIGTERM")
-    finally:
-        process.kill()
-        _, log = process.communicate()
-    print(log)
-    assert "PRIVATE" not in log
-    assert "forbidden" not in log.lower()
     _assert_no_trace_of_kopf(target)
 
 

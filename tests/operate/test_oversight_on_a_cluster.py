@@ -2,14 +2,9 @@
 
 import contextlib
 import json
-import os
 import secrets
 import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -21,6 +16,7 @@ import pytest
 
 from tests.e2e.target import Target, eventually
 from tests.support import cluster, helm, reports
+from tests.support.controller import Controller, controller
 from tests.support.images import Table
 from webhook.cluster import Cluster
 from webhook.events import Event
@@ -31,6 +27,7 @@ from webhook.operate.standing import Standing
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
+FLAGS = ("--namespace=default", "--no-manage-certificates", "--report-page")
 NAME = f"oversight-{secrets.token_hex(4)}"
 KINDS = {"openreports.io/v1alpha1": "reports.openreports.io", "wgpolicyk8s.io/v1alpha2": "policyreports.wgpolicyk8s.io"}
 
@@ -156,35 +153,6 @@ async def test_every_workload_has_a_report_and_a_second_scan_writes_nothing(targ
     assert target.get(kind, NAME) == []
 
 
-@contextlib.contextmanager
-def controller(kubeconfig: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """The real process, and the port of its probes; its log is printed at the end."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "webhook", "operate", "--namespace=default", "--no-manage-certificates"]
-    command += ["--host=127.0.0.1", f"--metrics-port={port}", "--report-page", *flags]
-    environment = os.environ | {"KUBECONFIG": str(kubeconfig)}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    try:
-        yield process, port
-    finally:
-        process.kill()
-        _, log = process.communicate()
-        print(log)
-    assert "forbidden" not in log.lower()
-    assert "Traceback" not in log
-
-
-def answer(port: int, path: str) -> str:
-    """What the process says; "" while it does not listen."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
-            text: str = response.read().decode()
-    except OSError:
-        return ""
-    return text
-
-
 def states(target: Target, kind: str, name: str) -> dict[str, str]:
     """The reasons of an object's conditions, by type."""
     (found,) = (each for each in target.get(kind, NAME) if each["metadata"]["name"] == name)
@@ -194,7 +162,7 @@ def states(target: Target, kind: str, name: str) -> dict[str, str]:
 def test_the_process_with_exactly_the_rights_of_the_chart(target: Target, kind: str, tmp_path: Path) -> None:
     """An exception ends while it watches; it is killed, started again, and writes nothing anew."""
     with cluster.access(target, tmp_path, *helm.controllers_rights()) as kubeconfig:
-        with controller(kubeconfig, "--scan-interval=60") as (process, port):
+        with controller(kubeconfig, *FLAGS, "--scan-interval=60") as running:
             eventually(lambda: len(target.get(kind, NAME)) == 3, "three reports")
             eventually(lambda: states(target, "nonrootpolicies", NAME).get("Ready") == "InForce", "the policy's status")
             end = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=20)
@@ -210,12 +178,14 @@ def test_the_process_with_exactly_the_rights_of_the_chart(target: Target, kind: 
             late = (datetime.now(UTC) - end).total_seconds()
             print(f"an exception was called expired {late:.1f} s after its end")
             assert 0 <= late < 60  # that very minute
-            eventually(lambda: 'nonroot_workloads{mode="Enforce"' in answer(port, "/metrics"), "a scan of the new mode")
-            assert NAME in answer(port, "/report")
+            eventually(
+                lambda: 'nonroot_workloads{mode="Enforce"' in running.answer("/metrics"), "a scan of the new mode"
+            )
+            assert NAME in running.answer("/report")
             eventually(lambda: _outcomes(target, kind) == {"fixed": 2, "refused": 1}, "reports without the exception")
             eventually(lambda: _sums(target) == {"fixed": 2, "failing": 1}, "the same in the policy's status")
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(60) == 0
+            running.process.send_signal(signal.SIGTERM)
+            assert running.process.wait(60) == 0
         told = {(each["involvedObject"]["kind"], each["reason"]) for each in _events(target)}
         assert told >= {
             ("NonRootPolicy", "BadLabel"),
@@ -223,8 +193,8 @@ def test_the_process_with_exactly_the_rights_of_the_chart(target: Target, kind: 
             ("NonRootException", "Expired"),
         }
         before = _versions(target, kind)
-        with controller(kubeconfig) as (process, port):
-            eventually(lambda: "\nnonroot_scan_timestamp_seconds " in answer(port, "/metrics"), "a scan")
+        with controller(kubeconfig, *FLAGS) as running:
+            eventually(lambda: "\nnonroot_scan_timestamp_seconds " in running.answer("/metrics"), "a scan")
             time.sleep(5)  # for what it might write then; other tests' reports it may well write
         assert _versions(target, kind) == before
     target.kubectl("delete", "nonrootexception", "short", "-n", NAME)
@@ -249,10 +219,10 @@ def test_what_is_applied_changed_or_deleted_is_in_the_reports_within_seconds(
 
     with (
         cluster.access(target, tmp_path, *helm.controllers_rights()) as kubeconfig,
-        controller(kubeconfig, "--scan-interval=3600") as (_, port),
+        controller(kubeconfig, *FLAGS, "--scan-interval=3600") as running,
     ):
-        eventually(lambda: _scanned(port), "the first scan")
-        first = _scanned(port)
+        eventually(lambda: _scanned(running), "the first scan")
+        first = _scanned(running)
         target.namespace(name)
         target.apply(deployment("web", runAsUser=0), pod("lone", runAsUser=1001), namespace=name)
         soon({"web": "refused", "lone": "fixed"})
@@ -263,10 +233,10 @@ def test_what_is_applied_changed_or_deleted_is_in_the_reports_within_seconds(
         soon({"web": "fixed", "lone": "excepted"})
         target.kubectl("delete", "pod", "lone", "-n", name, "--now")
         soon({"web": "fixed"})
-        assert f'resource_namespace="{name}"' in answer(port, "/metrics")
+        assert f'resource_namespace="{name}"' in running.answer("/metrics")
         target.kubectl("delete", "namespace", name)
-        eventually(lambda: name not in answer(port, "/metrics"), "a controller that knows nothing of it")
-        assert _scanned(port) == first
+        eventually(lambda: name not in running.answer("/metrics"), "a controller that knows nothing of it")
+        assert _scanned(running) == first
 
 
 async def test_metadata_is_all_that_is_sent_where_nothing_else_is_asked_for(target: Target) -> None:
@@ -286,9 +256,9 @@ async def test_metadata_is_all_that_is_sent_where_nothing_else_is_asked_for(targ
     assert NAME in {each["metadata"]["namespace"] for each in streamed}
 
 
-def _scanned(port: int) -> str:
+def _scanned(running: Controller) -> str:
     """When everything was scanned; "" before it ever was."""
-    lines = answer(port, "/metrics").splitlines()
+    lines = running.answer("/metrics").splitlines()
     return next((line for line in lines if line.startswith("nonroot_scan_timestamp_seconds ")), "")
 
 

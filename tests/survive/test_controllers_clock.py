@@ -1,14 +1,9 @@
 """The controller with a wrong clock: a process with exactly its RBAC, and libfaketime."""
 
 import contextlib
-import os
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from base64 import b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,15 +13,15 @@ from cryptography import x509
 
 from tests.e2e.target import Refused, Target, eventually
 from tests.operate.test_on_a_cluster import (
-    MUTATING,
+    FLAGS,
     NAMESPACE,
-    VALIDATING,
     bundles,
     configurations,
     get,
     kubeconfig,
     target,
 )
+from tests.support.controller import controller
 from tests.survive.clocks import Clock
 from tests.survive.conftest import long
 from tests.survive.figures import Fact, record
@@ -44,8 +39,12 @@ def test_the_controllers_clock_jumps(
     """A certificate is valid or not by the API server's clock: ours makes nothing new, and nothing that is not valid."""
     configurations({"service": {"name": "hook", "namespace": NAMESPACE, "path": "/mutate"}})
     clock = Clock(tmp_path)
-    with _operating(kubeconfig, clock, tmp_path / "log") as answer:
-        eventually(lambda: answer("/readyz") == "ok\n", "certificates in order", 60)
+    with (
+        contextlib.ExitStack() as afterwards,
+        controller(kubeconfig, *FLAGS, environment=clock.environment) as running,
+    ):
+        afterwards.callback(clock.clean, running.process.pid)
+        eventually(lambda: running.answer("/readyz") == "ok\n", "certificates in order", 60)
         for name, seconds in JUMPS.items():
             before = (get(target, "secret", "hook-tls")["data"], bundles(target))
             clock.jump(seconds)
@@ -62,40 +61,3 @@ def _leaf(target: Target) -> x509.Certificate | None:
     with contextlib.suppress(Refused):
         return x509.load_pem_x509_certificate(b64decode(get(target, "secret", "hook-tls")["data"]["tls.crt"]))
     return None
-
-
-@contextlib.contextmanager
-def _operating(kubeconfig: Path, clock: Clock, log: Path) -> Iterator[Callable[[str], str]]:
-    """The controller as a process, and what its plain port answers."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    flags = {
-        "namespace": NAMESPACE,
-        "service": "hook",
-        "ca-secret": "hook-ca",
-        "tls-secret": "hook-tls",
-        "mutating-configuration": MUTATING,
-        "validating-configuration": VALIDATING,
-        "host": "127.0.0.1",
-        "metrics-port": str(port),
-    }
-    command = [sys.executable, "-m", "webhook", "operate", *(f"--{name}={value}" for name, value in flags.items())]
-    environment = {**os.environ, **clock.environment, "KUBECONFIG": str(kubeconfig)}
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, env=environment, stderr=output)
-
-    def answer(path: str) -> str:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
-                text: str = response.read().decode()
-        except OSError:
-            return ""
-        return text
-
-    try:
-        yield answer
-    finally:
-        print(log.read_text()[-3000:])
-        process.kill()
-        process.wait()
-        clock.clean(process.pid)
