@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
 
 from tests.registry.conftest import Client
 from tests.registry.samples import NAMED, Secrets, docker_config, secret
@@ -13,8 +12,7 @@ from tests.support.authority import Authority
 from tests.support.registry import Login, Registry, Status
 from webhook.errors import InvalidSetting
 from webhook.registry.hosts import HostFiles, load
-from webhook.registry.settings import ANY_REGISTRY, ClientCertificate, Host, RegistrySettings
-from webhook.registry.transport import Transport
+from webhook.registry.settings import ANY_REGISTRY, ClientCertificate, Host
 
 Connect = Callable[..., Client]
 
@@ -251,27 +249,3 @@ async def test_a_client_certificate_is_shown_to_its_host_alone(tmp_path: Path, c
         pair = f'client = [["{authority.certificate}", "{authority.key}"]]'
         shown = written(tmp_path / "with", **{folder: trusting + pair})
         await connect(**settings(shown, demanding.host)).image(reference)
-
-
-def test_a_client_certificate_must_be_one(tmp_path: Path) -> None:
-    """And its key not encrypted: nobody is there to type."""
-    authority = Authority(tmp_path)
-    encrypted = tmp_path / "encrypted.key"
-    encrypted.write_bytes(
-        authority.private.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")
-        )
-    )
-    for key, says in ((encrypted, "is no pair"), (tmp_path / "gone", "cannot be read"), (None, "is no pair")):
-        pair = ClientCertificate(authority.certificate, key)
-        with pytest.raises(InvalidSetting, match=f"client certificate given for a.io {says}"):
-            Transport(RegistrySettings(client_certificates={"a.io": pair}))
-
-
-def test_a_port_has_what_its_host_has(tmp_path: Path) -> None:
-    """A client certificate for one port does not cost it the CA of the host."""
-    authority = Authority(tmp_path)
-    shown = {"a.io:5000": ClientCertificate(authority.certificate, authority.key)}
-    transport = Transport(RegistrySettings(authorities={"a.io": authority.pem}, client_certificates=shown))
-    ours = {each: len(transport._tls[each].get_ca_certs()) for each in ("a.io", "a.io:5000")}
-    assert ours["a.io"] == ours["a.io:5000"] > len(ssl.create_default_context().get_ca_certs())

@@ -3,136 +3,26 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp.abc import ResolveResult
 
 from tests.registry.conftest import Client
 from tests.registry.samples import ACCOUNTS, BASE, NAMED, docker_config
-from tests.support.authority import Authority
 from tests.support.oci import file, image, layer
 from tests.support.registry import Fault, Headers, Login, Redirect, Registry, Replace, Reset, Slow, Status
-from webhook.errors import InvalidSetting
 from webhook.image import Unknown
 from webhook.registry.exchange import RegistryError, Response, retry_after
-from webhook.registry.settings import RegistrySettings, Timeouts, host_of, listed
-from webhook.registry.transport import AddressDenied, CheckedResolver, Transport, _mapped
+from webhook.registry.settings import Timeouts
+from webhook.registry.transport import _mapped
 
 Connect = Callable[..., Client]
 APP = image(BASE, user="1")
 
 
-# Where.
-
-
-async def test_an_address_on_this_machine_is_denied(registry: Registry, connect: Connect) -> None:
-    """Written out or behind a name, over TLS or not; no connection is opened."""
-    client = connect(insecure=frozenset())
-    port = registry.host.rpartition(":")[2]
-    for host in ("127.0.0.1", "localhost", "127.1", "0x7f000001", "169.254.169.254"):
-        detail = await client.detail(f"{host}:{port}/team/app:1")
-        assert "address that is not allowed" in detail or "cannot be followed" in detail, detail
-    assert registry.requests == []
-
-
-async def test_a_listed_host_may_be_anywhere(registry: Registry, connect: Connect) -> None:
-    """Plain HTTP, for that host or that port of it alone."""
-    registry.push("team/app:1", APP)
-    for entry in ("127.0.0.1", registry.host):
-        await connect(insecure=frozenset({entry})).image(f"{registry.host}/team/app:1")
-    assert await connect(insecure=frozenset({"127.0.0.1:1"})).cause(f"{registry.host}/team/app:1") == "unreachable"
-
-
-def test_an_entry_names_a_host_or_a_port_of_it() -> None:
-    """In any case."""
-    entries = frozenset({"a.example.com", "b.example.com:5000", "[::1]"})
-    assert listed("A.example.com:443", entries) == "a.example.com"
-    assert listed("b.example.com:5000", entries) == "b.example.com:5000"
-    assert listed("b.example.com", entries) is None
-    assert listed("[::1]:5000", entries) == "[::1]"
-    assert host_of("[::1]:5000") == host_of("[::1]") == "[::1]"
-
-
-@pytest.mark.parametrize(
-    ("authority", "address", "own", "elsewhere"),
-    [
-        ("quay.io:443", "93.184.216.34", True, True),
-        ("harbor.corp:443", "10.1.2.3", True, False),
-        ("harbor.corp:443", "fd12::1", True, False),
-        ("harbor.corp:443", "10.96.0.10", False, False),
-        ("harbor.corp:443", "127.0.0.1", False, False),
-        ("harbor.corp:443", "no address", False, False),
-        ("allowed.corp:443", "10.96.0.10", True, True),
-        ("insecure.corp:80", "127.0.0.1", True, True),
-    ],
-)
-def test_private_addresses_are_for_the_references_own_host(
-    authority: str, address: str, own: bool, elsewhere: bool
-) -> None:
-    """Token services and blob stores are elsewhere."""
-    settings = RegistrySettings(
-        insecure=frozenset({"insecure.corp"}), allowed=frozenset({"allowed.corp"}), denied_networks=("10.96.0.0/12",)
-    )
-    transport = Transport(settings)
-    assert transport._allows(authority, address, own=True) is own
-    assert transport._allows(authority, address, own=False) is elsewhere
-
-
-async def test_only_the_addresses_that_are_allowed_are_connected_to() -> None:
-    """Of several that a name has; none at all is an error."""
-
-    class Fake:
-        async def resolve(self, host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
-            return [
-                ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=0)
-                for address in ("10.0.0.1", "127.0.0.1", "93.184.216.34")
-            ]
-
-        async def close(self) -> None:
-            pass
-
-    resolver = CheckedResolver(lambda authority, address: (authority, address) == ("a:443", "93.184.216.34"))
-    resolver._resolver = Fake()  # type: ignore[assignment]
-    assert [each["host"] for each in await resolver.resolve("a", 443)] == ["93.184.216.34"]
-    with pytest.raises(AddressDenied):
-        await resolver.resolve("b", 443)
-
-
-async def test_a_redirect_or_realm_to_a_denied_address_is_not_followed(registry: Registry, connect: Connect) -> None:
-    """Whatever a registry says: it is not asked twice, and the reason is given."""
-    registry.push("team/app:1", APP)
-    client = connect()
-    for number, target in enumerate(
-        [
-            "https://127.0.0.1:1/x",
-            "https://localhost:1/x",
-            "https://169.254.169.254/x",
-            "https://[::1]/",
-            "https://10.0.0.1/",
-        ]
-    ):
-        registry.honest()
-        registry.lie(Redirect(target), path=f"v{number}")
-        before = len(registry.requests)
-        assert "not allowed" in await client.detail(f"{registry.host}/team/app:v{number}")
-        assert len(registry.requests) == before + 1
-    registry.honest()
-    registry.login = Login({}, anonymous=True, realm="https://127.0.0.1:1/token")
-    assert "not allowed" in await client.detail(f"{registry.host}/team/other:1")
-
-
-@pytest.mark.parametrize(
-    "target", ["ftp://a/b", "file:///etc/passwd", "https://u:p@a.example.com/", "https://", "http://a.example.com/"]
-)
-async def test_a_redirect_that_cannot_be_followed_is_not(registry: Registry, client: Client, target: str) -> None:
-    """No other scheme, no password in a URL, no plain HTTP to a host that is not listed."""
-    registry.lie(Redirect(target))
-    detail = await client.detail(f"{registry.host}/team/app:1")
-    assert "cannot be followed" in detail or "plain HTTP" in detail
+# Redirects.
 
 
 async def test_redirects_come_to_an_end(registry: Registry, client: Client) -> None:
@@ -182,77 +72,6 @@ async def test_a_form_with_a_password_is_not_redirected(registry: Registry, conn
     registry.honest()
     registry.push("team/other:1", APP)
     await client.image(f"{registry.host}/team/other:1")
-
-
-# TLS.
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    """A fresh one."""
-    return Authority(tmp_path)
-
-
-@pytest.fixture
-async def secure(authority: Authority) -> AsyncIterator[Registry]:
-    """A registry over TLS."""
-    async with Registry(tls=authority.context) as running:
-        running.push("team/app:1", NAMED)
-        yield running
-
-
-async def test_a_certificate_is_verified_against_the_given_authority(
-    secure: Registry, connect: Connect, authority: Authority
-) -> None:
-    """And the address must be allowed beside."""
-    reference = f"{secure.host}/team/app:1"
-    trusting = {"authorities": {"127.0.0.1": authority.pem}}
-    await connect(insecure=frozenset(), allowed=frozenset({secure.host}), **trusting).image(reference)
-    detail = await connect(insecure=frozenset(), allowed=frozenset({secure.host})).detail(reference)
-    assert "add its CA" in detail
-    detail = await connect(insecure=frozenset(), **trusting).detail(reference)
-    assert "not allowed" in detail
-
-
-async def test_a_token_service_may_not_be_less_secure(secure: Registry, connect: Connect, authority: Authority) -> None:
-    """A registry over TLS gets no token over plain HTTP."""
-    secure.login = Login({"u": "p"}, realm="http://127.0.0.1:1/token")
-    settings = {
-        "allowed": frozenset({secure.host}),
-        "authorities": {secure.host: authority.pem},
-        "insecure": frozenset(),
-    }
-    client = connect(None, docker_config(secure.host, "u", "p"), **settings)
-    assert "not https" in await client.detail(f"{secure.host}/team/app:1")
-    secure.login = Login({"u": "p"})
-    other = connect(None, docker_config(secure.host, "u", "p"), **settings)
-    assert (await other.image(f"{secure.host}/team/app:1")).platforms[0].accounts == ACCOUNTS
-
-
-async def test_plain_http_is_not_tried_behind_tls(secure: Registry, connect: Connect) -> None:
-    """A registry over TLS that is listed as insecure speaks no HTTP."""
-    client = connect(insecure=frozenset({secure.host}))
-    assert await client.cause(f"{secure.host}/team/app:1") == "unreachable"
-
-
-def test_an_authority_must_be_one() -> None:
-    """Or the client does not start."""
-    for pem in ("", "no", "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"):
-        with pytest.raises(InvalidSetting, match="CA given for quay"):
-            Transport(RegistrySettings(authorities={"quay.io": pem}))
-
-
-async def test_a_proxy_is_used_where_it_is_allowed(
-    registry: Registry, connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It resolves names itself; NO_PROXY is heeded."""
-    registry.push("team/app:1", APP)
-    monkeypatch.setenv("http_proxy", registry.url)
-    monkeypatch.setenv("no_proxy", "direct.invalid")
-    listed_hosts = frozenset({"behind.invalid", "direct.invalid"})
-    await connect(proxy=True, insecure=listed_hosts).image("behind.invalid/team/app:1")
-    assert "does not resolve" in await connect(proxy=True, insecure=listed_hosts).detail("direct.invalid/team/app:1")
-    assert "does not resolve" in await connect(insecure=listed_hosts).detail("behind.invalid/team/app:1")
 
 
 # How they fail.

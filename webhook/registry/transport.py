@@ -1,28 +1,24 @@
 """The one module that opens connections: a `Request` in, a `Response` out, or a `RegistryError` that says why not.
 
 Each layer of it adds one concern, as httpx's client does: `send` retries, `_follow` redirects, `_once` makes one
-exchange. Addresses are checked after the name is resolved, and what was checked is what is connected to, so that a
-name cannot change its mind in between. There are two pools of connections, because an image reference's own registry
-may have a private address and whatever it points to may not.
+exchange. There are two pools of connections, because an image reference's own registry may have a private address and
+whatever it points to may not.
 """
 
 import asyncio
-import socket
 import ssl
 import time
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urljoin
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from webhook.errors import InvalidSetting
-from webhook.registry.addresses import classify, literal, networks
+from webhook.registry import trust
 from webhook.registry.breaker import Breaker
 from webhook.registry.exchange import Cost, RegistryError, Request, Response, Sink, refusal, retry_after
+from webhook.registry.gate import AddressDenied, Gate, authority_of, forbidden, same_authority
 from webhook.registry.settings import RegistrySettings, listed
 from webhook.registry.tally import Outcome, Tally, host_class
 
@@ -35,32 +31,6 @@ _READ = 256 * 1024
 _SLOWEST = 32 * 1024  # bytes a second, over a whole blob and once `idle` has passed
 
 
-class AddressDenied(OSError):
-    """The name resolved to addresses that it may not have."""
-
-
-class CheckedResolver(AbstractResolver):
-    """Resolves names through the system, and gives out only the addresses that `allows`."""
-
-    def __init__(self, allows: Callable[[str, str], bool]) -> None:
-        self._resolver = aiohttp.ThreadedResolver()
-        self._allows = allows
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """The allowed addresses; `AddressDenied` where there are only others."""
-        found = await self._resolver.resolve(host, port, family)
-        allowed = [each for each in found if self._allows(f"{host}:{port}", each["host"])]
-        if found and not allowed:
-            raise AddressDenied(f"{host} has an address that is not allowed")
-        return allowed
-
-    async def close(self) -> None:
-        """Nothing is held."""
-        await self._resolver.close()
-
-
 class Transport:
     """Connections to registries, under the rules of `RegistrySettings`. What they cost goes into `tally`."""
 
@@ -70,9 +40,8 @@ class Transport:
         self._tally = tally or Tally()
         self._settings = settings
         self._clock = clock
-        self._denied = networks(settings.denied_networks)
-        self._proxies = urllib.request.getproxies() if settings.proxy else {}
-        self._tls = _contexts(settings)
+        self._gate = Gate(settings)
+        self._tls = trust.contexts(settings)
         self._breaker = Breaker(settings.lives.breaker, clock)
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
@@ -125,18 +94,18 @@ class Transport:
             if response.status not in _REDIRECTS or not location:
                 return response
             if request.method == "POST":
-                raise _forbidden(
-                    f"{_authority(url)} redirects a request that carries a password, which is not followed"
+                raise forbidden(
+                    f"{authority_of(url)} redirects a request that carries a password, which is not followed"
                 )
             target = urljoin(url, location)
             if _origin(target) != _origin(url):
                 authorization = ""
             url = target
-        raise _forbidden(f"{request.authority} redirects more than {_HOPS} times")
+        raise forbidden(f"{request.authority} redirects more than {_HOPS} times")
 
     async def _once(self, request: Request, url: str, authorization: str, cost: Cost) -> Response:
         """One exchange, counted by what came of it."""
-        authority = self._check(url, request)
+        authority = self._gate.check(url, request)
         kind = host_class(request.authority)
         outcome: Outcome = "abandoned"
         costs = (cost, self._tally.total, self._tally.costs[kind])
@@ -153,7 +122,7 @@ class Transport:
     async def _exchange(
         self, request: Request, url: str, authority: str, authorization: str, costs: tuple[Cost, ...]
     ) -> Response:
-        own = _same_authority(authority, request.authority)
+        own = same_authority(authority, request.authority)
         session = self._session(own)
         headers = {"Accept-Encoding": "identity", **request.headers}
         if authorization:
@@ -170,7 +139,7 @@ class Transport:
                 data=request.form,
                 allow_redirects=False,
                 ssl=self._context(authority),
-                proxy=self._proxy(url),
+                proxy=self._gate.proxy(url),
                 timeout=aiohttp.ClientTimeout(total=total, sock_connect=timeouts.connect, sock_read=timeouts.idle),
             ) as answer:
                 received: dict[str, tuple[str, ...]] = {}
@@ -214,35 +183,12 @@ class Transport:
         if left:
             raise RegistryError("unreachable", f"{authority} broke off a blob after {size - left} of {size} bytes")
 
-    def _check(self, url: str, request: Request) -> str:
-        """The authority of a URL that may be asked at all; `RegistryError` for one that may not."""
-        parts = URL(url, encoded=True)
-        if parts.scheme not in {"http", "https"} or not parts.host or parts.raw_user or parts.raw_password:
-            raise _forbidden(f"{request.authority} points to an address that cannot be followed")
-        authority = _authority(url)
-        if parts.scheme == "http" and listed(authority, self._settings.insecure) is None:
-            raise _forbidden(f"{authority} would be spoken to over plain HTTP; list it as insecure if that is meant")
-        own = _same_authority(authority, request.authority)
-        if literal(parts.host) is not None and not self._allows(authority, parts.host, own):
-            raise _forbidden(f"{authority} is an address that is not allowed")
-        return authority
-
-    def _allows(self, authority: str, address: str, own: bool) -> bool:
-        if listed(authority, self._settings.insecure) or listed(authority, self._settings.allowed):
-            return True
-        if any(authority == _authority(proxy) for proxy in self._proxies.values()):
-            return True
-        parsed = literal(address)
-        kind = "forbidden" if parsed is None else classify(parsed, self._denied)
-        return kind == "public" or (own and kind == "private")
-
     def _session(self, own: bool) -> aiohttp.ClientSession:
         """Made on first use, inside the running loop."""
         session = self._sessions.get(own)
         if session is None:
-            resolver = CheckedResolver(lambda authority, address: self._allows(authority, address, own))
             session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(resolver=resolver, limit=128, limit_per_host=16),
+                connector=aiohttp.TCPConnector(resolver=self._gate.resolver(own=own), limit=128, limit_per_host=16),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 read_bufsize=_READ,
@@ -255,12 +201,6 @@ class Transport:
         entry = listed(authority, self._tls)
         return True if entry is None else self._tls[entry]
 
-    def _proxy(self, url: str) -> str | None:
-        parts = URL(url, encoded=True)
-        if not self._proxies or urllib.request.proxy_bypass(parts.host or ""):
-            return None
-        return self._proxies.get(parts.scheme)
-
 
 @contextmanager
 def _mapped(authority: str) -> Iterator[None]:
@@ -271,17 +211,17 @@ def _mapped(authority: str) -> Iterator[None]:
         raise
     except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
         detail = f"{authority} has no TLS certificate that is trusted; if it is right, add its CA to the settings"
-        raise _forbidden(detail) from error
+        raise forbidden(detail) from error
     except aiohttp.ClientConnectorDNSError as error:
         if isinstance(error.os_error, AddressDenied):
-            raise _forbidden(f"{authority} has an address that is not allowed") from error
+            raise forbidden(f"{authority} has an address that is not allowed") from error
         raise RegistryError("unreachable", f"{authority} does not resolve") from error
     except aiohttp.ClientConnectorError as error:
         raise RegistryError("unreachable", f"{authority} does not accept a connection") from error
     except TimeoutError as error:
         raise RegistryError("unreachable", f"{authority} did not answer in time") from error
     except aiohttp.InvalidURL as error:
-        raise _forbidden(f"{authority} points to an address that cannot be followed") from error
+        raise forbidden(f"{authority} points to an address that cannot be followed") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise RegistryError("unreachable", f"{authority} broke the connection off, or speaks no HTTP") from error
 
@@ -291,45 +231,6 @@ def _count(size: int, costs: Iterable[Cost]) -> None:
         cost.bytes_read += size
 
 
-def _forbidden(detail: str) -> RegistryError:
-    return RegistryError("unreachable", detail, passing=False)
-
-
-def _contexts(settings: RegistrySettings) -> dict[str, ssl.SSLContext]:
-    """TLS for each HOST or HOST:PORT that has an authority or a client certificate, of its own or its host's."""
-    contexts: dict[str, ssl.SSLContext] = {}
-    for name in {*settings.authorities, *settings.client_certificates}:
-        context = contexts[name] = ssl.create_default_context()
-        trusted = listed(name, settings.authorities)
-        if trusted is not None:
-            try:
-                context.load_verify_locations(cadata=settings.authorities[trusted])
-            except (ssl.SSLError, ValueError):
-                raise InvalidSetting(f"the CA given for {trusted} is no PEM certificate") from None
-        shown = listed(name, settings.client_certificates)
-        if shown is not None:
-            pair = settings.client_certificates[shown]
-            try:
-                context.load_cert_chain(pair.certificate, pair.key, password="")  # or OpenSSL asks the terminal
-            except (OSError, ValueError) as error:
-                reason = "is no pair of PEM certificate and unencrypted key"
-                if not isinstance(error, ssl.SSLError):
-                    reason = f"cannot be read: {error}"
-                raise InvalidSetting(f"the client certificate given for {shown} {reason}") from None
-    return contexts
-
-
-def _authority(url: str) -> str:
-    """HOST or HOST:PORT as the URL writes it, in lower case."""
-    parts = URL(url, encoded=True)
-    host = f"[{parts.host}]" if parts.host and ":" in parts.host else (parts.host or "")
-    return f"{host.lower()}:{parts.explicit_port}" if parts.explicit_port is not None else host.lower()
-
-
 def _origin(url: str) -> tuple[str, str, int | None]:
     parts = URL(url, encoded=True)
     return parts.scheme, (parts.host or "").lower(), parts.port
-
-
-def _same_authority(one: str, other: str) -> bool:
-    return one.removesuffix(":443") == other.lower().removesuffix(":443")
