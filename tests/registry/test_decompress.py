@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webhook.errors import MalformedImage
-from webhook.registry.decompress import Decompressor
+from webhook.registry.decompress import Decompressor, LargeWindow
 
 _SKIPPABLE = struct.pack("<II", 0x184D2A50, 4) + b"skip"
 _WINDOW = 1 << 23
@@ -86,7 +86,7 @@ def test_a_window_is_limited() -> None:
     frame = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     data = frame.compress(bytes(100)) + frame.flush()
     assert b"".join(decompressed(data, window=1 << 24)) == bytes(100)
-    with pytest.raises(MalformedImage, match="window"):
+    with pytest.raises(LargeWindow, match="more than 1 MiB"):
         decompressed(data, window=1 << 20)
 
 

@@ -34,7 +34,9 @@ def facts(content: Layer, wanted: frozenset[str], limits: Limits | None = None) 
     blob = content.blob
     settings = RegistrySettings(limits=limits or Limits())
     look = Indexed(wanted, settings.limits)
-    reader = LayerReader(Descriptor(blob.media_type, blob.digest, len(blob.data)), look, settings)
+    reader = LayerReader(
+        Descriptor(blob.media_type, blob.digest, len(blob.data)), look, settings, settings.limits.zstd_window
+    )
     reader.feed(blob.data)
     found = reader.finish()
     assert found.diff_id == content.diff_id
@@ -47,7 +49,9 @@ def test_a_layer_that_was_read_is_let_go_at_once(compression: Compression) -> No
     blob = layer(file("etc/passwd", "app:x:1:1::/:"), compression=compression).blob
     settings = RegistrySettings()
     look = Indexed(frozenset({"etc/passwd"}), settings.limits)
-    reader = LayerReader(Descriptor(blob.media_type, blob.digest, len(blob.data)), look, settings)
+    reader = LayerReader(
+        Descriptor(blob.media_type, blob.digest, len(blob.data)), look, settings, settings.limits.zstd_window
+    )
     held = [weakref.ref(each) for each in (reader, look, look._archive, look._indexer)]
     gc.disable()
     try:

@@ -15,14 +15,21 @@ _GZIP = b"\x1f\x8b\x08"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE = b"\x2a\x4d\x18"  # after a first byte of 0x50 to 0x5f
 _PIECE = 1 << 20
+_NO_ROOM = "requires too much memory"  # facebook/zstd lib/common/error_private.c, frameParameter_windowTooLarge
 _ISAL_ERROR = cast(type[Exception], isal_zlib.error)  # its type hint says that it is an instance
 _SLICE = 1 << 16  # what is copied again for every gzip member; eStargz has a member per file
 
 Write = Callable[[bytes], None]
 
 
+class LargeWindow(MalformedImage):
+    """A zstd frame asks for more memory than its reader was given: who has more to give may begin again."""
+
+
 class Decompressor:
     """Takes compressed bytes, writes uncompressed ones, 1 MiB at a time at most; `MalformedImage` where it cannot.
+
+    `window` is what a zstd frame may ask for, in bytes; `LargeWindow` where one asks for more.
 
     It knows its writer only while it is fed. Otherwise the two would hold each other, and a window of up to 64 MiB, until
     the garbage collector comes by.
@@ -119,6 +126,7 @@ class _Zstd:
     """Frame after frame; the stream hands on 128 KiB at a time, however much a few bytes stand for."""
 
     def __init__(self, window: int) -> None:
+        self._window = window
         decompressor = zstandard.ZstdDecompressor(max_window_size=window)
         self._sink = _Sink()
         self._stream = decompressor.stream_writer(cast(IO[bytes], self._sink), closefd=False)
@@ -127,8 +135,10 @@ class _Zstd:
         self._sink.take = write
         try:
             self._stream.write(data)
-        except zstandard.ZstdError:
-            raise MalformedImage("a layer's zstd data is damaged or needs too large a window") from None
+        except zstandard.ZstdError as error:
+            if _NO_ROOM in str(error):
+                raise LargeWindow(f"a layer's zstd data needs a window of more than {self._window >> 20} MiB") from None
+            raise MalformedImage("a layer's zstd data is damaged") from None
         finally:
             self._sink.take = None
 

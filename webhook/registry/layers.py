@@ -16,7 +16,7 @@ from webhook.errors import MalformedImage
 from webhook.image import Config
 from webhook.registry.archive import Archive
 from webhook.registry.cache import Bounded, Flights
-from webhook.registry.decompress import Decompressor
+from webhook.registry.decompress import Decompressor, LargeWindow
 from webhook.registry.documents import Descriptor, check_layer
 from webhook.registry.exchange import RegistryError, Sink
 from webhook.registry.facts import Indexer, LayerFacts
@@ -68,11 +68,11 @@ class Indexed:
 class LayerReader(Generic[Told]):
     """The reading itself, without I/O: `feed` it the blob's bytes, then `finish` it. Used by one thread at a time."""
 
-    def __init__(self, layer: Descriptor, look: Look[Told], settings: RegistrySettings) -> None:
+    def __init__(self, layer: Descriptor, look: Look[Told], settings: RegistrySettings, window: int) -> None:
         self._layer = layer
         self._limits = settings.limits
         self._look = look
-        self._decompressor = Decompressor(settings.limits.zstd_window)
+        self._decompressor = Decompressor(window)
         self._blob = hashlib.new(layer.algorithm)
         self._tar = hashlib.sha256()
         self._read = self._written = 0
@@ -144,8 +144,8 @@ class Layers:
         self._facts: Bounded[str, LayerFacts] = Bounded(settings.memory.layers)
         self._flights = Flights()
         self._pool = ThreadPoolExecutor(settings.layer_threads, thread_name_prefix="layer")
-        # Each may need a window of 64 MiB: with full caches still less than a replica may have.
         self._streams = asyncio.Semaphore(2 * settings.layer_threads)
+        self._large = asyncio.Semaphore(1)  # of these, one with a window beyond the usual: that is most of its memory
 
     async def accounts(self, layers: Sequence[Descriptor], diff_ids: Sequence[str], fetch: Fetch) -> Accounts:
         """The accounts files of the image that these layers make, the first of them the base.
@@ -227,14 +227,22 @@ class Layers:
         return found
 
     async def _look(self, layer: Descriptor, look: Callable[[], Look[Told]], fetch: Fetch) -> Told:
-        """Read a layer, with a fresh look per attempt."""
+        """Read a layer, with a fresh look per attempt; once more, where its first bytes ask for an unusual window."""
         check_layer(layer)
-        if layer.size > self._settings.limits.layer_bytes:
+        limits = self._settings.limits
+        if layer.size > limits.layer_bytes:
             raise RegistryError("tooLarge", f"layer {layer.digest} has {layer.size >> 20} MiB")
+        try:
+            return await self._stream(layer, look, fetch, limits.zstd_usual_window)
+        except LargeWindow:
+            async with self._large:
+                return await self._stream(layer, look, fetch, limits.zstd_window)
+
+    async def _stream(self, layer: Descriptor, look: Callable[[], Look[Told]], fetch: Fetch, window: int) -> Told:
         sinks: list[LayerSink[Told]] = []
 
         def fresh() -> Sink:
-            sinks.append(LayerSink(LayerReader(layer, look(), self._settings), self._pool))
+            sinks.append(LayerSink(LayerReader(layer, look(), self._settings, window), self._pool))
             return sinks[-1]
 
         try:
