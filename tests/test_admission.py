@@ -1,5 +1,6 @@
 """The admission flow: what is judged when, which hook does what, and for how long a user waits."""
 
+import asyncio
 import base64
 import json
 from typing import Any
@@ -12,9 +13,9 @@ from tests.support.judging import apply
 from tests.support.pods import IMAGE, Object, governing, minimal, review, tweak, within
 from tests.support.tables import table
 from webhook import admission
-from webhook.admission import APPEARANCE_TRIES, Admission, Door, Outcome
+from webhook.admission import APPEARANCE_TRIES, FEW, MOST_CONTAINERS, Admission, Door, Outcome
 from webhook.errors import MalformedReview
-from webhook.image import Image, Unknown
+from webhook.image import Image, Query, Unknown
 from webhook.pod import Workload
 from webhook.policy import ExceptionSpec, Metadata, NonRootException
 from webhook.scope import Governing
@@ -455,3 +456,42 @@ async def test_a_dry_run_is_said_to_whoever_might_remember(dry_run: bool) -> Non
     asked = msgspec.structs.replace(review(minimal()), dry_run=dry_run)
     await scene.admission.review(asked, "validate")
     assert [query.dry_run for query in scene.images.asked] == [dry_run]
+
+
+class Waited:
+    """Images that come when they are told to."""
+
+    def __init__(self) -> None:
+        self.asked, self.come = asyncio.Event(), asyncio.Event()
+
+    async def find(self, _query: Query) -> Image | Unknown:
+        """As `webhook.image.Images`."""
+        self.asked.set()
+        await self.come.wait()
+        return image("1000")
+
+
+def crowd(number: int) -> Object:
+    """A Pod of so many containers."""
+    containers = [{"name": f"c{each}", "image": f"{IMAGE}{each}"} for each in range(number)]
+    return tweak(minimal(), {"spec.containers": containers})
+
+
+async def test_large_pods_share_a_bound_and_small_ones_are_judged() -> None:
+    """Whoever finds no room comes again, and whoever never will is told so."""
+    images = Waited()
+    admits = Admission(View(governing(mode="Enforce")), images)
+    half = MOST_CONTAINERS // 2
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(admits.review(review(crowd(half + 1)), "validate"))
+        await images.asked.wait()
+        with pytest.raises(MalformedReview, match=r"5001 containers of large Pods .* come again in a second") as busy:
+            await admits.review(review(crowd(half)), "validate")
+        with pytest.raises(MalformedReview, match="10001 containers are more than the 10000") as never:
+            await admits.review(review(crowd(MOST_CONTAINERS + 1)), "validate")
+        small = tasks.create_task(admits.review(review(crowd(FEW)), "validate"))
+        await asyncio.sleep(0)
+        images.come.set()
+    assert (busy.value.status, never.value.status) == (503, 413)
+    assert first.result().decision == small.result().decision == "allow"
+    assert (await admits.review(review(crowd(half)), "validate")).decision == "allow"  # there is room again

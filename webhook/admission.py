@@ -7,14 +7,16 @@ securityContext is immutable, so nothing is patched on update).
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 
 from webhook import patch, pod, response, verdict
+from webhook.errors import MalformedReview
 from webhook.finding import Finding, who
 from webhook.image import Images
 from webhook.judge import judge
@@ -33,8 +35,11 @@ ENFORCE_BUDGET = 3.5  # seconds at most; the hooks' own timeout is 5
 APPEARANCE = 0.5  # seconds that a namespace may take to be seen, after it was made
 APPEARANCE_TRIES = 25
 PATIENCE = 30.0  # seconds during which a Pod may be asked to come again
+FEW = 16  # containers of a Pod that is always judged: nearly every Pod
+MOST_CONTAINERS = 10_000  # of all Pods with more, together: each takes some KiB until its Pod is answered
 _JUDGED_SUBRESOURCES = frozenset({"", "ephemeralcontainers"})
 _REMEMBERED = 4096
+_ANYWAY = contextlib.nullcontext()
 AUDIT_LIMIT = 2000  # characters of an audit annotation
 
 
@@ -59,10 +64,11 @@ class Admission:
         self._images = images
         self._clock = clock
         self._waiting: dict[tuple[str, ...], float] = {}
+        self._crowd = 0  # containers of large Pods
         self._replicas = Replicas()
 
     async def review(self, review: Review, door: Door, timeout: float = ENFORCE_BUDGET) -> Outcome:
-        """Answer one review within `timeout` seconds; `MalformedReview` where its object is malformed."""
+        """Answer one review within `timeout` seconds; `MalformedReview` where its object is malformed, or has no room."""
         if review.sub_resource not in _JUDGED_SUBRESOURCES or review.operation not in {"CREATE", "UPDATE"}:
             return _pass(review, door, "subresource")
         if door == "mutate" and (
@@ -99,17 +105,18 @@ class Admission:
         if answered is None:
             images = Witness(self._images, dry_run=review.dry_run)
             patchable = not workload.is_pod or review.operation == "CREATE" or bool(review.sub_resource)
-            judged = await judge(
-                workload,
-                governing,
-                images,
-                namespace=namespace,
-                exceptions=exceptions,
-                slots=slots,
-                injects=governing.injects and patchable,
-                budget=_budget(governing, workload, timeout),
-                now=datetime.now(UTC),
-            )
+            with self._room(workload) if workload.size > FEW else _ANYWAY:
+                judged = await judge(
+                    workload,
+                    governing,
+                    images,
+                    namespace=namespace,
+                    exceptions=exceptions,
+                    slots=slots,
+                    injects=governing.injects and patchable,
+                    budget=_budget(governing, workload, timeout),
+                    now=datetime.now(UTC),
+                )
             awaited = _awaited(judged, door)
             answered = self._answer(review, door, workload, judged, self._patient(namespace, awaited))
             if key is not None and not awaited:
@@ -124,6 +131,22 @@ class Admission:
             answered.message,
             answered.operations,
         )
+
+    @contextlib.contextmanager
+    def _room(self, workload: Workload) -> Iterator[None]:
+        """Room for a large Pod until it is judged; `MalformedReview` where there is none."""
+        size = workload.size
+        if size > MOST_CONTAINERS:
+            raise MalformedReview(f"{size} containers are more than the {MOST_CONTAINERS} that are judged at most", 413)
+        if self._crowd + size > MOST_CONTAINERS:
+            raise MalformedReview(
+                f"{self._crowd} containers of large Pods are being judged; come again in a second", 503
+            )
+        self._crowd += size
+        try:
+            yield
+        finally:
+            self._crowd -= size
 
     async def _appearance(self, namespace: str) -> None:
         """Wait a moment for a namespace that the API server made before our watch told of it, and of its labels."""

@@ -107,6 +107,12 @@ class Workload(msgspec.Struct, frozen=True, gc=False):
         """The Pod-level security context, empty where there is none."""
         return self.spec.security_context or _NO_POD_CONTEXT
 
+    @property
+    def size(self) -> int:
+        """How many containers there are, of all kinds."""
+        spec = self.spec
+        return len(spec.containers or ()) + len(spec.init_containers or ()) + len(spec.ephemeral_containers or ())
+
     def slots(self) -> Iterator[Slot]:
         """Every container: init (sidecars among them), regular, ephemeral."""
         for index, container in enumerate(self.spec.init_containers or ()):

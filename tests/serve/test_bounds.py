@@ -119,29 +119,52 @@ async def test_a_head_without_end_is_broken_off(server: Server, begin: bytes, mo
         assert await _ended(reader)
 
 
+LARGE = HEAD + b"Content-Length: 1048576\r\n\r\n" + b"x" * ((1 << 20) - 1)
+
+
 async def test_large_requests_share_a_limit_and_small_ones_are_taken(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Whoever finds no room reads why, though he has not sent all; he may send the rest, and the others do not notice."""
     monkeypatch.setattr(bounds, "HURRY", 60)
     monkeypatch.setattr(bounds, "LARGE_LIMIT", 5 << 19)
-    large = HEAD + b"Content-Length: 1048576\r\n\r\n" + b"x" * ((1 << 20) - 1)
+    monkeypatch.setattr(bounds, "MOST_TOLD", 1)
     async with contextlib.AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(server.connection()) for _ in range(3)]
-        first, second, third = clients
+        clients = [await stack.enter_async_context(server.connection()) for _ in range(4)]
+        first, second, third, fourth = clients
         for _, writer in (first, second):
-            writer.write(large)
+            writer.write(LARGE)
             await writer.drain()
         await asyncio.sleep(0.1)
-        third[1].write(large)
-        assert await _ended(third[0])
+        third[1].write(LARGE)
+        refused = await asyncio.wait_for(third[0].readuntil(b"in a second\n"), 5)
+        assert refused.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nretry-after: 1\r\n" in refused
+        assert b"no room for another large review" in refused
+        fourth[1].write(LARGE)
+        assert await _ended(fourth[0])  # there are enough who are told
         async with server.connection() as (reader, writer):
             writer.write(HEAD + b"Content-Length: 2\r\n\r\n{}")
             assert await _answered(reader)
+        third[1].write(b"x")
+        assert await _ended(third[0])
         for reader, writer in (first, second):
             writer.write(b"x")
             assert await _answered(reader)
-        first[1].write(large + b"x")  # what was answered is held no longer
-        assert await _answered(first[0])
+    async with server.connection() as (reader, writer):
+        writer.write(LARGE + b"x")  # what was answered is held no longer
+        assert b"\r\nconnection: close\r\n" in await asyncio.wait_for(reader.readuntil(b"ok"), 5)
+        assert await _ended(reader)
+
+
+async def test_whoever_is_refused_and_sends_no_more_is_given_up(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "LARGE_LIMIT", 1 << 19)
+    async with server.connection() as (reader, writer):
+        writer.write(LARGE)
+        assert await asyncio.wait_for(reader.readuntil(b"in a second\n"), 5)
+        assert await _ended(reader)
 
 
 async def test_connections_are_limited(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

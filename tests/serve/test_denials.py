@@ -15,7 +15,7 @@ from webhook.events import Event, Regarding
 from webhook.image import Image, Unknown
 from webhook.policy import Documents, ExceptionSpec, Metadata, NonRootException, NonRootPolicy, PolicySpec
 from webhook.review import decode
-from webhook.serve.denials import Denials
+from webhook.serve.denials import SUPPOSED, Denials
 from webhook.view import StaticView
 
 ROOT = image("")
@@ -80,6 +80,7 @@ async def test_what_enforce_would_deny_is_told_too(mode: str) -> None:
         pytest.param(OWNED, {"door": "mutate"}, id="the other hook"),
         pytest.param(BARE, {"spec": {"mode": "Enforce"}}, id="a denied Pod of nobody: there is none"),
         pytest.param(within("Deployment", minimal()), {}, id="a template, whose Pods come next"),
+        pytest.param(tweak(OWNED, {"metadata.annotations": {"a": "x" * SUPPOSED}}), {}, id="too large to be kept"),
         pytest.param(
             tweak(OWNED, {"spec.securityContext.runAsNonRoot": True}),
             {"found": image("app")},

@@ -14,10 +14,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from tests.support.images import Table, image
-from tests.support.pods import IMAGE, minimal
+from tests.support.pods import IMAGE, minimal, tweak
 from tests.support.tables import table
+from webhook import admission
 from webhook.admission import Admission
 from webhook.serve import exchange
+from webhook.serve.bounds import BoundedProtocol
 from webhook.serve.exchange import ReviewProtocol
 from webhook.serve.metrics import Metrics
 from webhook.serve.reviews import Reviews
@@ -42,6 +44,7 @@ def post(body: bytes = BODY, *more: str, target: str = "/mutate?timeout=5s", ver
 PLAIN = post()
 PROBE = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 PADDED = BODY + b" " * 70_000
+CROWDED = review(tweak(minimal(), {"spec.containers": [{"name": f"c{each}", "image": IMAGE} for each in range(20)]}))
 CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
 
 
@@ -122,13 +125,14 @@ async def told(protocol: type[HttpToolsProtocol], application: Any, pieces: list
         "one that is malformed, and another": ([post(b"{}"), PLAIN], 2),
         "one without a body": ([post(b"")], 1),
         "in chunks": ([post(CHUNKED, "Transfer-Encoding: chunked"), PLAIN], 2),
-        "one that is large": ([post(PADDED), PLAIN], 2),
+        "one that is large": ([post(PADDED), PLAIN], 1),
         "one that is too large": ([post(b"", f"Content-Length: {1 << 40}")], 1),
         "one that asks to go on": ([post(BODY, "Expect: 100-continue"), PLAIN], 2),
         "one that closes": ([post(BODY, "Connection: close"), PLAIN], 1),
         "of HTTP/1.0": ([post(version="1.0")], 1),
         "of HTTP/1.0, kept alive": ([post(BODY, "Connection: keep-alive", version="1.0"), PLAIN], 1),
         "with an upgrade": ([post(BODY, "Connection: upgrade", "Upgrade: h2c")], 1),
+        "one with too many containers for now": ([post(CROWDED), PLAIN], 2),
         "of another type": ([post(BODY, "Content-Type: text/plain"), PLAIN], 2),
         "with a parameter of the type": ([post(BODY, "Content-Type: application/json; charset=utf-8"), PLAIN], 2),
         "at another path": ([post(target="/other"), PLAIN], 2),
@@ -140,10 +144,14 @@ async def told(protocol: type[HttpToolsProtocol], application: Any, pieces: list
         "no HTTP": ([b"\x16\x03\x01\x02\x00"], 1),
     },
 )
-async def test_the_answers_are_those_of_uvicorn(reviews: Reviews, pieces: list[bytes], expected: int) -> None:
+async def test_the_answers_are_those_of_uvicorn(
+    reviews: Reviews, pieces: list[bytes], expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever is sent, in whatever pieces."""
+    monkeypatch.setattr(admission, "MOST_CONTAINERS", 20)
+    reviews._admission._crowd = 1
     short = await told(ReviewProtocol, reviews, pieces, expected)
-    assert short == await told(HttpToolsProtocol, reviews, pieces, expected)
+    assert short == await told(BoundedProtocol, reviews, pieces, expected)
     assert len(short) >= expected
 
 

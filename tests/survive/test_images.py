@@ -76,6 +76,13 @@ def _squeezed(pieces: Iterator[bytes], squeeze: Any, media_type: str) -> Layer:
     return Layer(Blob(b"".join([*data, squeeze.flush()]), media_type), f"sha256:{archive.hexdigest()}")
 
 
+def windowed(number: int) -> Layer:
+    """A layer that asks for a window of 64 MiB, and fills it; each number is another layer."""
+    parameters = zstandard.ZstdCompressionParameters(window_log=26, compression_level=1)
+    squeeze = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    return _squeezed(_large(str(number), 80 * MIB), squeeze, ZSTD)
+
+
 def _large(name: str, size: int) -> Iterator[bytes]:
     """A file of zeros in a tar."""
     entry = tarfile.TarInfo(name)
@@ -141,11 +148,8 @@ async def test_a_hostile_image(
 
 async def test_many_windows_at_once(victim: Victim, registry: Registry) -> None:
     """Frames may ask for 64 MiB of memory each: a few do at a time, and none a moment longer than it is read."""
-    parameters = zstandard.ZstdCompressionParameters(window_log=26, compression_level=1)
     for number in range(WINDOWS):
-        squeeze = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
-        content = _squeezed(_large(str(number), 80 * MIB), squeeze, ZSTD)
-        registry.push(f"evil/app:{number}", image(content, user="app"))
+        registry.push(f"evil/app:{number}", image(windowed(number), user="app"))
     async with victim.attacked(f"{WINDOWS} layers at once with windows of 64 MiB") as answers:
         found = await asyncio.gather(
             *(_settled(victim, f"{registry.host}/evil/app:{number}") for number in range(WINDOWS))

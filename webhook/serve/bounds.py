@@ -1,7 +1,8 @@
 """uvicorn's HTTP protocol, with an end to what a client may make us hold: bytes, connections, and our time.
 
 uvicorn bounds none of these for httptools: a request that never ends keeps its connection for ever, and headers may be of
-any size. Whoever reaches the port can send them, so that a replica would be killed for its memory.
+any size. Whoever reaches the port can send them, so that a replica would be killed for its memory. Whoever finds no room
+for a large request is told so, and an API server then comes again by itself: k8s.io/client-go rest/with_retry.go.
 """
 
 import asyncio
@@ -12,11 +13,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from webhook.review import SIZE_LIMIT
 
 HURRY = 10.0  # seconds from the first byte of a request to its last
-SMALL = 64 * 1024  # bytes of a request that is always taken: nearly every review
-HEAD_LIMIT = 2 * SMALL  # bytes of a request line and headers, and of a body that is small
+SMALL = 32 * 1024  # bytes of a request that is always taken: nearly every review
+HEAD_LIMIT = 4 * SMALL  # bytes of a request line and headers, and of a body that is small
 WHOLE_LIMIT = SIZE_LIMIT + HEAD_LIMIT
-LARGE_LIMIT = 48 * 1024 * 1024  # bytes of all larger requests together, from their first byte to their answer
+LARGE_LIMIT = 16 * 1024 * 1024  # bytes of all larger requests together, from their first byte to their answer
 MOST_CONNECTIONS = 1000  # an API server has one for each call that is under way
+MOST_TOLD = 256  # that are refused, and read to their end so that their clients hear why
+
+_REFUSAL = b"no room for another large review: those that are not answered yet are too many; come again in a second\n"
+_REFUSED = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n"
+    b"content-length: %d\r\nretry-after: 1\r\nconnection: close\r\n\r\n%b" % (len(_REFUSAL), _REFUSAL)
+)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -25,6 +33,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self.held = 0  # bytes of the request that is not answered yet
+        self.refused = False
         self._in_body = False
         self._whole = True  # the last request, with nothing after it
         self._deadline: asyncio.TimerHandle | None = None
@@ -49,20 +58,45 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take some bytes, unless that makes them too many."""
-        self.held += len(data)
+        if not self.refused:
+            self.held += len(data)
         self._whole = False
         super().data_received(data)
         if not self._whole and self._deadline is None:  # most requests come in one piece
             self._deadline = self.loop.call_later(HURRY, self.transport.abort)
-        if self.held > SMALL and self._too_much():
-            self.held = 0  # room for the others, before the loop comes to the end of this connection
-            self.transport.abort()
+        if self.held > SMALL and not self.refused:
+            self._weigh()
 
-    def _too_much(self) -> bool:
+    def _weigh(self) -> None:
+        """A large request: is there room? Its connection is not kept, nor with it what TLS has set aside for that much."""
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
         if self.held > (WHOLE_LIMIT if self._in_body else HEAD_LIMIT):
-            return True
-        held = (each.held for each in self.connections if isinstance(each, BoundedProtocol))
-        return sum(each for each in held if each > SMALL) > LARGE_LIMIT
+            self._break_off()
+            return
+        others = [each for each in self.connections if isinstance(each, BoundedProtocol)]
+        if sum(each.held for each in others if each.held > SMALL) <= LARGE_LIMIT:
+            return
+        if self._whole or not self._in_body or self.pipeline or sum(each.refused for each in others) >= MOST_TOLD:
+            self._break_off()
+        else:
+            self._refuse()
+
+    def _break_off(self) -> None:
+        self.held = 0  # room for the others, before the loop comes to the end of this connection
+        self.transport.abort()
+
+    def _refuse(self) -> None:
+        """Say why, and let the rest of the request pass: a client that still sends when we close never reads it."""
+        self.held = 0
+        self.refused = True
+        self.cycle.disconnected = self.cycle.response_complete = (
+            True  # for the application, and for what comes of the body
+        )
+        self.cycle.body = bytearray()
+        self.cycle.message_event.set()
+        self.transport.write(_REFUSED)
+        self.flow.resume_reading()
 
     def on_message_begin(self) -> None:
         """A head begins."""
@@ -77,7 +111,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request is whole: what takes time now is up to us."""
         self._received()
-        super().on_message_complete()
+        if self.refused:
+            self.transport.close()
+        else:
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Nothing of the request is needed any more."""

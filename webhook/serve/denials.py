@@ -21,6 +21,7 @@ from webhook.review import Review
 from webhook.scope import Governing, View
 
 BUDGET = 30.0  # seconds for an image: what is told once may not be met again; but one Pod is looked at after the other
+SUPPOSED = 16 * 1024  # bytes of a Pod that may wait to be judged anew; its review may be megabytes, and is let go
 _SEVERE = frozenset({"error", "unknown"})
 
 
@@ -47,7 +48,8 @@ class Denials:
             if about.kind != "Pod" or review.operation == "UPDATE":  # else there is none, and whoever asked was told
                 self._tell(about, "PodDenied", outcome.message)
         elif governing.mode != "Enforce" and review.operation == "CREATE":
-            # The review itself may be megabytes, and is let go.
+            if len(msgspec.msgpack.encode(workload)) > SUPPOSED:
+                return
             images = tuple(slot.container.image for slot in workload.slots())
             self.hypotheses.offer((about, images), partial(self._suppose, about, workload, governing))
 

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from webhook.admission import Door
 from webhook.serve.bounds import BoundedProtocol
-from webhook.serve.reviews import DOORS, JSON, PLAIN, Reply, Reviews, timeout
+from webhook.serve.reviews import CROWDED, DOORS, JSON, PLAIN, Reply, Reviews, timeout
 
 log = logging.getLogger(__name__)
 
@@ -60,14 +60,14 @@ class ReviewProtocol(BoundedProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
-        if isinstance(self.cycle, _Exchange):
+        if isinstance(self.cycle, _Exchange) and not self.refused:
             self.cycle.body += body
         else:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Answer, now that the body is whole."""
-        if isinstance(self.cycle, _Exchange):
+        if isinstance(self.cycle, _Exchange) and not self.refused:
             self._received()
             self.cycle.more_body = False
             self.cycle.begin(self.app)
@@ -177,12 +177,13 @@ class _Exchange:
             return
         closes = reply.closes or not self.keep_alive
         protocol.transport.write(
-            b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b"
+            b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b%b\r\n%b"
             % (
                 STATUS_LINE[reply.status],
                 reply.content_type,
                 len(reply.body),
                 b"connection: close\r\n" if closes else b"",
+                b"retry-after: 1\r\n" if reply.status == CROWDED else b"",
                 reply.body,
             )
         )

@@ -27,6 +27,7 @@ LINES = 256  # denials that are logged in that time
 MARGIN = 1.5  # seconds of the API server's timeout that are kept for the way back
 DOORS: dict[str, Door] = {"/mutate": "mutate", "/validate": "validate"}
 JSON = b"application/json"
+CROWDED = 503  # there is no room now: come again in a second
 PLAIN = b"text/plain; charset=utf-8"
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,8 @@ class Reviews:
         headers = [(b"content-type", reply.content_type), (b"content-length", str(len(reply.body)).encode())]
         if reply.closes:
             headers.append((b"connection", b"close"))
+        if reply.status == CROWDED:
+            headers.append((b"retry-after", b"1"))
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
 

@@ -1,0 +1,111 @@
+"""The heaviest attacks at the same time: what each may take is bounded, and so is the sum of them."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.serve.test_reviews import review
+from tests.support.oci import image
+from tests.support.pods import minimal, tweak
+from tests.support.registry import Registry
+from tests.survive.test_images import IMAGES, WINDOWS, windowed
+from tests.survive.test_malice import DOCUMENTS, WHOLE
+from tests.survive.victim import LIMIT, MIB, Victim, serving
+
+pytestmark = [pytest.mark.survive, pytest.mark.timeout(300)]
+
+FLOOD = 200  # reviews of 7 MiB
+CROWDED = 20  # Pods of 10,000 containers
+SLOW = 400  # requests that never end
+MUTE = 300  # connections that never begin TLS
+BOMBS = ("a gzip bomb of 2 GiB", "a zstd bomb of 2 GiB", "an /etc/passwd of 1 GiB")
+BURST = 250 * 1024  # bytes of a review that is large, and not by much
+GUESTS = 900
+SHARE = 0.75  # of a replica's memory, at most: the rest is for what a large cluster adds
+
+
+async def test_the_heaviest_attacks_at_once(tmp_path: Path) -> None:
+    """Floods, crowds, windows, bombs and slow clients together: whoever finds no room is told so, and no connection breaks."""
+    async with Registry() as registry, serving(tmp_path, "--insecure-registry", registry.host) as victim:
+        for number in range(WINDOWS):
+            registry.push(f"evil/window:{number}", image(windowed(number), user="app"))
+        for number, name in enumerate(BOMBS):
+            registry.push(f"evil/bomb:{number}", await asyncio.to_thread(IMAGES[name]))
+        async with victim.attacked("the heaviest of these at once") as answers:
+            slow, mute = await _slow(victim), await _mute(victim)
+            found = await asyncio.gather(
+                *_times(FLOOD, victim, DOCUMENTS["7 MiB of annotations"]),
+                *_times(CROWDED, victim, DOCUMENTS["10,000 containers of as many images"]),
+                *(_known(victim, f"{registry.host}/evil/window:{number}") for number in range(WINDOWS)),
+                *(_known(victim, f"{registry.host}/evil/bomb:{number}") for number in range(len(BOMBS))),
+            )
+            answers.append(", ".join(f"{number} × {code}" for code, number in Counter(found).most_common()))
+            for writer in (*slow, *mute):
+                writer.close()
+        assert victim.memory("VmHWM") < LIMIT * SHARE
+        assert set(found) == {200, 503}
+
+
+async def test_connections_that_have_brought_much_are_not_kept(tmp_path: Path) -> None:
+    """Nor is what TLS has set aside for each of them."""
+    body = review(tweak(minimal(), {"metadata.annotations": {"a": "x" * BURST}}))
+    head = (
+        f"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    async with serving(tmp_path) as victim, victim.attacked(f"{GUESTS} connections, 250 KiB over each") as answers:
+        before = victim.files
+        connections = [await _connected(victim) for _ in range(GUESTS)]
+        for reader, writer in connections:
+            writer.write(head.encode() + body)
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        answers.append(f"{GUESTS} × 200")
+        assert victim.files < before + 20
+        for _, writer in connections:
+            writer.close()
+
+
+def _times(number: int, victim: Victim, body: bytes) -> list[Coroutine[Any, Any, Any]]:
+    return [_status(victim, body) for _ in range(number)]
+
+
+async def _status(victim: Victim, body: bytes) -> Any:
+    try:
+        status, _ = await victim.review(body, seconds=120)
+    except aiohttp.ClientError as error:
+        return type(error).__name__
+    return status
+
+
+async def _known(victim: Victim, reference: str) -> Any:
+    """The status once the image is no longer waited for."""
+    body = review(tweak(minimal(), {"spec.containers.0.image": reference}))
+    for _ in range(200):
+        try:
+            status, answer = await victim.review(body, seconds=120)
+        except aiohttp.ClientError as error:
+            return type(error).__name__
+        if status != 200 or answer["response"].get("status", {}).get("code") != 429:
+            return status
+        await asyncio.sleep(0.2)
+    raise AssertionError(f"{reference} is still waited for")
+
+
+async def _connected(victim: Victim) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", victim.port, ssl=victim.tls)
+
+
+async def _slow(victim: Victim) -> list[asyncio.StreamWriter]:
+    head = f"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {MIB}\r\n\r\n"
+    writers = [(await _connected(victim))[1] for _ in range(SLOW)]
+    for writer in writers:
+        writer.write(head.encode() + WHOLE)
+    return writers
+
+
+async def _mute(victim: Victim) -> list[asyncio.StreamWriter]:
+    return [(await asyncio.open_connection("127.0.0.1", victim.port))[1] for _ in range(MUTE)]
