@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from tests.e2e.target import Refused, Target
 from tests.support import cluster
 from webhook import crds, policy
+from webhook.documents import read
 from webhook.errors import InvalidDocument
 
 BY_KIND = {resource.kind: resource for resource in crds.RESOURCES}
@@ -185,7 +186,7 @@ def test_the_api_server_takes_what_we_take(target: Target, document: dict[str, A
     answer = target.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", text=json.dumps(document))
     stored = json.loads(answer)
     if stored["kind"] != "ImageIdentity":
-        policy.read(stored, "stored")
+        read(stored, "stored")
 
 
 @pytest.mark.cluster
@@ -198,7 +199,7 @@ def test_the_api_server_refuses_what_we_refuse_and_names_the_field(
     assert field in str(refused.value)
     if document["kind"] != "ImageIdentity":
         with pytest.raises(InvalidDocument, match=re.escape(re.split(r"[.\[]", field)[1])):
-            policy.read(document, "here")
+            read(document, "here")
 
 
 @pytest.mark.cluster

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from webhook import policy
+from webhook.documents import load
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -33,7 +33,7 @@ def test_the_table_is_what_the_demonstration_prints() -> None:
 
 def test_the_policies_shown_are_valid() -> None:
     (text,) = _blocks("yaml")
-    documents = policy.load(YAML(typ="safe", pure=True).load_all(text), "README")
+    documents = load(YAML(typ="safe", pure=True).load_all(text), "README")
     assert [each.metadata.name for each in documents.policies] == ["shops"]
     assert [each.metadata.name for each in documents.exceptions] == ["legacy"]
 

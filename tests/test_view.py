@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from webhook import scope, view
-from webhook.policy import Documents, NonRootException, NonRootPolicy, load
+from webhook.documents import load
+from webhook.policy import Documents, NonRootException, NonRootPolicy
 from webhook.scope import Namespace
 from webhook.view import ClusterView, Rejected, StaticView
 

@@ -6,7 +6,7 @@ import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from webhook import policy
+from webhook.documents import load
 from webhook.errors import InvalidDocument, InvalidSetting
 from webhook.policy import Documents
 
@@ -60,4 +60,4 @@ def _load(path: Path) -> Documents:
         plain = list(YAML(typ="safe", pure=True).load_all(text))
     except YAMLError as error:
         raise InvalidDocument(f"{path} is no YAML: {' '.join(str(error).split())}") from None
-    return policy.load(plain, str(path))
+    return load(plain, str(path))

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from webhook import policy, scope
+from webhook import scope
+from webhook.documents import read
 from webhook.errors import InvalidDocument
 from webhook.pod import Workload
 from webhook.policy import Documents, NonRootException, NonRootPolicy
@@ -68,7 +69,7 @@ def accept(body: Mapping[str, Any]) -> NonRootPolicy | NonRootException | Reject
     metadata = body["metadata"]
     name = "/".join(filter(None, (metadata.get("namespace"), metadata["name"])))
     try:
-        return policy.read(dict(body), "the cluster")
+        return read(dict(body), "the cluster")
     except InvalidDocument as error:
         return Rejected(f"{body.get('kind')} {name}", str(error))
 

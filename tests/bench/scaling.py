@@ -17,9 +17,9 @@ import msgspec
 
 from tests.bench import venv
 from tests.bench.throughput import REVIEWS
-from webhook import policy
 from webhook.accounts import Accounts
 from webhook.admission import Admission
+from webhook.documents import load
 from webhook.image import Config, Image, Platform, PlatformImage, Query, parse_user
 from webhook.policy import Documents
 from webhook.registry import client
@@ -133,7 +133,7 @@ def _documents(policies: int = 1, exceptions: int = 0, spread: int = 1, **spec: 
         }
         for number in range(exceptions)
     ]
-    return policy.load(wanted, "bench")
+    return load(wanted, "bench")
 
 
 _GOOD: dict[str, Any] = json.loads((REVIEWS / "good.json").read_bytes())

@@ -6,7 +6,7 @@ from tests.scan.cluster import named, of, running, take
 from tests.support.images import Table, image, unknown
 from tests.support.judging import NOW
 from tests.support.pods import Object, tweak
-from webhook import policy
+from webhook.documents import load
 from webhook.image import Image, Unknown
 from webhook.policy import Documents
 from webhook.scan.document import Document, Skip, document
@@ -45,7 +45,7 @@ def workload(kind: str, namespace: str, name: str, image: str, **fields: Any) ->
 async def scanned(*objects: Object, cluster: str = "prod-eu", skipped: tuple[Skip, ...] = ()) -> Document:
     """The document of a scan over some objects, made at noon in UTC."""
     found, _ = take(*objects)
-    view = StaticView(Documents(exceptions=policy.load([EXCEPTION], "a test").exceptions))
+    view = StaticView(Documents(exceptions=load([EXCEPTION], "a test").exceptions))
     told = [await forecast(each, view, Table(IMAGES), NOW) for each in found.values()]
     return document(cluster, "2026-11-21T12:00:00+00:00", told, skipped)
 

@@ -12,7 +12,7 @@ from tests.support.images import DIGEST, Table, image, unknown
 from tests.support.judging import NOW
 from tests.support.pods import IMAGE, Object, minimal, tweak
 from tests.support.tables import table
-from webhook import policy
+from webhook.documents import load
 from webhook.image import Image, Unknown
 from webhook.policy import Documents
 from webhook.scan.document import Workload
@@ -38,7 +38,7 @@ def documents(*exceptions: Object, **spec: Any) -> Documents:
         api | {"kind": "NonRootException", "metadata": {"name": "e" * number, "namespace": "default"}, "spec": each}
         for number, each in enumerate(exceptions, start=1)
     ]
-    return policy.load([rule, *others], "a test")
+    return load([rule, *others], "a test")
 
 
 async def foretold(

@@ -17,8 +17,8 @@ from tests.support.api import serving
 from tests.support.judging import NOW
 from tests.support.pods import Object
 from tests.support.tables import table
-from webhook import policy as documents
 from webhook.cli import main
+from webhook.documents import load
 from webhook.policy import Documents
 from webhook.scan import governance as module
 from webhook.scan.governance import governance, render
@@ -38,7 +38,7 @@ def exception(name: str, **spec: Any) -> Object:
 
 
 def of(*objects: Object) -> Documents:
-    return documents.load(objects, "a test")
+    return load(objects, "a test")
 
 
 def expression(key: str, operator: str, *values: str) -> Object:
