@@ -5,7 +5,7 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
-from tests.registry.conftest import Client
-from tests.registry.samples import ACCOUNTS, BASE, NAMED, docker_config
+from tests.registry.samples import ACCOUNTS, BASE, NAMED, Connect, docker_config
 from tests.support.authority import Authority
 from tests.support.distribution import Distribution, password_file, trusting
 from tests.support.oci import image, index
@@ -29,8 +28,6 @@ pytestmark = [
 ]
 
 BOTH = index(NAMED, image(BASE, user="1000", architecture="arm64"))
-
-Connect = Callable[..., Client]
 
 
 class TokenService:

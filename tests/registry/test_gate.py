@@ -1,19 +1,17 @@
 """Addresses: where connections may go, whoever points there."""
 
 import socket
-from collections.abc import Callable
 
 import pytest
 from aiohttp.abc import ResolveResult
 
 from tests.registry.conftest import Client
-from tests.registry.samples import BASE
+from tests.registry.samples import BASE, Connect
 from tests.support.oci import image
 from tests.support.registry import Login, Redirect, Registry
 from webhook.registry.gate import AddressDenied, CheckedResolver, Gate
 from webhook.registry.settings import RegistrySettings, host_of, listed
 
-Connect = Callable[..., Client]
 APP = image(BASE, user="1")
 
 

@@ -1,20 +1,16 @@
 """containerd's host files: what they mean, what is refused, and that registries over TLS are asked as they say."""
 
 import ssl
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.registry.conftest import Client
-from tests.registry.samples import NAMED, Secrets, docker_config, secret
+from tests.registry.samples import NAMED, Connect, Secrets, docker_config, secret
 from tests.support.authority import Authority
 from tests.support.registry import Login, Registry, Status
 from webhook.errors import InvalidSetting
 from webhook.registry.hosts import HostFiles, load
 from webhook.registry.settings import ANY_REGISTRY, ClientCertificate, Host
-
-Connect = Callable[..., Client]
 
 
 def written(folder: Path, **files: str) -> HostFiles:

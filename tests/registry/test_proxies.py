@@ -2,13 +2,12 @@
 
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.registry.conftest import Client
-from tests.registry.samples import ACCOUNTS, BASE, NAMED, docker_config
+from tests.registry.samples import ACCOUNTS, BASE, NAMED, Connect, docker_config
 from tests.support.authority import Authority
 from tests.support.distribution import Distribution, free_port, listening, password_file, trusting
 from tests.support.oci import image, index
@@ -23,8 +22,6 @@ pytestmark = [
 ]
 
 BOTH = index(NAMED, image(BASE, user="1000", architecture="arm64"))
-
-Connect = Callable[..., Client]
 
 
 class Proxy:

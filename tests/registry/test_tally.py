@@ -1,14 +1,11 @@
 """What is counted of look-ups: who was asked, what came of it, and what need not be asked."""
 
-from collections.abc import Callable
-
 from tests.registry.conftest import Client
+from tests.registry.samples import Connect
 from tests.support.oci import accounts_layer, image, layer
 from tests.support.registry import Registry
 from tests.support.tables import table
 from webhook.registry.tally import HostClass, host_class
-
-Connect = Callable[..., Client]
 
 
 @table(

@@ -3,14 +3,14 @@
 import asyncio
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
 import pytest
 
 from tests.registry.conftest import Client
-from tests.registry.samples import ACCOUNTS, BASE, NAMED, docker_config
+from tests.registry.samples import ACCOUNTS, BASE, NAMED, Connect, docker_config
 from tests.support.oci import file, image, layer
 from tests.support.registry import Fault, Headers, Login, Redirect, Registry, Replace, Reset, Slow, Status
 from webhook.image import Unknown
@@ -18,7 +18,6 @@ from webhook.registry.exchange import RegistryError, Response, retry_after
 from webhook.registry.settings import Timeouts
 from webhook.registry.transport import _mapped
 
-Connect = Callable[..., Client]
 APP = image(BASE, user="1")
 
 

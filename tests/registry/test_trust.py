@@ -1,21 +1,18 @@
 """TLS: whom to trust, and what is shown."""
 
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from tests.registry.conftest import Client
-from tests.registry.samples import ACCOUNTS, NAMED, docker_config
+from tests.registry.samples import ACCOUNTS, NAMED, Connect, docker_config
 from tests.support.authority import Authority
 from tests.support.registry import Login, Registry
 from webhook.errors import InvalidSetting
 from webhook.registry.settings import ClientCertificate, RegistrySettings
 from webhook.registry.trust import contexts
-
-Connect = Callable[..., Client]
 
 
 @pytest.fixture
