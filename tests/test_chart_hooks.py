@@ -18,6 +18,7 @@ import pytest
 
 from deploy.local import build
 from tests.support.helm import CHART, NAMESPACE, TOOLS, Manifest, ProgramError, manifests, pick, run, template
+from tests.support.pods import DEFAULTS
 
 pytestmark = [
     pytest.mark.chart,
@@ -28,13 +29,7 @@ pytestmark = [
 Hook = Literal["mutate", "enforce", "advise", "templates"]
 NOBODY = "https://127.0.0.1:1/"
 PATIENCE = 20.0  # seconds until an API server must have noticed a new configuration
-COMPLETE = {
-    "runAsUser": 1000,
-    "runAsNonRoot": True,
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
+COMPLETE = {"runAsUser": 1000, **DEFAULTS}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.images import DIGEST, image, multi, platform_image, unknown
 from tests.support.judging import judged, patched
-from tests.support.pods import IMAGE, first, governing, minimal, tweak, workload
+from tests.support.pods import DEFAULTS, IMAGE, first, governing, minimal, tweak, workload
 from tests.support.tables import table
 from webhook import patch
 from webhook.finding import Subject
@@ -18,12 +18,6 @@ from webhook.image import Image, Unknown
 from webhook.pod import effective
 from webhook.verdict import ContainerVerdict
 
-DEFAULTS = {
-    "runAsNonRoot": True,
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
 FULL = {"runAsUser": 1000, **DEFAULTS}
 OWN = "spec.containers.0.securityContext"
 POD = "spec.securityContext"

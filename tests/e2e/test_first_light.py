@@ -7,6 +7,7 @@ import pytest
 
 from tests.e2e.target import Outcome, Refused, Target, deployment, eventually, outcomes
 from tests.images.build import Built, Pushed
+from tests.support.pods import DEFAULTS
 
 pytestmark = pytest.mark.e2e
 
@@ -115,13 +116,7 @@ def test_pod_security_restricted_admits_what_we_patched(
     }
     target.apply(pod, namespace=namespace)
     context = target.get("pods", namespace)[0]["spec"]["containers"][0]["securityContext"]
-    assert context == {
-        "runAsUser": 1000,
-        "runAsNonRoot": True,
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
+    assert context == {"runAsUser": 1000, **DEFAULTS}
     pod["metadata"] = {"name": "root"}
     pod["spec"] = {"containers": [{"name": "app", "image": images["g-root"].reference}]}
     with pytest.raises(Refused, match="runs as root"):

@@ -9,17 +9,12 @@ import pytest
 from tests.e2e.injector import NAME, injector
 from tests.e2e.target import Refused, Target, eventually
 from tests.images.build import Pushed
+from tests.support.pods import DEFAULTS
 
 pytestmark = pytest.mark.e2e
 
 BEFORE, AFTER = "aa-injector", "zzz-injector"  # of zz-nonroot-webhook
-STATED = {
-    "runAsUser": 1000,
-    "runAsNonRoot": True,
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
+STATED = {"runAsUser": 1000, **DEFAULTS}
 
 
 def _pod(name: str, image: str, context: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import base64
 import os
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -104,57 +105,52 @@ def test_which_uids_are_valid(oracle: Path, random: Random, tally: Counter[str])
         tally["invalid" if theirs["problems"] else "valid"] += 1
 
 
-def identities(oracle: Path, random: Random, ask: str) -> list[tuple[str, Accounts, Identity | Fault, Answer]]:
-    """User, accounts, our answer and theirs. The kubelet turns an empty USER into the number 0 before anybody sees it."""
+def identities(
+    oracle: Path, random: Random, tally: Counter[str], ask: str, distrusted: str
+) -> Iterator[tuple[str, Accounts, Identity, Answer]]:
+    """User, accounts, our answer and theirs. The kubelet turns an empty USER into the number 0 before anybody sees it.
+
+    Where we have none they have none, or what they make of it is `distrusted`.
+    """
     texts = [user.partition(":")[0] or "0" for user in cases.users(random, CASES)]
     found = [Accounts(*cases.accounts(random)) for _ in texts]
     questions = [
         {"ask": ask, "text": text, "passwd": encoded(each.passwd), "group": encoded(each.group)}
         for text, each in zip(texts, found, strict=True)
     ]
-    rows = []
     for text, each, theirs in zip(texts, found, program.ask(oracle, questions), strict=True):
         ours = resolve(parse_user(text), each)
         assert isinstance(ours, Identity | Fault)
-        rows.append((text, each, ours, theirs))
-    return rows
+        if isinstance(ours, Identity):
+            yield text, each, ours, theirs
+            tally["alike"] += 1
+        elif ours.kind == "unresolvable":
+            assert "error" in theirs, (text, each, ours)
+            tally["refused by both"] += 1
+        else:
+            _must_be_distrusted(text, each)
+            tally[f"refused on purpose: {distrusted}"] += 1
+    assert tally["alike"] > CASES // 5
 
 
 def test_identities_by_containerd(oracle: Path, random: Random, tally: Counter[str]) -> None:
     """The runtime's own WithUser and WithAdditionalGIDs on a root file system; we also refuse what is `invalid`."""
-    for text, each, ours, theirs in identities(oracle, random, "containerd"):
-        if isinstance(ours, Identity):
-            assert ours.groups is not None
-            found = {"uid": ours.uid, "gid": ours.gid, "groups": list(ours.groups)}
-            assert found == theirs, (text, each)
-            tally["alike"] += 1
-        elif ours.kind == "unresolvable":
-            assert "error" in theirs, (text, each, ours)
-            tally["refused by both"] += 1
-        else:
-            _must_be_distrusted(text, each)
-            tally["refused on purpose: a uid out of range, which containerd cuts or looks up as a name"] += 1
-    assert tally["alike"] > CASES // 5
+    distrusted = "a uid out of range, which containerd cuts or looks up as a name"
+    for text, each, ours, theirs in identities(oracle, random, tally, "containerd", distrusted):
+        assert ours.groups is not None
+        assert {"uid": ours.uid, "gid": ours.gid, "groups": list(ours.groups)} == theirs, (text, each)
 
 
 def test_identities_by_moby(oracle: Path, random: Random, tally: Counter[str]) -> None:
     """moby/sys user, GetExecUser, which CRI-O calls and then casts to 32 bits."""
-    for text, each, ours, theirs in identities(oracle, random, "moby"):
-        if isinstance(ours, Identity):
-            assert (ours.uid, ours.gid) == (theirs["uid"] & UINT32, theirs["gid"] & UINT32), (text, each)
-            entry = files.by_uid(each, ours.uid) if parse_user(text).uid is not None else files.by_name(each, text)
-            # Unlike in containerd a group of the user's own name counts, and a nameless user has none; injection heeds both.
-            name = entry.name if entry else ""
-            own = {group.gid for group in files.groups(each.group) if name and name in group.members}
-            assert {gid & UINT32 for gid in own} == {gid & UINT32 for gid in theirs["groups"]}, (text, each)
-            tally["alike"] += 1
-        elif ours.kind == "unresolvable":
-            assert "error" in theirs, (text, each, ours)
-            tally["refused by both"] += 1
-        else:
-            _must_be_distrusted(text, each)
-            tally["refused on purpose: a uid out of range, which CRI-O cuts"] += 1
-    assert tally["alike"] > CASES // 5
+    distrusted = "a uid out of range, which CRI-O cuts"
+    for text, each, ours, theirs in identities(oracle, random, tally, "moby", distrusted):
+        assert (ours.uid, ours.gid) == (theirs["uid"] & UINT32, theirs["gid"] & UINT32), (text, each)
+        entry = files.by_uid(each, ours.uid) if parse_user(text).uid is not None else files.by_name(each, text)
+        # Unlike in containerd a group of the user's own name counts, and a nameless user has none; injection heeds both.
+        name = entry.name if entry else ""
+        own = {group.gid for group in files.groups(each.group) if name and name in group.members}
+        assert {gid & UINT32 for gid in own} == {gid & UINT32 for gid in theirs["groups"]}, (text, each)
 
 
 def _must_be_distrusted(text: str, each: Accounts) -> None:

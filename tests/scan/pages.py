@@ -5,7 +5,7 @@ from typing import Any
 from tests.scan.cluster import named, of, running, take
 from tests.support.images import Table, image, unknown
 from tests.support.judging import NOW
-from tests.support.pods import Object, tweak
+from tests.support.pods import DEFAULTS, Object, tweak
 from webhook.documents import load
 from webhook.image import Image, Unknown
 from webhook.policy import Documents
@@ -20,13 +20,7 @@ IMAGES: dict[str, Image | Unknown] = {
     "registry.example/secret:1": unknown("unauthorized"),
 }
 HOSTILE = "\x1b[31m\u202e\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7 * 7 }}"
-SAFE = {
-    "runAsUser": 5,
-    "runAsNonRoot": True,
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
+SAFE = {"runAsUser": 5, **DEFAULTS}
 EXCEPTION = {
     "apiVersion": "nonroot.dev/v1alpha1",
     "kind": "NonRootException",

@@ -10,7 +10,7 @@ import pytest
 from tests.scan.cluster import named, of, running, take
 from tests.support.images import DIGEST, Table, image, unknown
 from tests.support.judging import NOW
-from tests.support.pods import IMAGE, Object, minimal, tweak
+from tests.support.pods import DEFAULTS, IMAGE, Object, minimal, tweak
 from tests.support.tables import table
 from webhook.documents import load
 from webhook.image import Image, Unknown
@@ -21,13 +21,7 @@ from webhook.view import StaticView
 from webhook.workstation.images import NotExamined
 
 APP = image("app")
-SAFE = {
-    "runAsUser": 5,
-    "runAsNonRoot": True,
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
+SAFE = {"runAsUser": 5, **DEFAULTS}
 
 
 def documents(*exceptions: Object, **spec: Any) -> Documents:

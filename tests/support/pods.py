@@ -16,6 +16,12 @@ from webhook.scope import Governing
 
 IMAGE = "registry.example/app:1"
 DIGEST = "sha256:" + "cd" * 32
+DEFAULTS = {  # all that a policy of defaults has to inject, beside a uid
+    "runAsNonRoot": True,
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
 
 Object = dict[str, Any]
 

@@ -26,6 +26,7 @@ from tests.serve.test_reviews import review
 from tests.support import control_plane
 from tests.support.cluster import CRDS, OURS, reach
 from tests.support.oci import Content, accounts_layer, image
+from tests.support.pods import DEFAULTS
 from tests.support.registry import Registry
 from tests.survive import rights
 from tests.survive.figures import RECORDED, Fault, record
@@ -38,12 +39,7 @@ LONG = bool(os.environ.get("NONROOT_SURVIVE_LONG"))  # hours instead of minutes
 long = pytest.mark.skipif(not LONG, reason="part of the long form: make test-survive LONG=1")
 UID = 1500
 WIDTH = 300  # of a line of figures
-STATED = {  # all that there is to inject, beside a uid
-    "runAsNonRoot": True,
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
+STATED = DEFAULTS  # all that there is to inject, beside a uid
 MODES = {
     "enforce": {"nonroot.dev/mode": "enforce"},
     "warn": {"nonroot.dev/mode": "warn"},

@@ -126,6 +126,15 @@ class _Scanner:
         self._position += 1
         return character
 
+    def _run(self, plain: re.Pattern[str]) -> str:
+        """What stands here of characters that mean nothing, if any does."""
+        found = plain.match(self._text, self._position)
+        if found is None:
+            return ""
+        self._position = found.end()
+        self._budget.spend(len(found[0]))
+        return found[0]
+
     def _until(self, stop: str, *, raw_escapes: bool | None = None, pattern: bool = False) -> str | None:
         """Up to `stop`, or to the end where that is empty.
 
@@ -136,11 +145,9 @@ class _Scanner:
         result = _Text()
         plain = _plain(self._escape + stop, quotes=self._quotes)
         while self._position < len(self._text):
-            if run := plain.match(self._text, self._position):
-                self._position = run.end()
-                self._budget.spend(run.end() - run.start())
-                result.add(run[0])
-                self._split(run[0])
+            if run := self._run(plain):
+                result.add(run)
+                self._split(run)
                 continue
             character = self._peek()
             if character == stop:
@@ -210,10 +217,8 @@ class _Scanner:
         result.add(mark)
         plain = _plain(self._escape, inside=True)
         while self._position < len(self._text):
-            if run := plain.match(self._text, self._position):
-                self._position = run.end()
-                self._budget.spend(run.end() - run.start())
-                result.add(run[0])
+            if run := self._run(plain):
+                result.add(run)
                 continue
             character = self._peek()
             if character == "$":
