@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
@@ -337,6 +339,10 @@ class Loop:
 @pytest.fixture
 def idling(reviews: Reviews) -> tuple[Loop, Any, ReviewProtocol]:
     """A connection whose server closes it five seconds after its last answer."""
+    return _connection(reviews)
+
+
+def _connection(reviews: Reviews) -> tuple[Loop, Any, ReviewProtocol]:
     loop, transport = Loop(), Mock(is_closing=lambda: False, get_extra_info=lambda _name: None)
     config = uvicorn.Config(reviews, lifespan="off", interface="asgi3", log_config=None, proxy_headers=False)
     config.timeout_keep_alive = 5
@@ -374,9 +380,21 @@ async def test_a_connection_in_the_middle_of_a_request_is_not_idle(idling: tuple
     assert transport.close.called
 
 
-async def test_nothing_is_left_of_a_connection_that_is_lost(idling: tuple[Loop, Any, ReviewProtocol]) -> None:
-    """No timer, that is."""
-    loop, _, protocol = idling
-    protocol.data_received(PLAIN)
-    protocol.connection_lost(None)
-    assert loop.timers == []
+@pytest.mark.parametrize("reason", [None, ConnectionResetError()])
+@pytest.mark.parametrize("sent", [b"", PLAIN])
+async def test_nothing_is_left_of_a_connection_that_is_lost(
+    reviews: Reviews, sent: bytes, reason: Exception | None
+) -> None:
+    """No timer, and nothing that waits for the garbage collector, which comes after hundreds of connections."""
+    loop, _, protocol = _connection(reviews)
+    left = weakref.ref(protocol)
+    gc.disable()
+    try:
+        if sent:
+            protocol.data_received(sent)
+        protocol.connection_lost(reason)
+        del protocol
+        assert loop.timers == []
+        assert left() is None
+    finally:
+        gc.enable()

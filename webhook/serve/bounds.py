@@ -52,9 +52,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task = idle
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the waiting."""
+        """Let go of everything now.
+
+        uvicorn leaves the timer of a connection that broke, and circles of references, to which the garbage collector comes
+        after hundreds of connections.
+        """
         self._in_time()
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        self.cycle = self.parser = None  # type: ignore[assignment]  # as uvicorn has them at first
 
     def data_received(self, data: bytes) -> None:
         """Take some bytes, unless that makes them too many."""

@@ -38,6 +38,7 @@ class ReviewProtocol(BoundedProtocol):
         """End the waiting."""
         if self._idle is not None:
             self._idle.cancel()
+            self._idle = None
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
