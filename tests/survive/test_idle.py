@@ -2,7 +2,7 @@
 
 The API server keeps an idle connection for 90 s, and keeps some that it dialled and never used (golang/go
 src/net/http/transport.go); we keep both for 120 s. Each pause has a server and a namespace of its own, so that all of them
-pass at once.
+pass at once; but for those of an installed release, which is being restarted when they end.
 """
 
 import asyncio
@@ -14,16 +14,20 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from deploy.release import NAMESPACE
 from tests.e2e.target import Target
 from tests.kubelet.cluster import connect
 from tests.support import cluster
 from tests.survive.conftest import long
 from tests.survive.figures import Fact, record
+from tests.survive.traffic import Kind, Traffic
 from tests.survive.victim import Victim, serving
 
 pytestmark = [long, pytest.mark.survive, pytest.mark.cluster, pytest.mark.timeout(900)]
 
 PAUSES = (5.0, 9.9, 10.1, 30.0, 60.0, 89.8, 90.0, 90.2, 119.8, 120.0, 120.2)  # seconds
+NEAR = (89.8, 90.2, 119.8, 120.2)  # of those, where it ends in the midst of a rolling restart
+EARLIER = 8.0  # seconds before the end of a pause, in which a restart begins that takes about 20
 ROUNDS = 3
 AT_ONCE = 20  # Pods: so many connections are dialled
 POD = {
@@ -64,6 +68,32 @@ async def test_idle_connections_lose_nothing(places: tuple[Target, list[str]], t
         Fact(f"{sent} Pods on connections that were idle for {told} s", f"{len(failures)} lost {failures[:3] or ''}")
     )
     assert not failures
+
+
+async def test_idle_connections_lose_nothing_through_rolling_restarts(
+    traffic: Traffic, kinds: list[Kind], installed: Target
+) -> None:
+    named = kinds[0]
+    rollout = ("--namespace", NAMESPACE, "deployment/nonroot-webhook-admission")
+
+    async def burst() -> None:
+        await asyncio.gather(*(traffic.one(named) for _ in range(AT_ONCE)))
+
+    for seconds in NEAR:
+        await burst()
+        await asyncio.sleep(seconds - EARLIER)
+        await asyncio.to_thread(installed.kubectl, "rollout", "restart", *rollout)
+        await asyncio.sleep(EARLIER)
+        await burst()
+        await asyncio.to_thread(installed.kubectl, "rollout", "status", *rollout, "--timeout=120s")
+    tally, told = traffic.tally, ", ".join(f"{each:g}" for each in NEAR)
+    record(
+        Fact(
+            f"bursts of {AT_ONCE} Pods on connections that were idle for {told} s, in the midst of rolling restarts",
+            f"{tally.admissions} Pods, {tally.lost.total() + tally.away.total()} lost, {tally.unpatched} unpatched",
+        )
+    )
+    assert (tally.wrong, tally.trouble, tally.unpatched) == ([], [], 0), tally
 
 
 async def _pause(session: aiohttp.ClientSession, target: Target, name: str, seconds: float, folder: Path) -> list[str]:
