@@ -154,3 +154,21 @@ async def test_tokens_over_tls(
     assert (await nobody.image(f"{bearer.host}/public/app:1")).digest == BOTH.digest
     assert await nobody.cause(f"{bearer.host}/team/app:1") == "unauthorized"
     assert service.asked[1:] == ["", "", ""]  # what is refused is refused twice: with the token foreseen, and without
+
+
+@pytest.mark.parametrize("image_name", ["team/app", "public/app"])
+async def test_a_token_of_a_known_realm_over_tls(
+    bearer: Distribution, connect: Connect, authority: Authority, service: TokenService, image_name: str
+) -> None:
+    """A registry takes one that it has not asked for yet: one request less, for whoever has a password and for nobody."""
+    await bearer.push(f"{image_name}:1", BOTH)
+    config = docker_config(bearer.host, "app", "secret") if image_name == "team/app" else None
+    realm = {bearer.host: {"realm": service.url, "service": "reg"}}
+    for expected, requests in (
+        ({}, 9),
+        (realm, 8),
+    ):  # two manifests, configs and layers; index, token, and who wants it
+        client, cost = connect(None, config, **trusting(authority)), Cost()
+        client._session.expected |= expected
+        await client.image(f"{bearer.host}/{image_name}:1", cost=cost)
+        assert cost.requests == requests
