@@ -1,7 +1,7 @@
 """What a hostile Pod, image, registry or client can do to a replica: each attack is bounded, and others hardly notice.
 
-Elsewhere: documents and addresses one by one in tests/registry (test_addresses, test_transport, test_documents), archives
-in tests/registry/test_archive and test_decompress, reviews of random bytes in tests/test_review.
+Elsewhere: documents and addresses one by one in tests/registry (test_addresses, test_gate, test_documents), archives in
+tests/registry/test_archive and test_decompress, reviews of random bytes in tests/test_review.
 """
 
 import asyncio
