@@ -152,9 +152,22 @@ async def test_large_requests_share_a_limit_and_small_ones_are_taken(
             writer.write(b"x")
             assert await _answered(reader)
     async with server.connection() as (reader, writer):
-        writer.write(LARGE + b"x")  # what was answered is held no longer
+        for _ in range(3):
+            writer.write(LARGE + b"x")  # what was answered is held no longer
+            assert await _answered(reader)
+
+
+async def test_of_many_connections_one_that_has_brought_much_is_not_kept(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "FEW_CONNECTIONS", 1)
+    async with server.connection() as (reader, writer), server.connection() as (other, small):
+        writer.write(LARGE + b"x")
         assert b"\r\nconnection: close\r\n" in await asyncio.wait_for(reader.readuntil(b"ok"), 5)
         assert await _ended(reader)
+        for _ in range(2):
+            small.write(HEAD + b"Content-Length: 2\r\n\r\n{}")
+            assert await _answered(other)
 
 
 async def test_whoever_is_refused_and_sends_no_more_is_given_up(

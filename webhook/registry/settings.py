@@ -25,9 +25,7 @@ class Limits(msgspec.Struct, frozen=True):
     entries: int = 2_000_000
     links: int = 250_000
     zstd_window: int = 64 * _MIB
-    zstd_usual_window: int = (
-        8 * _MIB
-    )  # what every level but the ultra ones asks for at most; one layer at a time may more
+    zstd_usual_window: int = 8 * _MIB  # all that levels below the ultra ones ask for; one layer at a time may have more
     rereads: int = 8
     survey_bytes: int = 8192 * _MIB  # of all layers together, where each of them is read
 

@@ -18,6 +18,7 @@ HEAD_LIMIT = 4 * SMALL  # bytes of a request line and headers, and of a body tha
 WHOLE_LIMIT = SIZE_LIMIT + HEAD_LIMIT
 LARGE_LIMIT = 16 * 1024 * 1024  # bytes of all larger requests together, from their first byte to their answer
 MOST_CONNECTIONS = 1000  # an API server has one for each call that is under way
+FEW_CONNECTIONS = 64  # that are kept whatever came over them, for an API server asks over the same ones again and again
 MOST_TOLD = 256  # that are refused, and read to their end so that their clients hear why
 
 _REFUSAL = b"no room for another large review: those that are not answered yet are too many; come again in a second\n"
@@ -74,8 +75,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._weigh()
 
     def _weigh(self) -> None:
-        """A large request: is there room? Its connection is not kept, nor with it what TLS has set aside for that much."""
-        if self.cycle is not None:
+        """A large request: is there room? One of many connections is not kept, nor with it what TLS has set aside for so much."""
+        if self.cycle is not None and len(self.connections) > FEW_CONNECTIONS:
             self.cycle.keep_alive = False
         if self.held > (WHOLE_LIMIT if self._in_body else HEAD_LIMIT):
             self._break_off()
@@ -96,9 +97,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Say why, and let the rest of the request pass: a client that still sends when we close never reads it."""
         self.held = 0
         self.refused = True
-        self.cycle.disconnected = self.cycle.response_complete = (
-            True  # for the application, and for what comes of the body
-        )
+        self.cycle.disconnected = self.cycle.response_complete = True  # the application hears and says no more
         self.cycle.body = bytearray()
         self.cycle.message_event.set()
         self.transport.write(_REFUSED)
