@@ -1,6 +1,7 @@
 """The heaviest attacks at the same time: what each may take is bounded, and so is the sum of them."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Coroutine
 from pathlib import Path
@@ -9,13 +10,17 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.e2e.target import Refused, Target, eventually
 from tests.serve.test_reviews import review
 from tests.support.oci import image
-from tests.support.pods import minimal, tweak
-from tests.support.registry import Registry
+from tests.support.pods import Object, minimal, tweak
+from tests.support.registry import Hang, Registry
+from tests.survive.conftest import LONG, born
 from tests.survive.test_images import IMAGES, WINDOWS, windowed
 from tests.survive.test_malice import DOCUMENTS, WHOLE
 from tests.survive.victim import LIMIT, MIB, Victim, serving
+from webhook.admission import FEW, MOST_CONTAINERS
+from webhook.serve.bounds import FEW_CONNECTIONS
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(300)]
 
@@ -48,10 +53,43 @@ async def test_the_heaviest_attacks_at_once(tmp_path: Path) -> None:
             for writer in (*slow, *mute):
                 writer.close()
         assert victim.memory("VmHWM") < LIMIT * SHARE
-        assert set(found) == {200, 503}
+        told = set(found)
+        assert told >= {200, 503}
+        assert not LONG or told == {200, 503}  # a client on a busy machine may be too late to begin TLS
 
 
-async def test_connections_that_have_brought_much_are_not_kept(tmp_path: Path) -> None:
+async def test_an_api_server_comes_again_by_itself(alone: Target, tmp_path: Path) -> None:
+    """A large Pod that finds no room is created a moment later, and nobody reads of it."""
+    async with Registry() as registry, serving(tmp_path, "--insecure-registry", registry.host) as victim:
+        registry.lie(Hang(asyncio.Event()))
+        kind = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration"}
+        hook = {**victim.hook("validate", "Fail"), "timeoutSeconds": 10}  # twice ours: this machine is busy
+        alone.apply({**kind, "metadata": {"name": "crowded"}, "webhooks": [hook]})
+        born(alone, "crowded", {})
+        await asyncio.to_thread(eventually, lambda: _refuses(alone), "a hook that is called")
+        under_way = asyncio.create_task(victim.review(review(_crowd(MOST_CONTAINERS, f"{registry.host}/app:1"))))
+        await asyncio.sleep(0.3)
+        large = tweak(_crowd(FEW + 1, "app:1"), {"spec.securityContext.runAsUser": 1000})
+        await asyncio.to_thread(alone.apply, tweak(large, {"metadata.namespace": "crowded"}), namespace="crowded")
+        await under_way
+        assert "refused a request with status 503" in victim.log.read_text()
+
+
+def _crowd(number: int, image: str) -> Object:
+    return tweak(minimal(), {"spec.containers": [{"name": f"c{each}", "image": image} for each in range(number)]})
+
+
+def _refuses(target: Target) -> bool:
+    """Whether a Pod of root is refused; it is not stored where it is not."""
+    root = tweak(minimal(), {"metadata.namespace": "crowded", "spec.securityContext.runAsUser": 0})
+    try:
+        target.kubectl("create", "--dry-run=server", "-f", "-", text=json.dumps(root))
+    except Refused as refused:
+        return "denied the request" in str(refused)
+    return False
+
+
+async def test_of_many_connections_those_that_have_brought_much_are_not_kept(tmp_path: Path) -> None:
     """Nor is what TLS has set aside for each of them."""
     body = review(tweak(minimal(), {"metadata.annotations": {"a": "x" * BURST}}))
     head = (
@@ -64,7 +102,7 @@ async def test_connections_that_have_brought_much_are_not_kept(tmp_path: Path) -
             writer.write(head.encode() + body)
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
         answers.append(f"{GUESTS} × 200")
-        assert victim.files < before + 20
+        assert victim.files < before + FEW_CONNECTIONS + 20
         for _, writer in connections:
             writer.close()
 
