@@ -241,12 +241,14 @@ def _kinds(shelf: str, namespaces: Mapping[str, str]) -> list[Kind]:
 async def _admitted(api: Api, kinds: list[Kind], count: int) -> tuple[Tally, str]:
     """What became of so many admissions, while things change; and that in words."""
     began = time.monotonic()
-    async with Traffic(api.session, kinds, pause=0).running() as tally:
-        for rounds in itertools.count():
-            if tally.admissions >= count:
-                break
-            await _change(api, rounds)
-    await api.call("DELETE", f"{GROUP}/nonrootpolicies?labelSelector=survive")
+    try:
+        async with Traffic(api.session, kinds, pause=0).running() as tally:
+            for rounds in itertools.count():
+                if tally.admissions >= count:
+                    break
+                await _change(api, rounds)
+    finally:
+        await api.call("DELETE", f"{GROUP}/nonrootpolicies?labelSelector=survive")
     seconds = time.monotonic() - began
     return tally, (
         f"{tally.admissions:,} in {seconds:.0f} s, {tally.admissions / seconds:.0f} a second, {rounds} rounds of changes; "
