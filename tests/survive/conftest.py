@@ -19,7 +19,7 @@ from deploy import release
 from deploy.local import cluster, paths
 from deploy.local.layout import Layout
 from tests.e2e.conftest import product, target
-from tests.e2e.target import Target
+from tests.e2e.target import Refused, Target, eventually
 from tests.images.build import Pushed
 from tests.kubelet.cluster import connect
 from tests.serve.test_reviews import review
@@ -70,14 +70,15 @@ def _noted() -> Iterator[None]:
         rights.note()
 
 
-def install(target: Target, product: Pushed) -> None:
-    """The release of `installed`."""
-    values = {
+def install(target: Target, product: Pushed, **values: object) -> None:
+    """The release of `installed`, with more `values` of the chart's."""
+    registries = {
         "insecure": [target.registry.rpartition(":")[0]],
         "pullSecrets": {"scope": "cluster"},
         "tagLife": TAG_LIFE,
     }
-    release.install(release.Image.parse(product.pinned), target.environment, values)
+    pinned = release.Image.parse(product.pinned)
+    release.install(pinned, target.environment, registries, chart=release.CHART, **values)
 
 
 @pytest.fixture(scope="package")
@@ -162,6 +163,18 @@ def layout(target: Target) -> Layout:
     if Path(target.environment["KUBECONFIG"]) != found.kubeconfig or not cluster.running():
         pytest.skip("only a cluster of deploy/local has parts that can be paused and restarted from here")
     return found
+
+
+def serve(target: Target, crd: Path) -> None:
+    """Install a CRD; `kubectl wait` by itself fails where it has no status yet."""
+    target.kubectl("apply", "--server-side", "-f", str(crd))
+
+    def established() -> bool:
+        with contextlib.suppress(Refused):
+            return bool(target.kubectl("wait", "--for=condition=Established", "-f", str(crd)))
+        return False
+
+    eventually(established, f"the kind of {crd.name}")
 
 
 def born(target: Target, name: str, labels: Mapping[str, str]) -> None:

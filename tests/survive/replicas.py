@@ -70,6 +70,10 @@ class Replica(msgspec.Struct, frozen=True):
         """What the chart's NetworkPolicy does where a network enforces it: the review port is for one caller alone."""
         return self._filtered(f"tcp dport 10250 ip saddr != {caller} drop")
 
+    def without_names(self) -> AbstractContextManager[None]:
+        """Whatever a name server answers is lost, and so is the word that there is none."""
+        return self._filtered("meta l4proto { tcp, udp } th sport 53 drop; icmp type destination-unreachable drop")
+
     @contextlib.contextmanager
     def _filtered(self, incoming: str, outgoing: str = "") -> Iterator[None]:
         rules = f"""table inet survive {{

@@ -16,21 +16,29 @@ Right = tuple[str, str, str]  # API group, resource, verb
 
 USED: set[Right] = set()
 REFUSED: set[Right] = set()
+_READ: dict[int, int] = {}  # bytes of a file of the log, by its inode: it is renamed when it is full
 
 
 def note() -> None:
     """Add what the log has now."""
-    for entry in _entries():
-        about = entry.get("objectRef", {})
-        if not (entry["user"]["username"].startswith(OURS) and about.get("resource")):
-            continue
+    for entry in entries(_READ):
+        about = entry["objectRef"]
         resource = "/".join(filter(None, (about["resource"], about.get("subresource"))))
         refused = entry.get("responseStatus", {}).get("code") == FORBIDDEN
         (REFUSED if refused else USED).add((about.get("apiGroup", ""), resource, entry["verb"]))
 
 
-def _entries() -> Iterator[dict[str, Any]]:
-    for file in Path(LOG).parent.glob("audit*.log") if LOG else ():
-        for line in file.read_text(errors="replace").splitlines():
-            if OURS in line and line.endswith("}"):
-                yield json.loads(line)
+def entries(read: dict[int, int]) -> Iterator[dict[str, Any]]:
+    """What the release asked for, of the log's end that was not `read` yet."""
+    for file in sorted(Path(LOG).parent.glob("audit*.log")) if LOG else ():
+        with file.open("rb") as log:
+            inode = os.fstat(log.fileno()).st_ino
+            log.seek(read.get(inode, 0))
+            data = log.read()
+            whole = data[: data.rfind(b"\n") + 1]
+            read[inode] = read.get(inode, 0) + len(whole)
+        for line in whole.splitlines():
+            if OURS.encode() in line:
+                entry = json.loads(line)
+                if entry["user"]["username"].startswith(OURS) and entry.get("objectRef", {}).get("resource"):
+                    yield entry

@@ -16,45 +16,48 @@ pytestmark = [pytest.mark.survive, pytest.mark.timeout(600)]
 SECRET = ("secret", "nonroot-webhook-tls", "--namespace", NAMESPACE)
 
 
-def _certificate(target: Target) -> bytes:
+def certificate(target: Target) -> bytes:
+    """What is served now; nothing while there is no Secret."""
     try:
         return base64.b64decode(json.loads(target.kubectl("get", *SECRET, "-o", "json"))["data"]["tls.crt"])
     except Refused:
         return b""
 
 
-async def _restored(target: Target, former: bytes) -> None:
+async def restored(target: Target, former: bytes) -> None:
+    """Wait until another than the former certificate is there."""
+
     def probe() -> bool:
-        found = _certificate(target)
+        found = certificate(target)
         return found != former and found.startswith(b"-----BEGIN")
 
     await asyncio.to_thread(eventually, probe, "another certificate")
 
 
 async def test_the_secret_is_deleted(scene: Scene, installed: Target) -> None:
-    former = _certificate(installed)
+    former = certificate(installed)
     async with scene("the TLS Secret deleted", lost=0):
         await asyncio.to_thread(installed.kubectl, "delete", *SECRET)
-        await _restored(installed, former)
+        await restored(installed, former)
 
 
 @long
 async def test_the_secret_is_filled_with_rubbish(scene: Scene, installed: Target) -> None:
-    former = _certificate(installed)
+    former = certificate(installed)
     rubbish = base64.b64encode(b"rubbish").decode()
     patch = json.dumps({"data": {"tls.crt": rubbish, "tls.key": rubbish}})
     async with scene("the TLS Secret filled with rubbish", lost=0):
         await asyncio.to_thread(installed.kubectl, "patch", *SECRET, "-p", patch)
-        await _restored(installed, former)
+        await restored(installed, former)
 
 
 @long
 async def test_the_ca_secret_is_deleted(scene: Scene, installed: Target) -> None:
     """A new CA, the former one trusted beside it."""
-    former = _certificate(installed)
+    former = certificate(installed)
     async with scene("the CA's Secret deleted", lost=0):
         await asyncio.to_thread(installed.kubectl, "delete", "secret", "nonroot-webhook-ca", "--namespace", NAMESPACE)
-        await _restored(installed, former)
+        await restored(installed, former)
 
 
 @long
