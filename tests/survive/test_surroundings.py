@@ -102,7 +102,7 @@ async def test_the_clock_jumps(surrounded: Callable[[int], None], scene: Scene, 
 
 
 async def test_the_disk_is_full(surrounded: Callable[[int], None], scene: Scene, installed: Target) -> None:
-    """The only place where a replica may write: all else is read-only, and the log is the node's."""
+    """There is no room for temporary files; the root is read-only, and the log is the node's."""
     async with scene("the disk full", lost=0):
         for each in replicas(installed):
             _fill(Path(f"/proc/{each.pid}/root/small/rest"))
