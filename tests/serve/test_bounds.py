@@ -170,6 +170,18 @@ async def test_of_many_connections_one_that_has_brought_much_is_not_kept(
             assert await _answered(other)
 
 
+async def test_a_request_that_came_in_one_piece_is_refused_too(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it waits for its answer, which nobody then hears."""
+    monkeypatch.setattr(bounds, "LARGE_LIMIT", 1)
+    server.release.clear()
+    async with server.connection() as (reader, writer):
+        size = bounds.SMALL
+        writer.write(HEAD + b"Content-Length: %d\r\n\r\n" % size + b"x" * size)
+        assert await asyncio.wait_for(reader.readuntil(b"in a second\n"), 5)
+        assert await _ended(reader)
+    server.release.set()
+
+
 async def test_whoever_is_refused_and_sends_no_more_is_given_up(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,7 +84,7 @@ class BoundedProtocol(HttpToolsProtocol):
         others = [each for each in self.connections if isinstance(each, BoundedProtocol)]
         if sum(each.held for each in others if each.held > SMALL) <= LARGE_LIMIT:
             return
-        if self._whole or not self._in_body or self.pipeline or sum(each.refused for each in others) >= MOST_TOLD:
+        if not self._in_body or self.pipeline or sum(each.refused for each in others) >= MOST_TOLD:
             self._break_off()
         else:
             self._refuse()
@@ -101,7 +101,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self.cycle.body = bytearray()
         self.cycle.message_event.set()
         self.transport.write(_REFUSED)
-        self.flow.resume_reading()
+        if self._whole:
+            self.transport.close()
+        else:
+            self.flow.resume_reading()
 
     def on_message_begin(self) -> None:
         """A head begins."""
