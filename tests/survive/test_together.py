@@ -1,6 +1,7 @@
 """The heaviest attacks at the same time: what each may take is bounded, and so is the sum of them."""
 
 import asyncio
+import itertools
 import json
 from collections import Counter
 from collections.abc import Coroutine
@@ -11,6 +12,7 @@ import aiohttp
 import pytest
 
 from tests.e2e.target import Refused, Target, eventually
+from tests.kubelet.cluster import connect
 from tests.serve.test_reviews import review
 from tests.support.oci import image
 from tests.support.pods import Object, minimal, tweak
@@ -21,11 +23,12 @@ from tests.survive.test_malice import DOCUMENTS, WHOLE
 from tests.survive.victim import LIMIT, MIB, Victim, serving
 from webhook.admission import FEW, MOST_CONTAINERS
 from webhook.serve.bounds import FEW_CONNECTIONS
+from webhook.serve.reviews import CROWDED
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(300)]
 
 FLOOD = 200  # reviews of 7 MiB
-CROWDED = 20  # Pods of 10,000 containers
+CROWDS = 20  # Pods of 10,000 containers
 SLOW = 400  # requests that never end
 MUTE = 300  # connections that never begin TLS
 BOMBS = ("a gzip bomb of 2 GiB", "a zstd bomb of 2 GiB", "an /etc/passwd of 1 GiB")
@@ -45,7 +48,7 @@ async def test_the_heaviest_attacks_at_once(tmp_path: Path) -> None:
             slow, mute = await _slow(victim), await _mute(victim)
             found = await asyncio.gather(
                 *_times(FLOOD, victim, DOCUMENTS["7 MiB of annotations"]),
-                *_times(CROWDED, victim, DOCUMENTS["10,000 containers of as many images"]),
+                *_times(CROWDS, victim, DOCUMENTS["10,000 containers of as many images"]),
                 *(_known(victim, f"{registry.host}/evil/window:{number}") for number in range(WINDOWS)),
                 *(_known(victim, f"{registry.host}/evil/bomb:{number}") for number in range(len(BOMBS))),
             )
@@ -60,19 +63,33 @@ async def test_the_heaviest_attacks_at_once(tmp_path: Path) -> None:
 
 async def test_an_api_server_comes_again_by_itself(alone: Target, tmp_path: Path) -> None:
     """A large Pod that finds no room is created a moment later, and nobody reads of it."""
-    async with Registry() as registry, serving(tmp_path, "--insecure-registry", registry.host) as victim:
+    async with (
+        Registry() as registry,
+        serving(tmp_path, "--insecure-registry", registry.host) as victim,
+        connect(alone.environment, tmp_path) as api,
+    ):
         registry.lie(Hang(asyncio.Event()))
         kind = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration"}
         hook = {**victim.hook("validate", "Fail"), "timeoutSeconds": 10}  # twice ours: this machine is busy
         alone.apply({**kind, "metadata": {"name": "crowded"}, "webhooks": [hook]})
         born(alone, "crowded", {})
         await asyncio.to_thread(eventually, lambda: _refuses(alone), "a hook that is called")
-        under_way = asyncio.create_task(victim.review(review(_crowd(MOST_CONTAINERS, f"{registry.host}/app:1"))))
-        await asyncio.sleep(0.3)
-        large = tweak(_crowd(FEW + 1, "app:1"), {"spec.securityContext.runAsUser": 1000})
-        await asyncio.to_thread(alone.apply, tweak(large, {"metadata.namespace": "crowded"}), namespace="crowded")
+        crowd = review(_crowd(MOST_CONTAINERS, f"{registry.host}/app:1"))
+        unlike = (_crowd(FEW + 1, f"app:{number}") for number in itertools.count())  # else one answer is for all
+        large = (tweak(each, {"spec.securityContext.runAsUser": 1000}) for each in unlike)
+        under_way = asyncio.create_task(victim.review(crowd))
+        while (await victim.review(review(next(large))))[0] != CROWDED:
+            assert not under_way.done()
+            await asyncio.sleep(0.02)
+        before = _turned_away(victim)
+        pod = tweak(next(large), {"metadata.namespace": "crowded"})
+        await api.call("POST", "/api/v1/namespaces/crowded/pods", pod)
+        assert _turned_away(victim) > before
         await under_way
-        assert "refused a request with status 503" in victim.log.read_text()
+
+
+def _turned_away(victim: Victim) -> int:
+    return victim.log.read_text().count(f"refused a request with status {CROWDED}")
 
 
 def _crowd(number: int, image: str) -> Object:
