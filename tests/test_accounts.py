@@ -1,7 +1,7 @@
 """/etc/passwd and /etc/group are read as the runtimes read them, down to what they get wrong."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.tables import table
@@ -239,11 +239,12 @@ def test_passwd_agrees_with_an_independent_model(text: str) -> None:
 
 
 @given(FILES)
+@example(":::,\n0")
 def test_group_agrees_with_an_independent_model(text: str) -> None:
-    """Membership of every name that is listed anywhere."""
-    expected = model(text, comments=True)
-    for member in {name for *_, names, _ in expected for name in names.split(",") if names}:
-        gids = {gid for name, gid, _, names, _ in expected if member in names.split(",") and name != member}
+    """Membership of every name that is listed anywhere, the empty one too: but an empty list has no members."""
+    expected = [(name, gid, names.split(",")) for name, gid, _, names, _ in model(text, comments=True) if names]
+    for member in {each for *_, names in expected for each in names}:
+        gids = {gid for name, gid, names in expected if member in names and name != member}
         assert supplementary(Accounts(group=text.encode()), member) == gids
 
 
