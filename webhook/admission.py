@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 
 from webhook import patch, pod, response, verdict
-from webhook.errors import MalformedReview
+from webhook.errors import CROWDED, MalformedReview
 from webhook.finding import Finding, who
 from webhook.image import Images
 from webhook.judge import judge
@@ -140,7 +140,7 @@ class Admission:
             raise MalformedReview(f"{size} containers are more than the {MOST_CONTAINERS} that are judged at most", 413)
         if self._crowd + size > MOST_CONTAINERS:
             raise MalformedReview(
-                f"{self._crowd} containers of large Pods are being judged; come again in a second", 503
+                f"{self._crowd} containers of large Pods are being judged; come again in a second", CROWDED
             )
         self._crowd += size
         try:

@@ -10,6 +10,8 @@
 "Could not tell" is not here: it is a value, `webhook.image.Unknown`, and the policy decides what it means.
 """
 
+CROWDED = 503  # the HTTP status of what finds no room now: come again in a second
+
 
 class NonrootError(Exception):
     """The message names the thing, the reason and the next step; it never holds a credential."""

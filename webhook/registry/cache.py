@@ -25,7 +25,6 @@ class Bounded(Generic[K, V]):
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._ample = limit // 2
         self._weight = 0
         self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()
 
@@ -42,7 +41,7 @@ class Bounded(Generic[K, V]):
         found = self._entries.get(key)
         if found is None:
             return None
-        if self._weight > self._ample:
+        if 2 * self._weight > self._limit:
             self._entries.move_to_end(key)
         return found[0]
 

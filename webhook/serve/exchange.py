@@ -17,8 +17,9 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from webhook.admission import Door
+from webhook.errors import CROWDED
 from webhook.serve.bounds import BoundedProtocol
-from webhook.serve.reviews import CROWDED, DOORS, JSON, PLAIN, Reply, Reviews, timeout
+from webhook.serve.reviews import DOORS, JSON, PLAIN, Reply, Reviews, timeout
 
 log = logging.getLogger(__name__)
 

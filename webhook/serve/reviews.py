@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from webhook import review
 from webhook.admission import ENFORCE_BUDGET, Admission, Door, Outcome
-from webhook.errors import MalformedReview
+from webhook.errors import CROWDED, MalformedReview
 from webhook.finding import Finding, quoted
 from webhook.review import SIZE_LIMIT, Review
 from webhook.serve.metrics import Metrics
@@ -27,7 +27,6 @@ LINES = 256  # denials that are logged in that time
 MARGIN = 1.5  # seconds of the API server's timeout that are kept for the way back
 DOORS: dict[str, Door] = {"/mutate": "mutate", "/validate": "validate"}
 JSON = b"application/json"
-CROWDED = 503  # there is no room now: come again in a second
 PLAIN = b"text/plain; charset=utf-8"
 
 log = logging.getLogger(__name__)
