@@ -5,6 +5,12 @@ from pathlib import Path
 import pytest
 
 LIBRARIES = "*/faketime/libfaketime.so.1"
+JUMPS = {
+    "an hour ahead": 3600,
+    "an hour back": -3600,
+    "a year ahead": 31_536_000,
+    "a year back": -31_536_000,
+}  # seconds
 
 
 class Clock:

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 CALLERS = "callers"  # connections that others have opened to one of its own ports
+SPARE = 3  # connections that our own streams leave idle when they are opened anew (webhook/watching.py)
 ELSE = "files, pipes, listeners"
 _LISTENING = "0A"  # include/net/tcp_states.h of Linux: TCP_LISTEN
 

@@ -38,11 +38,6 @@ class Replica(msgspec.Struct, frozen=True):
         return int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.pid}/status").read_text())[0]) // 1024
 
     @property
-    def files(self) -> int:
-        """Open file descriptors, connections among them."""
-        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
-
-    @property
     def reviews(self) -> float:
         """How many it has answered so far."""
         with urllib.request.urlopen(f"http://{self.address}:8080/metrics", timeout=10) as reply:

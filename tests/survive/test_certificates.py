@@ -24,14 +24,25 @@ def certificate(target: Target) -> bytes:
         return b""
 
 
-async def restored(target: Target, former: bytes) -> None:
+def damage(target: Target) -> None:
+    """Fill the TLS Secret with rubbish."""
+    rubbish = base64.b64encode(b"rubbish").decode()
+    target.kubectl("patch", *SECRET, "-p", json.dumps({"data": {"tls.crt": rubbish, "tls.key": rubbish}}))
+
+
+def renewed(target: Target, former: bytes) -> None:
     """Wait until another than the former certificate is there."""
 
     def probe() -> bool:
         found = certificate(target)
         return found != former and found.startswith(b"-----BEGIN")
 
-    await asyncio.to_thread(eventually, probe, "another certificate")
+    eventually(probe, "another certificate")
+
+
+async def restored(target: Target, former: bytes) -> None:
+    """The same, while others go on."""
+    await asyncio.to_thread(renewed, target, former)
 
 
 async def test_the_secret_is_deleted(scene: Scene, installed: Target) -> None:
@@ -44,10 +55,8 @@ async def test_the_secret_is_deleted(scene: Scene, installed: Target) -> None:
 @long
 async def test_the_secret_is_filled_with_rubbish(scene: Scene, installed: Target) -> None:
     former = certificate(installed)
-    rubbish = base64.b64encode(b"rubbish").decode()
-    patch = json.dumps({"data": {"tls.crt": rubbish, "tls.key": rubbish}})
     async with scene("the TLS Secret filled with rubbish", lost=0):
-        await asyncio.to_thread(installed.kubectl, "patch", *SECRET, "-p", patch)
+        await asyncio.to_thread(damage, installed)
         await restored(installed, former)
 
 

@@ -22,15 +22,13 @@ from tests.operate.test_on_a_cluster import (
     target,
 )
 from tests.support.controller import controller
-from tests.survive.clocks import Clock
+from tests.survive.clocks import JUMPS, Clock
 from tests.survive.conftest import long
 from tests.survive.figures import Fact, record
 
 __all__ = ["configurations", "kubeconfig", "target"]
 
 pytestmark = [long, pytest.mark.survive, pytest.mark.cluster, pytest.mark.timeout(300)]
-
-JUMPS = {"an hour ahead": 3600, "an hour back": -3600, "a year ahead": 31_536_000, "a year back": -31_536_000}
 
 
 def test_the_controllers_clock_jumps(

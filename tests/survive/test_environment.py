@@ -14,7 +14,7 @@ import pytest
 from tests.support.oci import image
 from tests.support.registry import Registry
 from tests.support.tables import table
-from tests.survive.clocks import Clock
+from tests.survive.clocks import JUMPS, Clock
 from tests.survive.conftest import UID, app
 from tests.survive.figures import Fact, record
 from tests.survive.victim import MIB, Victim, serving, told
@@ -23,7 +23,6 @@ pytestmark = [pytest.mark.survive, pytest.mark.timeout(300)]
 
 HOSTS = 200
 SILENT = "127.0.0.53"  # where a resolver would listen
-JUMPS = {"an hour ahead": 3600, "an hour back": -3600, "a year ahead": 31_536_000, "a year back": -31_536_000}
 
 
 @pytest.fixture

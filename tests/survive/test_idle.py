@@ -109,16 +109,8 @@ async def _pause(session: aiohttp.ClientSession, target: Target, name: str, seco
 
 
 def _register(target: Target, name: str, victim: Victim) -> None:
-    hook = {
-        **victim.hook("validate", "Fail"),
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}},
-    }
-    configuration = {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingWebhookConfiguration",
-        "metadata": {"name": name},
-        "webhooks": [hook],
-    }
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": name}}
+    configuration = victim.configuration("Validating", name, namespaceSelector=selector)
     target.kubectl("create", "-f", "-", text=json.dumps(configuration))
 
 

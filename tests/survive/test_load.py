@@ -22,7 +22,7 @@ from tests.support.pods import minimal, tweak
 from tests.support.registry import Registry
 from tests.survive import heartbeat
 from tests.survive.conftest import LONG, MODES, STATED, UID, app, born, long
-from tests.survive.descriptors import CALLERS, held
+from tests.survive.descriptors import CALLERS, SPARE, held
 from tests.survive.figures import Fact, record
 from tests.survive.replicas import whole
 from tests.survive.traffic import Kind, Tally, Traffic
@@ -38,7 +38,6 @@ CLIENTS = 16
 ADMISSIONS = 100_000  # through the API server
 CHANGE = 1.0  # seconds that a namespace and its exception live
 REST = 125.0  # seconds after which nobody on the way keeps an idle connection
-SPARE = 3  # connections that our own streams leave idle when they are opened anew (webhook/watching.py)
 GROUP = "/apis/nonroot.dev/v1alpha1"
 FRESH, STEP = 30_000, 3_000
 BLOCKED = 50.0  # milliseconds
@@ -259,13 +258,7 @@ async def _admitted(api: Api, kinds: list[Kind], count: int) -> tuple[Tally, str
 
 def _register(target: Target, victim: Victim) -> None:
     """Both doors, as the chart has them: one may fail, the other may not."""
-    for kind, door, policy in (("Mutating", "mutate", "Ignore"), ("Validating", "validate", "Fail")):
-        configuration = {
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": f"{kind}WebhookConfiguration",
-            "metadata": {"name": door},
-            "webhooks": [victim.hook(door, policy)],
-        }
+    for configuration in (victim.configuration("Mutating", "mutate"), victim.configuration("Validating", "validate")):
         target.kubectl("create", "-f", "-", text=json.dumps(configuration))
 
 

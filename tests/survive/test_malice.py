@@ -6,7 +6,6 @@ tests/registry/test_archive and test_decompress, reviews of random bytes in test
 
 import asyncio
 import json
-import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 from tests.serve.test_reviews import review
 from tests.support.pods import minimal, tweak
 from tests.support.tables import table
-from tests.survive.victim import MIB, Victim, serving, told
+from tests.survive.victim import MIB, Streams, Victim, head, serving, told
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(300)]
 
@@ -87,33 +86,20 @@ async def test_a_flood_of_large_reviews(victim: Victim) -> None:
 
 async def test_slow_requests(victim: Victim) -> None:
     """Connections that never finish a request are closed, long before they are too many."""
-    head = f"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(WHOLE)}\r\n"
+    endless = head(len(WHOLE)).removesuffix(b"\r\n")
     async with victim.attacked(f"{CONNECTIONS} requests that never end") as answers:
         before = victim.files
-        opened = await _open(victim, tls=True)
+        opened = await victim.connected(CONNECTIONS)
         for _, writer in opened:
-            writer.write(head.encode())
+            writer.write(endless)
         answers.append(await _given_up(victim, before, opened))
 
 
 async def test_half_open_tls(victim: Victim) -> None:
     async with victim.attacked(f"{CONNECTIONS} connections that never begin TLS") as answers:
         before = victim.files
-        opened = await _open(victim, tls=False)
+        opened = await victim.connected(CONNECTIONS, tls=False)
         answers.append(await _given_up(victim, before, opened))
-
-
-Streams = list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
-
-
-async def _open(victim: Victim, *, tls: bool) -> Streams:
-    context: ssl.SSLContext | None = victim.tls if tls else None
-    found: Streams = []
-    for _ in range(0, CONNECTIONS, 50):
-        found += await asyncio.gather(
-            *(asyncio.open_connection("127.0.0.1", victim.port, ssl=context) for _ in range(50))
-        )
-    return found
 
 
 async def _given_up(victim: Victim, before: int, opened: Streams) -> str:

@@ -24,7 +24,7 @@ from tests.support.oci import Content, accounts_layer, image
 from tests.support.pods import minimal, tweak
 from tests.survive import heartbeat
 from tests.survive.conftest import MODES, STATED, born, gone, long
-from tests.survive.descriptors import CALLERS, held
+from tests.survive.descriptors import CALLERS, SPARE, held
 from tests.survive.figures import Fact, record
 from tests.survive.victim import Victim, serving
 
@@ -38,7 +38,6 @@ IMAGES = 500
 FRESH = 4  # images that come in each round of changes, for as many that nobody asks for any more
 ROUND = 10.0  # seconds between two rounds
 REMEMBERED = 0.0075  # MiB that an image takes while there is room: 5 KiB in caches, then its ImageIdentity
-SPARE = 3  # connections that our own streams leave idle when they are opened anew (webhook/watching.py)
 REST = 35.0  # seconds: aiohttp keeps an idle connection for 15, and looks every 15
 PATIENCE = 30.0  # seconds until a change must count
 

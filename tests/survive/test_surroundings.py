@@ -25,7 +25,7 @@ from tests.e2e.target import Refused, Target, deployment, eventually
 from tests.images.build import Pushed
 from tests.support import reports
 from tests.survive import rights
-from tests.survive.clocks import Clock
+from tests.survive.clocks import JUMPS, Clock
 from tests.survive.conftest import Scene, install, long, serve
 from tests.survive.replicas import ADMISSION, CONTROLLER, replicas, whole
 from tests.survive.test_certificates import certificate, restored
@@ -34,7 +34,6 @@ from tests.survive.traffic import Kind
 pytestmark = [long, pytest.mark.survive, pytest.mark.timeout(600)]
 
 WHILE = 10.0  # seconds
-JUMPS = {"an hour ahead": 3600, "an hour back": -3600, "a year ahead": 31_536_000, "a year back": -31_536_000}
 ROTATION_WRITES = 4  # two Secrets, and the CA in two configurations
 SCAN_WRITES = 4
 WRITING = {"create", "update", "patch", "delete"}

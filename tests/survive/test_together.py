@@ -20,10 +20,10 @@ from tests.support.registry import Hang, Registry
 from tests.survive.conftest import LONG, born
 from tests.survive.test_images import IMAGES, WINDOWS, windowed
 from tests.survive.test_malice import DOCUMENTS, WHOLE
-from tests.survive.victim import LIMIT, MIB, Victim, serving
+from tests.survive.victim import LIMIT, MIB, Victim, head, serving
 from webhook.admission import FEW, MOST_CONTAINERS
+from webhook.errors import CROWDED
 from webhook.serve.bounds import FEW_CONNECTIONS
-from webhook.serve.reviews import CROWDED
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(300)]
 
@@ -45,7 +45,9 @@ async def test_the_heaviest_attacks_at_once(tmp_path: Path) -> None:
         for number, name in enumerate(BOMBS):
             registry.push(f"evil/bomb:{number}", await asyncio.to_thread(IMAGES[name]))
         async with victim.attacked("the heaviest of these at once") as answers:
-            slow, mute = await _slow(victim), await _mute(victim)
+            slow, mute = await victim.connected(SLOW), await victim.connected(MUTE, tls=False)
+            for _, writer in slow:
+                writer.write(head(MIB) + WHOLE)
             found = await asyncio.gather(
                 *_times(FLOOD, victim, DOCUMENTS["7 MiB of annotations"]),
                 *_times(CROWDS, victim, DOCUMENTS["10,000 containers of as many images"]),
@@ -53,7 +55,7 @@ async def test_the_heaviest_attacks_at_once(tmp_path: Path) -> None:
                 *(_known(victim, f"{registry.host}/evil/bomb:{number}") for number in range(len(BOMBS))),
             )
             answers.append(", ".join(f"{number} × {code}" for code, number in Counter(found).most_common()))
-            for writer in (*slow, *mute):
+            for _, writer in (*slow, *mute):
                 writer.close()
         assert victim.memory("VmHWM") < LIMIT * SHARE
         told = set(found)
@@ -69,9 +71,9 @@ async def test_an_api_server_comes_again_by_itself(alone: Target, tmp_path: Path
         connect(alone.environment, tmp_path) as api,
     ):
         registry.lie(Hang(asyncio.Event()))
-        kind = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration"}
-        hook = {**victim.hook("validate", "Fail"), "timeoutSeconds": 10}  # twice ours: this machine is busy
-        alone.apply({**kind, "metadata": {"name": "crowded"}, "webhooks": [hook]})
+        alone.apply(
+            victim.configuration("Validating", "crowded", timeoutSeconds=10)
+        )  # twice ours: this machine is busy
         born(alone, "crowded", {})
         await asyncio.to_thread(eventually, lambda: _refuses(alone), "a hook that is called")
         crowd = review(_crowd(MOST_CONTAINERS, f"{registry.host}/app:1"))
@@ -109,14 +111,11 @@ def _refuses(target: Target) -> bool:
 async def test_of_many_connections_those_that_have_brought_much_are_not_kept(tmp_path: Path) -> None:
     """Nor is what TLS has set aside for each of them."""
     body = review(tweak(minimal(), {"metadata.annotations": {"a": "x" * BURST}}))
-    head = (
-        f"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
     async with serving(tmp_path) as victim, victim.attacked(f"{GUESTS} connections, 250 KiB over each") as answers:
         before = victim.files
-        connections = [await _connected(victim) for _ in range(GUESTS)]
+        connections = await victim.connected(GUESTS)
         for reader, writer in connections:
-            writer.write(head.encode() + body)
+            writer.write(head(len(body)) + body)
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
         answers.append(f"{GUESTS} × 200")
         assert victim.files < before + FEW_CONNECTIONS + 20
@@ -148,19 +147,3 @@ async def _known(victim: Victim, reference: str) -> Any:
             return status
         await asyncio.sleep(0.2)
     raise AssertionError(f"{reference} is still waited for")
-
-
-async def _connected(victim: Victim) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    return await asyncio.open_connection("127.0.0.1", victim.port, ssl=victim.tls)
-
-
-async def _slow(victim: Victim) -> list[asyncio.StreamWriter]:
-    head = f"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {MIB}\r\n\r\n"
-    writers = [(await _connected(victim))[1] for _ in range(SLOW)]
-    for writer in writers:
-        writer.write(head.encode() + WHOLE)
-    return writers
-
-
-async def _mute(victim: Victim) -> list[asyncio.StreamWriter]:
-    return [(await asyncio.open_connection("127.0.0.1", victim.port))[1] for _ in range(MUTE)]

@@ -4,7 +4,6 @@ The last test of the suite by its name. What no other test has it do, it is made
 """
 
 import json
-from base64 import b64encode
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +19,7 @@ from tests.survive.conftest import long, serve
 from tests.survive.figures import Fact, record
 from tests.survive.replicas import CONTROLLER, whole
 from tests.survive.rights import REFUSED, USED, Right
-from tests.survive.test_certificates import certificate
+from tests.survive.test_certificates import certificate, damage, renewed
 from webhook.cluster import MANAGED_BY
 from webhook.operate.identities import DAY, RETENTION
 
@@ -53,7 +52,9 @@ def test_what_is_granted_is_what_is_used(installed: Target, namespaces: tuple[st
     if not rights.LOG:
         pytest.skip("needs the API server's audit log (NONROOT_AUDIT_LOG)")
     _deny_twice(installed, namespaces[0])
-    _damage_the_certificate(installed)
+    former = certificate(installed)
+    damage(installed)
+    renewed(installed, former)
     _age_identities(installed, product)
     for plural, (api_version, kind) in REPORTS.items():
         _report(installed, namespaces[1], plural, api_version, kind)
@@ -75,13 +76,6 @@ def _deny_twice(target: Target, namespace: str) -> None:
         lambda: any(each.get("series", {}).get("count", 0) > 1 for each in target.get(*event)), "counted denials"
     )
     target.kubectl("delete", "deployment", "root", "--namespace", namespace)
-
-
-def _damage_the_certificate(target: Target) -> None:
-    former, rubbish = certificate(target), b64encode(b"rubbish").decode()
-    patch = json.dumps({"data": {"tls.crt": rubbish, "tls.key": rubbish}})
-    target.kubectl("patch", "secret", "nonroot-webhook-tls", "--namespace", NAMESPACE, "-p", patch)
-    eventually(lambda: certificate(target) != former and b"BEGIN" in certificate(target), "another certificate")
 
 
 def _age_identities(target: Target, product: Pushed) -> None:

@@ -15,7 +15,7 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 
@@ -32,6 +32,16 @@ kind: NonRootPolicy
 metadata: {name: strict}
 spec: {mode: Enforce}
 """
+
+
+Streams = list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
+
+
+def head(size: int) -> bytes:
+    """That of a review of so many bytes."""
+    return (
+        f"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
+    ).encode()
 
 
 class Victim:
@@ -58,6 +68,26 @@ class Victim:
             "admissionReviewVersions": ["v1"],
             "timeoutSeconds": 5,
         }
+
+    def configuration(self, kind: Literal["Mutating", "Validating"], name: str, **hook: Any) -> dict[str, Any]:
+        """A webhook configuration of one hook, as `hook` makes it, which is then changed."""
+        door, policy = {"Mutating": ("mutate", "Ignore"), "Validating": ("validate", "Fail")}[kind]
+        return {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": f"{kind}WebhookConfiguration",
+            "metadata": {"name": name},
+            "webhooks": [{**self.hook(door, policy), **hook}],
+        }
+
+    async def connected(self, number: int, *, tls: bool = True) -> Streams:
+        """So many connections to the port for reviews, a multiple of 50."""
+        context: ssl.SSLContext | None = self.tls if tls else None
+        found: Streams = []
+        for _ in range(0, number, 50):
+            found += await asyncio.gather(
+                *(asyncio.open_connection("127.0.0.1", self.port, ssl=context) for _ in range(50))
+            )
+        return found
 
     async def review(self, body: bytes, path: str = "/validate", seconds: float = 30) -> tuple[int, dict[str, Any]]:
         """The status and answer to one review; an answer that is no JSON is `{"text": …}`."""
