@@ -61,12 +61,12 @@ image: $(VENV)/.dev ## build our own image with buildah
 	$(BIN)/python -m tests.images.build --product
 
 generate: $(VENV)/.dev ## what is generated from the code: CRDs, JSON Schemas, chart documentation, plain manifests
-	$(BIN)/python -m webhook.crds charts/nonroot-webhook/files/crds
-	$(BIN)/python -m webhook.check.output.json_v1
-	$(BIN)/python -m webhook.check.output.table
-	$(BIN)/python -m webhook.inspect.output
+	$(BIN)/python -m webhook.policy.crd charts/nonroot-webhook/files/crds
+	$(BIN)/python -m webhook.cli.output.json_v1
+	$(BIN)/python -m webhook.cli.output.table
+	$(BIN)/python -m webhook.cli.output.inspection
 	$(BIN)/python -m webhook.scan.document
-	$(BIN)/python -m webhook.scan.governance
+	$(BIN)/python -m webhook.scan.effective_policy
 	$(BIN)/python -m tests.support.chart_readme
 	$(BIN)/python -m deploy.plain
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from kubernetes.aio.config import kube_config
 
 from tests.support.scripted import Api, serving
-from webhook.cluster import Cluster
+from webhook.cluster.client import Cluster
 
 # A busy machine is slow, which is no fault of the property that it tests.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

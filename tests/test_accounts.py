@@ -5,17 +5,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.tables import table
-from webhook.accounts import (
-    Accounts,
-    UnreadableAccounts,
-    by_name,
-    by_uid,
-    entries,
-    groups,
-    overflows,
-    parse_decimal,
-    supplementary,
-)
+from webhook.image.golang import overflows, parse_decimal
+from webhook.image.passwd import Accounts, UnreadableAccounts, by_name, by_uid, entries, groups, supplementary
 
 INT64_MAX = 2**63 - 1
 

@@ -12,13 +12,13 @@ from tests.support.images import Table, image, unknown
 from tests.support.judging import apply
 from tests.support.pods import IMAGE, Object, governing, minimal, review, tweak, within
 from tests.support.tables import table
-from webhook import admission
-from webhook.admission import APPEARANCE_TRIES, FEW, MOST_CONTAINERS, Admission, Door, Outcome
+from webhook.admission import handler
+from webhook.admission.handler import APPEARANCE_TRIES, FEW, MOST_CONTAINERS, Admission, Door, Outcome
 from webhook.errors import MalformedReview
-from webhook.image import Image, Query, Unknown
-from webhook.pod import Workload
-from webhook.policy import ExceptionSpec, Metadata, NonRootException
-from webhook.scope import Governing
+from webhook.image.source import Image, Query, Unknown
+from webhook.policy.selection import Governing
+from webhook.policy.types import ExceptionSpec, Metadata, NonRootException
+from webhook.workload.workload import Workload
 
 OWN = "spec.containers.0.securityContext"
 DEMANDS = tweak(minimal(), {f"{OWN}.runAsNonRoot": True})
@@ -34,17 +34,17 @@ class View:
         self.unseen = 0  # how often the namespace is not there yet
 
     def knows(self, namespace: str) -> bool:
-        """As `webhook.scope.View`."""
+        """As `webhook.policy.cache.View`."""
         self.unseen -= 1
         return self.unseen < 0
 
     def govern(self, namespace: str) -> Governing:
-        """As `webhook.scope.View`."""
+        """As `webhook.policy.cache.View`."""
         self.namespaces.append(namespace)
         return self.rule
 
     def exceptions(self, namespace: str, workload: Workload | None = None) -> tuple[NonRootException, ...]:
-        """As `webhook.scope.View`."""
+        """As `webhook.policy.cache.View`."""
         return self.excuses
 
 
@@ -312,7 +312,7 @@ async def test_how_long_an_image_may_take(mode: str, timeout: float, budget: flo
 )
 async def test_a_namespace_just_made_is_waited_for(unseen: int, looks: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The API server calls us by its labels before our watch has told of them."""
-    monkeypatch.setattr(admission, "APPEARANCE", 0.02)
+    monkeypatch.setattr(handler, "APPEARANCE", 0.02)
     scene = Scene()
     scene.view.unseen = unseen
     await scene.ask("validate", minimal())
@@ -465,7 +465,7 @@ class Waited:
         self.asked, self.come = asyncio.Event(), asyncio.Event()
 
     async def find(self, _query: Query) -> Image | Unknown:
-        """As `webhook.image.Images`."""
+        """As `webhook.image.source.Images`."""
         self.asked.set()
         await self.come.wait()
         return image("1000")

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.clock import Clock
-from webhook import background
-from webhook.background import FAILED_PAUSE, REFUSED_PAUSE, Writer, running
-from webhook.cluster import Absent, ClusterError, Forbidden, Unreachable
+from webhook.cluster import workqueue
+from webhook.cluster.client import Absent, ClusterError, Forbidden, Unreachable
+from webhook.cluster.workqueue import FAILED_PAUSE, REFUSED_PAUSE, Writer, running
 
 
 class Target:
@@ -19,7 +19,7 @@ class Target:
         self.written: list[str] = []
         self.error: ClusterError | None = None
 
-    def write(self, text: str) -> background.Write:
+    def write(self, text: str) -> workqueue.Write:
         async def write() -> None:
             if self.error is not None:
                 raise self.error
@@ -30,7 +30,7 @@ class Target:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "PACE", 0)
+    monkeypatch.setattr(workqueue, "PACE", 0)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ async def test_some_kinds_are_written_more_slowly(target: Target, monkeypatch: p
         rests.append(seconds)
         await sleep(0)
 
-    monkeypatch.setattr(background, "PACE", 2)
+    monkeypatch.setattr(workqueue, "PACE", 2)
     monkeypatch.setattr(asyncio, "sleep", rest)
     writer = Writer("things", rests=10)
     writer.offer("a", target.write("a"))

@@ -12,8 +12,8 @@ import yaml
 from deploy.local import build
 from tests.support import chart_readme, schemas
 from tests.support.helm import CHART, TOOLS, Manifest, ProgramError, kubeconform, manifests, pick, run, template
-from webhook.registry.configuration import RegistryConfig
-from webhook.registry.providers import CredentialProviderConfig
+from webhook.registry.auth.credential_providers import CredentialProviderConfig
+from webhook.registry.config_file import RegistryConfig
 
 pytestmark = pytest.mark.chart
 

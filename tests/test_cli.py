@@ -19,9 +19,9 @@ from click.testing import CliRunner
 from tests.check.files import POD
 from tests.support.oci import file, image, layer
 from tests.support.registry import Login, Registry
-from webhook import rulebook
-from webhook.check.output import json_v1
-from webhook.cli import main
+from webhook.cli import rule_docs
+from webhook.cli.main import main
+from webhook.cli.output import json_v1
 
 ROOT = Path(__file__).parents[1]
 HELP = Path(__file__).with_name("cli_help.txt")
@@ -156,7 +156,7 @@ def test_a_broken_docker_config_is_said_to_be_one(tmp_path: Path) -> None:
 def test_explain_prints_a_rules_own_documentation() -> None:
     """All of them by name, one in full, and what to do about a typing error."""
     listed = nonroot("explain")
-    assert [line.split()[0] for line in listed.stdout.splitlines()] == list(rulebook.names())
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == list(rule_docs.names())
     told = nonroot("explain", "named-user")
     assert told.stdout.startswith(
         "named-user\n\nThe image's USER is a name, and the Pod demands runAsNonRoot.\n\nWhy: "
@@ -258,7 +258,7 @@ def test_kubectl_completes_for_the_plugin(typed: list[str], offered: list[str] |
 def test_the_plugin_of_kubectl_is_the_same_program() -> None:
     """`kubectl nonroot …` runs `kubectl-nonroot`, which is installed as the very same function."""
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-    assert scripts["kubectl-nonroot"] == scripts["nonroot"] == "webhook.cli:main"
+    assert scripts["kubectl-nonroot"] == scripts["nonroot"] == "webhook.cli.main:main"
 
 
 @pytest.mark.parametrize("command", [["--version"], ["explain"], ["check", "-", "--no-images"]])
@@ -268,7 +268,7 @@ def test_the_command_line_loads_nothing_of_a_cluster_or_a_server(command: list[s
     program = (
         f"import sys, atexit; sys.argv = ['nonroot', *{command!r}]\n"
         f"atexit.register(lambda: print(*sorted({slow!r} & set(sys.modules)), file=sys.stderr))\n"
-        "from webhook.cli import main; main()"
+        "from webhook.cli.main import main; main()"
     )
     told = subprocess.run([sys.executable, "-c", program], input=POD, capture_output=True, text=True, check=False)
     assert told.stderr.split() == []
@@ -340,5 +340,5 @@ def test_an_interruption_is_no_finding(monkeypatch: pytest.MonkeyPatch, tmp_path
         raise KeyboardInterrupt
 
     (tmp_path / "pod.yaml").write_text(POD)
-    monkeypatch.setattr("webhook.check.command.render", interrupted)
+    monkeypatch.setattr("webhook.cli.check.render", interrupted)
     assert CliRunner().invoke(main, ["check", str(tmp_path), "--no-images"]).exit_code == 130

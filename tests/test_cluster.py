@@ -11,8 +11,8 @@ import pytest
 from kubernetes.aio.config import kube_config
 
 from tests.support.scripted import Api, status
-from webhook import cluster
-from webhook.cluster import Cluster, Expired, Terminating, Unreachable
+from webhook.cluster import client as cluster
+from webhook.cluster.client import Cluster, Expired, Terminating, Unreachable
 
 
 async def test_a_namespace_that_ends_is_told_from_a_right_that_is_missing(api: Api, connection: Cluster) -> None:
@@ -96,8 +96,8 @@ def test_every_error_is_in_the_tree() -> None:
 
 
 def test_nothing_that_needs_no_cluster_imports_kopf_or_kubernetes() -> None:
-    doors = "webhook.cli, webhook.scan.command, webhook.scan.policy, webhook.serve.server, webhook.operate"
-    pure = "webhook.view, webhook.certificates, webhook.crds"
+    doors = "webhook.cli.main, webhook.cli.scan, webhook.cli.policy, webhook.server.server, webhook.controller"
+    pure = "webhook.policy.cache, webhook.certificates, webhook.policy.crd"
     check = f"import sys, {doors}, {pure}; sys.exit(str({{'kopf', 'kubernetes'}} & set(sys.modules) or ''))"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""

@@ -14,29 +14,29 @@ from ruamel.yaml import YAML
 
 from tests.e2e.target import Refused, Target
 from tests.support import cluster
-from webhook import crds, policy
-from webhook.documents import read
 from webhook.errors import InvalidDocument
+from webhook.policy import crd, types
+from webhook.policy.loader import read
 
-BY_KIND = {resource.kind: resource for resource in crds.RESOURCES}
+BY_KIND = {resource.kind: resource for resource in crd.RESOURCES}
 
 
 def _spec(kind: str) -> dict[str, Any]:
-    (version,) = crds.definition(BY_KIND[kind])["spec"]["versions"]
+    (version,) = crd.definition(BY_KIND[kind])["spec"]["versions"]
     spec: dict[str, Any] = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
     return spec
 
 
 def test_the_chart_holds_what_the_types_say(tmp_path: Path) -> None:
-    crds.write(tmp_path)
+    crd.write(tmp_path)
     made = {path.name: path.read_text() for path in tmp_path.iterdir()}
     kept = {path.name: path.read_text() for path in cluster.CRDS.iterdir()}
-    assert kept == made, "run python -m webhook.crds charts/nonroot-webhook/files/crds"
+    assert kept == made, "run python -m webhook.policy.crd charts/nonroot-webhook/files/crds"
 
 
 @pytest.mark.parametrize("kind", BY_KIND)
 def test_nothing_in_it_is_beyond_a_structural_schema(kind: str) -> None:
-    definition = json.loads(json.dumps(crds.definition(BY_KIND[kind])))
+    definition = json.loads(json.dumps(crd.definition(BY_KIND[kind])))
     assert list(YAML(typ="safe", pure=True).load((cluster.CRDS / f"{BY_KIND[kind].plural}.yaml").read_text())) == list(
         definition
     )
@@ -50,7 +50,7 @@ def test_defaults_are_those_of_the_types() -> None:
         inner = {name: stored(each) for name, each in schema.get("properties", {}).items() if "default" in each}
         return inner or schema["default"]
 
-    assert msgspec.convert(stored(_spec("NonRootPolicy")), policy.PolicySpec) == policy.PolicySpec()
+    assert msgspec.convert(stored(_spec("NonRootPolicy")), types.PolicySpec) == types.PolicySpec()
 
 
 def _undescribed(schema: dict[str, Any], path: str) -> list[str]:
@@ -67,7 +67,7 @@ def test_every_field_is_described(kind: str) -> None:
     resource = BY_KIND[kind]
     assert resource.status is not None
     for part in (resource.spec, resource.status):
-        assert _undescribed(crds.schema(part), kind) == []
+        assert _undescribed(crd.schema(part), kind) == []
 
 
 def test_an_empty_default_is_not_stored_in_every_object() -> None:
@@ -78,15 +78,15 @@ def test_an_empty_default_is_not_stored_in_every_object() -> None:
 
 
 def test_every_kind_carries_the_label_by_which_it_is_noticed() -> None:
-    for resource in crds.RESOURCES:
-        labels = crds.definition(resource)["metadata"]["labels"]
+    for resource in crd.RESOURCES:
+        labels = crd.definition(resource)["metadata"]["labels"]
         assert labels["app.kubernetes.io/part-of"] == "nonroot-webhook"
 
 
 def test_the_command_writes_into_its_directory(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "webhook.crds"]
+    command = [sys.executable, "-m", "webhook.policy.crd"]
     subprocess.run([*command, str(tmp_path)], check=True)
-    assert len(list(tmp_path.iterdir())) == len(crds.RESOURCES)
+    assert len(list(tmp_path.iterdir())) == len(crd.RESOURCES)
     assert "usage" in subprocess.run(command, capture_output=True, text=True, check=False).stderr
 
 
@@ -95,7 +95,7 @@ def test_the_command_writes_into_its_directory(tmp_path: Path) -> None:
 
 def _document(kind: str, **spec: Any) -> dict[str, Any]:
     metadata = {"name": "crd-test"} | ({"namespace": "default"} if BY_KIND[kind].namespaced else {})
-    return {"apiVersion": policy.API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
+    return {"apiVersion": types.API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
 
 
 IDENTITY = {

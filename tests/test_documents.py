@@ -8,13 +8,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.support.tables import table
-from webhook.documents import load
 from webhook.errors import InvalidDocument
-from webhook.policy import (
-    NonRootException,
-    NonRootPolicy,
-    PolicySpec,
-)
+from webhook.policy.loader import load
+from webhook.policy.types import NonRootException, NonRootPolicy, PolicySpec
 
 
 def document(kind: str = "NonRootPolicy", name: str = "strict", **spec: Any) -> dict[str, Any]:

@@ -14,10 +14,9 @@ from kubernetes.aio.config import kube_config
 
 from tests.support import cluster
 from tests.support.clock import Clock
-from webhook import background, events
-from webhook.cluster import Absent, Cluster, ClusterError, Conflict, Forbidden, Terminating
-from webhook.events import Event, Regarding
-from webhook.recorder import INTERVAL, REMEMBERED, TRIES, Recorder
+from webhook.cluster import events, workqueue
+from webhook.cluster.client import Absent, Cluster, ClusterError, Conflict, Forbidden, Terminating
+from webhook.cluster.events import INTERVAL, REMEMBERED, TRIES, Event, Recorder, Regarding
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, UTC)
 OWNER = Regarding("apps/v1", "ReplicaSet", "shop", "web-5d4f", "u-1")
@@ -108,7 +107,7 @@ class Api(Cluster):
 
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Api:
-    monkeypatch.setattr(background, "PACE", 0)
+    monkeypatch.setattr(workqueue, "PACE", 0)
     return Api()
 
 
@@ -131,7 +130,7 @@ def count(api: Api) -> int:
 
 async def test_what_is_said_again_is_counted_once_a_minute(api: Api, clock: Clock) -> None:
     recorder = Recorder(api, "one", clock=clock, now=lambda: NOW)
-    async with background.running(recorder.writer):
+    async with workqueue.running(recorder.writer):
         recorder.record(EVENT)
         await settled()
         for _ in range(3):
@@ -147,7 +146,7 @@ async def test_what_is_said_again_is_counted_once_a_minute(api: Api, clock: Cloc
 async def test_two_replicas_count_the_same_event(api: Api, clock: Clock) -> None:
     for instance in ("one", "two"):
         recorder = Recorder(api, instance, clock=clock, now=lambda: NOW)
-        async with background.running(recorder.writer):
+        async with workqueue.running(recorder.writer):
             recorder.record(EVENT)
             await settled()
     assert count(api) == 2
@@ -157,7 +156,7 @@ async def test_another_replica_that_counts_at_the_same_time_is_waited_out(api: A
     recorder = Recorder(api, "one", clock=clock, now=lambda: NOW)
     api.refusals = [Conflict("exists"), Conflict("changed")]
     api.stored[EVENT.name] = events.document(EVENT, "two", 1, NOW)
-    async with background.running(recorder.writer):
+    async with workqueue.running(recorder.writer):
         recorder.record(EVENT)
         await settled()
         assert count(api) == 2
@@ -180,7 +179,7 @@ async def test_another_replica_that_counts_at_the_same_time_is_waited_out(api: A
 async def test_what_cannot_be_written(api: Api, clock: Clock, refusals: list[ClusterError], failed: int) -> None:
     recorder = Recorder(api, "one", clock=clock, now=lambda: NOW)
     api.refusals = list(refusals)
-    async with background.running(recorder.writer):
+    async with workqueue.running(recorder.writer):
         recorder.record(EVENT)
         await settled()
     assert recorder.writer.failed == failed
@@ -215,7 +214,7 @@ async def test_the_api_server_takes_events_from_who_may_only_create_and_patch_th
                     recorder.record(service)
                 recorder.record(namespace)
                 recorder.record(nowhere)
-                async with background.running(recorder.writer), asyncio.timeout(60):
+                async with workqueue.running(recorder.writer), asyncio.timeout(60):
                     while recorder.writer.written < 3:
                         await asyncio.sleep(0.05)
                 assert (recorder.writer.failed, recorder.writer.dropped) == (0, 0)

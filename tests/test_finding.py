@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 from tests.support.images import image, multi, platform_image, unknown
 from tests.support.pods import first, governing, minimal, tweak, within, workload
 from tests.support.tables import table
-from webhook import pod
-from webhook.finding import Subject, finding, image_user, quoted, who
-from webhook.identity import Injection, answers
-from webhook.image import Image, Unknown
+from webhook.evaluation.finding import finding, image_user, who
+from webhook.evaluation.subject import Subject
+from webhook.image.source import Image, Unknown
+from webhook.image.user import Injection, answers
+from webhook.text import quoted
+from webhook.workload import workload as pod
 
 
 def subject(found: Image | Unknown | None = None, os: str = "linux", kind: str = "Pod", **context: object) -> Subject:

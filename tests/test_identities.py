@@ -6,11 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from webhook import identities
-from webhook.identities import Identities
-from webhook.image import Platform
-from webhook.image_identity import ImageIdentity, of_fact
-from webhook.observed import Fact
+from webhook.image import identity_index
+from webhook.image.config import Platform
+from webhook.image.identity_index import Identities
+from webhook.image.image_identity import Fact, ImageIdentity, of_fact
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 DIGEST = "sha256:" + "ab" * 32
@@ -45,7 +44,7 @@ def test_an_object_is_found_by_its_names_until_it_is_gone() -> None:
 
 
 def test_what_is_shared_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(identities, "_SHARED", 4)
+    monkeypatch.setattr(identity_index, "_SHARED", 4)
     known = Identities()
     for number in range(20):
         known.put(str(number), made(user=f"user-{number}"))
@@ -63,7 +62,7 @@ def body(**spec: Any) -> dict[str, Any]:
 
 
 def test_an_object_is_read_as_it_was_written() -> None:
-    assert identities.read(msgspec.json.encode(body())) == ImageIdentity(made().name, made().spec, "7")
+    assert identity_index.read(msgspec.json.encode(body())) == ImageIdentity(made().name, made().spec, "7")
 
 
 @pytest.mark.parametrize(
@@ -81,4 +80,4 @@ def test_an_object_is_read_as_it_was_written() -> None:
     ids=lambda each: str(each)[:60],
 )
 def test_what_nobody_of_ours_has_made_counts_for_nothing(broken: dict[str, Any]) -> None:
-    assert identities.read(msgspec.json.encode({**body(), **broken})) is None
+    assert identity_index.read(msgspec.json.encode({**body(), **broken})) is None

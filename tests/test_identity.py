@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from tests.support.images import image, multi, platform_image
 from tests.support.tables import table
-from webhook.accounts import Accounts, by_uid, supplementary
-from webhook.identity import Drift, Fault, Identity, Injection, answers, injection, resolve
-from webhook.image import UID_MAX, Unknown, parse_user
+from webhook.image.config import UID_MAX, parse_user
+from webhook.image.passwd import Accounts, by_uid, supplementary
+from webhook.image.source import Unknown
+from webhook.image.user import Drift, Fault, Identity, Injection, answers, injection, resolve
 
 # The accounts that the real containerd and moby/sys user were asked about; tests/oracle asks them again.
 PASSWD = b"""\

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.support.tables import table
 from webhook.errors import MalformedImage
-from webhook.image import Config, Platform, User, normalise_platform, parse_config, parse_user
+from webhook.image.config import Config, Platform, User, normalise_platform, parse_config, parse_user
 
 
 def config(**settings: Any) -> bytes:

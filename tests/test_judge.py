@@ -8,10 +8,10 @@ from tests.support.images import PASSWD, Table, image, multi, platform_image, un
 from tests.support.judging import NOW, judged
 from tests.support.pods import IMAGE, governing, minimal, tweak, within, workload
 from tests.support.tables import table
-from webhook.identity import Identity
-from webhook.image import Image, Query, Unknown
-from webhook.judge import KNOWN_BUDGET, judge
-from webhook.policy import ExceptionSpec, Metadata, NonRootException
+from webhook.evaluation.evaluator import KNOWN_BUDGET, judge
+from webhook.image.source import Image, Query, Unknown
+from webhook.image.user import Identity
+from webhook.policy.types import ExceptionSpec, Metadata, NonRootException
 
 OWN = "spec.containers.0.securityContext"
 

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.support.tables import table
-from webhook.image import parse_user
-from webhook.kubelet import needs_image, refusal
-from webhook.pod import Effective
+from webhook.evaluation.kubelet import needs_image, refusal
+from webhook.image.config import parse_user
+from webhook.workload.workload import Effective
 
 A = "container's runAsUser breaks non-root policy"
 B = "container has runAsNonRoot and image has non-numeric user ({}), cannot verify user is non-root"

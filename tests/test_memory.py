@@ -9,11 +9,12 @@ import msgspec
 import pytest
 
 from tests.support.images import DIGEST, image
-from webhook import image_identity, memory, reference
-from webhook.background import running
-from webhook.cluster import Absent, Cluster, Conflict, Forbidden
-from webhook.image import Query
-from webhook.memory import ClusterMemory
+from webhook.cluster import image_identities
+from webhook.cluster.client import Absent, Cluster, Conflict, Forbidden
+from webhook.cluster.image_identities import ClusterMemory
+from webhook.cluster.workqueue import running
+from webhook.image import image_identity, reference
+from webhook.image.source import Query
 
 ASKED = reference.parse("registry.example/app:1")
 TOLD = msgspec.structs.replace(image("app"), index=())
@@ -59,7 +60,7 @@ async def test_what_was_told_is_written_once_a_day(answer: Exception | None) -> 
             await learn(known)
         assert [body["spec"]["uid"] for body in api.bodies] == [1000]
         assert (known.writer.written, known.writer.failed) == (1, 0)
-        clock.now = memory.AGAIN
+        clock.now = image_identities.AGAIN
         await learn(known)
         assert len(api.bodies) == 2
 
@@ -74,7 +75,7 @@ async def test_a_dry_run_is_never_written() -> None:
 
 async def test_there_is_an_end_to_what_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody who makes up images does not fill the API server with them."""
-    monkeypatch.setattr(memory, "STORED", 1)
+    monkeypatch.setattr(image_identities, "STORED", 1)
     api = Api()
     known = ClusterMemory(api)
     async with running(known.writer):

@@ -4,7 +4,7 @@ from typing import Any
 
 from tests.support.pods import minimal, tweak, workload
 from tests.support.tables import table
-from webhook import node
+from webhook.workload import scheduling
 
 TERMS = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
 
@@ -51,7 +51,7 @@ OS = "kubernetes.io/os"
 )
 def test_the_operating_system(paths: dict[str, Any], os: str) -> None:
     """Linux unless the Pod is bound to Windows: what is not sure is judged by the stricter rules."""
-    assert node.operating_system(workload(tweak(minimal(), paths)).spec) == os
+    assert scheduling.operating_system(workload(tweak(minimal(), paths)).spec) == os
 
 
 @table(
@@ -85,4 +85,4 @@ def test_the_operating_system(paths: dict[str, Any], os: str) -> None:
 )
 def test_the_architectures(paths: dict[str, Any], expected: set[str]) -> None:
     """Empty where the Pod may land on any."""
-    assert node.architectures(workload(tweak(minimal(), paths)).spec) == expected
+    assert scheduling.architectures(workload(tweak(minimal(), paths)).spec) == expected

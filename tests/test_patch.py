@@ -12,11 +12,11 @@ from tests.support.images import DIGEST, image, multi, platform_image, unknown
 from tests.support.judging import judged, patched
 from tests.support.pods import DEFAULTS, IMAGE, first, governing, minimal, tweak, workload
 from tests.support.tables import table
-from webhook import patch
-from webhook.finding import Subject
-from webhook.image import Image, Unknown
-from webhook.pod import effective
-from webhook.verdict import ContainerVerdict
+from webhook.evaluation import patch
+from webhook.evaluation.subject import Subject
+from webhook.evaluation.verdict import ContainerVerdict
+from webhook.image.source import Image, Unknown
+from webhook.workload.workload import effective
 
 FULL = {"runAsUser": 1000, **DEFAULTS}
 OWN = "spec.containers.0.securityContext"

@@ -8,7 +8,7 @@ import pytest
 from tests.support.pods import first, minimal, tweak, within, workload
 from tests.support.tables import table
 from webhook.errors import MalformedReview
-from webhook.pod import TEMPLATE_KINDS, Effective, decode, effective
+from webhook.workload.workload import TEMPLATE_KINDS, Effective, decode, effective
 
 
 @table(

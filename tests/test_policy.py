@@ -6,15 +6,8 @@ from typing import Any
 import msgspec
 
 from tests.support.tables import table
-from webhook.image import Cause
-from webhook.policy import (
-    Action,
-    Expression,
-    LabelSelector,
-    OnUnknown,
-    PolicySpec,
-    matcher,
-)
+from webhook.image.source import Cause
+from webhook.policy.types import Action, Expression, LabelSelector, OnUnknown, PolicySpec, matcher
 
 
 @table(

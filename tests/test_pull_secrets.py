@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.support.scripted import PASSWORD, Api, a_secret, status
-from webhook.image import Unknown
-from webhook.pull_secrets import PullSecrets
-from webhook.secret import Secret
+from webhook.cluster.pull_secrets import PullSecrets
+from webhook.cluster.secrets import Secret
+from webhook.image.source import Unknown
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ import pytest
 
 from tests.support.judging import judged, patched
 from tests.support.pods import governing, minimal, tweak
-from webhook.accounts import Numbers
-from webhook.finding import who
-from webhook.image import Config, Image, Platform, PlatformImage, Unknown, User, parse_user
-from webhook.verdict import Verdict
+from webhook.evaluation.finding import who
+from webhook.evaluation.verdict import Verdict
+from webhook.image.config import Config, Platform, User, parse_user
+from webhook.image.passwd import Numbers
+from webhook.image.source import Image, PlatformImage, Unknown
 
 WHY = Unknown("unauthorized", "registry.example asks for a password")
 CONTEXT = "spec.containers.0.securityContext"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.support.tables import table
 from webhook.errors import InvalidReference
-from webhook.reference import Reference, parse
+from webhook.image.reference import Reference, parse
 
 HEX = "0123456789abcdef" * 4
 

@@ -12,13 +12,13 @@ from tests.support.images import Table, image, multi
 from tests.support.pods import IMAGE, Object, governing, minimal, review, tweak, workload
 from tests.support.variety import IMAGES, PODS, POLICIES
 from tests.test_admission import View
-from webhook import admission
-from webhook import judge as judging
-from webhook.admission import Admission, Door, Outcome
-from webhook.image import Image, PlatformImage, Unknown
-from webhook.patch import ANNOTATION
-from webhook.policy import ExceptionSpec, Metadata, NonRootException
-from webhook.replicas import LIMIT, likeness
+from webhook.admission import handler
+from webhook.admission.handler import Admission, Door, Outcome
+from webhook.admission.response_cache import LIMIT, likeness
+from webhook.evaluation import evaluator as judging
+from webhook.image.source import Image, PlatformImage, Unknown
+from webhook.policy.types import ExceptionSpec, Metadata, NonRootException
+from webhook.workload.annotations import ANNOTATION
 
 TOKEN: Object = {"projected": {"sources": []}}
 
@@ -69,7 +69,7 @@ def judgements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(found.metadata.name)
         return await judge(found, *arguments, **more)
 
-    monkeypatch.setattr(admission, "judge", noting)
+    monkeypatch.setattr(handler, "judge", noting)
     return names
 
 

@@ -4,8 +4,8 @@ import base64
 import json
 from typing import Any
 
-from webhook.response import addressed, encode
-from webhook.verdict import Answer
+from webhook.admission.decision import Answer
+from webhook.admission.response import addressed, encode
 
 UID = "705ab4f5"
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from tests.support.pods import minimal, review_body, tweak
 from tests.support.tables import table
+from webhook.admission.review import Review, decode
 from webhook.errors import MalformedReview
-from webhook.podspec import Pod
-from webhook.review import Review, decode
+from webhook.workload.podspec import Pod
 
 
 def test_a_review_is_read() -> None:

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from tests.support.pods import first, governing, minimal, tweak, workload
 from tests.support.tables import table
-from webhook.policy import ExceptionSpec, LabelSelector, Metadata, NonRootException, NonRootPolicy, PolicySpec
-from webhook.scope import BUILT_IN, Excuses, Namespace, Release, exempt, govern, release
+from webhook.policy.exemptions import Excuses, Release, exempt, release
+from webhook.policy.selection import BUILT_IN, Namespace, govern
+from webhook.policy.types import ExceptionSpec, LabelSelector, Metadata, NonRootException, NonRootPolicy, PolicySpec
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 

@@ -3,14 +3,14 @@
 import pytest
 
 from tests.support.scripted import PASSWORD, Api, a_secret, status
-from webhook import secret
-from webhook.cluster import Cluster, Conflict, Forbidden, Unreachable
-from webhook.secret import Secret
+from webhook.cluster import secrets
+from webhook.cluster.client import Cluster, Conflict, Forbidden, Unreachable
+from webhook.cluster.secrets import Secret
 
 
 async def test_a_secret_is_decoded_and_its_values_are_in_no_repr(api: Api, connection: Cluster) -> None:
     api.answer(200, a_secret(key=PASSWORD))
-    found = await secret.read(connection, "web", "pull")
+    found = await secrets.read(connection, "web", "pull")
     assert found == Secret("kubernetes.io/dockerconfigjson", {"key": PASSWORD}, "7")
     assert PASSWORD.decode() not in repr(found)
     assert api.asked[0][:2] == ("GET", "/api/v1/namespaces/web/secrets/pull")
@@ -18,24 +18,24 @@ async def test_a_secret_is_decoded_and_its_values_are_in_no_repr(api: Api, conne
 
 async def test_a_secret_without_data_is_empty(api: Api, connection: Cluster) -> None:
     api.answer(200, {"metadata": {}, "type": "Opaque"})
-    assert await secret.read(connection, "web", "pull") == Secret("Opaque", {})
+    assert await secrets.read(connection, "web", "pull") == Secret("Opaque", {})
 
 
 async def test_what_is_not_there_is_none(api: Api, connection: Cluster) -> None:
     api.answer(404, status(404, "not found"))
-    assert await secret.read(connection, "web", "pull") is None
+    assert await secrets.read(connection, "web", "pull") is None
 
 
 @pytest.mark.parametrize("name", ["", "..", ".", "a/b", "a?b=c", "a#b", "A", "%2e%2e", "a\n", "-a", "a..b", "é"])
 async def test_a_name_that_no_object_can_have_is_never_asked_for(api: Api, connection: Cluster, name: str) -> None:
-    assert await secret.read(connection, "web", name) is None
-    assert await secret.read(connection, name, "pull") is None
+    assert await secrets.read(connection, "web", name) is None
+    assert await secrets.read(connection, name, "pull") is None
     assert api.asked == []
 
 
 async def test_a_new_secret_is_created_and_a_read_one_replaced_under_its_version(api: Api, connection: Cluster) -> None:
-    await secret.write(connection, "web", "ca", Secret("Opaque", {"a": b"\xff"}))
-    await secret.write(connection, "web", "ca", Secret("Opaque", {"a": b"\xff"}, "7"))
+    await secrets.write(connection, "web", "ca", Secret("Opaque", {"a": b"\xff"}))
+    await secrets.write(connection, "web", "ca", Secret("Opaque", {"a": b"\xff"}, "7"))
     (method, path, created, _), (method_2, path_2, replaced, _) = api.asked
     assert (method, path) == ("POST", "/api/v1/namespaces/web/secrets")
     assert (method_2, path_2) == ("PUT", "/api/v1/namespaces/web/secrets/ca")
@@ -53,7 +53,7 @@ async def test_a_refusal_names_the_object_and_the_reason(
 ) -> None:
     api.answer(code, status(code, "because"))
     with pytest.raises(error, match=rf"^Secret web/ca: POST was answered {code} because") as raised:
-        await secret.write(connection, "web", "ca", Secret("Opaque", {"a": PASSWORD}))
+        await secrets.write(connection, "web", "ca", Secret("Opaque", {"a": PASSWORD}))
     assert PASSWORD.decode() not in str(raised.value)
     assert "t0ken" not in str(raised.value)
 
@@ -62,4 +62,4 @@ async def test_a_refusal_names_the_object_and_the_reason(
 async def test_an_answer_that_is_none_is_no_secret(api: Api, connection: Cluster, body: bytes) -> None:
     api.body = body
     with pytest.raises(Unreachable, match="not what an API server gives"):
-        await secret.read(connection, "web", "pull")
+        await secrets.read(connection, "web", "pull")

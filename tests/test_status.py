@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from webhook import status
-from webhook.policy import ExceptionSpec, Metadata, NonRootException, NonRootPolicy, PolicySpec
-from webhook.scope import Governing, Namespace, govern
-from webhook.status import Condition, ExceptionStatus, Outcomes, PolicyStatus
+from webhook.policy import conditions
+from webhook.policy.conditions import Condition, ExceptionStatus, Outcomes, PolicyStatus
+from webhook.policy.selection import Governing, Namespace, govern
+from webhook.policy.types import ExceptionSpec, Metadata, NonRootException, NonRootPolicy, PolicySpec
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -34,7 +34,7 @@ def of_policy(
     now: datetime = NOW,
 ) -> PolicyStatus:
     found = governed(a="", b="warn") if namespaces is None else namespaces
-    return status.of_policy(name, problem, found, workloads, former, 3, now)
+    return conditions.of_policy(name, problem, found, workloads, former, 3, now)
 
 
 def of_exception(
@@ -47,7 +47,7 @@ def of_exception(
 ) -> ExceptionStatus:
     exception = NonRootException(Metadata("x", "a"), ExceptionSpec(reason="because", expires=expires))
     governing = Governing(NonRootPolicy(Metadata("strict"), policy), "Enforce", "")
-    return status.of_exception(None if problem else exception, problem, governing, former, 3, now)
+    return conditions.of_exception(None if problem else exception, problem, governing, former, 3, now)
 
 
 def condition(found: PolicyStatus | ExceptionStatus, kind: str) -> Condition:
@@ -133,8 +133,8 @@ def test_the_next_change_is_an_end_or_a_week_before_one() -> None:
     def exception(expires: datetime | None) -> NonRootException:
         return NonRootException(Metadata("x", "a"), ExceptionSpec(reason="because", expires=expires))
 
-    assert status.next_change([exception(None)], NOW) is None
-    assert status.next_change([exception(NOW)], NOW) is None
-    assert status.next_change([exception(NOW + timedelta(days=9))], NOW) == NOW + timedelta(days=2)
+    assert conditions.next_change([exception(None)], NOW) is None
+    assert conditions.next_change([exception(NOW)], NOW) is None
+    assert conditions.next_change([exception(NOW + timedelta(days=9))], NOW) == NOW + timedelta(days=2)
     both = [exception(NOW + timedelta(days=3)), exception(NOW + timedelta(days=9)), exception(None)]
-    assert status.next_change(both, NOW) == NOW + timedelta(days=2)
+    assert conditions.next_change(both, NOW) == NOW + timedelta(days=2)

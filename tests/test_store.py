@@ -13,12 +13,12 @@ from kubernetes.aio.config import kube_config
 from tests.e2e.target import Target
 from tests.support import cluster
 from tests.support.api_proxy import ApiProxy, proxied
-from webhook import following, store
-from webhook.cluster import Cluster
-from webhook.identities import Identities
-from webhook.image import Platform
-from webhook.image_identity import ImageIdentity, of_fact
-from webhook.observed import Fact
+from webhook.cluster import image_identities
+from webhook.cluster import reflector as following
+from webhook.cluster.client import Cluster
+from webhook.image.config import Platform
+from webhook.image.identity_index import Identities
+from webhook.image.image_identity import Fact, ImageIdentity, of_fact
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 AMD64 = Platform("linux", "amd64")
@@ -39,7 +39,7 @@ async def api(target: Target) -> AsyncIterator[Cluster]:
     async with contextlib.aclosing(Cluster()) as connection:
         yield connection
         for each in await there(connection):
-            await store.remove(connection, each)
+            await image_identities.remove(connection, each)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ async def followed() -> AsyncIterator[Identities]:
     """What somebody knows who follows."""
     known = Identities()
     async with contextlib.aclosing(Cluster()) as connection:
-        following = asyncio.create_task(store.follow(connection, known))
+        following = asyncio.create_task(image_identities.follow(connection, known))
         try:
             yield known
         finally:
@@ -69,7 +69,7 @@ async def followed() -> AsyncIterator[Identities]:
 
 async def there(api: Cluster) -> list[ImageIdentity]:
     """What is stored of this test's image."""
-    return [each async for each in store.listed(api) if each.spec.image == IMAGE]
+    return [each async for each in image_identities.listed(api) if each.spec.image == IMAGE]
 
 
 async def until(probe: Callable[[], object], seconds: float = 60) -> None:
@@ -81,7 +81,7 @@ async def until(probe: Callable[[], object], seconds: float = 60) -> None:
 async def make(api: Cluster) -> ImageIdentity:
     made = of_fact(Fact(IMAGE, f"sha256:{secrets.token_hex(32)}", AMD64, 1500, 1600), (AMD64,), datetime.now(UTC))
     assert made is not None
-    await store.create(api, made)
+    await image_identities.create(api, made)
     (found,) = [each for each in await there(api) if each.name == made.name]
     assert found.spec == made.spec
     return found
@@ -93,17 +93,17 @@ def names(known: Identities) -> set[str]:
 
 async def test_objects_are_known_as_they_come_change_and_go(api: Cluster, proxy: ApiProxy) -> None:
     first = await make(api)
-    await store.create(api, first)  # somebody else was first
+    await image_identities.create(api, first)  # somebody else was first
     async with followed() as known:
         await until(lambda: names(known) == {first.name})
         second = await make(api)
         await until(lambda: names(known) == {first.name, second.name})
         other = IMAGE.replace(":1", ":2")
-        await store.change(api, first, {"aliases": [other]})
+        await image_identities.change(api, first, {"aliases": [other]})
         await until(lambda: known.of_reference(other))
-        await store.change(api, first, {"aliases": []})  # as it was read it is no more
-        await store.remove(api, first)
-        await store.remove(api, second)
+        await image_identities.change(api, first, {"aliases": []})  # as it was read it is no more
+        await image_identities.remove(api, first)
+        await image_identities.remove(api, second)
         await until(lambda: names(known) == {first.name})
         (changed,) = await there(api)
         assert changed.spec.aliases == (other,)
@@ -115,7 +115,7 @@ async def test_what_vanished_unseen_is_gone_after_the_next_listing(api: Cluster,
     async with followed() as known:
         await until(lambda: names(known) == {first.name, second.name})
         await proxy.stop()
-        await store.remove(api, first)
+        await image_identities.remove(api, first)
         await asyncio.sleep(2)
         assert names(known) == {first.name, second.name}
         proxy.gone.add("imageidentities")

@@ -6,20 +6,12 @@ import msgspec
 
 from tests.support.pods import first, governing, workload
 from tests.support.tables import table
-from webhook.finding import Finding, Subject, finding
-from webhook.pod import effective
-from webhook.scope import Release
-from webhook.verdict import (
-    MESSAGE_LIMIT,
-    WARNING_LIMIT,
-    WARNINGS_LIMIT,
-    Answer,
-    ContainerVerdict,
-    Verdict,
-    advise,
-    answer,
-    decide,
-)
+from webhook.admission.decision import MESSAGE_LIMIT, WARNING_LIMIT, WARNINGS_LIMIT, Answer, advise, answer
+from webhook.evaluation.finding import Finding, finding
+from webhook.evaluation.subject import Subject
+from webhook.evaluation.verdict import ContainerVerdict, Verdict, decide
+from webhook.policy.exemptions import Release
+from webhook.workload.workload import effective
 
 WORK = workload()
 SLOT = first(WORK)

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from webhook import scope, view
-from webhook.documents import load
-from webhook.policy import Documents, NonRootException, NonRootPolicy
-from webhook.scope import Namespace
-from webhook.view import ClusterView, Rejected, StaticView
+from webhook.policy import cache, selection
+from webhook.policy.cache import ClusterView, Rejected, StaticView
+from webhook.policy.loader import load
+from webhook.policy.selection import Namespace
+from webhook.policy.types import Documents, NonRootException, NonRootPolicy
 
 
 def policy(name: str, **spec: Any) -> dict[str, Any]:
@@ -35,12 +35,12 @@ class TestStaticView:
     def test_a_namespace_is_selected_by_its_name(self) -> None:
         shown = StaticView(documents(policy("web", mode="Enforce", namespaceSelector=WEB_ONLY)))
         assert shown.govern("web").mode == "Enforce"
-        assert shown.govern("other").policy is scope.BUILT_IN
+        assert shown.govern("other").policy is selection.BUILT_IN
 
     def test_a_namespace_has_no_other_label(self) -> None:
         selector = {"matchExpressions": [{"key": "team", "operator": "Exists"}]}
         shown = StaticView(documents(policy("team", mode="Enforce", namespaceSelector=selector)))
-        assert shown.govern("web").policy is scope.BUILT_IN
+        assert shown.govern("web").policy is selection.BUILT_IN
 
     def test_no_namespace_is_the_default_one(self) -> None:
         selector = {"matchLabels": {"kubernetes.io/metadata.name": "default"}}
@@ -59,11 +59,11 @@ class TestStaticView:
     def test_an_answer_is_worked_out_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         shown = StaticView(documents(policy("p")))
         first = shown.govern("web")
-        monkeypatch.delattr(scope, "govern")
+        monkeypatch.delattr(selection, "govern")
         assert shown.govern("web") is first
 
     def test_what_is_remembered_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(view, "_REMEMBERED", 3)
+        monkeypatch.setattr(cache, "_REMEMBERED", 3)
         shown = StaticView(documents())
         for number in range(10):
             shown.govern(f"n{number}")
@@ -76,12 +76,12 @@ class TestAccept:
     def test_a_policy_with_all_that_the_server_adds(self) -> None:
         body = policy("p", mode="Warn") | {"status": {"conditions": []}}
         body["metadata"] |= {"uid": "u", "resourceVersion": "1", "managedFields": [{}], "creationTimestamp": "x"}
-        accepted = view.accept(body)
+        accepted = cache.accept(body)
         assert isinstance(accepted, NonRootPolicy)
         assert accepted.spec.mode == "Warn"
 
     def test_an_exception(self) -> None:
-        accepted = view.accept(exception("e", "web", expires="2026-12-31T23:59:00Z"))
+        accepted = cache.accept(exception("e", "web", expires="2026-12-31T23:59:00Z"))
         assert isinstance(accepted, NonRootException)
         assert accepted.metadata.namespace == "web"
 
@@ -97,7 +97,7 @@ class TestAccept:
         ],
     )
     def test_what_is_wrong_is_named_and_never_an_error(self, body: dict[str, Any], name: str, reason: str) -> None:
-        rejected = view.accept(body)
+        rejected = cache.accept(body)
         assert isinstance(rejected, Rejected)
         assert rejected.name == name
         assert reason in rejected.reason
@@ -120,9 +120,9 @@ class TestClusterView:
 
     def test_each_moment_replaces_the_one_before(self) -> None:
         shown = ClusterView()
-        shown.show([Namespace("web")], [view.accept(policy("p", mode="Warn")), view.accept(exception("e", "web"))])
+        shown.show([Namespace("web")], [cache.accept(policy("p", mode="Warn")), cache.accept(exception("e", "web"))])
         assert (shown.govern("web").mode, len(shown.exceptions("web"))) == ("Warn", 1)
-        shown.show([Namespace("web")], [view.accept(policy("p", mode="Enforce"))])
+        shown.show([Namespace("web")], [cache.accept(policy("p", mode="Enforce"))])
         assert (shown.govern("web").mode, shown.exceptions("web")) == ("Enforce", ())
 
     def test_a_label_counts_from_the_moment_it_is_there(self) -> None:
@@ -134,10 +134,10 @@ class TestClusterView:
 
     def test_what_is_wrong_is_kept_out_and_named_until_it_is_right(self) -> None:
         shown = ClusterView()
-        shown.show((), [view.accept(policy("bad", mode="Strict")), view.accept(policy("good", mode="Warn"))])
+        shown.show((), [cache.accept(policy("bad", mode="Strict")), cache.accept(policy("good", mode="Warn"))])
         assert list(shown.problems) == ["NonRootPolicy bad"]
         assert shown.govern("web").policy.metadata.name == "good"
-        shown.show((), [view.accept(policy("bad", mode="Enforce"))])
+        shown.show((), [cache.accept(policy("bad", mode="Enforce"))])
         assert shown.problems == {}
 
     def test_a_namespace_is_known_once_it_was_seen(self) -> None:

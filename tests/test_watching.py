@@ -6,21 +6,21 @@ import contextlib
 import pytest
 import yarl
 
-from webhook import watching
+from webhook.cluster import watch
 
 
 async def test_a_stream_that_misses_that_it_was_cancelled_is_cancelled_once_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Else an operator never ends, no other begins, and a replica's view grows old. Others are left alone."""
-    monkeypatch.setattr(watching, "ENDING", 0.01)
+    monkeypatch.setattr(watch, "ENDING", 0.01)
 
     async def stream() -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(3600)
         await asyncio.sleep(3600)
 
-    stubborn, other, insisting = (asyncio.ensure_future(each) for each in (stream(), stream(), watching._insist()))
+    stubborn, other, insisting = (asyncio.ensure_future(each) for each in (stream(), stream(), watch._insist()))
     await asyncio.sleep(0)
     stubborn.cancel()
     await asyncio.wait({stubborn}, timeout=5)
@@ -32,7 +32,7 @@ async def test_a_stream_that_misses_that_it_was_cancelled_is_cancelled_once_more
 
 
 def test_a_refusal_is_told_once_and_again_after_it_was_none(caplog: pytest.LogCaptureFixture) -> None:
-    refusals = watching._Refusals()
+    refusals = watch._Refusals()
     listing = yarl.URL("https://api/api/v1/namespaces")
     for url, status in (
         (listing, 403),

@@ -1,5 +1,5 @@
 """`python -m webhook` is `nonroot`."""
 
-from webhook.cli import main
+from webhook.cli.main import main
 
 main(prog_name="nonroot")

@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from webhook.registry.tally import Tally
+from webhook.registry.transport.stats import Tally
 
 _KINDS = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
 
@@ -169,7 +169,7 @@ CONTROLLER = (
 
 
 class Writes(Protocol):
-    """The counts of a `webhook.background.Writer`."""
+    """The counts of a `webhook.cluster.workqueue.Writer`."""
 
     written: int
     failed: int

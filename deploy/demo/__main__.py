@@ -28,9 +28,10 @@ from ruamel.yaml.error import YAMLError
 from deploy.demo.images import EXAMPLES
 from deploy.demo.reviews import KINDS, Admitted, admit, pod
 from tests.support.registry import Registry
-from webhook import kubelet, node
-from webhook.image import parse_user
-from webhook.pod import decode, effective
+from webhook.evaluation import kubelet
+from webhook.image.config import parse_user
+from webhook.workload import scheduling
+from webhook.workload.workload import decode, effective
 
 POLICY = Path(__file__).with_name("policy.yaml")
 START_LIMIT = 20.0  # seconds
@@ -142,7 +143,7 @@ def _kubelet(document: dict[str, Any], identities: str) -> list[str]:
     workload = decode(document["kind"], msgspec.json.encode(document))
     if workload is None:
         return []
-    os = node.operating_system(workload.spec)
+    os = scheduling.operating_system(workload.spec)
     said = dict(part.partition(": ")[::2] for part in identities.split("; "))
     sentences = []
     for slot in workload.slots():

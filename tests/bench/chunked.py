@@ -29,11 +29,11 @@ from tests.images import build
 from tests.support.oci import Blob, Content
 from tests.support.oracle import built
 from tests.support.registry import Registry
-from webhook.image import Image, Query
+from webhook.image.source import Image, Query
 from webhook.registry.client import RegistryClient
-from webhook.registry.exchange import Cost
-from webhook.registry.facts import clean
+from webhook.registry.layers.index import clean
 from webhook.registry.settings import RegistrySettings
+from webhook.registry.transport.messages import Cost
 
 SHAPES = ("a-useradd-uid", "k-supplementary", "c-adduser-busybox")
 WANTED = ("etc/passwd", "etc/group")

@@ -14,10 +14,10 @@ from tests.bench.servers import PAGE
 from tests.bench.wire import Wire
 from tests.support.oci import Layer, accounts_layer, directory, file, image, index, layer
 from tests.support.registry import Login, Registry
-from webhook.image import Image, Query, Unknown
+from webhook.image.source import Image, Query, Unknown
 from webhook.registry.client import RegistryClient
-from webhook.registry.exchange import Cost
 from webhook.registry.settings import RegistrySettings
+from webhook.registry.transport.messages import Cost
 
 ROUND_TRIP = 0.020  # seconds
 BANDWIDTH = 200e6 / 8  # bytes a second

@@ -28,9 +28,9 @@ from kubernetes.aio.config import kube_config
 from tests.support import cluster, control_plane, reports
 from tests.support.oci import accounts_layer, image
 from tests.support.registry import Registry
-from webhook.cluster import Cluster, Conflict, Unreachable
-from webhook.image_identity import ImageIdentitySpec
-from webhook.store import PATH as IDENTITIES
+from webhook.cluster.client import Cluster, Conflict, Unreachable
+from webhook.cluster.image_identities import PATH as IDENTITIES
+from webhook.image.image_identity import ImageIdentitySpec
 
 AT_ONCE = 32
 LOOKS = 3  # Deployments that are made after the scans

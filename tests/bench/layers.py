@@ -19,11 +19,11 @@ import zstandard
 
 from tests.bench.chunked import Layout, exported
 from tests.images import build
-from webhook.image import parse_config
-from webhook.registry.documents import Descriptor, Manifest, parse_document
-from webhook.registry.exchange import Sink
-from webhook.registry.layers import Layers
+from webhook.image.config import parse_config
+from webhook.registry.layers.reader import Layers
+from webhook.registry.manifest import Descriptor, Manifest, parse_document
 from webhook.registry.settings import RegistrySettings
+from webhook.registry.transport.messages import Sink
 
 PIECE = 256 * 1024  # as the transport hands them on
 ROUNDS = 3

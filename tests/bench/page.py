@@ -15,7 +15,7 @@ from tests.scan.pages import IMAGES, scanned, workload
 from tests.support.browser import chromium
 from tests.support.images import image
 from webhook.scan.document import Document
-from webhook.scan.page import render
+from webhook.scan.html.page import render
 
 WORKLOADS, NAMESPACES, KINDS = 10_000, 200, 200  # and as many images as kinds
 PATIENCE = 300_000.0  # milliseconds

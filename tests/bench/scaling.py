@@ -17,17 +17,18 @@ import msgspec
 
 from tests.bench import venv
 from tests.bench.throughput import REVIEWS
-from webhook.accounts import Accounts
-from webhook.admission import Admission
-from webhook.documents import load
-from webhook.image import Config, Image, Platform, PlatformImage, Query, parse_user
-from webhook.policy import Documents
+from webhook.admission.handler import Admission
+from webhook.image.config import Config, Platform, parse_user
+from webhook.image.passwd import Accounts
+from webhook.image.source import Image, PlatformImage, Query
+from webhook.policy.cache import StaticView
+from webhook.policy.loader import load
+from webhook.policy.selection import Namespace
+from webhook.policy.types import Documents
 from webhook.registry import client
 from webhook.registry.client import RegistryClient
-from webhook.scope import Namespace
-from webhook.serve.metrics import Metrics
-from webhook.serve.reviews import Reviews
-from webhook.view import StaticView
+from webhook.server.asgi import Reviews
+from webhook.server.counters import Metrics
 
 HERE = Path(__file__).parent
 PLOT = HERE / "scaling.svg"

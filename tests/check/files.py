@@ -6,9 +6,8 @@ from pathlib import Path
 from tests.support.images import Table, image, unknown
 from webhook.check.report import Report
 from webhook.check.run import Request, check
-from webhook.image import Image, Images, Unknown
-from webhook.policy import Documents
-from webhook.workstation.images import NotExamined
+from webhook.image.source import Image, Images, NotExamined, Unknown
+from webhook.policy.types import Documents
 
 IMAGES: dict[str, Image | Unknown] = {
     "named:1": image("app"),

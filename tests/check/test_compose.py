@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.check.files import places, run
-from webhook.workstation.images import NotExamined
+from webhook.image.source import NotExamined
 
 
 def compose(service: str) -> dict[str, str]:

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from tests.check.corpus import FILES, IMAGES, File
 from tests.support.images import Table
+from webhook.check.fix import Fixes, fix
+from webhook.check.manifest.decode import plain
+from webhook.check.manifest.objects import objects
+from webhook.check.manifest.parser import MalformedYaml, documents
 from webhook.check.report import Report
 from webhook.check.run import Request, check
-from webhook.fix.run import Fixes, fix
-from webhook.manifest.data import plain
-from webhook.manifest.objects import objects
-from webhook.manifest.tree import MalformedYaml, documents
 
 _INJECTED = {"runAsUser", "runAsGroup", "runAsNonRoot", "allowPrivilegeEscalation", "capabilities", "seccompProfile"}
 _CURED = {"named-user"}

@@ -9,11 +9,10 @@ import pytest
 
 from tests.check.files import places, run
 from tests.support.images import PASSWD, Table, image, multi, platform_image, unknown
-from webhook.check.output import render
+from webhook.check.fix import fix
 from webhook.check.run import Request, check
-from webhook.fix.run import fix
-from webhook.image import Image, Unknown
-from webhook.workstation.images import NotExamined
+from webhook.cli.output import render
+from webhook.image.source import Image, NotExamined, Unknown
 
 
 def triggering(*onbuild: str) -> Image:

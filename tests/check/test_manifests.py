@@ -6,8 +6,8 @@ import pytest
 
 from tests.check.files import POD, places, run, run_text
 from webhook.errors import InvalidSetting
-from webhook.policy import Documents, Exemptions, Metadata, NonRootPolicy, PolicySpec
-from webhook.workstation.images import NotExamined
+from webhook.image.source import NotExamined
+from webhook.policy.types import Documents, Exemptions, Metadata, NonRootPolicy, PolicySpec
 
 WINDOWS = """\
 spec:
@@ -182,6 +182,6 @@ async def test_files_that_are_no_text_or_too_large_are_skipped(tmp_path: Path, m
     (tmp_path / "x.yaml").write_bytes(b"a: 1\nb: \xff\n")
     report = await run(tmp_path, {})
     assert [(each.line, each.reason) for each in report.skipped] == [(2, "not UTF-8")]
-    monkeypatch.setattr("webhook.workstation.sources.SIZE_LIMIT", 5)
+    monkeypatch.setattr("webhook.check.files.SIZE_LIMIT", 5)
     report = await run(tmp_path, {})
     assert "larger than" in report.skipped[0].reason

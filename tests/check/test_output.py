@@ -10,10 +10,9 @@ import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
 from tests.support.markup import Markup
-from webhook import rulebook
-from webhook.check.output import FORMATS, json_v1, render
-from webhook.check.report import Examined, Finding, Object, Report
-from webhook.workstation.sources import Skipped
+from webhook.check.report import Examined, Finding, Object, Report, Skipped
+from webhook.cli import rule_docs
+from webhook.cli.output import FORMATS, json_v1, render
 
 NASTY = "\x1b[31m<b>::error::%0A\n,\u202e"
 REPORT = Report(
@@ -75,7 +74,7 @@ def test_colours_are_for_terminals_that_want_them(
 def test_the_json_is_as_its_published_schema_says() -> None:
     """The schema is generated from the types; whoever changes them publishes it anew."""
     published = json_v1.SCHEMA.read_bytes()
-    assert published == json_v1.schema(), "run: python -m webhook.check.output.json_v1"
+    assert published == json_v1.schema(), "run: python -m webhook.cli.output.json_v1"
     document = json.loads(render("json", REPORT))
     jsonschema.validate(document, json.loads(published))
     assert document["version"] == 1
@@ -120,7 +119,7 @@ def test_sarif_has_rules_with_help_and_fingerprints_that_survive_moved_lines() -
     """A fingerprint names what a finding is about; equal ones are counted."""
     (run,) = sarif()["runs"]
     rules = run["tool"]["driver"]["rules"]
-    assert [each["id"] for each in rules] == list(rulebook.names())
+    assert [each["id"] for each in rules] == list(rule_docs.names())
     assert all("**Why**" in each["help"]["markdown"] for each in rules)
     for result in run["results"]:
         assert rules[result["ruleIndex"]]["id"] == result["ruleId"]

@@ -15,12 +15,12 @@ from tests.support.oci import accounts_layer
 from tests.support.oci import image as built
 from tests.support.registry import Login, Registry
 from tests.test_cli import nonroot
-from webhook.image import Image, Query, Unknown
+from webhook.image.filesystem import Directory, Special, Survey
+from webhook.image.source import Image, Query, Unknown
+from webhook.registry import disk_cache
 from webhook.registry.client import RegistryClient
+from webhook.registry.disk_cache import Remembered
 from webhook.registry.settings import RegistrySettings
-from webhook.survey import Directory, Special, Survey
-from webhook.workstation import remembered
-from webhook.workstation.remembered import Remembered
 
 PINNED = f"app@{DIGEST}"
 
@@ -111,7 +111,7 @@ async def test_a_damaged_or_foreign_cache_is_as_good_as_none(tmp_path: Path) -> 
 
 async def test_the_oldest_answers_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The cache does not grow without end."""
-    monkeypatch.setattr(remembered, "ENTRIES", 2)
+    monkeypatch.setattr(disk_cache, "ENTRIES", 2)
     table = Table({f"app{number}@{DIGEST}": image("app") for number in range(4)})
     for number in range(4):
         await Remembered(table, tmp_path).find(Query(f"app{number}@{DIGEST}"))

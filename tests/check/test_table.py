@@ -17,12 +17,11 @@ from tests.support.images import Table as Images
 from tests.support.images import image, multi, unknown
 from tests.support.oci import accounts_layer, index
 from tests.support.oci import image as oci_image
-from webhook.check.output import table as output
+from webhook.check.practices.table import table as table_of
 from webhook.check.run import Request
-from webhook.check.table import table as table_of
-from webhook.cli import main
-from webhook.image import Image, Unknown
-from webhook.workstation.images import NotExamined
+from webhook.cli.main import main
+from webhook.cli.output import table as output
+from webhook.image.source import Image, NotExamined, Unknown
 
 DOCKERFILE = "FROM debian:12.5.0-slim\nRUN useradd -u 1234 app\nUSER 1234\n"
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.dockerfile.generated import dockerfiles
+from webhook.check.practices import Neighbours, dockerfile
 from webhook.dockerfile import Malformed, evaluate
 from webhook.dockerfile.rules import check
-from webhook.dockerfile.table import Neighbours, image
 
 REFUSED = {
     "longer than a Dockerfile": ("FROM a\n" + "#" * 1024 + "\n") * 1100,
@@ -66,7 +66,7 @@ def test_a_large_file_takes_seconds_at_most(text: str) -> None:
     found = evaluate(text)
     assert not isinstance(found, Malformed), found
     check(found)
-    image.rows(found, Neighbours())
+    dockerfile.rows(found, Neighbours())
     assert time.process_time() - start < 20
 
 
@@ -82,4 +82,4 @@ def test_nothing_is_raised_for_any_text(text: str) -> None:
     for finding in check(found):
         assert finding.message.isprintable()
         assert 1 <= finding.line <= text.count("\n") + 1
-    image.rows(found, Neighbours())
+    dockerfile.rows(found, Neighbours())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from webhook.dockerfile import Base, Evaluation, Malformed, evaluate
-from webhook.image import Platform
+from webhook.image.config import Platform
 
 
 def evaluated(text: str, **options: object) -> Evaluation:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from webhook.check.practices import Neighbours, Row, compose, dockerfile, nginx
+from webhook.check.practices import workload as manifest
 from webhook.dockerfile import Evaluation, evaluate
-from webhook.dockerfile.table import Neighbours, Row, compose, image, manifest, nginx
 
 P, F, N = "Pass", "Fail", "Not applicable"
 _GO = "FROM golang:1.23 AS b\nRUN go build\n"
@@ -98,7 +99,7 @@ def test_a_row_about_a_dockerfile(practice: str, text: str, status: str, place: 
     """Its status, its line, and a comment that is one short line."""
     evaluation = evaluate(text)
     assert isinstance(evaluation, Evaluation)
-    found = row(image.rows(evaluation, Neighbours()), practice)
+    found = row(dockerfile.rows(evaluation, Neighbours()), practice)
     assert (found.status, found.place) == (status, place)
     assert 0 < len(found.comment) <= 120
     assert found.comment.isprintable()
@@ -126,7 +127,7 @@ def test_a_row_about_what_lies_beside_it(practice: str, neighbours: Neighbours, 
     """The .dockerignore, and the size of what was built."""
     evaluation = evaluate("FROM a\nCOPY . .")
     assert isinstance(evaluation, Evaluation)
-    assert row(image.rows(evaluation, neighbours), practice).status == status
+    assert row(dockerfile.rows(evaluation, neighbours), practice).status == status
 
 
 def test_every_row_of_the_dockerfile_is_tried_three_ways() -> None:
@@ -137,7 +138,7 @@ def test_every_row_of_the_dockerfile_is_tried_three_ways() -> None:
         (practice, status) for practice, _, status in NEIGHBOURS
     }
     two_ways = {"Non-root numeric USER", "HEALTHCHECK", "COPY over ADD"}
-    for found in image.rows(evaluation, Neighbours()):
+    for found in dockerfile.rows(evaluation, Neighbours()):
         expected = {P, F} if found.practice in two_ways else {P, F, N}
         assert {status for practice, status in tried if practice == found.practice} == expected, found.practice
 

@@ -18,7 +18,7 @@ import pytest
 
 from tests.e2e.target import Target, deployment, eventually, outcomes
 from tests.images.build import Pushed
-from webhook.cluster import Cluster, Expired
+from webhook.cluster.client import Cluster, Expired
 from webhook.scan import document
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]

@@ -7,7 +7,7 @@ import pytest
 
 from tests.e2e.target import Refused, Target, eventually
 from tests.images.build import Pushed
-from webhook.pod import TEMPLATE_KINDS
+from webhook.workload.workload import TEMPLATE_KINDS
 
 pytestmark = pytest.mark.e2e
 

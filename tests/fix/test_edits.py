@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from tests.check.files import IMAGES, POD
 from tests.support.images import Table
+from webhook.check.fix import Fixes, fix
+from webhook.check.manifest.edit import Addition, NotEditable, apply
+from webhook.check.manifest.parser import documents
 from webhook.check.run import Request
-from webhook.fix.edits import Addition, NotEditable, apply
-from webhook.fix.run import Fixes, fix
-from webhook.manifest.tree import documents
-from webhook.policy import Documents, Metadata, NonRootPolicy, PolicySpec
-from webhook.workstation.images import NotExamined
+from webhook.image.source import NotExamined
+from webhook.policy.types import Documents, Metadata, NonRootPolicy, PolicySpec
 
 CURED = "runAsNonRoot: true, allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}, seccompProfile: {type: RuntimeDefault}"
 

@@ -29,8 +29,8 @@ from tests.support.oci import (
     whiteout,
 )
 from tests.support.registry import Hang, Registry
-from webhook.cli import main
-from webhook.inspect import output
+from webhook.cli.main import main
+from webhook.cli.output import inspection
 
 PASSWD = ("root:x:0:0::/root:/bin/sh", "app:x:1500:1600::/home/app:/bin/sh")
 BASE = accounts_layer(*PASSWD, groups=["app:x:1600:", "extra:x:1700:app"])
@@ -50,7 +50,7 @@ def inspected(*arguments: str) -> Any:
     """The JSON, which its schema describes."""
     code, text = inspect(*arguments, "-o", "json")
     document = json.loads(text)
-    jsonschema.validate(document, json.loads(output.SCHEMA.read_bytes()))
+    jsonschema.validate(document, json.loads(inspection.SCHEMA.read_bytes()))
     return code, document
 
 
@@ -326,4 +326,4 @@ async def test_a_terminal_is_told_how_far_a_long_look_is(tmp_path: Path) -> None
 
 def test_the_published_schema_is_that_of_the_types() -> None:
     """Whoever changes the types publishes it anew."""
-    assert output.SCHEMA.read_bytes() == output.schema(), "run: python -m webhook.inspect.output"
+    assert inspection.SCHEMA.read_bytes() == inspection.schema(), "run: python -m webhook.cli.output.inspection"

@@ -11,7 +11,7 @@ import msgspec
 
 from tests.kubelet.model import Files
 from tests.kubelet.pairwise import pairwise
-from webhook.pod import ContainerKind
+from webhook.workload.workload import ContainerKind
 
 USERS: tuple[str | None, ...] = (
     # nobody said

@@ -1,7 +1,7 @@
 """A second opinion on who a container will be, written from the upstream sources and sharing no code with `webhook`.
 
 It works forwards, as a node does: spec and image in, what happens out. From that it derives what a webhook should say,
-by trying the cure and looking whether the same process comes out, where `webhook.identity` compares groups instead.
+by trying the cure and looking whether the same process comes out, where `webhook.image.user` compares groups instead.
 
 Sources: kubernetes pkg/kubelet/kuberuntime/{helpers,security_context_others,security_context}.go; containerd/containerd
 internal/cri/server/images/image_status.go, internal/cri/util/util.go, internal/cri/server/container_create_linux.go,

@@ -10,16 +10,18 @@ import msgspec
 
 from tests.kubelet.matrix import Cell, Spec
 from tests.kubelet.model import Files, Ran
-from webhook import identity, kubelet
-from webhook.accounts import Accounts
-from webhook.image import Image, Images, PlatformImage, Query, Unknown, parse_config
-from webhook.judge import judge
-from webhook.patch import operations
-from webhook.pod import Effective, Workload, decode, effective
-from webhook.podspec import Container, PodSecurityContext, SecurityContext
-from webhook.policy import Metadata, NonRootPolicy, PolicySpec
-from webhook.scope import Governing
-from webhook.verdict import ContainerVerdict, Verdict
+from webhook.evaluation import kubelet
+from webhook.evaluation.evaluator import judge
+from webhook.evaluation.patch import operations
+from webhook.evaluation.verdict import ContainerVerdict, Verdict
+from webhook.image import user as identity
+from webhook.image.config import parse_config
+from webhook.image.passwd import Accounts
+from webhook.image.source import Image, Images, PlatformImage, Query, Unknown
+from webhook.policy.selection import Governing
+from webhook.policy.types import Metadata, NonRootPolicy, PolicySpec
+from webhook.workload.podspec import Container, PodSecurityContext, SecurityContext
+from webhook.workload.workload import Effective, Workload, decode, effective
 
 ENFORCE = Governing(NonRootPolicy(Metadata("matrix"), PolicySpec(mode="Enforce")), "Enforce", "the matrix")
 LISTS = {
@@ -117,7 +119,7 @@ def prediction(cell: Cell) -> str | Ran | None:
 
 
 def _under_spec(cell: Cell, asked: Effective, uid: int, primary: int, groups: tuple[int, ...], home: str) -> Ran:
-    """The identity of the image's user with what the spec says of groups, which `webhook.identity` leaves to others."""
+    """The identity of the image's user with what the spec says of groups, which `webhook.image.user` leaves to others."""
     gid = primary if asked.run_as_group is None else asked.run_as_group
     listed = set() if cell.groups.strict else set(groups) - ({primary} if asked.run_as_group is not None else set())
     return Ran(uid, gid, tuple(sorted({gid, *listed, *cell.groups.extra})), home)

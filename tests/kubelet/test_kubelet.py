@@ -19,7 +19,7 @@ from tests.kubelet.cluster import Api
 from tests.kubelet.matrix import Cell
 from tests.kubelet.model import INT31, Node, Outcome, Ran, Stuck
 from tests.kubelet.runner import Judge
-from webhook.verdict import ContainerVerdict
+from webhook.evaluation.verdict import ContainerVerdict
 
 pytestmark = pytest.mark.e2e
 AT_ONCE = 3000  # cells whose images and outcomes are held in memory

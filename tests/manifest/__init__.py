@@ -1,1 +1,1 @@
-"""Tests of webhook.manifest."""
+"""Tests of webhook.check.manifest."""

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from webhook.check.manifest.objects import KNOWN_TEMPLATE_KINDS, objects, parse_template_kind, workload
+from webhook.check.manifest.parser import documents
 from webhook.errors import InvalidSetting, MalformedReview
-from webhook.manifest.objects import KNOWN_TEMPLATE_KINDS, objects, parse_template_kind, workload
-from webhook.manifest.tree import documents
 
 POD = "{metadata: {name: p}, spec: {containers: [{name: c, image: i}]}}"
 

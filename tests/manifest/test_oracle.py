@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.oracle import built
-from webhook.manifest.data import plain
-from webhook.manifest.tree import MalformedYaml, documents
+from webhook.check.manifest.decode import plain
+from webhook.check.manifest.parser import MalformedYaml, documents
 
 pytestmark = pytest.mark.oracle
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from webhook.manifest.data import locate, locate_node, plain
-from webhook.manifest.tree import DEPTH_LIMIT, MalformedYaml, documents
+from webhook.check.manifest.decode import locate, locate_node, plain
+from webhook.check.manifest.parser import DEPTH_LIMIT, MalformedYaml, documents
 
 
 def data(text: str) -> list[Any]:

@@ -20,14 +20,14 @@ from tests.support.images import Table
 from tests.support.objects import Objects
 from tests.support.pods import minimal, tweak
 from tests.support.prometheus import Prometheus
-from webhook.background import Writer
-from webhook.identities import Identities
+from webhook.cluster.workqueue import Writer
+from webhook.controller import probes
+from webhook.controller.background_scan import Scanning
+from webhook.controller.image_identities import Keeper
+from webhook.image.identity_index import Identities
 from webhook.metrics import ADMISSION, CONTROLLER, Background
-from webhook.operate import probes
-from webhook.operate.identities import Keeper
-from webhook.operate.scanning import Scanning
-from webhook.registry.tally import Tally
-from webhook.serve.metrics import Metrics
+from webhook.registry.transport.stats import Tally
+from webhook.server.counters import Metrics
 
 pytestmark = pytest.mark.prometheus
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from itertools import count
 
-from webhook.cluster import Conflict
-from webhook.operate.registration import ConfigurationKind, WebhookConfiguration
-from webhook.secret import Secret
+from webhook.cluster.client import Conflict
+from webhook.cluster.secrets import Secret
+from webhook.controller.certificate_objects import ConfigurationKind, WebhookConfiguration
 
 
 class Killed(BaseException):

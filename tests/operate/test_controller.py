@@ -9,18 +9,19 @@ import aiohttp
 import pytest
 
 from tests.operate.fakes import CONFIGURATIONS, FakeObjects
-from webhook.cluster import Conflict, Unreachable
+from webhook.cluster.client import Conflict, Unreachable
+from webhook.controller import manager, probes
+from webhook.controller.certificate_rotation import Names, Plan, Rotation
+from webhook.controller.settings import OperateSettings
 from webhook.errors import InvalidSetting
-from webhook.operate import OperateSettings, controller, probes
-from webhook.operate.rotation import Names, Plan, Rotation
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(controller, "PAUSE", 0.005)
-    monkeypatch.setattr(controller, "PERIOD", 5.0)
+    monkeypatch.setattr(manager, "PAUSE", 0.005)
+    monkeypatch.setattr(manager, "PERIOD", 5.0)
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ class Running:
         rotation = Rotation(objects, Names("web", "ca", "tls", CONFIGURATIONS), plan, lambda: NOW)
         self.state = probes.State()
         self.wake, self.stop = asyncio.Event(), asyncio.Event()
-        self.task = asyncio.create_task(controller.keep(rotation, self.state, self.wake, self.stop))
+        self.task = asyncio.create_task(manager.keep(rotation, self.state, self.wake, self.stop))
 
     async def __aenter__(self) -> Self:
         return self
@@ -108,12 +109,12 @@ async def test_an_outage_is_logged_once_and_outlived(objects: FakeObjects, caplo
 async def test_a_fight_over_the_bundle_is_bounded_and_said(
     objects: FakeObjects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(controller, "PAUSE", 1.0)
+    monkeypatch.setattr(manager, "PAUSE", 1.0)
     objects.after = lambda: objects.put_configuration(*CONFIGURATIONS[0], b"mine")
     async with Running(objects) as running:
         await asyncio.sleep(0.2)
         assert "does anything else write them?" in (running.state.problem or "")
-        assert len(objects.writes) == controller.MOST_STEPS
+        assert len(objects.writes) == manager.MOST_STEPS
 
 
 async def test_the_probes_say_what_is_not_in_order() -> None:

@@ -11,14 +11,14 @@ import msgspec
 import pytest
 
 from tests.support import cluster
-from webhook import image_identity, store
-from webhook.cluster import Absent, Cluster
-from webhook.identities import Identities
-from webhook.image import Platform
-from webhook.image_identity import ImageIdentity, ImageIdentitySpec
-from webhook.observed import Fact
-from webhook.operate import identities
-from webhook.operate.identities import RETENTION, Keeper, Plan, Use, plan
+from webhook.cluster import image_identities
+from webhook.cluster.client import Absent, Cluster
+from webhook.controller import image_identities as identities
+from webhook.controller.image_identities import RETENTION, Keeper, Plan, Use, plan
+from webhook.image import image_identity
+from webhook.image.config import Platform
+from webhook.image.identity_index import Identities
+from webhook.image.image_identity import Fact, ImageIdentity, ImageIdentitySpec
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 DIGEST, OTHER = "sha256:" + "ab" * 32, "sha256:" + "cd" * 32
@@ -181,9 +181,9 @@ async def api() -> AsyncIterator[Cluster]:
     with cluster.crds(target):
         async with contextlib.aclosing(Cluster()) as connection:
             yield connection
-            async for each in store.listed(connection):
+            async for each in image_identities.listed(connection):
                 if each.spec.image.startswith("registry.example/keep"):
-                    await store.remove(connection, each)
+                    await image_identities.remove(connection, each)
 
 
 async def kept(api: Cluster, facts: tuple[Fact, ...], uses: set[Use], now: datetime) -> int:
@@ -203,7 +203,7 @@ async def test_a_second_round_writes_nothing_and_a_month_later_nothing_is_left(a
     assert await kept(api, shown, uses, NOW) == 0
     wider = (fact(image=image, digest=digest, user="1500"),)
     assert await kept(api, wider, uses | {("registry.example/keep:latest", digest)}, NOW + timedelta(days=1)) == 1
-    (there,) = [each async for each in store.listed(api) if each.digest == digest]
+    (there,) = [each async for each in image_identities.listed(api) if each.digest == digest]
     assert there.spec == ImageIdentitySpec(
         image=image,
         platform="linux/amd64",
@@ -218,7 +218,7 @@ async def test_a_second_round_writes_nothing_and_a_month_later_nothing_is_left(a
         aliases=("registry.example/keep:latest",),
     )
     assert await kept(api, (), set(), NOW + timedelta(days=31)) >= 1
-    assert [each async for each in store.listed(api) if each.digest == digest] == []
+    assert [each async for each in image_identities.listed(api) if each.digest == digest] == []
 
 
 @pytest.mark.cluster
@@ -228,10 +228,10 @@ async def test_what_somebody_else_has_changed_since_is_left_alone(api: Cluster) 
     await kept(api, (fact(image=image, digest=digest),), uses, NOW)
     keeper = Keeper(api, Identities())
     await keeper.load()
-    (there,) = [each async for each in store.listed(api) if each.digest == digest]
-    await store.change(api, there, {"aliases": ["registry.example/keep:2"]})
+    (there,) = [each async for each in image_identities.listed(api) if each.digest == digest]
+    await image_identities.change(api, there, {"aliases": ["registry.example/keep:2"]})
     await keeper.keep((), uses, NODES, NOW + timedelta(days=2))
-    (there,) = [each async for each in store.listed(api) if each.digest == digest]
+    (there,) = [each async for each in image_identities.listed(api) if each.digest == digest]
     assert (there.spec.aliases, there.spec.last_seen) == (("registry.example/keep:2",), NOW)
 
 

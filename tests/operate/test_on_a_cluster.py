@@ -20,10 +20,10 @@ import uvicorn
 from tests.e2e.target import Refused, Target
 from tests.support import cluster, helm
 from tests.support.controller import controller
-from webhook.cluster import Cluster, ClusterError, Conflict
-from webhook.operate.controller import PERIOD
-from webhook.operate.registration import Registration
-from webhook.operate.rotation import InOrder, Names, Pending, Plan, Rotation
+from webhook.cluster.client import Cluster, ClusterError, Conflict
+from webhook.controller.certificate_objects import Registration
+from webhook.controller.certificate_rotation import InOrder, Names, Pending, Plan, Rotation
+from webhook.controller.manager import PERIOD
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 

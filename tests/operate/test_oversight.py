@@ -9,17 +9,18 @@ from typing import Any
 
 import pytest
 
-from webhook.cluster import Cluster, ClusterError, Unreachable
-from webhook.operate import OperateSettings, oversight, repeating
-from webhook.operate.changes import Changes
-from webhook.operate.oversight import PAUSE, RESYNC, SETTLE, Oversight
-from webhook.operate.repeating import Pause, repeat
-from webhook.operate.scanning import Scanning
-from webhook.operate.standing import Moment, Standing
-from webhook.operate.workloads import Workloads
+from webhook.cluster.client import Cluster, ClusterError, Unreachable
+from webhook.controller import loop, scheduler
+from webhook.controller.background_scan import Scanning
+from webhook.controller.loop import Pause, repeat
+from webhook.controller.policy_status import Moment, Standing
+from webhook.controller.scheduler import PAUSE, RESYNC, SETTLE, Oversight
+from webhook.controller.settings import OperateSettings
+from webhook.controller.triggers import Changes
+from webhook.controller.workload_watch import Workloads
+from webhook.policy.conditions import Outcomes
+from webhook.scan.collector import KINDS
 from webhook.scan.document import document
-from webhook.scan.listing import KINDS
-from webhook.status import Outcomes
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -105,8 +106,8 @@ async def test_what_changes_everywhere_asks_for_a_scan_and_what_changes_in_a_nam
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waiting for changes to gather, or for Pods to run."""
-    monkeypatch.setattr(oversight, "GATHER", 0.0)
-    monkeypatch.setattr(oversight, "AGAIN", 0.01)
+    monkeypatch.setattr(scheduler, "GATHER", 0.0)
+    monkeypatch.setattr(scheduler, "AGAIN", 0.01)
 
 
 @pytest.mark.usefixtures("hasty")
@@ -141,7 +142,7 @@ async def test_what_could_not_be_looked_at_is_looked_at_the_next_time() -> None:
 
 async def test_where_very_much_changes_everything_is_scanned(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that what waits is bounded, and many namespaces are not listed one by one."""
-    monkeypatch.setattr(oversight, "MANY", 2)
+    monkeypatch.setattr(scheduler, "MANY", 2)
     scene = Scene()
     for namespace in ("a", "b", "a"):
         scene.oversight.changed(namespace)
@@ -231,7 +232,7 @@ async def test_the_next_step_is_taken_when_it_is_due() -> None:
 async def test_a_failure_is_logged_once_and_the_step_taken_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(repeating, "RETRY", 0.0)
+    monkeypatch.setattr(loop, "RETRY", 0.0)
     away = Unreachable("the API server does not answer")
     steps = Steps(away, away, ZeroDivisionError(), None)
     with caplog.at_level(logging.WARNING):

@@ -18,12 +18,12 @@ from tests.e2e.target import Target, eventually
 from tests.support import cluster, helm, reports
 from tests.support.controller import Controller, controller
 from tests.support.images import Table
-from webhook.cluster import Cluster
-from webhook.events import Event
-from webhook.identities import Identities
-from webhook.operate.identities import Keeper
-from webhook.operate.scanning import Scanning
-from webhook.operate.standing import Standing
+from webhook.cluster.client import Cluster
+from webhook.cluster.events import Event
+from webhook.controller.background_scan import Scanning
+from webhook.controller.image_identities import Keeper
+from webhook.controller.policy_status import Standing
+from webhook.image.identity_index import Identities
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 

@@ -5,8 +5,8 @@ import base64
 import pytest
 
 from tests.support.scripted import Api, status
-from webhook.cluster import Cluster
-from webhook.operate.registration import Registration, WebhookConfiguration
+from webhook.cluster.client import Cluster
+from webhook.controller.certificate_objects import Registration, WebhookConfiguration
 
 
 @pytest.fixture

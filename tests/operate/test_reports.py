@@ -6,8 +6,8 @@ import pytest
 
 from tests.operate.fakes import Killed
 from tests.support.objects import Objects
-from webhook.cluster import Terminating
-from webhook.operate.reports import Report, Reports
+from webhook.cluster.client import Terminating
+from webhook.controller.reports import Report, Reports
 from webhook.scan.policyreport import Api
 
 OPEN = "/apis/openreports.io/v1alpha1/reports"

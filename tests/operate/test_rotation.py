@@ -10,8 +10,9 @@ from cryptography.exceptions import InvalidSignature
 from tests.operate.fakes import CONFIGURATIONS, FakeObjects, Killed
 from webhook import certificates
 from webhook.certificates import Pair
-from webhook.cluster import Conflict
-from webhook.operate.rotation import (
+from webhook.cluster.client import Conflict
+from webhook.cluster.secrets import Secret
+from webhook.controller.certificate_rotation import (
     OVERLAP,
     SETTLE,
     ApplyBundle,
@@ -23,7 +24,6 @@ from webhook.operate.rotation import (
     Step,
     WriteSecret,
 )
-from webhook.secret import Secret
 
 BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

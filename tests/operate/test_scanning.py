@@ -10,13 +10,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 from tests.support.images import DIGEST, Table, image
 from tests.support.objects import Objects
 from tests.support.pods import IMAGE, Object, minimal, ran, tweak
-from webhook.cluster import Forbidden
-from webhook.events import Event, Regarding
-from webhook.identities import Identities
-from webhook.operate.identities import Keeper
-from webhook.operate.scanning import Scanning, by_namespace
+from webhook.cluster.client import Forbidden
+from webhook.cluster.events import Event, Regarding
+from webhook.controller.background_scan import Scanning, by_namespace
+from webhook.controller.image_identities import Keeper
+from webhook.image.identity_index import Identities
+from webhook.policy.conditions import Outcomes
 from webhook.scan.document import Document
-from webhook.status import Outcomes
 
 NAMESPACES, PODS, POLICIES = "/api/v1/namespaces", "/api/v1/pods", "/apis/nonroot.dev/v1alpha1/nonrootpolicies"
 IDENTITIES = "/apis/nonroot.dev/v1alpha1/imageidentities"
@@ -136,7 +136,7 @@ async def test_more_pods_of_the_same_mismatch_are_no_other(scene: Scene) -> None
 
 
 async def test_what_is_remembered_of_mismatches_is_bounded(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webhook.operate.scanning.REMEMBERED", 2)
+    monkeypatch.setattr("webhook.controller.background_scan.REMEMBERED", 2)
     for number in range(4):
         scene.pod(f"web{number}", IMAGE, 4242)
     await scene.scanning.round()
@@ -163,7 +163,7 @@ async def test_a_page_that_was_overtaken_by_a_look_is_not_kept(scene: Scene, mon
         await go_on.wait()
         return render(document)
 
-    monkeypatch.setattr("webhook.operate.scanning.asyncio.to_thread", slowly)
+    monkeypatch.setattr("webhook.controller.background_scan.asyncio.to_thread", slowly)
     first = asyncio.create_task(scene.scanning.html())
     await rendering.wait()
     scene.pod("newcomer", IMAGE)
@@ -195,7 +195,7 @@ async def test_the_namespaces_with_fewest_workloads_are_one_in_the_metrics(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever makes namespaces makes no series; the sum is right all the same."""
-    monkeypatch.setattr("webhook.operate.scanning.NAMED", 2)
+    monkeypatch.setattr("webhook.controller.background_scan.NAMED", 2)
     for namespace in ("b", "a", "c"):
         scene.namespace(namespace)
     await scene.scanning.round()

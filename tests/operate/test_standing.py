@@ -7,10 +7,10 @@ import pytest
 
 from tests.operate.fakes import Killed
 from tests.support.objects import Body, Objects
-from webhook.cluster import Unreachable
-from webhook.events import Event
-from webhook.operate.standing import Moment, Standing
-from webhook.status import Outcomes
+from webhook.cluster.client import Unreachable
+from webhook.cluster.events import Event
+from webhook.controller.policy_status import Moment, Standing
+from webhook.policy.conditions import Outcomes
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, UTC)
 NAMESPACES = "/api/v1/namespaces"

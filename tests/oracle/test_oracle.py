@@ -17,12 +17,12 @@ import pytest
 
 from tests.oracle import cases, program
 from tests.support.oracle import BUILD_SECONDS
-from webhook import accounts as files
-from webhook import reference
-from webhook.accounts import Accounts
 from webhook.errors import InvalidReference, MalformedImage
-from webhook.identity import Fault, Identity, resolve
-from webhook.image import UID_MAX, Config, normalise_platform, parse_config, parse_user
+from webhook.image import passwd as files
+from webhook.image import reference
+from webhook.image.config import UID_MAX, Config, normalise_platform, parse_config, parse_user
+from webhook.image.passwd import Accounts
+from webhook.image.user import Fault, Identity, resolve
 
 pytestmark = [
     pytest.mark.oracle,

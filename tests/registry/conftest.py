@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from tests.support.registry import Registry
-from webhook.image import Image, Query, Unknown
+from webhook.image.source import Image, Query, Unknown
+from webhook.registry.auth.keychain import PullSecrets
 from webhook.registry.client import RegistryClient
-from webhook.registry.exchange import Cost
-from webhook.registry.keychain import PullSecrets
-from webhook.registry.recall import Memory
+from webhook.registry.fallback import Memory
 from webhook.registry.settings import RegistrySettings, Timeouts
+from webhook.registry.transport.messages import Cost
 
 
 class Clock:

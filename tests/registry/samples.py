@@ -8,8 +8,8 @@ import msgspec
 
 from tests.registry.conftest import Client
 from tests.support.oci import accounts_layer, file, image, index, layer
-from webhook.accounts import Accounts
-from webhook.image import Unknown
+from webhook.image.passwd import Accounts
+from webhook.image.source import Unknown
 
 BASE = accounts_layer("root:x:0:0::/:", "app:x:1000:1000::/:", groups=["video:x:44:app"])
 APP = layer(file("app/bin", b"x" * 5000), compression="zstd")

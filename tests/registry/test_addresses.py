@@ -5,7 +5,7 @@ from ipaddress import ip_address
 import pytest
 
 from webhook.errors import InvalidSetting
-from webhook.registry.addresses import Kind, classify, literal, networks
+from webhook.registry.transport.addresses import Kind, classify, literal, networks
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.oci import Entry, directory, file, hardlink, symlink, tar
 from webhook.errors import MalformedImage
-from webhook.registry.archive import BLOCK, Archive, Kind
+from webhook.registry.layers.tar import BLOCK, Archive, Kind
 
 _KINDS: dict[bytes, Kind] = {
     tarfile.REGTYPE: "file",

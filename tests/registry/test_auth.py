@@ -7,8 +7,16 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import pytest
 
-from webhook.registry.auth import ANONYMOUS, IDENTITY_TOKEN, Challenge, Credential, Session, authorised, challenges
-from webhook.registry.exchange import RegistryError, Request, Response
+from webhook.registry.auth.token import (
+    ANONYMOUS,
+    IDENTITY_TOKEN,
+    Challenge,
+    Credential,
+    Session,
+    authorised,
+    challenges,
+)
+from webhook.registry.transport.messages import RegistryError, Request, Response
 
 APP = Credential("app", "secret")
 BASIC = "Basic " + base64.b64encode(b"app:secret").decode()

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.registry.breaker import Breaker
-from webhook.registry.cache import Bounded, Flights, Lanes
+from webhook.caching import Bounded, Flights, Lanes
+from webhook.registry.transport.circuit_breaker import Breaker
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2000)), max_size=60))

@@ -10,8 +10,8 @@ import pytest
 from tests.registry.conftest import Client
 from tests.support.oci import accounts_layer, image
 from tests.support.registry import Fault, Hang, Headers, Registry, Replace, Reset, Slow, Status, Trickle
-from webhook.accounts import Accounts, by_name
-from webhook.image import Image, Query, Unknown
+from webhook.image.passwd import Accounts, by_name
+from webhook.image.source import Image, Query, Unknown
 from webhook.registry.settings import Timeouts
 
 IMAGES = 200

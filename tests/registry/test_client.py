@@ -16,11 +16,11 @@ from tests.registry.samples import ACCOUNTS, APP, BASE, BOTH, NAMED, Connect, Se
 from tests.support import oci
 from tests.support.oci import file, image, layer
 from tests.support.registry import Hang, Login, Registry, Replace, Reset, Slow, Status
-from webhook.accounts import Accounts
-from webhook.image import Image, Query, Unknown
+from webhook.image.passwd import Accounts
+from webhook.image.source import Image, Query, Unknown
 from webhook.registry.client import RegistryClient
-from webhook.registry.exchange import Cost
 from webhook.registry.settings import Memory, Timeouts
+from webhook.registry.transport.messages import Cost
 
 
 @pytest.mark.parametrize("reference", ["", "team/UPPER", "a" * 64, "x@sha256:1", "a/b:c d", "x" * 100_000])

@@ -17,12 +17,12 @@ from tests.registry.test_providers import answer, provider
 from tests.support.authority import Authority
 from tests.support.registry import Login, Registry
 from webhook.errors import InvalidSetting
-from webhook.image import Image, Query, Unknown
-from webhook.registry import configuration
+from webhook.image.source import Image, Query, Unknown
+from webhook.registry import config_file
+from webhook.registry.auth.keychain import PullSecrets
+from webhook.registry.certs_d import HostFiles
 from webhook.registry.client import RegistryClient
-from webhook.registry.configuration import Access, RegistryConfig, load
-from webhook.registry.hosts import HostFiles
-from webhook.registry.keychain import PullSecrets
+from webhook.registry.config_file import Access, RegistryConfig, load
 from webhook.registry.settings import ClientCertificate, Host, Lives, RegistrySettings, Timeouts
 
 
@@ -147,7 +147,7 @@ def test_what_is_no_file_of_ours_is_refused(tmp_path: Path) -> None:
 
 def test_the_example_in_the_docstring_is_every_field() -> None:
     """And each as the file takes it."""
-    text = str(configuration.__doc__).partition("\n\n")[2].partition("\n\nEvery field")[0]
+    text = str(config_file.__doc__).partition("\n\n")[2].partition("\n\nEvery field")[0]
     document = yaml.safe_load(text)
     assert list(document) == list(RegistryConfig.__struct_encode_fields__)
     msgspec.convert(document, RegistryConfig)

@@ -8,8 +8,8 @@ from tests.registry.conftest import Client
 from tests.registry.samples import ACCOUNTS, BASE, NAMED, Connect, Secrets, secret
 from tests.support.oci import image
 from tests.support.registry import Headers, Login, Registry, Reset, Status
-from webhook.image import Image, Query
-from webhook.registry.cache import Bounded
+from webhook.caching import Bounded
+from webhook.image.source import Image, Query
 from webhook.registry.settings import Lives
 
 

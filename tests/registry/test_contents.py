@@ -11,10 +11,11 @@ from tests.registry.samples import ACCOUNTS, APP, BASE, NAMED, Connect
 from tests.support import oci
 from tests.support.oci import file, image, index, layer, symlink
 from tests.support.registry import Headers, Registry, Replace
-from webhook.accounts import Accounts
-from webhook.image import Platform, Unknown
-from webhook.registry.exchange import Cost
+from webhook.image.config import Platform
+from webhook.image.passwd import Accounts
+from webhook.image.source import Unknown
 from webhook.registry.settings import Limits
+from webhook.registry.transport.messages import Cost
 
 
 def nested(depth: int) -> oci.Content:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webhook.errors import MalformedImage
-from webhook.registry.decompress import Decompressor, LargeWindow
+from webhook.registry.layers.compression import Decompressor, LargeWindow
 
 _SKIPPABLE = struct.pack("<II", 0x184D2A50, 4) + b"skip"
 _WINDOW = 1 << 23

@@ -18,7 +18,7 @@ from tests.registry.samples import ACCOUNTS, BASE, NAMED, Connect, docker_config
 from tests.support.authority import Authority
 from tests.support.distribution import Distribution, password_file, trusting
 from tests.support.oci import image, index
-from webhook.registry.exchange import Cost
+from webhook.registry.transport.messages import Cost
 
 pytestmark = [
     pytest.mark.registry,

@@ -7,8 +7,8 @@ import pytest
 
 from tests.support import oci
 from webhook.errors import MalformedImage
-from webhook.image import Platform
-from webhook.registry.documents import (
+from webhook.image.config import Platform
+from webhook.registry.manifest import (
     Descriptor,
     Index,
     Manifest,

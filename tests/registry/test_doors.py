@@ -8,7 +8,7 @@ import pytest
 from tests.registry.samples import ACCOUNTS, BOTH, NAMED, Connect, Secret, Secrets, docker_config, secret
 from tests.support.oci import image
 from tests.support.registry import Login, Registry, Reset, Status
-from webhook.image import Unknown
+from webhook.image.source import Unknown
 from webhook.registry.settings import Host
 
 

@@ -9,8 +9,8 @@ from tests.registry.conftest import Client
 from tests.registry.samples import BASE, Connect
 from tests.support.oci import image
 from tests.support.registry import Login, Redirect, Registry
-from webhook.registry.gate import AddressDenied, CheckedResolver, Gate
 from webhook.registry.settings import RegistrySettings, host_of, listed
+from webhook.registry.transport.dialer import AddressDenied, CheckedResolver, Gate
 
 APP = image(BASE, user="1")
 

@@ -11,8 +11,8 @@ from tests.registry import stubs
 from tests.registry.conftest import Clock
 from tests.registry.stubs import Stub
 from webhook.errors import InvalidSetting
-from webhook.registry.auth import IDENTITY_TOKEN, Credential
-from webhook.registry.helpers import LIFE, DockerConfig
+from webhook.registry.auth.docker_config import LIFE, DockerConfig
+from webhook.registry.auth.token import IDENTITY_TOKEN, Credential
 
 ANSWER = json.dumps({"ServerURL": "a.io", "Username": "u", "Secret": "p"})
 AUTHS = {"auths": {"a.io": {"username": "file", "password": "f"}}}

@@ -9,7 +9,7 @@ from tests.registry.samples import NAMED, Connect, Secrets, docker_config, secre
 from tests.support.authority import Authority
 from tests.support.registry import Login, Registry, Status
 from webhook.errors import InvalidSetting
-from webhook.registry.hosts import HostFiles, load
+from webhook.registry.certs_d import HostFiles, load
 from webhook.registry.settings import ANY_REGISTRY, ClientCertificate, Host
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from webhook.registry.auth import IDENTITY_TOKEN, Credential
-from webhook.registry.keychain import Keychain, MalformedKeychain, matches
+from webhook.registry.auth.keychain import Keychain, MalformedKeychain, matches
+from webhook.registry.auth.token import IDENTITY_TOKEN, Credential
 
 
 class Secret(msgspec.Struct, frozen=True):

@@ -9,10 +9,10 @@ import zstandard
 
 from tests.support.oci import file, sha256, tar
 from webhook.errors import MalformedImage
-from webhook.registry.documents import Descriptor
-from webhook.registry.exchange import Sink
-from webhook.registry.layers import Layers
+from webhook.registry.layers.reader import Layers
+from webhook.registry.manifest import Descriptor
 from webhook.registry.settings import Limits, RegistrySettings
+from webhook.registry.transport.messages import Sink
 
 USUAL, LARGE = 20, 22  # exponents of windows, in bytes
 SETTINGS = RegistrySettings(limits=Limits(zstd_usual_window=1 << USUAL, zstd_window=1 << LARGE))
@@ -36,7 +36,7 @@ class Registry:
             self.images.append((layer, sha256(archive)))
 
     async def fetch(self, layer: Descriptor, fresh: Callable[[], Sink]) -> None:
-        """As `webhook.registry.layers.Fetch`."""
+        """As `webhook.registry.layers.reader.Fetch`."""
         self.fetched.append([each.digest for each, _ in self.images].index(layer.digest))
         self.under_way += 1
         try:

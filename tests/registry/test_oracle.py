@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from tests.registry import test_archive, test_rootfs
 from tests.registry.oracle import Oracle
 from tests.support.oci import Entry, directory, file, hardlink, opaque, raw_layer, symlink, tar, whiteout
-from webhook.accounts import Accounts
 from webhook.errors import MalformedImage
-from webhook.registry.facts import ancestors
+from webhook.image.passwd import Accounts
+from webhook.registry.layers.index import ancestors
 
 pytestmark = [
     pytest.mark.oracle,

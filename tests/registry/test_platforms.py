@@ -2,8 +2,8 @@
 
 import pytest
 
-from webhook.image import Platform, normalise_platform
-from webhook.registry.documents import Descriptor
+from webhook.image.config import Platform, normalise_platform
+from webhook.registry.manifest import Descriptor
 from webhook.registry.platforms import choose, runs
 
 ANY: frozenset[str] = frozenset()

@@ -10,7 +10,7 @@ import uvloop
 from tests.registry import stubs
 from tests.registry.conftest import Clock
 from tests.registry.stubs import Stub
-from webhook.registry.programs import REST, Program, ProgramFailed
+from webhook.registry.auth.plugins import REST, Program, ProgramFailed
 
 
 def program(stub: Stub, clock: Clock | None = None, seconds: float = 10.0) -> Program:

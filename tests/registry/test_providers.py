@@ -16,8 +16,8 @@ from tests.registry import stubs
 from tests.registry.conftest import Clock
 from tests.registry.stubs import Stub
 from webhook.errors import InvalidSetting
-from webhook.registry.auth import Credential
-from webhook.registry.providers import Providers, parse_duration
+from webhook.registry.auth.credential_providers import Providers, parse_duration
+from webhook.registry.auth.token import Credential
 
 API = "credentialprovider.kubelet.k8s.io/v1"
 

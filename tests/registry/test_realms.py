@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from webhook.registry.auth.realms import REALMS, expected
 from webhook.registry.client import RegistryClient
-from webhook.registry.doors import api_host
-from webhook.registry.realms import REALMS, expected
+from webhook.registry.endpoints import api_host
 from webhook.registry.settings import ClientCertificate, Host, RegistrySettings
 
 

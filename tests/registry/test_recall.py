@@ -11,12 +11,13 @@ from tests.registry.samples import Connect, Secrets, secret
 from tests.support.memory import NOW, Memory
 from tests.support.oci import Content, accounts_layer, image, index
 from tests.support.registry import Hang, Login, Registry, Status
-from webhook import identity, image_identity
-from webhook.identity import Identity
-from webhook.image import Cause, Image, Platform, Query, Unknown, normalise_platform
-from webhook.image_identity import ImageIdentity
-from webhook.observed import Fact
-from webhook.registry.recall import Recalling
+from webhook.image import image_identity
+from webhook.image import user as identity
+from webhook.image.config import Platform, normalise_platform
+from webhook.image.image_identity import Fact, ImageIdentity
+from webhook.image.source import Cause, Image, Query, Unknown
+from webhook.image.user import Identity
+from webhook.registry.fallback import Recalling
 
 BASE = accounts_layer("root:x:0:0::/:", "app:x:1000:1600::/:", groups=["video:x:44:app"])
 NAMED = image(BASE, user="app")

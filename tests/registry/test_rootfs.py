@@ -19,14 +19,14 @@ from tests.support.oci import (
     symlink,
     whiteout,
 )
-from webhook.accounts import Accounts
 from webhook.errors import MalformedImage
-from webhook.registry.documents import Descriptor
-from webhook.registry.exchange import RegistryError
-from webhook.registry.facts import LayerFacts
-from webhook.registry.layers import Indexed, LayerReader
-from webhook.registry.rootfs import read_accounts
+from webhook.image.passwd import Accounts
+from webhook.registry.layers.index import LayerFacts
+from webhook.registry.layers.overlay import read_accounts
+from webhook.registry.layers.reader import Indexed, LayerReader
+from webhook.registry.manifest import Descriptor
 from webhook.registry.settings import Limits, RegistrySettings
+from webhook.registry.transport.messages import RegistryError
 
 
 def facts(content: Layer, wanted: frozenset[str], limits: Limits | None = None) -> LayerFacts:

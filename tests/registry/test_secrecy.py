@@ -20,12 +20,12 @@ from tests.support.memory import Memory
 from tests.support.oci import accounts_layer, image
 from tests.support.pods import Object, minimal, review, tweak, within
 from tests.support.registry import Login, Registry, Status
-from webhook.admission import Admission, Door
-from webhook.policy import Documents, Metadata, NonRootPolicy, PolicySpec
+from webhook.admission.handler import Admission, Door
+from webhook.policy.cache import StaticView
+from webhook.policy.types import Documents, Metadata, NonRootPolicy, PolicySpec
 from webhook.registry.client import RegistryClient
-from webhook.registry.recall import Recalling
+from webhook.registry.fallback import Recalling
 from webhook.registry.settings import Lives, RegistrySettings
-from webhook.view import StaticView
 
 pytestmark = pytest.mark.registry
 

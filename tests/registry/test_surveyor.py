@@ -4,15 +4,15 @@ import pytest
 
 from tests.support.oci import Entry, directory, file, hardlink, layer, opaque, owned, symlink, tar, whiteout
 from webhook.errors import MalformedImage
-from webhook.image import Config, Platform, parse_user
-from webhook.registry.documents import Descriptor
-from webhook.registry.exchange import RegistryError
-from webhook.registry.facts import Indexer
-from webhook.registry.layers import Layers
-from webhook.registry.rootfs import ACCOUNTS
+from webhook.image.config import Config, Platform, parse_user
+from webhook.image.filesystem import Directory
+from webhook.registry.layers.index import Indexer
+from webhook.registry.layers.overlay import ACCOUNTS
+from webhook.registry.layers.reader import Layers
+from webhook.registry.layers.survey import Surveyor, Tree, directories, special
+from webhook.registry.manifest import Descriptor
 from webhook.registry.settings import Limits, RegistrySettings
-from webhook.registry.surveyor import Surveyor, Tree, directories, special
-from webhook.survey import Directory
+from webhook.registry.transport.messages import RegistryError
 
 SU = owned(file("bin/su", "x"), 0, 0, 0o4755)
 WALL = owned(file("bin/wall", "x"), 0, 5, 0o2755)

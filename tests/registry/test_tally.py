@@ -5,7 +5,7 @@ from tests.registry.samples import Connect
 from tests.support.oci import accounts_layer, image, layer
 from tests.support.registry import Registry
 from tests.support.tables import table
-from webhook.registry.tally import HostClass, host_class
+from webhook.registry.transport.stats import HostClass, host_class
 
 
 @table(

@@ -13,10 +13,10 @@ from tests.registry.conftest import Client
 from tests.registry.samples import ACCOUNTS, BASE, NAMED, Connect, docker_config
 from tests.support.oci import file, image, layer
 from tests.support.registry import Fault, Headers, Login, Redirect, Registry, Replace, Reset, Slow, Status
-from webhook.image import Unknown
-from webhook.registry.exchange import RegistryError, Response, retry_after
+from webhook.image.source import Unknown
 from webhook.registry.settings import Timeouts
-from webhook.registry.transport import _mapped
+from webhook.registry.transport.http import _mapped
+from webhook.registry.transport.messages import RegistryError, Response, retry_after
 
 APP = image(BASE, user="1")
 
@@ -109,7 +109,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         meant.append(seconds)
         await real(0)
 
-    monkeypatch.setattr("webhook.registry.transport.asyncio.sleep", sleep)
+    monkeypatch.setattr("webhook.registry.transport.http.asyncio.sleep", sleep)
     return meant
 
 

@@ -12,7 +12,7 @@ from tests.support.authority import Authority
 from tests.support.registry import Login, Registry
 from webhook.errors import InvalidSetting
 from webhook.registry.settings import ClientCertificate, RegistrySettings
-from webhook.registry.trust import contexts
+from webhook.registry.transport.tls import contexts
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from tests.support.cases import FOLDER, Case, load
 from tests.support.judging import judged, patched
 from tests.support.pods import governing, minimal, tweak, workload
-from webhook import patch
+from webhook.evaluation import patch
 
 RULES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 

@@ -8,8 +8,8 @@ from tests.support.images import multi
 from tests.support.judging import judged
 from tests.support.pods import governing, minimal, tweak
 from tests.support.variety import IMAGES, PODS, POLICIES
-from webhook.image import PlatformImage
-from webhook.rules import RULES, check
+from webhook.evaluation.rules import RULES, check
+from webhook.image.source import PlatformImage
 
 
 @settings(max_examples=500)

@@ -8,19 +8,21 @@ from typing import get_args
 
 import pytest
 
-import webhook.rules
+import webhook.evaluation.rules
 from tests.support.cases import FOLDER, load
-from webhook.policy import Rule
-from webhook.rules import RULES
+from webhook.evaluation.rules import RULES
+from webhook.policy.types import Rule
 
 SECTIONS = ["Why", "Fails", "Passes", "Fix", "Dockerfile", "Source"]
-FILES = sorted(path.stem for path in Path(webhook.rules.__file__).parent.glob("*.py") if path.stem != "__init__")
+FILES = sorted(
+    path.stem for path in Path(webhook.evaluation.rules.__file__).parent.glob("*.py") if path.stem != "__init__"
+)
 
 
 @pytest.fixture(params=FILES)
 def rule(request: pytest.FixtureRequest) -> ModuleType:
     """A module of the folder."""
-    return importlib.import_module(f"webhook.rules.{request.param}")
+    return importlib.import_module(f"webhook.evaluation.rules.{request.param}")
 
 
 def test_its_name_is_its_files(rule: ModuleType) -> None:

@@ -6,12 +6,12 @@ from tests.scan.cluster import named, of, running, take
 from tests.support.images import Table, image, unknown
 from tests.support.judging import NOW
 from tests.support.pods import DEFAULTS, Object, tweak
-from webhook.documents import load
-from webhook.image import Image, Unknown
-from webhook.policy import Documents
+from webhook.image.source import Image, Unknown
+from webhook.policy.cache import StaticView
+from webhook.policy.loader import load
+from webhook.policy.types import Documents
 from webhook.scan.document import Document, Skip, document
-from webhook.scan.forecast import forecast
-from webhook.view import StaticView
+from webhook.scan.evaluate import forecast
 
 IMAGES: dict[str, Image | Unknown] = {
     "registry.example/number:1": image("7"),

@@ -20,10 +20,10 @@ from tests.support.judging import NOW
 from tests.support.oci import accounts_layer, image
 from tests.support.pods import IMAGE, Object, minimal, tweak
 from tests.support.registry import Login, Registry
-from webhook import image_identity
-from webhook.cli import main
-from webhook.image import Platform
-from webhook.observed import Fact
+from webhook.cli.main import main
+from webhook.image import image_identity
+from webhook.image.config import Platform
+from webhook.image.image_identity import Fact
 
 IDENTITIES = "/apis/nonroot.dev/v1alpha1/imageidentities"
 SECRETS = "/api/v1/secrets"

@@ -12,13 +12,12 @@ from tests.support.images import DIGEST, Table, image, unknown
 from tests.support.judging import NOW
 from tests.support.pods import DEFAULTS, IMAGE, Object, minimal, tweak
 from tests.support.tables import table
-from webhook.documents import load
-from webhook.image import Image, Unknown
-from webhook.policy import Documents
+from webhook.image.source import Image, NotExamined, Unknown
+from webhook.policy.cache import StaticView
+from webhook.policy.loader import load
+from webhook.policy.types import Documents
 from webhook.scan.document import Workload
-from webhook.scan.forecast import forecast
-from webhook.view import StaticView
-from webhook.workstation.images import NotExamined
+from webhook.scan.evaluate import forecast
 
 APP = image("app")
 SAFE = {"runAsUser": 5, **DEFAULTS}

@@ -10,7 +10,7 @@ from tests.scan.pages import hostile, large, scanned, small, workload
 from tests.support.markup import Markup
 from tests.support.tables import table
 from webhook.scan.document import Document, document
-from webhook.scan.page import render
+from webhook.scan.html.page import render
 
 
 def _text(page: str) -> str:

@@ -10,8 +10,8 @@ from playwright.sync_api import Browser, Locator, expect
 from tests.check.test_output import REPORT
 from tests.scan import pages
 from tests.support.browser import Visit, chromium
-from webhook.check.output import render as render_check
-from webhook.scan.page import render
+from webhook.cli.output import render as render_check
+from webhook.scan.html.page import render
 
 pytestmark = pytest.mark.browser
 

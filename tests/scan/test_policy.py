@@ -17,13 +17,13 @@ from tests.support.api import serving
 from tests.support.judging import NOW
 from tests.support.pods import Object
 from tests.support.tables import table
-from webhook.cli import main
-from webhook.documents import load
-from webhook.policy import Documents
-from webhook.scan import governance as module
-from webhook.scan.governance import governance, render
-from webhook.scan.policy import text
-from webhook.scope import MODE_LABEL, Namespace
+from webhook.cli.main import main
+from webhook.cli.policy import text
+from webhook.policy.loader import load
+from webhook.policy.selection import MODE_LABEL, Namespace
+from webhook.policy.types import Documents
+from webhook.scan import effective_policy as module
+from webhook.scan.effective_policy import governance, render
 
 API = {"apiVersion": "nonroot.dev/v1alpha1"}
 
@@ -149,7 +149,7 @@ def test_a_person_is_told_all_of_it() -> None:
 def test_the_json_is_as_its_published_schema_says() -> None:
     """The schema is generated from the types; whoever changes them publishes it anew."""
     published = module.SCHEMA.read_bytes()
-    assert published == module.schema(), "run: python -m webhook.scan.governance"
+    assert published == module.schema(), "run: python -m webhook.scan.effective_policy"
     told = json.loads(render(governance(EVERYTHING, Namespace("shop"), NOW)))
     jsonschema.validate(told, json.loads(published))
     assert told["spec"]["exemptions"]["images"] == ["gcr.io/*"]

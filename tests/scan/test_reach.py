@@ -9,17 +9,17 @@ import yaml
 
 from tests.support.helm import template
 from tests.support.tables import table
-from webhook.scan import reach
-from webhook.scope import MODE_LABEL, Namespace
+from webhook.policy.selection import MODE_LABEL, Namespace
+from webhook.scan import coverage
 
 CHART = Path(__file__).parents[2] / "charts/nonroot-webhook"
 
 
-def installed(**values: Any) -> reach.Reach:
+def installed(**values: Any) -> coverage.Reach:
     """The reach of a release in the namespace nonroot-system."""
     manifests = [each for each in yaml.safe_load_all(template(**values)) if each]
     (made,) = [each for each in manifests if each["kind"] == "ValidatingWebhookConfiguration"]
-    found = reach.read([json.dumps(made).encode()])
+    found = coverage.read([json.dumps(made).encode()])
     assert found is not None
     return found
 
@@ -66,16 +66,16 @@ def test_the_chart_s_own_hooks(namespace: Namespace, values: dict[str, Any], rea
 def test_before_anything_is_installed_the_chart_s_defaults_count() -> None:
     """They are those of values.yaml."""
     values = yaml.safe_load((CHART / "values.yaml").read_text())["webhook"]["managedNamespaces"]
-    assert reach.DEFAULT.covers(Namespace("shop"))
+    assert coverage.DEFAULT.covers(Namespace("shop"))
     for name in (*values["names"], *(f"{prefix}x" for prefix in values["prefixes"])):
-        assert not reach.DEFAULT.covers(Namespace(name))
-    assert reach.read([]) is None
-    assert reach.read([b'{"webhooks": []}']) is None
+        assert not coverage.DEFAULT.covers(Namespace(name))
+    assert coverage.read([]) is None
+    assert coverage.read([b'{"webhooks": []}']) is None
 
 
 def test_a_condition_of_somebody_else_s_does_not_count() -> None:
     """It is CEL, about anything."""
     hook = {"matchConditions": [{"name": "mine", "expression": "request.namespace != 'shop'"}]}
-    found = reach.read([json.dumps({"webhooks": [hook]}).encode()])
+    found = coverage.read([json.dumps({"webhooks": [hook]}).encode()])
     assert found is not None
     assert found.covers(Namespace("shop"))

@@ -13,14 +13,14 @@ from tests.support.api import Api, serving
 from tests.support.images import Table, image, unknown
 from tests.support.judging import NOW
 from tests.support.pods import IMAGE, Object, minimal, tweak
-from webhook import image_identity
-from webhook.cluster import Absent, Cluster, Unreachable
-from webhook.identities import Identities
-from webhook.image import Platform
-from webhook.observed import Fact
-from webhook.policy import Documents
+from webhook.cluster.client import Absent, Cluster, Unreachable
+from webhook.image import image_identity
+from webhook.image.config import Platform
+from webhook.image.identity_index import Identities
+from webhook.image.image_identity import Fact
+from webhook.policy.types import Documents
+from webhook.scan.collector import Reader
 from webhook.scan.document import Document
-from webhook.scan.listing import Reader
 from webhook.scan.run import scan
 
 PODS, DEPLOYMENTS = "/api/v1/pods", "/apis/apps/v1/deployments"

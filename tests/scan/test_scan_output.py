@@ -7,9 +7,9 @@ import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
 from tests.support.reports import schema_of
+from webhook.cli.output.scan import FORMATS, render, report
 from webhook.scan import document
 from webhook.scan.document import Container, Document, Finding, Outcome, Running, Skip, Workload
-from webhook.scan.output import FORMATS, render, report
 from webhook.scan.policyreport import KINDS, OPENREPORTS, RULE, reports
 
 NASTY = "\x1b[31m<b>::error::%0A\n,\u202e"

@@ -9,14 +9,14 @@ import pytest
 
 from tests.support.images import Table, image
 from tests.support.pods import IMAGE, Object, minimal, review_body, tweak, within
-from webhook import background
-from webhook.admission import Admission, Door
-from webhook.events import Event, Regarding
-from webhook.image import Image, Unknown
-from webhook.policy import Documents, ExceptionSpec, Metadata, NonRootException, NonRootPolicy, PolicySpec
-from webhook.review import decode
-from webhook.serve.denials import SUPPOSED, Denials
-from webhook.view import StaticView
+from webhook.admission.handler import Admission, Door
+from webhook.admission.review import decode
+from webhook.cluster import workqueue
+from webhook.cluster.events import Event, Regarding
+from webhook.image.source import Image, Unknown
+from webhook.policy.cache import StaticView
+from webhook.policy.types import Documents, ExceptionSpec, Metadata, NonRootException, NonRootPolicy, PolicySpec
+from webhook.server.denial_events import SUPPOSED, Denials
 
 ROOT = image("")
 OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-5d4f", "uid": "u-1", "controller": True}
@@ -30,7 +30,7 @@ POD = Regarding("v1", "Pod", "default", "web", "u-2")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "PACE", 0)
+    monkeypatch.setattr(workqueue, "PACE", 0)
 
 
 async def told(
@@ -49,7 +49,7 @@ async def told(
     denials = Denials(view, table, events.append)
     body = review_body(obj, **review)
     asked = decode(body.replace(b'"dryRun": false', b'"dryRun": true') if dry_run else body)
-    async with background.running(denials.hypotheses):
+    async with workqueue.running(denials.hypotheses):
         denials.consider(asked, await Admission(view, table).review(asked, door))
         for _ in range(50):
             await asyncio.sleep(0)

@@ -18,14 +18,14 @@ from uvicorn.server import ServerState
 from tests.support.images import Table, image
 from tests.support.pods import IMAGE, minimal, tweak
 from tests.support.tables import table
-from webhook import admission
-from webhook.admission import Admission
-from webhook.serve import exchange
-from webhook.serve.bounds import BoundedProtocol
-from webhook.serve.exchange import ReviewProtocol
-from webhook.serve.metrics import Metrics
-from webhook.serve.reviews import Reviews
-from webhook.view import StaticView
+from webhook.admission import handler
+from webhook.admission.handler import Admission
+from webhook.policy.cache import StaticView
+from webhook.server import fast_path
+from webhook.server.asgi import Reviews
+from webhook.server.counters import Metrics
+from webhook.server.fast_path import ReviewProtocol
+from webhook.server.limits import BoundedProtocol
 
 from .test_reviews import ENFORCE, _fallback, review
 
@@ -150,7 +150,7 @@ async def test_the_answers_are_those_of_uvicorn(
     reviews: Reviews, pieces: list[bytes], expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is sent, in whatever pieces."""
-    monkeypatch.setattr(admission, "MOST_CONTAINERS", 20)
+    monkeypatch.setattr(handler, "MOST_CONTAINERS", 20)
     reviews._admission._crowd = 1
     short = await told(ReviewProtocol, reviews, pieces, expected)
     assert short == await told(BoundedProtocol, reviews, pieces, expected)
@@ -160,13 +160,13 @@ async def test_the_answers_are_those_of_uvicorn(
 async def test_an_ordinary_review_takes_the_short_way(reviews: Reviews, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the comparison would be one of uvicorn with itself."""
     taken: list[str] = []
-    plain = exchange._Exchange.begin
+    plain = fast_path._Exchange.begin
 
     def begin(self: Any, app: Any) -> None:
         taken.append(self.door)
         plain(self, app)
 
-    monkeypatch.setattr(exchange._Exchange, "begin", begin)
+    monkeypatch.setattr(fast_path._Exchange, "begin", begin)
     await told(ReviewProtocol, reviews, [PLAIN, post(target="/validate"), post(PADDED)], 3)
     assert taken == ["mutate", "validate"]
 

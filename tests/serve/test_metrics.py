@@ -4,12 +4,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.images import Table, image
 from tests.support.pods import IMAGE, minimal, tweak
-from webhook.admission import Admission
-from webhook.policy import Documents, Metadata, NonRootPolicy, PolicySpec
-from webhook.serve.app import build
-from webhook.serve.metrics import Metrics
-from webhook.serve.reviews import Reviews
-from webhook.view import StaticView
+from webhook.admission.handler import Admission
+from webhook.policy.cache import StaticView
+from webhook.policy.types import Documents, Metadata, NonRootPolicy, PolicySpec
+from webhook.server.asgi import Reviews
+from webhook.server.counters import Metrics
+from webhook.server.probes import build
 
 from .test_reviews import call, review
 

@@ -9,12 +9,12 @@ from starlette.types import ASGIApp
 
 from tests.support.images import Table, image
 from tests.support.pods import IMAGE, minimal, tweak
-from webhook.admission import Admission
-from webhook.policy import Documents, Metadata, NonRootPolicy, PolicySpec
-from webhook.review import SIZE_LIMIT
-from webhook.serve.metrics import Metrics
-from webhook.serve.reviews import Reviews
-from webhook.view import StaticView
+from webhook.admission.handler import Admission
+from webhook.admission.review import SIZE_LIMIT
+from webhook.policy.cache import StaticView
+from webhook.policy.types import Documents, Metadata, NonRootPolicy, PolicySpec
+from webhook.server.asgi import Reviews
+from webhook.server.counters import Metrics
 
 ENFORCE = Documents((NonRootPolicy(Metadata("strict"), PolicySpec(mode="Enforce")),))
 
@@ -217,7 +217,7 @@ async def test_the_same_denial_is_logged_once_a_minute(
             'denied Pod "default/web" r',
             'denied Pod "default/other"',
         ]
-        monkeypatch.setattr("webhook.serve.reviews.QUIET", 0.0)
+        monkeypatch.setattr("webhook.server.asgi.QUIET", 0.0)
         await call(reviews, review(bad))
         assert len(caplog.records) == 3
 
@@ -226,13 +226,13 @@ async def test_so_many_denials_are_logged_and_the_others_counted(
     reviews: Reviews, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever sends them, the log and the memory for it stay small."""
-    monkeypatch.setattr("webhook.serve.reviews.LINES", 2)
+    monkeypatch.setattr("webhook.server.asgi.LINES", 2)
     bad = tweak(minimal(), {"spec.securityContext.runAsUser": 0})
     with caplog.at_level("INFO"):
         for number in range(5):
             await call(reviews, review(bad, name=f"web-{number}"))
         assert len(caplog.records) == len(reviews._logged) == 2
-        monkeypatch.setattr("webhook.serve.reviews.QUIET", 0.0)
+        monkeypatch.setattr("webhook.server.asgi.QUIET", 0.0)
         await call(reviews, review(bad))
     assert [each.getMessage()[:25] for each in caplog.records[2:]] == [
         "and 3 more denials within",

@@ -15,9 +15,9 @@ from kubernetes.config import kube_config
 from tests.e2e.target import Target
 from tests.support import cluster
 from tests.support.api_proxy import ApiProxy, proxied
-from webhook.policy import API_VERSION
-from webhook.serve.watch import watch
-from webhook.view import ClusterView
+from webhook.policy.cache import ClusterView
+from webhook.policy.types import API_VERSION
+from webhook.server.policy_watch import watch
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 NAMESPACE = f"view-{secrets.token_hex(4)}"  # one for all tests here: namespaces take long to go

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from webhook.serve.watch import PAUSE, _Store
-from webhook.view import ClusterView
-from webhook.watching import Answer
+from webhook.cluster.watch import Answer
+from webhook.policy.cache import ClusterView
+from webhook.server.policy_watch import PAUSE, _Store
 
 CORE = Answer("v1", frozenset({"namespaces", "pods"}))
 OURS = Answer("v1alpha1", frozenset({"nonrootpolicies", "nonrootexceptions", "imageidentities"}))

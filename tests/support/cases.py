@@ -12,7 +12,7 @@ import msgspec
 import yaml
 
 from tests.support.images import PASSWD, multi, platform_image
-from webhook.image import Cause, Image, PlatformImage, Unknown
+from webhook.image.source import Cause, Image, PlatformImage, Unknown
 
 FOLDER = Path(__file__).parents[1] / "cases"
 

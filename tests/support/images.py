@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
-from webhook import reference
-from webhook.accounts import Accounts
 from webhook.errors import InvalidReference
-from webhook.image import Cause, Config, Image, PlatformImage, Query, Unknown, normalise_platform, parse_user
+from webhook.image import reference
+from webhook.image.config import Config, normalise_platform, parse_user
+from webhook.image.passwd import Accounts
+from webhook.image.source import Cause, Image, PlatformImage, Query, Unknown
 
 PASSWD = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n"
 DIGEST = "sha256:" + "ab" * 32
@@ -51,13 +52,13 @@ class Table:
         self.resolved: list[Query] = []
 
     async def resolve(self, query: Query) -> str | None:
-        """As `webhook.workstation.remembered.Registries`."""
+        """As `webhook.registry.disk_cache.Registries`."""
         self.resolved.append(query)
         found = self.images.get(str(reference.parse(query.reference)))
         return found.digest if isinstance(found, Image) else None
 
     async def find(self, query: Query) -> Image | Unknown:
-        """As `webhook.image.Images`."""
+        """As `webhook.image.source.Images`."""
         self.asked.append(query)
         try:
             name = str(reference.parse(query.reference))

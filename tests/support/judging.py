@@ -10,12 +10,12 @@ import jsonpatch
 
 from tests.support.images import Table, image
 from tests.support.pods import IMAGE, Object, governing, workload
-from webhook import patch
-from webhook.image import Image, Unknown
-from webhook.judge import judge
-from webhook.policy import NonRootException
-from webhook.scope import Governing
-from webhook.verdict import Verdict
+from webhook.evaluation import patch
+from webhook.evaluation.evaluator import judge
+from webhook.evaluation.verdict import Verdict
+from webhook.image.source import Image, Unknown
+from webhook.policy.selection import Governing
+from webhook.policy.types import NonRootException
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 APP = image("app")

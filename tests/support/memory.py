@@ -2,17 +2,17 @@
 
 from datetime import UTC, datetime
 
-from webhook import image_identity
-from webhook.identities import Identities
-from webhook.image import Image, Query
-from webhook.image_identity import ImageIdentity
-from webhook.reference import Reference
+from webhook.image import image_identity
+from webhook.image.identity_index import Identities
+from webhook.image.image_identity import ImageIdentity
+from webhook.image.reference import Reference
+from webhook.image.source import Image, Query
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
 class Memory(Identities):
-    """Implements `webhook.registry.recall.Memory`; the first to create an object wins, as at the API server."""
+    """Implements `webhook.registry.fallback.Memory`; the first to create an object wins, as at the API server."""
 
     def __init__(self) -> None:
         super().__init__()

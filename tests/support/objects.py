@@ -9,7 +9,7 @@ from typing import Any
 import jsonpatch
 import msgspec
 
-from webhook.cluster import Absent, Cluster, ClusterError, Conflict
+from webhook.cluster.client import Absent, Cluster, ClusterError, Conflict
 
 Body = dict[str, Any]
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
-from webhook import pod
-from webhook.pod import Slot, Workload
-from webhook.policy import Metadata, NonRootPolicy, PolicySpec
-from webhook.review import Review
-from webhook.review import decode as decode_review
-from webhook.scope import Governing
+from webhook.admission.review import Review
+from webhook.admission.review import decode as decode_review
+from webhook.policy.selection import Governing
+from webhook.policy.types import Metadata, NonRootPolicy, PolicySpec
+from webhook.workload import workload as pod
+from webhook.workload.workload import Slot, Workload
 
 IMAGE = "registry.example/app:1"
 DIGEST = "sha256:" + "cd" * 32

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from webhook import cli
-from webhook.serve import server
+from webhook.cli import main as cli
+from webhook.server import server
 
 BEAT = 0.005  # seconds
 WARM = 3.0  # seconds after the start, from which on it counts

@@ -17,7 +17,7 @@ from tests.survive.conftest import LONG, Scene, long
 from tests.survive.figures import Fact, record
 from tests.survive.replicas import CONTROLLER, Replica, replicas
 from tests.survive.traffic import Kind, Traffic
-from webhook import background, memory, recorder
+from webhook.cluster import events, image_identities, workqueue
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(300)]
 
@@ -75,12 +75,12 @@ async def test_what_a_forger_can_make_us_do(installed: Target, namespaces: tuple
     record(
         Fact(
             f"{FORGED} forged reviews of as many images and workloads, in {seconds:.0f} s",
-            f"{asked} requests to the registry, {dict(written)} written; never more than {memory.STORED:,} ImageIdentity "
-            f"objects, and {1 / (recorder.RESTS * background.PACE):.0f} Events a second",
+            f"{asked} requests to the registry, {dict(written)} written; never more than {image_identities.STORED:,} ImageIdentity "
+            f"objects, and {1 / (events.RESTS * workqueue.PACE):.0f} Events a second",
         )
     )
     assert written["ImageIdentity"] <= FORGED
-    assert written["Event"] <= seconds / (recorder.RESTS * background.PACE) + 10  # and what others tell
+    assert written["Event"] <= seconds / (events.RESTS * workqueue.PACE) + 10  # and what others tell
 
 
 @long

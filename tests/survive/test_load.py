@@ -27,7 +27,7 @@ from tests.survive.figures import Fact, record
 from tests.survive.replicas import whole
 from tests.survive.traffic import Kind, Tally, Traffic
 from tests.survive.victim import MIB, Victim, serving
-from webhook import replicas
+from webhook.admission import response_cache
 from webhook.registry.settings import Memory
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(7200)]
@@ -90,7 +90,7 @@ async def test_nothing_leaks_under_load(stocked: Registry, tmp_path: Path) -> No
 @long
 async def test_memory_stops_at_its_bounds(tmp_path: Path) -> None:
     """Ever more images, each of which is asked for once: the caches grow full, and then nothing grows."""
-    bound = (sum(msgspec.structs.astuple(Memory())) + replicas.LIMIT) / MIB
+    bound = (sum(msgspec.structs.astuple(Memory())) + response_cache.LIMIT) / MIB
     async with Registry() as registry, serving(tmp_path, "--insecure-registry", registry.host) as victim:
         memory = [victim.memory()]
         for first in range(0, FRESH, STEP):

@@ -6,12 +6,12 @@ import json
 from tests.serve.test_reviews import review
 from tests.support.images import image
 from tests.support.pods import IMAGE, minimal
-from webhook.admission import Admission
-from webhook.image import Image, Query
-from webhook.policy import ExceptionSpec, Metadata, NonRootException, NonRootPolicy, PolicySpec
-from webhook.review import decode
-from webhook.scope import Namespace
-from webhook.view import ClusterView
+from webhook.admission.handler import Admission
+from webhook.admission.review import decode
+from webhook.image.source import Image, Query
+from webhook.policy.cache import ClusterView
+from webhook.policy.selection import Namespace
+from webhook.policy.types import ExceptionSpec, Metadata, NonRootException, NonRootPolicy, PolicySpec
 
 
 class Slow:

@@ -21,9 +21,9 @@ from tests.survive.conftest import LONG, born
 from tests.survive.test_images import IMAGES, WINDOWS, windowed
 from tests.survive.test_malice import DOCUMENTS, WHOLE
 from tests.survive.victim import LIMIT, MIB, Victim, head, serving
-from webhook.admission import FEW, MOST_CONTAINERS
+from webhook.admission.handler import FEW, MOST_CONTAINERS
 from webhook.errors import CROWDED
-from webhook.serve.bounds import FEW_CONNECTIONS
+from webhook.server.limits import FEW_CONNECTIONS
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(300)]
 

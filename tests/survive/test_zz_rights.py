@@ -20,8 +20,8 @@ from tests.survive.figures import Fact, record
 from tests.survive.replicas import CONTROLLER, whole
 from tests.survive.rights import REFUSED, USED, Right
 from tests.survive.test_certificates import certificate, damage, renewed
-from webhook.cluster import MANAGED_BY
-from webhook.operate.identities import DAY, RETENTION
+from webhook.cluster.client import MANAGED_BY
+from webhook.controller.image_identities import DAY, RETENTION
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(600)]
 

@@ -9,16 +9,18 @@ from typing import Any
 
 import msgspec
 
-from webhook import identity
-from webhook.check.allow import Comment, comments, covers
-from webhook.check.report import Examined, Finding, Object, Report
-from webhook.finding import Severity, quoted
-from webhook.identity import Fault, Identity
-from webhook.image import Image, Images, Query, Unknown, User, parse_user
-from webhook.manifest.data import locate, locate_node, plain
-from webhook.manifest.tree import MalformedYaml, Node, documents
-from webhook.policy import Rule
-from webhook.workstation.sources import Skipped, Source
+from webhook.check.files import Source
+from webhook.check.manifest.decode import locate, locate_node, plain
+from webhook.check.manifest.parser import MalformedYaml, Node, documents
+from webhook.check.report import Examined, Finding, Object, Report, Skipped
+from webhook.check.suppressions import Comment, comments, covers
+from webhook.evaluation.finding import Severity
+from webhook.image import user as identity
+from webhook.image.config import User, parse_user
+from webhook.image.source import Image, Images, Query, Unknown
+from webhook.image.user import Fault, Identity
+from webhook.policy.types import Rule
+from webhook.text import quoted
 
 _VARIABLE = re.compile(r"\$\{[A-Za-z_]\w*:?-([^${}]*)\}")
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import msgspec
 
-from webhook.check.allow import Comment, comments
-from webhook.check.report import Examined, Finding, Report
+from webhook.check.files import Source
+from webhook.check.report import Examined, Finding, Report, Skipped
+from webhook.check.suppressions import Comment, comments
 from webhook.dockerfile import Base, Evaluation, Malformed, evaluate, rules
 from webhook.dockerfile.finding import DockerfileFinding
-from webhook.image import Image, Images, Query, Unknown
-from webhook.workstation.sources import Skipped, Source
+from webhook.image.source import Image, Images, Query, Unknown
 
 _BASES = 8  # of one file
 _WHOLE_USER = re.compile(r"(USER[ \t]+\S+)[ \t\r]*\Z", re.IGNORECASE)

@@ -5,8 +5,18 @@ from typing import Literal
 
 import msgspec
 
-from webhook.finding import Severity
-from webhook.workstation.sources import Kind, Skipped
+from webhook.evaluation.finding import Severity
+
+Kind = Literal["manifest", "dockerfile", "compose"]
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """What could not be examined, from which line on, and why."""
+
+    path: str
+    line: int
+    reason: str
+
 
 FailOn = Literal["error", "warning", "unknown"]
 _RANK: dict[Severity, int] = {"error": 3, "warning": 2, "unknown": 1, "note": 0}

@@ -9,20 +9,18 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from webhook.check import manifests
-from webhook.check.manifests import Case
-from webhook.check.report import Examined, Report, merge
+from webhook.check import workloads
+from webhook.check.files import Source, read
+from webhook.check.manifest.objects import KNOWN_TEMPLATE_KINDS, TemplateKinds
+from webhook.check.report import Examined, Report, Skipped, merge
+from webhook.check.workloads import Case
 from webhook.errors import InvalidSetting
-from webhook.image import Images
-from webhook.judge import judge
-from webhook.manifest.objects import KNOWN_TEMPLATE_KINDS, TemplateKinds
-from webhook.policy import Documents
-from webhook.scope import exempt
-from webhook.verdict import Verdict
-from webhook.view import StaticView
-from webhook.workstation.images import NOT_EXAMINED
-from webhook.workstation.progress import Progress
-from webhook.workstation.sources import Skipped, Source, read
+from webhook.evaluation.evaluator import Progress, judge
+from webhook.evaluation.verdict import Verdict
+from webhook.image.source import NOT_EXAMINED, Images
+from webhook.policy.cache import StaticView
+from webhook.policy.exemptions import exempt
+from webhook.policy.types import Documents
 
 T = TypeVar("T")
 
@@ -76,7 +74,7 @@ def gather(sources: Iterable[Source | Skipped], request: Request) -> Gathered:
             if isinstance(source, Skipped):
                 gathered.skipped.append(source)
             elif source.kind == "manifest":
-                _sort(source, manifests.read(source, request.kinds), gathered)
+                _sort(source, workloads.read(source, request.kinds), gathered)
             else:
                 gathered.others.append(source)
     if not (gathered.examined or gathered.skipped or gathered.others):
@@ -177,7 +175,7 @@ def _report(case: Case, verdict: Verdict) -> Report:
         verdict, containers=tuple(each for each in verdict.containers if each not in left_out)
     )
     return Report(
-        findings=tuple(manifests.findings(case, told)),
+        findings=tuple(workloads.findings(case, told)),
         workloads=1,
         containers=len(verdict.containers),
         not_examined=len(left_out),

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 
 import msgspec
 
-from webhook.dockerfile.dispatch import Dispatcher
-from webhook.dockerfile.evidence import Evidence, find_uid
-from webhook.dockerfile.expansion import Budget
-from webhook.dockerfile.malformed import Fault, Malformed
-from webhook.dockerfile.source import read
-from webhook.dockerfile.stages import SCRATCH, Plan, Stage, plan
-from webhook.dockerfile.state import Base, State
-from webhook.dockerfile.step import Step
-from webhook.image import Platform, parse_user
+from webhook.dockerfile.analysis.uid import Evidence, find_uid
+from webhook.dockerfile.parser.expansion import Budget
+from webhook.dockerfile.parser.lines import read
+from webhook.dockerfile.parser.malformed import Fault, Malformed
+from webhook.dockerfile.stages.dispatch import Dispatcher
+from webhook.dockerfile.stages.plan import SCRATCH, Plan, Stage, plan
+from webhook.dockerfile.stages.state import Base, State
+from webhook.dockerfile.stages.step import Step
+from webhook.image.config import Platform, parse_user
 
 _WINDOWS = re.compile(r"nanoserver|windowsservercore|mcr\.microsoft\.com/windows")
 _LINUX = Platform("linux", "amd64")

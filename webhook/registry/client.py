@@ -1,12 +1,12 @@
 """The door of the package: a query in, the image or why it is not known out.
 
     client = RegistryClient(RegistrySettings(insecure=frozenset({"localhost:5000"})), pull_secrets, docker_config)
-    found = await client.find(Query("localhost:5000/team/app:1"))     # webhook.image.Image or Unknown
+    found = await client.find(Query("localhost:5000/team/app:1"))     # webhook.image.source.Image or Unknown
     await client.aclose()
 
-`pull_secrets` reads Secrets (`webhook.registry.keychain.PullSecrets`; None: there are none), `docker_config` is the
+`pull_secrets` reads Secrets (`webhook.registry.auth.keychain.PullSecrets`; None: there are none), `docker_config` is the
 bytes of the operator's own docker config file, `credentials` are more sources of the operator's
-(`webhook.registry.keychain.Credentials`), `memory` is what outlives the client (`webhook.registry.recall.Memory`): a
+(`webhook.registry.auth.keychain.Credentials`), `memory` is what outlives the client (`webhook.registry.fallback.Memory`): a
 digest that it knows is never read again. `find(query, cost)` also fills in what the answer cost; `resolve(query)` says no
 more than which digest a reference stands for.
 
@@ -23,25 +23,25 @@ from functools import partial
 
 import msgspec
 
-from webhook import reference as references
-from webhook.accounts import Accounts
+from webhook.caching import Bounded, Flights, Lanes
 from webhook.errors import InvalidReference, MalformedImage
-from webhook.image import Image, Query, Unknown
-from webhook.reference import Reference
-from webhook.registry import realms
-from webhook.registry.auth import Session
-from webhook.registry.cache import Bounded, Flights, Lanes
-from webhook.registry.confirmations import PASSING, ConfirmationKey, Confirmations, Sought
-from webhook.registry.contents import Contents
-from webhook.registry.doors import Doors
-from webhook.registry.exchange import Cost, RegistryError
-from webhook.registry.helpers import DockerConfig
-from webhook.registry.keychain import Credentials, PullSecrets
-from webhook.registry.recall import Memory
+from webhook.image import reference as references
+from webhook.image.passwd import Accounts
+from webhook.image.reference import Reference
+from webhook.image.source import Image, Query, Unknown
+from webhook.registry.auth import realms
+from webhook.registry.auth.docker_config import DockerConfig
+from webhook.registry.auth.keychain import Credentials, PullSecrets
+from webhook.registry.auth.token import Session
+from webhook.registry.content_store import Contents
+from webhook.registry.endpoints import Doors
+from webhook.registry.fallback import Memory
 from webhook.registry.repository import Repository
+from webhook.registry.resolver import PASSING, ConfirmationKey, Confirmations, Sought
 from webhook.registry.settings import RegistrySettings, listed
-from webhook.registry.tally import Tally
-from webhook.registry.transport import Transport
+from webhook.registry.transport.http import Transport
+from webhook.registry.transport.messages import Cost, RegistryError
+from webhook.registry.transport.stats import Tally
 
 _LONGEST_REFUSAL = 600.0
 
@@ -59,7 +59,7 @@ class _Answer(msgspec.Struct, frozen=True, gc=False):
 
 
 class RegistryClient:
-    """Implements `webhook.image.Images`. Use it from one event loop, and `aclose` it there."""
+    """Implements `webhook.image.source.Images`. Use it from one event loop, and `aclose` it there."""
 
     def __init__(
         self,

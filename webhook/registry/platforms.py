@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from webhook.image import Platform
-from webhook.registry.documents import Descriptor
+from webhook.image.config import Platform
+from webhook.registry.manifest import Descriptor
 
 _ARM = ("v8", "v7", "v6", "v5")
 

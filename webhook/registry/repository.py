@@ -11,13 +11,13 @@ from typing import Literal
 import msgspec
 
 from webhook.errors import MalformedImage
-from webhook.reference import Reference
-from webhook.registry.auth import Session, authorised
-from webhook.registry.documents import ACCEPT, Descriptor, check_digest, is_digest
-from webhook.registry.doors import Door
-from webhook.registry.exchange import Cost, RegistryError, Request, Response, Sink, refusal
+from webhook.image.reference import Reference
+from webhook.registry.auth.token import Session, authorised
+from webhook.registry.endpoints import Door
+from webhook.registry.manifest import ACCEPT, Descriptor, check_digest, is_digest
 from webhook.registry.settings import RegistrySettings, listed
-from webhook.registry.transport import Transport
+from webhook.registry.transport.http import Transport
+from webhook.registry.transport.messages import Cost, RegistryError, Request, Response, Sink, refusal
 
 
 class _Question(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from webhook import published
+from webhook import json_output
 
 Outcome = Literal["unchanged", "fixed", "refused", "unknown", "excepted"]
 RANK: dict[Outcome, int] = {"excepted": 0, "unchanged": 1, "fixed": 2, "unknown": 3, "refused": 4}
@@ -210,7 +210,7 @@ def is_root(container: Container) -> bool:
 
 def schema() -> bytes:
     """Its JSON Schema, as it is published."""
-    return published.schema(Document, "nonroot scan")
+    return json_output.schema(Document, "nonroot scan")
 
 
 SCHEMA = Path(__file__).with_name("scan.v1.schema.json")
@@ -218,7 +218,7 @@ SCHEMA = Path(__file__).with_name("scan.v1.schema.json")
 
 def render(told: Document) -> str:
     """The document as indented JSON."""
-    return published.text(told)
+    return json_output.text(told)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,16 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from webhook import observed, pod
-from webhook.admission import MIRROR_ANNOTATION
 from webhook.errors import MalformedReview
-from webhook.image import Platform
-from webhook.observed import Fact, Pod, Running
-from webhook.patch import OPENSHIFT_SCC
-from webhook.pod import Slot, Workload
-from webhook.podspec import Metadata, Wire
+from webhook.image.config import Platform
+from webhook.image.image_identity import Fact
 from webhook.scan.document import Skip
+from webhook.workload import container_status
+from webhook.workload import workload as pod
+from webhook.workload.annotations import MIRROR_ANNOTATION, OPENSHIFT_SCC
+from webhook.workload.container_status import Pod, Running
+from webhook.workload.podspec import Metadata, Wire
+from webhook.workload.workload import Slot, Workload
 
 SHAPES = 16  # different Pods of one workload that are judged
 FACTS = 20_000  # distinct things that Pods teach
@@ -154,7 +155,7 @@ class Inventory:
     def pod(self, raw: msgspec.Raw) -> None:
         """Take a Pod. A mirror Pod is none: admission lets it be, as its node runs it whatever anybody says."""
         try:
-            found, about = observed.decode(raw), _OBJECT.decode(raw)
+            found, about = container_status.decode(raw), _OBJECT.decode(raw)
         except (MalformedReview, msgspec.DecodeError) as error:
             self.skipped.append(Skip("a Pod", str(error)))
             return
@@ -166,15 +167,15 @@ class Inventory:
         workload = slim.workload
         kept.look(_shape(workload), workload)
         if len(self.uses) < USES:
-            self.uses.update(observed.uses(slim))
+            self.uses.update(container_status.uses(slim))
         if about.status is not None and about.status.phase in _FINISHED:
             return
         kept.pods += 1
-        for running in observed.running(slim):
+        for running in container_status.running(slim):
             kept.sight(Sighting(slim, running, 1))
         node = self._nodes.get(about.spec.node_name) if about.spec else None
         if node is not None and len(self.facts) < FACTS:
-            self.facts.update(observed.facts(slim, node))
+            self.facts.update(container_status.facts(slim, node))
 
     def between(self, api_version: str, kind: str, raw: msgspec.Raw) -> Found | None:
         """Take a ReplicaSet or Job: what made it gets its Pods; where nobody did it is a workload itself."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Literal
 
-from webhook import published
+from webhook import json_output
 from webhook.scan.document import Container, Document, Finding, Workload
 
 Api = Literal["openreports.io/v1alpha1", "wgpolicyk8s.io/v1alpha2"]
@@ -67,7 +67,7 @@ def report(workload: Workload, api_version: str = OPENREPORTS) -> dict[str, Any]
 def render(told: Document) -> str:
     """All reports as a List that kubectl applies."""
     items = list(reports(told.workloads))
-    return published.text({"apiVersion": "v1", "kind": "List", "items": items})
+    return json_output.text({"apiVersion": "v1", "kind": "List", "items": items})
 
 
 def _results(workload: Workload) -> Iterator[dict[str, Any]]:

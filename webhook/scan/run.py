@@ -3,18 +3,18 @@
 import asyncio
 from datetime import UTC, datetime
 
-from webhook import image_identity
-from webhook.identities import Identities
-from webhook.image import Images
-from webhook.policy import Documents
-from webhook.registry.recall import Recalling
+from webhook.evaluation.evaluator import Progress
+from webhook.image import image_identity
+from webhook.image.identity_index import Identities
+from webhook.image.source import Images
+from webhook.policy.cache import StaticView
+from webhook.policy.types import Documents
+from webhook.registry.fallback import Recalling
+from webhook.scan.collector import Reader
 from webhook.scan.document import Document, Workload, document
-from webhook.scan.forecast import UNREACHED, forecast
-from webhook.scan.images import Once
+from webhook.scan.evaluate import UNREACHED, forecast
+from webhook.scan.image_cache import Once
 from webhook.scan.inventory import FACTS, Found
-from webhook.scan.listing import Reader
-from webhook.view import StaticView
-from webhook.workstation.progress import Progress
 
 AT_ONCE = 32  # workloads whose images are asked for together
 _AHEAD = 2 * AT_ONCE  # workloads that are listed and wait; then listing waits

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tests.support.images import PASSWD, image, multi, platform_image, unknown
-from webhook.image import Image, Unknown
+from webhook.image.source import Image, Unknown
 
 HERE = Path(__file__).parent
 _FOUND = re.compile(r"#! ([a-z, -]+)\Z")

@@ -13,10 +13,10 @@ man/useradd.8.xml (CAVEATS)
 from collections.abc import Iterator
 from typing import Final
 
+from webhook.dockerfile.analysis.uid import is_account_name
 from webhook.dockerfile.evaluation import Evaluation
-from webhook.dockerfile.evidence import is_account_name
 from webhook.dockerfile.finding import DockerfileFinding
-from webhook.finding import quoted
+from webhook.text import quoted
 
 NAME: Final = "impossible-user"
 

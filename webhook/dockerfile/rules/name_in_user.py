@@ -12,11 +12,11 @@ Source: kubernetes pkg/kubelet/kuberuntime/security_context_others.go
 from collections.abc import Iterator
 from typing import Final
 
+from webhook.dockerfile.analysis.uid import is_account_name
 from webhook.dockerfile.evaluation import Evaluation
-from webhook.dockerfile.evidence import is_account_name
 from webhook.dockerfile.finding import DockerfileFinding
-from webhook.finding import quoted
-from webhook.image import parse_user
+from webhook.image.config import parse_user
+from webhook.text import quoted
 
 NAME: Final = "name-in-user"
 

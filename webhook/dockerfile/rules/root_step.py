@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
+from webhook.dockerfile.analysis.writable_paths import Reach, created
 from webhook.dockerfile.evaluation import Evaluation
 from webhook.dockerfile.finding import DockerfileFinding, Severity
-from webhook.dockerfile.reach import Reach, created
-from webhook.dockerfile.shell import Command
-from webhook.dockerfile.step import Step
-from webhook.finding import quoted
+from webhook.dockerfile.shell.commands import Command
+from webhook.dockerfile.stages.step import Step
+from webhook.text import quoted
 
 NAME: Final = "root-step"
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from webhook.dockerfile.evaluation import Evaluation
 from webhook.dockerfile.finding import DockerfileFinding
-from webhook.finding import quoted
+from webhook.text import quoted
 
 NAME: Final = "unfixed-uid"
 

@@ -13,11 +13,11 @@ import posixpath
 from collections.abc import Iterator
 from typing import Final
 
+from webhook.dockerfile.analysis.writable_paths import Reach, changed
 from webhook.dockerfile.evaluation import Evaluation
 from webhook.dockerfile.finding import DockerfileFinding
-from webhook.dockerfile.reach import Reach, changed
-from webhook.dockerfile.step import Step
-from webhook.finding import quoted
+from webhook.dockerfile.stages.step import Step
+from webhook.text import quoted
 
 NAME: Final = "unowned-files"
 

@@ -15,8 +15,8 @@ from typing import Final
 
 from webhook.dockerfile.evaluation import Evaluation
 from webhook.dockerfile.finding import DockerfileFinding
-from webhook.finding import quoted
-from webhook.image import UID_MAX, parse_user
+from webhook.image.config import UID_MAX, parse_user
+from webhook.text import quoted
 
 NAME: Final = "user-out-of-range"
 

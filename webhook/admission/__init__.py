@@ -1,0 +1,1 @@
+"""AdmissionReview in, AdmissionReview out: early exits, the mode, retries. No I/O."""

@@ -1,0 +1,121 @@
+"""Verdict + mode -> allow, warn, deny or ask to come again. The mode is applied here, last, and nowhere else."""
+
+from typing import Literal
+
+import msgspec
+
+from webhook.evaluation.finding import Finding
+from webhook.evaluation.verdict import State, Verdict, denies
+from webhook.policy.types import OnUnknown
+from webhook.text import quoted
+
+MESSAGE_LIMIT = 10  # findings told in a denial; a Pod may have thousands of containers
+
+
+WARNINGS_LIMIT = 4096  # characters in all; beyond, the API server cuts each to 256 and drops what is still too much
+
+
+WARNING_LIMIT = 250  # characters of each, then
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the API server is told. `code` 403 denies, 429 asks it to try again, 200 allows."""
+
+    code: Literal[200, 403, 429]
+    message: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+ALLOWED = Answer(200)
+
+
+def answer(verdict: Verdict, *, template: bool = False, patience: bool = False) -> Answer:
+    """Apply the mode, last. `patience`: the request may still be asked to come again, while an image is pending."""
+    mode = verdict.governing.mode
+    if mode == "Audit":
+        return ALLOWED
+    if not verdict.findings and not verdict.governing.problem:
+        return ALLOWED
+    spec = verdict.governing.policy.spec
+    if mode == "Warn" or (template and spec.templates == "Warn"):
+        return Answer(200, warnings=_warnings(verdict))
+    denied = _denied(verdict)
+    pending = [] if template else [finding for finding in verdict.findings if finding.cause == "pending"]
+    fixable = [] if template else _errors(verdict, "fixable")
+    final = any(finding.cause != "pending" for finding in denied)  # refused whatever the others turn out to be
+    if patience and (pending or fixable) and not final:
+        return Answer(429, _message(verdict, pending or fixable))
+    if denied or fixable:
+        return Answer(403, _message(verdict, denied or fixable))
+    return Answer(200, warnings=_warnings(verdict, spec.on_unknown))
+
+
+def refusal(verdict: Verdict) -> str:
+    """What mode Enforce says where nothing else than a refusal is left to it; else "". The mode in force does not matter."""
+    denied = _denied(verdict)
+    return _message(verdict, denied) if denied else ""
+
+
+def advise(verdict: Verdict) -> tuple[str, ...]:
+    """What a mutating hook says where the validating one might not be called.
+
+    Of containers that will be refused, as Pod Security may answer first; and of those that it patches so well that
+    nothing is left to call the validating one for.
+    """
+    match verdict.governing.mode:
+        case "Audit":
+            return ()
+        case "Warn":
+            refused = []
+        case "Enforce":
+            refused = _errors(verdict, "refused")
+    return _lines(verdict, [*refused, *(each for each in _worth_telling(verdict) if each.severity == "warning")])
+
+
+def _denied(verdict: Verdict) -> list[Finding]:
+    on_unknown = verdict.governing.policy.spec.on_unknown
+    return [finding for each in verdict.containers for finding in each.findings if denies(finding, each, on_unknown)]
+
+
+def _errors(verdict: Verdict, state: State) -> list[Finding]:
+    """The errors of the containers in that state."""
+    containers = (each for each in verdict.containers if each.state == state)
+    return [finding for each in containers for finding in each.findings if finding.severity == "error"]
+
+
+def _message(verdict: Verdict, findings: list[Finding]) -> str:
+    told = [finding.message for finding in findings[:MESSAGE_LIMIT]]
+    if len(findings) > MESSAGE_LIMIT:
+        told.append(f"and {len(findings) - MESSAGE_LIMIT} more")
+    return f"policy {quoted(verdict.governing.policy.metadata.name)}: " + "; ".join(told)
+
+
+def _warnings(verdict: Verdict, on_unknown: OnUnknown | None = None) -> tuple[str, ...]:
+    """What is worth telling, less the unknowns that the policy allows."""
+    told = _worth_telling(verdict)
+    if on_unknown is not None:
+        told = [each for each in told if each.severity != "unknown" or on_unknown.action(each.cause) != "Allow"]
+    return _lines(verdict, told)
+
+
+def _worth_telling(verdict: Verdict) -> list[Finding]:
+    """What is worth a person's time: no notes, nothing that injection cures."""
+    return [
+        finding
+        for each in verdict.containers
+        for finding in each.findings
+        if finding.severity != "note" and not each.cures(finding)
+    ]
+
+
+def _lines(verdict: Verdict, findings: list[Finding]) -> tuple[str, ...]:
+    """One warning a finding, whole where the API server lets it be, shortened by us where it would shorten or drop."""
+    lines = [f"nonroot: {finding.message}" for finding in findings]
+    if verdict.governing.problem:
+        lines.append(f"nonroot: {verdict.governing.problem}")
+    if sum(map(len, lines)) <= WARNINGS_LIMIT:
+        return tuple(lines)
+    most = WARNINGS_LIMIT // WARNING_LIMIT
+    if len(lines) > most:
+        lines[most - 1 :] = [f"nonroot: and {len(lines) - most + 1} more"]
+    return tuple(line if len(line) <= WARNING_LIMIT else f"{line[: WARNING_LIMIT - 1]}…" for line in lines)

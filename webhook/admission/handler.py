@@ -1,0 +1,265 @@
+"""Review -> response bytes: what is judged when, which hook does what, and how long an image may keep a user waiting.
+
+The early exits stand in a fixed order, each with its own audit annotation: subresource, deletion, mirror Pod,
+exemption, nothing significant changed; then the work. Sources: k8s.io/pod-security-admission admission/admission.go
+(ignoredPodSubresources, isSignificantPodUpdate); kubernetes pkg/apis/core/validation/validation.go (ValidatePodUpdate:
+securityContext is immutable, so nothing is patched on update).
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from webhook.admission import decision as decision_
+from webhook.admission import response
+from webhook.admission.decision import Answer
+from webhook.admission.response_cache import Answered, Replicas, Witness, likeness
+from webhook.admission.review import Review, absent
+from webhook.errors import CROWDED, MalformedReview
+from webhook.evaluation import patch
+from webhook.evaluation.evaluator import judge
+from webhook.evaluation.finding import Finding, who
+from webhook.evaluation.patch import Operation
+from webhook.evaluation.verdict import Verdict
+from webhook.image.source import Images
+from webhook.policy.cache import View
+from webhook.policy.exemptions import exempt
+from webhook.policy.selection import Governing
+from webhook.workload import annotations as annotations_
+from webhook.workload import workload as pod
+from webhook.workload.annotations import MIRROR_ANNOTATION
+from webhook.workload.workload import Slot, Workload
+
+Door = Literal["mutate", "validate"]
+
+WARN_BUDGET = 0.3  # seconds that mode Warn waits for an image
+ENFORCE_BUDGET = 3.5  # seconds at most; the hooks' own timeout is 5
+APPEARANCE = 0.5  # seconds that a namespace may take to be seen, after it was made
+APPEARANCE_TRIES = 25
+PATIENCE = 30.0  # seconds during which a Pod may be asked to come again
+FEW = 16  # containers of a Pod that is always judged: nearly every Pod
+MOST_CONTAINERS = 10_000  # of all Pods with more, together: each takes some KiB until its Pod is answered
+_JUDGED_SUBRESOURCES = frozenset({"", "ephemeralcontainers"})
+_REMEMBERED = 4096
+_ANYWAY = contextlib.nullcontext()
+AUDIT_LIMIT = 2000  # characters of an audit annotation
+
+
+class Outcome(msgspec.Struct, frozen=True, gc=False):
+    """What was answered, and why, for metrics, events and logs. `message` is that of a refusal."""
+
+    body: bytes
+    door: Door
+    decision: str
+    governing: Governing | None = None
+    workload: Workload | None = None
+    findings: tuple[Finding, ...] = ()
+    message: str = ""
+    operations: int = 0
+
+
+class Admission:
+    """Answers reviews from a view of policies and a source of images."""
+
+    def __init__(self, view: View, images: Images, clock: Callable[[], float] = time.monotonic) -> None:
+        self._view = view
+        self._images = images
+        self._clock = clock
+        self._waiting: dict[tuple[str, ...], float] = {}
+        self._crowd = 0  # containers of large Pods
+        self._replicas = Replicas()
+
+    async def review(self, review: Review, door: Door, timeout: float = ENFORCE_BUDGET) -> Outcome:
+        """Answer one review within `timeout` seconds; `MalformedReview` where its object is malformed, or has no room."""
+        if review.sub_resource not in _JUDGED_SUBRESOURCES or review.operation not in {"CREATE", "UPDATE"}:
+            return _pass(review, door, "subresource")
+        if door == "mutate" and (
+            review.kind.kind != "Pod" or (review.operation == "UPDATE" and not review.sub_resource)
+        ):
+            return _pass(review, door, "nothing-to-patch")
+        workload = pod.decode(review.kind.kind, review.object)
+        if workload is None:
+            return _pass(review, door, "no-pod-spec")
+        metadata = workload.metadata
+        if metadata.deletion_timestamp is not None and review.operation == "UPDATE":
+            return _pass(review, door, "deleting")
+        if workload.is_pod and MIRROR_ANNOTATION in (metadata.annotations or {}):
+            return _pass(review, door, "mirror-pod")
+        namespace = review.namespace or metadata.namespace or ""
+        if not self._view.knows(namespace):
+            await self._appearance(namespace)
+        governing = self._view.govern(namespace)
+        why = exempt(governing.policy.spec, namespace, review.user_info.username, workload)
+        if why is not None:
+            return _pass(review, door, f"exempt: {why}", governing)
+        if door == "mutate" and not governing.injects:
+            return _pass(review, door, "not-injecting", governing)
+        slots = _significant(review, workload)
+        if slots == ():
+            return _pass(review, door, "insignificant", governing)
+        exceptions = self._view.exceptions(namespace, workload)
+        key = answered = None
+        if workload.is_pod and review.operation == "CREATE" and not exceptions:
+            same = likeness(workload)
+            key = same and (door, namespace, same)
+        if key is not None:
+            answered = await self._replicas.find(key, governing, self._images, dry_run=review.dry_run)
+        if answered is None:
+            images = Witness(self._images, dry_run=review.dry_run)
+            patchable = not workload.is_pod or review.operation == "CREATE" or bool(review.sub_resource)
+            with self._room(workload) if workload.size > FEW else _ANYWAY:
+                judged = await judge(
+                    workload,
+                    governing,
+                    images,
+                    namespace=namespace,
+                    exceptions=exceptions,
+                    slots=slots,
+                    injects=governing.injects and patchable,
+                    budget=_budget(governing, workload, timeout),
+                    now=datetime.now(UTC),
+                )
+            awaited = _awaited(judged, door)
+            answered = self._answer(review, door, workload, judged, self._patient(namespace, awaited))
+            if key is not None and not awaited:
+                self._replicas.keep(key, answered, images)
+        return Outcome(
+            response.addressed(review.uid, answered.rest),
+            door,
+            answered.decision,
+            governing,
+            workload,
+            answered.findings,
+            answered.message,
+            answered.operations,
+        )
+
+    @contextlib.contextmanager
+    def _room(self, workload: Workload) -> Iterator[None]:
+        """Room for a large Pod until it is judged; `MalformedReview` where there is none."""
+        size = workload.size
+        if size > MOST_CONTAINERS:
+            raise MalformedReview(f"{size} containers are more than the {MOST_CONTAINERS} that are judged at most", 413)
+        if self._crowd + size > MOST_CONTAINERS:
+            raise MalformedReview(
+                f"{self._crowd} containers of large Pods are being judged; come again in a second", CROWDED
+            )
+        self._crowd += size
+        try:
+            yield
+        finally:
+            self._crowd -= size
+
+    async def _appearance(self, namespace: str) -> None:
+        """Wait a moment for a namespace that the API server made before our watch told of it, and of its labels."""
+        for _ in range(APPEARANCE_TRIES):
+            await asyncio.sleep(APPEARANCE / APPEARANCE_TRIES)
+            if self._view.knows(namespace):
+                return
+
+    def _answer(self, review: Review, door: Door, workload: Workload, judged: Verdict, patience: bool) -> Answered:
+        operations: list[Operation] = []
+        if door == "validate":
+            answer = decision_.answer(judged, template=not workload.is_pod, patience=patience)
+        elif patience and (waiting := decision_.answer(judged, patience=True)).code == 429:
+            answer = waiting
+        else:
+            answer = Answer(200, warnings=decision_.advise(judged))
+            operations = patch.operations(judged, workload, annotate=not review.sub_resource)
+        audit = _audit(door, judged, operations, workload.metadata.annotations or {})
+        return Answered(
+            response.encode(answer, operations, audit),
+            {200: "allow", 403: "deny", 429: "retry"}[answer.code],
+            judged.governing,
+            judged.findings,
+            answer.message,
+            len(operations),
+        )
+
+    def _patient(self, namespace: str, images: list[str]) -> bool:
+        """Whether a Pod may still be kept waiting for this set of images: for PATIENCE seconds from the first time."""
+        if not images:
+            return False
+        now = self._clock()
+        key = (namespace, *images)
+        since = self._waiting.pop(key, now)
+        if now - since > 2 * PATIENCE:
+            since = now  # an earlier wait that ended long ago
+        self._waiting[key] = since
+        if len(self._waiting) > _REMEMBERED:
+            del self._waiting[next(iter(self._waiting))]
+        return now - since < PATIENCE
+
+
+def _awaited(judged: Verdict, door: Door) -> list[str]:
+    """The images that a Pod may be kept waiting for, in mode Enforce; a template waits for none.
+
+    Both doors wait for pending images; /validate also for a cure that /mutate, which was skipped, would bring.
+    """
+    if judged.governing.mode != "Enforce":
+        return []
+    return sorted(
+        each.subject.slot.container.image or ""
+        for each in judged.containers
+        if each.subject.workload.is_pod
+        and (
+            (door == "validate" and each.state == "fixable")
+            or any(finding.cause == "pending" for finding in each.findings)
+        )
+    )
+
+
+def _pass(review: Review, door: Door, why: str, governing: Governing | None = None) -> Outcome:
+    return Outcome(response.addressed(review.uid, response.encode(audit={"skipped": why})), door, "skip", governing)
+
+
+def _significant(review: Review, workload: Workload) -> tuple[Slot, ...] | None:
+    """The containers to judge: all of them (None), or on an update those that are new or whose image changed."""
+    if review.operation == "CREATE":
+        return None
+    old = None if absent(review.old_object) else pod.decode(review.kind.kind, review.old_object)
+    if old is None:
+        return None
+    if not workload.is_pod:
+        return () if old.spec == workload.spec else None
+    before = {(slot.list, slot.container.name): slot.container.image for slot in old.slots()}
+    return tuple(
+        slot
+        for slot in workload.slots()
+        if before.get((slot.list, slot.container.name)) != slot.container.image
+        and (not review.sub_resource or slot.kind == "ephemeral")
+    )
+
+
+def _budget(governing: Governing, workload: Workload, timeout: float) -> float:
+    """The seconds that the user may be kept waiting: long only where the answer could be a refusal."""
+    if governing.mode == "Audit":
+        return 0.0
+    refuses = governing.mode == "Enforce" and (workload.is_pod or governing.policy.spec.templates == "Deny")
+    return min(ENFORCE_BUDGET if refuses else WARN_BUDGET, timeout)
+
+
+def _audit(
+    door: Door, judged: Verdict, operations: list[Operation], annotations: Mapping[str, str]
+) -> dict[str, str] | None:
+    """Annotations for the API server's audit log, each hook with keys of its own.
+
+    A reinvoked hook may not say something else under the same key, so /mutate speaks only when it patches, and once.
+    """
+    if door == "mutate" and (not operations or annotations_.ANNOTATION in annotations):
+        return None
+    identities = "; ".join(f"{each.subject.slot.container.name}: {who(each.subject)}" for each in judged.containers)
+    notes = {
+        "policy": judged.governing.policy.metadata.name,
+        "mode": judged.governing.mode,
+        "verdict": judged.state,
+        "identities": identities[:AUDIT_LIMIT],
+    }
+    if door == "validate" and judged.findings:
+        notes["findings"] = "; ".join(finding.message for finding in judged.findings)[:AUDIT_LIMIT]
+    return notes

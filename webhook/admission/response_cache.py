@@ -1,0 +1,110 @@
+"""What was answered to a Pod, for the next Pod of its template: replicas differ in nothing that is judged.
+
+Their names do, and that of the token volume that the API server gives each: so no two are the same object. An answer holds
+while the same policy governs, and while the source of images gives, unasked, the very answers that it was made from.
+"""
+
+from collections.abc import Hashable
+from operator import attrgetter
+
+import msgspec
+
+from webhook.caching import Bounded
+from webhook.evaluation.finding import Finding
+from webhook.image.source import Image, Images, Query, Unknown
+from webhook.policy.selection import Governing
+from webhook.workload.annotations import ANNOTATION, OPENSHIFT_SCC
+from webhook.workload.podspec import Container, PodSpec, Volume
+from webhook.workload.workload import Workload
+
+LIMIT = 8 * 1024 * 1024  # bytes
+_GROWTH = 4  # what Python's objects take, against what they say
+
+# All that these structs will ever hold, but for what is looked at here one by one; so a new field is never forgotten.
+_CONTAINERS = ("containers", "init_containers", "ephemeral_containers")
+_APART = {*_CONTAINERS, "node_selector", "volumes"}
+_LISTS = attrgetter(*_CONTAINERS)
+_OF_SPEC = attrgetter(*(each for each in PodSpec.__struct_fields__ if each not in _APART))
+_OF_CONTAINER = attrgetter(*(each for each in Container.__struct_fields__ if each != "volume_mounts"))
+_OF_VOLUME = attrgetter(*(each for each in Volume.__struct_fields__ if each not in {"name", "projected"}))
+_PLAIN = _OF_VOLUME(Volume())
+
+
+def likeness(workload: Workload) -> Hashable | None:
+    """All of a Pod that its answer depends on, so that two Pods with the same one get the same.
+
+    None where that is its mounts, too, which findings about the permissions of volumes name.
+    """
+    spec, annotations = workload.spec, workload.metadata.annotations
+    projected = False
+    for volume in spec.volumes or ():
+        if _OF_VOLUME(volume) != _PLAIN:
+            return None
+        projected = projected or volume.projected is not None
+    regular, init, ephemeral = _LISTS(spec)
+    return (
+        _OF_SPEC(spec),
+        regular and tuple(map(_OF_CONTAINER, regular)),
+        init and tuple(map(_OF_CONTAINER, init)),
+        ephemeral and tuple(map(_OF_CONTAINER, ephemeral)),
+        spec.node_selector and tuple(spec.node_selector.items()),
+        projected,
+        None if annotations is None else (annotations.get(ANNOTATION), OPENSHIFT_SCC in annotations),
+    )
+
+
+class Witness:
+    """The images of one review, and what was told of them. A dry run leaves no trace: that is what the hooks promise."""
+
+    def __init__(self, images: Images, *, dry_run: bool) -> None:
+        self._images = images
+        self._dry_run = dry_run
+        self.told: list[tuple[Query, Image | Unknown]] = []
+
+    async def find(self, query: Query) -> Image | Unknown:
+        """As `webhook.image.source.Images`."""
+        if self._dry_run:
+            query = msgspec.structs.replace(query, dry_run=True)
+        found = await self._images.find(query)
+        self.told.append((query, found))
+        return found
+
+
+class Answered(msgspec.Struct, frozen=True, gc=False):
+    """An answer without its uid, and what is counted and told of it. `told` is what it was made from."""
+
+    rest: bytes
+    decision: str
+    governing: Governing
+    findings: tuple[Finding, ...]
+    message: str
+    operations: int
+    told: tuple[tuple[Query, Image], ...] = ()
+
+
+class Replicas:
+    """Answers by likeness, the last used of them."""
+
+    def __init__(self) -> None:
+        self._answers: Bounded[Hashable, Answered] = Bounded(LIMIT)
+
+    async def find(self, key: Hashable, governing: Governing, images: Images, *, dry_run: bool) -> Answered | None:
+        """The answer to the last Pod with this key, if it would be given again."""
+        found = self._answers.get(key)
+        if found is None or found.governing != governing:
+            return None
+        for query, image in found.told:
+            asked = query if query.dry_run == dry_run else msgspec.structs.replace(query, dry_run=dry_run)
+            if await images.find(asked) is not image:
+                return None
+        return found
+
+    def keep(self, key: Hashable, answered: Answered, witness: Witness) -> None:
+        """Keep an answer, unless one of its images was not known."""
+        told = []
+        for query, found in witness.told:
+            if isinstance(found, Unknown):
+                return
+            told.append((msgspec.structs.replace(query, budget=0.0), found))
+        weight = _GROWTH * (len(msgspec.msgpack.encode(key)) + 2 * len(answered.rest))
+        self._answers.put(key, msgspec.structs.replace(answered, told=tuple(told)), weight)

@@ -1,0 +1,157 @@
+"""An image -> what there is to say about it: who it runs as, by whom that was said, and what the kubelet would do.
+
+Source of the note on ports: containerd/containerd internal/cri/config/config_unix.go (EnableUnprivilegedPorts);
+moby/moby daemon/oci_linux.go (ip_unprivileged_port_start).
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from webhook.evaluation import kubelet
+from webhook.evaluation.evaluator import judge
+from webhook.evaluation.finding import Finding
+from webhook.image.config import Config
+from webhook.image.filesystem import Directory, Survey
+from webhook.image.source import Image, PlatformImage, Query, Unknown
+from webhook.image.user import Answer, Fault, Identity, answers
+from webhook.policy.cache import StaticView
+from webhook.policy.types import Documents
+from webhook.workload.podspec import Container, Metadata, PodOS, PodSecurityContext, PodSpec
+from webhook.workload.workload import Workload, effective
+
+_STEP_DOWN = frozenset({"gosu", "su-exec", "setpriv", "runuser", "sudo", "su", "chroot"})
+_LOW_PORT = 1024
+_FIRST = 5  # setuid programs that are named
+
+
+class Platform(msgspec.Struct, frozen=True):
+    """One platform's image. `source` says where the uid comes from: number, passwd, or none where there is no USER.
+
+    `uid` and the rest are None where they are not known; then `problem` says why. `kubelet` is what the kubelet says to
+    `runAsNonRoot: true`, None where it starts the container. `notes` are what a non-root process may trip over. `size`
+    is what pulling it transfers. `survey` is what all layers say, None where they were not read; `unread` is why they
+    could not be.
+    """
+
+    platform: str
+    user: str
+    uid: int | None
+    gid: int | None
+    groups: tuple[int, ...] | None
+    home: str | None
+    source: Literal["number", "passwd", "none"]
+    problem: str
+    kubelet: str | None
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+    size: int
+    survey: Survey | None
+    unread: str
+
+
+async def platforms(reference: str, image: Image, os: str) -> tuple[Platform, ...]:
+    """Every platform of an image, each judged as the one container of a Pod that demands `runAsNonRoot`."""
+    return tuple(
+        [
+            await _platform(reference, msgspec.structs.replace(image, platforms=(each,)), each, answer, os)
+            for each, answer in zip(image.platforms, answers(image, os), strict=True)
+        ]
+    )
+
+
+async def _platform(reference: str, image: Image, each: PlatformImage, answer: Answer, os: str) -> Platform:
+    container = Container(name="app", image=reference)
+    spec = PodSpec(
+        containers=(container,), security_context=PodSecurityContext(run_as_non_root=True), os=PodOS(name=os)
+    )
+    verdict = await judge(
+        Workload("Pod", Metadata(name="inspected"), spec),
+        StaticView(Documents()).govern(""),
+        _Given(image),
+        namespace="",
+        budget=1.0,
+        now=datetime.now(UTC),
+    )
+    found = answer.identity
+    known = found if isinstance(found, Identity) else None
+    survey = each.survey if isinstance(each.survey, Survey) else None
+    return Platform(
+        platform=str(each.platform),
+        user=answer.user.text,
+        uid=known.uid if known else None,
+        gid=known.gid if known else None,
+        groups=known.groups if known else None,
+        home=known.home if known else None,
+        source="number" if answer.user.uid is not None else "passwd" if answer.user.name else "none",
+        problem=found.detail if isinstance(found, Unknown | Fault) else "",
+        kubelet=kubelet.refusal(effective(container, spec.security_context), answer.user, os)
+        if spec.security_context
+        else None,
+        findings=verdict.findings,
+        notes=(*_notes(each.config), *(_obstacles(survey, known) if survey else ())),
+        size=each.size,
+        survey=survey,
+        unread=each.survey.detail if isinstance(each.survey, Unknown) else "",
+    )
+
+
+class _Given:
+    """An image source that has the one image already."""
+
+    def __init__(self, image: Image) -> None:
+        self._image = image
+
+    async def find(self, query: Query) -> Image:  # noqa: ARG002  # whatever is asked
+        return self._image
+
+
+def _notes(config: Config) -> list[str]:
+    notes = [
+        f"exposes port {port}: below {_LOW_PORT} a non-root process needs net.ipv4.ip_unprivileged_port_start, "
+        "which containerd 2 and Docker set to 0, and older runtimes do not"
+        for port in config.exposed_ports
+        if port.partition("/")[0].isascii()
+        and port.partition("/")[0].isdecimal()
+        and int(port.partition("/")[0]) < _LOW_PORT
+    ]
+    words = [word.rpartition("/")[2] for word in (*config.entrypoint, *config.command)]
+    notes += [
+        f"starts with {word}, which changes the user and needs root to do so" for word in words if word in _STEP_DOWN
+    ]
+    if config.volumes:
+        notes.append(
+            f"declares the volumes {', '.join(config.volumes)}: what is mounted there must be writable to the user"
+        )
+    return notes
+
+
+def _obstacles(survey: Survey, identity: Identity | None) -> Iterator[str]:
+    """What the layers put in the way of a process that is not root: its own uid's where that is known."""
+    for each in survey.directories:
+        if not _in_the_way(each, identity) or (each.path == "/" and each.role == "workingDirectory"):
+            continue  # nobody writes to /, which is where everything starts that does not say where
+        what = f"the {'volume' if each.role == 'volume' else 'working directory'} {each.path}"
+        state = (
+            f"belongs to uid {each.uid} gid {each.gid}, mode {each.mode:04o}"
+            if each.present
+            else "is in no layer, so that the runtime makes it, as root's"
+        )
+        who = f"uid {identity.uid}" if identity and identity.uid else "a non-root process"
+        yield f"{what} {state}: {who} cannot write there"
+    if survey.special:
+        first = ", ".join(each.path for each in survey.special[:_FIRST])
+        more = ", …" if len(survey.special) > _FIRST else ""
+        yield (
+            f"has {len(survey.special)} setuid or setgid programs ({first}{more}), "
+            "which allowPrivilegeEscalation: false makes powerless"
+        )
+
+
+def _in_the_way(directory: Directory, identity: Identity | None) -> bool:
+    if identity and identity.uid:
+        groups = tuple(each for each in (identity.gid, *(identity.groups or ())) if each is not None)
+        return not directory.writable(identity.uid, groups)
+    return directory.uid == 0 and not directory.mode & 0o002

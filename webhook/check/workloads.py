@@ -1,0 +1,179 @@
+"""A manifest's text -> its workloads; a workload's verdict -> findings with lines."""
+
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+from webhook.check.files import Source
+from webhook.check.manifest import objects as kubernetes
+from webhook.check.manifest.decode import locate
+from webhook.check.manifest.objects import TemplateKinds
+from webhook.check.manifest.parser import MalformedYaml, Mark, Node, documents
+from webhook.check.report import Finding, Object, Skipped
+from webhook.check.suppressions import Comment, comments, exceptions
+from webhook.errors import MalformedReview
+from webhook.evaluation import kubelet
+from webhook.evaluation.finding import Finding as Fault
+from webhook.evaluation.verdict import ContainerVerdict, Verdict
+from webhook.policy.types import NonRootException
+from webhook.workload.scheduling import operating_system
+from webhook.workload.workload import Slot, Workload, effective
+
+_PLACEHOLDER = re.compile(r"\{\{|\$\{|\$\(")
+_PATH_IN_ERROR = re.compile(r" - at `\$(.*)`")
+_MERGE = "a patch says nothing before it is merged: for kustomize, `kubectl kustomize FOLDER | nonroot check -`"
+_RENDER = "a template says nothing before it is rendered: for a Helm chart, `helm template CHART | nonroot check -`"
+
+
+class Case(msgspec.Struct, frozen=True):
+    """A workload to be judged, in document number `document` of its file, from 0.
+
+    `slots` are its containers (None: all) but for those whose image is still to come.
+    """
+
+    path: str
+    document: int
+    found: kubernetes.Object
+    workload: Workload
+    slots: tuple[Slot, ...] | None
+    exceptions: tuple[NonRootException, ...]
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that the object names."""
+        return self.workload.metadata.namespace or ""
+
+
+def read(source: Source, kinds: TemplateKinds) -> Iterator[Case | Skipped | None]:
+    """The workloads of a file and whatever of it cannot be judged, in order; None for each object of another kind."""
+    if source.chart and (start := source.text.find("{{")) != -1:
+        yield Skipped(source.path, source.text.count("\n", 0, start) + 1, _RENDER)
+        return
+    said: list[Comment] = []
+    for comment in comments(source.text, source.path):
+        if isinstance(comment, Skipped):
+            yield comment
+        else:
+            said.append(comment)
+    used: set[Comment] = set()
+    whole = True
+    try:
+        for document, root in enumerate(documents(source.text)):
+            for found in kubernetes.objects(root):
+                for each in _case(source, document, found, kinds, tuple(said), used):
+                    whole = whole and not isinstance(each, Skipped)
+                    yield each
+    except MalformedYaml as error:
+        whole = False
+        yield Skipped(source.path, error.line, _hinted(str(error), source))
+    for comment in said if whole else ():
+        if comment not in used:
+            yield Skipped(
+                source.path, comment.line, "this comment stands at no container and at no object's first line"
+            )
+
+
+def findings(case: Case, verdict: Verdict) -> Iterator[Finding]:
+    """What was found in one workload, where it stands in the text. What admission would cure is a note."""
+    place = Object(case.workload.kind, case.namespace, case.workload.name)
+    for container in verdict.containers:
+        for fault in container.findings:
+            cured = container.cures(fault)
+            mark = _mark(case, container, fault)
+            message = f"{fault.reason}: {fault.detail}"
+            yield Finding(
+                rule=fault.rule,
+                severity="note" if cured else fault.severity,
+                path=case.path,
+                line=mark.line,
+                column=mark.column,
+                message=f"{message}; policy {verdict.governing.policy.metadata.name} cures it" if cured else message,
+                fix=fault.fix,
+                object=place,
+                container=fault.container,
+                image=fault.image,
+                user=fault.user,
+                kubelet=_refusal(container),
+            )
+
+
+def _case(
+    source: Source,
+    document: int,
+    found: kubernetes.Object,
+    kinds: TemplateKinds,
+    said: tuple[Comment, ...],
+    used: set[Comment],
+) -> Iterator[Case | Skipped | None]:
+    try:
+        workload = kubernetes.workload(found, kinds)
+    except MalformedReview as error:
+        mark = _error_mark(found.node, str(error))
+        yield Skipped(source.path, mark.line, _hinted(str(error).replace(" in the request", ""), source))
+        return
+    if workload is None:
+        yield None
+        return
+    rendered = []
+    for slot in workload.slots():
+        why = _unrendered(slot, workload)
+        if why is None:
+            rendered.append(slot)
+            continue
+        pointer = f"{workload.pointer}/{slot.list}/{slot.index}"
+        mark = locate(found.node, f"{pointer}/image") or locate(found.node, pointer) or found.node.start
+        yield Skipped(source.path, mark.line, why)
+    matching = tuple(exceptions(found, workload, said))
+    used.update(comment for comment, _ in matching)
+    slots = None if rendered == list(workload.slots()) else tuple(rendered)
+    yield Case(source.path, document, found, workload, slots, tuple(exception for _, exception in matching))
+
+
+def _hinted(reason: str, source: Source) -> str:
+    return f"{reason}; {_RENDER}" if _PLACEHOLDER.search(source.text) else reason
+
+
+def _unrendered(slot: Slot, workload: Workload) -> str | None:
+    """Why the container cannot be judged yet: its image is needed, and only a later program will say which it is."""
+    merged = effective(slot.container, workload.context)
+    if not kubelet.needs_image(merged, operating_system(workload.spec)):
+        return None
+    image = slot.container.image
+    if not image:
+        return f"the container {slot.container.name[:80]!a} has no image; {_MERGE}"
+    return f"the image {image!a} is a placeholder; {_RENDER}" if _PLACEHOLDER.search(image) else None
+
+
+def _mark(case: Case, container: ContainerVerdict, fault: Fault) -> Mark:
+    """The field that says it: the container's own, else the Pod's where that counts, else the image, else the container."""
+    subject = container.subject
+    field = fault.pointer.removeprefix(subject.pointer)
+    candidates = [fault.pointer]
+    if field:
+        if subject.effective.user_source == "pod" or subject.effective.windows_user is not None:
+            candidates.append(f"{subject.workload.pointer}{field}")
+        candidates += [f"{subject.pointer}/image", subject.pointer]
+    marks = (locate(case.found.node, pointer) for pointer in candidates)
+    return next((mark for mark in marks if mark is not None), case.found.node.start)
+
+
+def _refusal(container: ContainerVerdict) -> str | None:
+    """The kubelet's words for this container as it stands; None where it starts it, or nobody knows."""
+    subject = container.subject
+    user = subject.answers[0].user if subject.answers else None
+    if user is None and kubelet.needs_image(subject.effective, subject.os):
+        return None
+    return kubelet.refusal(subject.effective, user, subject.os)
+
+
+def _error_mark(root: Node, message: str) -> Mark:
+    """Where the decoder's `$.spec.containers[0].name` stands, as far as it can be followed."""
+    match = _PATH_IN_ERROR.search(message)
+    pointer = re.sub(r"\[(\d+)\]", r".\1", match[1] if match else "").replace(".", "/")
+    while pointer:
+        mark = locate(root, pointer)
+        if mark is not None:
+            return mark
+        pointer = pointer.rpartition("/")[0]
+    return root.start

@@ -1,0 +1,1 @@
+"""The command `nonroot`: its subcommands, options and output formats."""

@@ -1,0 +1,53 @@
+"""Flags -> the image source that they ask for: nobody at all, what is on disk, or the registries."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from webhook.errors import InvalidSetting
+from webhook.image.source import Images
+
+if TYPE_CHECKING:
+    from webhook.registry.auth.keychain import PullSecrets
+from webhook.image.source import NotExamined
+
+
+class ImageSource(msgspec.Struct, frozen=True):
+    """Whom to ask about images."""
+
+    no_images: bool = False
+    offline: bool = False
+    insecure: tuple[str, ...] = ()
+    registry_config: Path | None = None
+
+    def check(self) -> None:
+        """`InvalidSetting` where the flags contradict each other."""
+        if self.no_images and self.offline:
+            raise InvalidSetting("--no-images looks at no image, --offline at those on disk: give one of them")
+
+
+@asynccontextmanager
+async def images(source: ImageSource, pull_secrets: "PullSecrets | None" = None) -> AsyncIterator[Images]:
+    """The image source that the flags ask for, with the user's own login; closed at the end.
+
+    `pull_secrets` are those of the Pods, where there is a cluster that has some.
+    """
+    source.check()
+    if source.no_images:
+        yield NotExamined()
+        return
+    from webhook.registry.disk_cache import Remembered
+
+    if source.offline:
+        yield Remembered(None)
+        return
+    from webhook.cli.registry_client import registry_client
+
+    client = registry_client(source.insecure, source.registry_config, pull_secrets=pull_secrets)
+    try:
+        yield Remembered(client)
+    finally:
+        await client.aclose()

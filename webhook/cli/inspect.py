@@ -1,0 +1,81 @@
+"""The command `nonroot inspect`."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from webhook.cli import options
+
+if TYPE_CHECKING:
+    from webhook.image.source import Image, Query, Unknown
+    from webhook.registry.transport.messages import Cost
+
+_PATIENCE = 600.0  # seconds for one image; a large one is read whole
+
+
+@click.command()
+@click.argument("image")
+@click.option("-o", "--output", "form", default="text", show_default=True, type=click.Choice(["text", "json"]))
+@click.option(
+    "--os",
+    "os",
+    default="linux",
+    show_default=True,
+    type=click.Choice(["linux", "windows"]),
+    help="The operating system of the nodes.",
+)
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Read no more than tells the user: no owners of directories, no setuid programs.",
+)
+@options.OFFLINE
+@options.INSECURE_REGISTRY
+@options.REGISTRY_CONFIG
+def inspect(
+    image: str, form: str, os: str, quick: bool, offline: bool, insecure: tuple[str, ...], registry_config: Path | None
+) -> None:
+    """Say who IMAGE runs as, on every platform, what the kubelet would do with it, and what a non-root run trips over.
+
+    IMAGE is a reference, or a file: oci:FOLDER[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME]. Every layer
+    is read, unless --quick is given.
+
+    Exit codes: 2 wrong usage, 3 the image, one of its users or its layers could not be told, 0 otherwise.
+    """
+    from webhook.check import inspection as portrait
+    from webhook.cli.output import inspection
+    from webhook.image.source import Image, Query
+
+    query = Query(image, os=os, accounts=True, survey=not quick, budget=_PATIENCE)
+    found, cost = asyncio.run(_find(query, insecure, registry_config, offline=offline))
+    platforms = asyncio.run(portrait.platforms(image, found, os)) if isinstance(found, Image) else ()
+    told = inspection.document(image, found, platforms, cost)
+    click.echo(inspection.as_json(told) if form == "json" else inspection.as_text(told), nl=False)
+    sys.exit(3 if told.error or any(each.problem or each.unread for each in told.platforms) else 0)
+
+
+async def _find(
+    query: "Query", insecure: tuple[str, ...], registry_config: Path | None, *, offline: bool
+) -> "tuple[Image | Unknown, Cost]":
+    from webhook.cli.progress import watched
+    from webhook.cli.registry_client import registry_client
+    from webhook.registry import layout
+    from webhook.registry.disk_cache import Remembered
+    from webhook.registry.transport.messages import Cost
+
+    if query.reference.startswith(layout.TRANSPORTS):
+        return await layout.read(query)
+    if offline:
+        return await Remembered(None).find(query), Cost()
+    client = registry_client(insecure, registry_config, _PATIENCE)
+    try:
+        return await watched(Remembered(client).find(query), lambda: _read(client.total)), client.total
+    finally:
+        await client.aclose()
+
+
+def _read(spent: "Cost") -> str:
+    return f"read {spent.bytes_read / 1e6:.1f} MB in {spent.requests} requests"

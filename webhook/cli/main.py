@@ -1,0 +1,43 @@
+"""The command `nonroot`. Imports are lazy: each command loads only what it needs."""
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+import webhook
+from webhook.errors import NonrootError
+
+_COMMANDS = ("check", "explain", "fix", "inspect", "operate", "policy", "scan", "serve")
+
+
+class _Group(click.Group):
+    """Loads a command when it is asked for: `webhook.cli.NAME` holds `NAME`.
+
+    Turns our own errors into one line and exit code 2; only bugs show a stack trace.
+    """
+
+    def list_commands(self, context: click.Context) -> list[str]:  # noqa: ARG002  # click's own signature
+        return list(_COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name in _COMMANDS:
+            command: click.Command = getattr(import_module(f"webhook.cli.{name}"), name)
+            return command
+        return super().get_command(context, name)
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except NonrootError as error:
+            click.echo(f"nonroot: {error}", err=True)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            sys.exit(130)  # click would say 1, which means findings
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(webhook.__version__, prog_name="nonroot")
+def main() -> None:
+    """Know who a container will really run as."""

@@ -1,0 +1,78 @@
+"""The command `nonroot operate`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from webhook.cli.options import INSECURE_REGISTRY, SERVER_REGISTRY_CONFIG
+
+
+def _setting(name: str, help: str, **more: Any) -> Callable[[Any], Any]:  # noqa: A002  # click's own word
+    """An option of `operate` that an environment variable gives as well: the chart sets those."""
+    return click.option(
+        f"--{name}",
+        envvar=f"NONROOT_{name.upper().replace('-', '_')}",
+        help=help,
+        show_envvar=True,
+        show_default=True,
+        **more,
+    )
+
+
+_DAYS = click.IntRange(1, 36500)
+
+
+@click.command()
+@_setting("namespace", "The release's namespace.", required=True)
+@_setting("service", "The admission Service, for which the certificate is made.", default="nonroot-webhook")
+@_setting("ca-secret", "The Secret that keeps the CA and its key.", default="nonroot-webhook-ca")
+@_setting("tls-secret", "The Secret that the admission replicas serve with.", default="nonroot-webhook-tls")
+@_setting("mutating-configuration", "The MutatingWebhookConfiguration to trust us.", default="zz-nonroot-webhook")
+@_setting("validating-configuration", "The ValidatingWebhookConfiguration to trust us.", default="nonroot-webhook")
+@_setting("ca-lifetime", "Days for which a CA is made.", default=365, type=_DAYS)
+@_setting("leaf-lifetime", "Days for which a serving certificate is made.", default=90, type=_DAYS)
+@click.option(
+    "--manage-certificates/--no-manage-certificates",
+    envvar="NONROOT_MANAGE_CERTIFICATES",
+    default=True,
+    show_default=True,
+    help="Make and renew the certificates; off with cert-manager or a Secret of one's own.",
+)
+@_setting("host", "Address for probes and metrics.", default="0.0.0.0")  # noqa: S104  # probes come from the node
+@_setting("metrics-port", "Port for probes and metrics (HTTP).", default=8080, type=click.IntRange(0, 65535))
+@_setting(
+    "scan-interval",
+    "Minutes between two scans of all workloads, if nothing changes that matters to them; 0: never scan.",
+    default=30,
+    type=click.IntRange(0, 10080),
+)
+@click.option(
+    "--reports/--no-reports",
+    envvar="NONROOT_REPORTS",
+    default=True,
+    show_default=True,
+    help="Write a policy report for every workload, where the cluster has a kind for those.",
+)
+@click.option(
+    "--report-page/--no-report-page",
+    envvar="NONROOT_REPORT_PAGE",
+    default=False,
+    show_default=True,
+    help="Answer GET /report, beside the metrics, with the last scan as a page: to anybody who reaches the port.",
+)
+@INSECURE_REGISTRY
+@SERVER_REGISTRY_CONFIG
+def operate(ca_lifetime: int, leaf_lifetime: int, scan_interval: int, insecure: tuple[str, ...], **given: Any) -> None:
+    """Run the controller: certificates, the status of policies, the background scan and its reports."""
+    from datetime import timedelta
+
+    from webhook.controller import run
+    from webhook.controller.settings import OperateSettings
+
+    spans = {
+        "ca_lifetime": timedelta(days=ca_lifetime),
+        "leaf_lifetime": timedelta(days=leaf_lifetime),
+        "scan_interval": timedelta(minutes=scan_interval),
+    }
+    run(OperateSettings(**{**given, **spans}, insecure_registries=insecure))

@@ -1,0 +1,70 @@
+"""Options that several commands share, so that they read the same everywhere."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+SERVER_REGISTRY_CONFIG = click.option(
+    "--registry-config",
+    type=click.Path(path_type=Path),
+    help="YAML file about registries: credentials, mirrors, CAs and what may be asked.",
+)
+
+
+Command = TypeVar("Command", bound=Callable[..., Any] | click.Command)
+
+
+def _policy(text: str) -> Callable[[Command], Command]:
+    return click.option("--policy", "policies", multiple=True, type=click.Path(path_type=Path), help=text)
+
+
+POLICY = _policy("File with NonRootPolicy and NonRootException documents; repeatable.")
+POLICY_INSTEAD = _policy(
+    "File with NonRootPolicy and NonRootException documents to go by, instead of the cluster's; repeatable."
+)
+POLICY_ALONE = _policy(
+    "File with NonRootPolicy and NonRootException documents to go by; repeatable. No cluster is asked then, unless "
+    "--context says which one has the namespace's labels."
+)
+FAIL_ON = click.option(
+    "--fail-on",
+    default="error",
+    show_default=True,
+    type=click.Choice(["error", "warning", "unknown"]),
+    help="The mildest severity for which the exit code is 1.",
+)
+NAMESPACES = click.option(
+    "-n", "--namespace", "namespaces", multiple=True, help="Only this namespace; repeatable. All where none is given."
+)
+CONTEXT = click.option(
+    "--context", default="", help="The context of the kubeconfig to use, instead of the current one."
+)
+INSECURE_REGISTRY = click.option(
+    "--insecure-registry",
+    "insecure",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help="Allow plain HTTP and a private or loopback address for this registry alone; repeatable.",
+)
+NO_IMAGES = click.option(
+    "--no-images", is_flag=True, help="Ask no registry: judge by the manifests alone, and count what that leaves open."
+)
+TEMPLATE_KINDS = click.option(
+    "--template-kind",
+    "template_kinds",
+    multiple=True,
+    metavar="GROUP/KIND=POINTER",
+    help="A custom kind that carries a Pod template, such as example.com/Worker=/spec/template; repeatable.",
+)
+OFFLINE = click.option(
+    "--offline",
+    is_flag=True,
+    help="Ask no registry: judge by the images that earlier runs have read; others are unknown.",
+)
+REGISTRY_CONFIG = click.option(
+    "--registry-config",
+    type=click.Path(path_type=Path),
+    help="YAML file about registries, as for serve; without it your docker config and proxy are used.",
+)

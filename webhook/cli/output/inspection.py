@@ -1,0 +1,237 @@
+"""The two formats of an inspection: text for a person, and JSON version 1, a contract whose fields are only added to.
+
+The JSON Schema is published beside this module, as `inspect.v1.schema.json`; `python -m webhook.cli.output.inspection` writes
+it anew from the types below.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from webhook import json_output
+from webhook.check import inspection
+from webhook.image.filesystem import Directory as Described
+from webhook.image.filesystem import Survey
+from webhook.image.source import Image, Unknown
+from webhook.registry.transport.messages import Cost
+from webhook.text import ago
+
+_PROGRAMS = 20
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What a rule says of the image in a Pod that demands runAsNonRoot and says nothing else."""
+
+    rule: str
+    severity: Literal["error", "warning", "unknown", "note"]
+    message: str
+    fix: str
+
+
+class Layer(msgspec.Struct, frozen=True):
+    """A layer by its digest: number `number` of `of`, counted from 1, the base."""
+
+    digest: str
+    number: int
+    of: int
+
+
+class Directory(msgspec.Struct, frozen=True):
+    """The working directory or a declared volume. `mode` is octal; `present` is false where no layer has it.
+
+    Then a runtime makes it, with the owner and mode that are given.
+    """
+
+    path: str
+    role: Literal["workingDirectory", "volume"]
+    present: bool
+    uid: int
+    gid: int
+    mode: str
+
+
+class Program(msgspec.Struct, frozen=True):
+    """A setuid or setgid program. `mode` is octal."""
+
+    path: str
+    uid: int
+    gid: int
+    mode: str
+
+
+class Setuid(msgspec.Struct, frozen=True):
+    """How many setuid and setgid programs there are, and the first of them in order of their paths."""
+
+    count: int
+    first: tuple[Program, ...]
+
+
+class Platform(msgspec.Struct, frozen=True):
+    """One platform. `source` says where the uid comes from: number, passwd, or none where there is no USER.
+
+    `uid`, `gid`, `groups` and `home` are null where they are not known; then `problem` says why. `kubelet` is the
+    kubelet's refusal under runAsNonRoot, null where it starts the container. `bytes_image` is what pulling it transfers.
+    `passwd_layer` is null where no layer has the file; it, `directories` and `setuid` are null where the layers were not
+    all read, and where that failed `unread` says why.
+    """
+
+    platform: str
+    user: str
+    uid: int | None
+    gid: int | None
+    groups: tuple[int, ...] | None
+    home: str | None
+    source: Literal["number", "passwd", "none"]
+    problem: str
+    kubelet: str | None
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+    bytes_image: int
+    passwd_layer: Layer | None
+    directories: tuple[Directory, ...] | None
+    setuid: Setuid | None
+    unread: str
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """What looking cost; `bytes_image` is what pulling the platforms would transfer."""
+
+    requests: int
+    bytes_read: int
+    bytes_image: int
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why the image could not be read."""
+
+    cause: str
+    detail: str
+
+
+class Document(msgspec.Struct, frozen=True):
+    """The whole output of `nonroot inspect -o json`. Where the image could not be read, `error` says why.
+
+    `age` is how many seconds ago the registry said so: 0 where it was asked now, or a file was read.
+    """
+
+    version: Literal[1]
+    image: str
+    digest: str
+    platforms: tuple[Platform, ...]
+    cost: Spent
+    error: Failure | None
+    age: float
+
+
+def document(
+    reference: str, found: Image | Unknown, platforms: tuple[inspection.Platform, ...], cost: Cost
+) -> Document:
+    """The inspection as version 1."""
+    return Document(
+        version=1,
+        image=reference,
+        digest=found.digest if isinstance(found, Image) else "",
+        platforms=tuple(_platform(each) for each in platforms),
+        cost=Spent(cost.requests, cost.bytes_read, sum(each.size for each in platforms)),
+        error=Failure(found.cause, found.detail) if isinstance(found, Unknown) else None,
+        age=found.age if isinstance(found, Image) else 0.0,
+    )
+
+
+def as_json(told: Document) -> str:
+    """Indented JSON."""
+    return json_output.text(told)
+
+
+def as_text(told: Document) -> str:
+    """A block of lines for each platform."""
+    if told.error is not None:
+        return f"{_safe(told.image)}: could not be read: {told.error.cause}: {_safe(told.error.detail)}\n"
+    lines = [f"{_safe(told.image)}  {told.digest}{f'  as of {ago(told.age)}' if told.age else ''}"]
+    for each in told.platforms:
+        user = f'USER "{_safe(each.user)}"' if each.user else "no USER"
+        lines.append(f"{_safe(each.platform)}: {user}, {_identity(each)}")
+        refusal = f"refused: {_safe(each.kubelet)}" if each.kubelet else "starts"
+        lines.append(f"    with runAsNonRoot: {refusal}")
+        lines += [
+            f"    {each_finding.severity} {each_finding.rule}: {_safe(each_finding.fix)}"
+            for each_finding in each.findings
+        ]
+        if each.passwd_layer:
+            layer = each.passwd_layer
+            lines.append(f"    /etc/passwd comes from layer {layer.number} of {layer.of}, {layer.digest}")
+        lines += [f"    note: {_safe(note)}" for note in each.notes]
+        if each.unread:
+            lines.append(f"    the layers could not all be read: {_safe(each.unread)}")
+    cost = told.cost
+    requests = f"{cost.requests} request{'s' if cost.requests != 1 else ''}"
+    lines.append(f"{requests}, {_size(cost.bytes_read)} read of {_size(cost.bytes_image)}")
+    return "\n".join(lines) + "\n"
+
+
+def schema() -> bytes:
+    """Its JSON Schema, as it is published."""
+    return json_output.schema(Document, "nonroot inspect")
+
+
+SCHEMA = Path(__file__).with_name("inspect.v1.schema.json")
+
+
+def _platform(each: inspection.Platform) -> Platform:
+    findings = tuple(Finding(one.rule, one.severity, f"{one.reason}: {one.detail}", one.fix) for one in each.findings)
+    return Platform(
+        platform=each.platform,
+        user=each.user,
+        uid=each.uid,
+        gid=each.gid,
+        groups=each.groups,
+        home=each.home,
+        source=each.source,
+        problem=each.problem,
+        kubelet=each.kubelet,
+        findings=findings,
+        notes=each.notes,
+        bytes_image=each.size,
+        passwd_layer=_layer(each.survey),
+        directories=None if each.survey is None else tuple(map(_directory, each.survey.directories)),
+        setuid=None if each.survey is None else _setuid(each.survey),
+        unread=each.unread,
+    )
+
+
+def _layer(survey: Survey | None) -> Layer | None:
+    found = survey.passwd if survey else None
+    return Layer(found.digest, found.number, found.of) if found else None
+
+
+def _directory(each: Described) -> Directory:
+    return Directory(each.path, each.role, each.present, each.uid, each.gid, f"{each.mode:04o}")
+
+
+def _setuid(survey: Survey) -> Setuid:
+    first = survey.special[:_PROGRAMS]
+    programs = tuple(Program(each.path, each.uid, each.gid, f"{each.mode:04o}") for each in first)
+    return Setuid(len(survey.special), programs)
+
+
+def _identity(each: Platform) -> str:
+    if each.uid is None:
+        return f"nobody knows which uid: {_safe(each.problem)}" if each.problem else "a Windows user"
+    groups = f", groups {' '.join(map(str, each.groups))}" if each.groups else ""
+    gid = f", gid {each.gid}" if each.gid is not None else ""
+    home = f", home {_safe(each.home)}" if each.home else ""
+    return f"uid {each.uid}{gid}{groups}{home}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1_000_000:.1f} MB" if count >= 100_000 else f"{count} bytes"
+
+
+def _safe(text: str) -> str:
+    text = text[:500]
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+if __name__ == "__main__":
+    SCHEMA.write_bytes(schema())

@@ -1,0 +1,78 @@
+"""For a person at a terminal: each namespace's sums, then what is in the way of enforcing it, each with its cure."""
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from rich.text import Text
+
+from webhook.cli.console import printed
+from webhook.scan.document import Container, Counts, Document, NamespaceSummary, Workload, is_root
+from webhook.text import many, printable
+
+_STYLES = {"refused": "bold red", "unknown": "magenta", "fixed": "cyan", "unchanged": "green", "excepted": "dim"}
+_WORTH = frozenset({"error", "warning", "unknown"})
+
+
+def render(told: Document) -> str:
+    """The document as lines."""
+    return printed(_lines(told))
+
+
+def _lines(told: Document) -> Iterator[str | Text]:
+    by_name = {name: list(those) for name, those in groupby(told.workloads, key=lambda each: each.namespace)}
+    for namespace in told.summary.namespaces:
+        yield _heading(namespace)
+        for workload in by_name[namespace.namespace]:
+            yield from _workload(workload)
+    for each in told.skipped:
+        yield Text.assemble(("skipped ", "magenta"), f"{printable(each.object)}: {printable(each.reason)}")
+    yield _closing(told)
+
+
+def _heading(namespace: NamespaceSummary) -> Text:
+    counts = namespace.workloads
+    about = f"  policy {printable(namespace.policy)}, {namespace.mode}: "
+    return Text.assemble((printable(namespace.namespace), "bold"), about, _counted(counts))
+
+
+def _counted(counts: Counts) -> str:
+    told = [f"{getattr(counts, name)} {name}" for name in _STYLES if getattr(counts, name)]
+    return ", ".join(told) + (f"; {counts.root} run as root now" if counts.root else "")
+
+
+def _workload(workload: Workload) -> Iterator[Text]:
+    """What there is to do about a workload, or to know: nothing of containers that run unchanged, as somebody."""
+    for container in workload.containers:
+        lines = list(_container(container))
+        if lines or container.outcome not in {"unchanged", "excepted"}:
+            kind = "" if container.kind == "regular" else f"{container.kind} "
+            about = printable(f"{workload.kind} {workload.name}, {kind}container {container.name}: {container.who}")
+            yield Text.assemble("  ", (f"{container.outcome:9}", _STYLES[container.outcome]), f" {about}")
+            yield from lines
+
+
+def _container(container: Container) -> Iterator[Text]:
+    for finding in container.findings:
+        if finding.severity in _WORTH:
+            yield Text(f"      {finding.rule}: {printable(finding.message, 2000)}")
+            yield Text(f"      fix: {printable(finding.fix)}")
+            if finding.dockerfile:
+                yield Text(f"      Dockerfile: {finding.dockerfile}")
+    if container.reason and container.outcome != "excepted":
+        yield Text(f"      {printable(container.reason)}")
+    if container.expires_soon:
+        yield Text(f"      ends within a week: {printable(container.reason)}", style="yellow")
+    if is_root(container):
+        pods = sum(each.pods for each in container.running if each.uid == 0)
+        yield Text(f"      runs as root now, in {many(pods, 'Pod')}", style="red")
+    if container.mismatch:
+        yield Text(f"      mismatch: {container.mismatch}", style="bold red")
+
+
+def _closing(told: Document) -> str:
+    sums = told.summary
+    left_out = f"; {many(sums.not_examined, 'image')} not examined (--no-images)" if sums.not_examined else ""
+    return (
+        f"{printable(told.cluster)}: {many(len(told.workloads), 'workload')} with {many(sums.pods, 'Pod')}; "
+        f"if all were enforced now: {_counted(sums.workloads) or 'nothing would change'}{left_out}"
+    )

@@ -1,0 +1,37 @@
+"""For a person at a terminal: place, rule, sentence, cure. Colours only where somebody sees them; NO_COLOR is heeded."""
+
+from collections.abc import Iterator
+
+from rich.text import Text
+
+from webhook.check.report import Finding, Report
+from webhook.cli.console import printed
+from webhook.cli.output.summary import subject, summary
+from webhook.text import printable
+
+_STYLES = {"error": "bold red", "warning": "yellow", "unknown": "magenta", "note": "cyan"}
+
+
+def render(report: Report) -> str:
+    """The report as lines."""
+    return printed(_lines(report))
+
+
+def _lines(report: Report) -> Iterator[str | Text]:
+    yield from map(_finding, report.findings)
+    for each in report.skipped:
+        place = Text(f"{printable(each.path)}:{each.line}: ", style="bold")
+        yield Text.assemble(place, ("skipped", "magenta"), f" {printable(each.reason)}")
+    yield summary(report)
+
+
+def _finding(finding: Finding) -> Text:
+    line = Text(f"{printable(finding.path)}:{finding.line}:{finding.column}: ", style="bold")
+    told = Text.assemble(line, (finding.severity, _STYLES[finding.severity]), " ", (finding.rule, "bold"))
+    about = subject(finding)
+    told.append(f"  {about}" if about else "")
+    told.append(f"\n    {printable(finding.message, 2000)}")
+    if finding.kubelet:
+        told.append(f"\n    kubelet: CreateContainerConfigError: {printable(finding.kubelet)}")
+    told.append(f"\n    fix: {printable(finding.fix)}")
+    return told

@@ -1,0 +1,53 @@
+"""How far a long work is, on a terminal's standard error and gone when it is done; nothing in pipes."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+
+from webhook.evaluation.evaluator import Progress
+
+T = TypeVar("T")
+
+
+_PATIENCE = 20  # workloads; fewer are judged before a person looks for progress
+_TICK = 0.3  # seconds between two words
+
+
+@contextmanager
+def counted() -> Iterator[Progress | None]:
+    """A bar of what is judged."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (progress.TextColumn("judged"), progress.BarColumn(), progress.MofNCompleteColumn())
+    bar = progress.Progress(*columns, progress.TimeElapsedColumn(), console=Console(stderr=True), transient=True)
+    task = bar.add_task("judged", total=None)
+
+    def tell(done: int, total: int) -> None:
+        bar.update(task, completed=done, total=total)
+        if total >= _PATIENCE:
+            bar.start()
+
+    try:
+        yield tell
+    finally:
+        if bar.live.is_started:
+            bar.stop()
+
+
+async def watched(work: Coroutine[Any, Any, T], told: Callable[[], str]) -> T:
+    """The outcome of the work; while it goes on, `told` says how far it is, in a line."""
+    if not sys.stderr.isatty():
+        return await work
+    working = asyncio.ensure_future(work)
+    while not (await asyncio.wait({working}, timeout=_TICK))[0]:
+        click.echo(f"\r\x1b[K{told()}", nl=False, err=True)
+    click.echo("\r\x1b[K", nl=False, err=True)
+    return working.result()

@@ -1,0 +1,59 @@
+"""The rules as pages to read: a rule's docstring is its documentation, for `nonroot explain` and for SARIF's help."""
+
+import re
+from functools import cache
+from inspect import cleandoc
+
+import msgspec
+
+from webhook.dockerfile import rules as dockerfile_rules
+from webhook.errors import InvalidSetting
+from webhook.evaluation import rules
+
+_SECTION = re.compile(r"^(Why|Fails|Passes|Fix|Dockerfile|Source): ?", re.MULTILINE)
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A rule's documentation."""
+
+    name: str
+    text: str
+
+    @property
+    def title(self) -> str:
+        """The first sentence."""
+        return self.text.split("\n\n", 1)[0].replace("\n", " ")
+
+    @property
+    def sections(self) -> list[tuple[str, str]]:
+        """Why, Fails, Passes, Fix, Dockerfile and Source, each on one line."""
+        parts = _SECTION.split(self.text)
+        return [(name, " ".join(body.split())) for name, body in zip(parts[1::2], parts[2::2], strict=True)]
+
+    @property
+    def markdown(self) -> str:
+        """The page in Markdown."""
+        return "\n\n".join([self.title, *(f"**{name}**: {body}" for name, body in self.sections)])
+
+    def section(self, name: str) -> str:
+        """The text of a section; empty where there is none."""
+        return dict(self.sections).get(name, "")
+
+
+def names() -> tuple[str, ...]:
+    """Every rule's name, in the order in which findings are told."""
+    return tuple(_pages())
+
+
+def page(name: str) -> Page:
+    """A rule's page; `InvalidSetting` names the rules where there is no such one."""
+    found = _pages().get(name)
+    if found is None:
+        raise InvalidSetting(f"there is no rule {name[:80]!a}; there are {', '.join(names())}")
+    return found
+
+
+@cache
+def _pages() -> dict[str, Page]:
+    modules = (*rules.RULES, *dockerfile_rules.RULES)
+    return {module.NAME: Page(module.NAME, cleandoc(module.__doc__ or "")) for module in modules}

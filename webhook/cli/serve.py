@@ -1,0 +1,63 @@
+"""The command `nonroot serve`."""
+
+from pathlib import Path
+
+import click
+
+from webhook.cli.options import INSECURE_REGISTRY, POLICY, SERVER_REGISTRY_CONFIG
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=10250, show_default=True, type=click.IntRange(0, 65535), help="Port for reviews (HTTPS)."
+)
+@click.option(
+    "--metrics-port",
+    default=8080,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port for probes and metrics (HTTP).",
+)
+@POLICY
+@click.option("--standalone", is_flag=True, help="Need no cluster: policies come from files alone.")
+@click.option(
+    "--self-signed", is_flag=True, help="Make a certificate at start; its CA is at /ca.crt of the metrics port."
+)
+@click.option(
+    "--cert", type=click.Path(path_type=Path), help="PEM file of the serving certificate; reloaded when it changes."
+)
+@click.option("--key", type=click.Path(path_type=Path), help="PEM file of its key.")
+@INSECURE_REGISTRY
+@SERVER_REGISTRY_CONFIG
+def serve(
+    host: str,
+    port: int,
+    metrics_port: int,
+    policies: tuple[Path, ...],
+    standalone: bool,
+    self_signed: bool,
+    cert: Path | None,
+    key: Path | None,
+    insecure: tuple[str, ...],
+    registry_config: Path | None,
+) -> None:
+    """Answer the API server's admission reviews."""
+    from webhook.cli.policy_files import load_documents
+    from webhook.server.server import run
+    from webhook.server.settings import ServeSettings
+
+    run(
+        ServeSettings(
+            host=host,
+            port=port,
+            metrics_port=metrics_port,
+            standalone=standalone,
+            self_signed=self_signed,
+            cert=cert,
+            key=key,
+            documents=load_documents(policies),
+            insecure_registries=insecure,
+            registry_config=registry_config,
+        )
+    )

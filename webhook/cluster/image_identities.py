@@ -1,0 +1,135 @@
+"""ImageIdentity objects at the API server: written, changed, removed, listed, and followed as they change."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, NoReturn
+
+import msgspec
+
+from webhook.caching import Bounded
+from webhook.cluster import reflector
+from webhook.cluster.client import MANAGED_BY, Absent, Cluster, Conflict
+from webhook.cluster.workqueue import Writer, running
+from webhook.image import identity_index, image_identity
+from webhook.image.identity_index import Identities
+from webhook.image.image_identity import ImageIdentity
+from webhook.image.reference import Reference
+from webhook.image.source import Image, Query
+from webhook.policy.types import API_VERSION
+
+PATH = f"/apis/{API_VERSION}/imageidentities"
+_ALL = "the ImageIdentity objects"
+
+
+async def create(cluster: Cluster, identity: ImageIdentity) -> None:
+    """Write what is not there yet; whoever was first has said the same. `Absent` where the kind is not installed."""
+    body = {
+        "apiVersion": API_VERSION,
+        "kind": "ImageIdentity",
+        "metadata": {"name": identity.name, "labels": MANAGED_BY},
+        "spec": msgspec.to_builtins(identity.spec),
+    }
+    try:
+        await cluster.call("POST", PATH, _named(identity), body)
+    except Absent:
+        raise
+    except Conflict:
+        return
+
+
+async def listed(cluster: Cluster) -> AsyncIterator[ImageIdentity]:
+    """All that are stored, some hundred in memory at a time; what is none of ours is passed over."""
+    async for page in cluster.pages(PATH, _ALL):
+        for each in page:
+            found = identity_index.read(each)
+            if found is not None:
+                yield found
+
+
+async def follow(cluster: Cluster, known: Identities) -> NoReturn:
+    """Keep `known` as the API server has it, until cancelled; while that is away it stays as it was."""
+    await reflector.follow(cluster, PATH, _ALL, _Follower(known))
+
+
+class _Follower:
+    """Puts what is ours of it into `known`, by its name."""
+
+    def __init__(self, known: Identities) -> None:
+        self._known = known
+        self.drop = known.drop
+        self.retain = known.retain
+
+    def put(self, key: str, raw: msgspec.Raw) -> None:
+        found = identity_index.read(raw)
+        if found is None:
+            self._known.drop(key)
+        else:
+            self._known.put(key, found)
+
+
+async def change(cluster: Cluster, identity: ImageIdentity, fields: Mapping[str, Any]) -> None:
+    """Set fields of the spec, unless somebody else has changed or removed the object since it was read."""
+    body = {"metadata": {"resourceVersion": identity.resource_version}, "spec": fields}
+    with suppress(Conflict):
+        await cluster.call(
+            "PATCH", f"{PATH}/{identity.name}", _named(identity), body, content_type="application/merge-patch+json"
+        )
+
+
+async def remove(cluster: Cluster, identity: ImageIdentity) -> None:
+    """Delete the object as it was read, and no newer one."""
+    body = {"preconditions": {"resourceVersion": identity.resource_version}}
+    with suppress(Conflict):
+        await cluster.call("DELETE", f"{PATH}/{identity.name}", _named(identity), body)
+
+
+def _named(identity: ImageIdentity) -> str:
+    return f"ImageIdentity {identity.name}"
+
+
+AGAIN = 86_400.0  # seconds until what was written once may be written again: the controller removes what is not in use
+STORED = 20_000  # objects; whoever reaches our port may name any image, and each is kept by all replicas
+_REMEMBERED = 1 << 21  # bytes of names that were written
+
+
+class ClusterMemory(Identities):
+    """Implements `webhook.registry.fallback.Memory`.
+
+    It is `alive` for whoever only wants to remember; who fills it himself runs `writer` alone.
+    """
+
+    def __init__(self, cluster: Cluster, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self.writer = Writer("ImageIdentity objects")
+        self._cluster = cluster
+        self._clock = clock
+        self._offered: Bounded[str, float] = Bounded(_REMEMBERED)
+
+    @contextlib.asynccontextmanager
+    async def alive(self) -> AsyncIterator[None]:
+        """Follow what is stored, and write what is learned, meanwhile."""
+        following = asyncio.create_task(follow(self._cluster, self))
+        try:
+            async with running(self.writer):
+                yield
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+    def learn(self, asked: Reference, image: Image, query: Query) -> None:
+        """Write what nobody has written yet, some time soon; never for a dry run, nor while there is enough of it."""
+        if query.dry_run or len(self) >= STORED:
+            return
+        namespace = query.namespace if image.private else None
+        known = {each.name for each in self.of_digest(asked.name, image.digest)}
+        for each in image_identity.of_image(asked, image, namespace, datetime.now(UTC)):
+            offered = self._offered.get(each.name)
+            if each.name in known or (offered is not None and self._clock() - offered < AGAIN):
+                continue
+            if self.writer.offer(each.name, partial(create, self._cluster, each)):
+                self._offered.put(each.name, self._clock(), len(each.name))

@@ -1,0 +1,14 @@
+"""`nonroot operate`: the one controller. It keeps certificates, statuses, reports and the stored identities in order.
+
+It writes nothing that its RBAC does not name, and nothing where nothing has changed.
+"""
+
+from webhook.controller.settings import OperateSettings
+
+
+def run(settings: OperateSettings) -> None:
+    """Operate until SIGTERM or SIGINT; `InvalidSetting` where the settings cannot be used."""
+    settings.check()
+    from webhook.controller.manager import main  # kopf and kubernetes: half a second that `nonroot --help` never needs
+
+    main(settings)

@@ -1,0 +1,173 @@
+"""The background scan, and what follows from it: sums, reports, Events about predictions that were wrong, the page.
+
+A scan that finds nothing new writes nothing.
+"""
+
+import asyncio
+import heapq
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
+
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from webhook import metrics
+from webhook.cluster.client import Cluster
+from webhook.cluster.events import Event, Regarding
+from webhook.controller.image_identities import Keeper
+from webhook.controller.reports import Reports
+from webhook.image.config import Platform
+from webhook.image.identity_index import Identities
+from webhook.image.source import Images
+from webhook.policy.conditions import Outcomes
+from webhook.scan import policyreport
+from webhook.scan.collector import Reader
+from webhook.scan.document import Container, Document, Workload, renewed
+from webhook.scan.html import page
+from webhook.scan.run import scan
+
+REMEMBERED = 10_000  # mismatches that are not told again
+NAMED = 1_000  # namespaces with numbers of their own: each costs a Prometheus up to five series
+
+log = logging.getLogger(__name__)
+
+
+class Scanning(Collector):
+    """Scans a cluster, or looks at some namespaces of it, and keeps what came of that; also for `/metrics`.
+
+    `keeper` is told what nodes have shown. Without `reports` none are written, and those that are there are deleted.
+    `hooks` is the ValidatingWebhookConfiguration that says which namespaces admission is asked about.
+    """
+
+    def __init__(
+        self,
+        api: Cluster,
+        images: Images,
+        keeper: Keeper,
+        record: Callable[[Event], None],
+        *,
+        reports: bool,
+        hooks: str = "nonroot-webhook",
+    ) -> None:
+        self._api = api
+        self._images = images
+        self._record = record
+        self._wants_reports = reports
+        self._hooks = hooks
+        self._keeper = keeper
+        self._reports = Reports(api)
+        self._nodes: Mapping[str, Platform] = {}
+        self._seen = Identities()
+        self._told: dict[tuple[str, ...], None] = {}
+        self._page = ""
+        self.mismatches = 0
+        self.seconds = 0.0
+        self.document: Document | None = None
+
+    async def round(self) -> None:
+        """One scan, to the last write. Raises `ClusterError`; whatever was not written then is written the next time."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        reader, seen, now = Reader(self._api, hooks=self._hooks), Identities(), datetime.now(UTC)
+        await self._keeper.load()
+        cluster = await self._api.name()
+        document = await scan(reader, self._images, cluster=cluster, known=self._keeper.memory, seen=seen, now=now)
+        if document.skipped and (self.document is None or document.skipped != self.document.skipped):
+            first = document.skipped[0]
+            log.warning("%d could not be scanned, such as %s: %s", len(document.skipped), first.object, first.reason)
+        self._nodes, self._seen = reader.nodes, seen
+        self.document, self._page = document, ""
+        self._tell(document)
+        self.seconds = loop.time() - began
+        await self._keeper.keep(reader.facts, reader.uses, reader.platforms, now)
+        await self._report(document)
+
+    async def look(self, namespaces: Collection[str]) -> None:
+        """The same of some namespaces, or of nothing before the first scan. What Pods have shown elsewhere is remembered."""
+        former = self.document
+        if former is None or not namespaces:
+            return
+        now, names = datetime.now(UTC), tuple(sorted(namespaces))
+        reader = Reader(self._api, names, self._hooks, nodes=self._nodes, renewing=True)
+        known = self._keeper.memory
+        part = await scan(reader, self._images, cluster=former.cluster, known=known, seen=self._seen, now=now)
+        self.document, self._page = renewed(former, part, namespaces), ""
+        self._tell(part)
+        await self._keeper.learn(reader.facts, reader.platforms, now)
+        await self._report(part, names)
+
+    async def _report(self, document: Document, namespaces: tuple[str, ...] = ()) -> None:
+        if self._wants_reports:
+            reports = partial(policyreport.reports, document.workloads)
+            await self._reports.update(reports, namespaces, complete=not document.skipped)
+        else:
+            await self._reports.update(None, namespaces)
+
+    def sums(self) -> dict[str, Outcomes] | None:
+        """The workloads by what would become of them, for each policy; None before the first scan."""
+        return None if self.document is None else by_policy(self.document.workloads)
+
+    async def html(self) -> str:
+        """The page of the last scan, "" before the first; made when it is asked for first, beside everything else."""
+        document = self.document
+        if document is None or self._page:
+            return self._page
+        made = await asyncio.to_thread(page.render, document)
+        if self.document is document:  # else what was looked at meanwhile is not in it
+            self._page = made
+        return made
+
+    def _tell(self, document: Document) -> None:
+        """Count the predictions that were wrong, and say so on the workloads; once for the same."""
+        for workload, container in _mismatches(document):
+            wrong = container.mismatch or ""
+            key = (workload.object_uid, container.kind, container.name, container.digest, wrong)
+            if key in self._told:
+                continue
+            self._told[key] = None
+            if len(self._told) > REMEMBERED:
+                del self._told[next(iter(self._told))]
+            self.mismatches += 1
+            about = Regarding(
+                workload.api_version, workload.kind, workload.namespace, workload.name, workload.object_uid
+            )
+            note = f"container {container.name!r} of image {container.image!r} {wrong}"
+            self._record(Event(about, "controller", "Scan", "IdentityMismatch", note))
+
+    def collect(self) -> Iterable[Metric]:
+        """The families, for prometheus-client."""
+        found = self.document
+        yield metrics.WORKLOADS.of(by_namespace(found.workloads if found else ()).items())
+        yield metrics.ROOT_WORKLOADS.at(found.summary.workloads.root if found else None)
+        yield metrics.SCAN_TIMESTAMP.at(datetime.fromisoformat(found.at).timestamp() if found else None)
+        yield metrics.SCAN_DURATION.at(self.seconds if found else None)
+        yield metrics.MISMATCHES.at(self.mismatches)
+        yield metrics.REPORT_WRITES.at(self._reports.writes)
+        yield metrics.IDENTITY_WRITES.at(self._keeper.writes)
+
+
+def by_namespace(workloads: Collection[Workload]) -> Counter[tuple[str, str, str]]:
+    """The numbers of workloads by namespace, mode and outcome; namespaces beyond the `NAMED` count as one, ""."""
+    sizes = Counter(each.namespace for each in workloads)
+    named = {name for name, _ in heapq.nsmallest(NAMED, sizes.items(), key=lambda each: (-each[1], each[0]))}
+    return Counter((each.namespace if each.namespace in named else "", each.mode, each.outcome) for each in workloads)
+
+
+def by_policy(workloads: Iterable[Workload]) -> dict[str, Outcomes]:
+    """The sums that a policy's status shows."""
+    counts: dict[str, Counter[str]] = {}
+    for each in workloads:
+        counts.setdefault(each.policy, Counter())["failing" if each.outcome == "refused" else each.outcome] += 1
+    return {policy: Outcomes(**found) for policy, found in counts.items()}
+
+
+def _mismatches(document: Document) -> Iterator[tuple[Workload, Container]]:
+    return (
+        (workload, container)
+        for workload in document.workloads
+        for container in workload.containers
+        if container.mismatch is not None
+    )

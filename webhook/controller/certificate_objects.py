@@ -1,0 +1,96 @@
+"""What the API server holds of our certificates: two Secrets, and the caBundles of the webhook configurations."""
+
+import base64
+from typing import Literal
+
+import msgspec
+
+from webhook.cluster import secrets
+from webhook.cluster.client import FIELD_MANAGER, Cluster, decode
+from webhook.cluster.secrets import Secret
+
+ConfigurationKind = Literal["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]
+
+_PATHS: dict[ConfigurationKind, str] = {
+    "MutatingWebhookConfiguration": "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
+    "ValidatingWebhookConfiguration": "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
+}
+
+
+class WebhookConfiguration(msgspec.Struct, frozen=True):
+    """A webhook configuration: the caBundle (PEM) of each of its webhooks, by name."""
+
+    kind: ConfigurationKind
+    name: str
+    uid: str
+    resource_version: str
+    bundles: dict[str, bytes]
+
+
+class _Metadata(msgspec.Struct, rename="camel"):
+    uid: str = ""
+    resource_version: str = ""
+
+
+class _ClientConfig(msgspec.Struct, rename="camel"):
+    ca_bundle: bytes = msgspec.field(default=b"", name="caBundle")
+
+
+class _Webhook(msgspec.Struct, rename="camel"):
+    name: str
+    client_config: _ClientConfig
+
+
+class _Webhooks(msgspec.Struct):
+    metadata: _Metadata
+    webhooks: list[_Webhook] | None = None
+
+
+class Registration:
+    """Implements `webhook.controller.certificate_rotation.Objects`; every method raises `ClusterError`."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def secret(self, namespace: str, name: str) -> Secret | None:
+        """A Secret; None where there is none."""
+        return await secrets.read(self._cluster, namespace, name)
+
+    async def write_secret(self, namespace: str, name: str, content: Secret) -> None:
+        """Create a Secret, or replace the one that has its `resource_version`."""
+        await secrets.write(self._cluster, namespace, name, content)
+
+    async def webhook_configuration(self, kind: ConfigurationKind, name: str) -> WebhookConfiguration | None:
+        """A webhook configuration; None where there is none."""
+        body = await self._cluster.call("GET", f"{_PATHS[kind]}/{name}", f"{kind} {name}", absent_ok=True)
+        if body is None:
+            return None
+        found = decode(body, _Webhooks, f"{kind} {name}")
+        bundles = {each.name: each.client_config.ca_bundle for each in found.webhooks or ()}
+        return WebhookConfiguration(kind, name, found.metadata.uid, found.metadata.resource_version, bundles)
+
+    async def apply_bundle(self, configuration: WebhookConfiguration, bundle: bytes) -> None:
+        """Apply a caBundle to every webhook of a configuration, and own nothing else of it.
+
+        `Conflict` where the configuration has changed since it was read, or was deleted: it is never made anew.
+        """
+        body = {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": configuration.kind,
+            "metadata": {
+                "name": configuration.name,
+                "uid": configuration.uid,
+                "resourceVersion": configuration.resource_version,
+            },
+            "webhooks": [
+                {"name": name, "clientConfig": {"caBundle": base64.b64encode(bundle).decode()}}
+                for name in configuration.bundles
+            ],
+        }
+        await self._cluster.call(
+            "PATCH",
+            f"{_PATHS[configuration.kind]}/{configuration.name}?fieldManager={FIELD_MANAGER}&force=true",
+            f"{configuration.kind} {configuration.name}",
+            body,
+            content_type="application/apply-patch+yaml",
+        )

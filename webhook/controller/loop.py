@@ -1,0 +1,47 @@
+"""A step that is taken again and again: whenever something has changed, and after a while in any case."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+import msgspec
+
+from webhook.cluster.client import ClusterError
+
+RETRY = 10.0  # seconds after a failure
+
+log = logging.getLogger(__name__)
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """Seconds until the next step: `least` whatever happens, `most` if nothing does."""
+
+    least: float
+    most: float
+
+
+async def repeat(what: str, step: Callable[[], Awaitable[Pause]], due: asyncio.Event) -> NoReturn:
+    """Take steps, the next one early where `due` is set, until cancelled.
+
+    A failure is logged, the same one once, and does not touch whatever else the process does.
+    """
+    said = ""
+    while True:
+        due.clear()
+        try:
+            pause = await step()
+            said = ""
+        except ClusterError as error:
+            if str(error) != said:
+                log.warning("%s: %s", what, error)
+            said = str(error)
+            pause = Pause(RETRY, RETRY)
+        except Exception:
+            log.exception("%s failed, which is a bug", what)
+            pause = Pause(RETRY, RETRY)
+        await asyncio.sleep(pause.least)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause.most - pause.least):
+                await due.wait()

@@ -1,0 +1,138 @@
+"""The controller's process: its three loops, what wakes them, and its probes."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from functools import partial
+
+from webhook import certificates
+from webhook.cluster import watch
+from webhook.cluster.client import Cluster, ClusterError, Conflict
+from webhook.cluster.events import Recorder
+from webhook.cluster.image_identities import ClusterMemory
+from webhook.cluster.pull_secrets import PullSecrets
+from webhook.cluster.workqueue import running
+from webhook.controller import probes
+from webhook.controller.background_scan import Scanning
+from webhook.controller.certificate_objects import Registration
+from webhook.controller.certificate_rotation import ApplyBundle, InOrder, Names, Pending, Plan, Rotation, WriteSecret
+from webhook.controller.image_identities import Keeper
+from webhook.controller.policy_status import Standing
+from webhook.controller.scheduler import Oversight
+from webhook.controller.settings import OperateSettings
+from webhook.controller.triggers import Changes
+from webhook.controller.workload_watch import Workloads
+from webhook.metrics import Background
+from webhook.registry import config_file
+from webhook.registry.client import RegistryClient
+
+PERIOD = 10.0  # seconds between two looks where nothing wakes us; Secrets are never watched, only read by name
+PAUSE = 1.0  # seconds between two rounds at least, should somebody else write what we write
+MOST_STEPS = 8  # of one round: a change of CA has five
+
+log = logging.getLogger(__name__)
+
+
+def main(settings: OperateSettings) -> None:
+    """Run until SIGTERM or SIGINT."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    asyncio.run(_operate(settings))
+
+
+async def _operate(settings: OperateSettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    state = probes.State()
+    certificates_due = asyncio.Event()
+    async with contextlib.AsyncExitStack() as closing:
+        cluster = await closing.enter_async_context(contextlib.aclosing(Cluster()))
+        recorder = Recorder(cluster, socket.gethostname())
+        memory = ClusterMemory(cluster)
+        await closing.enter_async_context(running(recorder.writer, memory.writer))
+        standing = Standing(cluster, recorder.record)
+        access = config_file.load(settings.registry_config, settings.insecure_registries)
+        client = RegistryClient(access.settings, PullSecrets(cluster), credentials=access.credentials, memory=memory)
+        images = await closing.enter_async_context(contextlib.aclosing(client))
+        keeper = Keeper(cluster, memory)
+        hooks = settings.validating_configuration
+        scanning = Scanning(cluster, images, keeper, recorder.record, reports=settings.reports, hooks=hooks)
+        page = scanning.html if settings.report_page else None
+        collectors = scanning, Background(client.tally, Event=recorder.writer)
+        serving = probes.serve(state, settings.host, settings.metrics_port, collectors, page)
+        log.info("probes and metrics at http://%s:%d", settings.host, await closing.enter_async_context(serving))
+
+        oversight = Oversight(standing, scanning, Workloads(cluster), settings.scan_interval)
+        notify = partial(loop.call_soon_threadsafe, certificates_due.set) if settings.manage_certificates else None
+        changes = Changes(settings, notify, lambda name: loop.call_soon_threadsafe(oversight.governed, name))
+        async with asyncio.TaskGroup() as tasks:
+            lasting = [tasks.create_task(each) for each in oversight.loops()]
+            if settings.manage_certificates:
+                tasks.create_task(keep(rotation(cluster, settings), state, certificates_due, stop))
+            else:
+                state.problem = None
+            tasks.create_task(watch.run(changes.register, stop))
+            await stop.wait()
+            certificates_due.set()
+            for task in lasting:
+                task.cancel()
+
+
+def rotation(cluster: Cluster, settings: OperateSettings) -> Rotation:
+    """The certificates' state machine for some settings."""
+    names = Names(
+        settings.namespace,
+        settings.ca_secret,
+        settings.tls_secret,
+        (
+            ("MutatingWebhookConfiguration", settings.mutating_configuration),
+            ("ValidatingWebhookConfiguration", settings.validating_configuration),
+        ),
+    )
+    hosts = certificates.service_hosts(settings.service, settings.namespace)
+    plan = Plan(hosts, settings.ca_lifetime, settings.leaf_lifetime)
+    return Rotation(Registration(cluster), names, plan, cluster.now)
+
+
+async def keep(rotation: Rotation, state: probes.State, wake: asyncio.Event, stop: asyncio.Event) -> None:
+    """Take steps whenever there are any, until `stop` is set; `wake` asks for a look right now."""
+    while not stop.is_set():
+        wake.clear()
+        problem = await _round(rotation, state)
+        if problem is not None and problem != state.problem:
+            log.warning("the certificates are not in order: %s", problem)
+        state.problem = problem
+        await _wait(stop, PAUSE)
+        if state.problem is None:
+            await _wait(wake, PERIOD - PAUSE)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+async def _round(rotation: Rotation, state: probes.State) -> str | None:
+    """Steps until there are none; what is not in order then, for a person."""
+    for _ in range(MOST_STEPS):
+        try:
+            step = await rotation.step()
+        except Conflict as error:
+            log.info("looking again: %s", error)
+            continue
+        except ClusterError as error:
+            return str(error)
+        match step:
+            case InOrder():
+                state.expiry = {"ca": step.ca.end.timestamp(), "serving": step.leaf.end.timestamp()}
+                return None
+            case Pending():
+                return step.why
+            case WriteSecret() | ApplyBundle():
+                state.writes += 1
+    return "the certificates change faster than they can be put in order: does anything else write them?"

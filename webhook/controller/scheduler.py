@@ -1,0 +1,122 @@
+"""When statuses are looked at, when the cluster is scanned, and when some namespaces of it: what changes decides.
+
+A scan finds everything, and is what nothing can be missed by; a look at the namespaces of which a change was heard is there
+within seconds.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import NoReturn
+
+from webhook.cluster.client import ClusterError
+from webhook.controller.background_scan import Scanning
+from webhook.controller.loop import Pause, repeat
+from webhook.controller.policy_status import Standing
+from webhook.controller.workload_watch import Workloads
+
+PAUSE = 1.0  # seconds between two looks at statuses at least: ours change them, too
+RESYNC = 300.0  # seconds after which they are looked at in any case
+SETTLE = 10.0  # seconds between two scans at least: several changes make one
+GATHER = 1.0  # seconds from the first change of some namespace until it is looked at: few changes come alone
+AGAIN = 60.0  # seconds until it is looked at once more, when its Pods run and kubelets say as whom
+MANY = 200  # namespaces; where more have changed everything is scanned
+REST = 10  # times the seconds of CPU of a scan or look until the next: not a tenth of a core is spent on either
+
+
+class Oversight:
+    """Three steps to be repeated. An `interval` of zero: no scan at all."""
+
+    def __init__(
+        self,
+        standing: Standing,
+        scanning: Scanning,
+        workloads: Workloads,
+        interval: timedelta,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._standing = standing
+        self._scanning = scanning
+        self._workloads = workloads
+        self._interval = interval
+        self._now = now
+        self._turn: datetime | None = None  # when time alone changes what an exception is worth
+        self._changed: set[str] = set()
+        self._settled: set[str] = set()
+        self._one_at_a_time = asyncio.Lock()  # a scan that began before a look must not have the last word
+        self.standing_due, self.scan_due, self.look_due = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    def governed(self, namespace: str | None) -> None:
+        """What decides which policy applies to a namespace has changed; None: to any."""
+        self.standing_due.set()
+        if namespace is None:
+            self.scan_due.set()
+        else:
+            self.changed(namespace)
+
+    def changed(self, namespace: str) -> None:
+        """A namespace has, or a workload in it."""
+        if len(self._changed) < MANY:
+            self._changed.add(namespace)
+            self.look_due.set()
+        elif namespace not in self._changed:
+            self.scan_due.set()
+
+    def loops(self) -> tuple[Coroutine[None, None, NoReturn], ...]:
+        """What to run until cancelled, which may be anywhere: the next controller goes on from what was written."""
+        standing = repeat("the statuses of policies and exceptions", self.stand, self.standing_due)
+        if not self._interval:
+            return (standing,)
+        scan = repeat("the background scan", self.scan, self.scan_due)
+        look = repeat("the scan of what has changed", self.look, self.look_due)
+        return (standing, scan, look, *self._workloads.loops(self.changed))
+
+    async def stand(self) -> Pause:
+        """Look at the statuses. Raises `ClusterError`."""
+        now = self._now()
+        if self._turn is not None and now >= self._turn:
+            self.scan_due.set()
+        _, self._turn = await self._standing.round(now)
+        left = RESYNC if self._turn is None else (self._turn - self._now()).total_seconds()
+        return Pause(PAUSE, min(max(left, PAUSE), RESYNC))
+
+    async def scan(self) -> Pause:
+        """Scan, and have its sums shown. Raises `ClusterError`."""
+        async with self._one_at_a_time:
+            if self._scanning.document is None:
+                await self._workloads.heard()
+            began = time.process_time()
+            self.scan_due.clear()
+            self._changed.clear()
+            await self._scanning.round()
+        return self._rest(began, SETTLE, self._interval.total_seconds())
+
+    async def look(self) -> Pause:
+        """Scan the namespaces in which something has changed, and have the sums shown. Raises `ClusterError`."""
+        await asyncio.sleep(GATHER)
+        async with self._one_at_a_time:
+            began = time.process_time()
+            changed, settled = self._changed, self._settled
+            self._changed, self._settled = set(), set()
+            try:
+                await self._scanning.look(changed | settled)
+            except ClusterError:
+                self._changed |= changed
+                self._settled |= settled
+                raise
+        if changed:
+            asyncio.get_running_loop().call_later(AGAIN, self._settle, changed)
+        return self._rest(began, GATHER, RESYNC)
+
+    def _settle(self, namespaces: set[str]) -> None:
+        self._settled |= namespaces
+        self.look_due.set()
+
+    def _rest(self, began: float, least: float, most: float) -> Pause:
+        sums = self._scanning.sums()
+        if sums != self._standing.sums:
+            self._standing.sums = sums
+            self.standing_due.set()
+        least = max(least, REST * (time.process_time() - began))
+        return Pause(least, max(least, most))

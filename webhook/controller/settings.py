@@ -1,0 +1,39 @@
+"""Settings of `nonroot operate`."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+
+from webhook.errors import InvalidSetting
+
+
+class OperateSettings(msgspec.Struct, frozen=True):
+    """What `nonroot operate` was asked for; each has an environment variable, as `NONROOT_CA_SECRET`."""
+
+    namespace: str
+    service: str = "nonroot-webhook"
+    ca_secret: str = "nonroot-webhook-ca"  # noqa: S105 - a name
+    tls_secret: str = "nonroot-webhook-tls"  # noqa: S105 - a name
+    mutating_configuration: str = "zz-nonroot-webhook"
+    validating_configuration: str = "nonroot-webhook"
+    ca_lifetime: timedelta = timedelta(days=365)
+    leaf_lifetime: timedelta = timedelta(days=90)
+    manage_certificates: bool = True
+    host: str = "0.0.0.0"  # noqa: S104 - probes come from the node
+    metrics_port: int = 8080
+    scan_interval: timedelta = timedelta(minutes=30)
+    reports: bool = True
+    report_page: bool = False
+    insecure_registries: tuple[str, ...] = ()
+    registry_config: Path | None = None
+
+    def check(self) -> None:
+        """`InvalidSetting` where the settings contradict each other."""
+        if self.ca_secret == self.tls_secret:
+            raise InvalidSetting("--ca-secret and --tls-secret are the same: the CA's key must not reach the replicas")
+        if not timedelta() < self.leaf_lifetime <= self.ca_lifetime / 3:
+            raise InvalidSetting(
+                "--leaf-lifetime must be above zero and at most a third of --ca-lifetime, "
+                "so that a CA is renewed before it cuts a certificate short"
+            )

@@ -1,0 +1,77 @@
+"""What wakes the controller: changes of the two webhook configurations, and of what decides which policy applies where."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import kopf
+
+from webhook.cluster import watch
+from webhook.controller.settings import OperateSettings
+from webhook.policy.types import API_VERSION
+
+Notify = Callable[[], object]
+Tell = Callable[[str | None], object]
+
+
+class Changes:
+    """Registers the handlers of one operator after the other. The functions are called in kopf's thread.
+
+    `certificates` where a webhook configuration may have changed; `policies` with the name of a namespace that has, or that
+    has an exception which has, other than by a status of ours, and with None where a policy has.
+    """
+
+    def __init__(self, settings: OperateSettings, certificates: Notify | None, policies: Tell) -> None:
+        self._settings = settings
+        self._certificates = certificates
+        self._policies = policies
+        self._seen: dict[str, object] = {}
+        self._operators = 0
+
+    def register(self, registry: kopf.OperatorRegistry, operator: kopf.OperatorSettings) -> watch.Observe:
+        """Add the handlers."""
+        self._operators += 1
+        if self._certificates is not None:
+            self._register_certificates(self._certificates, registry, operator)
+        group, version = API_VERSION.split("/")
+        kopf.on.event("", "v1", "namespaces", registry=registry)(self._namespace)
+        kopf.on.event(group, version, "nonrootpolicies", registry=registry)(self._policy)
+        kopf.on.event(group, version, "nonrootexceptions", registry=registry)(self._exception)
+        return lambda _answer: None
+
+    def _register_certificates(
+        self, notify: Notify, registry: kopf.OperatorRegistry, operator: kopf.OperatorSettings
+    ) -> None:
+        async def changed(**_: Any) -> None:
+            notify()
+
+        group = "admissionregistration.k8s.io"
+        for plural, name in (
+            ("mutatingwebhookconfigurations", self._settings.mutating_configuration),
+            ("validatingwebhookconfigurations", self._settings.validating_configuration),
+        ):
+            operator.watching.field_selectors[group, plural] = f"metadata.name={name}"
+            kopf.on.event(group, "v1", plural, registry=registry)(changed)
+
+    async def _namespace(self, **event: Any) -> None:
+        if self._is_news(event):
+            self._policies(event["body"]["metadata"]["name"])
+
+    async def _exception(self, **event: Any) -> None:
+        if self._is_news(event):
+            self._policies(event["body"]["metadata"]["namespace"])
+
+    async def _policy(self, **event: Any) -> None:
+        if self._is_news(event):
+            self._policies(None)
+
+    def _is_news(self, event: Mapping[str, Any]) -> bool:
+        metadata = event["body"]["metadata"]
+        uid: str = metadata["uid"]
+        if event["type"] == "DELETED":
+            self._seen.pop(uid, None)
+            return True
+        now = (metadata.get("generation"), tuple(sorted((metadata.get("labels") or {}).items())))
+        if self._seen.get(uid) == now:
+            return False
+        self._seen[uid] = now
+        return event["type"] is not None or self._operators > 1  # of the very first listing nothing is news

@@ -1,0 +1,1 @@
+"""Dockerfile text -> instructions, as BuildKit parses them."""

@@ -1,0 +1,1 @@
+"""Shell scripts in RUN -> commands, and the options of useradd and its like."""

@@ -1,0 +1,1 @@
+"""Instructions -> stages and steps, as BuildKit dispatches them."""

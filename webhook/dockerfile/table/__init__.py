@@ -1,9 +1,0 @@
-"""The status table of `nonroot check --table`: one row for each practice, with one blunt line about this file.
-
-The rows are pure functions over what was read already; which files belong together is the command line's business.
-"""
-
-from webhook.dockerfile.table import compose, image, manifest, nginx
-from webhook.dockerfile.table.row import Neighbours, Row, Status
-
-__all__ = ["Neighbours", "Row", "Status", "compose", "image", "manifest", "nginx"]

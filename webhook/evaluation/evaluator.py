@@ -1,0 +1,198 @@
+"""The one function behind every door: a workload under a policy -> Verdict."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import lru_cache
+
+import msgspec
+
+from webhook.evaluation import kubelet, rules
+from webhook.evaluation.subject import Subject, written_uid
+from webhook.evaluation.verdict import ContainerVerdict, Verdict, decide
+from webhook.image import reference, user
+from webhook.image.config import Config, Platform, User
+from webhook.image.passwd import Numbers
+from webhook.image.source import Image, Images, PlatformImage, Query, Unknown
+from webhook.image.user import Answer, Drift, Injection
+from webhook.policy.exemptions import Release, release
+from webhook.policy.selection import Governing
+from webhook.policy.types import Assign, KnownImage, NonRootException, PolicySpec, matcher
+from webhook.workload import scheduling
+from webhook.workload.annotations import OPENSHIFT_SCC
+from webhook.workload.podspec import Container
+from webhook.workload.workload import Effective, Slot, Workload, effective
+
+Progress = Callable[[int, int], None]
+"""Told how many workloads are judged, of how many that are known of so far."""
+
+
+_NO_GROUP = "runAsGroup {} would be needed, which is not written where OpenShift's SCC has set the security context"
+KNOWN_BUDGET = 0.3  # seconds granted to the registry where the policy already knows the image
+
+
+class _Case(msgspec.Struct, gc=False):
+    """A container on its way to a Subject: what its image says is filled in where it had to be asked."""
+
+    slot: Slot
+    effective: Effective
+    release: Release | None
+    found: Image | Unknown | None = None
+    answers: tuple[Answer, ...] = ()
+    planned: Injection | Drift | None = None
+    assigned: bool = False
+    sound: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything about it is let be, so that nothing needs to be known."""
+        return self.release is not None and not self.release.rules
+
+
+async def judge(
+    workload: Workload,
+    governing: Governing,
+    images: Images,
+    *,
+    namespace: str,
+    budget: float,
+    now: datetime,
+    exceptions: Sequence[NonRootException] = (),
+    slots: tuple[Slot, ...] | None = None,
+    injects: bool | None = None,
+) -> Verdict:
+    """Judge `slots` (every container where None) of a workload as it stands.
+
+    `injects` overrides what the policy would patch. Images are asked for all at once and each waits `budget` seconds at
+    most; an image is only asked for where the spec does not say the user. What cannot be told is a state of its own,
+    never an exception.
+    """
+    spec = governing.policy.spec
+    injects = governing.injects if injects is None else injects
+    os = scheduling.operating_system(workload.spec)
+    cases = [
+        _Case(slot, effective(slot.container, workload.context), release(governing, exceptions, workload, slot, now))
+        for slot in (workload.slots() if slots is None else slots)
+    ]
+    asked = [
+        case
+        for case in cases
+        if not case.whole and case.slot.container.image and kubelet.needs_image(case.effective, os)
+    ]
+    if asked:
+        await _ask(asked, workload, spec, images, os, namespace, budget, injects)
+    injected = slots is None and any(case.planned is not None for case in asked)
+    uids = tuple([written_uid(case.effective, case.planned) for case in cases]) if injected else ()
+    return Verdict(governing, tuple([_verdict(case, workload, spec, os, injects, uids) for case in cases]))
+
+
+async def _ask(
+    asked: list[_Case],
+    workload: Workload,
+    spec: PolicySpec,
+    images: Images,
+    os: str,
+    namespace: str,
+    budget: float,
+    injects: bool,
+) -> None:
+    """Fill in what the images say."""
+    searches = [_find(case.slot.container, workload, spec, images, os, namespace, budget) for case in asked]
+    answers = [await searches[0]] if len(asked) == 1 else await asyncio.gather(*searches)
+    strict = workload.context.supplemental_groups_policy == "Strict"
+    for case, found in zip(asked, answers, strict=True):
+        case.found = found
+        if not isinstance(found, Image):
+            continue
+        reading = user.read(found, os, case.effective.run_as_group, strict)
+        case.answers, case.planned = reading.answers, reading.plan
+        if os == "linux" and spec.assign is not None and injects and _assignable(spec.assign, case):
+            case.planned, case.assigned = Injection(spec.assign.uid, spec.assign.gid), True
+        if isinstance(case.planned, Injection) and case.planned.gid is not None and _no_group(workload, case.effective):
+            case.planned, case.assigned = None if case.assigned else Drift(_NO_GROUP.format(case.planned.gid)), False
+        case.sound = reading.sound and case.planned is reading.plan
+
+
+def _verdict(
+    case: _Case, workload: Workload, spec: PolicySpec, os: str, injects: bool, uids: tuple[int | None, ...]
+) -> ContainerVerdict:
+    subject = Subject(
+        workload,
+        case.slot,
+        os,
+        case.effective,
+        spec,
+        injects,
+        case.found,
+        case.answers,
+        case.planned,
+        case.assigned,
+        uids,
+        case.sound,
+    )
+    return decide(subject, () if case.whole else rules.check(subject), case.release)
+
+
+async def _find(
+    container: Container, workload: Workload, spec: PolicySpec, images: Images, os: str, namespace: str, budget: float
+) -> Image | Unknown:
+    """The image from its source, or else as the operator knows it; a source's answer wins over the operator's."""
+    known = stated(spec, container)
+    secrets = workload.spec.image_pull_secrets
+    found = await images.find(
+        Query(
+            reference=container.image or "",
+            os=os,
+            architectures=scheduling.architectures(workload.spec),
+            namespace=namespace,
+            pull_secrets=tuple([secret.name for secret in secrets if secret.name]) if secrets else (),
+            service_account=_service_account(workload),
+            always_pull=container.image_pull_policy == "Always",
+            budget=min(budget, KNOWN_BUDGET) if known else budget,
+        )
+    )
+    if isinstance(found, Image):
+        return found if found.platforms else Unknown("notFound", f"it has nothing for the nodes of the Pod ({os})")
+    # Content that runtimes may read differently is no gap in our knowledge, which is all that the operator may fill.
+    return known if known is not None and found.cause != "invalid" else found
+
+
+def _service_account(workload: Workload) -> str:
+    """Whose pull secrets a template's Pods will be given: either their own or, all of them, the ServiceAccount's.
+
+    Source: kubernetes plugin/pkg/admission/serviceaccount/admission.go (Admit)
+    """
+    if workload.is_pod or workload.spec.image_pull_secrets:
+        return ""
+    return workload.spec.service_account_name or "default"
+
+
+def stated(spec: PolicySpec, container: Container) -> Image | None:
+    """What the operator says of a container's image, for want of a better source; None where that is nothing."""
+    return next((_known_image(each) for each in spec.known_images if _knows(each, container)), None)
+
+
+def _knows(known: KnownImage, container: Container) -> bool:
+    """Whether the operator means this image: by a glob on the normalised reference, or by its digest alone."""
+    return bool(matcher((known.image, f"*@{known.image}"))(reference.normalised(container.image or "")))
+
+
+@lru_cache(maxsize=1024)
+def _known_image(known: KnownImage) -> Image:
+    """What the operator says, in place of the image's own accounts."""
+    config = Config(User(str(known.uid), uid=known.uid), Platform("linux", "any"))
+    numbers = Numbers(known.uid, known.gid, tuple(sorted({known.gid, *known.groups})))
+    return Image("", (PlatformImage(config, accounts=numbers),), source="known")
+
+
+def _no_group(workload: Workload, own: Effective) -> bool:
+    """Whether OpenShift has chosen the Pod's context: then a uid is all that we add, and a group cannot be kept."""
+    return own.run_as_group is None and OPENSHIFT_SCC in (workload.pod_metadata.annotations or {})
+
+
+def _assignable(assign: Assign, case: _Case) -> bool:
+    """The image is listed, and its USER is empty or 0 on every platform; a name is never overridden."""
+    image = reference.normalised(case.slot.container.image or "")
+    return bool(matcher(assign.images)(image)) and all(
+        not each.user.uid and not each.user.name for each in case.answers
+    )

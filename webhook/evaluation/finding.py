@@ -1,0 +1,124 @@
+"""What rules look at, and what they say."""
+
+from typing import Literal
+
+import msgspec
+
+from webhook.evaluation.subject import Subject
+from webhook.image.config import User
+from webhook.image.source import Image, Unknown
+from webhook.image.user import Answer, Fault
+from webhook.policy.types import Rule
+from webhook.text import ago, quoted
+
+Severity = Literal["error", "warning", "unknown", "note"]  # a note is recorded, and never shown at kubectl apply
+
+
+class Finding(msgspec.Struct, frozen=True, gc=False):
+    """One fault of one container. `reason` is fixed per rule, `detail` says who and why, `fix` the lines to write.
+
+    `curable` is a fault of the Pod as it stands that injection removes; `pointer` is where in the object it shows.
+    """
+
+    rule: Rule
+    severity: Severity
+    reason: str
+    detail: str
+    fix: str
+    container: str
+    image: str
+    user: str | None
+    pointer: str
+    curable: bool = False
+    cause: str = ""
+
+    @property
+    def message(self) -> str:
+        """The whole, for a person."""
+        return f"{self.reason}: {self.detail}; {self.fix}"
+
+
+def finding(
+    subject: Subject,
+    rule: Rule,
+    reason: str,
+    detail: str,
+    fix: str,
+    *,
+    severity: Severity = "error",
+    field: str = "",
+    curable: bool = False,
+    cause: str = "",
+) -> Finding:
+    """A finding about a subject; `detail` goes on after the container's name."""
+    container = subject.slot.container
+    kind = "" if subject.slot.kind == "regular" else f"{subject.slot.kind} "
+    return Finding(
+        rule=rule,
+        severity=severity,
+        reason=reason,
+        detail=f"{kind}container {quoted(container.name)} {detail}",
+        fix=fix,
+        container=container.name,
+        image=container.image or "",
+        user=subject.user,
+        pointer=f"{subject.pointer}/securityContext/{field}" if field else subject.pointer,
+        curable=curable,
+        cause=cause,
+    )
+
+
+def image_user(subject: Subject) -> str:
+    """`(image "x", USER "app")`, for messages."""
+    image = quoted(subject.slot.container.image or "")
+    if not subject.answers:
+        return f"(image {image})"
+    user, platform = subject.answers[0].user, subject.answers[0].platform
+    built_for = f", built for {quoted(platform.os)}" if platform.os not in {"", subject.os} else ""
+    return f"(image {image}, {_user(user)}{built_for}{_hearsay(subject.found)})"
+
+
+def who(subject: Subject) -> str:
+    """Who the container is and who said so, in a few words: `uid 1000 (USER "app" in the image's /etc/passwd)`."""
+    if subject.os == "windows" and subject.effective.windows_user is not None:
+        return f"Windows user {quoted(subject.effective.windows_user)}"
+    if subject.os != "windows" and subject.effective.run_as_user is not None:
+        said_by = "container" if subject.effective.user_source == "container" else "Pod"
+        return f"uid {subject.effective.run_as_user} (runAsUser of the {said_by})"
+    if not subject.answers:
+        return f"unknown ({subject.found.cause})" if isinstance(subject.found, Unknown) else "unknown"
+    if len(subject.answers) == 1:
+        return _said(subject.answers[0], subject.found)
+    platforms: dict[str, list[str]] = {}
+    for answer in subject.answers:
+        platforms.setdefault(_said(answer, subject.found), []).append(str(answer.platform))
+    if len(platforms) == 1:
+        return next(iter(platforms))
+    return ", ".join(f"{said} on {quoted(' '.join(each))}" for said, each in platforms.items())
+
+
+def _said(answer: Answer, found: Image | Unknown | None) -> str:
+    user, identity = answer.user, answer.identity
+    if identity is None:
+        return f"Windows user {quoted(user.name)}" if user.name else "the image's Windows user"
+    if isinstance(identity, Unknown):
+        return f"unknown ({identity.cause})"
+    if isinstance(identity, Fault):
+        return f"nobody (USER {quoted(user.text)}: {identity.detail})"
+    resolved = " in the image's /etc/passwd" if user.uid is None and user.name else ""
+    return f"uid {identity.uid} ({_user(user)}{resolved}{_hearsay(found)})"
+
+
+def _user(user: User) -> str:
+    if user.unread:
+        return "USER not read"
+    return f"USER {quoted(user.text)}" if user.text else "no USER"
+
+
+def _hearsay(found: Image | Unknown | None) -> str:
+    """Where an answer comes from and how old it is, unless the registry has just said so."""
+    if not isinstance(found, Image):
+        return ""
+    if found.source == "observed":
+        return f", observed on a node {ago(found.age)}"
+    return f", as of {ago(found.age)}" if found.age else ""

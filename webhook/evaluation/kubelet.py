@@ -1,0 +1,56 @@
+"""What the kubelet itself says about runAsNonRoot, word for word: the prediction that every verdict is measured by.
+
+Source: kubernetes pkg/kubelet/kuberuntime/security_context_others.go and security_context_windows.go
+(verifyRunAsNonRoot), helpers.go (getImageUser: an empty USER is uid 0).
+"""
+
+from webhook.image.config import UID_MAX, User
+from webhook.workload.workload import Effective
+
+ADMINISTRATOR = "containeradministrator"
+
+
+def needs_image(effective: Effective, os: str) -> bool:
+    """Whether the kubelet looks at the image at all; with a runAsUser it does not."""
+    if os == "windows":
+        return effective.windows_user is None
+    return effective.run_as_user is None
+
+
+def refusal(effective: Effective, user: User | None, os: str) -> str | None:
+    """The kubelet's error, without its closing "(pod: …, container: …)"; None where it starts the container.
+
+    `user` is the image's USER, and may be None where `needs_image` is false. Of a signed number beyond int31 the
+    kubelet before 1.34 let through; the answer here is that of the later ones, which is the safe side.
+    """
+    if not effective.run_as_non_root:
+        return None
+    if os == "windows":
+        return _windows_refusal(effective, user)
+    if effective.run_as_user is not None:
+        return "container's runAsUser breaks non-root policy" if effective.run_as_user == 0 else None
+    if user is None:
+        raise ValueError("the image's USER is needed where no runAsUser is set")
+    if user.uid is None and user.name:
+        name = user.name
+        return f"container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root"
+    if not user.uid:
+        return "container has runAsNonRoot and image will run as root"
+    if not 0 <= user.uid <= UID_MAX:
+        return (
+            f"container has runAsNonRoot and image has an invalid user id ({user.uid}). "
+            f"(Must be 1-({UID_MAX})): must be between 0 and {UID_MAX}, inclusive"
+        )
+    return None
+
+
+def _windows_refusal(effective: Effective, user: User | None) -> str | None:
+    if effective.windows_user is not None:
+        if effective.windows_user.lower() != ADMINISTRATOR:
+            return None
+        name = f"runAsUserName ({effective.windows_user})"
+    else:
+        if user is None or user.name.lower() != ADMINISTRATOR:
+            return None
+        name = f"runAsUser ({user.name})"
+    return f"container's {name} which will be regarded as root identity and will break non-root policy"

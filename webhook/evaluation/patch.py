@@ -1,0 +1,130 @@
+"""Verdict -> JSON Patch operations: numeric uids and the policy's defaults, nothing explicit ever overridden.
+
+Sources: k8s.io/apiserver pkg/admission/plugin/webhook/mutating/dispatcher.go (a patch that does not apply is an error
+even with failurePolicy Ignore: so an object is added before its members); kubernetes
+pkg/apis/core/validation/validation.go (allowPrivilegeEscalation false is invalid beside privileged and CAP_SYS_ADMIN).
+"""
+
+from typing import Any
+
+import msgspec
+
+from webhook.evaluation.verdict import ContainerVerdict, Verdict
+from webhook.image.user import Injection
+from webhook.workload.annotations import ANNOTATION, OPENSHIFT_SCC
+from webhook.workload.podspec import SecurityContext
+from webhook.workload.workload import Workload
+
+_ESCALATING = frozenset({"CAP_SYS_ADMIN", "SYS_ADMIN"})  # the API server only sees the first, the kernel both
+_NONE = SecurityContext()
+
+Operation = dict[str, Any]
+
+
+def operations(verdict: Verdict, workload: Workload, annotate: bool = True) -> list[Operation]:
+    """The patch for a Pod whose containers were judged; empty where nothing is to be added. A second pass adds nothing.
+
+    `annotate` is off where metadata is not stored, as through the ephemeralcontainers subresource.
+    """
+    patch: list[Operation] = []
+    record: list[dict[str, Any]] = []
+    for each in verdict.containers:
+        fields = injected(each)
+        if not fields:
+            continue
+        pointer = f"{each.subject.pointer}/securityContext"
+        if each.subject.slot.container.security_context is None:
+            patch.append({"op": "add", "path": pointer, "value": fields})
+        else:
+            patch += [{"op": "add", "path": f"{pointer}/{name}", "value": value} for name, value in fields.items()]
+        entry: dict[str, Any] = {"container": each.subject.slot.container.name, "fields": sorted(fields)}
+        if each.digest:
+            entry["digest"] = each.digest
+        record.append(entry)
+    group = _fs_group(verdict, workload)
+    if group:
+        pointer = f"{workload.pointer}/securityContext"
+        if workload.spec.security_context is None:
+            patch.append({"op": "add", "path": pointer, "value": group})
+        else:
+            patch += [{"op": "add", "path": f"{pointer}/{name}", "value": value} for name, value in group.items()]
+        record.append({"pod": True, "fields": sorted(group)})
+    if patch and annotate:
+        patch.append(_annotation(workload, record))
+    return patch
+
+
+def injected(verdict: ContainerVerdict) -> dict[str, Any]:
+    """The security context fields to add to one container: none unless it is proven non-root, once they are there."""
+    subject = verdict.subject
+    if not subject.injects or verdict.state not in {"fine", "fixable"} or subject.os != "linux":
+        return {}
+    own = subject.slot.container.security_context or _NONE
+    effective = subject.effective
+    fields: dict[str, Any] = {}
+    if effective.run_as_user is None:
+        if not isinstance(subject.planned, Injection):
+            return {}
+        fields["runAsUser"] = subject.planned.uid
+        if subject.planned.gid is not None and effective.run_as_group is None:
+            fields["runAsGroup"] = subject.planned.gid
+    elif effective.run_as_user == 0:
+        return {}
+    defaults = subject.policy.defaults
+    if "runAsNonRoot" in defaults and effective.run_as_non_root is None:
+        fields["runAsNonRoot"] = True
+    if OPENSHIFT_SCC in (subject.workload.pod_metadata.annotations or {}) or own.privileged:
+        return fields
+    capabilities = own.capabilities
+    added = (capabilities and capabilities.add) or ()
+    escalation = own.allow_privilege_escalation is None and not _ESCALATING & set(added)
+    if "allowPrivilegeEscalation" in defaults and escalation:
+        fields["allowPrivilegeEscalation"] = False
+    if "capabilities" in defaults and (
+        capabilities is None or (capabilities.add is None and capabilities.drop is None)
+    ):
+        fields["capabilities"] = {"drop": ["ALL"]}
+    if (
+        "seccompProfile" in defaults
+        and own.seccomp_profile is None
+        and subject.workload.context.seccomp_profile is None
+    ):
+        fields["seccompProfile"] = {"type": "RuntimeDefault"}
+    return fields
+
+
+def _fs_group(verdict: Verdict, workload: Workload) -> dict[str, Any]:
+    """The opt-in fsGroup, where some container could not write its volume and every container may be patched."""
+    spec = verdict.governing.policy.spec
+    if spec.fs_group is None or OPENSHIFT_SCC in (workload.pod_metadata.annotations or {}):
+        return {}
+    asked = any(
+        finding.rule == "volume-permissions" and each.state in {"fine", "fixable"} and each.subject.injects
+        for each in verdict.containers
+        for finding in each.findings
+    )
+    if not asked or not workload.is_pod or any(each.subject.slot.kind == "ephemeral" for each in verdict.containers):
+        return {}
+    group: dict[str, Any] = {"fsGroup": spec.fs_group}
+    if workload.context.fs_group_change_policy is None:
+        group["fsGroupChangePolicy"] = "OnRootMismatch"
+    return group
+
+
+def _annotation(workload: Workload, record: list[dict[str, Any]]) -> Operation:
+    annotations = workload.metadata.annotations
+    earlier = _earlier((annotations or {}).get(ANNOTATION, ""))
+    text = msgspec.json.encode(earlier + record).decode()
+    if annotations is None:
+        return {"op": "add", "path": "/metadata/annotations", "value": {ANNOTATION: text}}
+    return {"op": "add", "path": f"/metadata/annotations/{ANNOTATION.replace('/', '~1')}", "value": text}
+
+
+def _earlier(text: str) -> list[Any]:
+    """What an earlier pass recorded; a user's own text there is replaced."""
+    if not text:
+        return []
+    try:
+        return msgspec.json.decode(text, type=list[dict[str, Any]])
+    except msgspec.DecodeError:
+        return []

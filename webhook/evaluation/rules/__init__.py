@@ -1,0 +1,59 @@
+"""Every rule, in the order in which findings are told. A rule is a module: NAME, and check(subject) -> Finding | None."""
+
+from collections.abc import Callable
+
+from webhook.evaluation.finding import Finding
+from webhook.evaluation.rules import (
+    group_without_user,
+    identity_drift,
+    invalid_user,
+    named_user,
+    platforms_disagree,
+    root_image,
+    root_user,
+    token_file_mode,
+    unknown_image,
+    unmapped_uid,
+    unresolvable_user,
+    volume_permissions,
+    windows_administrator,
+)
+from webhook.evaluation.subject import Subject
+
+RULES = (
+    root_user,
+    root_image,
+    windows_administrator,
+    invalid_user,
+    unresolvable_user,
+    platforms_disagree,
+    identity_drift,
+    named_user,
+    unmapped_uid,
+    group_without_user,
+    unknown_image,
+    token_file_mode,
+    volume_permissions,
+)
+
+# Most containers of most Pods say their uid, and then nobody asked for the image; most images that are asked for have no
+# fault: these have nothing to look at then.
+_FAULTS_OF_IMAGES = (
+    root_image,
+    invalid_user,
+    unresolvable_user,
+    platforms_disagree,
+    identity_drift,
+    unknown_image,
+)
+
+Check = Callable[[Subject], Finding | None]
+_CHECKS: tuple[Check, ...] = tuple(rule.check for rule in RULES)
+_OF_SOUND_IMAGES: tuple[Check, ...] = tuple(rule.check for rule in RULES if rule not in _FAULTS_OF_IMAGES)
+_WITHOUT_IMAGE: tuple[Check, ...] = tuple(check for check in _OF_SOUND_IMAGES if check is not named_user.check)
+
+
+def check(subject: Subject) -> tuple[Finding, ...]:
+    """All that all rules find in one container."""
+    checks = _WITHOUT_IMAGE if subject.found is None else _OF_SOUND_IMAGES if subject.sound else _CHECKS
+    return tuple([found for each in checks if (found := each(subject)) is not None])

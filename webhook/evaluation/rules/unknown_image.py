@@ -1,0 +1,62 @@
+"""The image could not be read, so nobody can say who the container runs as.
+
+Why: a guess would be worth nothing. The policy's `onUnknown` decides, by cause, whether such a Pod is let in; nothing
+is injected into the container.
+Fails: no `runAsUser`, and an image that the registry refused, does not have, or could not deliver intact and in time.
+Passes: an image that was read, now or before, or that a node has shown, unless `runAsNonRoot` asks whether its USER is
+a number; any image where the spec sets a `runAsUser`.
+Fix: what the cause says: a pull secret, a reachable registry, an existing tag; or set `securityContext.runAsUser`.
+Dockerfile: none.
+Source: opencontainers/distribution-spec spec.md; kubernetes pkg/kubelet/images/image_manager.go
+"""
+
+from typing import Final
+
+from webhook.evaluation.finding import Finding, finding, image_user
+from webhook.evaluation.subject import Subject
+from webhook.image.source import Image, Unknown
+from webhook.image.user import Injection
+
+NAME: Final = "unknown-image"
+
+_NEXT = {
+    "unauthorized": "name a pull secret for its registry in spec.imagePullSecrets that the webhook may read",
+    "notFound": "check the image's name and tag",
+    "unreachable": "check the registry's name and the way to it",
+    "rateLimited": "wait, or give the webhook credentials for the registry",
+    "invalid": "rebuild and push the image",
+    "tooLarge": "rebuild the image within the limits",
+    "pending": "try again in a moment",
+    "local": "push the image to a registry",
+}
+
+
+def check(subject: Subject) -> Finding | None:
+    """The image, or what a USER name needs of it, is not known."""
+    found = subject.found
+    if not isinstance(found, Unknown):
+        found = next((answer.identity for answer in subject.answers if isinstance(answer.identity, Unknown)), None)
+    if found is None and subject.unverified and not (subject.injects and isinstance(subject.planned, Injection)):
+        found = _unverified(subject)
+    if found is None:
+        return None
+    return finding(
+        subject,
+        NAME,
+        "image could not be read",
+        f"{image_user(subject)}: {found.cause}: {found.detail}",
+        f"{_NEXT[found.cause]}, or set {subject.field('runAsUser')}",
+        severity="unknown",
+        field="runAsUser",
+        cause=found.cause,
+    )
+
+
+def _unverified(subject: Subject) -> Unknown:
+    """A node has shown the uid, and not whether the USER is a number: so the kubelet's answer is not known."""
+    despite = subject.found.despite if isinstance(subject.found, Image) else None
+    said = f"; {despite.detail}" if despite else ""
+    return Unknown(
+        despite.cause if despite else "local",
+        f"runAsNonRoot asks for a number as the image's USER, which nobody has read{said}",
+    )

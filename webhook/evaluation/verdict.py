@@ -1,0 +1,75 @@
+"""Finding* + policy -> Verdict, which knows no mode; then answer(mode): allow, warn, deny or ask to come again."""
+
+from typing import Literal
+
+import msgspec
+
+from webhook.evaluation.finding import Finding
+from webhook.evaluation.subject import Subject
+from webhook.image.source import Image
+from webhook.policy.exemptions import Release
+from webhook.policy.selection import Governing
+from webhook.policy.types import OnUnknown
+
+State = Literal["fine", "fixable", "refused", "unknown", "skipped"]
+_RANK: dict[State, int] = {"skipped": 0, "fine": 1, "fixable": 2, "unknown": 3, "refused": 4}
+
+
+class ContainerVerdict(msgspec.Struct, frozen=True):
+    """One container: what it is as it stands, with what is known of it."""
+
+    subject: Subject
+    state: State
+    findings: tuple[Finding, ...] = ()
+    release: Release | None = None
+
+    @property
+    def digest(self) -> str:
+        """The digest that its image resolved to, where it was asked for."""
+        return self.subject.found.digest if isinstance(self.subject.found, Image) else ""
+
+    def cures(self, finding: Finding) -> bool:
+        """Whether injection takes this finding of it away."""
+        return finding.curable and self.subject.injects and self.state in {"fine", "fixable"}
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """A whole Pod or template under one policy."""
+
+    governing: Governing
+    containers: tuple[ContainerVerdict, ...]
+
+    @property
+    def state(self) -> State:
+        """The worst of its containers."""
+        return max([each.state for each in self.containers], key=_RANK.__getitem__, default="fine")
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings, in the order of containers and rules."""
+        return tuple([finding for each in self.containers for finding in each.findings])
+
+
+def decide(subject: Subject, findings: tuple[Finding, ...], release: Release | None) -> ContainerVerdict:
+    """Sum up one container. What an exception's rules cover is dropped; an excepted container is never fixable."""
+    if release is not None:
+        findings = tuple(each for each in findings if release.rules and each.rule not in release.rules)
+        severities = {each.severity for each in findings}
+        state: State = "refused" if "error" in severities else "unknown" if "unknown" in severities else "skipped"
+        return ContainerVerdict(subject, state, findings, release)
+    state = "fine"
+    for each in findings:
+        if each.severity == "error":
+            state = "fixable" if each.curable and subject.injects and state in {"fine", "fixable"} else "refused"
+        if state == "refused":
+            break
+        if each.severity == "unknown":
+            state = "unknown"
+    return ContainerVerdict(subject, state, findings)
+
+
+def denies(finding: Finding, container: ContainerVerdict, on_unknown: OnUnknown) -> bool:
+    """Whether a finding is a reason for mode Enforce to refuse the Pod."""
+    if finding.severity == "unknown":
+        return on_unknown.action(finding.cause) == "Deny"
+    return finding.severity == "error" and container.state == "refused"

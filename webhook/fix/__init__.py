@@ -1,1 +1,0 @@
-"""`nonroot fix`: what admission would inject, written into the file, and nothing else in it changed."""

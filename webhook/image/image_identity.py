@@ -1,0 +1,206 @@
+"""ImageIdentity: who the USER of an image is, as an object that outlives every replica; facts to objects and back.
+
+    image_identity.of_image(reference, image, namespace, now)     # what a registry has told, as objects to create
+    image_identity.of_fact(fact, nodes, now)                      # what a node has shown
+    image_identity.platform_image(spec)                           # an object, as the image that it stands for
+
+One object a digest, platform and repository, `sha256-…-linux-amd64-1a2b3c4d`; what nodes have shown stands beside it as
+`sha256-…-linux-amd64-1a2b3c4d.observed`. So nobody can keep another's out: whoever may read a digest in one repository has
+not shown that he may in another, and a node's word is not a registry's. Only what was proven is stored: never a fault, never
+an Unknown, and no USER whose uid alone would not give the same groups.
+"""
+
+import hashlib
+import re
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from webhook.image import reference as references
+from webhook.image import user as identity
+from webhook.image.config import Config, Platform, User, normalise_platform, parse_user
+from webhook.image.passwd import Numbers
+from webhook.image.reference import Reference
+from webhook.image.source import Image, PlatformImage
+from webhook.image.user import Identity, Injection
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """Who the USER of an image is, as a node has shown.
+
+    `image` is the normalised reference that the Pod names; `user` is the USER where the kubelet has verified that it is a
+    number, None where it may be a name; `groups` is None where the Pod added some of its own. Pods of `namespace` may be
+    told, all where it is None: the node itself could pull it, or anybody can.
+    """
+
+    image: str
+    digest: str
+    platform: Platform
+    uid: int
+    gid: int
+    user: str | None = None
+    groups: tuple[int, ...] | None = None
+    namespace: str | None = None
+
+
+Id = Annotated[int, Meta(ge=0, le=4294967295)]
+Place = Annotated[str, Meta(min_length=1, max_length=64)]
+TEXT_LIMIT, GROUPS_LIMIT, PLATFORMS_LIMIT = 1024, 1000, 64
+ALIASES_LIMIT = NAMESPACES_LIMIT = 32
+Text = Annotated[str, Meta(max_length=TEXT_LIMIT)]
+
+_PLATFORM = re.compile(r"[a-z0-9]+(?:/[a-z0-9]+(?:\.[a-z0-9]+)*){1,2}", re.ASCII)
+_NO_MEMBERSHIP = -1  # a gid that nobody has: with it, both look-ups agree only where all groups do
+
+
+class ImageIdentitySpec(
+    msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True, gc=False
+):
+    """Who the USER of one image is on one platform. The object is named after the image's digest, as `sha256-…`."""
+
+    image: Annotated[
+        str,
+        Meta(
+            min_length=1, max_length=TEXT_LIMIT, description="The normalised reference under which it was seen first."
+        ),
+    ]
+    platform: Annotated[str, Meta(min_length=1, max_length=64, description="As linux/amd64 or linux/arm64/v8.")]
+    uid: Id
+    source: Annotated[
+        Literal["registry", "observed"], Meta(description="Who said so: the registry, or a running container.")
+    ]
+    first_seen: Annotated[datetime, Meta(tz=True, description="When it was written.")]
+    last_seen: Annotated[datetime, Meta(tz=True, description="When it was last known to be in use, to the day.")]
+    user: Annotated[
+        Text | None,
+        Meta(
+            description="USER of the image's config, verbatim; its number where a kubelet has verified that it is one; unset "
+            "where a running container cannot tell."
+        ),
+    ] = None
+    gid: Annotated[Id | None, Meta(description="Its primary group; unset where nobody had to look.")] = None
+    groups: Annotated[
+        tuple[Id, ...],
+        Meta(max_length=GROUPS_LIMIT, description="Every group of the process, the primary one too; empty: not known."),
+    ] = ()
+    platforms: Annotated[
+        tuple[Place, ...],
+        Meta(
+            max_length=PLATFORMS_LIMIT,
+            description="Every platform on which the digest may run: those of its index in their order or, where nodes have "
+            "shown it, those of the cluster's nodes. Empty for a single manifest, which is the same everywhere.",
+        ),
+    ] = ()
+    aliases: Annotated[
+        tuple[Text, ...],
+        Meta(
+            max_length=ALIASES_LIMIT,
+            description="Other references of the same repository that were seen to stand for it.",
+        ),
+    ] = ()
+    namespaces: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=63)], ...],
+        Meta(
+            max_length=NAMESPACES_LIMIT,
+            description="The namespaces whose pull secrets have opened the image: no other is told. Empty: everybody may know.",
+        ),
+    ] = ()
+
+
+class ImageIdentity(msgspec.Struct, frozen=True, gc=False):
+    """An object and its name; `resource_version` is empty for one that does not exist yet."""
+
+    name: str
+    spec: ImageIdentitySpec
+    resource_version: str = ""
+
+    @property
+    def digest(self) -> str:
+        """The digest after which it is named."""
+        algorithm, encoded, *_ = self.name.split("-", 2)
+        return f"{algorithm}:{encoded}"
+
+
+def of_image(reference: Reference, image: Image, namespace: str | None, now: datetime) -> list[ImageIdentity]:
+    """What a registry has told of an image, as far as it is proven and can be told again to the letter.
+
+    `namespace` is whose pull secrets opened it, None where it is open to all.
+    """
+    if image.source != "registry" or image.age or image.index is None:
+        return []
+    platforms = tuple(map(str, image.index))
+    made = []
+    for each in image.platforms:
+        user, who = each.config.user, identity.resolve(each.config.user, each.accounts)
+        place = str(each.platform)
+        if not isinstance(who, Identity) or not _plain(each) or (platforms and place not in platforms):
+            continue
+        spec = ImageIdentitySpec(
+            image=str(reference),
+            platform=place,
+            uid=who.uid,
+            source="registry",
+            first_seen=now,
+            last_seen=now,
+            user=user.text,
+            gid=who.gid,
+            groups=who.groups or (),
+            platforms=platforms,
+            namespaces=() if namespace is None else (namespace,),
+        )
+        if _storable(spec):
+            made.append(ImageIdentity(_name(image.digest, spec), spec))
+    return made
+
+
+def of_fact(fact: Fact, nodes: tuple[Platform, ...], now: datetime) -> ImageIdentity | None:
+    """What a node has shown; `nodes` are the platforms of all nodes there are. None where it cannot be stored."""
+    spec = ImageIdentitySpec(
+        image=fact.image,
+        platform=str(fact.platform),
+        uid=fact.uid,
+        source="observed",
+        first_seen=now,
+        last_seen=now,
+        user=fact.user,
+        gid=fact.gid,
+        groups=fact.groups or (),
+        platforms=tuple(sorted({*map(str, nodes), str(fact.platform)})),
+        namespaces=() if fact.namespace is None else (fact.namespace,),
+    )
+    return ImageIdentity(f"{_name(fact.digest, spec)}.observed", spec) if _storable(spec) else None
+
+
+def _storable(spec: ImageIdentitySpec) -> bool:
+    """Whether it is within the bounds of the CRD."""
+    return (
+        _PLATFORM.fullmatch(spec.platform) is not None
+        and max(len(spec.image), len(spec.user or "")) <= TEXT_LIMIT
+        and len(spec.groups) <= GROUPS_LIMIT
+        and len(spec.platforms) <= PLATFORMS_LIMIT
+    )
+
+
+def platform_image(spec: ImageIdentitySpec) -> PlatformImage:
+    """The image of one platform, as far as it matters to who runs."""
+    user = User("", uid=spec.uid) if spec.user is None else parse_user(spec.user)
+    config = Config(user, normalise_platform(*spec.platform.split("/", 2)))
+    return PlatformImage(config, accounts=Numbers(spec.uid, spec.gid, spec.groups or None))
+
+
+def _name(digest: str, spec: ImageIdentitySpec) -> str:
+    repository = references.parse(spec.image).name
+    short = hashlib.sha256(repository.encode()).hexdigest()[:8]
+    return f"{digest}/{spec.platform}/{short}".translate(_DASHES)
+
+
+_DASHES = str.maketrans(":/", "--")
+
+
+def _plain(image: PlatformImage) -> bool:
+    """Whether in any Pod at all its uid alone stands for its USER."""
+    user, accounts = image.config.user, image.accounts
+    plans = [identity.injection(user, accounts, group) for group in (None, _NO_MEMBERSHIP)]
+    return all(isinstance(plan, Injection) and plan.gid is None for plan in plans)

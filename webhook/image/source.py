@@ -1,0 +1,102 @@
+"""Where images come from: a query, its answer, or why there is none. Every source implements `Images`."""
+
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import msgspec
+
+from webhook.image.config import Config, Platform
+from webhook.image.filesystem import Survey
+from webhook.image.passwd import Accounts, Numbers
+
+if TYPE_CHECKING:
+    pass
+
+
+Cause = Literal["unauthorized", "notFound", "unreachable", "rateLimited", "invalid", "tooLarge", "pending", "local"]
+
+
+class Unknown(msgspec.Struct, frozen=True, gc=False):
+    """Why an image could not be read: a value, not an exception. `detail` is one line for a person, without secrets."""
+
+    cause: Cause
+    detail: str
+
+
+class PlatformImage(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
+    """One platform's image. `accounts` is None where nobody needed them, Unknown where they could not be read.
+
+    A USER name needs them wherever the query's `os` is linux, even where the config claims another platform; Numbers
+    stand for them where somebody else has read them, or knows the answer. `size` is the bytes that pulling it
+    transfers, 0 where nobody said; `survey` is None where nobody asked for it.
+    """
+
+    config: Config
+    digest: str = ""
+    accounts: Accounts | Numbers | Unknown | None = None
+    size: int = 0
+    survey: Survey | Unknown | None = None
+
+    @property
+    def platform(self) -> Platform:
+        """What it is built for, as its own config says."""
+        return self.config.platform
+
+
+class Image(msgspec.Struct, frozen=True, cache_hash=True, weakref=True):
+    """An image reference's answer: every platform that was asked for and exists.
+
+    `digest` is what the reference resolves to; `age` is the seconds since the registry last confirmed that, or since it
+    was last seen on a node, 0 when fresh; `source` says who told us, and `despite` why the registry itself does not now.
+    `index` holds every platform that the digest's index offers for the query's os, in order; it is empty for a single
+    manifest, and None where nobody says. `private` is an answer that took the Pod's own pull secrets.
+    """
+
+    digest: str
+    platforms: tuple[PlatformImage, ...]
+    source: Literal["registry", "observed", "known"] = "registry"
+    age: float = 0.0
+    despite: Unknown | None = None
+    index: tuple[Platform, ...] | None = None
+    private: bool = False
+
+
+class Query(msgspec.Struct, frozen=True, gc=False):
+    """What a judge asks of an image source.
+
+    `os` and `architectures` narrow the platforms (empty architectures: every one); `accounts` asks for passwd and
+    group even of images whose USER is a number, `survey` for a look at every layer, which reads the whole image.
+    `budget` is how many seconds the caller waits before it takes Unknown("pending"); 0 asks what is already known and
+    queues the rest. `service_account` is whose pull secrets apply because the spec has none: a template's, for a Pod
+    was given them when it was made. Of what a `dry_run` learns nothing is written to the cluster.
+    """
+
+    reference: str
+    os: str = "linux"
+    architectures: frozenset[str] = frozenset()
+    namespace: str = ""
+    pull_secrets: tuple[str, ...] = ()
+    service_account: str = ""
+    always_pull: bool = False
+    accounts: bool = False
+    survey: bool = False
+    dry_run: bool = False
+    budget: float = 3.0
+
+
+class Images(Protocol):
+    """Whoever can tell what an image is: the registry client, the command line's archives, a test's table."""
+
+    async def find(self, query: Query) -> Image | Unknown:
+        """The image, or why it is not known; never raises for what an image, registry or network did."""
+        ...
+
+
+NOT_EXAMINED = Unknown("local", "images are not examined")
+
+
+class NotExamined:
+    """The image source of `--no-images`: every image is left alone. Its answer is counted, never told as a finding."""
+
+    async def find(self, query: Query) -> Image | Unknown:  # noqa: ARG002  # whatever is asked
+        """Always `NOT_EXAMINED`."""
+        return NOT_EXAMINED

@@ -1,0 +1,256 @@
+"""Container + Image -> who process 1 will be: exact, or a fault that says why not.
+
+Sources: containerd/containerd internal/cri/util/util.go (GenerateUserString), pkg/oci/spec_opts.go (WithUser,
+WithUserID, WithUsername, WithAppendAdditionalGroups); moby/sys user/user.go (GetExecUser, for CRI-O); kubernetes
+pkg/kubelet/kuberuntime/security_context.go (the group half of USER is never used); opencontainers/runc
+libcontainer/env.go (HOME follows the uid).
+"""
+
+from typing import Literal
+from weakref import WeakKeyDictionary
+
+import msgspec
+
+from webhook.image import passwd as files
+from webhook.image.config import UID_MAX, Platform, User
+from webhook.image.passwd import Accounts, Numbers, UnreadableAccounts
+from webhook.image.source import Image, Unknown
+
+_UINT32 = 2**32 - 1
+_QUESTIONS = 64  # remembered of one image: runAsGroup is anybody's choice
+
+
+class Identity(msgspec.Struct, frozen=True, gc=False):
+    """Who a process is. `groups` are sorted, the primary one among them.
+
+    `gid`, `groups` and `home` are None where nobody had to look.
+    """
+
+    uid: int
+    gid: int | None = None
+    groups: tuple[int, ...] | None = None
+    home: str | None = None
+
+
+class Fault(msgspec.Struct, frozen=True, gc=False):
+    """A USER that stands for nobody (`unresolvable`: the runtime fails too) or must not be trusted (`invalid`)."""
+
+    kind: Literal["unresolvable", "invalid"]
+    detail: str
+
+
+class Injection(msgspec.Struct, frozen=True, gc=False):
+    """The numbers that stand for the image's USER; `gid` only where the look-up by uid would find another group."""
+
+    uid: int
+    gid: int | None = None
+
+    def replacing(self, user: User) -> str:
+        """What a Dockerfile's USER is to say instead: the numbers, and the group that stood behind the name.
+
+        Kubernetes never looks at that group, but whatever else runs the image does.
+        """
+        group = user.text.partition(":")[2] if self.gid is None else str(self.gid)
+        return f"{self.uid}:{group}" if group.isprintable() and group else str(self.uid)
+
+
+class Drift(msgspec.Struct, frozen=True, gc=False):
+    """No numbers keep the identity: by uid, the runtime finds another passwd line, with other groups."""
+
+    detail: str
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """One platform's image: who its USER is; None for Windows nodes, where nobody has a uid."""
+
+    platform: Platform
+    user: User
+    identity: Identity | Fault | Unknown | None
+
+
+def resolve(user: User, accounts: Accounts | Numbers | Unknown | None) -> Identity | Fault | Unknown:
+    """Who `user` is where the spec does not say otherwise. A number needs no accounts; a name without them is a bug."""
+    if isinstance(accounts, Numbers):
+        return Identity(accounts.uid, accounts.gid, accounts.groups)
+    number = 0 if user.uid is None and not user.name else user.uid
+    if number is not None:
+        if not 0 <= number <= UID_MAX:
+            return Fault("invalid", f"USER {user.text[:80]!a} is a number outside 1 to {UID_MAX}")
+        return _numeric(number, accounts)
+    if user.looks_numeric:
+        return Fault(
+            "invalid", f"USER {user.text[:80]!a} is a number beyond 64 bits, which older runtimes look up as a name"
+        )
+    if isinstance(accounts, Unknown):
+        return accounts
+    if accounts is None:
+        raise ValueError("a USER name cannot be resolved without the image's accounts")
+    return _named(user.name, accounts)
+
+
+def _numeric(uid: int, accounts: Accounts | Unknown | None) -> Identity | Fault:
+    if not isinstance(accounts, Accounts):
+        return Identity(uid)
+    try:
+        entry = files.by_uid(accounts, uid)
+        supplementary = files.supplementary(accounts, entry.name) if entry else frozenset()
+    except UnreadableAccounts as error:
+        return Fault("unresolvable", str(error))
+    return _identity(uid, entry.gid if entry else 0, supplementary, entry.home if entry else "/")
+
+
+def _named(name: str, accounts: Accounts) -> Identity | Fault:
+    if accounts.passwd is None:
+        return Fault("unresolvable", "the image has no /etc/passwd")
+    try:
+        entry = files.by_name(accounts, name)
+        supplementary = files.supplementary(accounts, name)
+        first = files.by_uid(accounts, entry.uid) if entry else None
+    except UnreadableAccounts as error:
+        return Fault("unresolvable", str(error))
+    if entry is None:
+        return Fault("unresolvable", f"the image's /etc/passwd has no user {name[:80]!a}")
+    if not 0 <= entry.uid <= UID_MAX:
+        return Fault(
+            "invalid",
+            f"line {entry.line} of the image's /etc/passwd gives {name[:80]!a} the uid {entry.uid_text[:80]!a}, "
+            "of which the runtimes make another number",
+        )
+    return _identity(entry.uid, entry.gid, supplementary, first.home if first else "/")
+
+
+def _identity(uid: int, gid: int, supplementary: frozenset[int], home: str) -> Identity:
+    primary = gid & _UINT32  # both runtimes cast without a range check
+    home = home.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # a person reads it, and JSON takes it
+    return Identity(uid, primary, tuple(sorted({primary} | {group & _UINT32 for group in supplementary})), home)
+
+
+def gid_out_of_range(identity: Identity, run_as_group: int | None, strict: bool) -> int | None:
+    """A gid that the process would get from the image and cannot have; None where there is none, or nobody looked.
+
+    Beyond int31 runc does not start the process, and the API server refuses every status of the Pod that names such a
+    number, also the one that would let it be deleted (kubernetes pkg/apis/core/validation/validation.go,
+    validateLinuxContainerUser). A negative gid in a file becomes one. What the spec says instead of the image is fine.
+    """
+    primary = () if identity.gid is None or run_as_group is not None else (identity.gid,)
+    others = () if strict else (group for group in identity.groups or () if group != identity.gid)
+    return next((gid for gid in (*primary, *others) if gid > UID_MAX), None)
+
+
+def injection(
+    user: User, accounts: Accounts | Numbers | Unknown | None, run_as_group: int | None = None, strict: bool = False
+) -> Injection | Drift | None:
+    """The numbers under which the process keeps uid, gid, supplementary groups and HOME.
+
+    None where `resolve` finds nobody.
+
+    `run_as_group` is the spec's effective one, `strict` its supplementalGroupsPolicy: both change what a look-up by uid
+    could change. A USER that is a number is what the kubelet sends anyway. Of one that nobody has read the gid is
+    written, too: it may be a name whose uid is somebody else's first.
+    """
+    identity = resolve(user, accounts)
+    if not isinstance(identity, Identity):
+        return None
+    if user.unread and run_as_group is None:
+        return Injection(identity.uid, identity.gid)
+    if user.uid is not None or not user.name or not isinstance(accounts, Accounts):
+        return Injection(identity.uid)
+    named = files.by_name(accounts, user.name)
+    first = files.by_uid(accounts, identity.uid)
+    if named is None or first is None or named.name == first.name:
+        return Injection(identity.uid)
+    gid = named.gid if run_as_group is None else run_as_group
+    memberships = zip(
+        _memberships(accounts, named.name, strict), _memberships(accounts, first.name, strict), strict=True
+    )
+    if all(by_name | {gid} == by_uid | {gid} for by_name, by_uid in memberships):
+        if run_as_group is not None or named.gid == first.gid:
+            return Injection(identity.uid)
+        if 0 <= gid <= UID_MAX:
+            return Injection(identity.uid, gid)
+    return Drift(
+        f"uid {identity.uid} belongs to {first.name[:80]!a} first (line {first.line} of /etc/passwd), "
+        f"whose groups differ from those of {user.name[:80]!a}"
+    )
+
+
+def _memberships(accounts: Accounts, name: str, strict: bool) -> tuple[frozenset[int], frozenset[int]]:
+    """Supplementary gids as containerd finds them, and as CRI-O does.
+
+    CRI-O also counts a group of the user's own name, and none at all for a line without a name.
+    """
+    if strict:
+        return frozenset(), frozenset()
+    everywhere = frozenset(group.gid for group in files.groups(accounts.group) if name and name in group.members)
+    return files.supplementary(accounts, name), everywhere
+
+
+def answers(image: Image, os: str) -> tuple[Answer, ...]:
+    """Every platform's identity on nodes of that `os`, which is the Pod's and not what the image's config claims.
+
+    containerd runs a single manifest whatever platform its config names (core/images/image.go, Manifest).
+    """
+    return tuple(
+        Answer(
+            each.platform,
+            each.config.user,
+            None if os == "windows" else resolve(each.config.user, each.accounts),
+        )
+        for each in image.platforms
+    )
+
+
+class Reading(msgspec.Struct, frozen=True, gc=False):
+    """What an image means for a container: its `answers`, and the one `plan` of numbers that is right for all of them.
+
+    The plan is None on Windows, and where there is none or somebody is root. `sound`: the registry itself says of every
+    platform that it runs as the same uid, and that is not root, with groups that a process can have.
+    """
+
+    answers: tuple[Answer, ...]
+    plan: Injection | Drift | None
+    sound: bool
+
+
+_Question = tuple[str, int | None, bool]
+_READINGS: WeakKeyDictionary[Image, dict[_Question, Reading]] = WeakKeyDictionary()
+
+
+def read(image: Image, os: str, run_as_group: int | None, strict: bool) -> Reading:
+    """The reading for nodes of that `os`; worked out once, and remembered for as long as the image is.
+
+    `run_as_group` and `strict` are those of `injection`.
+    """
+    readings = _READINGS.get(image)
+    if readings is None:
+        readings = _READINGS[image] = {}
+    question = (os, run_as_group, strict)
+    reading = readings.get(question)
+    if reading is None:
+        if len(readings) >= _QUESTIONS:
+            readings.clear()
+        found = answers(image, os)
+        plan = _plan(image, found, run_as_group, strict) if os == "linux" else None
+        reading = readings[question] = Reading(found, plan, _sound(image, found, plan, run_as_group, strict))
+    return reading
+
+
+def _plan(image: Image, found: tuple[Answer, ...], run_as_group: int | None, strict: bool) -> Injection | Drift | None:
+    if not all(isinstance(answer.identity, Identity) and answer.identity.uid for answer in found):
+        return None
+    plans = {injection(each.config.user, each.accounts, run_as_group, strict) for each in image.platforms}
+    drift = next((plan for plan in plans if isinstance(plan, Drift)), None)
+    return drift or (plans.pop() if len(plans) == 1 else None)
+
+
+def _sound(
+    image: Image, found: tuple[Answer, ...], plan: Injection | Drift | None, run_as_group: int | None, strict: bool
+) -> bool:
+    return (
+        image.source == "registry"
+        and isinstance(plan, Injection)
+        and all(
+            isinstance(each.identity, Identity) and gid_out_of_range(each.identity, run_as_group, strict) is None
+            for each in found
+        )
+    )

@@ -1,1 +1,0 @@
-"""`nonroot inspect`: who an image runs as, on every platform, and what looking cost."""

@@ -1,0 +1,147 @@
+"""What is known of the cluster: its namespaces, policies and exceptions, from files or as they are watched."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from webhook.errors import InvalidDocument
+from webhook.policy import selection
+from webhook.policy.exemptions import Excuses
+from webhook.policy.loader import read
+from webhook.policy.selection import BUILT_IN, Governing, Namespace
+from webhook.policy.types import Documents, NonRootException, NonRootPolicy
+from webhook.workload.workload import Workload
+
+
+class View(Protocol):
+    """What is known of the cluster: a file's documents, or what kopf watches."""
+
+    def knows(self, namespace: str) -> bool:
+        """Whether the namespace, and so its labels, has been seen; one that was just made may be on its way."""
+        ...
+
+    def govern(self, namespace: str) -> "Governing":
+        """The policy in force for a namespace."""
+        ...
+
+    def exceptions(self, namespace: str, workload: Workload | None = None) -> tuple[NonRootException, ...]:
+        """The exceptions in a namespace, expired ones included; of a workload, at least those that are about it."""
+        ...
+
+
+DEFAULT_NAMESPACE = "default"  # where an object that names no namespace ends up
+_REMEMBERED = 65536
+
+
+class StaticView:
+    """A view that never changes: the documents of some files, or one moment of a cluster.
+
+    A namespace that is not among `namespaces` has no label but its name.
+    """
+
+    def __init__(self, documents: Documents, namespaces: Mapping[str, Namespace] | None = None) -> None:
+        self._policies = documents.policies
+        self._complete = namespaces is None
+        self._namespaces = namespaces or {}
+        self._governing: dict[str, Governing] = {}
+        exceptions: dict[str, list[NonRootException]] = {}
+        for each in documents.exceptions:
+            exceptions.setdefault(each.metadata.namespace or DEFAULT_NAMESPACE, []).append(each)
+        self._exceptions = {namespace: Excuses(each) for namespace, each in exceptions.items()}
+
+    def knows(self, namespace: str) -> bool:
+        """Whether there could be more to know of a namespace: of files there is not."""
+        return self._complete or namespace in self._namespaces
+
+    def govern(self, namespace: str) -> Governing:
+        """The policy in force for a namespace: worked out once, then a dict look-up."""
+        governing = self._governing.get(namespace)
+        if governing is None:
+            name = namespace or DEFAULT_NAMESPACE
+            governing = selection.govern(self._policies, self._namespaces.get(name) or Namespace(name))
+            if len(self._governing) >= _REMEMBERED:
+                self._governing.clear()
+            self._governing[namespace] = governing
+        return governing
+
+    def exceptions(self, namespace: str, workload: Workload | None = None) -> tuple[NonRootException, ...]:
+        """The exceptions in a namespace, expired ones included; of a workload, at least those that are about it."""
+        found = self._exceptions.get(namespace or DEFAULT_NAMESPACE)
+        if found is None:
+            return ()
+        return found.all if workload is None else found.about(workload)
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """An object of the cluster that cannot be used: `name` is its kind and name, `reason` names the field."""
+
+    name: str
+    reason: str
+
+
+def accept(body: Mapping[str, Any]) -> NonRootPolicy | NonRootException | Rejected:
+    """Convert an object of the API server, which is never an error: what the CRD let through may still be wrong."""
+    metadata = body["metadata"]
+    name = "/".join(filter(None, (metadata.get("namespace"), metadata["name"])))
+    try:
+        return read(dict(body), "the cluster")
+    except InvalidDocument as error:
+        return Rejected(f"{body.get('kind')} {name}", str(error))
+
+
+class ClusterView:
+    """The newest moment of a cluster. It is shown whole, so that readers in other threads never meet a half of one.
+
+    While the API server is away the last moment stays, and `age` says for how long nothing has confirmed it.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._moment: StaticView | None = None
+        self._confirmed: dict[str, float] = {}
+        self.problems: Mapping[str, str] = {}  # by kind and name, the objects that are kept out
+
+    def show(
+        self,
+        namespaces: Iterable[Namespace],
+        objects: Iterable[NonRootPolicy | NonRootException | Rejected],
+    ) -> None:
+        """Replace what is known by all there is now."""
+        found = tuple(objects)
+        documents = Documents(
+            tuple(each for each in found if isinstance(each, NonRootPolicy)),
+            tuple(each for each in found if isinstance(each, NonRootException)),
+        )
+        self.problems = {each.name: each.reason for each in found if isinstance(each, Rejected)}
+        self._moment = StaticView(documents, {each.name: each for each in namespaces})
+
+    def confirm(self, resource: str) -> None:
+        """Note that the stream of changes of a resource, such as `namespaces`, is alive now."""
+        self._confirmed[resource] = self._clock()
+
+    @property
+    def ready(self) -> bool:
+        """Whether there has been a first full view."""
+        return self._moment is not None
+
+    @property
+    def age(self) -> float:
+        """Seconds since the least recently confirmed stream was; infinite before the first."""
+        return self._clock() - min(tuple(self._confirmed.values()), default=-math.inf)
+
+    def knows(self, namespace: str) -> bool:
+        """Whether a namespace has been seen."""
+        return self._moment is not None and self._moment.knows(namespace)
+
+    def govern(self, namespace: str) -> Governing:
+        """The policy in force for a namespace; the built-in one before the first view."""
+        if self._moment is None:
+            return Governing(BUILT_IN, BUILT_IN.spec.mode, "nothing is known of the cluster yet")
+        return self._moment.govern(namespace)
+
+    def exceptions(self, namespace: str, workload: Workload | None = None) -> tuple[NonRootException, ...]:
+        """The exceptions in a namespace, expired ones included; of a workload, at least those that are about it."""
+        return self._moment.exceptions(namespace, workload) if self._moment is not None else ()

@@ -1,0 +1,70 @@
+"""From plain YAML or JSON to `webhook.policy.types`: the same for a file and for the cluster."""
+
+from collections.abc import Iterable
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from webhook.errors import InvalidDocument
+from webhook.policy.types import Documents, ExceptionSpec, Metadata, NonRootException, NonRootPolicy, PolicySpec
+
+T = TypeVar("T")
+
+
+class _AnyDocument(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """The outer shape of a document in a file; the server's own fields are let through, not read."""
+
+    api_version: Literal["nonroot.dev/v1alpha1"]
+    kind: Literal["NonRootPolicy", "NonRootException"]
+    metadata: dict[str, Any]
+    spec: Any = msgspec.UNSET
+    status: Any = None
+
+
+def load(documents: Iterable[Any], source: str) -> Documents:
+    """Convert plain YAML or JSON documents; `InvalidDocument` names `source`, the document and the field.
+
+    Empty documents are skipped, as kubectl does.
+    """
+    policies: dict[str, NonRootPolicy] = {}
+    exceptions: dict[tuple[str, str], NonRootException] = {}
+    for position, document in enumerate(documents, start=1):
+        if document is None:
+            continue
+        where = f"{source}, document {position}"
+        converted = read(document, where)
+        name = converted.metadata.name
+        if isinstance(converted, NonRootPolicy):
+            if name in policies:
+                raise InvalidDocument(f"{where}: there is a NonRootPolicy {name!r} already; names must differ")
+            policies[name] = converted
+        else:
+            key = (converted.metadata.namespace, name)
+            if key in exceptions:
+                raise InvalidDocument(f"{where}: there is a NonRootException {name!r} already in that namespace")
+            exceptions[key] = converted
+    return Documents(tuple(policies.values()), tuple(exceptions.values()))
+
+
+def read(document: Any, where: str) -> NonRootPolicy | NonRootException:
+    """Convert one document; `InvalidDocument` begins with `where` and names the field."""
+    outer = _convert(document, _AnyDocument, where, "$")
+    metadata = _convert(outer.metadata, Metadata, where, "$.metadata")
+    name = f"{where} ({outer.kind} {metadata.name!r})"
+    if outer.kind == "NonRootPolicy":
+        spec = _convert({} if outer.spec is msgspec.UNSET else outer.spec, PolicySpec, name, "$.spec")
+        if (spec.root_images == "Assign") != (spec.assign is not None):
+            raise InvalidDocument(f"{name}: spec.assign belongs to spec.rootImages: Assign; give both or neither")
+        return NonRootPolicy(metadata, spec)
+    if outer.spec is msgspec.UNSET:
+        raise InvalidDocument(f"{name}: spec is missing; it needs at least a reason")
+    return NonRootException(metadata, _convert(outer.spec, ExceptionSpec, name, "$.spec"))
+
+
+def _convert(value: Any, kind: type[T], where: str, root: str) -> T:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `")
+        field = path.rstrip("`").replace("$", root, 1) or root
+        raise InvalidDocument(f"{where}: {field.removeprefix('$.')}: {message}") from None

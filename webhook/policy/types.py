@@ -1,0 +1,242 @@
+"""The user's wishes: NonRootPolicy and NonRootException documents, one shape for files and for the cluster.
+
+These structs are the single source: the CRDs' schemas are generated from them, docstrings and bounds included.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from fnmatch import translate
+from functools import lru_cache
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+API_VERSION = "nonroot.dev/v1alpha1"
+
+Mode = Literal["Audit", "Warn", "Enforce"]
+Action = Literal["Allow", "Warn", "Deny"]
+Uid = Annotated[int, Meta(ge=1, le=2147483647, description="A numeric id above 0.")]
+Gid = Annotated[int, Meta(ge=0, le=2147483647, description="A numeric group id.")]
+Name = Annotated[str, Meta(min_length=1, max_length=253)]
+Glob = Annotated[str, Meta(min_length=1, max_length=512, description="A shell glob; `*` also spans slashes.")]
+
+
+class _Document(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+    """Base of what people write: camelCase keys, unknown fields refused."""
+
+
+class Expression(_Document, frozen=True):
+    """One requirement of a label selector."""
+
+    key: Annotated[Name, Meta(description="The label.")]
+    operator: Annotated[
+        Literal["In", "NotIn", "Exists", "DoesNotExist"],
+        Meta(description="How the label relates to the values; NotIn also holds where the label is absent."),
+    ]
+    values: Annotated[
+        tuple[str, ...], Meta(max_length=256, description="For In and NotIn, which need one at least; else none.")
+    ] = ()
+
+    def __post_init__(self) -> None:
+        """As k8s.io/apimachinery pkg/labels/selector.go (NewRequirement): `ValueError` where the values do not fit."""
+        if (self.operator in {"In", "NotIn"}) != bool(self.values):
+            raise ValueError("values belong to In and NotIn, which need one at least")
+
+    def matches(self, labels: dict[str, str]) -> bool:
+        """As k8s.io/apimachinery pkg/labels/selector.go: NotIn also matches where the label is absent."""
+        value = labels.get(self.key)
+        match self.operator:
+            case "In":
+                return value is not None and value in self.values
+            case "NotIn":
+                return value not in self.values
+            case "Exists":
+                return value is not None
+            case "DoesNotExist":
+                return value is None
+
+
+class LabelSelector(_Document, frozen=True):
+    """Which namespaces, by their labels; empty selects all."""
+
+    match_labels: Annotated[dict[str, str], Meta(description="Labels that must have exactly these values.")] = {}
+    match_expressions: Annotated[
+        tuple[Expression, ...], Meta(max_length=64, description="Requirements, all of which must hold.")
+    ] = ()
+
+    def matches(self, labels: dict[str, str]) -> bool:
+        """All of it holds for `labels`."""
+        return all(labels.get(key) == value for key, value in self.match_labels.items()) and all(
+            expression.matches(labels) for expression in self.match_expressions
+        )
+
+
+class OnUnknown(_Document, frozen=True):
+    """What to do, in mode Enforce, about a container whose image could not be read, by cause."""
+
+    default: Annotated[Action, Meta(description="For every cause that is not set here.")] = "Warn"
+    unauthorized: Annotated[Action | None, Meta(description="The registry asks for credentials that we lack.")] = None
+    not_found: Annotated[Action | None, Meta(description="The registry does not have the image.")] = None
+    unreachable: Annotated[Action | None, Meta(description="The registry does not answer.")] = None
+    rate_limited: Annotated[Action | None, Meta(description="The registry asks us to come less often.")] = None
+    invalid: Annotated[
+        Action | None, Meta(description="What the registry gave is malformed, or not what its digest says.")
+    ] = "Deny"
+    too_large: Annotated[Action | None, Meta(description="The image is beyond what is read for an answer.")] = None
+    pending: Annotated[Action | None, Meta(description="The image was not read in time; asking again may help.")] = None
+    local: Annotated[Action | None, Meta(description="The image is on the nodes alone, in no registry.")] = None
+
+    def action(self, cause: str) -> Action:
+        """The action for a cause of `webhook.image.source.Cause`."""
+        return getattr(self, _SNAKE.sub(r"_\1", cause).lower()) or self.default
+
+
+_SNAKE = re.compile("([A-Z])")
+
+
+class Assign(_Document, frozen=True):
+    """The identity given to images that would run as root because their USER is empty or 0."""
+
+    uid: Annotated[Uid, Meta(description="The runAsUser that is injected.")]
+    images: Annotated[
+        tuple[Glob, ...], Meta(min_length=1, description="Globs on the normalised reference: only these get it.")
+    ]
+    gid: Annotated[Gid | None, Meta(description="The runAsGroup that is injected; unset: none.")] = None
+
+
+class KnownImage(_Document, frozen=True):
+    """An identity stated by the operator for images that no registry can tell about."""
+
+    image: Annotated[Glob, Meta(description="A glob on the normalised reference, or a digest.")]
+    uid: Annotated[Uid, Meta(description="The uid of its USER.")]
+    gid: Annotated[Gid, Meta(description="The primary group of its USER.")] = 0
+    groups: Annotated[tuple[Gid, ...], Meta(description="The further groups of its USER.")] = ()
+
+
+class Exemptions(_Document, frozen=True):
+    """Who and what is never judged."""
+
+    namespaces: Annotated[tuple[Glob, ...], Meta(description="By name; prefer namespaceSelector.")] = ()
+    users: Annotated[tuple[Glob, ...], Meta(description="Who asks, such as system:node:*.")] = ()
+    service_accounts: Annotated[tuple[Glob, ...], Meta(description="As NAMESPACE:NAME.")] = ()
+    runtime_classes: Annotated[tuple[Name, ...], Meta(description="A Pod's runtimeClassName.")] = ()
+    images: Annotated[tuple[Glob, ...], Meta(description="Globs on the normalised reference.")] = ()
+
+
+Rule = Literal[
+    "root-user",
+    "root-image",
+    "named-user",
+    "unresolvable-user",
+    "invalid-user",
+    "platforms-disagree",
+    "identity-drift",
+    "unmapped-uid",
+    "group-without-user",
+    "token-file-mode",
+    "volume-permissions",
+    "windows-administrator",
+    "unknown-image",
+]
+Default = Literal["runAsNonRoot", "allowPrivilegeEscalation", "capabilities", "seccompProfile"]
+
+
+class PolicySpec(_Document, frozen=True):
+    """What is asked of the Pods of some namespaces."""
+
+    mode: Annotated[Mode, Meta(description="Audit says, Warn tells the user, Enforce refuses.")] = "Audit"
+    inject: Annotated[
+        Literal["Never", "Always"] | None,
+        Meta(description="Whether Pods are patched; unset: Always in Enforce, Never in Audit and Warn."),
+    ] = None
+    templates: Annotated[
+        Literal["Warn", "Deny"], Meta(description="What Enforce does about a Deployment or another template.")
+    ] = "Warn"
+    priority: Annotated[int, Meta(description="The highest priority applies to a namespace; then the name.")] = 0
+    namespace_selector: LabelSelector = LabelSelector()
+    namespace_label: Annotated[
+        Literal["Honor", "StricterOnly", "Ignore"],
+        Meta(description="Whether the namespace label nonroot.dev/mode overrides the mode."),
+    ] = "Honor"
+    root_images: Annotated[
+        Literal["Refuse", "Allow", "Assign"], Meta(description="What becomes of images that run as root.")
+    ] = "Refuse"
+    assign: Assign | None = None
+    on_unknown: OnUnknown = OnUnknown()
+    defaults: Annotated[
+        tuple[Default, ...], Meta(description="The securityContext fields injected besides runAsUser.")
+    ] = ("runAsNonRoot", "allowPrivilegeEscalation", "capabilities", "seccompProfile")
+    fs_group: Annotated[
+        Uid | None, Meta(description="The fsGroup for Pods with volumes that their user could not write; unset: none.")
+    ] = None
+    exceptions: Annotated[
+        Literal["Allow", "Forbid"], Meta(description="Whether NonRootExceptions count in these namespaces.")
+    ] = "Allow"
+    exemptions: Exemptions = Exemptions()
+    known_images: Annotated[
+        tuple[KnownImage, ...], Meta(description="Who images are about which no registry can be asked.")
+    ] = ()
+    presets: Annotated[
+        tuple[Literal["istio", "linkerd"], ...],
+        Meta(description="Mesh init containers that are let be, by container name and image."),
+    ] = ()
+
+    def injects(self, mode: Mode) -> bool:
+        """Whether Pods are patched when `mode` is in force."""
+        return mode == "Enforce" if self.inject is None else self.inject == "Always"
+
+
+class WorkloadSelector(_Document, frozen=True):
+    """A workload by kind and name; a Pod also counts as its controller's."""
+
+    name: Annotated[Glob, Meta(description="A glob on the name.")]
+    kind: Annotated[str, Meta(max_length=63, description="As Deployment or CronJob; unset: any.")] = ""
+
+
+class ExceptionSpec(_Document, frozen=True):
+    """Containers that are let be, and why. Every part that is given must match."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=1024, description="Why; shown wherever it applies.")]
+    workloads: Annotated[tuple[WorkloadSelector, ...], Meta(description="Which workloads; empty: every one.")] = ()
+    images: Annotated[tuple[Glob, ...], Meta(description="Globs on the normalised reference; empty: every image.")] = ()
+    containers: Annotated[tuple[Glob, ...], Meta(description="Globs on container names; empty: every one.")] = ()
+    rules: Annotated[tuple[Rule, ...], Meta(description="Rule names; empty: every rule.")] = ()
+    expires: Annotated[datetime, Meta(tz=True, description="The minute at which it ends; unset: never.")] | None = None
+
+
+class Metadata(msgspec.Struct, frozen=True, rename="camel"):
+    """The part of an object's metadata that matters here."""
+
+    name: Name
+    namespace: str = ""
+
+
+class NonRootPolicy(msgspec.Struct, frozen=True):
+    """A named policy."""
+
+    metadata: Metadata
+    spec: PolicySpec
+
+
+class NonRootException(msgspec.Struct, frozen=True):
+    """A named exception in a namespace."""
+
+    metadata: Metadata
+    spec: ExceptionSpec
+
+
+class Documents(msgspec.Struct, frozen=True):
+    """Everything that a policy file or a cluster says."""
+
+    policies: tuple[NonRootPolicy, ...] = ()
+    exceptions: tuple[NonRootException, ...] = ()
+
+
+@lru_cache(maxsize=4096)
+def matcher(globs: tuple[str, ...]) -> Callable[[str], object]:
+    """A function that says whether any glob matches the whole of a text; `*` spans everything, slashes too."""
+    if not globs:
+        return lambda _text: None
+    return re.compile("|".join(f"(?:{translate(glob)})" for glob in globs)).match

@@ -1,0 +1,122 @@
+"""What is stored of an image, for a query: instead of reading it once more, and where its registry does not tell.
+
+What a registry has told answers while that registry is silent, and no refusal of its: that is about these very credentials.
+What a node has shown answers then, too. Either answers only where it is complete for the nodes of the Pod, and by tag only
+where all that the tag stood for lately is the same user.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import timedelta
+from typing import Protocol
+
+import msgspec
+
+from webhook.errors import InvalidReference
+from webhook.image import image_identity, reference
+from webhook.image.config import Platform, normalise_platform
+from webhook.image.identity_index import Identities
+from webhook.image.image_identity import ImageIdentity
+from webhook.image.reference import Reference
+from webhook.image.source import Cause, Image, Images, PlatformImage, Query, Unknown
+from webhook.registry.manifest import Descriptor
+from webhook.registry.platforms import choose
+
+DAY = timedelta(days=1)  # how exact `lastSeen` is
+
+_SILENT: frozenset[Cause] = frozenset({"unreachable", "rateLimited", "pending"})
+_FINAL: frozenset[Cause] = frozenset({"invalid", "local"})  # no gap in our knowledge that a memory could fill
+
+
+def platforms(stored: Sequence[ImageIdentity], query: Query) -> tuple[PlatformImage, ...] | None:
+    """The images that the query asks for, from what one source has stored of one digest; None where that is not all."""
+    if not stored or query.accounts or query.survey or query.os != "linux":
+        return None
+    newest = max(stored, key=lambda each: each.spec.last_seen)
+    if not newest.spec.platforms:
+        return (image_identity.platform_image(newest.spec),)
+    specs = {_platform(each.spec.platform): each.spec for each in stored}
+    offered = [Descriptor("", text, 0, _platform(text)) for text in newest.spec.platforms]
+    chosen = choose(offered, query.os, query.architectures).chosen
+    found = tuple(image_identity.platform_image(specs[each.platform]) for each in chosen if each.platform in specs)
+    return found if found and len(found) == len(chosen) else None
+
+
+class Memory(Protocol):
+    """What a registry client keeps beyond its own life, and finds again."""
+
+    def of_digest(self, repository: str, digest: str) -> Sequence[ImageIdentity]:
+        """All that is stored of a digest in a repository."""
+        ...
+
+    def of_reference(self, image: str) -> Sequence[ImageIdentity]:
+        """All that is stored of what a normalised reference stood for."""
+        ...
+
+    def learn(self, asked: Reference, image: Image, query: Query) -> None:
+        """Take note of what a registry has told; never blocks."""
+        ...
+
+
+class Recalling:
+    """Implements `webhook.image.source.Images` over another, whose Unknowns it fills in from what is stored."""
+
+    def __init__(self, images: Images, identities: Identities, clock: Callable[[], float] = time.time) -> None:
+        self._images = images
+        self._identities = identities
+        self._clock = clock
+
+    async def find(self, query: Query) -> Image | Unknown:
+        """The image, or who it was when it was last seen, or why it is not known."""
+        found = await self._images.find(query)
+        why = found if isinstance(found, Unknown) else _unread(found)
+        if why is None or why.cause in _FINAL:
+            return found
+        try:
+            asked = reference.parse(query.reference)
+        except InvalidReference:
+            return found
+        if isinstance(found, Image):
+            asked = msgspec.structs.replace(asked, digest=found.digest)
+        return self._recall(asked, query, why) or found
+
+    def _recall(self, asked: Reference, query: Query, why: Unknown) -> Image | None:
+        digests = (
+            {each.digest for each in self._allowed(self._identities.of_reference(str(asked)), query)}
+            if asked.digest is None
+            else {asked.digest}
+        )
+        stored = [
+            each for digest in digests for each in self._allowed(self._identities.of_digest(asked.name, digest), query)
+        ]
+        for source in ("registry", "observed") if why.cause in _SILENT else ("observed",):
+            found = self._newest([each for each in stored if each.spec.source == source], query)
+            if found is not None:
+                return msgspec.structs.replace(found, despite=why)
+        return None
+
+    def _allowed(self, stored: Iterable[ImageIdentity], query: Query) -> Iterator[ImageIdentity]:
+        """What this query's namespace may be told."""
+        return (each for each in stored if not each.spec.namespaces or query.namespace in each.spec.namespaces)
+
+    def _newest(self, stored: Sequence[ImageIdentity], query: Query) -> Image | None:
+        """What was seen last; nothing where that could be one of several digests that are not the same user."""
+        if not stored:
+            return None
+        last = max(stored, key=lambda each: each.spec.last_seen)
+        recent = {each.digest for each in stored if last.spec.last_seen - each.spec.last_seen <= DAY}
+        told = {platforms([each for each in stored if each.digest == digest], query) for digest in recent}
+        found = told.pop()
+        if told or found is None:
+            return None
+        age = max(0.0, self._clock() - last.spec.last_seen.timestamp())
+        return Image(last.digest, found, last.spec.source, age)
+
+
+def _unread(image: Image) -> Unknown | None:
+    """Why a platform's accounts could not be read, though its USER needs them."""
+    return next((each.accounts for each in image.platforms if isinstance(each.accounts, Unknown)), None)
+
+
+def _platform(text: str) -> Platform:
+    return normalise_platform(*text.split("/", 2))

@@ -1,0 +1,1 @@
+"""What a layer says: decompression, tar entries, whiteouts, owners and permissions."""

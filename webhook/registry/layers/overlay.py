@@ -1,0 +1,150 @@
+"""The image's root filesystem as overlayfs merges it, looked at for two files only, from the top layer down.
+
+The reading of layers is left to the caller: `read_accounts` yields what it `Need`s and receives `LayerFacts`. It
+stops at the first layer that decides. Where the layers looked at would give another tree when they are extracted one
+over the other (a snapshotter without overlayfs), the image is refused.
+
+Sources: opencontainers/image-spec layer.md; containerd/containerd pkg/oci/spec_opts.go (openUserFile) and
+pkg/oci/utils_unix.go (resolveInRootFS); Linux Documentation/filesystems/overlayfs.rst.
+"""
+
+from collections.abc import Generator
+
+import msgspec
+
+from webhook.errors import MalformedImage
+from webhook.image.passwd import Accounts
+from webhook.registry.layers.index import Directory, File, Hardlink, LayerFacts, Node, Symlink, Unreadable, ancestors
+from webhook.registry.layers.symlinks import LINK_LIMIT
+
+PASSWD, GROUP = "etc/passwd", "etc/group"
+ACCOUNTS = frozenset({PASSWD, GROUP})
+
+
+class Need(msgspec.Struct, frozen=True):
+    """The facts of layer number `layer` (0 is the base) on at least these paths."""
+
+    layer: int
+    wanted: frozenset[str]
+
+
+class _Redirect(msgspec.Struct, frozen=True):
+    """The walk met a symbolic link: `place` is it, `rest` what follows behind it."""
+
+    place: str
+    target: str
+    rest: str
+
+
+Steps = Generator[Need, LayerFacts, Node | _Redirect | None]
+
+
+def read_accounts(layers: int, rereads: int) -> Generator[Need, LayerFacts, Accounts]:
+    """The accounts files of an image of so many layers. `rereads` bounds how often links may ask for further paths."""
+    view = _View(layers, rereads)
+    passwd = yield from view.read(PASSWD)
+    group = yield from view.read(GROUP)
+    return Accounts(passwd, group)
+
+
+def passwd_layer(layers: int, rereads: int) -> Generator[Need, LayerFacts, int | None]:
+    """The number of the layer whose passwd file counts; None where there is none."""
+    view = _View(layers, rereads)
+    found = yield from view.read(PASSWD)
+    return None if found is None else view.decided
+
+
+class _View:
+    def __init__(self, layers: int, rereads: int) -> None:
+        self._layers = layers
+        self._rereads = rereads
+        self._wanted = ACCOUNTS
+        self.decided = 0  # the layer that the last look ended in
+
+    def read(self, path: str) -> Generator[Need, LayerFacts, bytes | None]:
+        """The content of a regular file, through links; None where there is nothing."""
+        place = path
+        for _ in range(LINK_LIMIT + 1):
+            self._want(place)
+            found = yield from self._walk(place)
+            if isinstance(found, _Redirect):
+                place = _behind(found)
+            elif found is None or isinstance(found, File):
+                return None if found is None else found.data
+            else:
+                raise MalformedImage(
+                    f"/{path} {found.reason if isinstance(found, Unreadable) else 'is not a regular file'}"
+                )
+        raise MalformedImage(f"/{path} leads through more than {LINK_LIMIT} symbolic links")
+
+    def _walk(self, path: str) -> Steps:
+        """What overlayfs shows at `path`, or the first link on the way there."""
+        directories: set[str] = set()
+        for number in reversed(range(self._layers)):
+            self.decided = number
+            facts = yield Need(number, self._wanted)
+            facts = yield from self._linked(number, facts, path)
+            hidden = False
+            for place in (*ancestors(path), path):
+                node = facts.nodes.get(place)
+                if isinstance(node, Symlink):
+                    if place in directories:
+                        raise MalformedImage(
+                            f"/{place} is a symbolic link in one layer and a directory in a higher one, "
+                            "which container runtimes merge differently"
+                        )
+                    return _Redirect(place, node.target, path[len(place) + 1 :])
+                if node is not None and (place == path or not isinstance(node, Directory)):
+                    return node if place == path else None
+                if node is not None:
+                    directories.add(place)
+                if place in facts.removed:
+                    if node is None:
+                        return None
+                    hidden = True
+            if any(place in facts.opaque for place in ancestors(path)):
+                return None
+            if "" in facts.opaque and number:
+                raise MalformedImage(
+                    "a layer hides all layers below it, which overlayfs does not do for the root directory"
+                )
+            if hidden:
+                raise MalformedImage(
+                    f"a layer removes a directory that leads to /{path} and makes it anew without hiding what lower "
+                    "layers have in it, which container runtimes merge differently"
+                )
+        return None
+
+    def _linked(self, number: int, facts: LayerFacts, path: str) -> Generator[Need, LayerFacts, LayerFacts]:
+        """The layer's facts once the hard links on the way to `path` are read too."""
+        for place in (*ancestors(path), path):
+            while isinstance(node := facts.nodes.get(place), Hardlink):
+                self._want(node.target)
+                facts = yield Need(number, self._wanted)
+        return facts
+
+    def _want(self, path: str) -> None:
+        if path in self._wanted:
+            return
+        self._rereads -= 1
+        if self._rereads < 0:
+            raise MalformedImage("the accounts files lie behind more links than are worth following")
+        self._wanted |= {path}
+
+
+def _behind(link: _Redirect) -> str:
+    """The path to look at instead. Only leading `..` are taken: behind a name they depend on what that name is."""
+    parts = [] if link.target.startswith("/") else link.place.split("/")[:-1]
+    named = False
+    for part in link.target.split("/"):
+        if part == "..":
+            if named:
+                raise MalformedImage(f"/{link.place} is a symbolic link that goes down and up again")
+            del parts[-1:]
+        elif part not in {"", "."}:
+            parts.append(part)
+            named = True
+    path = "/".join((*parts, link.rest)) if link.rest else "/".join(parts)
+    if not path:
+        raise MalformedImage(f"/{link.place} is a symbolic link to the root directory")
+    return path

@@ -1,0 +1,165 @@
+"""What a reference stands for, until when, and for whom: the digest that the registry has told these very credentials."""
+
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import msgspec
+
+from webhook.caching import Bounded, Flights
+from webhook.image.reference import Reference
+from webhook.image.source import Cause, Query
+from webhook.registry.content_store import Contents
+from webhook.registry.endpoints import Door, Doors
+from webhook.registry.fallback import Memory
+from webhook.registry.repository import Repository
+from webhook.registry.settings import RegistrySettings
+from webhook.registry.transport.messages import Cost, RegistryError
+from webhook.registry.transport.stats import Tally
+
+# What says nothing about the image or the right to it.
+PASSING: frozenset[Cause] = frozenset({"unreachable", "rateLimited"})
+_WEIGHT = 200  # bytes of memory that a confirmation takes, roughly
+
+ConfirmationKey = tuple[str, bytes]  # a reference, and the doors at which it was asked for
+Opener = Callable[[Reference, Sequence[Door], Cost, float], Repository]
+
+
+class Confirmation(msgspec.Struct, frozen=True, gc=False):
+    """The registry has said, at that time on the clock, that whoever holds these credentials may read this digest.
+
+    `door` is the number of the one that opened among those tried: a credential lives no longer than its request.
+    """
+
+    digest: str
+    door: int
+    at: float
+
+
+class Sought(msgspec.Struct, frozen=True):
+    """A reference confirmed under `key`, whether that is `stale` or took `private` credentials; its content's source."""
+
+    key: ConfirmationKey
+    confirmation: Confirmation
+    stale: bool
+    private: bool
+    repository: Repository
+
+
+class Confirmations:
+    """Confirms references, each once however many ask. `opener` opens a reference's repository behind doors."""
+
+    def __init__(
+        self,
+        settings: RegistrySettings,
+        doors: Doors,
+        opener: Opener,
+        contents: Contents,
+        memory: Memory | None = None,
+        tally: Tally | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._doors = doors
+        self._open = opener
+        self._contents = contents
+        self._memory = memory
+        self._tally = tally or Tally()
+        self._clock = clock
+        self._asking = Flights()
+        self._known: Bounded[ConfirmationKey, Confirmation] = Bounded(settings.memory.confirmations)
+
+    def digest(self, key: ConfirmationKey) -> str | None:
+        """What was confirmed last, unless it has been withdrawn since."""
+        known = self._known.get(key)
+        return None if known is None else known.digest
+
+    async def seek(self, query: Query, reference: Reference, cost: Cost, *, content: bool = True) -> Sought:
+        """What the reference stands for, and where its content is read, if the `content` is wanted at all.
+
+        Raises `RegistryError`, and `MalformedImage` where the registry tells what cannot be.
+        """
+        allowed = self._settings.registries
+        if allowed and reference.registry not in allowed:
+            raise RegistryError("unauthorized", f"{reference.registry} is not among the registries that may be asked")
+        deadline = self._clock() + self._settings.timeouts.look_up
+        doors, unread = await self._doors.of(query, reference)
+        key = (str(reference), b"".join(door.fingerprint for door in doors))
+        life = self._settings.lives.always if query.always_pull else self._settings.lives.tag
+        by_head = self._has_met(key, reference) if content or reference.digest else True
+        try:
+            confirmation, stale = await self._confirm(
+                key, life, lambda: self._ask(reference, doors, cost, deadline, by_head=by_head)
+            )
+        except RegistryError as error:
+            if unread is None or error.cause not in {"unauthorized", "notFound"}:
+                raise
+            raise RegistryError(unread.cause, unread.detail) from error
+        repository = self._open(reference, doors[confirmation.door :], cost, deadline)
+        return Sought(key, confirmation, stale, doors[confirmation.door].private, repository)
+
+    async def aclose(self) -> None:
+        """Stop all asking."""
+        await self._asking.aclose()
+
+    async def _confirm(
+        self, key: ConfirmationKey, life: float, ask: Callable[[], Coroutine[Any, Any, Confirmation]]
+    ) -> tuple[Confirmation, bool]:
+        """What the reference stands for, as the registry has told these very credentials within `life` seconds.
+
+        While the registry gives no answer an older one counts, which is then said to be stale; a refusal withdraws it.
+        """
+        known = self._known.get(key)
+        fresh_enough = known is not None and self._clock() - known.at < life
+        self._tally.met("tag", hit=fresh_enough)
+        if known is not None and fresh_enough:
+            return known, False
+        try:
+            fresh = await self._asking.join(key, ask)
+        except RegistryError as error:
+            if known is not None and error.cause in PASSING and self._clock() - known.at < self._settings.lives.stale:
+                return known, True
+            self._known.drop(key)
+            raise
+        self._known.put(key, fresh, _WEIGHT)
+        return fresh, False
+
+    def _has_met(self, key: ConfirmationKey, reference: Reference) -> bool:
+        """Whether what it stands for may be known: then HEAD, which costs no pull; else the manifest is read anyway."""
+        if reference.digest is not None:
+            return self._contents.knows(reference.name, reference.digest)
+        remembered = self._memory is not None and bool(self._memory.of_reference(str(reference)))
+        return remembered or self._known.get(key) is not None
+
+    async def _ask(
+        self, reference: Reference, doors: Sequence[Door], cost: Cost, deadline: float, *, by_head: bool
+    ) -> Confirmation:
+        """Every door in turn until one opens, as the kubelet tries credentials; a mirror may fail in any way."""
+        refusals: dict[Cause, RegistryError] = {}
+        last = None
+        for number, door in enumerate(doors):
+            try:
+                at = self._clock()
+                repository = self._open(reference, (door,), cost, deadline)
+                digest = await self._resolve(repository, reference, by_head=by_head)
+                return Confirmation(digest, number, at)
+            except RegistryError as error:
+                if error.is_refusal:
+                    refusals.setdefault(error.cause, error)
+                elif not door.mirrors:
+                    raise
+                last = error
+        told: tuple[Cause, ...] = ("rateLimited", "unauthorized", "notFound")
+        raise next((refusals[cause] for cause in told if cause in refusals), last) or AssertionError("there is a door")
+
+    async def _resolve(self, repository: Repository, reference: Reference, *, by_head: bool) -> str:
+        """The digest, where it is not told `by_head` proven by the manifest itself, which is then kept."""
+        name = reference.digest or reference.tag or ""
+        if by_head:
+            digest = await repository.resolve(name)
+            if digest is not None:
+                return digest
+        self._tally.met("document", hit=False)
+        raw, media_type, digest = await repository.manifest(name)
+        self._contents.keep(reference.name, digest, raw, media_type)
+        return digest

@@ -1,0 +1,236 @@
+"""The one module that opens connections: a `Request` in, a `Response` out, or a `RegistryError` that says why not.
+
+Each layer of it adds one concern, as httpx's client does: `send` retries, `_follow` redirects, `_once` makes one
+exchange. There are two pools of connections, because an image reference's own registry may have a private address and
+whatever it points to may not.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from urllib.parse import urljoin
+
+import aiohttp
+from yarl import URL
+
+from webhook.registry.settings import RegistrySettings, listed
+from webhook.registry.transport import tls
+from webhook.registry.transport.circuit_breaker import Breaker
+from webhook.registry.transport.dialer import AddressDenied, Gate, authority_of, forbidden, same_authority
+from webhook.registry.transport.messages import Cost, RegistryError, Request, Response, Sink, refusal, retry_after
+from webhook.registry.transport.stats import Outcome, Tally, host_class
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+_DOWN = frozenset({502, 503, 504})  # a 500 may be about one repository only
+_HOPS = 5
+_ERROR_BODY = 64 * 1024
+_READ = 256 * 1024
+_SLOWEST = 32 * 1024  # bytes a second, over a whole blob and once `idle` has passed
+
+
+class Transport:
+    """Connections to registries, under the rules of `RegistrySettings`. What they cost goes into `tally`."""
+
+    def __init__(
+        self, settings: RegistrySettings, clock: Callable[[], float] = time.monotonic, tally: Tally | None = None
+    ) -> None:
+        self._tally = tally or Tally()
+        self._settings = settings
+        self._clock = clock
+        self._gate = Gate(settings)
+        self._tls = tls.contexts(settings)
+        self._breaker = Breaker(settings.lives.breaker, clock)
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+
+    async def send(self, request: Request, cost: Cost, deadline: float) -> Response:
+        """The answer, whatever its status; raises `RegistryError` when there is none by `deadline` (on the clock)."""
+        if request.tentative:
+            return await self._follow(request, cost)
+        for pause in (*self._settings.timeouts.backoff, None):
+            if not self._breaker.allows(request.authority):
+                detail = f"{request.authority} did not answer lately; it is asked again in some seconds"
+                raise RegistryError("unreachable", detail)
+            wait = pause
+            try:
+                response = await self._follow(request, cost)
+            except RegistryError as error:
+                if not error.passing:
+                    raise
+                self._breaker.failed(request.authority)
+                if wait is None or self._clock() + wait >= deadline:
+                    raise
+            else:
+                wait = self._again(request, response, pause, deadline)
+                if wait is None:
+                    return response
+            await asyncio.sleep(wait)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for session in self._sessions.values():
+            await session.close()
+
+    def _again(self, request: Request, response: Response, pause: float | None, deadline: float) -> float | None:
+        """In how many seconds to ask again for what was answered so; None: the answer stands."""
+        if response.status in _DOWN:
+            self._breaker.failed(request.authority)
+        else:
+            self._breaker.succeeded(request.authority)
+        asked = retry_after(response) or 0.0
+        if pause is None or response.status not in _RETRIED or asked > self._settings.timeouts.retry_after:
+            return None
+        wait = max(pause, asked)
+        return wait if self._clock() + wait < deadline else None
+
+    async def _follow(self, request: Request, cost: Cost) -> Response:
+        url, authorization = request.url, request.authorization
+        for _ in range(_HOPS + 1):
+            response = await self._once(request, url, authorization, cost)
+            location = response.header("location")
+            if response.status not in _REDIRECTS or not location:
+                return response
+            if request.method == "POST":
+                raise forbidden(
+                    f"{authority_of(url)} redirects a request that carries a password, which is not followed"
+                )
+            target = urljoin(url, location)
+            if _origin(target) != _origin(url):
+                authorization = ""
+            url = target
+        raise forbidden(f"{request.authority} redirects more than {_HOPS} times")
+
+    async def _once(self, request: Request, url: str, authorization: str, cost: Cost) -> Response:
+        """One exchange, counted by what came of it."""
+        authority = self._gate.check(url, request)
+        kind = host_class(request.authority)
+        outcome: Outcome = "abandoned"
+        costs = (cost, self._tally.total, self._tally.costs[kind])
+        try:
+            response = await self._exchange(request, url, authority, authorization, costs)
+            outcome = "ok" if response.status < 400 else refusal(response, "").cause
+        except RegistryError as error:
+            outcome = error.cause
+            raise
+        finally:
+            self._tally.requests[kind, outcome] += 1
+        return response
+
+    async def _exchange(
+        self, request: Request, url: str, authority: str, authorization: str, costs: tuple[Cost, ...]
+    ) -> Response:
+        own = same_authority(authority, request.authority)
+        session = self._session(own)
+        headers = {"Accept-Encoding": "identity", **request.headers}
+        if authorization:
+            headers["Authorization"] = authorization
+        timeouts = self._settings.timeouts
+        total = None if request.sink else timeouts.document
+        for cost in costs:
+            cost.requests += 1
+        with _mapped(authority):
+            async with session.request(
+                request.method,
+                URL(url, encoded=True),
+                headers=headers,
+                data=request.form,
+                allow_redirects=False,
+                ssl=self._context(authority),
+                proxy=self._gate.proxy(url),
+                timeout=aiohttp.ClientTimeout(total=total, sock_connect=timeouts.connect, sock_read=timeouts.idle),
+            ) as answer:
+                received: dict[str, tuple[str, ...]] = {}
+                for name, value in answer.headers.items():
+                    received[name.lower()] = (*received.get(name.lower(), ()), value)
+                body = b""
+                if answer.status == 200 and request.sink:
+                    await self._pour(answer, request.sink(), request.limit, authority, costs)
+                elif answer.status == 200:
+                    body = await self._read(answer, request.limit, authority, costs)
+                elif answer.content_length is not None and answer.content_length <= _ERROR_BODY:  # frees the connection
+                    body = await self._read(answer, _ERROR_BODY, authority, costs)
+                return Response(answer.status, received, body, own)
+
+    async def _read(self, answer: aiohttp.ClientResponse, limit: int, authority: str, costs: tuple[Cost, ...]) -> bytes:
+        pieces: list[bytes] = []
+        left = limit
+        async for piece in answer.content.iter_any():
+            _count(len(piece), costs)
+            left -= len(piece)
+            if left < 0:
+                raise RegistryError("tooLarge", f"{authority} sends more than the {limit} bytes that are allowed")
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def _pour(
+        self, answer: aiohttp.ClientResponse, sink: Sink, size: int, authority: str, costs: tuple[Cost, ...]
+    ) -> None:
+        started, left = self._clock(), size
+        if answer.content_length is not None and answer.content_length != size:
+            raise RegistryError("invalid", f"{authority} sends {answer.content_length} bytes for a blob of {size}")
+        async for piece in answer.content.iter_chunked(_READ):
+            _count(len(piece), costs)
+            left -= len(piece)
+            if left < 0:
+                raise RegistryError("invalid", f"{authority} sends more than {size} bytes for a blob of that size")
+            elapsed = self._clock() - started
+            if elapsed > self._settings.timeouts.idle and size - left < elapsed * _SLOWEST:
+                raise RegistryError("unreachable", f"{authority} sends a blob at less than {_SLOWEST >> 10} KiB/s")
+            await sink.feed(piece)
+        if left:
+            raise RegistryError("unreachable", f"{authority} broke off a blob after {size - left} of {size} bytes")
+
+    def _session(self, own: bool) -> aiohttp.ClientSession:
+        """Made on first use, inside the running loop."""
+        session = self._sessions.get(own)
+        if session is None:
+            session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(resolver=self._gate.resolver(own=own), limit=128, limit_per_host=16),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                read_bufsize=_READ,
+                headers={"User-Agent": self._settings.user_agent},
+            )
+            self._sessions[own] = session
+        return session
+
+    def _context(self, authority: str) -> ssl.SSLContext | bool:
+        entry = listed(authority, self._tls)
+        return True if entry is None else self._tls[entry]
+
+
+@contextmanager
+def _mapped(authority: str) -> Iterator[None]:
+    """The boundary at which aiohttp's errors, and the system's, become ours; the most specific first."""
+    try:
+        yield
+    except RegistryError:
+        raise
+    except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
+        detail = f"{authority} has no TLS certificate that is trusted; if it is right, add its CA to the settings"
+        raise forbidden(detail) from error
+    except aiohttp.ClientConnectorDNSError as error:
+        if isinstance(error.os_error, AddressDenied):
+            raise forbidden(f"{authority} has an address that is not allowed") from error
+        raise RegistryError("unreachable", f"{authority} does not resolve") from error
+    except aiohttp.ClientConnectorError as error:
+        raise RegistryError("unreachable", f"{authority} does not accept a connection") from error
+    except TimeoutError as error:
+        raise RegistryError("unreachable", f"{authority} did not answer in time") from error
+    except aiohttp.InvalidURL as error:
+        raise forbidden(f"{authority} points to an address that cannot be followed") from error
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise RegistryError("unreachable", f"{authority} broke the connection off, or speaks no HTTP") from error
+
+
+def _count(size: int, costs: Iterable[Cost]) -> None:
+    for cost in costs:
+        cost.bytes_read += size
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parts = URL(url, encoded=True)
+    return parts.scheme, (parts.host or "").lower(), parts.port

@@ -1,0 +1,111 @@
+"""One HTTP exchange with a registry, as data: what is asked, what came back, what it cost, and what went wrong."""
+
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Literal, Protocol
+
+import msgspec
+
+from webhook.errors import NonrootError
+from webhook.image.source import Cause
+
+
+class RegistryError(NonrootError):
+    """The registry gave no answer that can be used; becomes `Unknown(cause, detail)` at the client's door.
+
+    `retry_after` is how many seconds the registry asked to be left alone; `passing` says whether the same request may
+    do better in a moment, which one that our own rules forbid will not.
+    """
+
+    def __init__(self, cause: Cause, detail: str, retry_after: float | None = None, *, passing: bool = True) -> None:
+        super().__init__(detail)
+        self.cause: Cause = cause
+        self.retry_after = retry_after
+        self.passing = passing and cause == "unreachable"
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the registry is there and answers so to whoever asked: another credential may do better."""
+        return self.cause in {"unauthorized", "notFound", "rateLimited"}
+
+
+class Cost(msgspec.Struct):
+    """What looking at an image has cost so far. `bytes_image` is what pulling its platforms would transfer."""
+
+    requests: int = 0
+    bytes_read: int = 0
+    bytes_image: int = 0
+
+
+class Sink(Protocol):
+    """Where the body of a blob goes, piece by piece."""
+
+    async def feed(self, piece: bytes) -> None:
+        """Take the next bytes; returns when more may come, raises to stop the transfer."""
+        ...
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A request to `authority` (HOST or HOST:PORT), the image reference's own registry, or to where that points.
+
+    `authorization` belongs to the URL's own origin. A 200's body is taken up to `limit` bytes: by a fresh `sink` per
+    attempt where one is given, else into the response. A `tentative` request is made once and, whatever comes of it, says
+    nothing about the authority.
+    """
+
+    method: Literal["GET", "HEAD", "POST"]
+    url: str
+    authority: str
+    limit: int
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
+    authorization: str = ""
+    form: Mapping[str, str] | None = None
+    sink: Callable[[], Sink] | None = None
+    tentative: bool = False
+
+    def __repr__(self) -> str:
+        return f"<{self.method} {self.authority}>"  # headers and query may hold secrets
+
+
+class Response(msgspec.Struct, frozen=True):
+    """An answer. `headers` have lower-case names and all their values; `own` is false where redirects led away."""
+
+    status: int
+    headers: Mapping[str, tuple[str, ...]]
+    body: bytes = b""
+    own: bool = True
+
+    def header(self, name: str) -> str:
+        """The first value of a header, or nothing."""
+        return self.headers.get(name, ("",))[0]
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}>"
+
+
+def refusal(response: Response, asked: str) -> RegistryError:
+    """What a status other than 200 means for who asked; `asked` says what for, in a few words without secrets."""
+    status = response.status
+    detail = f"{asked}: the registry answered {status}"
+    if status in {401, 403}:
+        return RegistryError("unauthorized", f"{detail}; the credentials that apply do not allow reading it")
+    if status == 404:
+        return RegistryError("notFound", f"{detail}; no such image there, or none that these credentials may see")
+    if status == 429:
+        return RegistryError("rateLimited", f"{detail}; too many requests", retry_after(response))
+    return RegistryError("unreachable", detail, retry_after(response))
+
+
+def retry_after(response: Response) -> float | None:
+    """Seconds out of a Retry-After header; a date counts from the answer's own Date, because clocks differ.
+
+    Source: RFC 9110 section 10.2.3.
+    """
+    text = response.header("retry-after").strip()
+    if text.isascii() and text.isdigit() and len(text) < 7:
+        return float(text)
+    try:
+        until, now = (parsedate_to_datetime(each) for each in (text, response.header("date")))
+        return max((until - now).total_seconds(), 0.0)
+    except (ValueError, TypeError, OverflowError):  # TypeError: only one of them has a time zone
+        return None

@@ -1,0 +1,253 @@
+"""A cluster -> its policies, its pull secrets' names and its workloads, by nothing but reading.
+
+Whoever scans may not be allowed to read everything: what is refused is said, and the rest is scanned.
+"""
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from urllib.parse import quote
+
+import msgspec
+
+from webhook.cluster import image_identities
+from webhook.cluster.client import Absent, Cluster, Forbidden
+from webhook.errors import InvalidSetting
+from webhook.image.config import Platform, normalise_platform
+from webhook.image.identity_index import Identities
+from webhook.image.image_identity import Fact
+from webhook.policy import cache
+from webhook.policy.cache import Rejected
+from webhook.policy.selection import Namespace
+from webhook.policy.types import API_VERSION, Documents, NonRootException, NonRootPolicy
+from webhook.scan import coverage
+from webhook.scan.coverage import Reach
+from webhook.scan.document import Skip
+from webhook.scan.inventory import Found, Inventory
+
+# Every kind that makes Pods, with API version and resource; first those that hand Pods on to what made them.
+_BETWEEN = (("ReplicaSet", "apps/v1", "replicasets"), ("Job", "batch/v1", "jobs"))
+_TEMPLATES = (
+    ("Deployment", "apps/v1", "deployments"),
+    ("StatefulSet", "apps/v1", "statefulsets"),
+    ("DaemonSet", "apps/v1", "daemonsets"),
+    ("CronJob", "batch/v1", "cronjobs"),
+    ("ReplicationController", "v1", "replicationcontrollers"),
+)
+KINDS = (("Pod", "v1", "pods"), *_BETWEEN, *_TEMPLATES)
+"""Whatever is a workload or belongs to one: its kind, API version and resource."""
+
+# kubernetes/apimachinery pkg/util/validation/validation.go, IsDNS1123Label
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+Accounts = Mapping[tuple[str, str], tuple[str, ...]]
+"""By namespace and name, the pull secrets that a ServiceAccount gives to Pods without any."""
+
+
+class _Named(msgspec.Struct):
+    name: str = ""
+
+
+class _Metadata(msgspec.Struct):
+    name: str
+    namespace: str = ""
+    labels: dict[str, str] | None = None
+
+
+class _Namespace(msgspec.Struct):
+    metadata: _Metadata
+
+
+class _Account(msgspec.Struct, rename="camel"):
+    metadata: _Metadata
+    image_pull_secrets: tuple[_Named, ...] | None = None
+
+
+class _NodeInfo(msgspec.Struct, rename="camel"):
+    operating_system: str = ""
+    architecture: str = ""
+
+
+class _NodeStatus(msgspec.Struct, rename="camel"):
+    node_info: _NodeInfo = msgspec.field(default_factory=_NodeInfo)
+
+
+class _Node(msgspec.Struct):
+    metadata: _Metadata
+    status: _NodeStatus
+
+
+class Reader:
+    """Reads some namespaces of a cluster, all of them where none is named. Its methods raise `ClusterError`.
+
+    `skipped` is what could not be read. `facts` is what the Pods have taught of images, on `nodes` of `platforms`, and
+    `uses` which digests there are of which image; they are there before `workloads` gives the first workload.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespaces: tuple[str, ...] = (),
+        hooks: str = "",
+        *,
+        nodes: Mapping[str, Platform] | None = None,
+        renewing: bool = False,
+    ) -> None:
+        """`hooks` is the ValidatingWebhookConfiguration that is ours, for somebody who may read it but list none.
+
+        Nodes whose platforms are known need not be listed again. Whoever is `renewing` what was scanned before may find that
+        a namespace is gone, and has no workloads; labels that he may not read are an error, for the mode would be a guess.
+        `InvalidSetting` for a name that no namespace can have.
+        """
+        for name in namespaces:
+            if not _NAMESPACE.fullmatch(name):
+                raise InvalidSetting(f"no namespace can be called {name[:100]!a}; give its name as kubectl shows it")
+        self._cluster = cluster
+        self._namespaces = tuple(dict.fromkeys(namespaces))
+        self._hooks = hooks
+        self._renewing = renewing
+        self.nodes = nodes or {}
+        self.skipped: list[Skip] = []
+        self.facts: set[Fact] = set()
+        self.uses: set[tuple[str, str]] = set()
+        self.platforms: tuple[Platform, ...] = ()
+
+    async def namespaces(self) -> list[Namespace]:
+        """The namespaces; of one that may not be read only the name is known."""
+        if not self._namespaces:
+            return [_namespace(raw) async for raw in self._list("/api/v1", "namespaces", "Namespaces")]
+        found: list[Namespace] = []
+        for name in self._namespaces:
+            try:
+                body = await self._cluster.call("GET", f"/api/v1/namespaces/{name}", f"Namespace {name}")
+                found.append(_namespace(body or b""))
+            except Absent:
+                if not self._renewing:
+                    raise
+            except Forbidden as error:
+                if self._renewing:
+                    raise
+                self.skipped.append(Skip(f"labels of Namespace {name}", str(error)))
+                found.append(Namespace(name))
+        return found
+
+    async def documents(self) -> Documents:
+        """The policies and exceptions. Where our kinds are not installed there are none."""
+        policies: list[NonRootPolicy] = []
+        exceptions: list[NonRootException] = []
+        base = f"/apis/{API_VERSION}"
+        for resource, kind, everywhere in (
+            ("nonrootpolicies", "NonRootPolicy", True),
+            ("nonrootexceptions", "NonRootException", False),
+        ):
+            async for raw in self._list(base, resource, f"{kind} objects", everywhere=everywhere, optional=True):
+                body = {"apiVersion": API_VERSION, "kind": kind, **msgspec.json.decode(raw)}
+                accepted = cache.accept(body)
+                if isinstance(accepted, Rejected):
+                    self.skipped.append(Skip(accepted.name, accepted.reason))
+                elif isinstance(accepted, NonRootPolicy):
+                    policies.append(accepted)
+                else:
+                    exceptions.append(accepted)
+        return Documents(tuple(policies), tuple(exceptions))
+
+    async def reach(self) -> Reach:
+        """The namespaces whose Pods admission gets to see: as it is installed, or would be where nobody can tell."""
+        what = "ValidatingWebhookConfigurations"
+        path = f"/apis/admissionregistration.k8s.io/v1/{what.lower()}"
+        try:
+            if self._hooks:
+                found = [await self._cluster.call("GET", f"{path}/{self._hooks}", what) or b""]
+            else:
+                pages = self._cluster.pages(f"{path}?labelSelector={quote(coverage.PART_OF)}", what)
+                found = [bytes(raw) async for page in pages for raw in page]
+        except (Absent, Forbidden):
+            found = []
+        return coverage.read(found) or coverage.DEFAULT
+
+    async def accounts(self) -> Accounts | None:
+        """The accounts that give pull secrets; None where they cannot be listed, but perhaps read."""
+        accounts: dict[tuple[str, str], tuple[str, ...]] = {}
+        try:
+            async for raw in self._pages("/api/v1", "serviceaccounts", "ServiceAccounts"):
+                found = msgspec.json.decode(raw, type=_Account)
+                names = tuple(each.name for each in found.image_pull_secrets or () if each.name)
+                if names:
+                    accounts[found.metadata.namespace, found.metadata.name] = names
+        except Forbidden:
+            return None
+        return accounts
+
+    async def identities(self) -> Identities:
+        """What is stored of images; nothing where that may not be read."""
+        known = Identities()
+        try:
+            async for each in image_identities.listed(self._cluster):
+                known.put(each.name, each)
+        except (Absent, Forbidden):
+            return known
+        return known
+
+    async def workloads(self) -> AsyncIterator[Found]:
+        """Every workload: those with templates as they are listed, those of which only Pods are known at the end."""
+        if not self.nodes:
+            self.nodes = await self._nodes()
+        self.platforms = tuple(sorted(set(self.nodes.values()), key=str))
+        inventory = Inventory(self.nodes)
+        async for raw in self._list("/api/v1", "pods", "Pods"):
+            inventory.pod(raw)
+        self.facts, self.uses = inventory.facts, inventory.uses
+        for kinds, take in ((_BETWEEN, inventory.between), (_TEMPLATES, inventory.template)):
+            for kind, version, resource in kinds:
+                async for raw in self._list(base(version), resource, f"{kind}s"):
+                    found = take(version, kind, raw)
+                    if found is not None:
+                        yield found
+        for found in inventory.rest():
+            yield found
+        self.skipped += inventory.skipped
+
+    async def _nodes(self) -> dict[str, Platform]:
+        """The platform of each node; of none where nodes may not be listed, and then Pods teach nothing."""
+        nodes: dict[str, Platform] = {}
+        try:
+            async for page in self._cluster.pages("/api/v1/nodes", "Nodes"):
+                for raw in page:
+                    node = msgspec.json.decode(raw, type=_Node)
+                    info = node.status.node_info
+                    nodes[node.metadata.name] = normalise_platform(info.operating_system, info.architecture)
+        except Forbidden:
+            return {}
+        return nodes
+
+    async def _list(
+        self, base: str, resource: str, what: str, *, everywhere: bool = False, optional: bool = False
+    ) -> AsyncIterator[msgspec.Raw]:
+        """The same; what is forbidden, or not there though it should be, is noted."""
+        try:
+            async for raw in self._pages(base, resource, what, everywhere=everywhere):
+                yield raw
+        except Forbidden as error:
+            self.skipped.append(Skip(what, str(error)))
+        except Absent as error:
+            if not optional:
+                self.skipped.append(Skip(what, str(error)))
+
+    async def _pages(
+        self, base: str, resource: str, what: str, *, everywhere: bool = False
+    ) -> AsyncIterator[msgspec.Raw]:
+        """The objects of a resource, of our namespaces unless it is to be `everywhere`."""
+        paths = [f"{base}/namespaces/{name}/{resource}" for name in self._namespaces if not everywhere]
+        for path in paths or [f"{base}/{resource}"]:
+            async for page in self._cluster.pages(path, what):
+                for raw in page:
+                    yield raw
+
+
+def base(version: str) -> str:
+    """The path below which an API version has its resources."""
+    return "/api/v1" if version == "v1" else f"/apis/{version}"
+
+
+def _namespace(raw: bytes | msgspec.Raw) -> Namespace:
+    metadata = msgspec.json.decode(raw, type=_Namespace).metadata
+    return Namespace(metadata.name, metadata.labels or {})

@@ -1,0 +1,167 @@
+"""Documents + a namespace -> which policy governs it and why, as `nonroot policy` tells it; JSON version 1 of that.
+
+Why a policy does not apply is said by the same comparisons by which it does not: its selector, its priority, its name.
+"""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from webhook import json_output
+from webhook.policy import exemptions, selection
+from webhook.policy.cache import DEFAULT_NAMESPACE
+from webhook.policy.conditions import SOON
+from webhook.policy.selection import MODE_LABEL, Namespace
+from webhook.policy.types import Documents, Expression, LabelSelector, NonRootException, NonRootPolicy, PolicySpec
+from webhook.scan.coverage import DEFAULT, Reach
+from webhook.scan.document import Skip
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A policy, and why it does or does not apply."""
+
+    policy: str
+    priority: int
+    mode: Literal["Audit", "Warn", "Enforce"]
+    applies: bool
+    why: str
+
+
+class Excepted(msgspec.Struct, frozen=True):
+    """An exception in the namespace. `state` says whether it counts, `expires` is in RFC 3339, null for never."""
+
+    name: str
+    reason: str
+    state: Literal["in force", "expires soon", "expired", "forbidden"]
+    expires: str | None
+    workloads: tuple[str, ...]
+    images: tuple[str, ...]
+    containers: tuple[str, ...]
+    rules: tuple[str, ...]
+
+
+class Governance(msgspec.Struct, frozen=True):
+    """The whole output of `nonroot policy -o json`: one namespace.
+
+    `label` is its nonroot.dev/mode, null where it has none. `policy` is `built-in` where none of the `candidates` applies,
+    and `spec` what it says, defaults written out. Where `exempt`, nothing in the namespace is judged.
+    """
+
+    version: Literal[1]
+    namespace: str
+    label: str | None
+    policy: str
+    mode: Literal["Audit", "Warn", "Enforce"]
+    injects: bool
+    why: str
+    problem: str
+    exempt: bool
+    spec: dict[str, Any]
+    candidates: tuple[Candidate, ...]
+    exceptions: tuple[Excepted, ...]
+    skipped: tuple[Skip, ...]
+
+
+def governance(
+    documents: Documents,
+    namespace: Namespace,
+    now: datetime,
+    skipped: tuple[Skip, ...] = (),
+    reach: Reach = DEFAULT,
+) -> Governance:
+    """What governs a namespace at a moment; `skipped` is what could not be read of it, `reach` what admission sees."""
+    governing = selection.govern(documents.policies, namespace)
+    spec = governing.policy.spec
+    exceptions = (
+        each for each in documents.exceptions if (each.metadata.namespace or DEFAULT_NAMESPACE) == namespace.name
+    )
+    return Governance(
+        version=1,
+        namespace=namespace.name,
+        label=namespace.labels.get(MODE_LABEL),
+        policy=governing.policy.metadata.name,
+        mode=governing.mode,
+        injects=governing.injects,
+        why=governing.why,
+        problem=governing.problem,
+        exempt=exemptions.exempts(spec, namespace.name) or not reach.covers(namespace),
+        spec=_plain(spec),
+        candidates=tuple(
+            _candidate(each, governing.policy, namespace)
+            for each in sorted(documents.policies, key=selection.precedence)
+        ),
+        exceptions=tuple(_excepted(each, spec, now) for each in exceptions),
+        skipped=skipped,
+    )
+
+
+def _candidate(policy: NonRootPolicy, applying: NonRootPolicy, namespace: Namespace) -> Candidate:
+    first, name = applying.spec.priority, applying.metadata.name
+    why = _unmet(policy.spec.namespace_selector, namespace.selectable)
+    if policy is applying:
+        why = "it selects the namespace, and no other that does comes before it"
+    elif not why and policy.spec.priority < first:
+        why = f"its priority {policy.spec.priority} is lower than {first}, that of {name}"
+    elif not why:
+        why = f"its priority is that of {name}, whose name comes first"
+    return Candidate(policy.metadata.name, policy.spec.priority, policy.spec.mode, policy is applying, why)
+
+
+def _unmet(selector: LabelSelector, labels: dict[str, str]) -> str:
+    """The first requirement of a selector that labels do not meet; empty where they meet all."""
+    wanted = [Expression(key, "In", (value,)) for key, value in selector.match_labels.items()]
+    for each in (*wanted, *selector.match_expressions):
+        if not each.matches(labels):
+            values = f" ({', '.join(each.values)})" if each.values else ""
+            has = f"is {labels[each.key]!a}" if each.key in labels else "is not set"
+            return f"its namespaceSelector wants {each.key} {each.operator}{values}, and the label {has}"
+    return ""
+
+
+def _excepted(exception: NonRootException, spec: PolicySpec, now: datetime) -> Excepted:
+    said = exception.spec
+    state: Literal["in force", "expires soon", "expired", "forbidden"] = "in force"
+    if said.expires is not None and now >= said.expires:
+        state = "expired"
+    elif spec.exceptions == "Forbid":
+        state = "forbidden"
+    elif said.expires is not None and now >= said.expires - SOON:
+        state = "expires soon"
+    return Excepted(
+        exception.metadata.name,
+        said.reason,
+        state,
+        said.expires.isoformat() if said.expires else None,
+        tuple("/".join(filter(None, (each.kind, each.name))) for each in said.workloads),
+        said.images,
+        said.containers,
+        said.rules,
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A struct as its document spells it, with the defaults written out and what is unset left out."""
+    if isinstance(value, msgspec.Struct):
+        fields = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
+        said = ((spelled, getattr(value, name)) for spelled, name in fields)
+        return {spelled: _plain(each) for spelled, each in said if each is not None}
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value
+
+
+def render(told: Governance) -> str:
+    """Indented JSON."""
+    return json_output.text(told)
+
+
+def schema() -> bytes:
+    """Its JSON Schema, as it is published."""
+    return json_output.schema(Governance, "nonroot policy")
+
+
+SCHEMA = Path(__file__).with_name("policy.v1.schema.json")
+
+
+if __name__ == "__main__":
+    SCHEMA.write_bytes(schema())

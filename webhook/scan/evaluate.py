@@ -1,0 +1,275 @@
+"""Found -> Workload of the document: what becomes of its next Pods once their namespace is enforced.
+
+The one judgement, under the policy that is in force, with the mode that could be: Enforce, which injects unless the
+policy says never.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from functools import lru_cache
+
+import msgspec
+import yaml
+
+from webhook.admission import decision
+from webhook.evaluation import patch
+from webhook.evaluation.evaluator import judge, stated
+from webhook.evaluation.finding import Finding as Fault
+from webhook.evaluation.finding import who
+from webhook.evaluation.verdict import ContainerVerdict, Verdict, denies
+from webhook.image import reference
+from webhook.image.source import NOT_EXAMINED, Image, Images
+from webhook.image.user import Answer, Identity, Injection, answers
+from webhook.policy.cache import View
+from webhook.policy.exemptions import SERVICE_ACCOUNT, exempt
+from webhook.policy.selection import Governing
+from webhook.policy.types import NonRootException
+from webhook.scan import document, expiry
+from webhook.scan.document import LEFT_OUT, RANK, Container, Finding, Outcome, Running
+from webhook.scan.inventory import Found, Shape, Sighting
+from webhook.workload.container_status import mismatch
+from webhook.workload.podspec import OwnerReference
+from webhook.workload.workload import Slot, Workload
+
+IMAGE_BUDGET = 600.0  # seconds; the registry client gives up on an image long before
+
+UNREACHED = "the API server does not ask admission about this namespace"
+_NEW_UID = 1001  # for a user that the image does not have yet, as the rules' documentation has it
+# Whom admission sees making the Pods: the service account of a controller in kubernetes pkg/controller.
+_MAKERS = {
+    "Deployment": "replicaset-controller",
+    "ReplicaSet": "replicaset-controller",
+    "StatefulSet": "statefulset-controller",
+    "DaemonSet": "daemon-set-controller",
+    "Job": "job-controller",
+    "CronJob": "job-controller",
+    "ReplicationController": "replication-controller",
+}
+_BETWEEN = {"Deployment": "ReplicaSet", "CronJob": "Job"}
+_REBUILT = frozenset(
+    {"named-user", "root-image", "invalid-user", "unresolvable-user", "platforms-disagree", "identity-drift"}
+)
+
+
+async def forecast(found: Found, view: View, images: Images, now: datetime, exemption: str = "") -> document.Workload:
+    """Judge a workload. `images` answers as `webhook.image.source.Images` does, or with `NOT_EXAMINED`.
+
+    `exemption` is why admission does not see it, where that is known already.
+    """
+    namespace = found.reference.namespace
+    governing = view.govern(namespace)
+    exceptions = view.exceptions(namespace)
+    reason = ""
+    containers: dict[object, Container] = {}
+    replies: list[decision.Answer] = []
+    for shape in found.shapes:
+        workload = _made(shape.workload)
+        why = exempt(governing.policy.spec, namespace, _maker(found.reference.kind), workload)
+        let_be = exemption or (f"exempt: {why}" if why else "")
+        if let_be:
+            reason = let_be
+            slots = workload.slots() if shape.slots is None else shape.slots
+            told = [_exempted(slot, let_be, found) for slot in slots]
+        else:
+            enforced = msgspec.structs.replace(governing, mode="Enforce")
+            judged = await _judge(workload, shape, enforced, exceptions, images, now)
+            told = [_container(each, judged, found, exceptions, now) for each in judged.containers]
+            if governing.mode == "Warn":  # where injection may be off
+                judged = await _judge(workload, shape, governing, exceptions, images, now)
+            replies.append(decision.answer(_patched(judged, governing)))
+        for each in told:
+            containers.setdefault((each.kind, each.name, each.image, each.outcome), each)
+    outcomes = [each.outcome for each in containers.values()]
+    denied = any(each.code != 200 for each in replies)
+    warned = any(each.warnings for each in replies)
+    return document.Workload(
+        kind=found.reference.kind,
+        namespace=namespace,
+        name=found.reference.name,
+        policy=governing.policy.metadata.name,
+        mode=governing.mode,
+        outcome=max(outcomes, key=RANK.__getitem__, default="unchanged"),
+        today="deny" if denied else "warn" if warned else "allow",
+        reason=reason,
+        pods=found.pods,
+        containers=tuple(containers.values()),
+        api_version=found.reference.api_version,
+        object_uid=found.reference.uid,
+    )
+
+
+def _made(workload: Workload) -> Workload:
+    """A template that exceptions know by all the names under which admission will see its Pods."""
+    if workload.is_pod:
+        return workload
+    name = workload.name
+    owner = OwnerReference(workload.kind, name, controller=True)
+    if workload.kind in _BETWEEN:
+        name = f"{name}-"
+        owner = OwnerReference(_BETWEEN[workload.kind], name, controller=True)
+    owners = (owner, OwnerReference("Pod", f"{name}-", controller=True))
+    metadata = msgspec.structs.replace(workload.metadata, owner_references=owners)
+    return msgspec.structs.replace(workload, metadata=metadata)
+
+
+def _maker(kind: str) -> str:
+    """The user who asks for the Pods; nobody knows who would make a bare one."""
+    return f"{SERVICE_ACCOUNT}kube-system:{_MAKERS[kind]}" if kind in _MAKERS else ""
+
+
+async def _judge(
+    workload: Workload,
+    shape: Shape,
+    governing: Governing,
+    exceptions: Sequence[NonRootException],
+    images: Images,
+    now: datetime,
+) -> Verdict:
+    return await judge(
+        workload,
+        governing,
+        images,
+        namespace=workload.metadata.namespace or "",
+        budget=IMAGE_BUDGET,
+        now=now,
+        exceptions=exceptions,
+        slots=shape.slots,
+    )
+
+
+def _patched(judged: Verdict, governing: Governing) -> Verdict:
+    """The verdict as /validate reaches it: after /mutate, and with nothing said of what was left out."""
+    containers = tuple(
+        msgspec.structs.replace(
+            each, state="fine", findings=tuple(fault for fault in each.findings if not each.cures(fault))
+        )
+        if each.state == "fixable"
+        else each
+        for each in judged.containers
+        if each.subject.found is not NOT_EXAMINED
+    )
+    return Verdict(governing, containers)
+
+
+def _exempted(slot: Slot, why: str, found: Found) -> Container:
+    """A container that is not even judged; only what it runs as is known."""
+    return Container(
+        name=slot.container.name,
+        kind=slot.kind,
+        image=slot.container.image or "",
+        digest="",
+        user=None,
+        uid=None,
+        who="not judged",
+        outcome="excepted",
+        reason=why,
+        expires_soon=False,
+        findings=(),
+        path="",
+        yaml="",
+        running=_running(_sightings(found, slot)),
+        mismatch=None,
+    )
+
+
+def _container(
+    judged: ContainerVerdict, whole: Verdict, found: Found, exceptions: Sequence[NonRootException], now: datetime
+) -> Container:
+    subject = judged.subject
+    left_out = subject.found is NOT_EXAMINED
+    fields = patch.injected(judged)
+    sightings = tuple(_sightings(found, subject.slot))
+    return Container(
+        name=subject.slot.container.name,
+        kind=subject.slot.kind,
+        image=subject.slot.container.image or "",
+        digest=judged.digest,
+        user=subject.user,
+        uid=subject.uid,
+        who=LEFT_OUT if left_out else who(subject),
+        outcome=_outcome(judged, changes=bool(fields)),
+        reason=judged.release.reason if judged.release else expiry.lapsed(judged, whole, exceptions, now),
+        expires_soon=expiry.ends_soon(judged, whole, exceptions, now),
+        findings=() if left_out else tuple(_finding(fault, judged) for fault in judged.findings),
+        path=subject.field("").rstrip("."),
+        yaml=_yaml(msgspec.json.encode(fields)) if fields else "",
+        running=_running(sightings),
+        mismatch=next(filter(None, (_mismatch(each, judged) for each in sightings)), None),
+    )
+
+
+def _outcome(judged: ContainerVerdict, *, changes: bool) -> Outcome:
+    on_unknown = judged.subject.policy.on_unknown
+    if judged.subject.found is NOT_EXAMINED:
+        return "unknown"
+    if any(denies(fault, judged, on_unknown) for fault in judged.findings):
+        return "refused"
+    if judged.state == "unknown":
+        return "unknown"
+    if judged.state == "skipped":
+        return "excepted"
+    return "fixed" if changes or any(map(judged.cures, judged.findings)) else "unchanged"
+
+
+def _finding(fault: Fault, judged: ContainerVerdict) -> Finding:
+    denied = denies(fault, judged, judged.subject.policy.on_unknown)
+    return Finding(
+        rule=fault.rule,
+        severity="note" if judged.cures(fault) else "error" if denied else fault.severity,
+        message=f"{fault.reason}: {fault.detail}",
+        fix=fault.fix,
+        dockerfile=_user_line(fault, judged) if fault.rule in _REBUILT else "",
+    )
+
+
+def _user_line(fault: Fault, judged: ContainerVerdict) -> str:
+    """The last instruction of the image's Dockerfile: by its number, the user that it names or is to make."""
+    subject = judged.subject
+    if fault.rule == "named-user" and isinstance(subject.planned, Injection):
+        return f"USER {subject.planned.replacing(subject.answers[0].user)}"
+    return f"USER {subject.uid if fault.rule == 'named-user' and subject.uid else _NEW_UID}"
+
+
+@lru_cache(maxsize=1024)
+def _yaml(fields: bytes) -> str:
+    """JSON as YAML in block style, one field a line."""
+    return yaml.safe_dump(msgspec.json.decode(fields), sort_keys=False, default_flow_style=None)
+
+
+def _sightings(found: Found, slot: Slot) -> Iterator[Sighting]:
+    """What is seen of the container of that name, whatever its image is at the moment."""
+    for each in found.sightings:
+        if (each.running.slot.list, each.running.slot.container.name) == (slot.list, slot.container.name):
+            yield each
+
+
+def _running(sightings: Iterator[Sighting] | tuple[Sighting, ...]) -> tuple[Running, ...]:
+    """The distinct identities, those of the most Pods first."""
+    pods: dict[tuple[int, int, tuple[int, ...]], int] = {}
+    for each in sightings:
+        key = (each.running.uid, each.running.gid, each.running.groups)
+        pods[key] = pods.get(key, 0) + each.pods
+    return tuple(Running(*key, count) for key, count in sorted(pods.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _mismatch(sighting: Sighting, judged: ContainerVerdict) -> str | None:
+    """What was foretold otherwise: by the Pod's own spec, by its image where the same one is known, by the operator."""
+    subject, running = judged.subject, sighting.running
+    foretold: list[Sequence[Identity]] = []
+    if running.effective.run_as_user is not None:
+        foretold.append([Identity(running.effective.run_as_user)])
+    if _image(running.slot) == _image(subject.slot):
+        if isinstance(subject.found, Image) and subject.found.digest in {"", running.digest}:
+            foretold.append(_identities(subject.answers))
+        operators = stated(subject.policy, subject.slot.container)
+        if operators is not None:
+            foretold.append(_identities(answers(operators, subject.os)))
+    return next(filter(None, (mismatch(sighting.pod, running, each) for each in foretold)), None)
+
+
+def _identities(told: Sequence[Answer]) -> list[Identity]:
+    return [each.identity for each in told if isinstance(each.identity, Identity)]
+
+
+def _image(slot: Slot) -> str:
+    return reference.normalised(slot.container.image or "")

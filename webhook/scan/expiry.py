@@ -1,0 +1,37 @@
+"""What time does to exceptions, told of the containers that it concerns: what still is let be in a week, what was until lately.
+
+Both are asked of the one function that lets containers be, at another moment or with other ends.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from webhook.evaluation.verdict import ContainerVerdict, Verdict
+from webhook.policy.conditions import SOON
+from webhook.policy.exemptions import release
+from webhook.policy.types import NonRootException
+
+
+def ends_soon(each: ContainerVerdict, judged: Verdict, exceptions: Sequence[NonRootException], now: datetime) -> bool:
+    """Whether what lets a container be will not do so in a week, or for fewer rules."""
+    if each.release is None or not exceptions:
+        return False
+    then = release(judged.governing, exceptions, each.subject.workload, each.subject.slot, now + SOON)
+    return then is None or then.rules != each.release.rules
+
+
+def lapsed(each: ContainerVerdict, judged: Verdict, exceptions: Sequence[NonRootException], now: datetime) -> str:
+    """The exceptions that let a container be until they ended; empty where there are none, or others do still."""
+    if each.release is not None:
+        return ""
+    told = []
+    for exception in exceptions:
+        ended = exception.spec.expires
+        if ended is not None and now >= ended:
+            endless = msgspec.structs.replace(exception, spec=msgspec.structs.replace(exception.spec, expires=None))
+            then = release(judged.governing, (endless,), each.subject.workload, each.subject.slot, now)
+            if then is not None:
+                told.append(f"{then.reason} (it ended at {ended:%Y-%m-%d %H:%M %Z})")
+    return "; ".join(told)

@@ -1,0 +1,221 @@
+"""The readiness report: a scan as one HTML page, the picture from which people decide what to enforce.
+
+It reads as a page without JavaScript; with it, tables sort, filter, and are laid out in parts (`webhook.scan.html`).
+"""
+
+import shlex
+from collections.abc import Iterator
+from datetime import datetime
+
+import msgspec
+
+import webhook
+from webhook.image.config import parse_user
+from webhook.scan import html
+from webhook.scan.document import Container, Counts, Document, NamespaceSummary, Outcome, Workload, is_root
+from webhook.text import many
+
+_WORST_FIRST: tuple[Outcome, ...] = ("refused", "unknown", "fixed", "unchanged", "excepted")
+_LABELS: dict[Outcome, str] = {
+    "unchanged": "Runs unchanged",
+    "fixed": "Fixed by injection",
+    "excepted": "Excepted",
+    "unknown": "Could not tell",
+    "refused": "Refused",
+}
+_MEANINGS: dict[Outcome, str] = {
+    "unchanged": "as it stands today",
+    "fixed": "admission adds what is missing",
+    "excepted": "let be by an exception or exemption",
+    "unknown": "an image could not be read",
+    "refused": "until what is written below is fixed",
+}
+_BAR = 1000  # units of its width
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One outcome's part of a whole: how many workloads, how much of the bar, and from where."""
+
+    name: Outcome
+    label: str
+    meaning: str
+    count: int
+    share: str
+    start: float
+    width: float
+
+
+class Namespace(msgspec.Struct, frozen=True):
+    """A row of the namespaces; `command` enforces one that is ready, else `next` says what is in the way."""
+
+    name: str
+    mode: str
+    total: int
+    parts: tuple[Part, ...]
+    root: int
+    command: str
+    next: str
+
+
+class Image(msgspec.Struct, frozen=True):
+    """A row of the images: the worst outcome of its containers, the uids they get, and what its Dockerfile lacks."""
+
+    name: str
+    user: str | None
+    outcome: Outcome
+    uids: str
+    containers: int
+    root: int
+    dockerfile: str
+
+
+class Root(msgspec.Struct, frozen=True):
+    """A container that `pods` Pods run as uid 0 now."""
+
+    workload: Workload
+    container: Container
+    pods: int
+
+
+def render(document: Document) -> str:
+    """The page. It needs no other file and makes no request."""
+    images = sorted(_images(document.workloads), key=lambda each: (_WORST_FIRST.index(each.outcome), each.name))
+    return html.render(
+        "scan/html/page.html",
+        document=document,
+        version=webhook.__version__,
+        made=_moment(document.at),
+        headline=_headline(document.summary.workloads),
+        lead=_lead(document, len(images)),
+        doubts=tuple(_doubts(document)),
+        labels=_LABELS,
+        rank={name: number for number, name in enumerate(_WORST_FIRST)},
+        outcomes=tuple(_parts(document.summary.workloads)),
+        namespaces=tuple(map(_namespace, document.summary.namespaces)),
+        images=images,
+        roots=tuple(_roots(document.workloads)),
+        reported=_reported(document),
+        workloads=sorted(document.workloads, key=lambda each: _WORST_FIRST.index(each.outcome)),
+    )
+
+
+def _moment(text: str) -> str:
+    return f"{datetime.fromisoformat(text):%-d %B %Y, %H:%M %Z}"
+
+
+def _total(counts: Counts) -> int:
+    return sum(getattr(counts, name) for name in _WORST_FIRST)
+
+
+def _headline(counts: Counts) -> str:
+    """The one sentence to take away."""
+    total = many(_total(counts), "workload")
+    if not _total(counts):
+        return "There is no workload here"
+    if counts.refused:
+        return f"{counts.refused} of {total} would be refused if enforced now"
+    if counts.unknown:
+        return f"None of {total} would be refused if enforced now, but of {counts.unknown} nobody can tell"
+    return f"All of {total} keep running if enforced now"
+
+
+def _lead(document: Document, images: int) -> str:
+    """How many namespaces can be enforced, and what was looked at."""
+    summary = document.summary
+    ready = sum(map(_ready, summary.namespaces))
+    namespaces, containers = many(len(summary.namespaces), "namespace"), many(_total(summary.containers), "container")
+    return (
+        f"{ready} of {namespaces} can be enforced today: nothing in them would be refused or stay unknown. "
+        f"Looked at: {many(images, 'image')}, {containers}, {many(summary.pods, 'Pod')}."
+    )
+
+
+def _doubts(document: Document) -> Iterator[str]:
+    """What keeps the picture from being whole, or from staying as it is."""
+    if document.skipped:
+        yield f"{many(len(document.skipped), 'object')} could not be looked at; the end of this page says which."
+    if document.summary.not_examined:
+        yield f"The images of {many(document.summary.not_examined, 'container')} were left out on demand."
+    if document.summary.mismatches:
+        yield f"Kubelets contradict {many(document.summary.mismatches, 'prediction')} below."
+    soon = sum(each.expires_soon for workload in document.workloads for each in workload.containers)
+    if soon:
+        yield f"The exceptions of {many(soon, 'container')} end within a week."
+
+
+def _parts(counts: Counts) -> Iterator[Part]:
+    """The parts, what keeps running first."""
+    total, start = _total(counts), 0.0
+    for name, label in _LABELS.items():
+        count: int = getattr(counts, name)
+        width = round(_BAR * count / total, 1) if total else 0.0
+        share = f"{count / total:.0%}" if total else ""
+        yield Part(name, label, _MEANINGS[name], count, share, start, width)
+        start += width
+
+
+def _ready(namespace: NamespaceSummary) -> bool:
+    return not namespace.workloads.refused and not namespace.workloads.unknown
+
+
+def _namespace(summary: NamespaceSummary) -> Namespace:
+    counts, command, following = summary.workloads, "", "Enforced"
+    if not _ready(summary):
+        parts = [(counts.refused, "to fix"), (counts.unknown, "to find out")]
+        following = ", ".join(f"{count} {what}" for count, what in parts if count)
+    elif summary.mode != "Enforce":
+        command = f"kubectl label --overwrite ns {shlex.quote(summary.namespace)} nonroot.dev/mode=enforce"
+    return Namespace(
+        summary.namespace,
+        summary.mode,
+        _total(counts),
+        tuple(_parts(counts)),
+        counts.root,
+        command,
+        following,
+    )
+
+
+def _images(workloads: tuple[Workload, ...]) -> Iterator[Image]:
+    """A row for each image as it is named, out of all its containers; those that say a uid need not have read it."""
+    found: dict[str, list[Container]] = {}
+    for workload in workloads:
+        for container in workload.containers:
+            found.setdefault(container.image, []).append(container)
+    for name, containers in found.items():
+        user = next((each.user for each in containers if each.user is not None), None)
+        uids = sorted({each.uid for each in containers if each.uid is not None})
+        yield Image(
+            name=name,
+            user=user,
+            outcome=min((each.outcome for each in containers), key=_WORST_FIRST.index),
+            uids=", ".join(map(str, uids)),
+            containers=len(containers),
+            root=sum(map(is_root, containers)),
+            dockerfile=_dockerfile(containers),
+        )
+
+
+def _dockerfile(containers: list[Container]) -> str:
+    """What a finding says that the image's Dockerfile should end with, or else the number that its USER stands for."""
+    advised = (finding.dockerfile for each in containers for finding in each.findings if finding.dockerfile)
+    named = (each for each in containers if each.outcome == "fixed" and parse_user(each.user or "").name == each.user)
+    numbers = (f"USER {each.uid}" for each in named if each.user)
+    return next(advised, next(numbers, ""))
+
+
+def _roots(workloads: tuple[Workload, ...]) -> Iterator[Root]:
+    for workload in workloads:
+        for container in workload.containers:
+            pods = sum(each.pods for each in container.running if each.uid == 0)
+            if pods:
+                yield Root(workload, container, pods)
+
+
+def _reported(document: Document) -> str:
+    """How much is known of who runs now."""
+    active = [each for workload in document.workloads if workload.pods for each in workload.containers]
+    silent = sum(1 for each in active if not each.running)
+    told = f"Of {many(len(active), 'container')} with Pods, {sum(map(is_root, active))} run as uid 0."
+    why = "they have not started, or their node is older than Kubernetes 1.33"
+    return f"{told} Of {silent} no kubelet has said: {why}." if silent else told

@@ -1,0 +1,157 @@
+"""The two review paths as a bare ASGI callable, in front of the FastAPI application that answers everything else.
+
+A FastAPI route costs more than the whole judgement (CONTRIBUTING, performance), and every Pod creation waits for this one.
+Two kinds of error are told apart: a review that is malformed is a 4xx that says why; a Pod that is bad is a 200 whose
+review denies it.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from urllib.parse import parse_qs
+
+import msgspec
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from webhook.admission import review
+from webhook.admission.decision import MESSAGE_LIMIT
+from webhook.admission.handler import ENFORCE_BUDGET, Admission, Door, Outcome
+from webhook.admission.review import SIZE_LIMIT, Review
+from webhook.errors import CROWDED, MalformedReview
+from webhook.evaluation.finding import Finding
+from webhook.server.counters import Metrics
+from webhook.text import quoted
+
+QUIET = 60.0  # seconds in which the same denial is logged once
+LINES = 256  # denials that are logged in that time
+MARGIN = 1.5  # seconds of the API server's timeout that are kept for the way back
+DOORS: dict[str, Door] = {"/mutate": "mutate", "/validate": "validate"}
+JSON = b"application/json"
+PLAIN = b"text/plain; charset=utf-8"
+
+log = logging.getLogger(__name__)
+
+
+class Reply(msgspec.Struct, frozen=True, gc=False):
+    """What goes back over HTTP; `closes`: and then no more on this connection."""
+
+    status: int
+    body: bytes
+    content_type: bytes
+    closes: bool
+
+
+class Reviews:
+    """Answers `POST /mutate` and `POST /validate`; hands every other path to `fallback`."""
+
+    def __init__(
+        self,
+        admission: Admission,
+        metrics: Metrics,
+        fallback: ASGIApp,
+        answered: Callable[[Review, Outcome], None] = lambda _asked, _outcome: None,
+    ) -> None:
+        self._admission = admission
+        self._metrics = metrics
+        self._fallback = fallback
+        self._answered = answered  # is told of every answer
+        self._logged: set[str] = set()  # denials, since `_quiet_since`
+        self._unlogged = 0
+        self._quiet_since = -QUIET
+        self.draining = False  # then every answer closes its connection, so that none is idle when we leave
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI entry."""
+        door = DOORS.get(scope["path"]) if scope["type"] == "http" else None
+        if door is None:
+            await self._fallback(scope, receive, send)
+            return
+        try:
+            body = await _body(scope, receive)
+        except MalformedReview as error:
+            reply = self._refused(error)
+        else:
+            reply = await self.answer(door, body, timeout(scope["query_string"]))
+        headers = [(b"content-type", reply.content_type), (b"content-length", str(len(reply.body)).encode())]
+        if reply.closes:
+            headers.append((b"connection", b"close"))
+        if reply.status == CROWDED:
+            headers.append((b"retry-after", b"1"))
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
+
+    async def answer(self, door: Door, body: bytes, seconds: float) -> Reply:
+        """Answer the review in a whole body within so many seconds."""
+        started = time.perf_counter()
+        try:
+            asked = review.decode(body)
+            outcome = await self._admission.review(asked, door, seconds)
+        except MalformedReview as error:
+            return self._refused(error)
+        self._metrics.answered(outcome, asked.operation, time.perf_counter() - started)
+        self._answered(asked, outcome)
+        if outcome.decision == "deny":
+            self._log(asked, outcome.findings, started)
+        return Reply(200, outcome.body, JSON, self.draining)
+
+    def _log(self, asked: Review, findings: Sequence[Finding], now: float) -> None:
+        """Log a denial, the same one once a minute: a controller tries again and again, and a stranger may send any."""
+        if now - self._quiet_since >= QUIET:
+            if self._unlogged:
+                log.info("and %d more denials within %d s, see nonroot_reviews_total", self._unlogged, QUIET)
+            self._logged.clear()
+            self._unlogged, self._quiet_since = 0, now
+        if len(self._logged) >= LINES:
+            self._unlogged += 1
+            return
+        reasons = "; ".join([f"{finding.rule}: {finding.message}" for finding in findings[:MESSAGE_LIMIT]])
+        line = f"denied {asked.kind.kind[:63]} {quoted(f'{asked.namespace}/{asked.name}')} {reasons}"
+        if line not in self._logged:
+            self._logged.add(line)
+            log.info("%s", line)
+
+    def _refused(self, error: MalformedReview) -> Reply:
+        self._metrics.malformed(error.status)
+        log.warning("refused a request with status %d: %s", error.status, error)
+        return Reply(error.status, f"{error}\n".encode(), PLAIN, self.draining or error.status == 413)
+
+
+async def _body(scope: Scope, receive: Receive) -> bytes:
+    """The request's body, whole; `MalformedReview` with 405, 411, 413 or 415 where it is not one we take."""
+    if scope["method"] != "POST":
+        raise MalformedReview("an AdmissionReview is sent by POST", 405)
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and len(value) < 20 and int(value) > SIZE_LIMIT:
+            raise _too_large()
+        if name == b"content-type" and value.partition(b";")[0].strip().lower() != b"application/json":
+            raise MalformedReview("the content type must be application/json", 415)
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False):
+        if len(body) > SIZE_LIMIT:
+            raise _too_large()
+        return body
+    parts, size = [body], len(body)
+    while message.get("more_body", False):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise MalformedReview("the request ended before its body did")
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > SIZE_LIMIT:
+            raise _too_large()
+    return b"".join(parts)
+
+
+def _too_large() -> MalformedReview:
+    return MalformedReview(f"the body is larger than {SIZE_LIMIT} bytes", 413)
+
+
+@lru_cache(maxsize=64)
+def timeout(query: bytes) -> float:
+    """The seconds that the API server grants by the query `timeout=5s`, less a margin for the way back."""
+    text = parse_qs(query.decode("latin-1")).get("timeout", [""])[0].removesuffix("s")
+    if not (text.isascii() and text.isdigit() and len(text) < 4):
+        return ENFORCE_BUDGET
+    return max(0.1, int(text) - MARGIN)

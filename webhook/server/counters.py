@@ -1,0 +1,64 @@
+"""Counters as plain numbers on the hot path, turned into Prometheus families only when somebody asks."""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from webhook import metrics
+from webhook.admission.handler import Outcome
+from webhook.registry.transport.stats import Tally
+
+_BUCKETS = metrics.REVIEW_DURATION.buckets
+_OPERATIONS = {each: each for each in ("CREATE", "UPDATE", "DELETE", "CONNECT")}
+
+
+class Metrics(Collector):
+    """What this process has answered, as `/metrics` shows it. Times are seconds.
+
+    `view_age`, `expiry` (of the serving certificate) and `identities` are asked whenever somebody looks.
+    """
+
+    def __init__(self, tally: Tally | None = None) -> None:
+        """`tally` is the registry client's."""
+        self.view_age: Callable[[], float] | None = None
+        self.expiry: Callable[[], float] | None = None
+        self.identities: Callable[[], float] | None = None
+        self.background = metrics.Background(tally or Tally())
+        self._reviews: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
+        self._findings: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        self._malformed: defaultdict[tuple[str], int] = defaultdict(int)
+        self._injected = 0
+        self._durations = {door: [0] * (len(_BUCKETS) + 1) for door in ("mutate", "validate")}
+        self._seconds = dict.fromkeys(("mutate", "validate"), 0.0)
+
+    def answered(self, outcome: Outcome, operation: str, seconds: float) -> None:
+        """Count one answered review."""
+        door = outcome.door
+        mode = outcome.governing.mode if outcome.governing else "none"
+        self._reviews[door, _OPERATIONS.get(operation, "other"), mode, outcome.decision] += 1
+        self._durations[door][bisect_left(_BUCKETS, seconds)] += 1
+        self._seconds[door] += seconds
+        if outcome.operations:
+            self._injected += 1
+        for finding in outcome.findings:
+            self._findings[door, finding.rule, mode] += 1
+
+    def malformed(self, status: int) -> None:
+        """Count one request that was no review."""
+        self._malformed[(str(status),)] += 1
+
+    def collect(self) -> Iterable[Metric]:
+        """The families, for prometheus-client."""
+        yield metrics.REVIEWS.of(self._reviews.items())
+        yield metrics.FINDINGS.of(self._findings.items())
+        yield metrics.MALFORMED.of(self._malformed.items())
+        yield metrics.INJECTIONS.at(self._injected)
+        durations = (((door,), counts, self._seconds[door]) for door, counts in self._durations.items())
+        yield metrics.REVIEW_DURATION.spread(durations)
+        yield metrics.VIEW_AGE.at(self.view_age and self.view_age())
+        yield metrics.CERTIFICATE_EXPIRY.of([(("serving",), self.expiry())] if self.expiry else [])
+        yield metrics.IMAGE_IDENTITIES.at(self.identities and self.identities())
+        yield from self.background.collect()

@@ -1,0 +1,247 @@
+"""`nonroot serve` from its settings to its last connection."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from webhook import certificates
+from webhook.admission.handler import Admission, Outcome
+from webhook.admission.review import Review
+from webhook.errors import InvalidSetting
+from webhook.image.source import Images
+from webhook.policy.cache import ClusterView, StaticView, View
+from webhook.registry import config_file
+from webhook.registry.client import RegistryClient
+from webhook.registry.fallback import Recalling
+from webhook.registry.transport.stats import Tally
+from webhook.server.asgi import Reviews
+from webhook.server.counters import Metrics
+from webhook.server.fast_path import ReviewProtocol
+from webhook.server.limits import HURRY, BoundedProtocol
+from webhook.server.probes import build
+from webhook.server.settings import ServeSettings
+from webhook.server.tls import ServingCertificate
+
+if TYPE_CHECKING:
+    from webhook.cluster.image_identities import ClusterMemory
+
+KEEP_ALIVE = 120  # seconds; the API server reuses idle connections for 90, and loses a Pod where we close first
+DRAIN = 3.0  # seconds during which answers close their connections before the server goes
+GRACE = 5  # seconds for requests in flight at the very end
+
+log = logging.getLogger(__name__)
+
+
+def run(settings: ServeSettings) -> None:
+    """Serve until SIGTERM or SIGINT; `InvalidSetting` where the settings cannot be used."""
+    settings.check()
+    access = config_file.load(settings.registry_config, settings.insecure_registries)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    with _certificate(settings) as (certificate, ca), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(settings, access, certificate, ca))
+
+
+def _loop_factory() -> "type[asyncio.AbstractEventLoop]":
+    import uvloop
+
+    class Loop(uvloop.Loop):
+        """uvloop's, but for the time that a client may take to begin TLS: a minute, and uvicorn cannot be told."""
+
+        async def create_server(self, *arguments: Any, **keywords: Any) -> Any:
+            hurry = {"ssl_handshake_timeout": HURRY} if keywords.get("ssl") else {}
+            return await super().create_server(*arguments, **keywords, **hurry)  # type: ignore[call-overload]
+
+    return Loop
+
+
+@contextlib.contextmanager
+def _certificate(settings: ServeSettings) -> Iterator[tuple[ServingCertificate, bytes | None]]:
+    if settings.cert and settings.key:
+        yield ServingCertificate(settings.cert, settings.key), None
+        return
+    names = dict.fromkeys(("localhost", "127.0.0.1", "::1", settings.host))
+    ca, cert, key = certificates.self_signed(tuple(names), datetime.now(UTC))
+    with tempfile.TemporaryDirectory(prefix="nonroot-") as folder:
+        paths = Path(folder, "tls.crt"), Path(folder, "tls.key")
+        for path, content in zip(paths, (cert, key), strict=True):
+            path.touch(mode=0o600)
+            path.write_bytes(content)
+        yield ServingCertificate(*paths), ca
+
+
+async def _serve(
+    settings: ServeSettings, access: config_file.Access, certificate: ServingCertificate, ca: bytes | None
+) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    tally = Tally()
+    metrics = Metrics(tally)
+    metrics.expiry = lambda: certificate.expiry
+    async with (
+        _memory(settings) as memory,
+        _view(settings, stop) as view,
+        _images(settings, access, memory, tally) as images,
+        _denials(settings, view, images, metrics) as answered,
+    ):
+        if isinstance(view, ClusterView):
+            metrics.view_age = lambda: view.age
+        if memory is not None:
+            metrics.identities = lambda: len(memory)
+            metrics.background.writers["ImageIdentity"] = memory.writer
+
+        def ready() -> str | None:
+            if stop.is_set():
+                return "shutting down"
+            return "no view of the cluster yet" if isinstance(view, ClusterView) and not view.ready else None
+
+        app = build(metrics, ready, ca)
+        reviews = Reviews(Admission(view, images), metrics, app, answered)
+        secure, plain = _Server(reviews, certificate), _Server(app)
+        sockets = _bind(settings.host, settings.port), _bind(settings.host, settings.metrics_port)
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(certificate.watch())
+            serving = [
+                tasks.create_task(server.serve([each])) for server, each in zip((secure, plain), sockets, strict=True)
+            ]
+            while not (secure.started and plain.started):
+                await asyncio.sleep(0.005)
+            gc.collect()
+            gc.freeze()  # what is there now stays to the end: the collector need not look at it again and again
+            log.info("reviews at https://%s:%d", *sockets[0].getsockname()[:2])
+            log.info("probes and metrics at http://%s:%d", *sockets[1].getsockname()[:2])
+            await stop.wait()
+            reviews.draining = True
+            await _drained(secure)
+            secure.should_exit = plain.should_exit = True
+            await asyncio.wait(serving)
+            watching.cancel()
+
+
+async def _drained(server: uvicorn.Server) -> None:
+    """Wait until no connection is left, DRAIN seconds at most."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN):
+            while server.server_state.connections:
+                await asyncio.sleep(0.1)
+
+
+@contextlib.asynccontextmanager
+async def _memory(settings: ServeSettings) -> "AsyncIterator[ClusterMemory | None]":
+    """What replicas share, and find again after a restart; standalone there is nothing of the kind."""
+    if settings.standalone:
+        yield None
+        return
+    from webhook.cluster.client import Cluster
+    from webhook.cluster.image_identities import ClusterMemory
+
+    async with contextlib.aclosing(Cluster()) as cluster:
+        memory = ClusterMemory(cluster)
+        async with memory.alive():
+            yield memory
+
+
+@contextlib.asynccontextmanager
+async def _view(settings: ServeSettings, stop: asyncio.Event) -> AsyncIterator[StaticView | ClusterView]:
+    if settings.standalone:
+        yield StaticView(settings.documents)
+        return
+    from webhook.server.policy_watch import watch  # kopf: half a second and 60 MiB that standalone never needs
+
+    view = ClusterView()
+    watching = asyncio.create_task(watch(view, stop))
+    try:
+        yield view
+    finally:
+        stop.set()
+        await watching
+
+
+@contextlib.asynccontextmanager
+async def _images(
+    settings: ServeSettings, access: config_file.Access, memory: "ClusterMemory | None", tally: Tally
+) -> AsyncIterator[Images]:
+    async with contextlib.AsyncExitStack() as closing:
+        secrets = None
+        if not settings.standalone:
+            from webhook.cluster.pull_secrets import PullSecrets
+
+            secrets = await closing.enter_async_context(contextlib.aclosing(PullSecrets()))
+        client = RegistryClient(access.settings, secrets, credentials=access.credentials, memory=memory, tally=tally)
+        await closing.enter_async_context(contextlib.aclosing(client))
+        yield client if memory is None else Recalling(client, memory)
+
+
+@contextlib.asynccontextmanager
+async def _denials(
+    settings: ServeSettings, view: View, images: Images, metrics: Metrics
+) -> AsyncIterator[Callable[[Review, Outcome], None]]:
+    """What is told of every answer, for Events on workloads."""
+    if settings.standalone:
+        yield lambda _asked, _outcome: None
+        return
+    from webhook.cluster.client import Cluster
+    from webhook.cluster.events import Recorder
+    from webhook.cluster.workqueue import running
+    from webhook.server.denial_events import Denials
+
+    async with contextlib.aclosing(Cluster()) as cluster:
+        recorder = Recorder(cluster, socket.gethostname())
+        metrics.background.writers["Event"] = recorder.writer
+        denials = Denials(view, images, recorder.record)
+        async with running(recorder.writer, denials.hypotheses):
+            yield denials.consider
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise InvalidSetting(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another --port or --host"
+        ) from None
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that leaves signals to us: two of them run in one process."""
+
+    def __init__(self, app: ASGIApp, certificate: ServingCertificate | None = None) -> None:
+        config = uvicorn.Config(
+            app,
+            loop="none",
+            http=ReviewProtocol if isinstance(app, Reviews) else BoundedProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=GRACE,
+            ssl_context_factory=(lambda _config, _default: certificate.context) if certificate else None,
+        )
+        super().__init__(config)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing: see `_serve`."""
+        yield

@@ -1,0 +1,32 @@
+"""Flags and files of `nonroot serve`, read once and checked before anything starts."""
+
+from pathlib import Path
+
+import msgspec
+
+from webhook.errors import InvalidSetting
+from webhook.policy.types import Documents
+
+
+class ServeSettings(msgspec.Struct, frozen=True):
+    """What `nonroot serve` was asked for. Port 0 takes a free one and says which."""
+
+    host: str = "127.0.0.1"
+    port: int = 10250
+    metrics_port: int = 8080
+    standalone: bool = False
+    self_signed: bool = False
+    cert: Path | None = None
+    key: Path | None = None
+    documents: Documents = Documents()
+    insecure_registries: tuple[str, ...] = ()
+    registry_config: Path | None = None
+
+    def check(self) -> None:
+        """`InvalidSetting` where the flags contradict each other."""
+        if self.self_signed and (self.cert or self.key):
+            raise InvalidSetting("--self-signed makes a certificate of its own: leave out --cert and --key")
+        if not self.self_signed and not (self.cert and self.key):
+            raise InvalidSetting("TLS needs a certificate: give --cert and --key, or --self-signed to try things out")
+        if not self.standalone and (self.documents.policies or self.documents.exceptions):
+            raise InvalidSetting("--policy is for --standalone; in a cluster, apply the NonRootPolicy objects instead")

@@ -1,0 +1,28 @@
+"""Words of ours, and how a stranger's words are printed among them."""
+
+
+def ago(seconds: float) -> str:
+    """A span of time in one unit: `3 h ago`."""
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
+
+
+def quoted(text: str, limit: int = 200) -> str:
+    """Text that a stranger wrote, made safe for a terminal and a log: one line, printable, bounded."""
+    text = text if len(text) <= limit else f"{text[:limit]}…"
+    if text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
+    return '"' + text.encode("unicode_escape").decode("ascii").replace('"', '\\"') + '"'
+
+
+def printable(text: str, limit: int = 500) -> str:
+    """Text of a stranger's file on one line without control characters, and bounded."""
+    text = text if len(text) <= limit else f"{text[:limit]}…"
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+def many(count: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

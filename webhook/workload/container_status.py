@@ -1,0 +1,236 @@
+"""Pod with its status -> who its containers run as, what that teaches of their images, and whether it was foretold.
+
+    pod = observed.decode(raw)                              # a Pod, status included
+    for running in observed.running(pod): ...               # each container as the kubelet reports it
+    observed.facts(pod, platform)                           # what its images' own users are, where the Pod shows it
+    observed.uses(pod)                                      # which digest each of its images stands for there
+    observed.mismatch(pod, running, identities)             # what a prediction got wrong, None where nothing
+
+Since Kubernetes 1.33 a container's status says who its first process is, in the runtime's own numbers, and `imageID` which
+digest was pulled: the index's for a multi-arch tag. The platform is the node's.
+Sources: k8s.io/api core/v1/types.go (ContainerUser); kubernetes pkg/kubelet/kubelet_pods.go (convertToAPIContainerStatuses),
+pkg/kubelet/kuberuntime/security_context.go (what the kubelet adds to the groups), pkg/kubelet/volumemanager/volume_manager.go
+(GetExtraSupplementalGroupsForPod); containerd/containerd internal/cri/server/container_status.go (imageID).
+"""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from webhook.errors import InvalidReference, MalformedReview
+from webhook.image import reference
+from webhook.image.config import Platform
+from webhook.image.image_identity import Fact
+from webhook.image.user import Identity
+from webhook.workload import workload as pod
+from webhook.workload.podspec import Metadata, PodSpec, Wire
+from webhook.workload.workload import Effective, Slot, Workload
+
+
+class LinuxUser(Wire, frozen=True, gc=False):
+    """Who the first process of a container is."""
+
+    uid: int
+    gid: int
+    supplemental_groups: tuple[int, ...] | None = None
+
+
+class _User(Wire, frozen=True, gc=False):
+    linux: LinuxUser | None = None
+
+
+class _ContainerStatus(Wire, frozen=True, gc=False):
+    name: str
+    image_id: str = msgspec.field(default="", name="imageID")
+    user: _User | None = None
+
+    @property
+    def digest(self) -> str:
+        """The digest that was pulled, empty for an image that came from no registry."""
+        return self.image_id.rpartition("@")[2] if "@" in self.image_id else ""
+
+
+class _Metadata(Metadata, frozen=True, gc=False):
+    generation: int | None = None
+
+
+class _Status(Wire, frozen=True, gc=False):
+    observed_generation: int | None = None
+    init_container_statuses: tuple[_ContainerStatus, ...] | None = None
+    container_statuses: tuple[_ContainerStatus, ...] | None = None
+    ephemeral_container_statuses: tuple[_ContainerStatus, ...] | None = None
+
+
+_NO_STATUS = _Status()
+
+
+class Pod(Wire, frozen=True, gc=False):
+    """A Pod as the API server has it, as far as it says who runs; also as an item of a list."""
+
+    metadata: _Metadata
+    spec: PodSpec
+    status: _Status = _NO_STATUS
+
+    @property
+    def workload(self) -> Workload:
+        """The Pod as it is judged."""
+        return Workload("Pod", self.metadata, self.spec)
+
+
+class Running(msgspec.Struct, frozen=True):
+    """One container as the kubelet reports it, running or ended.
+
+    `digest` is the manifest's or index's that the node pulled, empty for an image that came from no registry; `groups`
+    are sorted, the primary one among them.
+    """
+
+    slot: Slot
+    effective: Effective
+    digest: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+
+
+_POD = msgspec.json.Decoder(Pod)
+
+
+def decode(raw: bytes | msgspec.Raw) -> Pod:
+    """Read a Pod; `MalformedReview` where it is none."""
+    try:
+        return _POD.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedReview(f"the Pod is malformed: {error}") from None
+
+
+def running(observed: Pod) -> Iterator[Running]:
+    """Every container of which the kubelet has said who it is: none on Windows, and none before Kubernetes 1.33."""
+    workload = observed.workload
+    for slot, own in _reported(observed):
+        if own.user is None or own.user.linux is None:
+            continue
+        user = own.user.linux
+        groups = tuple(sorted({user.gid, *(user.supplemental_groups or ())}))
+        effective = pod.effective(slot.container, workload.context)
+        yield Running(slot, effective, own.digest, user.uid, user.gid, groups)
+
+
+def _reported(observed: Pod) -> Iterator[tuple[Slot, _ContainerStatus]]:
+    """Every container of which the kubelet has said anything."""
+    status = observed.status
+    said = {
+        "initContainers": status.init_container_statuses,
+        "containers": status.container_statuses,
+        "ephemeralContainers": status.ephemeral_container_statuses,
+    }
+    by_name = {(list_, each.name): each for list_, statuses in said.items() for each in statuses or ()}
+    for slot in observed.workload.slots():
+        own = by_name.get((slot.list, slot.container.name))
+        if own is not None:
+            yield slot, own
+
+
+def uses(observed: Pod) -> Iterator[tuple[str, str]]:
+    """The normalised reference and the digest of each image that the node has pulled for the Pod."""
+    if _outdated(observed):
+        return
+    for slot, own in _reported(observed):
+        image = _normalised(slot)
+        if image and own.digest:
+            yield image, own.digest
+
+
+def facts(observed: Pod, platform: Platform) -> Iterator[Fact]:
+    """What the containers teach of their images' own users, on a node of that platform.
+
+    Nothing where the spec says the uid or the gid.
+    """
+    if _outdated(observed):
+        return
+    namespace = observed.metadata.namespace if observed.spec.image_pull_secrets else None
+    for each in running(observed):
+        effective = each.effective
+        if effective.run_as_user is not None or effective.run_as_group is not None:
+            continue
+        image = _normalised(each.slot)
+        if not image or not each.digest:
+            continue
+        yield Fact(
+            image,
+            each.digest,
+            platform,
+            each.uid,
+            each.gid,
+            # It started with runAsNonRoot, which the kubelet grants to numbers alone.
+            user=str(each.uid) if effective.run_as_non_root else None,
+            groups=None if _regroups(observed.workload) else each.groups,
+            namespace=namespace,
+        )
+
+
+def mismatch(observed: Pod, reported: Running, identities: Iterable[Identity]) -> str | None:
+    """What the kubelet reports otherwise than any of these identities foretells; None where one fits, or there is none.
+
+    They are those of the image's USER or, where the spec sets runAsUser, of that number in the image
+    (`identity.resolve`): one for each platform on which the Pod may be. What else the spec says is applied here. What
+    nobody could know is not compared: unread accounts, and the groups that volumes bring.
+    """
+    wrong = [_difference(observed.workload, reported, each) for each in identities]
+    return wrong[0] if wrong and all(wrong) else None
+
+
+def _difference(workload: Workload, reported: Running, identity: Identity) -> str | None:
+    effective, context = reported.effective, workload.context
+    uid = identity.uid if effective.run_as_user is None else effective.run_as_user
+    if reported.uid != uid:
+        return f"runs as uid {reported.uid} where uid {uid} was foretold"
+    if identity.uid != uid or identity.gid is None or identity.groups is None:
+        return None
+    gid = identity.gid if effective.run_as_group is None else effective.run_as_group
+    if reported.gid != gid:
+        return f"runs as gid {reported.gid} where gid {gid} was foretold"
+    given = {gid, *(context.supplemental_groups or ())} | (
+        {context.fs_group} if context.fs_group is not None else set()
+    )
+    own = set() if context.supplemental_groups_policy == "Strict" else set(identity.groups)
+    # The image's primary group is only kept beside a runAsGroup where it also lists the user as a member.
+    least, most = given | own - {identity.gid}, given | own
+    groups = set(reported.groups)
+    if not least <= groups or not (groups <= most or _volumes_regroup(workload)):
+        return f"runs with the groups {_listed(groups)} where {_listed(most)} were foretold"
+    return None
+
+
+def _outdated(observed: Pod) -> bool:
+    """The kubelet has not seen the newest spec yet: the image that it names may not be the one that runs."""
+    return observed.status.observed_generation not in {None, observed.metadata.generation}
+
+
+def _normalised(slot: Slot) -> str:
+    try:
+        return str(reference.parse(slot.container.image or ""))
+    except InvalidReference:
+        return ""
+
+
+def _regroups(workload: Workload) -> bool:
+    """Whether the Pod changes which supplementary groups its processes have."""
+    context = workload.context
+    return (
+        context.fs_group is not None
+        or bool(context.supplemental_groups)
+        or context.supplemental_groups_policy == "Strict"
+        or _volumes_regroup(workload)
+    )
+
+
+def _volumes_regroup(workload: Workload) -> bool:
+    """Whether a volume may bring groups: a PersistentVolume's annotation, of which the Pod itself does not tell."""
+    return any(
+        volume.persistent_volume_claim is not None or volume.ephemeral is not None
+        for volume in workload.spec.volumes or ()
+    )
+
+
+def _listed(groups: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(groups))) or "none"
