@@ -36,7 +36,7 @@ check: $(VENV)/.dev ## format, lint, types, import contracts
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.dev ## the tests that need nothing but Python: seconds
-	$(BIN)/pytest -m "not registry and not chart and not browser and not prometheus and not cluster and not e2e and not oracle and not index and not survive"
+	$(BIN)/pytest tests/unit -m "not registry and not chart and not browser and not cluster and not e2e and not oracle and not index"
 
 test: check ## everything, on a real cluster that is started and ended here (KUBECONFIG=… uses yours)
 	$(BIN)/python -m deploy.with_cluster $(BIN)/pytest --cov --cov-report=term
@@ -46,7 +46,7 @@ test-e2e: $(VENV)/.dev ## only the end-to-end suite
 
 test-survive: $(VENV)/.dev ## do harm to an installed release and see (LONG=1: hours, and README's figures anew)
 	$(if $(LONG),NONROOT_SURVIVE_LONG=1 NONROOT_KEEP_FIGURES=1) $(BIN)/python -m deploy.with_cluster $(BIN)/pytest -m survive -s
-	$(if $(LONG),$(BIN)/python -m tests.survive.figures)
+	$(if $(LONG),$(BIN)/python -m tests.resilience.figures)
 
 bench: $(VENV)/.dev ## what it costs, beside others in one run (quiet machine, Go, cargo; SECTIONS="throughput …", PEERS=all)
 	$(BIN)/python -m deploy.with_cluster $(BIN)/python -m tests.bench

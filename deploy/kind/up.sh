@@ -7,7 +7,7 @@
 # Needs docker, kind, kubectl and helm. What is there already is used, so it can be run again after a change.
 #
 # Not run by our tests: kind's node images are on Docker Hub only, which the machine that tests this cannot reach.
-# There every command is recorded instead of run (tests/test_kind.py), and what Helm is given is rendered for real; the
+# There every command is recorded instead of run (tests/unit/deploy/test_kind.py), and what Helm is given is rendered for real; the
 # same chart and image run on the cluster of deploy/local. Tried there once, with dockerd 20.10 and kind 0.33, was a node
 # image made by hand (Debian, kind's own files, kubeadm and the programs of deploy/local): kind made the node, systemd and
 # all four control plane Pods ran, but on two busy cores the API server answered too late for kubeadm to go on.

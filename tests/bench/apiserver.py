@@ -28,7 +28,7 @@ from tests.support.helm import pick, template
 NAMESPACE = "bench-apiserver"
 ROUNDS, SECONDS = 3, 2
 CONNECTIONS = (1, 8)
-CORPUS = Path(__file__).parents[1] / "check" / "corpus"
+CORPUS = Path(__file__).parents[1] / "unit" / "check" / "corpus"
 GOOD = capture.pod(
     capture.NUMERIC, "", capture.HARDENED, {"runAsUser": 10001, "runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
 )  # fmt: skip

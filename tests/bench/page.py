@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 from playwright.sync_api import CDPSession
 
-from tests.scan.pages import IMAGES, scanned, workload
 from tests.support.browser import chromium
 from tests.support.images import image
+from tests.support.pages import IMAGES, scanned, workload
 from webhook.scan.document import Document
 from webhook.scan.html.page import render
 

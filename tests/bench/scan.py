@@ -19,8 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.scan.cluster import API, named
 from tests.support.api import Api, serving
+from tests.support.made_up_cluster import API, named
 from tests.support.oci import accounts_layer, image
 from tests.support.pods import Object
 from tests.support.registry import Registry

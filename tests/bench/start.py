@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.check.files import POD
+from tests.unit.check.files import POD
 
 ROUNDS = 10
 FILES = 1000

@@ -18,7 +18,7 @@ from webhook.certificates import Pair
 SECRET = "of-the-user"  # its name
 CERT_MANAGER = ("github.com/cert-manager/cert-manager", "v1.21.2")
 KINDS = ("certificaterequests", "certificates", "clusterissuers", "issuers")
-PROGRAM = Path(__file__).parents[1] / "oracle_cert_manager"
+PROGRAM = Path(__file__).parents[1] / "integration" / "oracle" / "cert_manager"
 
 
 def put_certificate(target: Target, ca: Pair, lifetime: timedelta) -> Pair:

@@ -32,8 +32,8 @@ from tests.e2e.controller import mismatches, scan
 from tests.e2e.target import Refused, Target, deployment, eventually, outcomes
 from tests.e2e.test_audit import reporting
 from tests.images.build import ROOT, Pushed, build_product, push
-from tests.serve.test_reviews import review
 from tests.support.pods import minimal
+from tests.unit.server.test_asgi import review
 from webhook import certificates
 
 __all__ = ["reporting"]

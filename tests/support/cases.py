@@ -14,7 +14,7 @@ import yaml
 from tests.support.images import PASSWD, multi, platform_image
 from webhook.image.source import Cause, Image, PlatformImage, Unknown
 
-FOLDER = Path(__file__).parents[1] / "cases"
+FOLDER = Path(__file__).parents[1] / "unit/evaluation/rules/cases"
 
 
 class OnePlatform(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

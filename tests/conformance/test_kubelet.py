@@ -1,0 +1,188 @@
+"""The real kubelet and the real runtime against the model, our predictions, our verdicts and our patches.
+
+By default a pairwise-covering set of cells runs; NONROOT_MATRIX=full runs the whole product, which takes days, and
+NONROOT_MATRIX=1/N every Nth cell of it. CRI-O, Windows, other architectures and snapshotters are not run here.
+"""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.conformance import images, matrix, model, ours
+from tests.conformance.cluster import Api
+from tests.conformance.matrix import Cell
+from tests.conformance.model import INT31, Node, Outcome, Ran, Stuck
+from tests.conformance.runner import Judge
+from webhook.evaluation.verdict import ContainerVerdict
+
+pytestmark = pytest.mark.e2e
+AT_ONCE = 3000  # cells whose images and outcomes are held in memory
+
+
+class Round(msgspec.Struct):
+    """What some cells came to, and every disagreement."""
+
+    counts: Counter[str] = msgspec.field(default_factory=Counter)
+    wrong: list[str] = msgspec.field(default_factory=list)
+
+    def check(self, holds: object, cell: Cell, *said: object) -> None:
+        """Count one comparison."""
+        self.counts["comparisons"] += 1
+        if not holds:
+            self.wrong.append(f"{cell}: {'; '.join(map(str, said))}")
+
+
+async def node(api: Api) -> Node:
+    """The runtime of the cluster's nodes, which must be containerd: nobody has written down what others say."""
+    versions = {
+        each["status"]["nodeInfo"]["containerRuntimeVersion"]
+        for each in (await api.call("GET", "/api/v1/nodes"))["items"]
+    }
+    match = re.fullmatch(r"containerd://v?(\d+)\.(\d+)\.(\d+).*", "".join(versions))
+    if not match:
+        pytest.skip(f"the model's words are containerd's, and the nodes run {versions}")
+    return Node(version=(int(match[1]), int(match[2]), int(match[3])))
+
+
+def rounds() -> Iterator[list[Cell]]:
+    """The cells to run, some thousands at a time."""
+    wish = os.environ.get("NONROOT_MATRIX", "")
+    stride = 1 if wish == "full" else int(wish.removeprefix("1/")) if wish else 0
+    cells: Iterator[Cell] = matrix.product(stride) if stride else iter(matrix.covering())
+    while chunk := list(islice(cells, AT_ONCE)):
+        yield chunk
+
+
+async def test_the_kubelet_and_the_runtime_agree(
+    api: Api, judge: Judge, registry: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As written, every cell ends as the model and we say; patched, it runs as who it was, HOME included."""
+    runtime = await node(api)
+    total = Round()
+    for cells in rounds():
+        contents = {(cell.user, cell.accounts): images.content(cell.user, cell.files) for cell in cells}
+        await images.push(registry, contents.values())
+        await _round(total, cells, judge, runtime)
+    with capsys.disabled():
+        print(f"\nkubelet and containerd {runtime.version}: {dict(total.counts)}, {len(total.wrong)} disagreements")
+    assert not total.wrong, "\n".join(total.wrong[:20])
+
+
+async def _round(total: Round, cells: list[Cell], judge: Judge, runtime: Node) -> None:
+    def expected(cell: Cell) -> Outcome:
+        return model.outcome(cell.user, cell.files, cell.pod_context, cell.container_context, runtime)
+
+    table = ours.Table({judge.image(cell): ours.image(cell.user, cell.files) for cell in cells})
+    verdicts = {cell: await ours.single(cell, judge.image(cell), table) for cell in cells}
+
+    seen = await judge.run(cells, expected)
+    total.counts["cells as written"] += len(seen)
+    for cell, real in seen.items():
+        total.counts[real.reason if isinstance(real, Stuck) else "ran"] += 1
+        total.check(_same(expected(cell), real), cell, f"the model says {expected(cell)}", f"it was {real}")
+        total.check(
+            _predicted(ours.prediction(cell), real), cell, f"we predict {ours.prediction(cell)}", f"it was {real}"
+        )
+        total.check(
+            _justified(total, cell, verdicts[cell], real),
+            cell,
+            f"the verdict is {verdicts[cell].state}",
+            f"it was {real}",
+        )
+
+    cured = [cell for cell in cells if verdicts[cell].state == "fixable" or _good(verdicts[cell], seen[cell])]
+    by_name = {cell: cell.undemanded if isinstance(seen[cell], Stuck) else cell for cell in cured}
+    undemanded = {alone for alone in by_name.values() if alone not in seen}
+    seen |= await judge.run(undemanded, expected)
+    total.counts["cells without the demand"] += len(undemanded)
+
+    async def patch(pod: dict[str, Any]) -> dict[str, Any]:
+        return await ours.patched(pod, table)
+
+    after = await judge.run(cured, lambda cell: seen[by_name[cell]], patch)
+    total.counts["cells patched"] += len(after)
+    for cell, real in after.items():
+        before = seen[by_name[cell]]
+        total.check(
+            isinstance(before, Ran) and before.uid and before == real, cell, f"it was {before}", f"patched it is {real}"
+        )
+
+
+def _good(verdict: ContainerVerdict, real: Outcome) -> bool:
+    return verdict.state == "fine" and isinstance(real, Ran)
+
+
+def _same(expected: Outcome, real: Outcome) -> bool:
+    if isinstance(expected, Ran) or isinstance(real, Ran):
+        return expected == real
+    return expected.reason == real.reason and _says(expected.words, real)
+
+
+def _says(words: str, real: Stuck) -> bool:
+    """The kubelet adds to its sentence whom it means; the runtime wraps its own."""
+    if real.reason == "CreateContainerConfigError":
+        return real.words.startswith(f"{words} (pod: ")
+    return words in real.words
+
+
+def _predicted(ours: str | Ran | None, real: Outcome) -> bool:
+    """Our prediction is exact, but that we say nobody of whom an older runtime would still make somebody."""
+    if isinstance(ours, Ran):
+        return ours == real or (
+            max(ours.uid, *ours.groups) > INT31 and isinstance(real, Stuck) and real.reason == "Frozen"
+        )
+    if ours is None:
+        return not isinstance(real, Stuck) or real.reason != "CreateContainerConfigError"
+    return isinstance(real, Stuck) and real.reason == "CreateContainerConfigError" and _says(ours, real)
+
+
+def _justified(total: Round, cell: Cell, verdict: ContainerVerdict, real: Outcome) -> bool:
+    """What is fine starts as non-root; what is refused is root, nobody, or the one thing that its rule names."""
+    rules = {finding.rule for finding in verdict.findings if finding.severity == "error"}
+    demanded = isinstance(real, Stuck) and real.reason == "CreateContainerConfigError"
+    if verdict.state == "fixable":
+        return demanded and rules == {"named-user"}
+    if verdict.state == "fine":
+        if isinstance(real, Stuck) and not demanded and _numeric(cell):
+            total.counts["a number over broken files, which nobody reads for it"] += 1
+            return True
+        return isinstance(real, Ran) and real.uid != 0
+    if isinstance(real, Ran) and real.uid and rules == {"invalid-user"}:
+        total.counts["refused, because another runtime makes root or nobody of it"] += 1
+        return True
+    return isinstance(real, Stuck) or real.uid == 0 or rules == {"identity-drift"}
+
+
+def _numeric(cell: Cell) -> bool:
+    return any(user is not None for user in cell.run_as) or isinstance(model.image_user(cell.user), int)
+
+
+async def test_with_the_accounts_read_a_number_over_broken_files_is_refused() -> None:
+    """A number needs no layers, so that broken files go unseen; whoever asks for the accounts is told."""
+    for accounts in ("line of 70 KB", "line of 64 KiB", "gid negative", "gid of a group negative"):
+        cell = Cell("1500", accounts)
+        for read, state in ((False, "fine"), (True, "refused")):
+            table = ours.Table({"registry.test/app:1": ours.image(cell.user, cell.files, accounts=read)})
+            assert (await ours.single(cell, "registry.test/app:1", table)).state == state, accounts
+
+
+async def test_a_number_alone_would_change_who_runs(judge: Judge, api: Api, registry: str) -> None:
+    """Why drift is refused: where two users share a uid, the runtime takes the first one's groups for the number."""
+    runtime = await node(api)
+    named, numbered = (
+        Cell("app", "uid twice, other groups"),
+        Cell("app", "uid twice, other groups", run_as=(None, 1500)),
+    )
+    await images.push(registry, [images.content(named.user, named.files)])
+    seen = await judge.run(
+        [named, numbered],
+        lambda cell: model.outcome(cell.user, cell.files, cell.pod_context, cell.container_context, runtime),
+    )
+    assert seen[named] == Ran(1500, 1600, (1600, 1700), "/home/legacy")
+    assert seen[numbered] == Ran(1500, 1600, (888, 1600), "/home/legacy")

@@ -1,0 +1,142 @@
+"""The model against what Kubernetes' and containerd's own tests say, and the product against the model."""
+
+from collections import Counter
+from itertools import combinations, product
+
+import pytest
+
+from tests.conformance import matrix, model, ours
+from tests.conformance.matrix import ACCOUNTS, SIZE, SPECS, USERS, Cell, Spec
+from tests.conformance.model import Files, Node, Ran, Stuck
+from tests.conformance.pairwise import pairwise
+
+OLD, NEW = Node(version=(2, 2, 1)), Node(version=(2, 3, 4))
+
+
+def _demand(non_root: bool | None, user: int | None) -> dict[str, object]:
+    return {name: value for name, value in (("runAsNonRoot", non_root), ("runAsUser", user)) if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("non_root", "user", "image", "refused"),
+    [
+        (None, None, 0, False),
+        (True, 1000, 0, False),
+        (None, 0, 1000, False),
+        (False, None, 0, False),
+        (False, 0, 1000, False),
+        (True, None, 1000, False),
+        (True, None, 2**31 - 1, False),
+        (True, 0, 1000, True),
+        (True, None, 0, True),
+        (True, None, "test", True),
+        (True, None, 2**31, True),
+        (True, None, -1000, True),
+    ],
+)
+def test_the_model_passes_the_kubelets_own_cases(
+    non_root: bool | None, user: int | None, image: int | str, refused: bool
+) -> None:
+    """Those of kubernetes pkg/kubelet/kuberuntime/security_context_others_test.go that its caller can reach."""
+    assert bool(model.verify_run_as_non_root(_demand(non_root, user), image)) is refused
+
+
+@pytest.mark.parametrize(
+    ("user", "reported"),
+    [("0", 0), ("0:1", 0), ("1:2:3", 1), ("root:root", "root"), ("test:test", "test"), (None, 0), ("", 0), (":1", 0)],
+)
+def test_the_model_passes_containerds_own_cases(user: str | None, reported: int | str) -> None:
+    """Those of containerd/containerd internal/cri/server/images/image_status_test.go; the kubelet makes none a 0."""
+    assert model.image_user(user) == reported
+
+
+PROBED = Files(
+    b"root:x:0:0::/root:\nlegacy:x:1000:2000::/legacy:\napp:x:1000:1000::/home/app:\napp:x:0:0::/:\n1001:x:3000:3000::/:\n"
+    b"nouid:x::5::/:\nbad:x:abc:5::/:\nshort\nbig:x:4294967296:7::/:\n2147483648:x:0:0::/:\nsolo:x:1010:1010::/:\n#app:x:0:0\n",
+    b"app:x:1000:\nvideo:x:44:app,legacy\ndocker:x:999:app\nonlylegacy:x:888:legacy\nsologrp:x:777:solo\n",
+)
+
+
+@pytest.mark.parametrize(
+    ("user", "context", "uid", "gid", "groups"),
+    [
+        ("app", {}, 1000, 1000, {44, 999}),
+        ("1000", {}, 1000, 2000, {44, 888}),
+        ("app", {"runAsUser": 1000, "runAsGroup": 1000}, 1000, 1000, {44, 888}),
+        ("1001", {}, 1001, 0, set()),
+        ("nouid", {}, 0, 5, set()),
+        ("bad", {}, 0, 5, set()),
+        ("short", {}, 0, 0, set()),
+        ("big", {}, 0, 7, set()),
+        ("2147483648", {}, 0, 0, set()),
+        ("solo", {}, 1010, 1010, {777}),
+        ("1010", {}, 1010, 1010, {777}),
+        ("1010", {"runAsGroup": 1010}, 1010, 1010, {777}),
+        ("#app", {}, 0, 0, set()),
+    ],
+)
+def test_the_model_says_what_containerd_was_seen_to_do(
+    user: str, context: dict[str, object], uid: int, gid: int, groups: set[int]
+) -> None:
+    """The functions of containerd 2.2.1's pkg/oci/spec_opts.go, called by hand on these files."""
+    found = model.outcome(user, PROBED, {}, context, OLD)
+    assert isinstance(found, Ran)
+    assert (found.uid, found.gid, set(found.groups)) == (uid, gid, {gid, *groups})
+
+
+def test_newer_runtimes_refuse_numbers_out_of_range() -> None:
+    """The fix for CVE-2026-46680."""
+    for user in ("2147483648", "4294967296", "99999999999999999999"):
+        assert model.outcome(user, PROBED, {}, {}, NEW) == Stuck("CreateContainerError", "uid out of range")
+
+
+def test_every_pair_of_values_is_covered() -> None:
+    """Small axes, one pair of which is impossible."""
+    sizes, impossible = (5, 4, 3, 2), {((1, 2), (0, 0))}
+    rows = pairwise(sizes, (1, 1, 3, 2), impossible)
+    for left, right in combinations(range(4), 2):
+        wanted = {((left, right), values) for values in product(range(sizes[left]), range(sizes[right]))} - impossible
+        assert {((left, right), (row[left], row[right])) for row in rows} == wanted
+
+
+def test_the_covering_set_is_hardly_larger_than_it_must_be() -> None:
+    """Its size is at least that of the two largest axes' product."""
+    assert len(USERS) * len(ACCOUNTS) <= len(matrix.covering()) <= 1.05 * len(USERS) * len(ACCOUNTS)
+
+
+async def _disagreements(specs: tuple[Spec, ...]) -> tuple[int, Counter[str], list[str]]:
+    """Judge every image with these specs: the number of cells, verdicts by state, and where the model says otherwise."""
+    reference = "registry.test/app:1"
+    pods = ours.pods(specs, reference)
+    states: Counter[str] = Counter()
+    wrong: list[str] = []
+    for user, (accounts, files) in product(USERS, ACCOUNTS.items()):
+        table = ours.Table({reference: ours.image(user, files)})
+        for pod, by_name in pods:
+            for each in (await ours.verdict(pod, table)).containers:
+                cell = Cell(user, accounts, *by_name[each.subject.slot.container.name])
+                advice = model.advice(user, files, cell.pod_context, cell.container_context)
+                rule = next((found.rule for found in each.findings if found.severity == "error"), "")
+                states[each.state] += 1
+                if (each.state, rule) != (advice.state, advice.rule):
+                    wrong.append(f"{cell}: {each.state} {rule}, the model says {advice.state} {advice.rule}")
+    return states.total(), states, wrong
+
+
+async def test_every_regular_container_is_judged_as_the_model_does(capsys: pytest.CaptureFixture[str]) -> None:
+    """The full product of images and specs for one kind of container."""
+    cells, states, wrong = await _disagreements(tuple(spec for spec in SPECS if spec[3] == "regular"))
+    with capsys.disabled():
+        print(f"\nregular containers: {cells} cells {dict(states)}, {len(wrong)} disagreements with the model")
+    assert cells == SIZE // 4
+    assert not wrong, wrong[:10]
+
+
+@pytest.mark.e2e
+async def test_every_container_is_judged_as_the_model_does(capsys: pytest.CaptureFixture[str]) -> None:
+    """The full product, all kinds; it needs no cluster, and is too long for the unit tests."""
+    cells, states, wrong = await _disagreements(SPECS)
+    with capsys.disabled():
+        print(f"\nfull product: {cells} cells {dict(states)}, {len(wrong)} disagreements with the model")
+    assert cells == SIZE
+    assert not wrong, wrong[:10]

@@ -1,0 +1,82 @@
+"""What belongs to a whole Pod and not to one container, each asked of the real kubelet once."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.conformance import images, ours
+from tests.conformance.cluster import Api
+from tests.conformance.matrix import Cell
+from tests.conformance.runner import Judge
+
+pytestmark = pytest.mark.e2e
+PATIENCE = 120  # seconds
+APP = Cell("app", "found")
+
+
+async def _create(judge: Judge, pod: dict[str, Any]) -> str:
+    """The path of the Pod made."""
+    pods = f"/api/v1/namespaces/{judge.namespace}/pods"
+    return f"{pods}/{(await judge.api.call('POST', pods, pod))['metadata']['name']}"
+
+
+async def _messages(api: Api, path: str) -> list[str]:
+    """What the containers of a Pod left behind, once all have ended."""
+    for _ in range(PATIENCE):
+        statuses = (await api.call("GET", path))["status"].get("containerStatuses", [])
+        ended = [each["state"].get("terminated") for each in statuses]
+        if ended and all(ended):
+            return [each.get("message", "") for each in ended]
+        await asyncio.sleep(1)
+    raise AssertionError(f"{path}: containers have not ended within {PATIENCE} s")
+
+
+async def test_injection_makes_token_files_private_and_says_so(judge: Judge, registry: str) -> None:
+    """Two containers of one image: their token is everybody's to read until both have the same runAsUser."""
+    await images.push(registry, [images.content(APP.user, APP.files)])
+    reference = judge.image(APP)
+    look = ["/bin/busybox", "sh", "-c", "exec /bin/busybox stat -Lc '%a %u' /token/token >/dev/termination-log"]
+    mounts = [{"name": "token", "mountPath": "/token"}]
+    pod: dict[str, Any] = {
+        "metadata": {"generateName": "token-"},
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "containers": [
+                {"name": name, "image": reference, "command": look, "volumeMounts": mounts} for name in ("one", "two")
+            ],
+            "volumes": [
+                {"name": "token", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}},
+            ],
+        },
+    }
+    table = ours.Table({reference: ours.image(APP.user, APP.files)})
+    notes = [found.rule for found in (await ours.verdict(ours.workload(pod), table)).findings]
+    assert notes == ["token-file-mode"]
+    before = await _create(judge, pod)
+    after = await _create(judge, await ours.patched(pod, table))
+    assert await _messages(judge.api, before) == ["644 0\n"] * 2
+    assert await _messages(judge.api, after) == ["600 1500\n"] * 2
+
+
+async def test_a_pods_group_without_its_user_gets_no_sandbox(judge: Judge) -> None:
+    """Why such cells are not in the matrix: the Pod's own user and group are also its sandbox's, and CRI wants both."""
+    pod = {
+        "metadata": {"generateName": "sandbox-"},
+        "spec": {
+            "securityContext": {"runAsGroup": 1800},
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{"name": "app", "image": judge.bystander, "securityContext": {"runAsUser": 1500}}],
+        },
+    }
+    path = await _create(judge, pod)
+    selector = f"involvedObject.name={path.rpartition('/')[2]},reason=FailedCreatePodSandBox"
+    events = f"/api/v1/namespaces/{judge.namespace}/events?fieldSelector={selector}"
+    for _ in range(PATIENCE):
+        said = [event["message"] for event in (await judge.api.call("GET", events))["items"]]
+        if said:
+            assert 'user group "1800" is specified without user' in said[0]
+            return
+        await asyncio.sleep(1)
+    raise AssertionError(f"{path}: no event within {PATIENCE} s")

@@ -1,0 +1,210 @@
+"""The second replica of a template is answered as the first was, unless anything that counts is another."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.images import Table, image, multi
+from tests.support.pods import IMAGE, Object, governing, minimal, review, tweak, workload
+from tests.support.variety import IMAGES, PODS, POLICIES
+from tests.unit.admission.test_handler import View
+from webhook.admission import handler
+from webhook.admission.handler import Admission, Door, Outcome
+from webhook.admission.response_cache import LIMIT, likeness
+from webhook.evaluation import evaluator as judging
+from webhook.image.source import Image, PlatformImage, Unknown
+from webhook.policy.types import ExceptionSpec, Metadata, NonRootException
+from webhook.workload.annotations import ANNOTATION
+
+TOKEN: Object = {"projected": {"sources": []}}
+
+
+def replica(obj: Object, suffix: str) -> Object:
+    """A Pod as a ReplicaSet makes the next one: with a name and a token volume of its own."""
+    volume = {"name": f"kube-api-access-{suffix}", **TOKEN}
+    mount = {"name": volume["name"], "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}
+    paths = {"metadata.name": f"web-{suffix}", "spec.volumes": [volume], "spec.containers.0.volumeMounts": [mount]}
+    return tweak(obj, paths)
+
+
+class Scene:
+    """One Admission that goes on, beside new ones that remember nothing."""
+
+    def __init__(self, found: Image | Unknown, **policy: Any) -> None:
+        self.view = View(governing(**policy))
+        self.images = Table({IMAGE: found, "registry.example/other:1": image("1000")})
+        self.admission = Admission(self.view, self.images)
+        self.judged = 0
+
+    async def ask(self, obj: Object, door: Door = "validate", **more: Any) -> Outcome:
+        """The answer, which must be that of an Admission that has never seen the like."""
+        asked = review(obj, **more)
+        outcome = await self.admission.review(asked, door)
+        fresh = await Admission(self.view, self.images).review(asked, door)
+        assert json.loads(outcome.body) == json.loads(fresh.body)
+        assert (outcome.decision, outcome.governing, outcome.workload) == (
+            fresh.decision,
+            fresh.governing,
+            fresh.workload,
+        )
+        assert (outcome.findings, outcome.message, outcome.operations) == (
+            fresh.findings,
+            fresh.message,
+            fresh.operations,
+        )
+        return outcome
+
+
+@pytest.fixture
+def judgements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the Pods that are really judged."""
+    names: list[str] = []
+    judge = judging.judge
+
+    async def noting(found: Any, *arguments: Any, **more: Any) -> Any:
+        names.append(found.metadata.name)
+        return await judge(found, *arguments, **more)
+
+    monkeypatch.setattr(handler, "judge", noting)
+    return names
+
+
+@settings(max_examples=150)
+@given(IMAGES, st.lists(PODS, min_size=2, max_size=6), POLICIES, st.sampled_from(["Audit", "Warn", "Enforce"]))
+async def test_every_answer_is_that_of_a_first_time(
+    images: list[PlatformImage], pods: list[dict[str, Any]], policy: dict[str, Any], mode: str
+) -> None:
+    """For any row of Pods, each of them asked for twice at both doors."""
+    scene = Scene(multi(*images), mode=mode, **policy)
+    for door in ("mutate", "validate", "validate", "mutate"):
+        for paths in pods:
+            await scene.ask(tweak(minimal(), paths), door)
+
+
+@pytest.mark.parametrize("door", ["mutate", "validate"])
+async def test_replicas_are_judged_once(judgements: list[str], door: Door) -> None:
+    """Whatever the API server has named them and their token volumes."""
+    scene = Scene(image(""), mode="Enforce")
+    for suffix in ("x2k9p", "8fq4z", "m0d7c"):
+        outcome = await scene.ask(replica(minimal(), suffix), door)
+        assert outcome.workload is not None
+        assert outcome.workload.name == f"web-{suffix}"
+    assert judgements == ["web-x2k9p", "web-x2k9p", "web-8fq4z", "web-m0d7c"]  # the first one by both
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        pytest.param({"spec.containers.0.name": "b"}, id="name"),
+        pytest.param({"spec.containers.0.image": "registry.example/other:1"}, id="image"),
+        pytest.param({"spec.containers.0.imagePullPolicy": "Always"}, id="pull policy"),
+        pytest.param({"spec.containers.0.securityContext.privileged": True}, id="privileged"),
+        pytest.param({"spec.containers.0.securityContext.capabilities": {"add": ["SYS_ADMIN"]}}, id="capabilities"),
+        pytest.param({"spec.containers.1": {"name": "b", "image": IMAGE}}, id="another container"),
+        pytest.param({"spec.initContainers.0": {"name": "b", "image": IMAGE}}, id="an init container"),
+        pytest.param(
+            {"spec.initContainers.0": {"name": "b", "image": IMAGE, "restartPolicy": "Always"}}, id="a sidecar"
+        ),
+        pytest.param({"spec.securityContext.fsGroup": 1}, id="group of volumes"),
+        pytest.param({"spec.nodeSelector": {"kubernetes.io/arch": "arm64"}}, id="architecture"),
+        pytest.param({"spec.imagePullSecrets": [{"name": "s"}]}, id="pull secret"),
+        pytest.param({"spec.serviceAccountName": "robot"}, id="service account"),
+        pytest.param({"spec.hostUsers": False}, id="user namespace"),
+        pytest.param({"spec.volumes": [{"name": "token", **TOKEN}]}, id="a token volume"),
+        pytest.param({"metadata.annotations": {}}, id="annotations"),
+        pytest.param({"metadata.annotations": {ANNOTATION: "[]"}}, id="an earlier patch"),
+        pytest.param({"metadata.annotations": {"openshift.io/scc": "x"}}, id="OpenShift"),
+    ],
+)
+def test_what_counts_makes_a_pod_another(paths: dict[str, Any]) -> None:
+    """Each of these alone."""
+    assert likeness(workload(tweak(minimal(), paths))) != likeness(workload())
+
+
+@pytest.mark.parametrize("kind", ["persistentVolumeClaim", "ephemeral", "csi"])
+def test_a_pod_with_a_volume_that_findings_name_is_like_no_other(kind: str) -> None:
+    """They name its mounts, too."""
+    assert likeness(workload(tweak(minimal(), {"spec.volumes": [{"name": "data", kind: {}}]}))) is None
+
+
+async def test_an_image_that_has_changed_is_judged_again(judgements: list[str]) -> None:
+    """Its tag was moved, or it was read anew."""
+    scene = Scene(image(""), mode="Enforce")
+    assert (await scene.ask(minimal())).decision == "deny"
+    scene.images.images[IMAGE] = image("1000")
+    assert (await scene.ask(minimal())).decision == "allow"
+    assert len(judgements) == 4
+
+
+async def test_an_image_that_has_changed_is_asked_for_once_again_by_the_next_replica() -> None:
+    """What was asked in vain, before it was judged again, is not kept with the answer."""
+    scene = Scene(image("1000"), mode="Enforce")
+    for found in (image("1001"), image("1002"), image("1003")):
+        await scene.admission.review(review(minimal()), "validate")
+        scene.images.images[IMAGE] = found
+    await scene.admission.review(review(minimal()), "validate")
+    scene.images.asked.clear()
+    await scene.admission.review(review(minimal()), "validate")
+    assert len(scene.images.asked) == 1
+
+
+async def test_another_policy_is_asked_again() -> None:
+    """The same namespace, enforced from now on."""
+    scene = Scene(image(""), mode="Audit")
+    assert (await scene.ask(minimal())).decision == "allow"
+    scene.view.rule = governing(mode="Enforce")
+    assert (await scene.ask(minimal())).decision == "deny"
+
+
+async def test_an_exception_is_never_remembered(judgements: list[str]) -> None:
+    """It ends at its minute."""
+    scene = Scene(image(""), mode="Enforce")
+    assert (await scene.ask(minimal())).decision == "deny"
+    scene.view.excuses = (NonRootException(Metadata("x", "default"), ExceptionSpec("because")),)
+    for _ in range(2):
+        assert (await scene.ask(minimal())).decision == "allow"
+    scene.view.excuses = ()
+    assert (await scene.ask(minimal())).decision == "deny"
+    assert len(judgements) == 7  # the last is the first again, but for the fresh ones
+
+
+@pytest.mark.parametrize("found", [Unknown("pending", "soon"), Unknown("unreachable", "no route")])
+async def test_what_was_not_known_is_asked_again(judgements: list[str], found: Unknown) -> None:
+    """The next answer may be another."""
+    scene = Scene(found, mode="Enforce")
+    for _ in range(2):
+        await scene.ask(minimal())
+    assert len(judgements) == 4
+
+
+async def test_a_cure_that_did_not_come_is_waited_for(judgements: list[str]) -> None:
+    """For how long depends on the clock."""
+    scene = Scene(image("app"), mode="Enforce")
+    demanding = tweak(minimal(), {"spec.securityContext.runAsNonRoot": True})
+    for _ in range(2):
+        assert (await scene.ask(demanding)).decision == "retry"
+    assert len(judgements) == 4
+
+
+async def test_a_dry_run_asks_for_images_as_one() -> None:
+    """Also where a real Pod was answered before it."""
+    scene = Scene(image("1000"), mode="Enforce")
+    asked = review(minimal())
+    for dry_run in (False, True):
+        scene.images.asked.clear()
+        outcome = await scene.admission.review(msgspec.structs.replace(asked, dry_run=dry_run), "validate")
+        assert outcome.decision == "allow"
+        assert {query.dry_run for query in scene.images.asked} == {dry_run}
+
+
+async def test_memory_is_bounded() -> None:
+    """Whatever the strings that a stranger sends."""
+    scene = Scene(image("1000"))
+    for number in range(60):
+        obj = tweak(minimal(), {"spec.containers.0.name": str(number) * 100_000, "spec.containers.0.image": IMAGE})
+        await scene.admission.review(review(obj), "validate")
+    assert 0 < scene.admission._replicas._answers.weight <= LIMIT

@@ -1,0 +1,329 @@
+"""nonroot inspect: who an image runs as, wherever it comes from, and how honest the answer is where nobody can tell."""
+
+import asyncio
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]  # it ships no types
+import pytest
+from click.testing import CliRunner
+
+from tests.support.layouts import archive, docker_files, folder, oci_files
+from tests.support.oci import (
+    Content,
+    accounts_layer,
+    directory,
+    file,
+    image,
+    index,
+    layer,
+    owned,
+    raw_layer,
+    tar,
+    whiteout,
+)
+from tests.support.registry import Hang, Registry
+from webhook.cli.main import main
+from webhook.cli.output import inspection
+
+PASSWD = ("root:x:0:0::/root:/bin/sh", "app:x:1500:1600::/home/app:/bin/sh")
+BASE = accounts_layer(*PASSWD, groups=["app:x:1600:", "extra:x:1700:app"])
+APP = image(BASE, layer(file("srv/app", "x")), user="app", settings={"ExposedPorts": {"80/tcp": {}, "8080/tcp": {}}})
+ARM = image(BASE, user="1500", architecture="arm64")
+ROOT = image(BASE, settings={"Entrypoint": ["/usr/bin/gosu", "app"], "Volumes": {"/data": {}}})
+
+
+def inspect(*arguments: str) -> tuple[int, str]:
+    """Exit code and output."""
+    told = CliRunner().invoke(main, ["inspect", *arguments])
+    assert told.exception is None or isinstance(told.exception, SystemExit), told.exception
+    return told.exit_code, told.output
+
+
+def inspected(*arguments: str) -> Any:
+    """The JSON, which its schema describes."""
+    code, text = inspect(*arguments, "-o", "json")
+    document = json.loads(text)
+    jsonschema.validate(document, json.loads(inspection.SCHEMA.read_bytes()))
+    return code, document
+
+
+def test_a_layout_is_told_platform_by_platform(tmp_path: Path) -> None:
+    """The name through the image's own files, the number as it stands, and what it cost."""
+    reference = f"oci:{folder(tmp_path / 'x', oci_files({'': index(APP, ARM)}))}"
+    code, told = inspected(reference)
+    assert code == 0
+    assert (told["version"], told["image"], told["digest"]) == (1, reference, index(APP, ARM).digest)
+    amd, arm = told["platforms"]
+    assert {key: amd[key] for key in ("platform", "user", "uid", "gid", "groups", "home", "source", "problem")} == {
+        "platform": "linux/amd64", "user": "app", "uid": 1500, "gid": 1600, "groups": [1600, 1700], "home": "/home/app",
+        "source": "passwd", "problem": "",
+    }  # fmt: skip
+    assert amd["kubelet"].startswith("container has runAsNonRoot and image has non-numeric user (app)")
+    assert [each["rule"] for each in amd["findings"]] == ["named-user"]
+    assert [note.partition(":")[0] for note in amd["notes"]] == ["exposes port 80/tcp"]
+    assert (arm["uid"], arm["source"], arm["kubelet"], arm["findings"]) == (1500, "number", None, [])
+    assert arm["groups"] == [1600, 1700]
+    assert told["cost"]["requests"] == 0
+    assert told["cost"]["bytes_image"] > 0
+
+
+def test_root_is_said_to_be_root_and_what_would_trip_a_non_root_process(tmp_path: Path) -> None:
+    """No USER, gosu at the entrance, a declared volume."""
+    _, told = inspected(f"oci:{folder(tmp_path, oci_files({'': ROOT}))}")
+    (platform,) = told["platforms"]
+    assert (platform["user"], platform["uid"], platform["source"]) == ("", 0, "none")
+    assert platform["kubelet"] == "container has runAsNonRoot and image will run as root"
+    assert [each["rule"] for each in platform["findings"]] == ["root-image"]
+    assert [note.split(",")[0].split(":")[0] for note in platform["notes"]] == [
+        "starts with gosu",
+        "declares the volumes /data",
+        "the volume /data is in no layer",
+    ]
+
+
+LAYERED = image(
+    BASE,
+    layer(owned(directory("data"), 1500, 0), directory("srv"), owned(file("bin/su"), 0, 0, 0o4755)),
+    layer(file("etc/passwd", "app:x:1500:1600::/:\n"), file("etc/group", "app:x:1600:\n"), whiteout("bin/none")),
+    layer(owned(file("bin/ping"), 0, 4, 0o2755)),
+    user="app",
+    settings={"WorkingDir": "/srv", "Volumes": {"/data": {}, "/logs": {}}},
+)
+
+
+def _check_layers(platform: Any) -> None:
+    """What LAYERED's layers say."""
+    assert platform["passwd_layer"] == {"digest": LAYERED.blobs[3].digest, "number": 3, "of": 4}
+    assert platform["directories"] == [
+        {"path": "/srv", "role": "workingDirectory", "present": True, "uid": 0, "gid": 0, "mode": "0755"},
+        {"path": "/data", "role": "volume", "present": True, "uid": 1500, "gid": 0, "mode": "0755"},
+        {"path": "/logs", "role": "volume", "present": False, "uid": 0, "gid": 0, "mode": "0755"},
+    ]
+    assert platform["setuid"] == {
+        "count": 2,
+        "first": [
+            {"path": "/bin/ping", "uid": 0, "gid": 4, "mode": "2755"},
+            {"path": "/bin/su", "uid": 0, "gid": 0, "mode": "4755"},
+        ],
+    }
+    assert platform["bytes_image"] == sum(len(blob.data) for blob in LAYERED.blobs)
+    assert platform["unread"] == ""
+
+
+def test_every_layer_is_read_for_what_a_process_of_that_user_trips_over(tmp_path: Path) -> None:
+    """Which layer made the user; whose the directories are; which programs change the user."""
+    reference = f"oci:{folder(tmp_path, oci_files({'': LAYERED}))}"
+    (platform,) = inspected(reference)[1]["platforms"]
+    _check_layers(platform)
+    assert platform["notes"][1:] == [
+        "the working directory /srv belongs to uid 0 gid 0, mode 0755: uid 1500 cannot write there",
+        "the volume /logs is in no layer, so that the runtime makes it, as root's: uid 1500 cannot write there",
+        "has 2 setuid or setgid programs (/bin/ping, /bin/su), which allowPrivilegeEscalation: false makes powerless",
+    ]
+    lines = inspect(reference)[1].splitlines()
+    assert f"    /etc/passwd comes from layer 3 of 4, {LAYERED.blobs[3].digest}" in lines
+
+
+def test_a_quick_look_reads_no_more_than_the_user_needs(tmp_path: Path) -> None:
+    """Fewer bytes, the same user."""
+    reference = f"oci:{folder(tmp_path, oci_files({'': LAYERED}))}"
+    whole, quick = inspected(reference)[1], inspected(reference, "--quick")[1]
+    documents = len(LAYERED.manifest.data) + (tmp_path / "index.json").stat().st_size
+    assert whole["cost"]["bytes_read"] == whole["cost"]["bytes_image"] + documents  # nothing is transferred twice
+    assert quick["cost"]["bytes_read"] < whole["cost"]["bytes_read"]
+    (platform,) = quick["platforms"]
+    assert (platform["uid"], platform["passwd_layer"], platform["directories"], platform["setuid"]) == (
+        1500, None, None, None,
+    )  # fmt: skip
+
+
+def test_layers_that_cannot_all_be_read_leave_the_rest_told(tmp_path: Path) -> None:
+    """The accounts lie above the damaged layer: the user is known, the owners are not, and that is exit code 3."""
+    files = oci_files({"": LAYERED})
+    (tmp_path / "x").mkdir()
+    base = f"blobs/{LAYERED.blobs[1].digest.replace(':', '/')}"
+    reference = f"oci:{folder(tmp_path / 'x', {**files, base: files[base] + b'x'})}"
+    code, told = inspected(reference)
+    (platform,) = told["platforms"]
+    assert code == 3
+    assert (platform["uid"], platform["problem"]) == (1500, "")
+    assert (platform["directories"], platform["setuid"]) == (None, None)
+    assert "bytes where" in platform["unread"]
+    assert "the layers could not all be read" in inspect(reference)[1]
+
+
+@pytest.mark.parametrize("prefix", ["", "./"])
+def test_archives_are_read_without_unpacking(tmp_path: Path, prefix: str) -> None:
+    """An OCI layout in a tar archive, by name where there are several."""
+    path = archive(tmp_path / "x.tar", oci_files({"a": APP, "b": ROOT}), prefix)
+    assert inspected(f"oci-archive:{path}:a")[1]["platforms"][0]["uid"] == 1500
+    assert inspected(f"oci-archive:{path}:b")[1]["platforms"][0]["uid"] == 0
+    for reference, reason in (
+        (f"oci-archive:{path}", "holds 2 images; add :NAME, of a, b"),
+        (f"oci-archive:{path}:c", "it has a, b"),
+    ):
+        code, told = inspected(reference)
+        assert code == 3
+        assert reason in told["error"]["detail"]
+
+
+def test_what_docker_save_writes_is_read(tmp_path: Path) -> None:
+    """The config's digest is the image's id; layers are the tar archives themselves."""
+    contents = tar(file("etc/passwd", "\n".join(PASSWD) + "\n"))
+    config = {
+        "os": "linux", "architecture": "amd64", "config": {"User": "app"},
+        "rootfs": {"type": "layers", "diff_ids": [raw_layer(contents).diff_id]},
+    }  # fmt: skip
+    path = archive(tmp_path / "x.tar", docker_files(config, [("1/layer.tar", contents)], ["team/app:1"]))
+    for reference in (f"docker-archive:{path}", f"docker-archive:{path}:team/app:1"):
+        code, told = inspected(reference)
+        assert (code, told["platforms"][0]["uid"]) == (0, 1500)
+        assert told["digest"].startswith("sha256:")
+    assert inspected(f"docker-archive:{path}:team/app:2")[0] == 3
+    other = archive(
+        tmp_path / "y.tar", docker_files(config, [("1/layer.tar", tar(file("etc/passwd", "app:x:7:7:::")))], None)
+    )
+    code, told = inspected(f"docker-archive:{other}")
+    assert code == 3
+    assert "diff_id" in told["platforms"][0]["problem"]
+
+
+@pytest.mark.skipif(not shutil.which("skopeo"), reason="needs skopeo")
+@pytest.mark.parametrize("transport", ["oci", "oci-archive", "docker-archive"])
+def test_what_skopeo_writes_is_read(tmp_path: Path, transport: str) -> None:
+    """The tools' own files, not only ours."""
+    source = folder(tmp_path / "from", oci_files({"": APP}))
+    target = f"{transport}:{tmp_path / 'to'}:{'team/app:1' if transport == 'docker-archive' else 'v1'}"
+    subprocess.run(["skopeo", "copy", "--insecure-policy", "-q", f"oci:{source}", target], check=True, cwd=tmp_path)
+    for reference in (target, f"{transport}:{tmp_path / 'to'}"):
+        code, told = inspected(reference)
+        assert (code, [each["uid"] for each in told["platforms"]]) == (0, [1500])
+
+
+def _lied(content: Content, change: bytes) -> dict[str, bytes]:
+    files = oci_files({"": content})
+    name = f"blobs/{content.blobs[1].digest.replace(':', '/')}"
+    return {**files, name: files[name] + change}
+
+
+@pytest.mark.parametrize(
+    ("files", "where"),
+    [
+        (_lied(APP, b""), None),
+        (_lied(APP, b"x"), "platform"),
+        ({"index.json": b"{}"}, "image"),
+        ({"index.json": b"[]"}, "image"),
+        ({"index.json": b"{"}, "image"),
+        ({"oci-layout": b"{}"}, "image"),
+        ({**oci_files({"": APP}), "blobs/" + APP.digest.replace(":", "/"): b"{}"}, "image"),
+        ({"index.json": b'{"manifests":[{"digest":"sha256:../../../etc/passwd","size":1}]}'}, "image"),
+    ],
+)
+def test_broken_layouts_are_unknown_and_say_why(tmp_path: Path, files: dict[str, bytes], where: str | None) -> None:
+    """A digest that lies, an index that is none; never a stack trace, never a guess."""
+    code, told = inspected(f"oci:{folder(tmp_path, files)}")
+    assert code == (3 if where else 0)
+    assert (told["error"] is not None) == (where == "image")
+    if where == "platform":
+        assert "bytes where" in told["platforms"][0]["problem"]
+
+
+@pytest.mark.parametrize("reference", ["oci:/nowhere", "oci-archive:/nowhere", "docker-archive:/etc/hostname"])
+def test_a_file_that_is_not_there_is_wrong_usage(reference: str) -> None:
+    """Exit code 2 and one line."""
+    code, text = inspect(reference)
+    assert code == 2
+    assert text.startswith("nonroot: ")
+
+
+@pytest.mark.registry
+async def test_a_registry_is_asked_and_its_cost_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests, bytes read, and what pulling would have cost; and a sentence for a person."""
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    async with Registry() as registry:
+        registry.push("team/app:1", index(APP, ARM))
+        arguments = (f"{registry.host}/team/app:1", "--insecure-registry", registry.host)
+        code, told = await asyncio.to_thread(inspected, *arguments)
+        text = (await asyncio.to_thread(inspect, *arguments))[1]
+        registry.push("team/layered:1", LAYERED)
+        layered = await asyncio.to_thread(
+            inspected, f"{registry.host}/team/layered:1", "--insecure-registry", registry.host
+        )
+        missing = await asyncio.to_thread(inspect, f"{registry.host}/team/no:1", "--insecure-registry", registry.host)
+    assert (code, [each["uid"] for each in told["platforms"]]) == (0, [1500, 1500])
+    assert told["cost"]["requests"] >= 4
+    assert told["cost"]["bytes_read"] > 0
+    lines = text.splitlines()
+    assert lines[1] == 'linux/amd64: USER "app", uid 1500, gid 1600, groups 1600 1700, home /home/app'
+    assert lines[2].startswith("    with runAsNonRoot: refused: container has runAsNonRoot")
+    assert lines[-1].endswith("bytes")
+    _check_layers(layered[1]["platforms"][0])
+    assert missing[0] == 3
+    assert "could not be read: notFound" in missing[1]
+
+
+@pytest.mark.registry
+async def test_a_second_look_costs_a_head_and_an_offline_one_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both say all that the first one said, the layers' word included; the last says how old that is."""
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+    async with Registry() as registry:
+        registry.push("team/layered:1", LAYERED)
+        arguments = (f"{registry.host}/team/layered:1", "--insecure-registry", registry.host)
+        (_, first), (_, second) = [await asyncio.to_thread(inspected, *arguments) for _ in range(2)]
+    code, offline = await asyncio.to_thread(inspected, arguments[0], "--offline")
+    assert first["cost"]["requests"] > 4
+    assert second["cost"] == {"requests": 1, "bytes_read": 0, "bytes_image": first["cost"]["bytes_image"]}
+    assert (code, offline["cost"]["requests"]) == (0, 0)
+    assert first["platforms"] == second["platforms"]
+    told = [
+        {key: value for key, value in each["platforms"][0].items() if key != "findings"} for each in (first, offline)
+    ]
+    assert told[0] == told[1]
+    assert ", as of " in offline["platforms"][0]["findings"][0]["message"]
+    assert (first["age"], second["age"]) == (0, 0)
+    assert offline["age"] > 0
+    assert "s ago\n" in (await asyncio.to_thread(inspect, arguments[0], "--offline"))[1]
+    unread = await asyncio.to_thread(inspect, arguments[0], "--offline", "--quick")
+    assert (unread[0], "--offline asks nobody" in unread[1]) == (3, True)
+
+
+@pytest.mark.registry
+async def test_a_terminal_is_told_how_far_a_long_look_is(tmp_path: Path) -> None:
+    """On standard error, gone at the end; a pipe gets the answer and nothing else."""
+    release = asyncio.Event()
+    async with Registry() as registry:
+        registry.push("team/app:1", APP)
+        registry.lie(Hang(release), path="blobs")
+        terminal, stderr = pty.openpty()
+        command = [sys.executable, "-m", "webhook", "inspect", f"{registry.host}/team/app:1"]
+        running = await asyncio.create_subprocess_exec(
+            *(*command, "--insecure-registry", registry.host),
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path), "DOCKER_CONFIG": str(tmp_path)},
+        )
+        os.close(stderr)
+        told = await asyncio.to_thread(os.read, terminal, 1000)
+        release.set()
+        out, _ = await running.communicate()
+    assert b" MB in 3 requests" in told or b" MB in 2 requests" in told
+    assert out.startswith(f"{registry.host}/team/app:1  sha256:".encode())
+    rest = os.read(terminal, 10_000)
+    assert rest.endswith(b"\r\x1b[K")
+    os.close(terminal)
+
+
+def test_the_published_schema_is_that_of_the_types() -> None:
+    """Whoever changes the types publishes it anew."""
+    assert inspection.SCHEMA.read_bytes() == inspection.schema(), "run: python -m webhook.cli.output.inspection"

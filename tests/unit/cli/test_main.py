@@ -1,0 +1,344 @@
+"""The command as people run it: a process, its output, its exit code; and how fast it is there."""
+
+import asyncio
+import errno
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import jsonschema  # type: ignore[import-untyped]  # it ships no types
+import pytest
+from click.testing import CliRunner
+
+from tests.support.oci import file, image, layer
+from tests.support.registry import Login, Registry
+from tests.unit.check.files import POD
+from webhook.cli import rule_docs
+from webhook.cli.main import main
+from webhook.cli.output import json_v1
+
+ROOT = Path(__file__).parents[3]
+HELP = Path(__file__).with_name("cli_help.txt")
+
+
+def nonroot(
+    *arguments: str, stdin: str = "", cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run it, with an environment of its own."""
+    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}}
+    return subprocess.run(
+        [sys.executable, "-m", "webhook", *arguments], input=stdin, capture_output=True, text=True, cwd=cwd, timeout=60,
+        check=False, env={**kept, "PYTHONPATH": str(ROOT), **environment},
+    )  # fmt: skip
+
+
+def help_of(*command: str) -> str:
+    """The help text at a width that does not depend on the terminal."""
+    told = CliRunner().invoke(main, [*command, "--help"], prog_name="nonroot", terminal_width=100)
+    return f"$ nonroot {' '.join([*command, '--help'])}\n{told.output}\n"
+
+
+def test_the_help_is_the_one_that_was_agreed() -> None:
+    """Flags are contracts. After an intended change: NONROOT_WRITE_HELP=1 pytest tests/unit/cli/test_main.py."""
+    names = sorted(main.list_commands(None))  # type: ignore[arg-type]  # it does not look at the context
+    told = help_of() + "".join(help_of(name) for name in names)
+    if os.environ.get("NONROOT_WRITE_HELP"):
+        HELP.write_text(told)
+    assert HELP.read_text() == told
+
+
+def test_check_tells_its_findings_and_says_by_its_exit_code_what_they_come_to(tmp_path: Path) -> None:
+    """2 wrong usage, 1 findings, 3 something could not be told, 0 clean."""
+    (tmp_path / "clean.yaml").write_text(POD.replace("runAsNonRoot: true", "runAsUser: 7"))
+    (tmp_path / "root.yaml").write_text(POD.replace("runAsNonRoot: true", "runAsUser: 0"))
+    (tmp_path / "template.yaml").write_text("{{ x }}\n---\na: [")
+    run = {
+        name: nonroot("check", "--no-images", f"{name}.yaml", cwd=tmp_path)
+        for name in ("clean", "root", "template", "no")
+    }
+    assert {name: each.returncode for name, each in run.items()} == {"clean": 0, "root": 1, "template": 3, "no": 2}
+    assert run["root"].stdout.startswith("root.yaml:11:9: error root-user  Pod shop/web, container app\n")
+    assert run["clean"].stdout == "1 file, 1 container: nothing found\n"
+    assert run["no"].stderr == ("nonroot: there is no 'no.yaml'; give files, folders, or - for standard input\n")
+    assert all("Traceback" not in each.stderr for each in run.values())
+
+
+def test_check_reads_standard_input_and_writes_its_contract() -> None:
+    """As in a pipe behind helm or kustomize: JSON on standard output, nothing on standard error."""
+    told = nonroot("check", "-", "-o", "json", "--no-images", stdin=POD.replace("runAsNonRoot: true", "runAsUser: 0"))
+    document = json.loads(told.stdout)
+    jsonschema.validate(document, json.loads(json_v1.schema()))
+    assert (told.returncode, told.stderr) == (1, "")
+    assert (document["findings"][0]["path"], document["findings"][0]["line"]) == ("-", 11)
+
+
+POLICY = "{apiVersion: nonroot.dev/v1alpha1, kind: NonRootPolicy, metadata: {name: p}, spec: {%s}}"
+EXCEPTION = (
+    "{apiVersion: nonroot.dev/v1alpha1, kind: NonRootException, metadata: {name: e, namespace: shop}, "
+    "spec: {reason: because}}"
+)
+
+
+@pytest.mark.parametrize(
+    ("document", "code"), [(POLICY % "rootImages: Allow", 1), (EXCEPTION, 0), (POLICY % "mood: bad", 2), ("{", 2)]
+)
+def test_check_goes_by_policies_and_exceptions_from_files(tmp_path: Path, document: str, code: int) -> None:
+    """The very documents that the cluster takes."""
+    (tmp_path / "policy.yaml").write_text(document)
+    (tmp_path / "pod.yaml").write_text(POD.replace("runAsNonRoot: true", "runAsUser: 0"))
+    told = nonroot("check", "--no-images", "--policy", "policy.yaml", "pod.yaml", cwd=tmp_path)
+    assert told.returncode == code
+    assert "Traceback" not in told.stderr
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[Registry]:
+    """A registry for those who have logged in."""
+    async with Registry(login=Login({"me": "hunter-two"})) as registry:
+        registry.push("team/app:1", image(layer(file("etc/passwd", "app:x:1500:1500::/:/bin/sh\n")), user="app"))
+        yield registry
+
+
+@pytest.mark.registry
+async def test_check_reads_images_with_the_users_own_docker_login(tmp_path: Path, registry: Registry) -> None:
+    """The name in the image's config, its uid in the image's own files; without the login it is said to be unknown."""
+    (tmp_path / "pod.yaml").write_text(POD.replace("named:1", f"{registry.host}/team/app:1"))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"auths": {registry.host: {"username": "me", "password": "hunter-two"}}})
+    )
+    arguments = ("check", "pod.yaml", "--insecure-registry", registry.host)
+    with_login = await asyncio.to_thread(
+        nonroot, *arguments, cwd=tmp_path, DOCKER_CONFIG=str(tmp_path), XDG_CACHE_HOME=str(tmp_path)
+    )
+    assert "pod.yaml:9:7: error named-user" in with_login.stdout
+    assert "runAsUser: 1500" in with_login.stdout
+    assert (with_login.returncode, with_login.stderr) == (1, "")
+    without = await asyncio.to_thread(
+        nonroot, *arguments, cwd=tmp_path, DOCKER_CONFIG=str(tmp_path / "none"), XDG_CACHE_HOME=str(tmp_path)
+    )
+    assert "unknown unknown-image" in without.stdout
+    assert "unauthorized" in without.stdout
+    assert without.returncode == 3
+    assert "hunter-two" not in with_login.stdout + without.stdout
+
+
+@pytest.mark.registry
+async def test_a_registry_config_says_it_all_instead(tmp_path: Path, registry: Registry) -> None:
+    """The same file as for serve: credentials, plain HTTP and the rest."""
+    (tmp_path / "login.json").write_text(
+        json.dumps({"auths": {registry.host: {"username": "me", "password": "hunter-two"}}})
+    )
+    (tmp_path / "registries.yaml").write_text(f"insecure: ['{registry.host}']\ndockerConfig: login.json\n")
+    reference = f"{registry.host}/team/app:1"
+    told = await asyncio.to_thread(nonroot, "inspect", reference, "--registry-config", "registries.yaml", cwd=tmp_path)
+    assert "uid 1500" in told.stdout
+    wrong = await asyncio.to_thread(nonroot, "inspect", reference, "--registry-config", "no.yaml", cwd=tmp_path)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "no.yaml" in wrong.stderr
+
+
+def test_a_broken_docker_config_is_said_to_be_one(tmp_path: Path) -> None:
+    """And none of its content is shown."""
+    (tmp_path / "pod.yaml").write_text(POD)
+    (tmp_path / "config.json").write_text('{"auths": {"x": {"auth": "c2VjcmV0"}')
+    told = nonroot("check", "pod.yaml", cwd=tmp_path, DOCKER_CONFIG=str(tmp_path), XDG_CACHE_HOME=str(tmp_path))
+    assert told.returncode == 2
+    assert "docker config cannot be used" in told.stderr
+    assert "c2VjcmV0" not in told.stderr
+
+
+def test_explain_prints_a_rules_own_documentation() -> None:
+    """All of them by name, one in full, and what to do about a typing error."""
+    listed = nonroot("explain")
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == list(rule_docs.names())
+    told = nonroot("explain", "named-user")
+    assert told.stdout.startswith(
+        "named-user\n\nThe image's USER is a name, and the Pod demands runAsNonRoot.\n\nWhy: "
+    )
+    wrong = nonroot("explain", "named")
+    assert wrong.returncode == 2
+    assert "there is no rule 'named'; there are root-user" in wrong.stderr
+
+
+def test_a_terminal_is_told_how_far_a_long_check_is(tmp_path: Path) -> None:
+    """On standard error, gone at the end; a pipe gets the answer and nothing else, as does whoever waits for little."""
+    for number in range(20):
+        (tmp_path / f"{number}.yaml").write_text(POD)
+    for command, path, shown in (("check", ".", True), ("fix", ".", True), ("check", "1.yaml", False)):
+        terminal, stderr = pty.openpty()
+        told = subprocess.run(
+            [sys.executable, "-m", "webhook", command, path, "--offline"],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            cwd=tmp_path,
+            env={**os.environ, "TERM": "xterm", "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path)},
+            check=False,
+        )
+        os.write(stderr, b".")  # or there may be nothing to read
+        written = b""
+        while not written.endswith(b"."):
+            written += os.read(terminal, 10_000)
+        os.close(stderr)
+        os.close(terminal)
+        assert told.returncode == 3
+        assert b"judged" not in told.stdout
+        assert (b"20/20" in written) is shown
+        if command == "check":
+            assert written.endswith(b"\x1b[2K.") if shown else written == b"."
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands_and_rules(shell: str) -> None:
+    """By click's own protocol; the script is printed by the variable that its documentation names."""
+    script = nonroot(_NONROOT_COMPLETE=f"{shell}_source")
+    assert "_NONROOT_COMPLETE" in script.stdout
+    if shell == "bash":
+        told = nonroot(_NONROOT_COMPLETE="bash_complete", COMP_WORDS="nonroot explain named", COMP_CWORD="2")
+        assert told.stdout == "plain,named-user\n"
+        told = nonroot(_NONROOT_COMPLETE="bash_complete", COMP_WORDS="nonroot ch", COMP_CWORD="1")
+        assert told.stdout == "plain,check\n"
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+def test_bash_completes_after_the_line_that_the_readme_gives(tmp_path: Path) -> None:
+    """In a shell of its own, by the function that the line defines for the command."""
+    (line,) = (each for each in (ROOT / "README.md").read_text().splitlines() if "bash_source" in each)
+    (tmp_path / "nonroot").write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m webhook "$@"\n')
+    (tmp_path / "nonroot").chmod(0o755)
+    script = f"""{line}
+        complete -p nonroot
+        COMP_WORDS=(nonroot inspect --off) COMP_CWORD=2
+        _nonroot_completion nonroot
+        echo "${{COMPREPLY[@]}}" """
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    told = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, env=path)
+    assert told.stdout.splitlines()[-1] == "--offline", told.stderr
+    assert "_nonroot_completion" in told.stdout
+
+
+@pytest.mark.cluster
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="needs kubectl")
+def test_kubectl_finds_the_plugin(tmp_path: Path) -> None:
+    """The real kubectl, which looks for `kubectl-nonroot` on the PATH, hands on arguments, input and exit code."""
+    plugin = Path(sys.executable).with_name("kubectl-nonroot")
+    assert plugin.exists(), "pip install -e . makes it"
+    path = {**os.environ, "PATH": f"{plugin.parent}:{os.environ['PATH']}"}
+    arguments = ["kubectl", "nonroot", "check", "-", "--no-images"]
+    root = POD.replace("runAsNonRoot: true", "runAsUser: 0")
+    told = subprocess.run(arguments, input=root, capture_output=True, text=True, check=False, env=path)
+    assert (told.returncode, "error root-user" in told.stdout) == (1, True), told.stderr
+
+
+@pytest.mark.cluster
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="needs kubectl")
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (["insp"], ["inspect", ":4"]),
+        (["explain", "named-"], ["named-user", ":4"]),
+        (["inspect", "--off"], ["--offline", ":4"]),
+        (["check", "--policy", ""], [":0"]),
+        ([""], None),
+    ],
+)
+def test_kubectl_completes_for_the_plugin(typed: list[str], offered: list[str] | None) -> None:
+    """Asked as the shell's completion of kubectl asks; files are left to the shell."""
+    path = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = ["kubectl", "__complete", "nonroot", *typed]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, env=path).stdout.splitlines()
+    assert told == offered if offered else {"check", "explain", "fix", "inspect", "serve"} <= set(told)
+
+
+def test_the_plugin_of_kubectl_is_the_same_program() -> None:
+    """`kubectl nonroot …` runs `kubectl-nonroot`, which is installed as the very same function."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts["kubectl-nonroot"] == scripts["nonroot"] == "webhook.cli.main:main"
+
+
+@pytest.mark.parametrize("command", [["--version"], ["explain"], ["check", "-", "--no-images"]])
+def test_the_command_line_loads_nothing_of_a_cluster_or_a_server(command: list[str]) -> None:
+    """Half a second that nobody who checks a file should wait for."""
+    slow = {"kubernetes", "kopf", "fastapi", "uvicorn", "aiohttp", "cryptography", "ruamel.yaml"}
+    program = (
+        f"import sys, atexit; sys.argv = ['nonroot', *{command!r}]\n"
+        f"atexit.register(lambda: print(*sorted({slow!r} & set(sys.modules)), file=sys.stderr))\n"
+        "from webhook.cli.main import main; main()"
+    )
+    told = subprocess.run([sys.executable, "-c", program], input=POD, capture_output=True, text=True, check=False)
+    assert told.stderr.split() == []
+
+
+def test_fix_shows_a_diff_and_writes_only_when_asked(tmp_path: Path) -> None:
+    """What the diff shows is what is written; the file's mode stays; a second run has nothing to say."""
+    pod = tmp_path / "pod.yaml"
+    text = POD.replace("runAsNonRoot: true", "runAsUser: 7 # ours")
+    pod.write_text(text)
+    pod.chmod(0o640)
+    shown = nonroot("fix", "pod.yaml", "--no-images", cwd=tmp_path)
+    assert pod.read_text() == text
+    assert shown.stdout.startswith("--- a/pod.yaml\n+++ b/pod.yaml\n@@ -9,3 +9,9 @@\n")
+    assert "+        runAsNonRoot: true\n" in shown.stdout
+    written = nonroot("fix", "pod.yaml", "--no-images", "--write", cwd=tmp_path)
+    assert (written.returncode, written.stdout) == (0, "")
+    assert written.stderr == "fixed pod.yaml\n1 file, 1 container: nothing found\n"
+    assert pod.stat().st_mode & 0o777 == 0o640
+    assert [each.name for each in tmp_path.iterdir()] == ["pod.yaml"]
+    fixed = pod.read_text()
+    assert fixed.startswith(text)
+    again = nonroot("fix", "pod.yaml", "--no-images", "--write", cwd=tmp_path)
+    assert (again.returncode, again.stdout, pod.read_text()) == (0, "", fixed)
+
+
+def test_the_diff_is_one_that_patch_takes(tmp_path: Path) -> None:
+    """Also of a file without an end of its last line."""
+    text = POD.replace("runAsNonRoot: true\n", "runAsUser: 7")
+    (tmp_path / "pod.yaml").write_text(text)
+    shown = nonroot("fix", "pod.yaml", "--no-images", cwd=tmp_path)
+    subprocess.run(["patch", "-p1", "--quiet"], input=shown.stdout, text=True, check=True, cwd=tmp_path)
+    by_patch = (tmp_path / "pod.yaml").read_text()
+    (tmp_path / "pod.yaml").write_text(text)
+    nonroot("fix", "pod.yaml", "--no-images", "--write", cwd=tmp_path)
+    assert (tmp_path / "pod.yaml").read_text() == by_patch != text
+
+
+def test_fix_tells_what_is_left_for_people(tmp_path: Path) -> None:
+    """Root is nobody's to guess; and standard input cannot be written to."""
+    (tmp_path / "pod.yaml").write_text(POD.replace("runAsNonRoot: true", "runAsUser: 0"))
+    told = nonroot("fix", ".", "--no-images", "--write", cwd=tmp_path)
+    assert (told.returncode, told.stdout) == (1, "")
+    assert "error root-user" in told.stderr
+    refused = nonroot("fix", "-", "--write", stdin=POD)
+    assert refused.returncode == 2
+    assert "--write needs files" in refused.stderr
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And left as it was, with nothing beside it."""
+    text = POD.replace("runAsNonRoot: true", "runAsUser: 7")
+    (tmp_path / "pod.yaml").write_text(text)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    told = CliRunner().invoke(main, ["fix", str(tmp_path), "--no-images", "--write"])
+    assert told.exit_code == 2
+    assert told.output.startswith(f"nonroot: cannot write '{tmp_path}/pod.yaml': No space left on device")
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"pod.yaml": text}
+
+
+def test_an_interruption_is_no_finding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Exit code 130, as shells have it."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "pod.yaml").write_text(POD)
+    monkeypatch.setattr("webhook.cli.check.render", interrupted)
+    assert CliRunner().invoke(main, ["check", str(tmp_path), "--no-images"]).exit_code == 130

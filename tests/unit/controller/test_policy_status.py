@@ -1,0 +1,170 @@
+"""The statuses of policies and exceptions, kept by a controller that may be killed at any write."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.support.controllers import Killed
+from tests.support.objects import Body, Objects
+from webhook.cluster.client import Unreachable
+from webhook.cluster.events import Event
+from webhook.controller.policy_status import Moment, Standing
+from webhook.policy.conditions import Outcomes
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, UTC)
+NAMESPACES = "/api/v1/namespaces"
+POLICIES = "/apis/nonroot.dev/v1alpha1/nonrootpolicies"
+EXCEPTIONS = "/apis/nonroot.dev/v1alpha1/nonrootexceptions"
+
+
+class Scene:
+    """A cluster, and a controller that looks at it."""
+
+    def __init__(self) -> None:
+        self.objects = Objects(NAMESPACES, POLICIES, EXCEPTIONS)
+        self.events: list[Event] = []
+        self.standing = Standing(self.objects, self.events.append)
+
+    def namespace(self, name: str, **labels: str) -> None:
+        metadata: Body = {"name": name}
+        self.objects.put(NAMESPACES, {"metadata": metadata | ({"labels": labels} if labels else {})})
+
+    def policy(self, name: str, **spec: Any) -> None:
+        self.objects.put(POLICIES, self._document("NonRootPolicy", {"name": name}, spec))
+
+    def exception(self, name: str, **spec: Any) -> None:
+        metadata = {"name": name, "namespace": "shop"}
+        self.objects.put(EXCEPTIONS, self._document("NonRootException", metadata, {"reason": "because", **spec}))
+
+    def _document(self, kind: str, metadata: Body, spec: Body) -> Body:
+        return {"apiVersion": "nonroot.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
+
+    async def round(self, now: datetime = NOW) -> tuple[Moment, datetime | None]:
+        return await self.standing.round(now)
+
+    def conditions(self, collection: str, name: str) -> dict[str, str]:
+        """Status and reason by type."""
+        (found,) = (each for each in self.objects.all(collection) if each["metadata"]["name"] == name)
+        assert found["status"]["observedGeneration"] == found["metadata"]["generation"]
+        return {each["type"]: f"{each['status']} {each['reason']}" for each in found["status"]["conditions"]}
+
+
+@pytest.fixture
+def scene() -> Scene:
+    made = Scene()
+    made.namespace("shop")
+    made.namespace("blog", **{"nonroot.dev/mode": "strict"})
+    made.policy("all", mode="Warn")
+    made.exception("old", expires="2026-03-05T00:00:00Z")
+    return made
+
+
+async def test_statuses_are_written_once_and_then_only_when_something_changes(scene: Scene) -> None:
+    _, change = await scene.round()
+    assert change == datetime(2026, 3, 5, tzinfo=UTC)
+    assert scene.objects.writes == [
+        "PATCH the status of NonRootPolicy all",
+        "PATCH the status of NonRootException shop/old",
+    ]
+    assert scene.conditions(POLICIES, "all") == {"Ready": "True InForce", "NamespaceLabelsValid": "False BadLabel"}
+    assert scene.conditions(EXCEPTIONS, "old") == {"Ready": "True InForce", "ExpiresSoon": "True WithinAWeek"}
+    (policy,) = scene.objects.all(POLICIES)
+    assert policy["status"]["namespaces"] == 2
+    assert "workloads" not in policy["status"]
+    assert policy["status"]["conditions"][0]["lastTransitionTime"] == "2026-03-01T12:00:00Z"
+    scene.objects.writes.clear()
+    await scene.round(NOW + timedelta(hours=1))
+    await Standing(scene.objects, scene.events.append).round(NOW + timedelta(hours=2))
+    assert scene.objects.writes == []
+
+
+async def test_what_turns_bad_is_told_once(scene: Scene) -> None:
+    await scene.round()
+    told = {(each.regarding.kind, each.regarding.name, each.reason): each for each in scene.events}
+    assert told.keys() == {
+        ("Namespace", "blog", "BadLabel"),
+        ("NonRootPolicy", "all", "BadLabel"),
+        ("NonRootException", "old", "WithinAWeek"),
+    }
+    assert "'strict'" in told["Namespace", "blog", "BadLabel"].note
+    scene.events.clear()
+    await scene.round()
+    await scene.round(datetime(2026, 3, 6, tzinfo=UTC))
+    assert [(each.regarding.name, each.reason) for each in scene.events] == [("old", "Expired")]
+
+
+async def test_a_label_that_turns_bad_again_is_told_again(scene: Scene) -> None:
+    await scene.round()
+    scene.namespace("blog")
+    await scene.round()
+    scene.events.clear()
+    scene.namespace("blog", **{"nonroot.dev/mode": "strict"})
+    await scene.round()
+    assert {each.regarding.kind for each in scene.events} == {"Namespace", "NonRootPolicy"}
+
+
+async def test_the_sums_of_a_scan_are_shown_for_each_policy(scene: Scene) -> None:
+    scene.policy("none", namespaceSelector={"matchLabels": {"a": "b"}})
+    scene.standing.sums = {"all": Outcomes(failing=3), "gone": Outcomes(failing=1)}
+    await scene.round()
+    shown = {each["metadata"]["name"]: each["status"]["workloads"]["failing"] for each in scene.objects.all(POLICIES)}
+    assert shown == {"all": 3, "none": 0}
+    await Standing(scene.objects, scene.events.append).round(NOW)  # restarted, and not scanned yet
+    shown = {each["metadata"]["name"]: each["status"]["workloads"]["failing"] for each in scene.objects.all(POLICIES)}
+    assert shown == {"all": 3, "none": 0}
+
+
+async def test_a_document_that_the_crd_let_through_is_unusable_and_says_why(scene: Scene) -> None:
+    scene.policy("broken", rootImages="Assign")
+    moment, _ = await scene.round()
+    assert scene.conditions(POLICIES, "broken") == {"Ready": "False Unusable"}
+    assert moment.view().govern("shop").policy.metadata.name == "all"
+    scene.policy("broken", mode="Audit")
+    await scene.round()
+    assert scene.conditions(POLICIES, "broken")["Ready"] == "True NoNamespace"
+
+
+async def test_a_status_of_somebody_elses_making_is_replaced(scene: Scene) -> None:
+    scene.objects.all(POLICIES)[0]["status"] = {"conditions": "fine"}
+    await scene.round()
+    assert scene.conditions(POLICIES, "all")["Ready"] == "True InForce"
+
+
+async def test_without_our_kinds_there_are_namespaces(scene: Scene) -> None:
+    objects = Objects(NAMESPACES)
+    objects.put(NAMESPACES, {"metadata": {"name": "shop"}})
+    moment, change = await Standing(objects, scene.events.append).round(NOW)
+    assert ([each.name for each in moment.namespaces], moment.policies, change) == (["shop"], (), None)
+
+
+async def test_an_object_that_changes_meanwhile_is_left_for_the_next_round(scene: Scene) -> None:
+    before = scene.objects.before
+    scene.objects.before = lambda: scene.policy("all", mode="Enforce")
+    await scene.round()
+    scene.objects.before = before
+    assert [each for each in scene.events if each.regarding.kind == "NonRootPolicy"] == []
+    await scene.round()
+    assert scene.conditions(POLICIES, "all")["Ready"] == "True InForce"
+
+
+@pytest.mark.parametrize("error", [Killed, Unreachable])
+async def test_it_goes_on_where_it_was_ended(scene: Scene, error: type[BaseException]) -> None:
+    """Each of these processes is ended at its second write."""
+    ended = 0
+    for _ in range(3):
+        written = len(scene.objects.writes)
+
+        def end(written: int = written) -> None:
+            if len(scene.objects.writes) > written:
+                raise error("now")
+
+        scene.objects.before = end
+        try:
+            await Standing(scene.objects, scene.events.append).round(NOW)
+        except error:
+            ended += 1
+    assert ended == 1
+    assert len(scene.objects.writes) == 2
+    assert scene.conditions(POLICIES, "all")["Ready"] == "True InForce"
+    assert scene.conditions(EXCEPTIONS, "old")["Ready"] == "True InForce"

@@ -1,0 +1,134 @@
+"""Addresses: where connections may go, whoever points there."""
+
+import socket
+
+import pytest
+from aiohttp.abc import ResolveResult
+
+from tests.support.oci import image
+from tests.support.registry import Login, Redirect, Registry
+from tests.unit.registry.conftest import Client
+from tests.unit.registry.samples import BASE, Connect
+from webhook.registry.settings import RegistrySettings, host_of, listed
+from webhook.registry.transport.dialer import AddressDenied, CheckedResolver, Gate
+
+APP = image(BASE, user="1")
+
+
+async def test_an_address_on_this_machine_is_denied(registry: Registry, connect: Connect) -> None:
+    """Written out or behind a name, over TLS or not; no connection is opened."""
+    client = connect(insecure=frozenset())
+    port = registry.host.rpartition(":")[2]
+    for host in ("127.0.0.1", "localhost", "127.1", "0x7f000001", "169.254.169.254"):
+        detail = await client.detail(f"{host}:{port}/team/app:1")
+        assert "address that is not allowed" in detail or "cannot be followed" in detail, detail
+    assert registry.requests == []
+
+
+async def test_a_listed_host_may_be_anywhere(registry: Registry, connect: Connect) -> None:
+    """Plain HTTP, for that host or that port of it alone."""
+    registry.push("team/app:1", APP)
+    for entry in ("127.0.0.1", registry.host):
+        await connect(insecure=frozenset({entry})).image(f"{registry.host}/team/app:1")
+    assert await connect(insecure=frozenset({"127.0.0.1:1"})).cause(f"{registry.host}/team/app:1") == "unreachable"
+
+
+def test_an_entry_names_a_host_or_a_port_of_it() -> None:
+    """In any case."""
+    entries = frozenset({"a.example.com", "b.example.com:5000", "[::1]"})
+    assert listed("A.example.com:443", entries) == "a.example.com"
+    assert listed("b.example.com:5000", entries) == "b.example.com:5000"
+    assert listed("b.example.com", entries) is None
+    assert listed("[::1]:5000", entries) == "[::1]"
+    assert host_of("[::1]:5000") == host_of("[::1]") == "[::1]"
+
+
+@pytest.mark.parametrize(
+    ("authority", "address", "own", "elsewhere"),
+    [
+        ("quay.io:443", "93.184.216.34", True, True),
+        ("harbor.corp:443", "10.1.2.3", True, False),
+        ("harbor.corp:443", "fd12::1", True, False),
+        ("harbor.corp:443", "10.96.0.10", False, False),
+        ("harbor.corp:443", "127.0.0.1", False, False),
+        ("harbor.corp:443", "no address", False, False),
+        ("allowed.corp:443", "10.96.0.10", True, True),
+        ("insecure.corp:80", "127.0.0.1", True, True),
+    ],
+)
+def test_private_addresses_are_for_the_references_own_host(
+    authority: str, address: str, own: bool, elsewhere: bool
+) -> None:
+    """Token services and blob stores are elsewhere."""
+    settings = RegistrySettings(
+        insecure=frozenset({"insecure.corp"}), allowed=frozenset({"allowed.corp"}), denied_networks=("10.96.0.0/12",)
+    )
+    gate = Gate(settings)
+    assert gate.allows(authority, address, own=True) is own
+    assert gate.allows(authority, address, own=False) is elsewhere
+
+
+async def test_only_the_addresses_that_are_allowed_are_connected_to() -> None:
+    """Of several that a name has; none at all is an error."""
+
+    class Fake:
+        async def resolve(self, host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+            return [
+                ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=0)
+                for address in ("10.0.0.1", "127.0.0.1", "93.184.216.34")
+            ]
+
+        async def close(self) -> None:
+            pass
+
+    resolver = CheckedResolver(lambda authority, address: (authority, address) == ("a:443", "93.184.216.34"))
+    resolver._resolver = Fake()  # type: ignore[assignment]
+    assert [each["host"] for each in await resolver.resolve("a", 443)] == ["93.184.216.34"]
+    with pytest.raises(AddressDenied):
+        await resolver.resolve("b", 443)
+
+
+async def test_a_redirect_or_realm_to_a_denied_address_is_not_followed(registry: Registry, connect: Connect) -> None:
+    """Whatever a registry says: it is not asked twice, and the reason is given."""
+    registry.push("team/app:1", APP)
+    client = connect()
+    for number, target in enumerate(
+        [
+            "https://127.0.0.1:1/x",
+            "https://localhost:1/x",
+            "https://169.254.169.254/x",
+            "https://[::1]/",
+            "https://10.0.0.1/",
+        ]
+    ):
+        registry.honest()
+        registry.lie(Redirect(target), path=f"v{number}")
+        before = len(registry.requests)
+        assert "not allowed" in await client.detail(f"{registry.host}/team/app:v{number}")
+        assert len(registry.requests) == before + 1
+    registry.honest()
+    registry.login = Login({}, anonymous=True, realm="https://127.0.0.1:1/token")
+    assert "not allowed" in await client.detail(f"{registry.host}/team/other:1")
+
+
+@pytest.mark.parametrize(
+    "target", ["ftp://a/b", "file:///etc/passwd", "https://u:p@a.example.com/", "https://", "http://a.example.com/"]
+)
+async def test_a_redirect_that_cannot_be_followed_is_not(registry: Registry, client: Client, target: str) -> None:
+    """No other scheme, no password in a URL, no plain HTTP to a host that is not listed."""
+    registry.lie(Redirect(target))
+    detail = await client.detail(f"{registry.host}/team/app:1")
+    assert "cannot be followed" in detail or "plain HTTP" in detail
+
+
+async def test_a_proxy_is_used_where_it_is_allowed(
+    registry: Registry, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It resolves names itself; NO_PROXY is heeded."""
+    registry.push("team/app:1", APP)
+    monkeypatch.setenv("http_proxy", registry.url)
+    monkeypatch.setenv("no_proxy", "direct.invalid")
+    listed_hosts = frozenset({"behind.invalid", "direct.invalid"})
+    await connect(proxy=True, insecure=listed_hosts).image("behind.invalid/team/app:1")
+    assert "does not resolve" in await connect(proxy=True, insecure=listed_hosts).detail("direct.invalid/team/app:1")
+    assert "does not resolve" in await connect(insecure=listed_hosts).detail("behind.invalid/team/app:1")

@@ -1,0 +1,271 @@
+"""What a scan foretells of a workload is what admission would do to its Pods."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.support.images import DIGEST, Table, image, unknown
+from tests.support.judging import NOW
+from tests.support.made_up_cluster import named, of, running, take
+from tests.support.pods import DEFAULTS, IMAGE, Object, minimal, tweak
+from tests.support.tables import table
+from webhook.image.source import Image, NotExamined, Unknown
+from webhook.policy.cache import StaticView
+from webhook.policy.loader import load
+from webhook.policy.types import Documents
+from webhook.scan.document import Workload
+from webhook.scan.evaluate import forecast
+
+APP = image("app")
+SAFE = {"runAsUser": 5, **DEFAULTS}
+
+
+def documents(*exceptions: Object, **spec: Any) -> Documents:
+    """One policy and some exceptions."""
+    api = {"apiVersion": "nonroot.dev/v1alpha1"}
+    rule = api | {"kind": "NonRootPolicy", "metadata": {"name": "strict"}, "spec": spec}
+    others = [
+        api | {"kind": "NonRootException", "metadata": {"name": "e" * number, "namespace": "default"}, "spec": each}
+        for number, each in enumerate(exceptions, start=1)
+    ]
+    return load([rule, *others], "a test")
+
+
+async def foretold(
+    *objects: Object, images: Mapping[str, Image | Unknown] | Image | Unknown = APP, said: Documents | None = None
+) -> Workload:
+    """The forecast for the one workload of some objects."""
+    found, _ = take(*objects)
+    (each,) = found.values()
+    known = images if isinstance(images, Mapping) else {IMAGE: images}
+    return await forecast(each, StaticView(said or documents()), Table(known), NOW)
+
+
+@table(
+    ("obj", "found", "outcome", "uid"),
+    {
+        "explicit": (of("Deployment", **SAFE), APP, "unchanged", 5),
+        "a name that is looked up": (of("Deployment"), APP, "fixed", 1000),
+        "a name that the kubelet would refuse": (of("Deployment", runAsNonRoot=True), APP, "fixed", 1000),
+        "a number": (of("CronJob"), image("77"), "fixed", 77),
+        "only the defaults": (of("Job", runAsUser=9), APP, "fixed", 9),
+        "root by the image": (of("StatefulSet"), image(""), "refused", 0),
+        "root by the spec": (of("DaemonSet", runAsUser=0), APP, "refused", 0),
+        "nobody's name": (of("Deployment"), image("ghost"), "refused", None),
+        "an image that was not read": (of("Deployment"), unknown("unauthorized"), "unknown", None),
+        "an image that lies": (of("Deployment"), unknown("invalid"), "refused", None),
+    },
+)
+async def test_the_outcome(obj: Object, found: Image | Unknown, outcome: str, uid: int | None) -> None:
+    """Enforced, whatever the mode is today."""
+    told = await foretold(named(obj, "web"), images=found)
+    (container,) = told.containers
+    assert (told.outcome, container.outcome, container.uid, told.mode, told.today) == (
+        outcome, outcome, uid, "Audit", "allow",
+    )  # fmt: skip
+
+
+async def test_a_fixed_container_says_what_to_write_and_what_it_is_cured_of() -> None:
+    """What injection cures is a note; the fields are those that injection adds."""
+    told = await foretold(named(of("Deployment", runAsNonRoot=True), "web"))
+    (container,) = told.containers
+    assert container.path == "spec.template.spec.containers[0].securityContext"
+    assert container.yaml == (
+        "runAsUser: 1000\nallowPrivilegeEscalation: false\n"
+        "capabilities:\n  drop: [ALL]\nseccompProfile: {type: RuntimeDefault}\n"
+    )
+    (finding,) = container.findings
+    assert (finding.rule, finding.severity, finding.dockerfile) == ("named-user", "note", "USER 1000")
+    assert (container.user, container.digest) == ("app", DIGEST)
+    assert container.who == 'uid 1000 (USER "app" in the image\'s /etc/passwd)'
+
+
+async def test_where_the_policy_never_injects_nothing_is_fixed() -> None:
+    """And the same container, which the kubelet would refuse, is refused; a fixed one would not be."""
+    told = await foretold(named(of("Deployment", runAsNonRoot=True), "web"), said=documents(inject="Never"))
+    (container,) = told.containers
+    assert (container.outcome, container.yaml, container.findings[0].severity) == ("refused", "", "error")
+    assert (await foretold(named(of("Pod"), "web"), said=documents(inject="Never"))).outcome == "unchanged"
+
+
+async def test_an_opt_in_fs_group_is_a_change() -> None:
+    """It is the Pod's, and there because of a volume."""
+    claim = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
+    mount = [{"name": "data", "mountPath": "/data"}]
+    obj = tweak(of("Deployment", **SAFE), {"spec.template.spec.volumes": [claim]})
+    obj["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = mount
+    assert (await foretold(named(obj, "web"))).outcome == "unchanged"
+    told = await foretold(named(obj, "web"), said=documents(fsGroup=5))
+    assert (told.outcome, told.containers[0].findings[0].severity) == ("fixed", "note")
+
+
+@table(
+    ("mode", "inject", "obj", "today"),
+    {
+        "audit says nothing to anybody": ("Audit", None, of("Pod", runAsUser=0), "allow"),
+        "warn warns": ("Warn", None, of("Pod", runAsUser=0), "warn"),
+        "warn without injection warns of what it would cure": ("Warn", None, of("Pod", runAsNonRoot=True), "warn"),
+        "warn with injection does not": ("Warn", "Always", of("Pod", runAsNonRoot=True), "allow"),
+        "enforce denies": ("Enforce", None, of("Pod", runAsUser=0), "deny"),
+        "enforce cures": ("Enforce", None, of("Pod", runAsNonRoot=True), "allow"),
+        "enforce without injection denies": ("Enforce", "Never", of("Pod", runAsNonRoot=True), "deny"),
+    },
+)
+async def test_what_admission_says_today(mode: str, inject: str | None, obj: Object, today: str) -> None:
+    """Under the mode that is in force, after what it injects."""
+    spec = {"mode": mode, **({"inject": inject} if inject else {})}
+    told = await foretold(named(obj, "web"), said=documents(**spec))
+    assert (told.mode, told.today) == (mode, today)
+
+
+async def test_an_unknown_image_is_a_warning_today_where_the_policy_enforces() -> None:
+    """And a denial where the policy says so."""
+    pod = named(of("Pod"), "web")
+    for action, outcome, today in (
+        ("Warn", "unknown", "warn"),
+        ("Allow", "unknown", "allow"),
+        ("Deny", "refused", "deny"),
+    ):
+        told = await foretold(
+            pod, images=unknown("unreachable"), said=documents(mode="Enforce", onUnknown={"default": action})
+        )
+        assert (told.outcome, told.today) == (outcome, today)
+
+
+@table(
+    ("obj", "workloads"),
+    {
+        "a deployment by its own name": (of("Deployment", runAsUser=0), {"kind": "Deployment", "name": "web"}),
+        "a deployment by its Pods' names": (of("Deployment", runAsUser=0), {"kind": "Pod", "name": "web-*"}),
+        "a deployment by its ReplicaSet": (of("Deployment", runAsUser=0), {"kind": "ReplicaSet", "name": "web-*"}),
+        "a cron job by its own name": (of("CronJob", runAsUser=0), {"name": "web"}),
+        "a stateful set by a pattern": (of("StatefulSet", runAsUser=0), {"name": "w*"}),
+        "a bare Pod": (of("Pod", runAsUser=0), {"kind": "Pod", "name": "web"}),
+    },
+)
+async def test_exceptions_count_as_at_admission(obj: Object, workloads: Object) -> None:
+    """Of a template, by every name under which admission will see its Pods; an expired one ends at its minute."""
+    spec = {"reason": "ticket 7", "workloads": [workloads]}
+    told = await foretold(named(obj, "web"), said=documents(spec))
+    assert (told.outcome, told.containers[0].reason) == ("excepted", "exception e: ticket 7")
+    ended = spec | {"expires": (NOW - timedelta(seconds=1)).isoformat()}
+    assert (await foretold(named(obj, "web"), said=documents(ended))).outcome == "refused"
+    other = spec | {"workloads": [workloads | {"name": "other-*"}]}
+    assert (await foretold(named(obj, "web"), said=documents(other))).outcome == "refused"
+
+
+@table(
+    ("days", "outcome", "soon", "reason"),
+    {
+        "for long": (8, "excepted", False, "exception e: ticket 7"),
+        "for a week": (7, "excepted", True, "exception e: ticket 7"),
+        "not any more": (-1, "refused", False, "exception e: ticket 7 (it ended at 2026-05-31 12:00 UTC)"),
+    },
+)
+async def test_an_exception_that_ends_is_told_before_and_after(
+    days: int, outcome: str, soon: bool, reason: str
+) -> None:
+    """Also one of two, the other of which covers fewer rules; where another goes on, nothing is said."""
+    root = named(of("Deployment", runAsUser=0), "web")
+    ends = {"reason": "ticket 7", "expires": (NOW + timedelta(days=days)).isoformat()}
+    (container,) = (await foretold(root, said=documents(ends))).containers
+    assert (container.outcome, container.expires_soon, container.reason) == (outcome, soon, reason)
+    for rules, ending in (({"rules": ["named-user"]}, soon), ({}, False)):
+        said = documents(ends, {"reason": "ticket 8", **rules})
+        (container,) = (await foretold(root, said=said)).containers
+        assert container.expires_soon is ending
+    (container,) = (await foretold(root, said=documents(ends, exceptions="Forbid"))).containers
+    assert (container.expires_soon, container.reason) == (False, "")
+
+
+@pytest.mark.parametrize(
+    "exemptions",
+    [
+        {"namespaces": ["default"]},
+        {"users": ["system:serviceaccount:kube-system:replicaset-*"]},
+        {"serviceAccounts": ["kube-system:replicaset-controller"]},
+        {"runtimeClasses": ["vm"]},
+    ],
+)
+async def test_an_exempt_workload_is_not_judged_and_still_seen(exemptions: Object) -> None:
+    """Its Pods are made by a controller, which may be exempt."""
+    obj = tweak(of("Deployment", runAsUser=0), {"spec.template.spec.runtimeClassName": "vm"})
+    pod = running(named(minimal(), "web-1-a", ("ReplicaSet", "web-1")), 0)
+    told = await foretold(
+        named(obj, "web"),
+        named(of("ReplicaSet"), "web-1", ("Deployment", "web")),
+        pod,
+        said=documents(exemptions=exemptions),
+    )
+    (container,) = told.containers
+    assert (told.outcome, told.today, container.findings) == ("excepted", "allow", ())
+    assert told.reason.startswith("exempt: ")
+    assert container.running[0].uid == 0
+
+
+async def test_who_runs_now_is_told_and_compared_with_what_was_foretold() -> None:
+    """The next Pod and the Pods of today are two things: a digest that moved on foretells nothing of them."""
+    deployment = named(of("StatefulSet"), "web")
+
+    def pods(uid: int, count: int, **more: Any) -> list[Object]:
+        return [running(named(minimal(), f"w-{uid}-{i}", ("StatefulSet", "web")), uid, **more) for i in range(count)]
+
+    told = await foretold(deployment, *pods(1000, 2, gid=1000, groups=(1000,)), *pods(0, 1))
+    (container,) = told.containers
+    assert [(each.uid, each.gid, each.groups, each.pods) for each in container.running] == [
+        (1000, 1000, (1000,), 2),
+        (0, 0, (0,), 1),
+    ]
+    assert (told.pods, container.mismatch) == (3, "runs as uid 0 where uid 1000 was foretold")
+    told = await foretold(deployment, *pods(1000, 1, gid=1000), *pods(0, 1, digest="sha256:" + "0" * 64))
+    assert told.containers[0].mismatch is None
+
+
+async def test_a_pod_is_compared_with_its_own_spec_also_where_no_image_was_read() -> None:
+    """A Pod that was patched says itself who it is."""
+    pod = tweak(named(minimal(), "web-0", ("StatefulSet", "web")), {"spec.containers.0.securityContext.runAsUser": 7})
+    told = await foretold(named(of("StatefulSet"), "web"), running(pod, 8), images=unknown("unreachable"))
+    assert told.containers[0].mismatch == "runs as uid 8 where uid 7 was foretold"
+    told = await foretold(named(of("StatefulSet"), "web"), running(pod, 7), images=unknown("unreachable"))
+    assert told.containers[0].mismatch is None
+
+
+async def test_a_wrong_fact_of_the_operators_shows() -> None:
+    """What `knownImages` says has no digest to compare."""
+    said = documents(knownImages=[{"image": "registry.example/*", "uid": 4}])
+    pod = running(named(minimal(), "web"), 5)
+    told = await foretold(pod, images=unknown("unreachable"), said=said)
+    assert (told.outcome, told.containers[0].mismatch) == ("fixed", "runs as uid 5 where uid 4 was foretold")
+    known = await foretold(pod, images=image("5"), said=said)  # whose word stands, while the operator's is as wrong
+    assert (known.containers[0].uid, known.containers[0].mismatch) == (5, told.containers[0].mismatch)
+
+
+async def test_an_image_that_is_none_is_compared_with_nothing() -> None:
+    """Its name cannot even be read."""
+    pod = running(tweak(named(minimal(), "web"), {"spec.containers.0.image": "::"}), 5)
+    assert (await foretold(pod)).containers[0].mismatch is None
+
+
+async def test_images_that_are_left_out_are_counted_and_no_finding() -> None:
+    """What the manifest alone says stays said."""
+    found, _ = take(named(of("Deployment"), "web"), named(of("Pod", runAsUser=0), "lone"))
+    view = StaticView(documents(mode="Enforce", onUnknown={"default": "Deny"}))
+    told = [await forecast(each, view, NotExamined(), NOW) for each in found.values()]
+    assert [(each.outcome, each.today, len(each.containers[0].findings)) for each in told] == [
+        ("unknown", "allow", 0),
+        ("refused", "deny", 1),
+    ]
+    assert told[0].containers[0].who == "not examined"
+
+
+async def test_containers_of_several_shapes_are_told_once_each() -> None:
+    """Two Pods of one custom resource, which differ in one container."""
+    one = named(minimal(), "a", ("Workflow", "w"))
+    other = tweak(named(minimal(), "b", ("Workflow", "w")), {"spec.containers.1": {"name": "b", "image": "root:1"}})
+    told = await foretold(one, other, images={IMAGE: APP, "root:1": image("")})
+    assert [(each.name, each.outcome) for each in told.containers] == [("app", "fixed"), ("b", "refused")]
+    assert (told.kind, told.outcome, told.pods) == ("Workflow", "refused", 2)
+    assert msgspec.json.encode(told)

@@ -1,0 +1,117 @@
+"""Objects of a cluster become workloads, each once, with the Pods that are its own."""
+
+import json
+
+import msgspec
+import pytest
+
+from tests.support.made_up_cluster import API, named, of, raw, running, take
+from tests.support.pods import minimal, tweak
+from webhook.scan.inventory import SHAPES, SIGHTINGS, Inventory
+
+
+def pod(name: str, owner: tuple[str, str] | None = None) -> dict[str, object]:
+    return named(minimal(), name, owner)
+
+
+@pytest.mark.parametrize("kind", sorted(API))
+def test_every_kind_with_a_template_is_a_workload(kind: str) -> None:
+    """Also one that runs nothing at the moment."""
+    found, inventory = take(named(of(kind), "web"))
+    (each,) = found.values()
+    assert (each.reference.api_version, each.reference.kind, each.reference.uid) == (API[kind], kind, "uid-of-web")
+    assert (each.pods, len(each.shapes), each.shapes[0].workload.kind) == (0, 1, kind)
+    assert inventory.skipped == []
+
+
+@pytest.mark.parametrize(("kind", "between"), [("Deployment", "ReplicaSet"), ("CronJob", "Job")])
+def test_pods_count_for_the_workload_at_the_top(kind: str, between: str) -> None:
+    """What stands between is no workload of its own; two of them may hand Pods on, as during a rollout."""
+    found, _ = take(
+        named(of(kind), "web"),
+        named(of(between), "web-1", (kind, "web")),
+        named(of(between), "web-2", (kind, "web")),
+        *(running(pod(f"web-1-{i}", (between, "web-1")), 1000) for i in range(3)),
+        running(pod("web-2-0", (between, "web-2")), 1000),
+        running(pod("web-2-1", (between, "web-2")), 0),
+        running(pod("web-2-2", (between, "web-2")), 0, phase="Succeeded"),
+    )
+    assert list(found) == [(kind, "web")]
+    each = found[kind, "web"]
+    assert each.pods == 5
+    assert sorted((seen.running.uid, seen.pods) for seen in each.sightings) == [(0, 1), (1000, 4)]
+    assert len(each.shapes) == 1
+
+
+def test_a_custom_resource_and_a_lone_pod_are_known_by_their_pods() -> None:
+    """A Rollout's Pods name a ReplicaSet, a Workflow's the Workflow; a finished Pod stands there, but does not run."""
+    found, _ = take(
+        named(of("ReplicaSet"), "shop-1", ("Rollout", "shop")),
+        pod("shop-1-a", ("ReplicaSet", "shop-1")),
+        pod("step-1", ("Workflow", "night")),
+        tweak(pod("step-2", ("Workflow", "night")), {"spec.containers.0.image": "other:1"}),
+        running(pod("lone"), 5, phase="Failed"),
+    )
+    assert {key: (each.pods, len(each.shapes)) for key, each in found.items()} == {
+        ("Rollout", "shop"): (1, 1),
+        ("Workflow", "night"): (2, 2),
+        ("Pod", "lone"): (0, 1),
+    }
+    reference = found["Rollout", "shop"].reference
+    assert (reference.api_version, reference.uid) == ("example.com/v1", "uid-of-shop")
+
+
+def test_two_kinds_of_one_name_are_told_apart_by_their_group() -> None:
+    """Volcano has a Job, too."""
+    other = pod("job-0", ("Job", "job"))
+    other["metadata"]["ownerReferences"][0]["apiVersion"] = "batch.volcano.sh/v1alpha1"  # type: ignore[index]
+    found, _ = take(named(of("CronJob"), "night"), named(of("Job"), "job", ("CronJob", "night")), other)
+    assert {key: each.pods for key, each in found.items()} == {("CronJob", "night"): 0, ("Job", "job"): 1}
+
+
+def test_containers_that_others_add_are_judged_as_they_are_in_the_pods() -> None:
+    """A mesh's sidecar is in no template."""
+    meshed = tweak(pod("db-0", ("StatefulSet", "db")), {"spec.containers.1": {"name": "proxy", "image": "proxy:1"}})
+    found, _ = take(named(of("StatefulSet"), "db"), meshed)
+    template, added = found["StatefulSet", "db"].shapes
+    assert template.slots is None
+    assert added.slots is not None
+    assert [slot.container.name for slot in added.slots] == ["proxy"]
+
+
+def test_a_workload_is_remembered_once_however_many_pods_it_has() -> None:
+    """Volumes have names of their own in each Pod, and last-applied-configuration holds the whole of it again."""
+    inventory = Inventory()
+    for number in range(1000):
+        obj = running(pod(f"web-{number}", ("ReplicaSet", "web")), 1000)
+        obj["spec"]["volumes"] = [{"name": f"kube-api-access-{number}", "projected": {}}]
+        obj["metadata"]["annotations"] = {"kubectl.kubernetes.io/last-applied-configuration": "x" * 9}
+        inventory.pod(raw(obj))
+    (each,) = inventory.rest()
+    assert (each.pods, len(each.shapes), [seen.pods for seen in each.sightings]) == (1000, 1, [1000])
+    assert each.shapes[0].workload.metadata.annotations is None
+
+
+def test_nobody_can_make_it_remember_without_end() -> None:
+    """Pods that differ in everything, each as somebody else."""
+    inventory = Inventory()
+    for number in range(SIGHTINGS + 50):
+        obj = running(tweak(pod(f"w-{number}", ("X", "x")), {"spec.containers.0.image": f"i:{number}"}), number)
+        inventory.pod(raw(obj))
+    (each,) = inventory.rest()
+    assert (each.pods, len(each.shapes), len(each.sightings)) == (SIGHTINGS + 50, SHAPES, SIGHTINGS)
+    assert [skip.object for skip in inventory.skipped] == ["X default/x"]
+
+
+def test_what_cannot_be_read_is_said_and_what_is_no_pod_is_left_out() -> None:
+    """A mirror Pod is its node's; a ReplicationController may be without a template."""
+    inventory = Inventory()
+    inventory.pod(raw(tweak(pod("static"), {"metadata.annotations": {"kubernetes.io/config.mirror": "x"}})))
+    inventory.pod(msgspec.Raw(b'{"metadata": 1}'))
+    assert inventory.between("batch/v1", "Job", msgspec.Raw(b"[]")) is None
+    assert inventory.template("apps/v1", "Deployment", msgspec.Raw(b"[]")) is None
+    assert inventory.template("v1", "ReplicationController", raw(named({"kind": "x", "metadata": {}}, "rc"))) is None
+    odd = json.dumps({"metadata": {"name": "odd", "namespace": "shop"}, "spec": {"template": 1}}).encode()
+    assert inventory.template("apps/v1", "Deployment", msgspec.Raw(odd)) is None
+    assert list(inventory.rest()) == []
+    assert [each.object for each in inventory.skipped] == ["a Pod", "a Job", "a Deployment", "Deployment shop/odd"]

@@ -1,0 +1,257 @@
+"""A scan of a small API server: by pages, as far as one is allowed to, and each image looked up once."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes.aio.config import kube_config
+
+from tests.support.api import Api, serving
+from tests.support.images import Table, image, unknown
+from tests.support.judging import NOW
+from tests.support.made_up_cluster import named, of, running
+from tests.support.pods import IMAGE, Object, minimal, tweak
+from webhook.cluster.client import Absent, Cluster, Unreachable
+from webhook.image import image_identity
+from webhook.image.config import Platform
+from webhook.image.identity_index import Identities
+from webhook.image.image_identity import Fact
+from webhook.policy.types import Documents
+from webhook.scan.collector import Reader
+from webhook.scan.document import Document
+from webhook.scan.run import scan
+
+PODS, DEPLOYMENTS = "/api/v1/pods", "/apis/apps/v1/deployments"
+KINDS = {
+    "nodes": "/api/v1/nodes",
+    "serviceaccounts": "/api/v1/serviceaccounts",
+    "replicasets": "/apis/apps/v1/replicasets",
+    "jobs": "/apis/batch/v1/jobs",
+    "statefulsets": "/apis/apps/v1/statefulsets",
+    "daemonsets": "/apis/apps/v1/daemonsets",
+    "cronjobs": "/apis/batch/v1/cronjobs",
+    "replicationcontrollers": "/api/v1/replicationcontrollers",
+}
+POLICIES = "/apis/nonroot.dev/v1alpha1/nonrootpolicies"
+HOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+EXCEPTIONS = "/apis/nonroot.dev/v1alpha1/nonrootexceptions"
+
+
+def namespace(name: str, **labels: str) -> Object:
+    return {"metadata": {"name": name, "labels": labels}}
+
+
+def within(obj: Object, name: str) -> Object:
+    return tweak(obj, {"metadata.namespace": name})
+
+
+def cluster_of(*, pods: list[Object], deployments: list[Object], **more: list[Object]) -> Api:
+    """Two namespaces without our kinds, one enforced by its label."""
+    namespaces = [namespace("default"), namespace("shop", **{"nonroot.dev/mode": "enforce"})]
+    objects = {path: more.get(name, []) for name, path in KINDS.items()}
+    return Api({"/api/v1/namespaces": namespaces, PODS: pods, DEPLOYMENTS: deployments, **objects})
+
+
+Scan = Callable[..., Any]
+
+
+@pytest.fixture
+async def scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scan]:
+    """Scans an API server."""
+    async with AsyncExitStack() as stack:
+
+        async def run(
+            api: Api,
+            table: Table | None = None,
+            namespaces: tuple[str, ...] = (),
+            documents: Documents | None = None,
+            progress: Callable[[int, int], None] | None = None,
+            hooks: str = "",
+            known: Identities | None = None,
+        ) -> Document:
+            kubeconfig = await stack.enter_async_context(serving(api, tmp_path))
+            monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
+            cluster = Cluster()
+            stack.push_async_callback(cluster.aclose)
+            return await scan(
+                Reader(cluster, namespaces, hooks),
+                table or Table({IMAGE: image("app")}),
+                cluster="small",
+                documents=documents,
+                now=NOW,
+                progress=progress,
+                known=known,
+            )
+
+        yield run
+
+
+def outcomes(told: Document) -> dict[tuple[str, str, str], str]:
+    return {(each.namespace, each.kind, each.name): each.outcome for each in told.workloads}
+
+
+async def test_a_whole_cluster_is_scanned_without_our_kinds(scanned: Scan) -> None:
+    """The mode is the namespace label's, the policy the built-in one; nothing is skipped."""
+    api = cluster_of(
+        pods=[named(minimal(), "lone"), within(named(minimal(), "web-1-a", ("ReplicaSet", "web-1")), "shop")],
+        deployments=[within(named(of("Deployment", runAsUser=0), "web"), "shop")],
+        replicasets=[within(named(of("ReplicaSet"), "web-1", ("Deployment", "web")), "shop")],
+        cronjobs=[named(of("CronJob"), "night")],
+    )
+    progress: list[tuple[int, int]] = []
+    told = await scanned(api, progress=lambda *each: progress.append(each))
+    assert outcomes(told) == {
+        ("default", "CronJob", "night"): "fixed",
+        ("default", "Pod", "lone"): "fixed",
+        ("shop", "Deployment", "web"): "refused",
+    }
+    assert [(each.mode, each.policy, each.pods) for each in told.workloads] == [
+        ("Audit", "built-in", 0), ("Audit", "built-in", 1), ("Enforce", "built-in", 1),
+    ]  # fmt: skip
+    assert (told.cluster, told.at, told.skipped) == ("small", "2026-06-01T12:00:00+00:00", ())
+    assert progress[-1] == (3, 3)
+    assert {asked.partition(" ")[0] for asked in api.asked} == {"GET"}
+
+
+async def test_one_namespace_is_asked_for_by_name_alone(scanned: Scan) -> None:
+    """Whoever may only read that one can still scan it."""
+    api = cluster_of(pods=[named(minimal(), "lone"), within(named(minimal(), "other"), "shop")], deployments=[])
+    told = await scanned(api, namespaces=("shop",))
+    assert outcomes(told) == {("shop", "Pod", "other"): "fixed"}
+    wide = [asked for asked in api.asked if "/namespaces/shop" not in asked]
+    assert wide == [f"GET {POLICIES}", f"GET {HOOKS}", "GET /api/v1/nodes"]
+
+
+async def test_what_may_not_be_read_is_said_and_the_rest_is_scanned(scanned: Scan) -> None:
+    """Nodes and accounts are only asked for to know more, and missed in silence."""
+    api = cluster_of(pods=[within(named(minimal(), "lone"), "shop")], deployments=[])
+    api.forbidden = {"/api/v1/namespaces/shop", "/apis/batch/v1/namespaces/shop/cronjobs", "/api/v1/nodes",
+                     "/api/v1/namespaces/shop/serviceaccounts", POLICIES}  # fmt: skip
+    told = await scanned(api, namespaces=("shop",))
+    assert outcomes(told) == {("shop", "Pod", "lone"): "fixed"}
+    assert [each.object for each in told.skipped] == ["labels of Namespace shop", "NonRootPolicy objects", "CronJobs"]
+    assert all("403 forbidden" in each.reason for each in told.skipped)
+
+
+async def test_a_kind_that_the_cluster_does_not_have_is_said(scanned: Scan) -> None:
+    """No API server leaves one of these out, so somebody has to know."""
+    api = cluster_of(pods=[], deployments=[])
+    del api.objects[KINDS["cronjobs"]]
+    assert [each.object for each in (await scanned(api)).skipped] == ["CronJobs"]
+
+
+async def test_the_clusters_policies_and_exceptions_count(scanned: Scan) -> None:
+    """And one that cannot be used is said; documents given instead leave the cluster's alone."""
+    api = cluster_of(pods=[named(minimal(), "lone"), named(minimal(), "other")], deployments=[])
+    pod = {"kind": "Pod", "name": "lone"}
+    exception = {"metadata": {"name": "e", "namespace": "default"}, "spec": {"reason": "r", "workloads": [pod]}}
+    odd = {"metadata": {"name": "odd"}, "spec": {"mode": "Later"}}
+    api.objects[POLICIES] = [{"metadata": {"name": "strict"}, "spec": {"mode": "Warn"}}, odd]
+    api.objects[EXCEPTIONS] = [exception]
+    told = await scanned(api)
+    assert set(outcomes(told).values()) == {"excepted", "fixed"}
+    assert {each.policy for each in told.workloads} == {"strict"}
+    assert [each.object for each in told.skipped] == ["NonRootPolicy odd"]
+    api.asked.clear()
+    told = await scanned(api, documents=Documents())
+    assert {each.policy for each in told.workloads} == {"built-in"}
+    assert f"GET {POLICIES}" not in api.asked
+
+
+@pytest.mark.parametrize("name", ["", "ours"])
+async def test_a_namespace_that_the_hooks_do_not_reach_is_let_be(scanned: Scan, name: str) -> None:
+    """As installed; whoever may not list configurations reads the one whose name is known, or goes by the defaults."""
+    expression = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["shop"]}
+    hooks = {"metadata": {"name": "ours"}, "webhooks": [{"namespaceSelector": {"matchExpressions": [expression]}}]}
+    pods = [within(named(minimal(), "web"), each) for each in ("shop", "default", "gke-system")]
+    api = cluster_of(pods=pods, deployments=[])
+    api.objects["/api/v1/namespaces"].append(namespace("gke-system"))
+    api.objects[HOOKS] = [hooks]
+    api.forbidden = {HOOKS} if name else set()
+    told = await scanned(api, hooks=name)
+    assert [(each.namespace, each.outcome) for each in told.workloads] == [
+        ("default", "fixed"), ("gke-system", "fixed"), ("shop", "excepted"),
+    ]  # fmt: skip
+    assert told.workloads[2].reason == "the API server does not ask admission about this namespace"
+    api.forbidden = {HOOKS}
+    assert [each.outcome for each in (await scanned(api)).workloads] == ["fixed", "excepted", "fixed"]
+
+
+async def test_a_list_of_many_pages_is_complete_though_it_grows_too_old(scanned: Scan) -> None:
+    """Each workload once."""
+    api = cluster_of(pods=[], deployments=[named(of("Deployment"), f"web-{number:04}") for number in range(1201)])
+    api.expire = 1
+    told = await scanned(api)
+    assert len({each.name for each in told.workloads}) == len(told.workloads) == 1201
+    assert api.asked.count(f"GET {DEPLOYMENTS}") == 4
+
+
+async def test_each_image_is_looked_up_once_for_each_set_of_credentials(scanned: Scan) -> None:
+    """Templates without pull secrets get those of their account, which another namespace does not have."""
+    api = cluster_of(
+        pods=[named(minimal(), f"lone-{number}") for number in range(3)],
+        deployments=[
+            *(within(named(of("Deployment"), f"web-{number}"), "shop") for number in range(50)),
+            *(named(of("Deployment"), f"web-{number}") for number in range(50)),
+        ],
+        serviceaccounts=[
+            {"metadata": {"name": "default", "namespace": "shop"}, "imagePullSecrets": [{"name": "pull"}]},
+            {"metadata": {"name": "default", "namespace": "default"}},
+        ],
+    )
+    table = Table({IMAGE: image("app")})
+    assert len((await scanned(api, table)).workloads) == 103
+    assert sorted((each.pull_secrets, each.service_account) for each in table.asked) == [((), ""), (("pull",), "")]
+
+
+async def test_accounts_that_cannot_be_listed_are_left_to_the_registry_client(scanned: Scan) -> None:
+    """It reads one when it needs it."""
+    api = cluster_of(pods=[], deployments=[named(of("Deployment"), "web")])
+    api.forbidden = {KINDS["serviceaccounts"]}
+    table = Table({IMAGE: image("app")})
+    await scanned(api, table)
+    assert [(each.namespace, each.service_account) for each in table.asked] == [("default", "default")]
+
+
+async def test_an_image_that_only_nodes_can_pull_is_known_from_its_pods(scanned: Scan) -> None:
+    """Told of a template, too; where nodes may not be listed nobody knows what the platform was."""
+    pod = tweak(running(named(minimal(), "web-0", ("StatefulSet", "web")), 7, 7, (7,)), {"spec.nodeName": "node-1"})
+    node = {
+        "metadata": {"name": "node-1"},
+        "status": {"nodeInfo": {"operatingSystem": "linux", "architecture": "amd64"}},
+    }
+    objects: dict[str, list[Object]] = {"nodes": [node], "statefulsets": [named(of("StatefulSet"), "web")]}
+    table = Table({IMAGE: unknown("unauthorized")})
+    told = await scanned(cluster_of(pods=[pod], deployments=[], **objects), table)
+    (container,) = told.workloads[0].containers
+    assert (container.outcome, container.uid, container.mismatch) == ("fixed", 7, None)
+    api = cluster_of(pods=[pod], deployments=[], **objects)
+    api.forbidden = {"/api/v1/nodes"}
+    assert (await scanned(api, table)).workloads[0].outcome == "unknown"
+
+
+async def test_without_an_answer_there_is_no_document(scanned: Scan) -> None:
+    """A namespace that is not there, or an API server that breaks down in the middle: no half of a picture."""
+    with pytest.raises(Absent, match="Namespace gone: GET was answered 404 gone not found"):
+        await scanned(cluster_of(pods=[], deployments=[]), namespaces=("gone",))
+    api = cluster_of(pods=[named(minimal(), "lone")], deployments=[])
+    api.broken = {DEPLOYMENTS}
+    with pytest.raises(Unreachable, match="Deployments: GET was answered 500"):
+        await scanned(api)
+
+
+async def test_what_is_stored_for_one_namespace_is_told_to_no_other(scanned: Scan) -> None:
+    """Though the image itself is looked up once for both."""
+    known = Identities()
+    fact = Fact(IMAGE, f"sha256:{'ab' * 32}", Platform("linux", "amd64"), 1500, 1600, namespace="shop")
+    identity = image_identity.of_fact(fact, (fact.platform,), NOW)
+    assert identity is not None
+    known.put("1", identity)
+    pods = [within(named(minimal(), name), name) for name in ("default", "shop")]
+    document = await scanned(
+        cluster_of(pods=pods, deployments=[]), Table({IMAGE: unknown("unauthorized")}), known=known
+    )
+    told = {each.namespace: each.containers[0].uid for each in document.workloads}
+    assert told == {"default": None, "shop": 1500}

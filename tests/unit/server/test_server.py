@@ -1,0 +1,227 @@
+"""`nonroot serve` as a process: TLS that verifies, free ports, a certificate that is replaced, a quiet end."""
+
+import asyncio
+import base64
+import http.client
+import json
+import re
+import signal
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.support.oci import accounts_layer, image
+from tests.support.pods import minimal, tweak
+from tests.support.registry import Login, Registry
+from tests.unit.registry.auth.test_credential_providers import answer, provider
+from tests.unit.registry.stubs import Stub
+from tests.unit.server.test_asgi import review
+from webhook import certificates
+
+POLICY = """
+apiVersion: nonroot.dev/v1alpha1
+kind: NonRootPolicy
+metadata: {name: strict}
+spec: {mode: Enforce}
+"""
+START_LIMIT = 20.0  # seconds
+
+
+class Server:
+    """A running `nonroot serve`."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "webhook",
+                "serve",
+                "--standalone",
+                "--port",
+                "0",
+                "--metrics-port",
+                "0",
+                *arguments,
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stderr is not None
+        self.ports: list[int] = []
+        self.said = ""
+        while len(self.ports) < 2:
+            line = self.process.stderr.readline()
+            assert line, self.said
+            self.said += line
+            if match := re.search(r"at https?://\S+:(\d+)$", line.strip()):
+                self.ports.append(int(match[1]))
+
+    def get(self, path: str) -> bytes:
+        """A path of the plain port."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[1]}{path}", timeout=5) as reply:
+            data: bytes = reply.read()
+        return data
+
+    def connect(self, ca: bytes) -> http.client.HTTPSConnection:
+        """A connection to the secure port that trusts `ca` alone."""
+        context = ssl.create_default_context(cadata=ca.decode())
+        return http.client.HTTPSConnection("localhost", self.ports[0], timeout=5, context=context)
+
+    def stop(self) -> int:
+        """Ask it to end; its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        _, rest = self.process.communicate(timeout=30)
+        self.said += rest
+        return self.process.returncode
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    """A policy file."""
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY)
+    return path
+
+
+@pytest.fixture
+def server(policy: Path) -> Iterator[Server]:
+    """A self-signed server that enforces."""
+    running = Server("--self-signed", "--policy", str(policy))
+    yield running
+    if running.process.poll() is None:
+        running.stop()
+
+
+def _validate(connection: http.client.HTTPSConnection, body: bytes, path: str = "/validate") -> tuple[int, bytes]:
+    connection.request("POST", f"{path}?timeout=5s", body, {"Content-Type": "application/json"})
+    reply = connection.getresponse()
+    return reply.status, reply.read()
+
+
+def test_reviews_are_answered_over_verified_tls_on_one_connection(server: Server) -> None:
+    connection = server.connect(server.get("/ca.crt"))
+    for user, allowed in ((0, False), (1000, True)):
+        status, body = _validate(connection, review(tweak(minimal(), {"spec.securityContext.runAsUser": user})))
+        assert (status, json.loads(body)["response"]["allowed"]) == (200, allowed)
+    status, body = _validate(connection, b"{}")
+    assert (status, b"expected apiVersion" in body) == (400, True)
+    connection.close()
+    assert server.get("/readyz") == b"ok\n"
+    assert b'nonroot_reviews_total{decision="deny"' in server.get("/metrics")
+
+
+def test_sigterm_ends_it_with_idle_connections_open(server: Server) -> None:
+    connection = server.connect(server.get("/ca.crt"))
+    _validate(connection, review(minimal()))
+    assert server.stop() == 0
+    assert "Traceback" not in server.said
+    connection.close()
+
+
+def test_a_new_certificate_is_served_without_a_restart(tmp_path: Path) -> None:
+    first, second = (certificates.self_signed(("localhost",), datetime.now(UTC)) for _ in range(2))
+    cert, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+    cert.write_bytes(first[1])
+    key.write_bytes(first[2])
+    server = Server("--cert", str(cert), "--key", str(key))
+    try:
+        old = server.connect(first[0])
+        assert _validate(old, review(minimal()))[0] == 200
+        cert.write_bytes(second[1])
+        time.sleep(0.1)
+        key.write_bytes(second[2])
+        deadline = time.monotonic() + START_LIMIT
+        while True:
+            try:
+                new = server.connect(second[0])
+                assert _validate(new, review(minimal()))[0] == 200
+                break
+            except ssl.SSLCertVerificationError:
+                assert time.monotonic() < deadline
+                time.sleep(0.5)
+        assert _validate(old, review(minimal()))[0] == 200  # the former connection goes on
+        old.close()
+        new.close()
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (POLICY.replace("Enforce", "enforce"), "spec.mode"),
+        (POLICY.replace("mode", "modus"), "modus"),
+        ("a: [", "is no YAML"),
+        (POLICY + "---" + POLICY, "already"),
+    ],
+)
+def test_a_bad_policy_file_is_one_line_that_names_the_field(policy: Path, text: str, says: str) -> None:
+    policy.write_text(text)
+    command = [sys.executable, "-m", "webhook", "serve", "--standalone", "--self-signed", "--policy", str(policy)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert str(policy) in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+async def test_a_registry_config_lets_it_read_what_only_the_operator_may(policy: Path, tmp_path: Path) -> None:
+    """With a stub of the kubelet's credential providers, started by the server itself."""
+    async with Registry(Login({"AWS": "p"}, scheme="Basic")) as registry:
+        registry.push("team/app:1", image(accounts_layer("app:x:1000:1000::/:"), user="app"))
+        Stub(tmp_path / "ecr", answer=answer(key=registry.host))
+        config = {"apiVersion": "kubelet.config.k8s.io/v1", "kind": "CredentialProviderConfig"}
+        (tmp_path / "providers.yaml").write_text(
+            json.dumps({**config, "providers": [provider(matchImages=[registry.host])]})
+        )
+        path = tmp_path / "registries.yaml"
+        path.write_text(
+            f"{{insecure: ['{registry.host}'], credentialProviders: {{config: providers.yaml, binDirectory: .}}}}"
+        )
+        arguments = ("--self-signed", "--policy", str(policy), "--registry-config", str(path))
+        server = await asyncio.to_thread(Server, *arguments)
+        try:
+            pod = tweak(minimal(), {"spec.containers.0.image": f"{registry.host}/team/app:1"})
+            connection = server.connect(await asyncio.to_thread(server.get, "/ca.crt"))
+            _, body = await asyncio.to_thread(_validate, connection, review(pod), "/mutate")
+            connection.close()
+        finally:
+            await asyncio.to_thread(server.stop)
+    patch = json.loads(base64.b64decode(json.loads(body)["response"]["patch"]))
+    assert '"runAsUser": 1000' in json.dumps(patch)
+    assert "Traceback" not in server.said
+
+
+def test_a_bad_registry_config_is_one_line_that_names_the_field(policy: Path, tmp_path: Path) -> None:
+    path = tmp_path / "registries.yaml"
+    path.write_text("mirror: {docker.io: [mirror.corp]}")
+    command = [sys.executable, "-m", "webhook", "serve", "--standalone", "--self-signed", "--policy", str(policy)]
+    done = subprocess.run([*command, "--registry-config", str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == f"nonroot: {path}: Object contains unknown field `mirror`\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--standalone"], "--self-signed"),
+        (["--standalone", "--self-signed", "--cert", "x", "--key", "y"], "leave out"),
+        (["--standalone", "--cert", "nowhere", "--key", "nowhere"], "cannot serve with"),
+        (["--self-signed", "--policy", "nowhere"], "cannot read"),
+    ],
+)
+def test_flags_that_contradict_each_other_are_told(arguments: list[str], says: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "webhook", "serve", *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
