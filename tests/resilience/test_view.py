@@ -1,4 +1,7 @@
-"""The replicas' view of an API server that is busy or broken, through a proxy; away and forgetful is in tests/integration/cluster/test_policy_watch."""
+"""The replicas' view of an API server that is busy or broken, through a proxy.
+
+An API server that is away, or has forgotten its history, is in `tests/integration/cluster/test_policy_watch.py`.
+"""
 
 import asyncio
 import time

@@ -1,4 +1,7 @@
-"""What we do about kopf: what it says of refusals, and what it does not end. The rest is in tests/integration/cluster/test_policy_watch.py."""
+"""What we do about kopf: what it says of refusals, and what it does not end.
+
+The rest is in `tests/integration/cluster/test_policy_watch.py`.
+"""
 
 import asyncio
 import contextlib
