@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 _OVERHEAD = 200  # a key, a node of the map and a small struct, roughly
 
 
-class Bounded(Generic[K, V]):
+class LRUCache(Generic[K, V]):
     """A map that forgets what was used least recently once its weights pass `limit` bytes.
 
     While half of that is free nobody asks what was used when: to note it takes as long as to find the value.
@@ -64,7 +64,7 @@ class Bounded(Generic[K, V]):
             self._weight -= found[1]
 
 
-class Flights:
+class SingleFlight:
     """Single flight: whoever asks for a key that is already being worked on waits for that work.
 
     The work is a task of its own, so it goes on when a caller gives up; `aclose` cancels what is left.
@@ -106,7 +106,7 @@ class Flights:
             _log.debug("a look-up ended early", exc_info=task.exception())  # heard here, for nobody else may be left
 
 
-class Lanes:
+class FairSemaphore:
     """A bound on what runs at once, in all and for any one name: no tenant's slow registry starves another."""
 
     def __init__(self, total: int, each: int) -> None:

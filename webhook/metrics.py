@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from webhook.registry.transport.stats import Tally
+from webhook.registry.transport.stats import RegistryStats
 
 _KINDS = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
 
@@ -169,7 +169,7 @@ CONTROLLER = (
 
 
 class Writes(Protocol):
-    """The counts of a `webhook.cluster.workqueue.Writer`."""
+    """The counts of a `webhook.cluster.workqueue.WorkQueue`."""
 
     written: int
     failed: int
@@ -179,7 +179,7 @@ class Writes(Protocol):
 class Background(Collector):
     """What a process asks of registries, and what it writes beside its work; `writers` are by the kind that they write."""
 
-    def __init__(self, tally: Tally, **writers: Writes) -> None:
+    def __init__(self, tally: RegistryStats, **writers: Writes) -> None:
         self.writers = writers
         self._tally = tally
 

@@ -19,9 +19,9 @@ from tests.bench import venv
 from tests.bench.throughput import REVIEWS
 from webhook.admission.handler import Admission
 from webhook.image.config import Config, Platform, parse_user
-from webhook.image.passwd import Accounts
+from webhook.image.passwd import AccountFiles
 from webhook.image.source import Image, PlatformImage, Query
-from webhook.policy.cache import StaticView
+from webhook.policy.cache import PolicySnapshot
 from webhook.policy.loader import load
 from webhook.policy.selection import Namespace
 from webhook.policy.types import Documents
@@ -63,7 +63,7 @@ def _plot(curves: dict[str, list[list[float]]]) -> None:
     subprocess.run(command, input=json.dumps(curves), text=True, check=True)
 
 
-async def _cost(view: StaticView, images: "Known | None", bodies: Callable[[int], bytes]) -> float:
+async def _cost(view: PolicySnapshot, images: "Known | None", bodies: Callable[[int], bytes]) -> float:
     """The least of some batches, in microseconds; no two reviews are alike, so none is answered as the one before."""
     source = images or Known()
     reviews = Reviews(Admission(view, source.client), Metrics(), _nobody)
@@ -91,11 +91,13 @@ class Known:
         for number, name in enumerate(names):
             query = Query(name)
             key = (query.reference, "", (), "", query.os, query.architectures, query.accounts, query.survey)
-            self.client._answers.put(key, client._Answer(_image(number), until, until), client._weight(_image(number)))
+            self.client._answers.put(
+                key, client._CachedLookup(_image(number), until, until), client._weight(_image(number))
+            )
 
 
 def _image(number: int) -> Image:
-    accounts = Accounts(f"root:x:0:0::/:/bin/sh\napp{number}:x:{number + 1}:0::/:/bin/sh\n".encode() * 20)
+    accounts = AccountFiles(f"root:x:0:0::/:/bin/sh\napp{number}:x:{number + 1}:0::/:/bin/sh\n".encode() * 20)
     config = Config(parse_user(str(number + 1)), Platform("linux", "amd64"), tuple(f"sha256:{n:064}" for n in range(8)))
     return Image(f"sha256:{number:064x}", (PlatformImage(config, f"sha256:{number:064x}", accounts),))
 
@@ -159,37 +161,41 @@ def _body(review: dict[str, Any], number: int, *, namespace: str = "n0", contain
     return msgspec.json.encode(changed)
 
 
-Setting = tuple[StaticView, Known | None, Callable[[int], bytes]]
+Setting = tuple[PolicySnapshot, Known | None, Callable[[int], bytes]]
 
 
 def _containers(size: int) -> Setting:
-    return StaticView(_documents()), None, lambda number: _body(_GOOD, number, containers=size)
+    return PolicySnapshot(_documents()), None, lambda number: _body(_GOOD, number, containers=size)
 
 
 def _images(size: int) -> Setting:
     names = [f"{APP}-{number}:1" for number in range(size)]
     known = Known(names)
     stride = max(1, size // BATCH)
-    return StaticView(_documents()), known, lambda number: _body(_BY_IMAGE, number, image=names[number * stride % size])
+    return (
+        PolicySnapshot(_documents()),
+        known,
+        lambda number: _body(_BY_IMAGE, number, image=names[number * stride % size]),
+    )
 
 
 def _namespaces(size: int) -> Setting:
     found = {f"n{number}": Namespace(f"n{number}", {"team": f"t{number}"}) for number in range(size)}
-    view = StaticView(_documents(policies=10), found)
+    view = PolicySnapshot(_documents(policies=10), found)
     return view, None, lambda number: _body(_GOOD, number, namespace=f"n{number * max(1, size // BATCH) % size}")
 
 
 def _policies(size: int) -> Setting:
-    return StaticView(_documents(policies=size)), None, lambda number: _body(_GOOD, number)
+    return PolicySnapshot(_documents(policies=size)), None, lambda number: _body(_GOOD, number)
 
 
 def _exceptions(size: int) -> Setting:
-    view = StaticView(_documents(exceptions=size, spread=100))
+    view = PolicySnapshot(_documents(exceptions=size, spread=100))
     return view, None, lambda number: _body(_GOOD, number, namespace=f"n{number % 100}")
 
 
 def _exceptions_here(size: int) -> Setting:
-    return StaticView(_documents(exceptions=size)), None, lambda number: _body(_GOOD, number)
+    return PolicySnapshot(_documents(exceptions=size)), None, lambda number: _body(_GOOD, number)
 
 
 AXES: list[tuple[str, tuple[int, ...], Callable[[int], Setting]]] = [

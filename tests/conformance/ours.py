@@ -11,19 +11,19 @@ import msgspec
 from tests.conformance.matrix import Cell, Spec
 from tests.conformance.model import Files, Ran
 from webhook.evaluation import kubelet
-from webhook.evaluation.evaluator import judge
+from webhook.evaluation.evaluator import evaluate
 from webhook.evaluation.patch import operations
 from webhook.evaluation.verdict import ContainerVerdict, Verdict
 from webhook.image import user as identity
 from webhook.image.config import parse_config
-from webhook.image.passwd import Accounts
+from webhook.image.passwd import AccountFiles
 from webhook.image.source import Image, Images, PlatformImage, Query, Unknown
-from webhook.policy.selection import Governing
+from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import Metadata, NonRootPolicy, PolicySpec
 from webhook.workload.podspec import Container, PodSecurityContext, SecurityContext
 from webhook.workload.workload import Effective, Workload, decode, effective
 
-ENFORCE = Governing(NonRootPolicy(Metadata("matrix"), PolicySpec(mode="Enforce")), "Enforce", "the matrix")
+ENFORCE = EffectivePolicy(NonRootPolicy(Metadata("matrix"), PolicySpec(mode="Enforce")), "Enforce", "the matrix")
 LISTS = {
     "regular": "containers",
     "init": "initContainers",
@@ -39,7 +39,9 @@ def image(user: str | None, files: Files, *, accounts: bool = False) -> Image:
     """What a registry would tell: the account files only where a name, or the question, needs them."""
     config = parse_config(json.dumps({"os": "linux", "architecture": "amd64", "config": {"User": user}}).encode())
     needed = accounts or bool(config.user.name)
-    return Image("sha256:0", (PlatformImage(config, accounts=Accounts(files.passwd, files.group) if needed else None),))
+    return Image(
+        "sha256:0", (PlatformImage(config, accounts=AccountFiles(files.passwd, files.group) if needed else None),)
+    )
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -61,7 +63,7 @@ def workload(pod: Json) -> Workload:
 
 async def verdict(pod: Workload, images: Images) -> Verdict:
     """The verdict on every container of a Pod, under a policy that enforces, injects and refuses root."""
-    return await judge(pod, ENFORCE, images, namespace="matrix", budget=3.0, now=NOW)
+    return await evaluate(pod, ENFORCE, images, namespace="matrix", budget=3.0, now=NOW)
 
 
 async def single(cell: Cell, reference: str, images: Images) -> ContainerVerdict:

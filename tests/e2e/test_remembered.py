@@ -105,11 +105,11 @@ def test_what_only_nodes_can_pull_is_known_from_them(
     line = web.partition("/")[0]
     eventually(lambda: len(stored(target, line, "observed")) == 2, "what the nodes have shown")
 
-    def judged() -> dict[str, Any] | None:
+    def verdict() -> dict[str, Any] | None:
         context, told = create(target, namespace, pod(web, "second", non_root=True), "--dry-run=server")
         return context if "unauthorized" not in told else None
 
-    context = eventually(judged, "an admission that knows")
+    context = eventually(verdict, "an admission that knows")
     assert (context["runAsUser"], context["runAsGroup"]) == (first["uid"], first["gid"])
     create(target, namespace, pod(web, "second", non_root=True))
     assert identity(target, namespace, "second") == first

@@ -75,12 +75,15 @@ async def test_what_a_forger_can_make_us_do(installed: Target, namespaces: tuple
     record(
         Fact(
             f"{FORGED} forged reviews of as many images and workloads, in {seconds:.0f} s",
-            f"{asked} requests to the registry, {dict(written)} written; never more than {image_identities.STORED:,} ImageIdentity "
-            f"objects, and {1 / (events.RESTS * workqueue.PACE):.0f} Events a second",
+            f"{asked} requests to the registry, {dict(written)} written; never more than "
+            f"{image_identities.OBJECTS_LIMIT:,} ImageIdentity objects, "
+            f"and {1 / (events.WRITE_INTERVALS * workqueue.WRITE_INTERVAL):.0f} Events a second",
         )
     )
     assert written["ImageIdentity"] <= FORGED
-    assert written["Event"] <= seconds / (events.RESTS * workqueue.PACE) + 10  # and what others tell
+    assert (
+        written["Event"] <= seconds / (events.WRITE_INTERVALS * workqueue.WRITE_INTERVAL) + 10
+    )  # and what others tell
 
 
 @long

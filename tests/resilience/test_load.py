@@ -28,7 +28,7 @@ from tests.support.pods import minimal, tweak
 from tests.support.registry import Registry
 from tests.unit.server.test_asgi import review
 from webhook.admission import response_cache
-from webhook.registry.settings import Memory
+from webhook.registry.settings import CacheLimits
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(7200)]
 
@@ -90,7 +90,7 @@ async def test_nothing_leaks_under_load(stocked: Registry, tmp_path: Path) -> No
 @long
 async def test_memory_stops_at_its_bounds(tmp_path: Path) -> None:
     """Ever more images, each of which is asked for once: the caches grow full, and then nothing grows."""
-    bound = (sum(msgspec.structs.astuple(Memory())) + response_cache.LIMIT) / MIB
+    bound = (sum(msgspec.structs.astuple(CacheLimits())) + response_cache.CACHE_LIMIT) / MIB
     async with Registry() as registry, serving(tmp_path, "--insecure-registry", registry.host) as victim:
         memory = [victim.memory()]
         for first in range(0, FRESH, STEP):

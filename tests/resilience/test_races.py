@@ -9,7 +9,7 @@ from tests.unit.server.test_asgi import review
 from webhook.admission.handler import Admission
 from webhook.admission.review import decode
 from webhook.image.source import Image, Query
-from webhook.policy.cache import ClusterView
+from webhook.policy.cache import PolicyCache
 from webhook.policy.selection import Namespace
 from webhook.policy.types import ExceptionSpec, Metadata, NonRootException, NonRootPolicy, PolicySpec
 
@@ -28,7 +28,7 @@ class Slow:
         return image("root")
 
 
-def _show(view: ClusterView, mode: str, name: str, *exceptions: NonRootException) -> None:
+def _show(view: PolicyCache, mode: str, name: str, *exceptions: NonRootException) -> None:
     policy = NonRootPolicy(Metadata(name), PolicySpec(mode=mode))  # type: ignore[arg-type]  # one of the three
     view.show([Namespace("default")], [policy, *exceptions])
 
@@ -36,7 +36,7 @@ def _show(view: ClusterView, mode: str, name: str, *exceptions: NonRootException
 async def test_a_policy_that_changes_in_mid_request_counts_from_the_next_on() -> None:
     """Both ways; the answer and what the audit log is told of are of one policy."""
     for former, latter, codes in (("Enforce", "Audit", (403, 200)), ("Audit", "Enforce", (200, 403))):
-        view, images = ClusterView(), Slow()
+        view, images = PolicyCache(), Slow()
         admission = Admission(view, images)
         _show(view, former, "former")
         under_way = asyncio.create_task(admission.review(decode(review(minimal())), "validate"))
@@ -51,7 +51,7 @@ async def test_a_policy_that_changes_in_mid_request_counts_from_the_next_on() ->
 
 
 async def test_an_exception_that_comes_in_mid_request_counts_from_the_next_on() -> None:
-    view, images = ClusterView(), Slow()
+    view, images = PolicyCache(), Slow()
     admission = Admission(view, images)
     _show(view, "Enforce", "strict")
     under_way = asyncio.create_task(admission.review(decode(review(minimal())), "validate"))

@@ -21,7 +21,7 @@ from tests.support.oci import image
 from tests.support.pods import Object, minimal, tweak
 from tests.support.registry import Hang, Registry
 from tests.unit.server.test_asgi import review
-from webhook.admission.handler import FEW, MOST_CONTAINERS
+from webhook.admission.handler import LARGE_PODS_CONTAINERS, SMALL_POD_CONTAINERS
 from webhook.errors import CROWDED
 from webhook.server.limits import FEW_CONNECTIONS
 
@@ -76,8 +76,10 @@ async def test_an_api_server_comes_again_by_itself(alone: Target, tmp_path: Path
         )  # twice ours: this machine is busy
         born(alone, "crowded", {})
         await asyncio.to_thread(eventually, lambda: _refuses(alone), "a hook that is called")
-        crowd = review(_crowd(MOST_CONTAINERS, f"{registry.host}/app:1"))
-        unlike = (_crowd(FEW + 1, f"app:{number}") for number in itertools.count())  # else one answer is for all
+        crowd = review(_crowd(LARGE_PODS_CONTAINERS, f"{registry.host}/app:1"))
+        unlike = (
+            _crowd(SMALL_POD_CONTAINERS + 1, f"app:{number}") for number in itertools.count()
+        )  # else one answer is for all
         large = (tweak(each, {"spec.securityContext.runAsUser": 1000}) for each in unlike)
         under_way = asyncio.create_task(victim.review(crowd))
         while (await victim.review(review(next(large))))[0] != CROWDED:

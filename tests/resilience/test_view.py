@@ -33,10 +33,10 @@ async def test_the_last_view_stays_and_is_taken_up_again(target: Target, proxy: 
         await asyncio.to_thread(target.kubectl, *label, "nonroot.dev/mode=enforce")
         await asyncio.sleep(WHILE)
         assert view.knows(NAMESPACE)
-        assert view.govern(NAMESPACE).mode == "Audit"
+        assert view.effective_policy(NAMESPACE).mode == "Audit"
         proxy.failing = 0
         began = time.monotonic()
-        await until(lambda: view.govern(NAMESPACE).mode == "Enforce", 60)
+        await until(lambda: view.effective_policy(NAMESPACE).mode == "Enforce", 60)
     seconds = time.monotonic() - began
     record(
         Fact(

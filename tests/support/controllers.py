@@ -51,7 +51,7 @@ class FakeObjects:
     async def webhook_configuration(self, kind: ConfigurationKind, name: str) -> WebhookConfiguration | None:
         return self.configurations.get(name)
 
-    async def apply_bundle(self, configuration: WebhookConfiguration, bundle: bytes) -> None:
+    async def inject_ca_bundle(self, configuration: WebhookConfiguration, bundle: bytes) -> None:
         self.before()
         found = self.configurations.get(configuration.name)
         if found is None or found.resource_version != configuration.resource_version or found.uid != configuration.uid:

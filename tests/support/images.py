@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from webhook.errors import InvalidReference
 from webhook.image import reference
 from webhook.image.config import Config, normalise_platform, parse_user
-from webhook.image.passwd import Accounts
+from webhook.image.passwd import AccountFiles
 from webhook.image.source import Cause, Image, PlatformImage, Query, Unknown
 
 PASSWD = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n"
@@ -24,7 +24,7 @@ def platform_image(
     os, _, rest = platform.partition("/")
     architecture, _, variant = rest.partition("/")
     config = Config(parse_user(user), normalise_platform(os, architecture, variant))
-    accounts = Unknown(unknown, "a test says so") if unknown else Accounts(_bytes(passwd), _bytes(group))
+    accounts = Unknown(unknown, "a test says so") if unknown else AccountFiles(_bytes(passwd), _bytes(group))
     return PlatformImage(config, DIGEST, accounts)
 
 

@@ -9,30 +9,30 @@ from typing import Any
 import jsonpatch
 
 from tests.support.images import Table, image
-from tests.support.pods import IMAGE, Object, governing, workload
+from tests.support.pods import IMAGE, Object, effective_policy, workload
 from webhook.evaluation import patch
-from webhook.evaluation.evaluator import judge
+from webhook.evaluation.evaluator import evaluate
 from webhook.evaluation.verdict import Verdict
 from webhook.image.source import Image, Unknown
-from webhook.policy.selection import Governing
+from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import NonRootException
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 APP = image("app")
 
 
-async def judged(
+async def evaluate_object(
     obj: Object,
     images: Mapping[str, Image | Unknown] | Image | Unknown = APP,
     *,
-    rule: Governing | None = None,
+    rule: EffectivePolicy | None = None,
     exceptions: Sequence[NonRootException] = (),
 ) -> Verdict:
     """The verdict on an object; `images` is a table, or the one image of the minimal Pod."""
     table = images if isinstance(images, Mapping) else {IMAGE: images}
-    return await judge(
+    return await evaluate(
         workload(obj),
-        rule or governing(),
+        rule or effective_policy(),
         Table(table),
         namespace="default",
         budget=1.0,

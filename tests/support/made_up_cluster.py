@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from tests.support.pods import Object, minimal, tweak, within
-from webhook.scan.inventory import Found, Inventory
+from webhook.scan.inventory import Inventory, InventoryItem
 
 API = {
     "Deployment": "apps/v1",
@@ -51,10 +51,10 @@ def running(
     return obj | {"status": {"phase": phase, "containerStatuses": statuses}}
 
 
-def take(*objects: Object) -> tuple[dict[tuple[str, str], Found], Inventory]:
+def take(*objects: Object) -> tuple[dict[tuple[str, str], InventoryItem], Inventory]:
     """The workloads of some objects by kind and name, taken in the order in which a scan lists them."""
     inventory = Inventory()
-    found: list[Found | None] = []
+    found: list[InventoryItem | None] = []
     for order in ({"Pod"}, {"ReplicaSet", "Job"}, API.keys() - {"ReplicaSet", "Job"}):
         for obj in (each for each in objects if each["kind"] in order):
             kind, item = obj["kind"], raw(obj)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from webhook.image import image_identity
-from webhook.image.identity_index import Identities
+from webhook.image.identity_index import IdentityIndex
 from webhook.image.image_identity import ImageIdentity
 from webhook.image.reference import Reference
 from webhook.image.source import Image, Query
@@ -11,8 +11,8 @@ from webhook.image.source import Image, Query
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
-class Memory(Identities):
-    """Implements `webhook.registry.fallback.Memory`; the first to create an object wins, as at the API server."""
+class Memory(IdentityIndex):
+    """Implements `webhook.registry.fallback.IdentityStore`; the first to create an object wins, as at the API server."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -7,11 +7,11 @@ from tests.support.judging import NOW
 from tests.support.made_up_cluster import named, of, running, take
 from tests.support.pods import DEFAULTS, Object, tweak
 from webhook.image.source import Image, Unknown
-from webhook.policy.cache import StaticView
+from webhook.policy.cache import PolicySnapshot
 from webhook.policy.loader import load
 from webhook.policy.types import Documents
 from webhook.scan.document import Document, Skip, document
-from webhook.scan.evaluate import forecast
+from webhook.scan.evaluate import predict
 
 IMAGES: dict[str, Image | Unknown] = {
     "registry.example/number:1": image("7"),
@@ -39,8 +39,8 @@ def workload(kind: str, namespace: str, name: str, image: str, **fields: Any) ->
 async def scanned(*objects: Object, cluster: str = "prod-eu", skipped: tuple[Skip, ...] = ()) -> Document:
     """The document of a scan over some objects, made at noon in UTC."""
     found, _ = take(*objects)
-    view = StaticView(Documents(exceptions=load([EXCEPTION], "a test").exceptions))
-    told = [await forecast(each, view, Table(IMAGES), NOW) for each in found.values()]
+    view = PolicySnapshot(Documents(exceptions=load([EXCEPTION], "a test").exceptions))
+    told = [await predict(each, view, Table(IMAGES), NOW) for each in found.values()]
     return document(cluster, "2026-11-21T12:00:00+00:00", told, skipped)
 
 

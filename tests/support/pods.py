@@ -9,7 +9,7 @@ import msgspec
 
 from webhook.admission.review import Review
 from webhook.admission.review import decode as decode_review
-from webhook.policy.selection import Governing
+from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import Metadata, NonRootPolicy, PolicySpec
 from webhook.workload import workload as pod
 from webhook.workload.workload import Slot, Workload
@@ -103,10 +103,10 @@ def first(work: Workload) -> Slot:
     return next(work.slots())
 
 
-def governing(mode: str = "Enforce", **spec: Any) -> Governing:
+def effective_policy(mode: str = "Enforce", **spec: Any) -> EffectivePolicy:
     """A policy named `strict` in that mode; `spec` in the CRD's own spelling."""
     policy = NonRootPolicy(Metadata("strict"), msgspec.convert({"mode": mode, **spec}, PolicySpec))
-    return Governing(policy, policy.spec.mode, "because a test says so")
+    return EffectivePolicy(policy, policy.spec.mode, "because a test says so")
 
 
 def review_body(

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.caching import Bounded, Flights, Lanes
+from webhook.caching import FairSemaphore, LRUCache, SingleFlight
 from webhook.registry.transport.circuit_breaker import Breaker
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2000)), max_size=60))
 def test_the_weight_never_passes_the_limit(puts: list[tuple[int, int]]) -> None:
     """And is exactly that of what is kept."""
-    memory: Bounded[int, int] = Bounded(3000)
+    memory: LRUCache[int, int] = LRUCache(3000)
     for key, weight in puts:
         memory.put(key, weight, weight)
         assert memory.weight <= 3000
@@ -24,7 +24,7 @@ def test_the_weight_never_passes_the_limit(puts: list[tuple[int, int]]) -> None:
 
 def test_what_was_used_last_is_kept() -> None:
     """The least recently used one goes first."""
-    memory: Bounded[str, int] = Bounded(650)
+    memory: LRUCache[str, int] = LRUCache(650)
     for key in "abc":
         memory.put(key, 1)
     assert memory.get("a") == 1
@@ -37,7 +37,7 @@ def test_what_was_used_last_is_kept() -> None:
 
 def test_what_is_too_heavy_is_not_kept_and_replaces_nothing_else() -> None:
     """Only its own predecessor is gone."""
-    memory: Bounded[str, int] = Bounded(1000)
+    memory: LRUCache[str, int] = LRUCache(1000)
     memory.put("a", 1)
     memory.put("b", 1)
     memory.put("b", 2, 2000)
@@ -46,7 +46,7 @@ def test_what_is_too_heavy_is_not_kept_and_replaces_nothing_else() -> None:
 
 async def test_many_askers_share_one_flight() -> None:
     """And one who gives up does not stop it."""
-    flights, release, began = Flights(), asyncio.Event(), 0
+    flights, release, began = SingleFlight(), asyncio.Event(), 0
 
     async def work() -> int:
         nonlocal began
@@ -68,7 +68,7 @@ async def test_many_askers_share_one_flight() -> None:
 
 async def test_a_failure_reaches_everybody_and_is_not_remembered() -> None:
     """The next one tries again."""
-    flights = Flights()
+    flights = SingleFlight()
 
     async def fail() -> int:
         raise ValueError("no")
@@ -80,7 +80,7 @@ async def test_a_failure_reaches_everybody_and_is_not_remembered() -> None:
 
 async def test_closing_cancels_what_flies() -> None:
     """And waits until it is gone."""
-    flights, gone = Flights(), False
+    flights, gone = SingleFlight(), False
 
     async def work() -> None:
         nonlocal gone
@@ -98,7 +98,7 @@ async def test_closing_cancels_what_flies() -> None:
 
 async def test_no_lane_takes_more_than_its_share() -> None:
     """Two names, of which one is busy."""
-    lanes, running, most = Lanes(3, 2), {"a": 0, "b": 0}, {"a": 0, "b": 0}
+    lanes, running, most = FairSemaphore(3, 2), {"a": 0, "b": 0}, {"a": 0, "b": 0}
     release = asyncio.Event()
 
     async def work(name: str) -> None:
@@ -172,7 +172,7 @@ def test_hosts_are_forgotten_when_there_are_too_many() -> None:
 @pytest.mark.parametrize("count", [1, 100])
 async def test_lanes_pass_on_what_work_raises(count: int) -> None:
     """And keep their turn free."""
-    lanes = Lanes(1, 1)
+    lanes = FairSemaphore(1, 1)
 
     async def fail() -> None:
         raise ValueError("no")

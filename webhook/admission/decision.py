@@ -18,7 +18,7 @@ WARNINGS_LIMIT = 4096  # characters in all; beyond, the API server cuts each to 
 WARNING_LIMIT = 250  # characters of each, then
 
 
-class Answer(msgspec.Struct, frozen=True):
+class AdmissionDecision(msgspec.Struct, frozen=True):
     """What the API server is told. `code` 403 denies, 429 asks it to try again, 200 allows."""
 
     code: Literal[200, 403, 429]
@@ -26,28 +26,28 @@ class Answer(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
 
-ALLOWED = Answer(200)
+ALLOWED = AdmissionDecision(200)
 
 
-def answer(verdict: Verdict, *, template: bool = False, patience: bool = False) -> Answer:
-    """Apply the mode, last. `patience`: the request may still be asked to come again, while an image is pending."""
-    mode = verdict.governing.mode
+def admission_decision(verdict: Verdict, *, template: bool = False, may_retry: bool = False) -> AdmissionDecision:
+    """Apply the mode, last. `may_retry`: the request may still be asked to come again, while an image is pending."""
+    mode = verdict.effective_policy.mode
     if mode == "Audit":
         return ALLOWED
-    if not verdict.findings and not verdict.governing.problem:
+    if not verdict.findings and not verdict.effective_policy.problem:
         return ALLOWED
-    spec = verdict.governing.policy.spec
+    spec = verdict.effective_policy.policy.spec
     if mode == "Warn" or (template and spec.templates == "Warn"):
-        return Answer(200, warnings=_warnings(verdict))
+        return AdmissionDecision(200, warnings=_warnings(verdict))
     denied = _denied(verdict)
     pending = [] if template else [finding for finding in verdict.findings if finding.cause == "pending"]
     fixable = [] if template else _errors(verdict, "fixable")
     final = any(finding.cause != "pending" for finding in denied)  # refused whatever the others turn out to be
-    if patience and (pending or fixable) and not final:
-        return Answer(429, _message(verdict, pending or fixable))
+    if may_retry and (pending or fixable) and not final:
+        return AdmissionDecision(429, _message(verdict, pending or fixable))
     if denied or fixable:
-        return Answer(403, _message(verdict, denied or fixable))
-    return Answer(200, warnings=_warnings(verdict, spec.on_unknown))
+        return AdmissionDecision(403, _message(verdict, denied or fixable))
+    return AdmissionDecision(200, warnings=_warnings(verdict, spec.on_unknown))
 
 
 def refusal(verdict: Verdict) -> str:
@@ -62,18 +62,18 @@ def advise(verdict: Verdict) -> tuple[str, ...]:
     Of containers that will be refused, as Pod Security may answer first; and of those that it patches so well that
     nothing is left to call the validating one for.
     """
-    match verdict.governing.mode:
+    match verdict.effective_policy.mode:
         case "Audit":
             return ()
         case "Warn":
             refused = []
         case "Enforce":
             refused = _errors(verdict, "refused")
-    return _lines(verdict, [*refused, *(each for each in _worth_telling(verdict) if each.severity == "warning")])
+    return _lines(verdict, [*refused, *(each for each in _shown(verdict) if each.severity == "warning")])
 
 
 def _denied(verdict: Verdict) -> list[Finding]:
-    on_unknown = verdict.governing.policy.spec.on_unknown
+    on_unknown = verdict.effective_policy.policy.spec.on_unknown
     return [finding for each in verdict.containers for finding in each.findings if denies(finding, each, on_unknown)]
 
 
@@ -87,18 +87,18 @@ def _message(verdict: Verdict, findings: list[Finding]) -> str:
     told = [finding.message for finding in findings[:MESSAGE_LIMIT]]
     if len(findings) > MESSAGE_LIMIT:
         told.append(f"and {len(findings) - MESSAGE_LIMIT} more")
-    return f"policy {quoted(verdict.governing.policy.metadata.name)}: " + "; ".join(told)
+    return f"policy {quoted(verdict.effective_policy.policy.metadata.name)}: " + "; ".join(told)
 
 
 def _warnings(verdict: Verdict, on_unknown: OnUnknown | None = None) -> tuple[str, ...]:
     """What is worth telling, less the unknowns that the policy allows."""
-    told = _worth_telling(verdict)
+    told = _shown(verdict)
     if on_unknown is not None:
         told = [each for each in told if each.severity != "unknown" or on_unknown.action(each.cause) != "Allow"]
     return _lines(verdict, told)
 
 
-def _worth_telling(verdict: Verdict) -> list[Finding]:
+def _shown(verdict: Verdict) -> list[Finding]:
     """What is worth a person's time: no notes, nothing that injection cures."""
     return [
         finding
@@ -111,8 +111,8 @@ def _worth_telling(verdict: Verdict) -> list[Finding]:
 def _lines(verdict: Verdict, findings: list[Finding]) -> tuple[str, ...]:
     """One warning a finding, whole where the API server lets it be, shortened by us where it would shorten or drop."""
     lines = [f"nonroot: {finding.message}" for finding in findings]
-    if verdict.governing.problem:
-        lines.append(f"nonroot: {verdict.governing.problem}")
+    if verdict.effective_policy.problem:
+        lines.append(f"nonroot: {verdict.effective_policy.problem}")
     if sum(map(len, lines)) <= WARNINGS_LIMIT:
         return tuple(lines)
     most = WARNINGS_LIMIT // WARNING_LIMIT

@@ -17,36 +17,36 @@ import msgspec
 
 from webhook.admission import decision as decision_
 from webhook.admission import response
-from webhook.admission.decision import Answer
-from webhook.admission.response_cache import Answered, Replicas, Witness, likeness
+from webhook.admission.decision import AdmissionDecision
+from webhook.admission.response_cache import CachedResponse, RecordingSource, ResponseCache, cache_key
 from webhook.admission.review import Review, absent
 from webhook.errors import CROWDED, MalformedReview
 from webhook.evaluation import patch
-from webhook.evaluation.evaluator import judge
-from webhook.evaluation.finding import Finding, who
+from webhook.evaluation.evaluator import evaluate
+from webhook.evaluation.finding import Finding, describe_user
 from webhook.evaluation.patch import Operation
 from webhook.evaluation.verdict import Verdict
 from webhook.image.source import Images
-from webhook.policy.cache import View
+from webhook.policy.cache import PolicyLister
 from webhook.policy.exemptions import exempt
-from webhook.policy.selection import Governing
+from webhook.policy.selection import EffectivePolicy
 from webhook.workload import annotations as annotations_
 from webhook.workload import workload as pod
 from webhook.workload.annotations import MIRROR_ANNOTATION
 from webhook.workload.workload import Slot, Workload
 
-Door = Literal["mutate", "validate"]
+WebhookKind = Literal["mutate", "validate"]
 
 WARN_BUDGET = 0.3  # seconds that mode Warn waits for an image
 ENFORCE_BUDGET = 3.5  # seconds at most; the hooks' own timeout is 5
-APPEARANCE = 0.5  # seconds that a namespace may take to be seen, after it was made
-APPEARANCE_TRIES = 25
-PATIENCE = 30.0  # seconds during which a Pod may be asked to come again
-FEW = 16  # containers of a Pod that is always judged: nearly every Pod
-MOST_CONTAINERS = 10_000  # of all Pods with more, together: each takes some KiB until its Pod is answered
-_JUDGED_SUBRESOURCES = frozenset({"", "ephemeralcontainers"})
-_REMEMBERED = 4096
-_ANYWAY = contextlib.nullcontext()
+NAMESPACE_WAIT = 0.5  # seconds that a namespace may take to be seen, after it was made
+NAMESPACE_WAIT_TRIES = 25
+PENDING_RETRY_WINDOW = 30.0  # seconds during which a Pod may be asked to come again
+SMALL_POD_CONTAINERS = 16  # containers of a Pod that is always judged: nearly every Pod
+LARGE_PODS_CONTAINERS = 10_000  # of all Pods with more, together: each takes some KiB until its Pod is answered
+_EVALUATED_SUBRESOURCES = frozenset({"", "ephemeralcontainers"})
+_PENDING_LIMIT = 4096
+_UNRESERVED = contextlib.nullcontext()
 AUDIT_LIMIT = 2000  # characters of an audit annotation
 
 
@@ -54,9 +54,9 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What was answered, and why, for metrics, events and logs. `message` is that of a refusal."""
 
     body: bytes
-    door: Door
+    door: WebhookKind
     decision: str
-    governing: Governing | None = None
+    effective_policy: EffectivePolicy | None = None
     workload: Workload | None = None
     findings: tuple[Finding, ...] = ()
     message: str = ""
@@ -66,17 +66,17 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 class Admission:
     """Answers reviews from a view of policies and a source of images."""
 
-    def __init__(self, view: View, images: Images, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, view: PolicyLister, images: Images, clock: Callable[[], float] = time.monotonic) -> None:
         self._view = view
         self._images = images
         self._clock = clock
         self._waiting: dict[tuple[str, ...], float] = {}
-        self._crowd = 0  # containers of large Pods
-        self._replicas = Replicas()
+        self._large_pod_containers = 0  # containers of large Pods
+        self._responses = ResponseCache()
 
-    async def review(self, review: Review, door: Door, timeout: float = ENFORCE_BUDGET) -> Outcome:
+    async def review(self, review: Review, door: WebhookKind, timeout: float = ENFORCE_BUDGET) -> Outcome:
         """Answer one review within `timeout` seconds; `MalformedReview` where its object is malformed, or has no room."""
-        if review.sub_resource not in _JUDGED_SUBRESOURCES or review.operation not in {"CREATE", "UPDATE"}:
+        if review.sub_resource not in _EVALUATED_SUBRESOURCES or review.operation not in {"CREATE", "UPDATE"}:
             return _pass(review, door, "subresource")
         if door == "mutate" and (
             review.kind.kind != "Pod" or (review.operation == "UPDATE" and not review.sub_resource)
@@ -92,120 +92,125 @@ class Admission:
             return _pass(review, door, "mirror-pod")
         namespace = review.namespace or metadata.namespace or ""
         if not self._view.knows(namespace):
-            await self._appearance(namespace)
-        governing = self._view.govern(namespace)
-        why = exempt(governing.policy.spec, namespace, review.user_info.username, workload)
+            await self._wait_for_namespace(namespace)
+        effective_policy = self._view.effective_policy(namespace)
+        why = exempt(effective_policy.policy.spec, namespace, review.user_info.username, workload)
         if why is not None:
-            return _pass(review, door, f"exempt: {why}", governing)
-        if door == "mutate" and not governing.injects:
-            return _pass(review, door, "not-injecting", governing)
+            return _pass(review, door, f"exempt: {why}", effective_policy)
+        if door == "mutate" and not effective_policy.injects:
+            return _pass(review, door, "not-injecting", effective_policy)
         slots = _significant(review, workload)
         if slots == ():
-            return _pass(review, door, "insignificant", governing)
+            return _pass(review, door, "insignificant", effective_policy)
         exceptions = self._view.exceptions(namespace, workload)
-        key = answered = None
+        key = entry = None
         if workload.is_pod and review.operation == "CREATE" and not exceptions:
-            same = likeness(workload)
+            same = cache_key(workload)
             key = same and (door, namespace, same)
         if key is not None:
-            answered = await self._replicas.find(key, governing, self._images, dry_run=review.dry_run)
-        if answered is None:
-            images = Witness(self._images, dry_run=review.dry_run)
+            entry = await self._responses.find(key, effective_policy, self._images, dry_run=review.dry_run)
+        if entry is None:
+            images = RecordingSource(self._images, dry_run=review.dry_run)
             patchable = not workload.is_pod or review.operation == "CREATE" or bool(review.sub_resource)
-            with self._room(workload) if workload.size > FEW else _ANYWAY:
-                judged = await judge(
+            with self._reserve(workload) if workload.size > SMALL_POD_CONTAINERS else _UNRESERVED:
+                verdict = await evaluate(
                     workload,
-                    governing,
+                    effective_policy,
                     images,
                     namespace=namespace,
                     exceptions=exceptions,
                     slots=slots,
-                    injects=governing.injects and patchable,
-                    budget=_budget(governing, workload, timeout),
+                    injects=effective_policy.injects and patchable,
+                    budget=_budget(effective_policy, workload, timeout),
                     now=datetime.now(UTC),
                 )
-            awaited = _awaited(judged, door)
-            answered = self._answer(review, door, workload, judged, self._patient(namespace, awaited))
-            if key is not None and not awaited:
-                self._replicas.keep(key, answered, images)
+            pending = _pending_images(verdict, door)
+            entry = self._answer(review, door, workload, verdict, self._may_retry(namespace, pending))
+            if key is not None and not pending:
+                self._responses.keep(key, entry, images)
         return Outcome(
-            response.addressed(review.uid, answered.rest),
+            response.addressed(review.uid, entry.rest),
             door,
-            answered.decision,
-            governing,
+            entry.decision,
+            effective_policy,
             workload,
-            answered.findings,
-            answered.message,
-            answered.operations,
+            entry.findings,
+            entry.message,
+            entry.operations,
         )
 
     @contextlib.contextmanager
-    def _room(self, workload: Workload) -> Iterator[None]:
+    def _reserve(self, workload: Workload) -> Iterator[None]:
         """Room for a large Pod until it is judged; `MalformedReview` where there is none."""
         size = workload.size
-        if size > MOST_CONTAINERS:
-            raise MalformedReview(f"{size} containers are more than the {MOST_CONTAINERS} that are judged at most", 413)
-        if self._crowd + size > MOST_CONTAINERS:
+        if size > LARGE_PODS_CONTAINERS:
             raise MalformedReview(
-                f"{self._crowd} containers of large Pods are being judged; come again in a second", CROWDED
+                f"{size} containers are more than the {LARGE_PODS_CONTAINERS} that are judged at most", 413
             )
-        self._crowd += size
+        if self._large_pod_containers + size > LARGE_PODS_CONTAINERS:
+            raise MalformedReview(
+                f"{self._large_pod_containers} containers of large Pods are being judged; come again in a second",
+                CROWDED,
+            )
+        self._large_pod_containers += size
         try:
             yield
         finally:
-            self._crowd -= size
+            self._large_pod_containers -= size
 
-    async def _appearance(self, namespace: str) -> None:
+    async def _wait_for_namespace(self, namespace: str) -> None:
         """Wait a moment for a namespace that the API server made before our watch told of it, and of its labels."""
-        for _ in range(APPEARANCE_TRIES):
-            await asyncio.sleep(APPEARANCE / APPEARANCE_TRIES)
+        for _ in range(NAMESPACE_WAIT_TRIES):
+            await asyncio.sleep(NAMESPACE_WAIT / NAMESPACE_WAIT_TRIES)
             if self._view.knows(namespace):
                 return
 
-    def _answer(self, review: Review, door: Door, workload: Workload, judged: Verdict, patience: bool) -> Answered:
+    def _answer(
+        self, review: Review, door: WebhookKind, workload: Workload, verdict: Verdict, may_retry: bool
+    ) -> CachedResponse:
         operations: list[Operation] = []
         if door == "validate":
-            answer = decision_.answer(judged, template=not workload.is_pod, patience=patience)
-        elif patience and (waiting := decision_.answer(judged, patience=True)).code == 429:
+            answer = decision_.admission_decision(verdict, template=not workload.is_pod, may_retry=may_retry)
+        elif may_retry and (waiting := decision_.admission_decision(verdict, may_retry=True)).code == 429:
             answer = waiting
         else:
-            answer = Answer(200, warnings=decision_.advise(judged))
-            operations = patch.operations(judged, workload, annotate=not review.sub_resource)
-        audit = _audit(door, judged, operations, workload.metadata.annotations or {})
-        return Answered(
+            answer = AdmissionDecision(200, warnings=decision_.advise(verdict))
+            operations = patch.operations(verdict, workload, annotate=not review.sub_resource)
+        audit = _audit(door, verdict, operations, workload.metadata.annotations or {})
+        return CachedResponse(
             response.encode(answer, operations, audit),
             {200: "allow", 403: "deny", 429: "retry"}[answer.code],
-            judged.governing,
-            judged.findings,
+            verdict.effective_policy,
+            verdict.findings,
             answer.message,
             len(operations),
         )
 
-    def _patient(self, namespace: str, images: list[str]) -> bool:
+    def _may_retry(self, namespace: str, images: list[str]) -> bool:
         """Whether a Pod may still be kept waiting for this set of images: for PATIENCE seconds from the first time."""
         if not images:
             return False
         now = self._clock()
         key = (namespace, *images)
         since = self._waiting.pop(key, now)
-        if now - since > 2 * PATIENCE:
+        if now - since > 2 * PENDING_RETRY_WINDOW:
             since = now  # an earlier wait that ended long ago
         self._waiting[key] = since
-        if len(self._waiting) > _REMEMBERED:
+        if len(self._waiting) > _PENDING_LIMIT:
             del self._waiting[next(iter(self._waiting))]
-        return now - since < PATIENCE
+        return now - since < PENDING_RETRY_WINDOW
 
 
-def _awaited(judged: Verdict, door: Door) -> list[str]:
+def _pending_images(verdict: Verdict, door: WebhookKind) -> list[str]:
     """The images that a Pod may be kept waiting for, in mode Enforce; a template waits for none.
 
     Both doors wait for pending images; /validate also for a cure that /mutate, which was skipped, would bring.
     """
-    if judged.governing.mode != "Enforce":
+    if verdict.effective_policy.mode != "Enforce":
         return []
     return sorted(
         each.subject.slot.container.image or ""
-        for each in judged.containers
+        for each in verdict.containers
         if each.subject.workload.is_pod
         and (
             (door == "validate" and each.state == "fixable")
@@ -214,8 +219,10 @@ def _awaited(judged: Verdict, door: Door) -> list[str]:
     )
 
 
-def _pass(review: Review, door: Door, why: str, governing: Governing | None = None) -> Outcome:
-    return Outcome(response.addressed(review.uid, response.encode(audit={"skipped": why})), door, "skip", governing)
+def _pass(review: Review, door: WebhookKind, why: str, effective_policy: EffectivePolicy | None = None) -> Outcome:
+    return Outcome(
+        response.addressed(review.uid, response.encode(audit={"skipped": why})), door, "skip", effective_policy
+    )
 
 
 def _significant(review: Review, workload: Workload) -> tuple[Slot, ...] | None:
@@ -236,16 +243,18 @@ def _significant(review: Review, workload: Workload) -> tuple[Slot, ...] | None:
     )
 
 
-def _budget(governing: Governing, workload: Workload, timeout: float) -> float:
+def _budget(effective_policy: EffectivePolicy, workload: Workload, timeout: float) -> float:
     """The seconds that the user may be kept waiting: long only where the answer could be a refusal."""
-    if governing.mode == "Audit":
+    if effective_policy.mode == "Audit":
         return 0.0
-    refuses = governing.mode == "Enforce" and (workload.is_pod or governing.policy.spec.templates == "Deny")
+    refuses = effective_policy.mode == "Enforce" and (
+        workload.is_pod or effective_policy.policy.spec.templates == "Deny"
+    )
     return min(ENFORCE_BUDGET if refuses else WARN_BUDGET, timeout)
 
 
 def _audit(
-    door: Door, judged: Verdict, operations: list[Operation], annotations: Mapping[str, str]
+    door: WebhookKind, verdict: Verdict, operations: list[Operation], annotations: Mapping[str, str]
 ) -> dict[str, str] | None:
     """Annotations for the API server's audit log, each hook with keys of its own.
 
@@ -253,13 +262,15 @@ def _audit(
     """
     if door == "mutate" and (not operations or annotations_.ANNOTATION in annotations):
         return None
-    identities = "; ".join(f"{each.subject.slot.container.name}: {who(each.subject)}" for each in judged.containers)
+    identities = "; ".join(
+        f"{each.subject.slot.container.name}: {describe_user(each.subject)}" for each in verdict.containers
+    )
     notes = {
-        "policy": judged.governing.policy.metadata.name,
-        "mode": judged.governing.mode,
-        "verdict": judged.state,
+        "policy": verdict.effective_policy.policy.metadata.name,
+        "mode": verdict.effective_policy.mode,
+        "verdict": verdict.state,
         "identities": identities[:AUDIT_LIMIT],
     }
-    if door == "validate" and judged.findings:
-        notes["findings"] = "; ".join(finding.message for finding in judged.findings)[:AUDIT_LIMIT]
+    if door == "validate" and verdict.findings:
+        notes["findings"] = "; ".join(finding.message for finding in verdict.findings)[:AUDIT_LIMIT]
     return notes

@@ -8,7 +8,7 @@ from base64 import b64encode
 
 import msgspec
 
-from webhook.admission.decision import ALLOWED, Answer
+from webhook.admission.decision import ALLOWED, AdmissionDecision
 from webhook.evaluation.patch import Operation
 
 _ENCODER = msgspec.json.Encoder()
@@ -18,7 +18,7 @@ RETRY_AFTER = 1  # seconds; client-go waits that long and tries again without a 
 
 
 def encode(
-    answer: Answer = ALLOWED, patch: list[Operation] | None = None, audit: dict[str, str] | None = None
+    answer: AdmissionDecision = ALLOWED, patch: list[Operation] | None = None, audit: dict[str, str] | None = None
 ) -> bytes:
     """The response but for its uid, see `addressed`; a denial carries its HTTP code, reason and message."""
     response: dict[str, object] = {"allowed": answer.code == 200}

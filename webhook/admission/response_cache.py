@@ -9,16 +9,16 @@ from operator import attrgetter
 
 import msgspec
 
-from webhook.caching import Bounded
+from webhook.caching import LRUCache
 from webhook.evaluation.finding import Finding
 from webhook.image.source import Image, Images, Query, Unknown
-from webhook.policy.selection import Governing
+from webhook.policy.selection import EffectivePolicy
 from webhook.workload.annotations import ANNOTATION, OPENSHIFT_SCC
 from webhook.workload.podspec import Container, PodSpec, Volume
 from webhook.workload.workload import Workload
 
-LIMIT = 8 * 1024 * 1024  # bytes
-_GROWTH = 4  # what Python's objects take, against what they say
+CACHE_LIMIT = 8 * 1024 * 1024  # bytes
+_OBJECT_OVERHEAD = 4  # what Python's objects take, against what they say
 
 # All that these structs will ever hold, but for what is looked at here one by one; so a new field is never forgotten.
 _CONTAINERS = ("containers", "init_containers", "ephemeral_containers")
@@ -30,7 +30,7 @@ _OF_VOLUME = attrgetter(*(each for each in Volume.__struct_fields__ if each not 
 _PLAIN = _OF_VOLUME(Volume())
 
 
-def likeness(workload: Workload) -> Hashable | None:
+def cache_key(workload: Workload) -> Hashable | None:
     """All of a Pod that its answer depends on, so that two Pods with the same one get the same.
 
     None where that is its mounts, too, which findings about the permissions of volumes name.
@@ -53,58 +53,60 @@ def likeness(workload: Workload) -> Hashable | None:
     )
 
 
-class Witness:
+class RecordingSource:
     """The images of one review, and what was told of them. A dry run leaves no trace: that is what the hooks promise."""
 
     def __init__(self, images: Images, *, dry_run: bool) -> None:
         self._images = images
         self._dry_run = dry_run
-        self.told: list[tuple[Query, Image | Unknown]] = []
+        self.lookups: list[tuple[Query, Image | Unknown]] = []
 
     async def find(self, query: Query) -> Image | Unknown:
         """As `webhook.image.source.Images`."""
         if self._dry_run:
             query = msgspec.structs.replace(query, dry_run=True)
         found = await self._images.find(query)
-        self.told.append((query, found))
+        self.lookups.append((query, found))
         return found
 
 
-class Answered(msgspec.Struct, frozen=True, gc=False):
-    """An answer without its uid, and what is counted and told of it. `told` is what it was made from."""
+class CachedResponse(msgspec.Struct, frozen=True, gc=False):
+    """An answer without its uid, and what is counted and told of it. `lookups` is what it was made from."""
 
     rest: bytes
     decision: str
-    governing: Governing
+    effective_policy: EffectivePolicy
     findings: tuple[Finding, ...]
     message: str
     operations: int
-    told: tuple[tuple[Query, Image], ...] = ()
+    lookups: tuple[tuple[Query, Image], ...] = ()
 
 
-class Replicas:
+class ResponseCache:
     """Answers by likeness, the last used of them."""
 
     def __init__(self) -> None:
-        self._answers: Bounded[Hashable, Answered] = Bounded(LIMIT)
+        self._answers: LRUCache[Hashable, CachedResponse] = LRUCache(CACHE_LIMIT)
 
-    async def find(self, key: Hashable, governing: Governing, images: Images, *, dry_run: bool) -> Answered | None:
+    async def find(
+        self, key: Hashable, effective_policy: EffectivePolicy, images: Images, *, dry_run: bool
+    ) -> CachedResponse | None:
         """The answer to the last Pod with this key, if it would be given again."""
         found = self._answers.get(key)
-        if found is None or found.governing != governing:
+        if found is None or found.effective_policy != effective_policy:
             return None
-        for query, image in found.told:
+        for query, image in found.lookups:
             asked = query if query.dry_run == dry_run else msgspec.structs.replace(query, dry_run=dry_run)
             if await images.find(asked) is not image:
                 return None
         return found
 
-    def keep(self, key: Hashable, answered: Answered, witness: Witness) -> None:
+    def keep(self, key: Hashable, entry: CachedResponse, recording: RecordingSource) -> None:
         """Keep an answer, unless one of its images was not known."""
-        told = []
-        for query, found in witness.told:
+        lookups = []
+        for query, found in recording.lookups:
             if isinstance(found, Unknown):
                 return
-            told.append((msgspec.structs.replace(query, budget=0.0), found))
-        weight = _GROWTH * (len(msgspec.msgpack.encode(key)) + 2 * len(answered.rest))
-        self._answers.put(key, msgspec.structs.replace(answered, told=tuple(told)), weight)
+            lookups.append((msgspec.structs.replace(query, budget=0.0), found))
+        weight = _OBJECT_OVERHEAD * (len(msgspec.msgpack.encode(key)) + 2 * len(entry.rest))
+        self._answers.put(key, msgspec.structs.replace(entry, lookups=tuple(lookups)), weight)

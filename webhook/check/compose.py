@@ -18,7 +18,7 @@ from webhook.evaluation.finding import Severity
 from webhook.image import user as identity
 from webhook.image.config import User, parse_user
 from webhook.image.source import Image, Images, Query, Unknown
-from webhook.image.user import Fault, Identity
+from webhook.image.user import Identity, ResolutionError
 from webhook.policy.types import Rule
 from webhook.text import quoted
 
@@ -63,7 +63,7 @@ async def check(source: Source, images: Images, not_examined: Unknown, budget: f
                 Skipped(source.path, mark.line, f"service {quoted(service.name)} has a variable without a default")
             )
             continue
-        told = await _judge(service, images, budget)
+        told = await _evaluate(service, images, budget)
         if isinstance(told, Unknown) and told is not_examined:
             left_out += 1
             continue
@@ -95,7 +95,7 @@ def _service(name: str, settings: Any) -> _Service:
     )
 
 
-async def _judge(service: _Service, images: Images, budget: float) -> "Unknown | tuple[User | None, list[_Fault]]":
+async def _evaluate(service: _Service, images: Images, budget: float) -> "Unknown | tuple[User | None, list[_Fault]]":
     """The image's USER, where it was read, and what is wrong; Unknown where the image is needed and not known."""
     own = None if service.user is None else parse_user(service.user)
     if own is not None and (not own.name or own.looks_numeric or own.name == "root"):
@@ -121,10 +121,10 @@ def _worst(service: _Service, own: User | None, image: Image) -> "Unknown | tupl
     return (image.platforms[0].config.user if image.platforms else None), []
 
 
-def _faults(service: _Service, user: User, found: Identity | Fault | Unknown) -> list[_Fault]:
+def _faults(service: _Service, user: User, found: Identity | ResolutionError | Unknown) -> list[_Fault]:
     name = quoted(service.name)
     field = "image" if service.user is None else "user"
-    if isinstance(found, Fault):
+    if isinstance(found, ResolutionError):
         rule: Rule = "invalid-user" if found.kind == "invalid" else "unresolvable-user"
         return [_Fault(rule, "error", field, f"service {name} cannot be told who it is: {found.detail}")]
     if not isinstance(found, Identity) or found.uid:

@@ -18,7 +18,7 @@ _WHOLE_USER = re.compile(r"(USER[ \t]+\S+)[ \t\r]*\Z", re.IGNORECASE)
 RULES = tuple(rule.NAME for rule in rules.RULES)
 
 
-class Reading(msgspec.Struct, frozen=True):
+class Evaluations(msgspec.Struct, frozen=True):
     """What a Dockerfile says `alone`, and `informed` by its base image; the two are one where the base adds nothing.
 
     `unread` is why a base that alone could tell the USER was not read.
@@ -31,7 +31,7 @@ class Reading(msgspec.Struct, frozen=True):
 
 async def read(
     source: Source, images: Images, budget: float, target: str | None, build_args: Mapping[str, str]
-) -> Reading | Malformed:
+) -> Evaluations | Malformed:
     """Evaluate a Dockerfile; bases that could tell more are asked for, for `budget` seconds each.
 
     That is the one that says the USER; or, where a USER name has no evident uid, every one, as its triggers may make it.
@@ -50,7 +50,7 @@ async def read(
     informed = evaluate(source.text, target=target, build_args=build_args, bases=bases) if bases else alone
     if isinstance(informed, Malformed):
         return informed
-    return Reading(alone, informed, unread if isinstance(unread, Unknown) else None)
+    return Evaluations(alone, informed, unread if isinstance(unread, Unknown) else None)
 
 
 async def check(

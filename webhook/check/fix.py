@@ -7,8 +7,8 @@ import msgspec
 from webhook.check.files import Source, read
 from webhook.check.manifest.edit import Addition, NotEditable, apply
 from webhook.check.report import Report, Skipped, merge
-from webhook.check.run import Request, check_sources, gather, judge_all
-from webhook.check.workloads import Case
+from webhook.check.run import Request, check_sources, evaluate_all, gather
+from webhook.check.workloads import WorkloadInFile
 from webhook.evaluation import patch
 from webhook.evaluation.evaluator import Progress
 from webhook.evaluation.patch import Operation
@@ -38,7 +38,7 @@ async def fix(request: Request, images: Images, progress: Progress | None = None
     """
     read_already = list(read(request.paths))
     gathered = gather(read_already, request)
-    verdicts = await judge_all(gathered.cases, request, images, progress, injects=True)
+    verdicts = await evaluate_all(gathered.cases, request, images, progress, injects=True)
     wanted = _wanted(gathered.cases, verdicts)
     changes: list[Change] = []
     left: list[Skipped] = []
@@ -65,7 +65,7 @@ def _rewritten(source: Source, request: Request) -> str:
     return dockerfiles.rewritten(source, request.target, request.build_args)
 
 
-def _wanted(cases: Iterable[Case], verdicts: Iterable[Verdict]) -> dict[str, list[Addition]]:
+def _wanted(cases: Iterable[WorkloadInFile], verdicts: Iterable[Verdict]) -> dict[str, list[Addition]]:
     """What to add, by path; an addition is one container's, so that one that cannot be made leaves the others alone."""
     wanted: dict[str, list[Addition]] = {}
     for case, verdict in zip(cases, verdicts, strict=True):

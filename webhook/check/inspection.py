@@ -11,13 +11,13 @@ from typing import Literal
 import msgspec
 
 from webhook.evaluation import kubelet
-from webhook.evaluation.evaluator import judge
+from webhook.evaluation.evaluator import evaluate
 from webhook.evaluation.finding import Finding
 from webhook.image.config import Config
 from webhook.image.filesystem import Directory, Survey
 from webhook.image.source import Image, PlatformImage, Query, Unknown
-from webhook.image.user import Answer, Fault, Identity, answers
-from webhook.policy.cache import StaticView
+from webhook.image.user import Identity, PlatformIdentity, ResolutionError, platform_identities
+from webhook.policy.cache import PolicySnapshot
 from webhook.policy.types import Documents
 from webhook.workload.podspec import Container, Metadata, PodOS, PodSecurityContext, PodSpec
 from webhook.workload.workload import Workload, effective
@@ -57,19 +57,19 @@ async def platforms(reference: str, image: Image, os: str) -> tuple[Platform, ..
     return tuple(
         [
             await _platform(reference, msgspec.structs.replace(image, platforms=(each,)), each, answer, os)
-            for each, answer in zip(image.platforms, answers(image, os), strict=True)
+            for each, answer in zip(image.platforms, platform_identities(image, os), strict=True)
         ]
     )
 
 
-async def _platform(reference: str, image: Image, each: PlatformImage, answer: Answer, os: str) -> Platform:
+async def _platform(reference: str, image: Image, each: PlatformImage, answer: PlatformIdentity, os: str) -> Platform:
     container = Container(name="app", image=reference)
     spec = PodSpec(
         containers=(container,), security_context=PodSecurityContext(run_as_non_root=True), os=PodOS(name=os)
     )
-    verdict = await judge(
+    verdict = await evaluate(
         Workload("Pod", Metadata(name="inspected"), spec),
-        StaticView(Documents()).govern(""),
+        PolicySnapshot(Documents()).effective_policy(""),
         _Given(image),
         namespace="",
         budget=1.0,
@@ -86,7 +86,7 @@ async def _platform(reference: str, image: Image, each: PlatformImage, answer: A
         groups=known.groups if known else None,
         home=known.home if known else None,
         source="number" if answer.user.uid is not None else "passwd" if answer.user.name else "none",
-        problem=found.detail if isinstance(found, Unknown | Fault) else "",
+        problem=found.detail if isinstance(found, Unknown | ResolutionError) else "",
         kubelet=kubelet.refusal(effective(container, spec.security_context), answer.user, os)
         if spec.security_context
         else None,

@@ -13,12 +13,12 @@ from webhook.check import workloads
 from webhook.check.files import Source, read
 from webhook.check.manifest.objects import KNOWN_TEMPLATE_KINDS, TemplateKinds
 from webhook.check.report import Examined, Report, Skipped, merge
-from webhook.check.workloads import Case
+from webhook.check.workloads import WorkloadInFile
 from webhook.errors import InvalidSetting
-from webhook.evaluation.evaluator import Progress, judge
+from webhook.evaluation.evaluator import Progress, evaluate
 from webhook.evaluation.verdict import Verdict
 from webhook.image.source import NOT_EXAMINED, Images
-from webhook.policy.cache import StaticView
+from webhook.policy.cache import PolicySnapshot
 from webhook.policy.exemptions import exempt
 from webhook.policy.types import Documents
 
@@ -38,13 +38,13 @@ class Request(msgspec.Struct, frozen=True):
     kinds: TemplateKinds = msgspec.field(default_factory=lambda: KNOWN_TEMPLATE_KINDS)
 
 
-class Gathered(msgspec.Struct):
+class ParsedInputs(msgspec.Struct):
     """What was read: the workloads to judge, the files that they came from, and what could not be read.
 
     `others` are the Dockerfiles and compose files.
     """
 
-    cases: list[Case] = []
+    cases: list[WorkloadInFile] = []
     others: list[Source] = []
     examined: list[Examined] = []
     skipped: list[Skipped] = []
@@ -60,15 +60,15 @@ async def check_sources(
 ) -> Report:
     """The same for texts that were read already."""
     gathered = gather(sources, request)
-    verdicts = await judge_all(gathered.cases, request, images, progress)
+    verdicts = await evaluate_all(gathered.cases, request, images, progress)
     reports = [_report(case, verdict) for case, verdict in zip(gathered.cases, verdicts, strict=True)]
     others = await _together([_other(source, request, images) for source in gathered.others])
     return merge([Report(files=tuple(gathered.examined), skipped=tuple(gathered.skipped)), *reports, *others])
 
 
-def gather(sources: Iterable[Source | Skipped], request: Request) -> Gathered:
+def gather(sources: Iterable[Source | Skipped], request: Request) -> ParsedInputs:
     """Read all of it; `InvalidSetting` where there is nothing to check."""
-    gathered = Gathered()
+    gathered = ParsedInputs()
     with _trees():
         for source in sources:
             if isinstance(source, Skipped):
@@ -83,8 +83,8 @@ def gather(sources: Iterable[Source | Skipped], request: Request) -> Gathered:
     return gathered
 
 
-async def judge_all(
-    cases: list[Case],
+async def evaluate_all(
+    cases: list[WorkloadInFile],
     request: Request,
     images: Images,
     progress: Progress | None = None,
@@ -94,16 +94,16 @@ async def judge_all(
 
     `injects` overrides what the policies would patch.
     """
-    view, now, done = StaticView(request.documents), datetime.now(UTC), 0
+    view, now, done = PolicySnapshot(request.documents), datetime.now(UTC), 0
 
-    async def one(case: Case) -> Verdict:
+    async def one(case: WorkloadInFile) -> Verdict:
         nonlocal done
-        governing = view.govern(case.namespace)
-        if exempt(governing.policy.spec, case.namespace, "", case.workload) is not None:
-            return Verdict(governing, ())
-        verdict = await judge(
+        effective_policy = view.effective_policy(case.namespace)
+        if exempt(effective_policy.policy.spec, case.namespace, "", case.workload) is not None:
+            return Verdict(effective_policy, ())
+        verdict = await evaluate(
             case.workload,
-            governing,
+            effective_policy,
             images,
             namespace=case.namespace,
             budget=IMAGE_BUDGET,
@@ -153,7 +153,7 @@ def _trees() -> Iterator[None]:
         gc.enable()
 
 
-def _sort(source: Source, found: Iterable[Case | Skipped | None], gathered: Gathered) -> None:
+def _sort(source: Source, found: Iterable[WorkloadInFile | Skipped | None], gathered: ParsedInputs) -> None:
     objects = False
     for each in found:
         if isinstance(each, Skipped):
@@ -166,7 +166,7 @@ def _sort(source: Source, found: Iterable[Case | Skipped | None], gathered: Gath
         gathered.examined.append(Examined(source.path, source.kind))
 
 
-def _report(case: Case, verdict: Verdict) -> Report:
+def _report(case: WorkloadInFile, verdict: Verdict) -> Report:
     if not verdict.containers and case.slots is None:
         exempted = sum(1 for _ in case.workload.slots())
         return Report(workloads=1, containers=exempted, allowed=exempted)
@@ -179,5 +179,5 @@ def _report(case: Case, verdict: Verdict) -> Report:
         workloads=1,
         containers=len(verdict.containers),
         not_examined=len(left_out),
-        allowed=sum(1 for each in verdict.containers if each.release is not None),
+        allowed=sum(1 for each in verdict.containers if each.exemption is not None),
     )

@@ -26,7 +26,7 @@ _MERGE = "a patch says nothing before it is merged: for kustomize, `kubectl kust
 _RENDER = "a template says nothing before it is rendered: for a Helm chart, `helm template CHART | nonroot check -`"
 
 
-class Case(msgspec.Struct, frozen=True):
+class WorkloadInFile(msgspec.Struct, frozen=True):
     """A workload to be judged, in document number `document` of its file, from 0.
 
     `slots` are its containers (None: all) but for those whose image is still to come.
@@ -45,7 +45,7 @@ class Case(msgspec.Struct, frozen=True):
         return self.workload.metadata.namespace or ""
 
 
-def read(source: Source, kinds: TemplateKinds) -> Iterator[Case | Skipped | None]:
+def read(source: Source, kinds: TemplateKinds) -> Iterator[WorkloadInFile | Skipped | None]:
     """The workloads of a file and whatever of it cannot be judged, in order; None for each object of another kind."""
     if source.chart and (start := source.text.find("{{")) != -1:
         yield Skipped(source.path, source.text.count("\n", 0, start) + 1, _RENDER)
@@ -74,7 +74,7 @@ def read(source: Source, kinds: TemplateKinds) -> Iterator[Case | Skipped | None
             )
 
 
-def findings(case: Case, verdict: Verdict) -> Iterator[Finding]:
+def findings(case: WorkloadInFile, verdict: Verdict) -> Iterator[Finding]:
     """What was found in one workload, where it stands in the text. What admission would cure is a note."""
     place = Object(case.workload.kind, case.namespace, case.workload.name)
     for container in verdict.containers:
@@ -88,7 +88,9 @@ def findings(case: Case, verdict: Verdict) -> Iterator[Finding]:
                 path=case.path,
                 line=mark.line,
                 column=mark.column,
-                message=f"{message}; policy {verdict.governing.policy.metadata.name} cures it" if cured else message,
+                message=f"{message}; policy {verdict.effective_policy.policy.metadata.name} cures it"
+                if cured
+                else message,
                 fix=fault.fix,
                 object=place,
                 container=fault.container,
@@ -105,7 +107,7 @@ def _case(
     kinds: TemplateKinds,
     said: tuple[Comment, ...],
     used: set[Comment],
-) -> Iterator[Case | Skipped | None]:
+) -> Iterator[WorkloadInFile | Skipped | None]:
     try:
         workload = kubernetes.workload(found, kinds)
     except MalformedReview as error:
@@ -127,7 +129,7 @@ def _case(
     matching = tuple(exceptions(found, workload, said))
     used.update(comment for comment, _ in matching)
     slots = None if rendered == list(workload.slots()) else tuple(rendered)
-    yield Case(source.path, document, found, workload, slots, tuple(exception for _, exception in matching))
+    yield WorkloadInFile(source.path, document, found, workload, slots, tuple(exception for _, exception in matching))
 
 
 def _hinted(reason: str, source: Source) -> str:
@@ -145,7 +147,7 @@ def _unrendered(slot: Slot, workload: Workload) -> str | None:
     return f"the image {image!a} is a placeholder; {_RENDER}" if _PLACEHOLDER.search(image) else None
 
 
-def _mark(case: Case, container: ContainerVerdict, fault: Fault) -> Mark:
+def _mark(case: WorkloadInFile, container: ContainerVerdict, fault: Fault) -> Mark:
     """The field that says it: the container's own, else the Pod's where that counts, else the image, else the container."""
     subject = container.subject
     field = fault.pointer.removeprefix(subject.pointer)

@@ -39,15 +39,15 @@ async def images(source: ImageSource, pull_secrets: "PullSecrets | None" = None)
     if source.no_images:
         yield NotExamined()
         return
-    from webhook.registry.disk_cache import Remembered
+    from webhook.registry.disk_cache import DiskCache
 
     if source.offline:
-        yield Remembered(None)
+        yield DiskCache(None)
         return
     from webhook.cli.registry_client import registry_client
 
     client = registry_client(source.insecure, source.registry_config, pull_secrets=pull_secrets)
     try:
-        yield Remembered(client)
+        yield DiskCache(client)
     finally:
         await client.aclose()

@@ -63,16 +63,16 @@ async def _find(
     from webhook.cli.progress import watched
     from webhook.cli.registry_client import registry_client
     from webhook.registry import layout
-    from webhook.registry.disk_cache import Remembered
+    from webhook.registry.disk_cache import DiskCache
     from webhook.registry.transport.messages import Cost
 
     if query.reference.startswith(layout.TRANSPORTS):
         return await layout.read(query)
     if offline:
-        return await Remembered(None).find(query), Cost()
+        return await DiskCache(None).find(query), Cost()
     client = registry_client(insecure, registry_config, _PATIENCE)
     try:
-        return await watched(Remembered(client).find(query), lambda: _read(client.total)), client.total
+        return await watched(DiskCache(client).find(query), lambda: _read(client.total)), client.total
     finally:
         await client.aclose()
 

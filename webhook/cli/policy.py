@@ -21,7 +21,7 @@ from webhook.text import printable
 if TYPE_CHECKING:
     from webhook.policy.types import Documents
 
-_TOLD = ("rootImages", "templates", "onUnknown", "exceptions", "exemptions", "presets", "knownImages")
+_SHOWN_FIELDS = ("rootImages", "templates", "onUnknown", "exceptions", "exemptions", "presets", "knownImages")
 _STYLES = {"in force": "green", "expires soon": "yellow", "expired": "red", "forbidden": "red"}
 
 
@@ -66,7 +66,7 @@ def _lines(told: Governance) -> Iterator[str | Text]:
         yield Text(f"  problem: {printable(told.problem)}", style="bold red")
     if told.exempt:
         yield "  the namespace is exempt: nothing in it is judged"
-    for name in _TOLD:
+    for name in _SHOWN_FIELDS:
         shown = _shown(told.spec[name])
         if shown:
             yield f"  {name}: {printable(shown, 2000)}"

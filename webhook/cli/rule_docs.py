@@ -13,7 +13,7 @@ from webhook.evaluation import rules
 _SECTION = re.compile(r"^(Why|Fails|Passes|Fix|Dockerfile|Source): ?", re.MULTILINE)
 
 
-class Page(msgspec.Struct, frozen=True):
+class RuleDoc(msgspec.Struct, frozen=True):
     """A rule's documentation."""
 
     name: str
@@ -45,7 +45,7 @@ def names() -> tuple[str, ...]:
     return tuple(_pages())
 
 
-def page(name: str) -> Page:
+def page(name: str) -> RuleDoc:
     """A rule's page; `InvalidSetting` names the rules where there is no such one."""
     found = _pages().get(name)
     if found is None:
@@ -54,6 +54,6 @@ def page(name: str) -> Page:
 
 
 @cache
-def _pages() -> dict[str, Page]:
+def _pages() -> dict[str, RuleDoc]:
     modules = (*rules.RULES, *dockerfile_rules.RULES)
-    return {module.NAME: Page(module.NAME, cleandoc(module.__doc__ or "")) for module in modules}
+    return {module.NAME: RuleDoc(module.NAME, cleandoc(module.__doc__ or "")) for module in modules}

@@ -16,7 +16,7 @@ import msgspec
 
 from webhook.cluster import client
 from webhook.cluster.client import Absent, Cluster, Conflict, Terminating
-from webhook.cluster.workqueue import Writer
+from webhook.cluster.workqueue import WorkQueue
 
 API_VERSION = "events.k8s.io/v1"
 NOTE_LIMIT = 1024  # bytes
@@ -85,14 +85,14 @@ def _time(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
-INTERVAL = 60.0  # seconds between two writes about the same
-REMEMBERED = 4096  # different Events whose occurrences are counted
+REPEAT_INTERVAL = 60.0  # seconds between two writes about the same
+EVENTS_LIMIT = 4096  # different Events whose occurrences are counted
 # Five Events a second: whoever reaches our port may have us write about anything, and the API server keeps each an hour.
-RESTS = 10
+WRITE_INTERVALS = 10
 TRIES = 3  # where another replica counts the same Event at the same time
 
 
-class _Tally(msgspec.Struct):
+class _PendingCount(msgspec.Struct):
     """The occurrences that are not written yet, and when the next write may be."""
 
     count: int = 0
@@ -112,7 +112,7 @@ class _Stored(msgspec.Struct):
     series: _Series | None = None
 
 
-class Recorder:
+class EventRecorder:
     """Takes Events from anywhere in the process; `writer`, which is run by its owner, counts what it does for metrics.
 
     `instance` is the replica's name.
@@ -126,26 +126,28 @@ class Recorder:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.writer = Writer("Events", rests=RESTS)
+        self.writer = WorkQueue("Events", rests=WRITE_INTERVALS)
         self._api = api
         self._instance = instance
         self._clock = clock
         self._now = now
-        self._tallies: dict[str, _Tally] = {}  # by the Event's name: it tells them apart in a sixth of the memory
+        self._tallies: dict[
+            str, _PendingCount
+        ] = {}  # by the Event's name: it tells them apart in a sixth of the memory
 
     def record(self, event: Event) -> None:
         """Tell of an Event; never blocks, and is never known to fail."""
         name = event.name
-        tally = self._tallies.pop(name, None) or _Tally()
+        tally = self._tallies.pop(name, None) or _PendingCount()
         self._tallies[name] = tally
-        if len(self._tallies) > REMEMBERED:
+        if len(self._tallies) > EVENTS_LIMIT:
             del self._tallies[next(iter(self._tallies))]
         tally.count += 1
         now = self._clock()
-        if now >= tally.due and self.writer.offer(name, partial(self._write, event, tally)):
-            tally.due = now + INTERVAL
+        if now >= tally.due and self.writer.add(name, partial(self._write, event, tally)):
+            tally.due = now + REPEAT_INTERVAL
 
-    async def _write(self, event: Event, tally: _Tally) -> None:
+    async def _write(self, event: Event, tally: _PendingCount) -> None:
         count, tally.count = tally.count, 0
         path = f"/apis/{API_VERSION}/namespaces/{event.namespace}/events"
         what = f"Event about {event.regarding.kind} {event.namespace}/{event.regarding.name}"

@@ -11,12 +11,12 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from webhook.caching import Bounded
+from webhook.caching import LRUCache
 from webhook.cluster import reflector
 from webhook.cluster.client import MANAGED_BY, Absent, Cluster, Conflict
-from webhook.cluster.workqueue import Writer, running
+from webhook.cluster.workqueue import WorkQueue, run_in_background
 from webhook.image import identity_index, image_identity
-from webhook.image.identity_index import Identities
+from webhook.image.identity_index import IdentityIndex
 from webhook.image.image_identity import ImageIdentity
 from webhook.image.reference import Reference
 from webhook.image.source import Image, Query
@@ -51,15 +51,15 @@ async def listed(cluster: Cluster) -> AsyncIterator[ImageIdentity]:
                 yield found
 
 
-async def follow(cluster: Cluster, known: Identities) -> NoReturn:
+async def follow(cluster: Cluster, known: IdentityIndex) -> NoReturn:
     """Keep `known` as the API server has it, until cancelled; while that is away it stays as it was."""
-    await reflector.follow(cluster, PATH, _ALL, _Follower(known))
+    await reflector.follow(cluster, PATH, _ALL, _Store(known))
 
 
-class _Follower:
+class _Store:
     """Puts what is ours of it into `known`, by its name."""
 
-    def __init__(self, known: Identities) -> None:
+    def __init__(self, known: IdentityIndex) -> None:
         self._known = known
         self.drop = known.drop
         self.retain = known.retain
@@ -92,30 +92,32 @@ def _named(identity: ImageIdentity) -> str:
     return f"ImageIdentity {identity.name}"
 
 
-AGAIN = 86_400.0  # seconds until what was written once may be written again: the controller removes what is not in use
-STORED = 20_000  # objects; whoever reaches our port may name any image, and each is kept by all replicas
-_REMEMBERED = 1 << 21  # bytes of names that were written
+RENEWAL_INTERVAL = (
+    86_400.0  # seconds until what was written once may be written again: the controller removes what is not in use
+)
+OBJECTS_LIMIT = 20_000  # objects; whoever reaches our port may name any image, and each is kept by all replicas
+_WRITTEN_NAMES_BYTES = 1 << 21  # bytes of names that were written
 
 
-class ClusterMemory(Identities):
-    """Implements `webhook.registry.fallback.Memory`.
+class ClusterIdentityStore(IdentityIndex):
+    """Implements `webhook.registry.fallback.IdentityStore`.
 
     It is `alive` for whoever only wants to remember; who fills it himself runs `writer` alone.
     """
 
     def __init__(self, cluster: Cluster, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self.writer = Writer("ImageIdentity objects")
+        self.writer = WorkQueue("ImageIdentity objects")
         self._cluster = cluster
         self._clock = clock
-        self._offered: Bounded[str, float] = Bounded(_REMEMBERED)
+        self._offered: LRUCache[str, float] = LRUCache(_WRITTEN_NAMES_BYTES)
 
     @contextlib.asynccontextmanager
     async def alive(self) -> AsyncIterator[None]:
         """Follow what is stored, and write what is learned, meanwhile."""
         following = asyncio.create_task(follow(self._cluster, self))
         try:
-            async with running(self.writer):
+            async with run_in_background(self.writer):
                 yield
         finally:
             following.cancel()
@@ -123,13 +125,13 @@ class ClusterMemory(Identities):
 
     def learn(self, asked: Reference, image: Image, query: Query) -> None:
         """Write what nobody has written yet, some time soon; never for a dry run, nor while there is enough of it."""
-        if query.dry_run or len(self) >= STORED:
+        if query.dry_run or len(self) >= OBJECTS_LIMIT:
             return
         namespace = query.namespace if image.private else None
         known = {each.name for each in self.of_digest(asked.name, image.digest)}
         for each in image_identity.of_image(asked, image, namespace, datetime.now(UTC)):
             offered = self._offered.get(each.name)
-            if each.name in known or (offered is not None and self._clock() - offered < AGAIN):
+            if each.name in known or (offered is not None and self._clock() - offered < RENEWAL_INTERVAL):
                 continue
-            if self.writer.offer(each.name, partial(create, self._cluster, each)):
+            if self.writer.add(each.name, partial(create, self._cluster, each)):
                 self._offered.put(each.name, self._clock(), len(each.name))

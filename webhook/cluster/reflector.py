@@ -13,15 +13,15 @@ import msgspec
 
 from webhook.cluster.client import Absent, Cluster, ClusterError, Expired, Forbidden, decode
 
-STREAM = 300  # seconds; each stream is opened anew so often
-SILENCE = 330.0  # seconds without a word on a stream, after which it is taken for dead
-PAUSE = 1.0  # seconds before the next stream or listing
+STREAM_LIFETIME = 300  # seconds; each stream is opened anew so often
+SILENCE_TIMEOUT = 330.0  # seconds without a word on a stream, after which it is taken for dead
+RETRY_PAUSE = 1.0  # seconds before the next stream or listing
 ABSENT_PAUSE = 60.0  # seconds before the next look where the kind is not installed, or not for us
 
 log = logging.getLogger(__name__)
 
 
-class Follower(Protocol):
+class Store(Protocol):
     """Is told of objects by their keys: `NAMESPACE/NAME`, or the name of one that is in no namespace.
 
     After a gap the same may be told twice, and what was true in between; the last word is what is.
@@ -58,23 +58,21 @@ class _Event(msgspec.Struct):
     object: msgspec.Raw
 
 
-async def follow(
-    cluster: Cluster, path: str, what: str, follower: Follower, *, only_metadata: bool = False
-) -> NoReturn:
+async def follow(cluster: Cluster, path: str, what: str, follower: Store, *, only_metadata: bool = False) -> NoReturn:
     """Tell `follower` of what is listed at `path`, until cancelled; while the API server is away nothing is told.
 
     `what` names the objects for people. With `only_metadata` nothing else of them is asked for.
     """
     said = ""
     while True:
-        pause = PAUSE
+        pause = RETRY_PAUSE
         try:
             await _follow(cluster, path, what, follower, only_metadata=only_metadata)
             said = ""
         except Expired:
             pass
         except ClusterError as error:
-            pause = ABSENT_PAUSE if isinstance(error, Forbidden | Absent) else PAUSE
+            pause = ABSENT_PAUSE if isinstance(error, Forbidden | Absent) else RETRY_PAUSE
             if str(error) != said:
                 log.warning("changes are not seen: %s", error)
             said = str(error)
@@ -84,7 +82,7 @@ async def follow(
         await asyncio.sleep(pause)
 
 
-async def _follow(cluster: Cluster, path: str, what: str, follower: Follower, *, only_metadata: bool) -> None:
+async def _follow(cluster: Cluster, path: str, what: str, follower: Store, *, only_metadata: bool) -> None:
     """One listing, and the changes after it for as long as the API server remembers them."""
     first = await cluster.call("GET", f"{path}?limit=1", what)
     version = decode(first or b"", _Object, what).metadata.resource_version
@@ -96,8 +94,8 @@ async def _follow(cluster: Cluster, path: str, what: str, follower: Follower, *,
             seen.add(key)
     follower.retain(seen)
     while True:
-        query = f"watch=true&allowWatchBookmarks=true&timeoutSeconds={STREAM}&resourceVersion={version}"
-        async for line in cluster.lines(f"{path}?{query}", what, SILENCE, only_metadata=only_metadata):
+        query = f"watch=true&allowWatchBookmarks=true&timeoutSeconds={STREAM_LIFETIME}&resourceVersion={version}"
+        async for line in cluster.lines(f"{path}?{query}", what, SILENCE_TIMEOUT, only_metadata=only_metadata):
             event = decode(line, _Event, what)
             if event.type == "ERROR":
                 return  # 410, or what only a new listing may cure
@@ -107,4 +105,4 @@ async def _follow(cluster: Cluster, path: str, what: str, follower: Follower, *,
                 follower.put(changed.key, event.object)
             elif event.type == "DELETED":
                 follower.drop(changed.key)
-        await asyncio.sleep(PAUSE)
+        await asyncio.sleep(RETRY_PAUSE)

@@ -41,7 +41,7 @@ PAUSES = (1, 2, 5, 10)  # seconds before the next operator; the last for all fur
 SILENCED = ("_cogs.clients", "_core.reactor.observation", "_core.reactor.orchestration", "_core.reactor.running")
 
 
-class Answer(msgspec.Struct, frozen=True):
+class ApiAnswer(msgspec.Struct, frozen=True):
     """What the API server has answered: the `name` that ends the path, which is a resource's plural or an API version.
 
     `resources` are those that an API version has; `uids` the objects of a full listing, and None for anything else.
@@ -52,7 +52,7 @@ class Answer(msgspec.Struct, frozen=True):
     uids: frozenset[str] | None = None
 
 
-Observe = Callable[[Answer], None]
+Observe = Callable[[ApiAnswer], None]
 Register = Callable[[kopf.OperatorRegistry, kopf.OperatorSettings], Observe]
 
 
@@ -180,7 +180,7 @@ class _Operator:
         async def opened(_session: object, _context: object, request: aiohttp.TraceRequestEndParams) -> None:
             self._refusals.note(request.url, request.response.status)
             if request.response.status == 200 and "watch" in request.url.query:
-                self._observe(Answer(request.url.name))
+                self._observe(ApiAnswer(request.url.name))
 
         async def read(_session: object, _context: object, answer: aiohttp.TraceResponseChunkReceivedParams) -> None:
             if answer.method == "GET":
@@ -202,12 +202,12 @@ class _Operator:
             return  # kopf says what is wrong with it
         resources = frozenset(each.name for each in body.resources)
         if body.items is None:
-            self._observe(Answer(url.name, resources))
+            self._observe(ApiAnswer(url.name, resources))
             return
         if url.path in self.listed:
             end.set()
         self.listed.add(url.path)
-        self._observe(Answer(url.name, uids=frozenset(each.metadata.uid for each in body.items)))
+        self._observe(ApiAnswer(url.name, uids=frozenset(each.metadata.uid for each in body.items)))
 
 
 async def _insist() -> NoReturn:

@@ -13,8 +13,8 @@ from typing import NoReturn
 
 from webhook.cluster.client import Absent, ClusterError, Forbidden
 
-LIMIT = 1000  # writes that may wait
-PACE = 0.02  # seconds between two of them at least
+QUEUE_LIMIT = 1000  # writes that may wait
+WRITE_INTERVAL = 0.02  # seconds between two of them at least
 REFUSED_PAUSE = 300.0  # seconds without a try after a refusal that only a person will change
 FAILED_PAUSE = 5.0  # and after any other failure
 
@@ -23,14 +23,14 @@ Write = Callable[[], Awaitable[object]]
 log = logging.getLogger(__name__)
 
 
-class Writer:
+class WorkQueue:
     """Made for one kind of object, which `what` names in the log. `written`, `failed` and `dropped` are for metrics.
 
     It rests for `rests` times PACE after each write.
     """
 
     def __init__(
-        self, what: str, *, limit: int = LIMIT, rests: int = 1, clock: Callable[[], float] = time.monotonic
+        self, what: str, *, limit: int = QUEUE_LIMIT, rests: int = 1, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._what = what
         self._limit = limit
@@ -42,7 +42,7 @@ class Writer:
         self._said = ""
         self.written = self.failed = self.dropped = 0
 
-    def offer(self, key: Hashable, write: Write) -> bool:
+    def add(self, key: Hashable, write: Write) -> bool:
         """Queue a write, in place of one with the same key that still waits; False where it is dropped. Never blocks."""
         full = key not in self._waiting and len(self._waiting) >= self._limit
         if full or self._clock() < self._closed_until:
@@ -60,7 +60,7 @@ class Writer:
             if not self._waiting:
                 self._some.clear()
             await self._try(write)
-            await asyncio.sleep(self._rests * PACE)
+            await asyncio.sleep(self._rests * WRITE_INTERVAL)
 
     async def _try(self, write: Write) -> None:
         try:
@@ -85,7 +85,7 @@ class Writer:
 
 
 @contextlib.asynccontextmanager
-async def running(*writers: Writer) -> AsyncIterator[None]:
+async def run_in_background(*writers: WorkQueue) -> AsyncIterator[None]:
     """Run writers meanwhile; what waits at the end is dropped."""
     tasks = [asyncio.create_task(each.run()) for each in writers]
     try:

@@ -17,10 +17,10 @@ from prometheus_client.registry import Collector
 from webhook import metrics
 from webhook.cluster.client import Cluster
 from webhook.cluster.events import Event, Regarding
-from webhook.controller.image_identities import Keeper
+from webhook.controller.image_identities import Reconciler
 from webhook.controller.reports import Reports
 from webhook.image.config import Platform
-from webhook.image.identity_index import Identities
+from webhook.image.identity_index import IdentityIndex
 from webhook.image.source import Images
 from webhook.policy.conditions import Outcomes
 from webhook.scan import policyreport
@@ -29,13 +29,13 @@ from webhook.scan.document import Container, Document, Workload, renewed
 from webhook.scan.html import page
 from webhook.scan.run import scan
 
-REMEMBERED = 10_000  # mismatches that are not told again
-NAMED = 1_000  # namespaces with numbers of their own: each costs a Prometheus up to five series
+ANNOUNCED_LIMIT = 10_000  # mismatches that are not told again
+NAMESPACE_METRICS_LIMIT = 1_000  # namespaces with numbers of their own: each costs a Prometheus up to five series
 
 log = logging.getLogger(__name__)
 
 
-class Scanning(Collector):
+class BackgroundScan(Collector):
     """Scans a cluster, or looks at some namespaces of it, and keeps what came of that; also for `/metrics`.
 
     `keeper` is told what nodes have shown. Without `reports` none are written, and those that are there are deleted.
@@ -46,7 +46,7 @@ class Scanning(Collector):
         self,
         api: Cluster,
         images: Images,
-        keeper: Keeper,
+        keeper: Reconciler,
         record: Callable[[Event], None],
         *,
         reports: bool,
@@ -60,8 +60,8 @@ class Scanning(Collector):
         self._keeper = keeper
         self._reports = Reports(api)
         self._nodes: Mapping[str, Platform] = {}
-        self._seen = Identities()
-        self._told: dict[tuple[str, ...], None] = {}
+        self._seen = IdentityIndex()
+        self._announced: dict[tuple[str, ...], None] = {}
         self._page = ""
         self.mismatches = 0
         self.seconds = 0.0
@@ -71,7 +71,7 @@ class Scanning(Collector):
         """One scan, to the last write. Raises `ClusterError`; whatever was not written then is written the next time."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        reader, seen, now = Reader(self._api, hooks=self._hooks), Identities(), datetime.now(UTC)
+        reader, seen, now = Reader(self._api, hooks=self._hooks), IdentityIndex(), datetime.now(UTC)
         await self._keeper.load()
         cluster = await self._api.name()
         document = await scan(reader, self._images, cluster=cluster, known=self._keeper.memory, seen=seen, now=now)
@@ -80,7 +80,7 @@ class Scanning(Collector):
             log.warning("%d could not be scanned, such as %s: %s", len(document.skipped), first.object, first.reason)
         self._nodes, self._seen = reader.nodes, seen
         self.document, self._page = document, ""
-        self._tell(document)
+        self._announce(document)
         self.seconds = loop.time() - began
         await self._keeper.keep(reader.facts, reader.uses, reader.platforms, now)
         await self._report(document)
@@ -95,7 +95,7 @@ class Scanning(Collector):
         known = self._keeper.memory
         part = await scan(reader, self._images, cluster=former.cluster, known=known, seen=self._seen, now=now)
         self.document, self._page = renewed(former, part, namespaces), ""
-        self._tell(part)
+        self._announce(part)
         await self._keeper.learn(reader.facts, reader.platforms, now)
         await self._report(part, names)
 
@@ -120,16 +120,16 @@ class Scanning(Collector):
             self._page = made
         return made
 
-    def _tell(self, document: Document) -> None:
+    def _announce(self, document: Document) -> None:
         """Count the predictions that were wrong, and say so on the workloads; once for the same."""
         for workload, container in _mismatches(document):
             wrong = container.mismatch or ""
             key = (workload.object_uid, container.kind, container.name, container.digest, wrong)
-            if key in self._told:
+            if key in self._announced:
                 continue
-            self._told[key] = None
-            if len(self._told) > REMEMBERED:
-                del self._told[next(iter(self._told))]
+            self._announced[key] = None
+            if len(self._announced) > ANNOUNCED_LIMIT:
+                del self._announced[next(iter(self._announced))]
             self.mismatches += 1
             about = Regarding(
                 workload.api_version, workload.kind, workload.namespace, workload.name, workload.object_uid
@@ -150,9 +150,12 @@ class Scanning(Collector):
 
 
 def by_namespace(workloads: Collection[Workload]) -> Counter[tuple[str, str, str]]:
-    """The numbers of workloads by namespace, mode and outcome; namespaces beyond the `NAMED` count as one, ""."""
+    """The numbers of workloads by namespace, mode and outcome; namespaces beyond the `NAMESPACE_METRICS_LIMIT` count as one, ""."""
     sizes = Counter(each.namespace for each in workloads)
-    named = {name for name, _ in heapq.nsmallest(NAMED, sizes.items(), key=lambda each: (-each[1], each[0]))}
+    named = {
+        name
+        for name, _ in heapq.nsmallest(NAMESPACE_METRICS_LIMIT, sizes.items(), key=lambda each: (-each[1], each[0]))
+    }
     return Counter((each.namespace if each.namespace in named else "", each.mode, each.outcome) for each in workloads)
 
 

@@ -46,7 +46,7 @@ class _Webhooks(msgspec.Struct):
     webhooks: list[_Webhook] | None = None
 
 
-class Registration:
+class CertificateObjects:
     """Implements `webhook.controller.certificate_rotation.Objects`; every method raises `ClusterError`."""
 
     def __init__(self, cluster: Cluster) -> None:
@@ -69,7 +69,7 @@ class Registration:
         bundles = {each.name: each.client_config.ca_bundle for each in found.webhooks or ()}
         return WebhookConfiguration(kind, name, found.metadata.uid, found.metadata.resource_version, bundles)
 
-    async def apply_bundle(self, configuration: WebhookConfiguration, bundle: bytes) -> None:
+    async def inject_ca_bundle(self, configuration: WebhookConfiguration, bundle: bytes) -> None:
         """Apply a caBundle to every webhook of a configuration, and own nothing else of it.
 
         `Conflict` where the configuration has changed since it was read, or was deleted: it is never made anew.

@@ -56,7 +56,7 @@ class WriteSecret(msgspec.Struct, frozen=True):
     why: str
 
 
-class ApplyBundle(msgspec.Struct, frozen=True):
+class InjectCaBundle(msgspec.Struct, frozen=True):
     """Apply the bundle to a webhook configuration."""
 
     configuration: WebhookConfiguration
@@ -77,7 +77,7 @@ class InOrder(msgspec.Struct, frozen=True):
     leaf: Validity
 
 
-Step = WriteSecret | ApplyBundle | Pending | InOrder
+Step = WriteSecret | InjectCaBundle | Pending | InOrder
 
 
 def decide(observed: Observed, plan: Plan, now: datetime, *, settled: bool) -> Step:
@@ -93,7 +93,7 @@ def decide(observed: Observed, plan: Plan, now: datetime, *, settled: bool) -> S
     bundle = certificates.bundle((ca.certificate, *previous))
     for configuration in observed.configurations:
         if any(shown != bundle for shown in configuration.bundles.values()):
-            return ApplyBundle(configuration, bundle)
+            return InjectCaBundle(configuration, bundle)
     try:
         leaf = certificates.check_leaf(_pair(observed.tls), ca, plan.hosts, now)
         if now >= leaf.renewal:
@@ -148,7 +148,7 @@ def _pair(secret: Secret | None) -> Pair:
 
 
 class Objects(Protocol):
-    """The few calls that rotation needs; `webhook.controller.certificate_objects.Registration` has them."""
+    """The few calls that rotation needs; `webhook.controller.certificate_objects.CertificateObjects` has them."""
 
     async def secret(self, namespace: str, name: str) -> Secret | None:
         """A Secret, or None."""
@@ -162,7 +162,7 @@ class Objects(Protocol):
         """A configuration, or None."""
         ...
 
-    async def apply_bundle(self, configuration: WebhookConfiguration, bundle: bytes) -> None:
+    async def inject_ca_bundle(self, configuration: WebhookConfiguration, bundle: bytes) -> None:
         """Apply its caBundle, guarded by its version."""
         ...
 
@@ -199,9 +199,9 @@ class Rotation:
                 name = self._names.ca if step.which == "ca" else self._names.tls
                 log.info("writing Secret %s/%s: %s", self._names.namespace, name, step.why)
                 await self._objects.write_secret(self._names.namespace, name, step.secret)
-            case ApplyBundle():
+            case InjectCaBundle():
                 log.info("applying %s %s: %s", step.configuration.kind, step.configuration.name, step.why)
-                await self._objects.apply_bundle(step.configuration, step.bundle)
+                await self._objects.inject_ca_bundle(step.configuration, step.bundle)
         return step
 
     async def _observe(self) -> Observed:

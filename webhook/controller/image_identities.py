@@ -17,8 +17,8 @@ from webhook.cluster import image_identities
 from webhook.cluster.client import Absent, Cluster
 from webhook.image import image_identity, reference
 from webhook.image.config import Platform
-from webhook.image.identity_index import Identities
-from webhook.image.image_identity import ALIASES_LIMIT, NAMESPACES_LIMIT, Fact, ImageIdentity, ImageIdentitySpec
+from webhook.image.identity_index import IdentityIndex
+from webhook.image.image_identity import ALIASES_LIMIT, NAMESPACES_LIMIT, ImageIdentity, ImageIdentitySpec, Observation
 
 DAY = timedelta(days=1)  # between two updates of `lastSeen`
 RETENTION = timedelta(days=30)  # after which what nobody runs is forgotten
@@ -39,7 +39,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 def plan(
     stored: Collection[ImageIdentity],
-    facts: Iterable[Fact],
+    facts: Iterable[Observation],
     uses: Iterable[Use],
     nodes: tuple[Platform, ...],
     now: datetime,
@@ -71,13 +71,13 @@ def plan(
 
 
 def _shown(
-    facts: Iterable[Fact], nodes: tuple[Platform, ...], now: datetime
+    facts: Iterable[Observation], nodes: tuple[Platform, ...], now: datetime
 ) -> tuple[dict[str, ImageIdentity], set[str]]:
     """What nodes show now, by name, and the names about which they do not agree."""
     shown: dict[str, ImageIdentity] = {}
     contradicted: set[str] = set()
     for fact in sorted(facts, key=lambda each: each.image):
-        made = image_identity.of_fact(fact, nodes, now)
+        made = image_identity.of_observation(fact, nodes, now)
         if made is None:
             continue
         one = shown.setdefault(made.name, made)
@@ -153,10 +153,10 @@ def _writes(cluster: Cluster, todo: Plan) -> Iterator[Awaitable[None]]:
     yield from (image_identities.change(cluster, each, fields) for each, fields in todo.changes)
 
 
-class Keeper:
+class Reconciler:
     """Loads what is stored into `memory` and writes what `plan` says; without the CRD it does neither."""
 
-    def __init__(self, cluster: Cluster, memory: Identities) -> None:
+    def __init__(self, cluster: Cluster, memory: IdentityIndex) -> None:
         self._cluster = cluster
         self.memory = memory
         self._stored: list[ImageIdentity] | None = None
@@ -173,7 +173,7 @@ class Keeper:
             self.memory.put(each.name, each)
         self.memory.retain([each.name for each in self._stored])
 
-    async def learn(self, facts: Iterable[Fact], nodes: tuple[Platform, ...], now: datetime) -> None:
+    async def learn(self, facts: Iterable[Observation], nodes: tuple[Platform, ...], now: datetime) -> None:
         """Store what is told of for the first time; whatever else follows from it is for the next `keep`."""
         shown, _ = _shown(facts, nodes, now)
         for each in islice(shown.values(), WRITES):
@@ -190,7 +190,7 @@ class Keeper:
             self.writes += 1
 
     async def keep(
-        self, facts: Iterable[Fact], uses: Iterable[Use], nodes: tuple[Platform, ...], now: datetime
+        self, facts: Iterable[Observation], uses: Iterable[Use], nodes: tuple[Platform, ...], now: datetime
     ) -> None:
         """Write what has changed since `load`; what somebody else has changed meanwhile is left to the next round."""
         if self._stored is None:

@@ -15,14 +15,14 @@ RETRY = 10.0  # seconds after a failure
 log = logging.getLogger(__name__)
 
 
-class Pause(msgspec.Struct, frozen=True):
+class Interval(msgspec.Struct, frozen=True):
     """Seconds until the next step: `least` whatever happens, `most` if nothing does."""
 
     least: float
     most: float
 
 
-async def repeat(what: str, step: Callable[[], Awaitable[Pause]], due: asyncio.Event) -> NoReturn:
+async def repeat(what: str, step: Callable[[], Awaitable[Interval]], due: asyncio.Event) -> NoReturn:
     """Take steps, the next one early where `due` is set, until cancelled.
 
     A failure is logged, the same one once, and does not touch whatever else the process does.
@@ -37,10 +37,10 @@ async def repeat(what: str, step: Callable[[], Awaitable[Pause]], due: asyncio.E
             if str(error) != said:
                 log.warning("%s: %s", what, error)
             said = str(error)
-            pause = Pause(RETRY, RETRY)
+            pause = Interval(RETRY, RETRY)
         except Exception:
             log.exception("%s failed, which is a bug", what)
-            pause = Pause(RETRY, RETRY)
+            pause = Interval(RETRY, RETRY)
         await asyncio.sleep(pause.least)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause.most - pause.least):

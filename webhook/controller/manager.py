@@ -11,19 +11,19 @@ from functools import partial
 from webhook import certificates
 from webhook.cluster import watch
 from webhook.cluster.client import Cluster, ClusterError, Conflict
-from webhook.cluster.events import Recorder
-from webhook.cluster.image_identities import ClusterMemory
+from webhook.cluster.events import EventRecorder
+from webhook.cluster.image_identities import ClusterIdentityStore
 from webhook.cluster.pull_secrets import PullSecrets
-from webhook.cluster.workqueue import running
+from webhook.cluster.workqueue import run_in_background
 from webhook.controller import probes
-from webhook.controller.background_scan import Scanning
-from webhook.controller.certificate_objects import Registration
-from webhook.controller.certificate_rotation import ApplyBundle, InOrder, Names, Pending, Plan, Rotation, WriteSecret
-from webhook.controller.image_identities import Keeper
-from webhook.controller.policy_status import Standing
-from webhook.controller.scheduler import Oversight
+from webhook.controller.background_scan import BackgroundScan
+from webhook.controller.certificate_objects import CertificateObjects
+from webhook.controller.certificate_rotation import InjectCaBundle, InOrder, Names, Pending, Plan, Rotation, WriteSecret
+from webhook.controller.image_identities import Reconciler
+from webhook.controller.policy_status import PolicyStatusController
+from webhook.controller.scheduler import Scheduler
 from webhook.controller.settings import OperateSettings
-from webhook.controller.triggers import Changes
+from webhook.controller.triggers import Triggers
 from webhook.controller.workload_watch import Workloads
 from webhook.metrics import Background
 from webhook.registry import config_file
@@ -51,24 +51,24 @@ async def _operate(settings: OperateSettings) -> None:
     certificates_due = asyncio.Event()
     async with contextlib.AsyncExitStack() as closing:
         cluster = await closing.enter_async_context(contextlib.aclosing(Cluster()))
-        recorder = Recorder(cluster, socket.gethostname())
-        memory = ClusterMemory(cluster)
-        await closing.enter_async_context(running(recorder.writer, memory.writer))
-        standing = Standing(cluster, recorder.record)
+        recorder = EventRecorder(cluster, socket.gethostname())
+        memory = ClusterIdentityStore(cluster)
+        await closing.enter_async_context(run_in_background(recorder.writer, memory.writer))
+        standing = PolicyStatusController(cluster, recorder.record)
         access = config_file.load(settings.registry_config, settings.insecure_registries)
         client = RegistryClient(access.settings, PullSecrets(cluster), credentials=access.credentials, memory=memory)
         images = await closing.enter_async_context(contextlib.aclosing(client))
-        keeper = Keeper(cluster, memory)
+        keeper = Reconciler(cluster, memory)
         hooks = settings.validating_configuration
-        scanning = Scanning(cluster, images, keeper, recorder.record, reports=settings.reports, hooks=hooks)
+        scanning = BackgroundScan(cluster, images, keeper, recorder.record, reports=settings.reports, hooks=hooks)
         page = scanning.html if settings.report_page else None
         collectors = scanning, Background(client.tally, Event=recorder.writer)
         serving = probes.serve(state, settings.host, settings.metrics_port, collectors, page)
         log.info("probes and metrics at http://%s:%d", settings.host, await closing.enter_async_context(serving))
 
-        oversight = Oversight(standing, scanning, Workloads(cluster), settings.scan_interval)
+        oversight = Scheduler(standing, scanning, Workloads(cluster), settings.scan_interval)
         notify = partial(loop.call_soon_threadsafe, certificates_due.set) if settings.manage_certificates else None
-        changes = Changes(settings, notify, lambda name: loop.call_soon_threadsafe(oversight.governed, name))
+        changes = Triggers(settings, notify, lambda name: loop.call_soon_threadsafe(oversight.governed, name))
         async with asyncio.TaskGroup() as tasks:
             lasting = [tasks.create_task(each) for each in oversight.loops()]
             if settings.manage_certificates:
@@ -95,7 +95,7 @@ def rotation(cluster: Cluster, settings: OperateSettings) -> Rotation:
     )
     hosts = certificates.service_hosts(settings.service, settings.namespace)
     plan = Plan(hosts, settings.ca_lifetime, settings.leaf_lifetime)
-    return Rotation(Registration(cluster), names, plan, cluster.now)
+    return Rotation(CertificateObjects(cluster), names, plan, cluster.now)
 
 
 async def keep(rotation: Rotation, state: probes.State, wake: asyncio.Event, stop: asyncio.Event) -> None:
@@ -133,6 +133,6 @@ async def _round(rotation: Rotation, state: probes.State) -> str | None:
                 return None
             case Pending():
                 return step.why
-            case WriteSecret() | ApplyBundle():
+            case WriteSecret() | InjectCaBundle():
                 state.writes += 1
     return "the certificates change faster than they can be put in order: does anything else write them?"

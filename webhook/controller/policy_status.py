@@ -15,9 +15,9 @@ from webhook.cluster import client
 from webhook.cluster.client import Absent, Cluster, Conflict
 from webhook.cluster.events import Event, Regarding
 from webhook.policy import conditions as status
-from webhook.policy.cache import Rejected, StaticView, accept
+from webhook.policy.cache import PolicySnapshot, Rejected, accept
 from webhook.policy.conditions import Condition, ExceptionStatus, Outcomes, PolicyStatus
-from webhook.policy.selection import Governing, Namespace
+from webhook.policy.selection import EffectivePolicy, Namespace
 from webhook.policy.types import API_VERSION, Documents, NonRootException, NonRootPolicy
 
 POLICIES, EXCEPTIONS = "nonrootpolicies", "nonrootexceptions"
@@ -57,30 +57,30 @@ class Item(msgspec.Struct, frozen=True):
         return self.said.reason if isinstance(self.said, Rejected) else ""
 
 
-class Moment(msgspec.Struct, frozen=True):
+class ClusterState(msgspec.Struct, frozen=True):
     """The cluster as far as policies go."""
 
     namespaces: tuple[Metadata, ...]
     policies: tuple[Item, ...]
     exceptions: tuple[Item, ...]
 
-    def view(self) -> StaticView:
+    def view(self) -> PolicySnapshot:
         """What applies where."""
         documents = Documents(
             tuple(each.said for each in self.policies if isinstance(each.said, NonRootPolicy)),
             tuple(each.said for each in self.exceptions if isinstance(each.said, NonRootException)),
         )
-        return StaticView(documents, {each.name: Namespace(each.name, each.labels) for each in self.namespaces})
+        return PolicySnapshot(documents, {each.name: Namespace(each.name, each.labels) for each in self.namespaces})
 
 
-async def read(api: Cluster) -> Moment:
+async def read(api: Cluster) -> ClusterState:
     """All there is now; without our CRDs there are namespaces only. Raises `ClusterError`."""
     namespaces = [
         client.decode(raw, _Object, "a namespace").metadata
         async for page in api.pages("/api/v1/namespaces", "namespaces")
         for raw in page
     ]
-    return Moment(tuple(namespaces), await _items(api, POLICIES), await _items(api, EXCEPTIONS))
+    return ClusterState(tuple(namespaces), await _items(api, POLICIES), await _items(api, EXCEPTIONS))
 
 
 async def _items(api: Cluster, plural: str) -> tuple[Item, ...]:
@@ -95,7 +95,7 @@ async def _items(api: Cluster, plural: str) -> tuple[Item, ...]:
     return tuple(found)
 
 
-class Standing:
+class PolicyStatusController:
     """Keeps every status up to date. `sums` are the last scan's, by policy: None before the first, which keeps old ones."""
 
     def __init__(self, api: Cluster, record: Callable[[Event], None]) -> None:
@@ -104,12 +104,12 @@ class Standing:
         self._announced: set[tuple[str, str]] = set()
         self.sums: dict[str, Outcomes] | None = None
 
-    async def round(self, now: datetime) -> tuple[Moment, datetime | None]:
+    async def round(self, now: datetime) -> tuple[ClusterState, datetime | None]:
         """Read, compare and write; gives what was read, and when time alone will make a difference. `ClusterError`."""
         moment = await read(self._api)
         now = now.replace(microsecond=0)  # as Kubernetes has its times
         view = moment.view()
-        governed = {each.name: view.govern(each.name) for each in moment.namespaces}
+        governed = {each.name: view.effective_policy(each.name) for each in moment.namespaces}
         self._announce(moment, governed)
         for each in moment.policies:
             name = each.metadata.name
@@ -120,8 +120,8 @@ class Standing:
         for each in moment.exceptions:
             said = each.said if isinstance(each.said, NonRootException) else None
             old = _former(each, ExceptionStatus)
-            governing = view.govern(each.metadata.namespace)
-            made = status.of_exception(said, each.problem, governing, old, each.metadata.generation, now)
+            effective_policy = view.effective_policy(each.metadata.namespace)
+            made = status.of_exception(said, each.problem, effective_policy, old, each.metadata.generation, now)
             await self._write(EXCEPTIONS, "NonRootException", each, old, made)
         usable = (each.said for each in moment.exceptions if isinstance(each.said, NonRootException))
         return moment, status.next_change(usable, now)
@@ -146,7 +146,7 @@ class Standing:
             regarding = Regarding(API_VERSION, kind, about.namespace, about.name, about.uid)
             self._record(Event(regarding, "controller", "Review", condition.reason, condition.message))
 
-    def _announce(self, moment: Moment, governed: dict[str, Governing]) -> None:
+    def _announce(self, moment: ClusterState, governed: dict[str, EffectivePolicy]) -> None:
         """Tell of labels without a meaning on the namespaces themselves, once each."""
         problems = {(each.uid, governed[each.name].problem): each for each in moment.namespaces}
         for key in problems.keys() - self._announced:

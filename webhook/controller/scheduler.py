@@ -11,27 +11,27 @@ from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
 from webhook.cluster.client import ClusterError
-from webhook.controller.background_scan import Scanning
-from webhook.controller.loop import Pause, repeat
-from webhook.controller.policy_status import Standing
+from webhook.controller.background_scan import BackgroundScan
+from webhook.controller.loop import Interval, repeat
+from webhook.controller.policy_status import PolicyStatusController
 from webhook.controller.workload_watch import Workloads
 
-PAUSE = 1.0  # seconds between two looks at statuses at least: ours change them, too
-RESYNC = 300.0  # seconds after which they are looked at in any case
-SETTLE = 10.0  # seconds between two scans at least: several changes make one
-GATHER = 1.0  # seconds from the first change of some namespace until it is looked at: few changes come alone
-AGAIN = 60.0  # seconds until it is looked at once more, when its Pods run and kubelets say as whom
-MANY = 200  # namespaces; where more have changed everything is scanned
-REST = 10  # times the seconds of CPU of a scan or look until the next: not a tenth of a core is spent on either
+STATUS_INTERVAL = 1.0  # seconds between two looks at statuses at least: ours change them, too
+RESYNC_INTERVAL = 300.0  # seconds after which they are looked at in any case
+SCAN_INTERVAL = 10.0  # seconds between two scans at least: several changes make one
+BATCH_DELAY = 1.0  # seconds from the first change of some namespace until it is looked at: few changes come alone
+RUNTIME_CHECK_DELAY = 60.0  # seconds until it is looked at once more, when its Pods run and kubelets say as whom
+FULL_SCAN_NAMESPACES = 200  # namespaces; where more have changed everything is scanned
+REST_FACTOR = 10  # times the seconds of CPU of a scan or look until the next: not a tenth of a core is spent on either
 
 
-class Oversight:
+class Scheduler:
     """Three steps to be repeated. An `interval` of zero: no scan at all."""
 
     def __init__(
         self,
-        standing: Standing,
-        scanning: Scanning,
+        standing: PolicyStatusController,
+        scanning: BackgroundScan,
         workloads: Workloads,
         interval: timedelta,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -57,7 +57,7 @@ class Oversight:
 
     def changed(self, namespace: str) -> None:
         """A namespace has, or a workload in it."""
-        if len(self._changed) < MANY:
+        if len(self._changed) < FULL_SCAN_NAMESPACES:
             self._changed.add(namespace)
             self.look_due.set()
         elif namespace not in self._changed:
@@ -72,16 +72,16 @@ class Oversight:
         look = repeat("the scan of what has changed", self.look, self.look_due)
         return (standing, scan, look, *self._workloads.loops(self.changed))
 
-    async def stand(self) -> Pause:
+    async def stand(self) -> Interval:
         """Look at the statuses. Raises `ClusterError`."""
         now = self._now()
         if self._turn is not None and now >= self._turn:
             self.scan_due.set()
         _, self._turn = await self._standing.round(now)
-        left = RESYNC if self._turn is None else (self._turn - self._now()).total_seconds()
-        return Pause(PAUSE, min(max(left, PAUSE), RESYNC))
+        left = RESYNC_INTERVAL if self._turn is None else (self._turn - self._now()).total_seconds()
+        return Interval(STATUS_INTERVAL, min(max(left, STATUS_INTERVAL), RESYNC_INTERVAL))
 
-    async def scan(self) -> Pause:
+    async def scan(self) -> Interval:
         """Scan, and have its sums shown. Raises `ClusterError`."""
         async with self._one_at_a_time:
             if self._scanning.document is None:
@@ -90,11 +90,11 @@ class Oversight:
             self.scan_due.clear()
             self._changed.clear()
             await self._scanning.round()
-        return self._rest(began, SETTLE, self._interval.total_seconds())
+        return self._rest(began, SCAN_INTERVAL, self._interval.total_seconds())
 
-    async def look(self) -> Pause:
+    async def look(self) -> Interval:
         """Scan the namespaces in which something has changed, and have the sums shown. Raises `ClusterError`."""
-        await asyncio.sleep(GATHER)
+        await asyncio.sleep(BATCH_DELAY)
         async with self._one_at_a_time:
             began = time.process_time()
             changed, settled = self._changed, self._settled
@@ -106,17 +106,17 @@ class Oversight:
                 self._settled |= settled
                 raise
         if changed:
-            asyncio.get_running_loop().call_later(AGAIN, self._settle, changed)
-        return self._rest(began, GATHER, RESYNC)
+            asyncio.get_running_loop().call_later(RUNTIME_CHECK_DELAY, self._settle, changed)
+        return self._rest(began, BATCH_DELAY, RESYNC_INTERVAL)
 
     def _settle(self, namespaces: set[str]) -> None:
         self._settled |= namespaces
         self.look_due.set()
 
-    def _rest(self, began: float, least: float, most: float) -> Pause:
+    def _rest(self, began: float, least: float, most: float) -> Interval:
         sums = self._scanning.sums()
         if sums != self._standing.sums:
             self._standing.sums = sums
             self.standing_due.set()
-        least = max(least, REST * (time.process_time() - began))
-        return Pause(least, max(least, most))
+        least = max(least, REST_FACTOR * (time.process_time() - began))
+        return Interval(least, max(least, most))

@@ -10,17 +10,17 @@ from webhook.controller.settings import OperateSettings
 from webhook.policy.types import API_VERSION
 
 Notify = Callable[[], object]
-Tell = Callable[[str | None], object]
+Trigger = Callable[[str | None], object]
 
 
-class Changes:
+class Triggers:
     """Registers the handlers of one operator after the other. The functions are called in kopf's thread.
 
     `certificates` where a webhook configuration may have changed; `policies` with the name of a namespace that has, or that
     has an exception which has, other than by a status of ours, and with None where a policy has.
     """
 
-    def __init__(self, settings: OperateSettings, certificates: Notify | None, policies: Tell) -> None:
+    def __init__(self, settings: OperateSettings, certificates: Notify | None, policies: Trigger) -> None:
         self._settings = settings
         self._certificates = certificates
         self._policies = policies

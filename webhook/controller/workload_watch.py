@@ -15,7 +15,7 @@ from webhook.cluster import reflector
 from webhook.cluster.client import Cluster
 from webhook.scan.collector import KINDS, base
 
-PATIENCE = 60.0  # seconds for the first listings
+FIRST_LISTING_TIMEOUT = 60.0  # seconds for the first listings
 
 Changed = Callable[[str], object]
 
@@ -60,7 +60,7 @@ class Workloads:
     async def heard(self) -> None:
         """Wait until whatever changes from now on is heard of, as far as it is within a minute."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(FIRST_LISTING_TIMEOUT):
                 for each in self._listed:
                     await each.wait()
 
@@ -80,18 +80,18 @@ class _Kind:
         version = hash((about.uid, about.generation))
         if self._versions.get(key) != version:
             self._versions[key] = version
-            self._tell(key)
+            self._notify(key)
 
     def drop(self, key: str) -> None:
         if self._versions.pop(key, None) is not None:
-            self._tell(key)
+            self._notify(key)
 
     def retain(self, keys: Collection[str]) -> None:
         for key in self._versions.keys() - set(keys):
             self.drop(key)
         self._listed.set()
 
-    def _tell(self, key: str) -> None:
+    def _notify(self, key: str) -> None:
         self._changed(key.partition("/")[0])
 
 

@@ -9,9 +9,9 @@ not follow a chain of stages). A wrong USER is worse than none here, so this one
 and the tests compare the two on every build.
 """
 
-from webhook.dockerfile.analysis.uid import Evidence
+from webhook.dockerfile.analysis.uid import ResolvedUid
 from webhook.dockerfile.evaluation import Evaluation, evaluate
 from webhook.dockerfile.parser.malformed import Malformed
 from webhook.dockerfile.stages.state import Base
 
-__all__ = ["Base", "Evaluation", "Evidence", "Malformed", "evaluate"]
+__all__ = ["Base", "Evaluation", "Malformed", "ResolvedUid", "evaluate"]

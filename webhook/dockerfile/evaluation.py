@@ -8,10 +8,10 @@ from collections.abc import Mapping
 
 import msgspec
 
-from webhook.dockerfile.analysis.uid import Evidence, find_uid
+from webhook.dockerfile.analysis.uid import ResolvedUid, find_uid
 from webhook.dockerfile.parser.expansion import Budget
 from webhook.dockerfile.parser.lines import read
-from webhook.dockerfile.parser.malformed import Fault, Malformed
+from webhook.dockerfile.parser.malformed import Malformed, ParseError
 from webhook.dockerfile.stages.dispatch import Dispatcher
 from webhook.dockerfile.stages.plan import SCRATCH, Plan, Stage, plan
 from webhook.dockerfile.stages.state import Base, State
@@ -41,7 +41,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     chain: tuple[Stage, ...]
     steps: tuple[Step, ...]
     all_steps: tuple[Step, ...]
-    evidence: Evidence
+    evidence: ResolvedUid
 
     @property
     def final(self) -> Stage:
@@ -110,7 +110,7 @@ def evaluate(
         )
         dispatcher = Dispatcher(source.escape, build_args or {}, planned.arguments, budget)
         return _run(planned, dispatcher, platform, known)
-    except Fault as fault:
+    except ParseError as fault:
         return Malformed(max(1, fault.line), fault.column, fault.reason)
 
 

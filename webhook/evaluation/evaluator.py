@@ -12,11 +12,11 @@ from webhook.evaluation.subject import Subject, written_uid
 from webhook.evaluation.verdict import ContainerVerdict, Verdict, decide
 from webhook.image import reference, user
 from webhook.image.config import Config, Platform, User
-from webhook.image.passwd import Numbers
+from webhook.image.passwd import ResolvedIds
 from webhook.image.source import Image, Images, PlatformImage, Query, Unknown
-from webhook.image.user import Answer, Drift, Injection
-from webhook.policy.exemptions import Release, release
-from webhook.policy.selection import Governing
+from webhook.image.user import GroupMismatch, Injection, PlatformIdentity
+from webhook.policy.exemptions import Exemption, find_exemption
+from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import Assign, KnownImage, NonRootException, PolicySpec, matcher
 from webhook.workload import scheduling
 from webhook.workload.annotations import OPENSHIFT_SCC
@@ -28,7 +28,7 @@ Progress = Callable[[int, int], None]
 
 
 _NO_GROUP = "runAsGroup {} would be needed, which is not written where OpenShift's SCC has set the security context"
-KNOWN_BUDGET = 0.3  # seconds granted to the registry where the policy already knows the image
+KNOWN_IMAGE_BUDGET = 0.3  # seconds granted to the registry where the policy already knows the image
 
 
 class _Case(msgspec.Struct, gc=False):
@@ -36,22 +36,22 @@ class _Case(msgspec.Struct, gc=False):
 
     slot: Slot
     effective: Effective
-    release: Release | None
+    exemption: Exemption | None
     found: Image | Unknown | None = None
-    answers: tuple[Answer, ...] = ()
-    planned: Injection | Drift | None = None
+    answers: tuple[PlatformIdentity, ...] = ()
+    planned: Injection | GroupMismatch | None = None
     assigned: bool = False
     sound: bool = False
 
     @property
     def whole(self) -> bool:
         """Whether everything about it is let be, so that nothing needs to be known."""
-        return self.release is not None and not self.release.rules
+        return self.exemption is not None and not self.exemption.rules
 
 
-async def judge(
+async def evaluate(
     workload: Workload,
-    governing: Governing,
+    effective_policy: EffectivePolicy,
     images: Images,
     *,
     namespace: str,
@@ -67,11 +67,15 @@ async def judge(
     most; an image is only asked for where the spec does not say the user. What cannot be told is a state of its own,
     never an exception.
     """
-    spec = governing.policy.spec
-    injects = governing.injects if injects is None else injects
+    spec = effective_policy.policy.spec
+    injects = effective_policy.injects if injects is None else injects
     os = scheduling.operating_system(workload.spec)
     cases = [
-        _Case(slot, effective(slot.container, workload.context), release(governing, exceptions, workload, slot, now))
+        _Case(
+            slot,
+            effective(slot.container, workload.context),
+            find_exemption(effective_policy, exceptions, workload, slot, now),
+        )
         for slot in (workload.slots() if slots is None else slots)
     ]
     asked = [
@@ -80,13 +84,13 @@ async def judge(
         if not case.whole and case.slot.container.image and kubelet.needs_image(case.effective, os)
     ]
     if asked:
-        await _ask(asked, workload, spec, images, os, namespace, budget, injects)
+        await _resolve_images(asked, workload, spec, images, os, namespace, budget, injects)
     injected = slots is None and any(case.planned is not None for case in asked)
     uids = tuple([written_uid(case.effective, case.planned) for case in cases]) if injected else ()
-    return Verdict(governing, tuple([_verdict(case, workload, spec, os, injects, uids) for case in cases]))
+    return Verdict(effective_policy, tuple([_verdict(case, workload, spec, os, injects, uids) for case in cases]))
 
 
-async def _ask(
+async def _resolve_images(
     asked: list[_Case],
     workload: Workload,
     spec: PolicySpec,
@@ -97,19 +101,22 @@ async def _ask(
     injects: bool,
 ) -> None:
     """Fill in what the images say."""
-    searches = [_find(case.slot.container, workload, spec, images, os, namespace, budget) for case in asked]
+    searches = [_find_image(case.slot.container, workload, spec, images, os, namespace, budget) for case in asked]
     answers = [await searches[0]] if len(asked) == 1 else await asyncio.gather(*searches)
     strict = workload.context.supplemental_groups_policy == "Strict"
     for case, found in zip(asked, answers, strict=True):
         case.found = found
         if not isinstance(found, Image):
             continue
-        reading = user.read(found, os, case.effective.run_as_group, strict)
+        reading = user.analyse(found, os, case.effective.run_as_group, strict)
         case.answers, case.planned = reading.answers, reading.plan
         if os == "linux" and spec.assign is not None and injects and _assignable(spec.assign, case):
             case.planned, case.assigned = Injection(spec.assign.uid, spec.assign.gid), True
         if isinstance(case.planned, Injection) and case.planned.gid is not None and _no_group(workload, case.effective):
-            case.planned, case.assigned = None if case.assigned else Drift(_NO_GROUP.format(case.planned.gid)), False
+            case.planned, case.assigned = (
+                None if case.assigned else GroupMismatch(_NO_GROUP.format(case.planned.gid)),
+                False,
+            )
         case.sound = reading.sound and case.planned is reading.plan
 
 
@@ -130,10 +137,10 @@ def _verdict(
         uids,
         case.sound,
     )
-    return decide(subject, () if case.whole else rules.check(subject), case.release)
+    return decide(subject, () if case.whole else rules.check(subject), case.exemption)
 
 
-async def _find(
+async def _find_image(
     container: Container, workload: Workload, spec: PolicySpec, images: Images, os: str, namespace: str, budget: float
 ) -> Image | Unknown:
     """The image from its source, or else as the operator knows it; a source's answer wins over the operator's."""
@@ -148,7 +155,7 @@ async def _find(
             pull_secrets=tuple([secret.name for secret in secrets if secret.name]) if secrets else (),
             service_account=_service_account(workload),
             always_pull=container.image_pull_policy == "Always",
-            budget=min(budget, KNOWN_BUDGET) if known else budget,
+            budget=min(budget, KNOWN_IMAGE_BUDGET) if known else budget,
         )
     )
     if isinstance(found, Image):
@@ -181,7 +188,7 @@ def _knows(known: KnownImage, container: Container) -> bool:
 def _known_image(known: KnownImage) -> Image:
     """What the operator says, in place of the image's own accounts."""
     config = Config(User(str(known.uid), uid=known.uid), Platform("linux", "any"))
-    numbers = Numbers(known.uid, known.gid, tuple(sorted({known.gid, *known.groups})))
+    numbers = ResolvedIds(known.uid, known.gid, tuple(sorted({known.gid, *known.groups})))
     return Image("", (PlatformImage(config, accounts=numbers),), source="known")
 
 

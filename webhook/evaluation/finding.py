@@ -7,7 +7,7 @@ import msgspec
 from webhook.evaluation.subject import Subject
 from webhook.image.config import User
 from webhook.image.source import Image, Unknown
-from webhook.image.user import Answer, Fault
+from webhook.image.user import PlatformIdentity, ResolutionError
 from webhook.policy.types import Rule
 from webhook.text import ago, quoted
 
@@ -75,10 +75,10 @@ def image_user(subject: Subject) -> str:
         return f"(image {image})"
     user, platform = subject.answers[0].user, subject.answers[0].platform
     built_for = f", built for {quoted(platform.os)}" if platform.os not in {"", subject.os} else ""
-    return f"(image {image}, {_user(user)}{built_for}{_hearsay(subject.found)})"
+    return f"(image {image}, {_user(user)}{built_for}{_provenance(subject.found)})"
 
 
-def who(subject: Subject) -> str:
+def describe_user(subject: Subject) -> str:
     """Who the container is and who said so, in a few words: `uid 1000 (USER "app" in the image's /etc/passwd)`."""
     if subject.os == "windows" and subject.effective.windows_user is not None:
         return f"Windows user {quoted(subject.effective.windows_user)}"
@@ -97,16 +97,16 @@ def who(subject: Subject) -> str:
     return ", ".join(f"{said} on {quoted(' '.join(each))}" for said, each in platforms.items())
 
 
-def _said(answer: Answer, found: Image | Unknown | None) -> str:
+def _said(answer: PlatformIdentity, found: Image | Unknown | None) -> str:
     user, identity = answer.user, answer.identity
     if identity is None:
         return f"Windows user {quoted(user.name)}" if user.name else "the image's Windows user"
     if isinstance(identity, Unknown):
         return f"unknown ({identity.cause})"
-    if isinstance(identity, Fault):
+    if isinstance(identity, ResolutionError):
         return f"nobody (USER {quoted(user.text)}: {identity.detail})"
     resolved = " in the image's /etc/passwd" if user.uid is None and user.name else ""
-    return f"uid {identity.uid} ({_user(user)}{resolved}{_hearsay(found)})"
+    return f"uid {identity.uid} ({_user(user)}{resolved}{_provenance(found)})"
 
 
 def _user(user: User) -> str:
@@ -115,7 +115,7 @@ def _user(user: User) -> str:
     return f"USER {quoted(user.text)}" if user.text else "no USER"
 
 
-def _hearsay(found: Image | Unknown | None) -> str:
+def _provenance(found: Image | Unknown | None) -> str:
     """Where an answer comes from and how old it is, unless the registry has just said so."""
     if not isinstance(found, Image):
         return ""

@@ -95,7 +95,7 @@ def injected(verdict: ContainerVerdict) -> dict[str, Any]:
 
 def _fs_group(verdict: Verdict, workload: Workload) -> dict[str, Any]:
     """The opt-in fsGroup, where some container could not write its volume and every container may be patched."""
-    spec = verdict.governing.policy.spec
+    spec = verdict.effective_policy.policy.spec
     if spec.fs_group is None or OPENSHIFT_SCC in (workload.pod_metadata.annotations or {}):
         return {}
     asked = any(

@@ -3,7 +3,7 @@
 import msgspec
 
 from webhook.image.source import Image, Unknown
-from webhook.image.user import Answer, Drift, Identity, Injection
+from webhook.image.user import GroupMismatch, Identity, Injection, PlatformIdentity
 from webhook.policy.types import PolicySpec
 from webhook.workload.workload import Effective, Slot, Workload
 
@@ -13,7 +13,7 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
 
     `found` is None where the spec alone says the uid; `answers` holds one identity a platform; `planned` are the numbers
     that injection would write, and `uids` the runAsUser of every container of the Pod after it (None: unset), none where
-    nothing is planned; `sound`: the image has no fault (`webhook.image.user.Reading`), and nothing else is planned.
+    nothing is planned; `sound`: the image has no fault (`webhook.image.user.ImageAnalysis`), and nothing else is planned.
     """
 
     workload: Workload
@@ -23,8 +23,8 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
     policy: PolicySpec
     injects: bool
     found: Image | Unknown | None = None
-    answers: tuple[Answer, ...] = ()
-    planned: Injection | Drift | None = None
+    answers: tuple[PlatformIdentity, ...] = ()
+    planned: Injection | GroupMismatch | None = None
     assigned: bool = False
     uids: tuple[int | None, ...] = ()
     sound: bool = False
@@ -66,7 +66,7 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
         return uids.pop() if len(uids) == 1 else None
 
 
-def written_uid(effective: Effective, planned: Injection | Drift | None) -> int | None:
+def written_uid(effective: Effective, planned: Injection | GroupMismatch | None) -> int | None:
     """The runAsUser of a container once planned numbers are written; None where there is none."""
     if effective.run_as_user is not None:
         return effective.run_as_user

@@ -7,8 +7,8 @@ import msgspec
 from webhook.evaluation.finding import Finding
 from webhook.evaluation.subject import Subject
 from webhook.image.source import Image
-from webhook.policy.exemptions import Release
-from webhook.policy.selection import Governing
+from webhook.policy.exemptions import Exemption
+from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import OnUnknown
 
 State = Literal["fine", "fixable", "refused", "unknown", "skipped"]
@@ -21,7 +21,7 @@ class ContainerVerdict(msgspec.Struct, frozen=True):
     subject: Subject
     state: State
     findings: tuple[Finding, ...] = ()
-    release: Release | None = None
+    exemption: Exemption | None = None
 
     @property
     def digest(self) -> str:
@@ -36,7 +36,7 @@ class ContainerVerdict(msgspec.Struct, frozen=True):
 class Verdict(msgspec.Struct, frozen=True):
     """A whole Pod or template under one policy."""
 
-    governing: Governing
+    effective_policy: EffectivePolicy
     containers: tuple[ContainerVerdict, ...]
 
     @property
@@ -50,13 +50,13 @@ class Verdict(msgspec.Struct, frozen=True):
         return tuple([finding for each in self.containers for finding in each.findings])
 
 
-def decide(subject: Subject, findings: tuple[Finding, ...], release: Release | None) -> ContainerVerdict:
+def decide(subject: Subject, findings: tuple[Finding, ...], exemption: Exemption | None) -> ContainerVerdict:
     """Sum up one container. What an exception's rules cover is dropped; an excepted container is never fixable."""
-    if release is not None:
-        findings = tuple(each for each in findings if release.rules and each.rule not in release.rules)
+    if exemption is not None:
+        findings = tuple(each for each in findings if exemption.rules and each.rule not in exemption.rules)
         severities = {each.severity for each in findings}
         state: State = "refused" if "error" in severities else "unknown" if "unknown" in severities else "skipped"
-        return ContainerVerdict(subject, state, findings, release)
+        return ContainerVerdict(subject, state, findings, exemption)
     state = "fine"
     for each in findings:
         if each.severity == "error":

@@ -45,7 +45,7 @@ def read(raw: bytes | msgspec.Raw) -> ImageIdentity | None:
     return ImageIdentity(name, found.spec, found.metadata.resource_version) if _NAME.fullmatch(name) else None
 
 
-class Identities:
+class IdentityIndex:
     """A map of objects by any key that tells them apart; what is found is a tuple that never changes."""
 
     def __init__(self) -> None:

@@ -21,13 +21,13 @@ from msgspec import Meta
 from webhook.image import reference as references
 from webhook.image import user as identity
 from webhook.image.config import Config, Platform, User, normalise_platform, parse_user
-from webhook.image.passwd import Numbers
+from webhook.image.passwd import ResolvedIds
 from webhook.image.reference import Reference
 from webhook.image.source import Image, PlatformImage
 from webhook.image.user import Identity, Injection
 
 
-class Fact(msgspec.Struct, frozen=True):
+class Observation(msgspec.Struct, frozen=True):
     """Who the USER of an image is, as a node has shown.
 
     `image` is the normalised reference that the Pod names; `user` is the USER where the kubelet has verified that it is a
@@ -155,7 +155,7 @@ def of_image(reference: Reference, image: Image, namespace: str | None, now: dat
     return made
 
 
-def of_fact(fact: Fact, nodes: tuple[Platform, ...], now: datetime) -> ImageIdentity | None:
+def of_observation(fact: Observation, nodes: tuple[Platform, ...], now: datetime) -> ImageIdentity | None:
     """What a node has shown; `nodes` are the platforms of all nodes there are. None where it cannot be stored."""
     spec = ImageIdentitySpec(
         image=fact.image,
@@ -187,7 +187,7 @@ def platform_image(spec: ImageIdentitySpec) -> PlatformImage:
     """The image of one platform, as far as it matters to who runs."""
     user = User("", uid=spec.uid) if spec.user is None else parse_user(spec.user)
     config = Config(user, normalise_platform(*spec.platform.split("/", 2)))
-    return PlatformImage(config, accounts=Numbers(spec.uid, spec.gid, spec.groups or None))
+    return PlatformImage(config, accounts=ResolvedIds(spec.uid, spec.gid, spec.groups or None))
 
 
 def _name(digest: str, spec: ImageIdentitySpec) -> str:

@@ -15,14 +15,14 @@ PASSWD_LINE_LIMIT = 64 * 1024  # bufio.MaxScanTokenSize: one such line makes eve
 GROUP_LINE_LIMIT = 1024 * 1024  # moby/sys user v0.4.1; v0.4.0 has none, so the stricter one decides
 
 
-class Accounts(msgspec.Struct, frozen=True, gc=False):
+class AccountFiles(msgspec.Struct, frozen=True, gc=False):
     """The two files; None where the image has none."""
 
     passwd: bytes | None = None
     group: bytes | None = None
 
 
-class Numbers(msgspec.Struct, frozen=True, gc=False):
+class ResolvedIds(msgspec.Struct, frozen=True, gc=False):
     """What the files say of the image's USER, from somebody who spares us reading them; None is what he does not know.
 
     `groups` are sorted, the primary one among them.
@@ -74,17 +74,17 @@ def groups(group: bytes | None) -> Iterator[Group]:
         yield Group(fields[0], _atoi(fields[2]), tuple(fields[3].split(",")) if fields[3] else ())
 
 
-def by_name(accounts: Accounts, name: str) -> Entry | None:
+def by_name(accounts: AccountFiles, name: str) -> Entry | None:
     """The first line with exactly that name, however broken its other fields are."""
     return next((entry for entry in entries(accounts.passwd) if entry.name == name), None)
 
 
-def by_uid(accounts: Accounts, uid: int) -> Entry | None:
+def by_uid(accounts: AccountFiles, uid: int) -> Entry | None:
     """The first line whose uid field parses to `uid`."""
     return next((entry for entry in entries(accounts.passwd) if entry.uid == uid), None)
 
 
-def supplementary(accounts: Accounts, name: str) -> frozenset[int]:
+def supplementary(accounts: AccountFiles, name: str) -> frozenset[int]:
     """The gids of the groups that list `name`, less a group of that very name, as containerd adds them."""
     return frozenset(group.gid for group in groups(accounts.group) if group.name != name and name in group.members)
 

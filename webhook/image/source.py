@@ -6,7 +6,7 @@ import msgspec
 
 from webhook.image.config import Config, Platform
 from webhook.image.filesystem import Survey
-from webhook.image.passwd import Accounts, Numbers
+from webhook.image.passwd import AccountFiles, ResolvedIds
 
 if TYPE_CHECKING:
     pass
@@ -32,7 +32,7 @@ class PlatformImage(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
 
     config: Config
     digest: str = ""
-    accounts: Accounts | Numbers | Unknown | None = None
+    accounts: AccountFiles | ResolvedIds | Unknown | None = None
     size: int = 0
     survey: Survey | Unknown | None = None
 

@@ -13,7 +13,7 @@ import msgspec
 
 from webhook.image import passwd as files
 from webhook.image.config import UID_MAX, Platform, User
-from webhook.image.passwd import Accounts, Numbers, UnreadableAccounts
+from webhook.image.passwd import AccountFiles, ResolvedIds, UnreadableAccounts
 from webhook.image.source import Image, Unknown
 
 _UINT32 = 2**32 - 1
@@ -32,7 +32,7 @@ class Identity(msgspec.Struct, frozen=True, gc=False):
     home: str | None = None
 
 
-class Fault(msgspec.Struct, frozen=True, gc=False):
+class ResolutionError(msgspec.Struct, frozen=True, gc=False):
     """A USER that stands for nobody (`unresolvable`: the runtime fails too) or must not be trusted (`invalid`)."""
 
     kind: Literal["unresolvable", "invalid"]
@@ -54,31 +54,31 @@ class Injection(msgspec.Struct, frozen=True, gc=False):
         return f"{self.uid}:{group}" if group.isprintable() and group else str(self.uid)
 
 
-class Drift(msgspec.Struct, frozen=True, gc=False):
+class GroupMismatch(msgspec.Struct, frozen=True, gc=False):
     """No numbers keep the identity: by uid, the runtime finds another passwd line, with other groups."""
 
     detail: str
 
 
-class Answer(msgspec.Struct, frozen=True, gc=False):
+class PlatformIdentity(msgspec.Struct, frozen=True, gc=False):
     """One platform's image: who its USER is; None for Windows nodes, where nobody has a uid."""
 
     platform: Platform
     user: User
-    identity: Identity | Fault | Unknown | None
+    identity: Identity | ResolutionError | Unknown | None
 
 
-def resolve(user: User, accounts: Accounts | Numbers | Unknown | None) -> Identity | Fault | Unknown:
+def resolve(user: User, accounts: AccountFiles | ResolvedIds | Unknown | None) -> Identity | ResolutionError | Unknown:
     """Who `user` is where the spec does not say otherwise. A number needs no accounts; a name without them is a bug."""
-    if isinstance(accounts, Numbers):
+    if isinstance(accounts, ResolvedIds):
         return Identity(accounts.uid, accounts.gid, accounts.groups)
     number = 0 if user.uid is None and not user.name else user.uid
     if number is not None:
         if not 0 <= number <= UID_MAX:
-            return Fault("invalid", f"USER {user.text[:80]!a} is a number outside 1 to {UID_MAX}")
+            return ResolutionError("invalid", f"USER {user.text[:80]!a} is a number outside 1 to {UID_MAX}")
         return _numeric(number, accounts)
     if user.looks_numeric:
-        return Fault(
+        return ResolutionError(
             "invalid", f"USER {user.text[:80]!a} is a number beyond 64 bits, which older runtimes look up as a name"
         )
     if isinstance(accounts, Unknown):
@@ -88,30 +88,30 @@ def resolve(user: User, accounts: Accounts | Numbers | Unknown | None) -> Identi
     return _named(user.name, accounts)
 
 
-def _numeric(uid: int, accounts: Accounts | Unknown | None) -> Identity | Fault:
-    if not isinstance(accounts, Accounts):
+def _numeric(uid: int, accounts: AccountFiles | Unknown | None) -> Identity | ResolutionError:
+    if not isinstance(accounts, AccountFiles):
         return Identity(uid)
     try:
         entry = files.by_uid(accounts, uid)
         supplementary = files.supplementary(accounts, entry.name) if entry else frozenset()
     except UnreadableAccounts as error:
-        return Fault("unresolvable", str(error))
+        return ResolutionError("unresolvable", str(error))
     return _identity(uid, entry.gid if entry else 0, supplementary, entry.home if entry else "/")
 
 
-def _named(name: str, accounts: Accounts) -> Identity | Fault:
+def _named(name: str, accounts: AccountFiles) -> Identity | ResolutionError:
     if accounts.passwd is None:
-        return Fault("unresolvable", "the image has no /etc/passwd")
+        return ResolutionError("unresolvable", "the image has no /etc/passwd")
     try:
         entry = files.by_name(accounts, name)
         supplementary = files.supplementary(accounts, name)
         first = files.by_uid(accounts, entry.uid) if entry else None
     except UnreadableAccounts as error:
-        return Fault("unresolvable", str(error))
+        return ResolutionError("unresolvable", str(error))
     if entry is None:
-        return Fault("unresolvable", f"the image's /etc/passwd has no user {name[:80]!a}")
+        return ResolutionError("unresolvable", f"the image's /etc/passwd has no user {name[:80]!a}")
     if not 0 <= entry.uid <= UID_MAX:
-        return Fault(
+        return ResolutionError(
             "invalid",
             f"line {entry.line} of the image's /etc/passwd gives {name[:80]!a} the uid {entry.uid_text[:80]!a}, "
             "of which the runtimes make another number",
@@ -138,8 +138,11 @@ def gid_out_of_range(identity: Identity, run_as_group: int | None, strict: bool)
 
 
 def injection(
-    user: User, accounts: Accounts | Numbers | Unknown | None, run_as_group: int | None = None, strict: bool = False
-) -> Injection | Drift | None:
+    user: User,
+    accounts: AccountFiles | ResolvedIds | Unknown | None,
+    run_as_group: int | None = None,
+    strict: bool = False,
+) -> Injection | GroupMismatch | None:
     """The numbers under which the process keeps uid, gid, supplementary groups and HOME.
 
     None where `resolve` finds nobody.
@@ -153,7 +156,7 @@ def injection(
         return None
     if user.unread and run_as_group is None:
         return Injection(identity.uid, identity.gid)
-    if user.uid is not None or not user.name or not isinstance(accounts, Accounts):
+    if user.uid is not None or not user.name or not isinstance(accounts, AccountFiles):
         return Injection(identity.uid)
     named = files.by_name(accounts, user.name)
     first = files.by_uid(accounts, identity.uid)
@@ -168,13 +171,13 @@ def injection(
             return Injection(identity.uid)
         if 0 <= gid <= UID_MAX:
             return Injection(identity.uid, gid)
-    return Drift(
+    return GroupMismatch(
         f"uid {identity.uid} belongs to {first.name[:80]!a} first (line {first.line} of /etc/passwd), "
         f"whose groups differ from those of {user.name[:80]!a}"
     )
 
 
-def _memberships(accounts: Accounts, name: str, strict: bool) -> tuple[frozenset[int], frozenset[int]]:
+def _memberships(accounts: AccountFiles, name: str, strict: bool) -> tuple[frozenset[int], frozenset[int]]:
     """Supplementary gids as containerd finds them, and as CRI-O does.
 
     CRI-O also counts a group of the user's own name, and none at all for a line without a name.
@@ -185,13 +188,13 @@ def _memberships(accounts: Accounts, name: str, strict: bool) -> tuple[frozenset
     return files.supplementary(accounts, name), everywhere
 
 
-def answers(image: Image, os: str) -> tuple[Answer, ...]:
+def platform_identities(image: Image, os: str) -> tuple[PlatformIdentity, ...]:
     """Every platform's identity on nodes of that `os`, which is the Pod's and not what the image's config claims.
 
     containerd runs a single manifest whatever platform its config names (core/images/image.go, Manifest).
     """
     return tuple(
-        Answer(
+        PlatformIdentity(
             each.platform,
             each.config.user,
             None if os == "windows" else resolve(each.config.user, each.accounts),
@@ -200,51 +203,57 @@ def answers(image: Image, os: str) -> tuple[Answer, ...]:
     )
 
 
-class Reading(msgspec.Struct, frozen=True, gc=False):
-    """What an image means for a container: its `answers`, and the one `plan` of numbers that is right for all of them.
+class ImageAnalysis(msgspec.Struct, frozen=True, gc=False):
+    """What an image means for a container: its `platform_identities`, and the one `plan` of numbers that is right for all of them.
 
     The plan is None on Windows, and where there is none or somebody is root. `sound`: the registry itself says of every
     platform that it runs as the same uid, and that is not root, with groups that a process can have.
     """
 
-    answers: tuple[Answer, ...]
-    plan: Injection | Drift | None
+    answers: tuple[PlatformIdentity, ...]
+    plan: Injection | GroupMismatch | None
     sound: bool
 
 
 _Question = tuple[str, int | None, bool]
-_READINGS: WeakKeyDictionary[Image, dict[_Question, Reading]] = WeakKeyDictionary()
+_ANALYSES: WeakKeyDictionary[Image, dict[_Question, ImageAnalysis]] = WeakKeyDictionary()
 
 
-def read(image: Image, os: str, run_as_group: int | None, strict: bool) -> Reading:
+def analyse(image: Image, os: str, run_as_group: int | None, strict: bool) -> ImageAnalysis:
     """The reading for nodes of that `os`; worked out once, and remembered for as long as the image is.
 
     `run_as_group` and `strict` are those of `injection`.
     """
-    readings = _READINGS.get(image)
+    readings = _ANALYSES.get(image)
     if readings is None:
-        readings = _READINGS[image] = {}
+        readings = _ANALYSES[image] = {}
     question = (os, run_as_group, strict)
     reading = readings.get(question)
     if reading is None:
         if len(readings) >= _QUESTIONS:
             readings.clear()
-        found = answers(image, os)
+        found = platform_identities(image, os)
         plan = _plan(image, found, run_as_group, strict) if os == "linux" else None
-        reading = readings[question] = Reading(found, plan, _sound(image, found, plan, run_as_group, strict))
+        reading = readings[question] = ImageAnalysis(found, plan, _sound(image, found, plan, run_as_group, strict))
     return reading
 
 
-def _plan(image: Image, found: tuple[Answer, ...], run_as_group: int | None, strict: bool) -> Injection | Drift | None:
+def _plan(
+    image: Image, found: tuple[PlatformIdentity, ...], run_as_group: int | None, strict: bool
+) -> Injection | GroupMismatch | None:
     if not all(isinstance(answer.identity, Identity) and answer.identity.uid for answer in found):
         return None
     plans = {injection(each.config.user, each.accounts, run_as_group, strict) for each in image.platforms}
-    drift = next((plan for plan in plans if isinstance(plan, Drift)), None)
+    drift = next((plan for plan in plans if isinstance(plan, GroupMismatch)), None)
     return drift or (plans.pop() if len(plans) == 1 else None)
 
 
 def _sound(
-    image: Image, found: tuple[Answer, ...], plan: Injection | Drift | None, run_as_group: int | None, strict: bool
+    image: Image,
+    found: tuple[PlatformIdentity, ...],
+    plan: Injection | GroupMismatch | None,
+    run_as_group: int | None,
+    strict: bool,
 ) -> bool:
     return (
         image.source == "registry"

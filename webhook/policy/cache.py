@@ -9,21 +9,21 @@ import msgspec
 
 from webhook.errors import InvalidDocument
 from webhook.policy import selection
-from webhook.policy.exemptions import Excuses
+from webhook.policy.exemptions import ExceptionIndex
 from webhook.policy.loader import read
-from webhook.policy.selection import BUILT_IN, Governing, Namespace
+from webhook.policy.selection import BUILT_IN, EffectivePolicy, Namespace
 from webhook.policy.types import Documents, NonRootException, NonRootPolicy
 from webhook.workload.workload import Workload
 
 
-class View(Protocol):
+class PolicyLister(Protocol):
     """What is known of the cluster: a file's documents, or what kopf watches."""
 
     def knows(self, namespace: str) -> bool:
         """Whether the namespace, and so its labels, has been seen; one that was just made may be on its way."""
         ...
 
-    def govern(self, namespace: str) -> "Governing":
+    def effective_policy(self, namespace: str) -> "EffectivePolicy":
         """The policy in force for a namespace."""
         ...
 
@@ -33,10 +33,10 @@ class View(Protocol):
 
 
 DEFAULT_NAMESPACE = "default"  # where an object that names no namespace ends up
-_REMEMBERED = 65536
+_NAMESPACES_LIMIT = 65536
 
 
-class StaticView:
+class PolicySnapshot:
     """A view that never changes: the documents of some files, or one moment of a cluster.
 
     A namespace that is not among `namespaces` has no label but its name.
@@ -46,26 +46,26 @@ class StaticView:
         self._policies = documents.policies
         self._complete = namespaces is None
         self._namespaces = namespaces or {}
-        self._governing: dict[str, Governing] = {}
+        self._governing: dict[str, EffectivePolicy] = {}
         exceptions: dict[str, list[NonRootException]] = {}
         for each in documents.exceptions:
             exceptions.setdefault(each.metadata.namespace or DEFAULT_NAMESPACE, []).append(each)
-        self._exceptions = {namespace: Excuses(each) for namespace, each in exceptions.items()}
+        self._exceptions = {namespace: ExceptionIndex(each) for namespace, each in exceptions.items()}
 
     def knows(self, namespace: str) -> bool:
         """Whether there could be more to know of a namespace: of files there is not."""
         return self._complete or namespace in self._namespaces
 
-    def govern(self, namespace: str) -> Governing:
+    def effective_policy(self, namespace: str) -> EffectivePolicy:
         """The policy in force for a namespace: worked out once, then a dict look-up."""
-        governing = self._governing.get(namespace)
-        if governing is None:
+        effective_policy = self._governing.get(namespace)
+        if effective_policy is None:
             name = namespace or DEFAULT_NAMESPACE
-            governing = selection.govern(self._policies, self._namespaces.get(name) or Namespace(name))
-            if len(self._governing) >= _REMEMBERED:
+            effective_policy = selection.select_policy(self._policies, self._namespaces.get(name) or Namespace(name))
+            if len(self._governing) >= _NAMESPACES_LIMIT:
                 self._governing.clear()
-            self._governing[namespace] = governing
-        return governing
+            self._governing[namespace] = effective_policy
+        return effective_policy
 
     def exceptions(self, namespace: str, workload: Workload | None = None) -> tuple[NonRootException, ...]:
         """The exceptions in a namespace, expired ones included; of a workload, at least those that are about it."""
@@ -92,7 +92,7 @@ def accept(body: Mapping[str, Any]) -> NonRootPolicy | NonRootException | Reject
         return Rejected(f"{body.get('kind')} {name}", str(error))
 
 
-class ClusterView:
+class PolicyCache:
     """The newest moment of a cluster. It is shown whole, so that readers in other threads never meet a half of one.
 
     While the API server is away the last moment stays, and `age` says for how long nothing has confirmed it.
@@ -100,7 +100,7 @@ class ClusterView:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._moment: StaticView | None = None
+        self._snapshot: PolicySnapshot | None = None
         self._confirmed: dict[str, float] = {}
         self.problems: Mapping[str, str] = {}  # by kind and name, the objects that are kept out
 
@@ -116,7 +116,7 @@ class ClusterView:
             tuple(each for each in found if isinstance(each, NonRootException)),
         )
         self.problems = {each.name: each.reason for each in found if isinstance(each, Rejected)}
-        self._moment = StaticView(documents, {each.name: each for each in namespaces})
+        self._snapshot = PolicySnapshot(documents, {each.name: each for each in namespaces})
 
     def confirm(self, resource: str) -> None:
         """Note that the stream of changes of a resource, such as `namespaces`, is alive now."""
@@ -125,7 +125,7 @@ class ClusterView:
     @property
     def ready(self) -> bool:
         """Whether there has been a first full view."""
-        return self._moment is not None
+        return self._snapshot is not None
 
     @property
     def age(self) -> float:
@@ -134,14 +134,14 @@ class ClusterView:
 
     def knows(self, namespace: str) -> bool:
         """Whether a namespace has been seen."""
-        return self._moment is not None and self._moment.knows(namespace)
+        return self._snapshot is not None and self._snapshot.knows(namespace)
 
-    def govern(self, namespace: str) -> Governing:
+    def effective_policy(self, namespace: str) -> EffectivePolicy:
         """The policy in force for a namespace; the built-in one before the first view."""
-        if self._moment is None:
-            return Governing(BUILT_IN, BUILT_IN.spec.mode, "nothing is known of the cluster yet")
-        return self._moment.govern(namespace)
+        if self._snapshot is None:
+            return EffectivePolicy(BUILT_IN, BUILT_IN.spec.mode, "nothing is known of the cluster yet")
+        return self._snapshot.effective_policy(namespace)
 
     def exceptions(self, namespace: str, workload: Workload | None = None) -> tuple[NonRootException, ...]:
         """The exceptions in a namespace, expired ones included; of a workload, at least those that are about it."""
-        return self._moment.exceptions(namespace, workload) if self._moment is not None else ()
+        return self._snapshot.exceptions(namespace, workload) if self._snapshot is not None else ()

@@ -11,11 +11,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from webhook.policy.selection import MODE_LABEL, Governing
+from webhook.policy.selection import MODE_LABEL, EffectivePolicy
 from webhook.policy.types import NonRootException
 
-SOON = timedelta(days=7)  # before its end, an exception warns
-NAMED = 5  # objects that a message names; of the others it says how many
+EXPIRY_WARNING = timedelta(days=7)  # before its end, an exception warns
+NAMED_OBJECTS = 5  # objects that a message names; of the others it says how many
 MESSAGE_LIMIT = 1000
 
 Count = Annotated[int, Meta(ge=0)]
@@ -75,7 +75,7 @@ class _State(msgspec.Struct, frozen=True):
 def of_policy(
     name: str,
     problem: str,
-    governed: dict[str, Governing],
+    governed: dict[str, EffectivePolicy],
     workloads: Outcomes | None,
     former: PolicyStatus,
     generation: int,
@@ -86,9 +86,13 @@ def of_policy(
     `problem` says why its document cannot be used, "" where it can; `governed` is each namespace with what governs it,
     of which those count that this policy does; `workloads` None: not scanned yet, which keeps what the former status said.
     """
-    namespaces = {each: governing for each, governing in governed.items() if governing.policy.metadata.name == name}
+    namespaces = {
+        each: effective_policy
+        for each, effective_policy in governed.items()
+        if effective_policy.policy.metadata.name == name
+    }
     states = [_policy_ready(problem, len(namespaces))]
-    bad = sorted(each for each, governing in namespaces.items() if governing.problem)
+    bad = sorted(each for each, effective_policy in namespaces.items() if effective_policy.problem)
     if bad:
         states.append(
             _State(
@@ -121,7 +125,7 @@ def _policy_ready(problem: str, namespaces: int) -> _State:
 def of_exception(
     exception: NonRootException | None,
     problem: str,
-    governing: Governing,
+    effective_policy: EffectivePolicy,
     former: ExceptionStatus,
     generation: int,
     now: datetime,
@@ -131,8 +135,8 @@ def of_exception(
         states = [_State("Ready", "False", "Unusable", f"this exception counts nowhere: {problem}")]
     else:
         expires = exception.spec.expires
-        states = [_exception_ready(expires, governing, now)]
-        soon = expires is not None and expires - SOON <= now < expires
+        states = [_exception_ready(expires, effective_policy, now)]
+        soon = expires is not None and expires - EXPIRY_WARNING <= now < expires
         told = f"it ends at {expires:%Y-%m-%d %H:%M %Z}" if expires else "it has no end"
         states.append(_State("ExpiresSoon", "True" if soon else "False", "WithinAWeek" if soon else "NotSoon", told))
     return ExceptionStatus(
@@ -140,7 +144,7 @@ def of_exception(
     )
 
 
-def _exception_ready(expires: datetime | None, governing: Governing, now: datetime) -> _State:
+def _exception_ready(expires: datetime | None, effective_policy: EffectivePolicy, now: datetime) -> _State:
     if expires is not None and now >= expires:
         return _State(
             "Ready",
@@ -148,9 +152,9 @@ def _exception_ready(expires: datetime | None, governing: Governing, now: dateti
             "Expired",
             f"it ended at {expires:%Y-%m-%d %H:%M %Z}; delete it, or renew it with a reason",
         )
-    if governing.policy.spec.exceptions == "Forbid":
+    if effective_policy.policy.spec.exceptions == "Forbid":
         return _State(
-            "Ready", "False", "Forbidden", f"policy {governing.policy.metadata.name} allows no exceptions here"
+            "Ready", "False", "Forbidden", f"policy {effective_policy.policy.metadata.name} allows no exceptions here"
         )
     return _State("Ready", "True", "InForce", "what it names is let be")
 
@@ -158,7 +162,7 @@ def _exception_ready(expires: datetime | None, governing: Governing, now: dateti
 def next_change(exceptions: Iterable[NonRootException], now: datetime) -> datetime | None:
     """When time alone will change the status of one of them: at its end, or a week before; None: never."""
     ends = [each.spec.expires for each in exceptions if each.spec.expires is not None]
-    return min((moment for end in ends for moment in (end - SOON, end) if moment > now), default=None)
+    return min((moment for end in ends for moment in (end - EXPIRY_WARNING, end) if moment > now), default=None)
 
 
 def _conditions(
@@ -175,5 +179,5 @@ def _conditions(
 
 
 def _named(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:NAMED])
-    return f"{shown} and {len(names) - NAMED} more" if len(names) > NAMED else shown
+    shown = ", ".join(names[:NAMED_OBJECTS])
+    return f"{shown} and {len(names) - NAMED_OBJECTS} more" if len(names) > NAMED_OBJECTS else shown

@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 
 from webhook.image.reference import normalised
-from webhook.policy.selection import Governing
+from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import NonRootException, PolicySpec, matcher
 from webhook.workload.workload import Slot, Workload
 
@@ -63,31 +63,31 @@ def exempts(spec: PolicySpec, namespace: str) -> bool:
     return namespace in SYSTEM_NAMESPACES or bool(globs and matcher(globs)(namespace))
 
 
-class Release(msgspec.Struct, frozen=True):
+class Exemption(msgspec.Struct, frozen=True):
     """Why a container is let be. Empty `rules`: all of them."""
 
     reason: str
     rules: frozenset[str] = frozenset()
 
 
-def release(
-    governing: Governing,
+def find_exemption(
+    effective_policy: EffectivePolicy,
     exceptions: Sequence[NonRootException],
     workload: Workload,
     slot: Slot,
     now: datetime,
-) -> Release | None:
+) -> Exemption | None:
     """The exemption, preset or unexpired exception that lets a container be."""
-    spec = governing.policy.spec
+    spec = effective_policy.policy.spec
     if not (exceptions or spec.exemptions.images or spec.presets):
         return None
     image = normalised(slot.container.image or "")
     if matcher(spec.exemptions.images)(image):
-        return Release(f"policy {governing.policy.metadata.name} exempts the image")
+        return Exemption(f"policy {effective_policy.policy.metadata.name} exempts the image")
     for preset in spec.presets:
         names, images = _PRESETS[preset]
         if slot.container.name in names and matcher(images)(image):
-            return Release(f"preset {preset} of policy {governing.policy.metadata.name}")
+            return Exemption(f"preset {preset} of policy {effective_policy.policy.metadata.name}")
     if spec.exceptions == "Forbid":
         return None
     matching = [each for each in exceptions if _applies(each, workload, slot, image, now)]
@@ -98,10 +98,10 @@ def release(
         if any(not each.spec.rules for each in matching)
         else frozenset(rule for each in matching for rule in each.spec.rules)
     )
-    return Release("; ".join(f"exception {each.metadata.name}: {each.spec.reason}" for each in matching), rules)
+    return Exemption("; ".join(f"exception {each.metadata.name}: {each.spec.reason}" for each in matching), rules)
 
 
-class Excuses:
+class ExceptionIndex:
     """The exceptions of one namespace, found by the names that they are about: there may be thousands."""
 
     def __init__(self, found: Iterable[NonRootException]) -> None:

@@ -25,7 +25,7 @@ class Namespace(msgspec.Struct, frozen=True):
         return {**self.labels, "kubernetes.io/metadata.name": self.name}
 
 
-class Governing(msgspec.Struct, frozen=True):
+class EffectivePolicy(msgspec.Struct, frozen=True):
     """The one policy of a namespace and the mode in force there; `why` for `nonroot policy`, `problem` a bad label."""
 
     policy: NonRootPolicy
@@ -44,7 +44,7 @@ def precedence(policy: NonRootPolicy) -> tuple[int, str]:
     return -policy.spec.priority, policy.metadata.name
 
 
-def govern(policies: Iterable[NonRootPolicy], namespace: Namespace) -> Governing:
+def select_policy(policies: Iterable[NonRootPolicy], namespace: Namespace) -> EffectivePolicy:
     """The policy in force: of those that select the namespace the highest priority, then the first name; else Audit."""
     labels = namespace.selectable
     selected = [policy for policy in policies if policy.spec.namespace_selector.matches(labels)]
@@ -56,7 +56,7 @@ def govern(policies: Iterable[NonRootPolicy], namespace: Namespace) -> Governing
         why = f"selected by namespaceSelector with priority {policy.spec.priority}, {others}"
     label = namespace.labels.get(MODE_LABEL)
     if label is None or policy.spec.namespace_label == "Ignore":
-        return Governing(policy, policy.spec.mode, why)
+        return EffectivePolicy(policy, policy.spec.mode, why)
     mode = _MODES.get(label.lower())
     problem = ""
     if mode is None:
@@ -66,7 +66,7 @@ def govern(policies: Iterable[NonRootPolicy], namespace: Namespace) -> Governing
             "it must be audit, warn or enforce, and counts as enforce"
         )
     if policy.spec.namespace_label == "StricterOnly" and _STRICTNESS[mode] < _STRICTNESS[policy.spec.mode]:
-        return Governing(
+        return EffectivePolicy(
             policy, policy.spec.mode, f"{why}; the namespace label asks for less, which the policy ignores", problem
         )
-    return Governing(policy, mode, f"{why}; the mode is the namespace label's", problem)
+    return EffectivePolicy(policy, mode, f"{why}; the mode is the namespace label's", problem)

@@ -21,7 +21,7 @@ import msgspec
 from webhook.errors import InvalidSetting
 from webhook.registry.endpoints import api_host
 from webhook.registry.files import convert, read_text
-from webhook.registry.settings import ANY_REGISTRY, AUTHORITY, ClientCertificate, Host, listed
+from webhook.registry.settings import ANY_REGISTRY, AUTHORITY, ClientCertificate, Host, match_authority
 
 _FILE = "hosts.toml"
 _PORT = re.compile(r"_([0-9]+)_\Z")  # as in HOST_PORT_, for file systems without colons
@@ -122,7 +122,7 @@ class _Reading:
         authority = parts.netloc.lower()
         if parts.scheme not in {"http", "https"} or parts.query or not AUTHORITY.match(authority):
             raise InvalidSetting(f"{where} is no address of a host; write it like https://mirror.example.com")
-        if (parts.scheme == "http") != (listed(authority, self._insecure) is not None):
+        if (parts.scheme == "http") != (match_authority(authority, self._insecure) is not None):
             plain = "is over plain HTTP and not listed" if parts.scheme == "http" else "is over TLS and listed"
             raise InvalidSetting(f"{where} {plain} under insecure; say the same in both places")
         root = posixpath.normpath(parts.path).rstrip("/") if parts.path else ""

@@ -6,7 +6,7 @@
 
 `pull_secrets` reads Secrets (`webhook.registry.auth.keychain.PullSecrets`; None: there are none), `docker_config` is the
 bytes of the operator's own docker config file, `credentials` are more sources of the operator's
-(`webhook.registry.auth.keychain.Credentials`), `memory` is what outlives the client (`webhook.registry.fallback.Memory`): a
+(`webhook.registry.auth.keychain.Credentials`), `memory` is what outlives the client (`webhook.registry.fallback.IdentityStore`): a
 digest that it knows is never read again. `find(query, cost)` also fills in what the answer cost; `resolve(query)` says no
 more than which digest a reference stands for.
 
@@ -23,38 +23,38 @@ from functools import partial
 
 import msgspec
 
-from webhook.caching import Bounded, Flights, Lanes
+from webhook.caching import FairSemaphore, LRUCache, SingleFlight
 from webhook.errors import InvalidReference, MalformedImage
 from webhook.image import reference as references
-from webhook.image.passwd import Accounts
+from webhook.image.passwd import AccountFiles
 from webhook.image.reference import Reference
 from webhook.image.source import Image, Query, Unknown
 from webhook.registry.auth import realms
 from webhook.registry.auth.docker_config import DockerConfig
 from webhook.registry.auth.keychain import Credentials, PullSecrets
-from webhook.registry.auth.token import Session
-from webhook.registry.content_store import Contents
-from webhook.registry.endpoints import Doors
-from webhook.registry.fallback import Memory
+from webhook.registry.auth.token import TokenCache
+from webhook.registry.content_store import ContentStore
+from webhook.registry.endpoints import Endpoints
+from webhook.registry.fallback import IdentityStore
 from webhook.registry.repository import Repository
-from webhook.registry.resolver import PASSING, ConfirmationKey, Confirmations, Sought
-from webhook.registry.settings import RegistrySettings, listed
+from webhook.registry.resolver import TRANSIENT, ResolutionKey, Resolved, TagResolver
+from webhook.registry.settings import RegistrySettings, match_authority
 from webhook.registry.transport.http import Transport
 from webhook.registry.transport.messages import Cost, RegistryError
-from webhook.registry.transport.stats import Tally
+from webhook.registry.transport.stats import RegistryStats
 
 _LONGEST_REFUSAL = 600.0
 
 Key = tuple[str, str, tuple[str, ...], str, str, frozenset[str], bool, bool]
 
 
-class _Answer(msgspec.Struct, frozen=True, gc=False):
+class _CachedLookup(msgspec.Struct, frozen=True, gc=False):
     """What `find` gives until `until`, or `always_until` under imagePullPolicy Always, and what confirmed it when."""
 
     outcome: Image | Unknown
     until: float
     always_until: float
-    confirmed: ConfirmationKey | None = None
+    confirmed: ResolutionKey | None = None
     at: float = 0.0
 
 
@@ -68,8 +68,8 @@ class RegistryClient:
         docker_config: bytes | None = None,
         clock: Callable[[], float] = time.monotonic,
         credentials: Sequence[Credentials] = (),
-        memory: Memory | None = None,
-        tally: Tally | None = None,
+        memory: IdentityStore | None = None,
+        tally: RegistryStats | None = None,
     ) -> None:
         """Raises `InvalidSetting` for settings or a docker config that cannot be used."""
         settings = settings or RegistrySettings()
@@ -80,21 +80,21 @@ class RegistryClient:
             sources = (DockerConfig(read, seconds=seconds, clock=clock), *credentials)
         self._by_account = pull_secrets is not None
         self._clock = clock
-        self.tally = tally or Tally()
+        self.tally = tally or RegistryStats()
         self._transport = Transport(settings, clock, self.tally)
-        self._session = Session(
+        self._session = TokenCache(
             clock,
-            lambda authority: listed(authority, settings.insecure) is not None,
+            lambda authority: match_authority(authority, settings.insecure) is not None,
             expected=realms.expected(settings),
         )
         self._memory = memory
-        self._contents = Contents(settings, memory, self.tally)
-        self._doors = Doors(settings, pull_secrets, sources)
+        self._contents = ContentStore(settings, memory, self.tally)
+        self._doors = Endpoints(settings, pull_secrets, sources)
         opener = partial(Repository, self._transport, self._session, settings)
-        self._confirmations = Confirmations(settings, self._doors, opener, self._contents, memory, self.tally, clock)
-        self._flights = Flights()
-        self._lanes = Lanes(settings.look_ups, settings.look_ups_per_namespace)
-        self._answers: Bounded[Key, _Answer] = Bounded(settings.memory.answers)
+        self._confirmations = TagResolver(settings, self._doors, opener, self._contents, memory, self.tally, clock)
+        self._flights = SingleFlight()
+        self._lanes = FairSemaphore(settings.look_ups, settings.look_ups_per_namespace)
+        self._answers: LRUCache[Key, _CachedLookup] = LRUCache(settings.memory.answers)
 
     @property
     def total(self) -> Cost:
@@ -122,7 +122,7 @@ class RegistryClient:
         if answer is not None and self._clock() < (answer.always_until if query.always_pull else answer.until):
             self.tally.answered += 1
             return answer.outcome
-        self.tally.met("answer", hit=False)
+        self.tally.observe("answer", hit=False)
         try:
             reference = references.parse(query.reference)
         except InvalidReference as error:
@@ -159,7 +159,7 @@ class RegistryClient:
         await self._contents.aclose()
         await self._transport.aclose()
 
-    def _stale(self, answer: _Answer | None) -> Image | None:
+    def _stale(self, answer: _CachedLookup | None) -> Image | None:
         """The answer of before, with its age, unless it is too old, known to be outdated, or no longer his to read."""
         if answer is None or answer.confirmed is None or not isinstance(answer.outcome, Image):
             return None
@@ -179,7 +179,7 @@ class RegistryClient:
         except TimeoutError:
             seconds = self._settings.timeouts.look_up
             answer = self._refused(Unknown("unreachable", f"{reference} was not read within {seconds:g} s"))
-        if isinstance(answer.outcome, Unknown) and answer.outcome.cause in PASSING:
+        if isinstance(answer.outcome, Unknown) and answer.outcome.cause in TRANSIENT:
             before = self._answers.get(key)
             stale = self._stale(before)
             if before is not None and stale is not None:
@@ -187,9 +187,9 @@ class RegistryClient:
         self._answers.put(key, answer, _weight(answer.outcome) + len(query.reference))
         return answer.outcome
 
-    def _refused(self, unknown: Unknown, retry_after: float | None = None) -> _Answer:
+    def _refused(self, unknown: Unknown, retry_after: float | None = None) -> _CachedLookup:
         until = self._clock() + self._life(unknown, retry_after)
-        return _Answer(unknown, until, until)
+        return _CachedLookup(unknown, until, until)
 
     def _life(self, unknown: Unknown, retry_after: float | None = None) -> float:
         lives = self._settings.lives
@@ -200,7 +200,7 @@ class RegistryClient:
         life = lives.rate_limited if unknown.cause == "rateLimited" else lives.unreachable
         return max(life, min(retry_after or 0.0, _LONGEST_REFUSAL))
 
-    async def _answer(self, query: Query, reference: Reference, cost: Cost) -> _Answer:
+    async def _answer(self, query: Query, reference: Reference, cost: Cost) -> _CachedLookup:
         async with asyncio.timeout(self._settings.timeouts.look_up):
             sought = await self._confirmations.seek(query, reference, cost)
             digest = sought.confirmation.digest
@@ -210,23 +210,23 @@ class RegistryClient:
             self._memory.learn(reference, image, query)
         return self._found(image, sought)
 
-    def _found(self, image: Image, sought: Sought) -> _Answer:
+    def _found(self, image: Image, sought: Resolved) -> _CachedLookup:
         """The answer for as long as its confirmation holds, or a moment if that is stale or accounts were not read."""
         now, lives, key, at = self._clock(), self._settings.lives, sought.key, sought.confirmation.at
         unread = [now + self._life(each.accounts) for each in image.platforms if isinstance(each.accounts, Unknown)]
         if sought.stale:
             until = min([now + lives.unreachable, *unread])
             image = msgspec.structs.replace(image, age=now - at)
-            return _Answer(image, until, until, key, at)
+            return _CachedLookup(image, until, until, key, at)
         until = min([at + lives.tag, *unread])
         always = min(until, at + lives.always)
-        return _Answer(image, until, always, key, at)
+        return _CachedLookup(image, until, always, key, at)
 
 
 def _weight(outcome: Image | Unknown) -> int:
     """Roughly the bytes of memory that an answer takes."""
     if isinstance(outcome, Unknown):
         return len(outcome.detail)
-    accounts = [each.accounts for each in outcome.platforms if isinstance(each.accounts, Accounts)]
+    accounts = [each.accounts for each in outcome.platforms if isinstance(each.accounts, AccountFiles)]
     files = sum(len(each.passwd or b"") + len(each.group or b"") for each in accounts)
     return files + 1500 * len(outcome.platforms)

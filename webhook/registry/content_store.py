@@ -9,22 +9,22 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
-from webhook.caching import Bounded, Flights
+from webhook.caching import LRUCache, SingleFlight
 from webhook.errors import MalformedImage
 from webhook.image.config import Config, Platform, parse_config
 from webhook.image.filesystem import Survey
 from webhook.image.image_identity import ImageIdentity
-from webhook.image.passwd import Accounts
+from webhook.image.passwd import AccountFiles
 from webhook.image.source import PlatformImage, Query, Unknown
 from webhook.registry import fallback
-from webhook.registry.fallback import Memory
+from webhook.registry.fallback import IdentityStore
 from webhook.registry.layers.reader import Layers
 from webhook.registry.manifest import Descriptor, Index, Manifest, check_config, parse_document
 from webhook.registry.platforms import choose, runs
 from webhook.registry.repository import Repository
 from webhook.registry.settings import RegistrySettings
 from webhook.registry.transport.messages import RegistryError
-from webhook.registry.transport.stats import Tally
+from webhook.registry.transport.stats import RegistryStats
 
 T = TypeVar("T")
 
@@ -36,15 +36,17 @@ _INDEX_ENTRIES = 1000
 Document = Manifest | Index | Config
 
 
-class Contents:
+class ContentStore:
     """The caches of documents and layers, and how they are filled."""
 
-    def __init__(self, settings: RegistrySettings, memory: Memory | None = None, tally: Tally | None = None) -> None:
+    def __init__(
+        self, settings: RegistrySettings, memory: IdentityStore | None = None, tally: RegistryStats | None = None
+    ) -> None:
         self._memory = memory
-        self._tally = tally or Tally()
+        self._tally = tally or RegistryStats()
         self._limits = settings.limits
-        self._documents: Bounded[tuple[str, str], Document] = Bounded(settings.memory.documents)
-        self._flights = Flights()
+        self._documents: LRUCache[tuple[str, str], Document] = LRUCache(settings.memory.documents)
+        self._flights = SingleFlight()
         self._layers = Layers(settings, self._tally)
 
     def knows(self, repository: str, digest: str) -> bool:
@@ -67,7 +69,7 @@ class Contents:
         """
         if self._memory is not None:
             stored = fallback.platforms(self._stored(repository.name, digest), query)
-            self._tally.met("identity", hit=stored is not None)
+            self._tally.observe("identity", hit=stored is not None)
             if stored is not None:
                 return stored, None
         document = await self._manifest(repository, digest)
@@ -131,7 +133,7 @@ class Contents:
         survey: Survey | Unknown | None = None
         if query.survey:  # before the accounts, which are among what it reads
             survey = await _or_unknown(self._layers.survey(manifest.layers, config, repository.stream))
-        accounts: Accounts | Unknown | None = None
+        accounts: AccountFiles | Unknown | None = None
         if query.accounts or (config.user.name and not config.user.looks_numeric):
             accounts = await _or_unknown(self._layers.accounts(manifest.layers, config.diff_ids, repository.stream))
         return PlatformImage(config, digest, accounts, size, survey)
@@ -187,7 +189,7 @@ class Contents:
         self, repository: Repository, digest: str, fetch: Callable[[], Coroutine[Any, Any, Document]]
     ) -> Document:
         document = self._documents.get((repository.name, digest))
-        self._tally.met("document", hit=document is not None)
+        self._tally.observe("document", hit=document is not None)
         if document is None:
             document = await self._flights.join((repository.name, digest), fetch)
         return document

@@ -21,7 +21,7 @@ from webhook.errors import InvalidReference
 from webhook.image import reference
 from webhook.image.config import Config, Platform
 from webhook.image.filesystem import Survey
-from webhook.image.passwd import Accounts, Numbers
+from webhook.image.passwd import AccountFiles, ResolvedIds
 from webhook.image.reference import Reference
 from webhook.image.source import Image, Images, PlatformImage, Query, Unknown
 
@@ -51,12 +51,12 @@ class _Platform(msgspec.Struct, frozen=True):
     survey: Survey | None
 
 
-class _Answer(msgspec.Struct, frozen=True):
+class _CachedLookup(msgspec.Struct, frozen=True):
     platforms: tuple[_Platform, ...]
     index: tuple[Platform, ...] | None
 
 
-class Remembered:
+class DiskCache:
     """An image source in front of another one. Offline, the other one is never asked; pass None for it then."""
 
     def __init__(self, images: Registries | None, folder: Path | None = None) -> None:
@@ -97,14 +97,14 @@ class Remembered:
     def _recall(self, path: Path, digest: str, age: float = 0.0) -> Image | None:
         found = self._read(path)
         try:
-            answer = msgspec.json.decode(found[0] if found else b"", type=_Answer)
+            answer = msgspec.json.decode(found[0] if found else b"", type=_CachedLookup)
         except msgspec.DecodeError:
             return None
         platforms = (
             PlatformImage(
                 each.config,
                 each.digest,
-                Accounts(each.passwd, each.group) if each.read else None,
+                AccountFiles(each.passwd, each.group) if each.read else None,
                 each.size,
                 each.survey,
             )
@@ -126,14 +126,14 @@ class Remembered:
         """Write the answer, if all of it is known for sure; whether that was done."""
         platforms = []
         for each in image.platforms:
-            if isinstance(each.accounts, Unknown | Numbers) or isinstance(each.survey, Unknown):
+            if isinstance(each.accounts, Unknown | ResolvedIds) or isinstance(each.survey, Unknown):
                 return False
-            files = each.accounts or Accounts()
+            files = each.accounts or AccountFiles()
             known = each.accounts is not None
             platforms.append(
                 _Platform(each.config, each.digest, known, files.passwd, files.group, each.size, each.survey)
             )
-        return self._write(path, msgspec.json.encode(_Answer(tuple(platforms), image.index)))
+        return self._write(path, msgspec.json.encode(_CachedLookup(tuple(platforms), image.index)))
 
     def _write(self, path: Path, raw: bytes) -> bool:
         """The whole file or nothing. A cache that cannot be written is no reason to fail."""

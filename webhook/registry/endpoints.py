@@ -18,7 +18,7 @@ from webhook.registry.transport.messages import RegistryError
 _HUB = {"docker.io": "registry-1.docker.io"}  # containerd/containerd core/remotes/docker/registry.go, DefaultHost
 
 
-class Door(msgspec.Struct, frozen=True):
+class Endpoint(msgspec.Struct, frozen=True):
     """Where and as whom a repository is asked.
 
     `authority` is the host that answers, at `root`: the registry's own, or a mirror's, which is told whom it `mirrors`.
@@ -42,7 +42,7 @@ def api_host(registry: str) -> str:
     return _HUB.get(registry, registry)
 
 
-class Doors:
+class Endpoints:
     """The doors of each query, by the Pod's own `pull_secrets` and the operator's `sources`, which are closed with it."""
 
     def __init__(
@@ -52,14 +52,14 @@ class Doors:
         self._pull_secrets = pull_secrets
         self._sources = sources
 
-    async def of(self, query: Query, reference: Reference) -> tuple[list[Door], Unknown | None]:
+    async def of(self, query: Query, reference: Reference) -> tuple[list[Endpoint], Unknown | None]:
         """The doors in turn; and why credentials could not be had, should that turn out to matter.
 
         Raises `RegistryError` where a pull secret breaks the pull, and where nobody may be asked for a tag.
         """
         pod, unread = await self._pod(query)
         home = api_host(reference.registry)
-        doors: list[Door] = []
+        doors: list[Endpoint] = []
         for host in self._able(reference):
             own = host.authority in {"", home, reference.registry}
             authority = home if own else host.authority
@@ -71,7 +71,7 @@ class Doors:
                 unread = unread or failed
             mirrors = "" if own else reference.registry
             doors += [
-                Door(authority, each, mirrors, host.root, private=each in private)
+                Endpoint(authority, each, mirrors, host.root, private=each in private)
                 for each in dict.fromkeys(found) or (ANONYMOUS,)
             ]
         return doors, unread

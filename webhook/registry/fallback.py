@@ -15,7 +15,7 @@ import msgspec
 from webhook.errors import InvalidReference
 from webhook.image import image_identity, reference
 from webhook.image.config import Platform, normalise_platform
-from webhook.image.identity_index import Identities
+from webhook.image.identity_index import IdentityIndex
 from webhook.image.image_identity import ImageIdentity
 from webhook.image.reference import Reference
 from webhook.image.source import Cause, Image, Images, PlatformImage, Query, Unknown
@@ -42,7 +42,7 @@ def platforms(stored: Sequence[ImageIdentity], query: Query) -> tuple[PlatformIm
     return found if found and len(found) == len(chosen) else None
 
 
-class Memory(Protocol):
+class IdentityStore(Protocol):
     """What a registry client keeps beyond its own life, and finds again."""
 
     def of_digest(self, repository: str, digest: str) -> Sequence[ImageIdentity]:
@@ -58,10 +58,10 @@ class Memory(Protocol):
         ...
 
 
-class Recalling:
+class FallbackSource:
     """Implements `webhook.image.source.Images` over another, whose Unknowns it fills in from what is stored."""
 
-    def __init__(self, images: Images, identities: Identities, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, images: Images, identities: IdentityIndex, clock: Callable[[], float] = time.time) -> None:
         self._images = images
         self._identities = identities
         self._clock = clock

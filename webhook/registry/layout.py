@@ -1,6 +1,6 @@
 """Images in files: an OCI layout in a folder or a tar archive, and what `docker save` writes.
 
-They are read by the same code as a registry's, through the few things that `Contents` asks of a repository; every digest
+They are read by the same code as a registry's, through the few things that `ContentStore` asks of a repository; every digest
 is verified, as there. Nothing is unpacked, and no name out of an archive ever becomes a path.
 Sources: opencontainers/image-spec image-layout.md; containers/image docs/containers-transports.5.md (how they are named);
 moby/moby image/tarexport/save.go (manifest.json).
@@ -19,7 +19,7 @@ from webhook.errors import InvalidReference, InvalidSetting, MalformedImage
 from webhook.image import reference as references
 from webhook.image.golang import decode_json
 from webhook.image.source import Image, Query, Unknown
-from webhook.registry.content_store import Contents
+from webhook.registry.content_store import ContentStore
 from webhook.registry.manifest import Descriptor, check_digest, is_digest
 from webhook.registry.settings import RegistrySettings
 from webhook.registry.transport.messages import Cost, RegistryError, Sink
@@ -104,7 +104,7 @@ class _Saved(msgspec.Struct, frozen=True):
 
 
 class Layout:
-    """The images of one layout, asked as `Contents` asks a repository. `aclose` it in the event loop that used it."""
+    """The images of one layout, asked as `ContentStore` asks a repository. `aclose` it in the event loop that used it."""
 
     def __init__(self, reference: str) -> None:
         """`reference` is oci:FOLDER[:NAME], oci-archive:FILE[:NAME] or docker-archive:FILE[:NAME].
@@ -118,7 +118,7 @@ class Layout:
         self._limits = RegistrySettings().limits
         self._files: _Files = _Folder(path) if self._transport == "oci" else _Tar(path)
         self._blobs: dict[str, _Blob] = {}
-        self._contents = Contents(RegistrySettings())
+        self._contents = ContentStore(RegistrySettings())
 
     async def find(self, query: Query) -> Image | Unknown:
         """As `webhook.image.source.Images`; which image it is was said at construction."""

@@ -12,10 +12,10 @@ import msgspec
 
 from webhook.errors import MalformedImage
 from webhook.image.reference import Reference
-from webhook.registry.auth.token import Session, authorised
-from webhook.registry.endpoints import Door
+from webhook.registry.auth.token import TokenCache, authorised
+from webhook.registry.endpoints import Endpoint
 from webhook.registry.manifest import ACCEPT, Descriptor, check_digest, is_digest
-from webhook.registry.settings import RegistrySettings, listed
+from webhook.registry.settings import RegistrySettings, match_authority
 from webhook.registry.transport.http import Transport
 from webhook.registry.transport.messages import Cost, RegistryError, Request, Response, Sink, refusal
 
@@ -41,10 +41,10 @@ class Repository:
     def __init__(
         self,
         transport: Transport,
-        session: Session,
+        session: TokenCache,
         settings: RegistrySettings,
         reference: Reference,
-        doors: Sequence[Door],
+        doors: Sequence[Endpoint],
         cost: Cost,
         deadline: float,
     ) -> None:
@@ -97,15 +97,15 @@ class Repository:
         """The first door's answer that is one; where there is none, the last door's `RegistryError`."""
         for door in self._doors[:-1]:
             try:
-                return await self._through(door, question)
+                return await self._request_via(door, question)
             except RegistryError as error:
                 if not error.is_refusal and not door.mirrors:
                     raise
-        return await self._through(self._doors[-1], question)
+        return await self._request_via(self._doors[-1], question)
 
-    async def _through(self, door: Door, question: _Question) -> Response:
+    async def _request_via(self, door: Endpoint, question: _Question) -> Response:
         """Drive the log-in; `RegistryError` for every status but 200, and 405 to HEAD."""
-        scheme = "http" if listed(door.authority, self._settings.insecure) else "https"
+        scheme = "http" if match_authority(door.authority, self._settings.insecure) else "https"
         told = f"?ns={door.mirrors}" if door.mirrors else ""  # containerd core/remotes/docker/resolver.go, addNamespace
         url = f"{scheme}://{door.authority}{door.root}/{self._path}/{question.path}{told}"
         request = Request(

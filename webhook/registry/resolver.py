@@ -6,26 +6,26 @@ from typing import Any
 
 import msgspec
 
-from webhook.caching import Bounded, Flights
+from webhook.caching import LRUCache, SingleFlight
 from webhook.image.reference import Reference
 from webhook.image.source import Cause, Query
-from webhook.registry.content_store import Contents
-from webhook.registry.endpoints import Door, Doors
-from webhook.registry.fallback import Memory
+from webhook.registry.content_store import ContentStore
+from webhook.registry.endpoints import Endpoint, Endpoints
+from webhook.registry.fallback import IdentityStore
 from webhook.registry.repository import Repository
 from webhook.registry.settings import RegistrySettings
 from webhook.registry.transport.messages import Cost, RegistryError
-from webhook.registry.transport.stats import Tally
+from webhook.registry.transport.stats import RegistryStats
 
 # What says nothing about the image or the right to it.
-PASSING: frozenset[Cause] = frozenset({"unreachable", "rateLimited"})
+TRANSIENT: frozenset[Cause] = frozenset({"unreachable", "rateLimited"})
 _WEIGHT = 200  # bytes of memory that a confirmation takes, roughly
 
-ConfirmationKey = tuple[str, bytes]  # a reference, and the doors at which it was asked for
-Opener = Callable[[Reference, Sequence[Door], Cost, float], Repository]
+ResolutionKey = tuple[str, bytes]  # a reference, and the doors at which it was asked for
+Opener = Callable[[Reference, Sequence[Endpoint], Cost, float], Repository]
 
 
-class Confirmation(msgspec.Struct, frozen=True, gc=False):
+class Resolution(msgspec.Struct, frozen=True, gc=False):
     """The registry has said, at that time on the clock, that whoever holds these credentials may read this digest.
 
     `door` is the number of the one that opened among those tried: a credential lives no longer than its request.
@@ -36,27 +36,27 @@ class Confirmation(msgspec.Struct, frozen=True, gc=False):
     at: float
 
 
-class Sought(msgspec.Struct, frozen=True):
+class Resolved(msgspec.Struct, frozen=True):
     """A reference confirmed under `key`, whether that is `stale` or took `private` credentials; its content's source."""
 
-    key: ConfirmationKey
-    confirmation: Confirmation
+    key: ResolutionKey
+    confirmation: Resolution
     stale: bool
     private: bool
     repository: Repository
 
 
-class Confirmations:
+class TagResolver:
     """Confirms references, each once however many ask. `opener` opens a reference's repository behind doors."""
 
     def __init__(
         self,
         settings: RegistrySettings,
-        doors: Doors,
+        doors: Endpoints,
         opener: Opener,
-        contents: Contents,
-        memory: Memory | None = None,
-        tally: Tally | None = None,
+        contents: ContentStore,
+        memory: IdentityStore | None = None,
+        tally: RegistryStats | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
@@ -64,17 +64,17 @@ class Confirmations:
         self._open = opener
         self._contents = contents
         self._memory = memory
-        self._tally = tally or Tally()
+        self._tally = tally or RegistryStats()
         self._clock = clock
-        self._asking = Flights()
-        self._known: Bounded[ConfirmationKey, Confirmation] = Bounded(settings.memory.confirmations)
+        self._asking = SingleFlight()
+        self._known: LRUCache[ResolutionKey, Resolution] = LRUCache(settings.memory.confirmations)
 
-    def digest(self, key: ConfirmationKey) -> str | None:
+    def digest(self, key: ResolutionKey) -> str | None:
         """What was confirmed last, unless it has been withdrawn since."""
         known = self._known.get(key)
         return None if known is None else known.digest
 
-    async def seek(self, query: Query, reference: Reference, cost: Cost, *, content: bool = True) -> Sought:
+    async def seek(self, query: Query, reference: Reference, cost: Cost, *, content: bool = True) -> Resolved:
         """What the reference stands for, and where its content is read, if the `content` is wanted at all.
 
         Raises `RegistryError`, and `MalformedImage` where the registry tells what cannot be.
@@ -96,35 +96,35 @@ class Confirmations:
                 raise
             raise RegistryError(unread.cause, unread.detail) from error
         repository = self._open(reference, doors[confirmation.door :], cost, deadline)
-        return Sought(key, confirmation, stale, doors[confirmation.door].private, repository)
+        return Resolved(key, confirmation, stale, doors[confirmation.door].private, repository)
 
     async def aclose(self) -> None:
         """Stop all asking."""
         await self._asking.aclose()
 
     async def _confirm(
-        self, key: ConfirmationKey, life: float, ask: Callable[[], Coroutine[Any, Any, Confirmation]]
-    ) -> tuple[Confirmation, bool]:
+        self, key: ResolutionKey, life: float, ask: Callable[[], Coroutine[Any, Any, Resolution]]
+    ) -> tuple[Resolution, bool]:
         """What the reference stands for, as the registry has told these very credentials within `life` seconds.
 
         While the registry gives no answer an older one counts, which is then said to be stale; a refusal withdraws it.
         """
         known = self._known.get(key)
         fresh_enough = known is not None and self._clock() - known.at < life
-        self._tally.met("tag", hit=fresh_enough)
+        self._tally.observe("tag", hit=fresh_enough)
         if known is not None and fresh_enough:
             return known, False
         try:
             fresh = await self._asking.join(key, ask)
         except RegistryError as error:
-            if known is not None and error.cause in PASSING and self._clock() - known.at < self._settings.lives.stale:
+            if known is not None and error.cause in TRANSIENT and self._clock() - known.at < self._settings.lives.stale:
                 return known, True
             self._known.drop(key)
             raise
         self._known.put(key, fresh, _WEIGHT)
         return fresh, False
 
-    def _has_met(self, key: ConfirmationKey, reference: Reference) -> bool:
+    def _has_met(self, key: ResolutionKey, reference: Reference) -> bool:
         """Whether what it stands for may be known: then HEAD, which costs no pull; else the manifest is read anyway."""
         if reference.digest is not None:
             return self._contents.knows(reference.name, reference.digest)
@@ -132,8 +132,8 @@ class Confirmations:
         return remembered or self._known.get(key) is not None
 
     async def _ask(
-        self, reference: Reference, doors: Sequence[Door], cost: Cost, deadline: float, *, by_head: bool
-    ) -> Confirmation:
+        self, reference: Reference, doors: Sequence[Endpoint], cost: Cost, deadline: float, *, by_head: bool
+    ) -> Resolution:
         """Every door in turn until one opens, as the kubelet tries credentials; a mirror may fail in any way."""
         refusals: dict[Cause, RegistryError] = {}
         last = None
@@ -142,7 +142,7 @@ class Confirmations:
                 at = self._clock()
                 repository = self._open(reference, (door,), cost, deadline)
                 digest = await self._resolve(repository, reference, by_head=by_head)
-                return Confirmation(digest, number, at)
+                return Resolution(digest, number, at)
             except RegistryError as error:
                 if error.is_refusal:
                     refusals.setdefault(error.cause, error)
@@ -159,7 +159,7 @@ class Confirmations:
             digest = await repository.resolve(name)
             if digest is not None:
                 return digest
-        self._tally.met("document", hit=False)
+        self._tally.observe("document", hit=False)
         raw, media_type, digest = await repository.manifest(name)
         self._contents.keep(reference.name, digest, raw, media_type)
         return digest

@@ -64,7 +64,7 @@ class Lives(msgspec.Struct, frozen=True):
     breaker: float = 10.0
 
 
-class Memory(msgspec.Struct, frozen=True):
+class CacheLimits(msgspec.Struct, frozen=True):
     """Bytes that each cache may hold, by a fair estimate."""
 
     answers: int = 32 * _MIB
@@ -124,10 +124,10 @@ class RegistrySettings(msgspec.Struct, frozen=True):
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     lives: Lives = Lives()
-    memory: Memory = Memory()
+    memory: CacheLimits = CacheLimits()
 
 
-def listed(authority: str, entries: frozenset[str] | Mapping[str, object]) -> str | None:
+def match_authority(authority: str, entries: frozenset[str] | Mapping[str, object]) -> str | None:
     """The entry, in lower case, that names `authority` (HOST or HOST:PORT): the same, or its host alone; else None."""
     authority = authority.lower()
     if authority in entries:

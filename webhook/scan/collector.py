@@ -13,8 +13,8 @@ from webhook.cluster import image_identities
 from webhook.cluster.client import Absent, Cluster, Forbidden
 from webhook.errors import InvalidSetting
 from webhook.image.config import Platform, normalise_platform
-from webhook.image.identity_index import Identities
-from webhook.image.image_identity import Fact
+from webhook.image.identity_index import IdentityIndex
+from webhook.image.image_identity import Observation
 from webhook.policy import cache
 from webhook.policy.cache import Rejected
 from webhook.policy.selection import Namespace
@@ -22,7 +22,7 @@ from webhook.policy.types import API_VERSION, Documents, NonRootException, NonRo
 from webhook.scan import coverage
 from webhook.scan.coverage import Reach
 from webhook.scan.document import Skip
-from webhook.scan.inventory import Found, Inventory
+from webhook.scan.inventory import Inventory, InventoryItem
 
 # Every kind that makes Pods, with API version and resource; first those that hand Pods on to what made them.
 _BETWEEN = (("ReplicaSet", "apps/v1", "replicasets"), ("Job", "batch/v1", "jobs"))
@@ -107,7 +107,7 @@ class Reader:
         self._renewing = renewing
         self.nodes = nodes or {}
         self.skipped: list[Skip] = []
-        self.facts: set[Fact] = set()
+        self.facts: set[Observation] = set()
         self.uses: set[tuple[str, str]] = set()
         self.platforms: tuple[Platform, ...] = ()
 
@@ -177,9 +177,9 @@ class Reader:
             return None
         return accounts
 
-    async def identities(self) -> Identities:
+    async def identities(self) -> IdentityIndex:
         """What is stored of images; nothing where that may not be read."""
-        known = Identities()
+        known = IdentityIndex()
         try:
             async for each in image_identities.listed(self._cluster):
                 known.put(each.name, each)
@@ -187,7 +187,7 @@ class Reader:
             return known
         return known
 
-    async def workloads(self) -> AsyncIterator[Found]:
+    async def workloads(self) -> AsyncIterator[InventoryItem]:
         """Every workload: those with templates as they are listed, those of which only Pods are known at the end."""
         if not self.nodes:
             self.nodes = await self._nodes()

@@ -12,7 +12,7 @@ import msgspec
 from webhook import json_output
 from webhook.policy import exemptions, selection
 from webhook.policy.cache import DEFAULT_NAMESPACE
-from webhook.policy.conditions import SOON
+from webhook.policy.conditions import EXPIRY_WARNING
 from webhook.policy.selection import MODE_LABEL, Namespace
 from webhook.policy.types import Documents, Expression, LabelSelector, NonRootException, NonRootPolicy, PolicySpec
 from webhook.scan.coverage import DEFAULT, Reach
@@ -72,8 +72,8 @@ def governance(
     reach: Reach = DEFAULT,
 ) -> Governance:
     """What governs a namespace at a moment; `skipped` is what could not be read of it, `reach` what admission sees."""
-    governing = selection.govern(documents.policies, namespace)
-    spec = governing.policy.spec
+    effective_policy = selection.select_policy(documents.policies, namespace)
+    spec = effective_policy.policy.spec
     exceptions = (
         each for each in documents.exceptions if (each.metadata.namespace or DEFAULT_NAMESPACE) == namespace.name
     )
@@ -81,15 +81,15 @@ def governance(
         version=1,
         namespace=namespace.name,
         label=namespace.labels.get(MODE_LABEL),
-        policy=governing.policy.metadata.name,
-        mode=governing.mode,
-        injects=governing.injects,
-        why=governing.why,
-        problem=governing.problem,
+        policy=effective_policy.policy.metadata.name,
+        mode=effective_policy.mode,
+        injects=effective_policy.injects,
+        why=effective_policy.why,
+        problem=effective_policy.problem,
         exempt=exemptions.exempts(spec, namespace.name) or not reach.covers(namespace),
         spec=_plain(spec),
         candidates=tuple(
-            _candidate(each, governing.policy, namespace)
+            _candidate(each, effective_policy.policy, namespace)
             for each in sorted(documents.policies, key=selection.precedence)
         ),
         exceptions=tuple(_excepted(each, spec, now) for each in exceptions),
@@ -127,7 +127,7 @@ def _excepted(exception: NonRootException, spec: PolicySpec, now: datetime) -> E
         state = "expired"
     elif spec.exceptions == "Forbid":
         state = "forbidden"
-    elif said.expires is not None and now >= said.expires - SOON:
+    elif said.expires is not None and now >= said.expires - EXPIRY_WARNING:
         state = "expires soon"
     return Excepted(
         exception.metadata.name,

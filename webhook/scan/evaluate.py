@@ -13,20 +13,20 @@ import yaml
 
 from webhook.admission import decision
 from webhook.evaluation import patch
-from webhook.evaluation.evaluator import judge, stated
+from webhook.evaluation.evaluator import evaluate, stated
 from webhook.evaluation.finding import Finding as Fault
-from webhook.evaluation.finding import who
+from webhook.evaluation.finding import describe_user
 from webhook.evaluation.verdict import ContainerVerdict, Verdict, denies
 from webhook.image import reference
 from webhook.image.source import NOT_EXAMINED, Image, Images
-from webhook.image.user import Answer, Identity, Injection, answers
-from webhook.policy.cache import View
+from webhook.image.user import Identity, Injection, PlatformIdentity, platform_identities
+from webhook.policy.cache import PolicyLister
 from webhook.policy.exemptions import SERVICE_ACCOUNT, exempt
-from webhook.policy.selection import Governing
+from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import NonRootException
 from webhook.scan import document, expiry
 from webhook.scan.document import LEFT_OUT, RANK, Container, Finding, Outcome, Running
-from webhook.scan.inventory import Found, Shape, Sighting
+from webhook.scan.inventory import InventoryItem, ObservedContainer, PodVariant
 from webhook.workload.container_status import mismatch
 from webhook.workload.podspec import OwnerReference
 from webhook.workload.workload import Slot, Workload
@@ -51,32 +51,34 @@ _REBUILT = frozenset(
 )
 
 
-async def forecast(found: Found, view: View, images: Images, now: datetime, exemption: str = "") -> document.Workload:
+async def predict(
+    found: InventoryItem, view: PolicyLister, images: Images, now: datetime, exemption: str = ""
+) -> document.Workload:
     """Judge a workload. `images` answers as `webhook.image.source.Images` does, or with `NOT_EXAMINED`.
 
     `exemption` is why admission does not see it, where that is known already.
     """
     namespace = found.reference.namespace
-    governing = view.govern(namespace)
+    effective_policy = view.effective_policy(namespace)
     exceptions = view.exceptions(namespace)
     reason = ""
     containers: dict[object, Container] = {}
-    replies: list[decision.Answer] = []
+    replies: list[decision.AdmissionDecision] = []
     for shape in found.shapes:
         workload = _made(shape.workload)
-        why = exempt(governing.policy.spec, namespace, _maker(found.reference.kind), workload)
+        why = exempt(effective_policy.policy.spec, namespace, _maker(found.reference.kind), workload)
         let_be = exemption or (f"exempt: {why}" if why else "")
         if let_be:
             reason = let_be
             slots = workload.slots() if shape.slots is None else shape.slots
             told = [_exempted(slot, let_be, found) for slot in slots]
         else:
-            enforced = msgspec.structs.replace(governing, mode="Enforce")
-            judged = await _judge(workload, shape, enforced, exceptions, images, now)
-            told = [_container(each, judged, found, exceptions, now) for each in judged.containers]
-            if governing.mode == "Warn":  # where injection may be off
-                judged = await _judge(workload, shape, governing, exceptions, images, now)
-            replies.append(decision.answer(_patched(judged, governing)))
+            enforced = msgspec.structs.replace(effective_policy, mode="Enforce")
+            verdict = await _evaluate(workload, shape, enforced, exceptions, images, now)
+            told = [_container(each, verdict, found, exceptions, now) for each in verdict.containers]
+            if effective_policy.mode == "Warn":  # where injection may be off
+                verdict = await _evaluate(workload, shape, effective_policy, exceptions, images, now)
+            replies.append(decision.admission_decision(_patched(verdict, effective_policy)))
         for each in told:
             containers.setdefault((each.kind, each.name, each.image, each.outcome), each)
     outcomes = [each.outcome for each in containers.values()]
@@ -86,8 +88,8 @@ async def forecast(found: Found, view: View, images: Images, now: datetime, exem
         kind=found.reference.kind,
         namespace=namespace,
         name=found.reference.name,
-        policy=governing.policy.metadata.name,
-        mode=governing.mode,
+        policy=effective_policy.policy.metadata.name,
+        mode=effective_policy.mode,
         outcome=max(outcomes, key=RANK.__getitem__, default="unchanged"),
         today="deny" if denied else "warn" if warned else "allow",
         reason=reason,
@@ -117,17 +119,17 @@ def _maker(kind: str) -> str:
     return f"{SERVICE_ACCOUNT}kube-system:{_MAKERS[kind]}" if kind in _MAKERS else ""
 
 
-async def _judge(
+async def _evaluate(
     workload: Workload,
-    shape: Shape,
-    governing: Governing,
+    shape: PodVariant,
+    effective_policy: EffectivePolicy,
     exceptions: Sequence[NonRootException],
     images: Images,
     now: datetime,
 ) -> Verdict:
-    return await judge(
+    return await evaluate(
         workload,
-        governing,
+        effective_policy,
         images,
         namespace=workload.metadata.namespace or "",
         budget=IMAGE_BUDGET,
@@ -137,7 +139,7 @@ async def _judge(
     )
 
 
-def _patched(judged: Verdict, governing: Governing) -> Verdict:
+def _patched(verdict: Verdict, effective_policy: EffectivePolicy) -> Verdict:
     """The verdict as /validate reaches it: after /mutate, and with nothing said of what was left out."""
     containers = tuple(
         msgspec.structs.replace(
@@ -145,13 +147,13 @@ def _patched(judged: Verdict, governing: Governing) -> Verdict:
         )
         if each.state == "fixable"
         else each
-        for each in judged.containers
+        for each in verdict.containers
         if each.subject.found is not NOT_EXAMINED
     )
-    return Verdict(governing, containers)
+    return Verdict(effective_policy, containers)
 
 
-def _exempted(slot: Slot, why: str, found: Found) -> Container:
+def _exempted(slot: Slot, why: str, found: InventoryItem) -> Container:
     """A container that is not even judged; only what it runs as is known."""
     return Container(
         name=slot.container.name,
@@ -173,58 +175,62 @@ def _exempted(slot: Slot, why: str, found: Found) -> Container:
 
 
 def _container(
-    judged: ContainerVerdict, whole: Verdict, found: Found, exceptions: Sequence[NonRootException], now: datetime
+    verdict: ContainerVerdict,
+    whole: Verdict,
+    found: InventoryItem,
+    exceptions: Sequence[NonRootException],
+    now: datetime,
 ) -> Container:
-    subject = judged.subject
+    subject = verdict.subject
     left_out = subject.found is NOT_EXAMINED
-    fields = patch.injected(judged)
+    fields = patch.injected(verdict)
     sightings = tuple(_sightings(found, subject.slot))
     return Container(
         name=subject.slot.container.name,
         kind=subject.slot.kind,
         image=subject.slot.container.image or "",
-        digest=judged.digest,
+        digest=verdict.digest,
         user=subject.user,
         uid=subject.uid,
-        who=LEFT_OUT if left_out else who(subject),
-        outcome=_outcome(judged, changes=bool(fields)),
-        reason=judged.release.reason if judged.release else expiry.lapsed(judged, whole, exceptions, now),
-        expires_soon=expiry.ends_soon(judged, whole, exceptions, now),
-        findings=() if left_out else tuple(_finding(fault, judged) for fault in judged.findings),
+        who=LEFT_OUT if left_out else describe_user(subject),
+        outcome=_outcome(verdict, changes=bool(fields)),
+        reason=verdict.exemption.reason if verdict.exemption else expiry.lapsed(verdict, whole, exceptions, now),
+        expires_soon=expiry.ends_soon(verdict, whole, exceptions, now),
+        findings=() if left_out else tuple(_finding(fault, verdict) for fault in verdict.findings),
         path=subject.field("").rstrip("."),
         yaml=_yaml(msgspec.json.encode(fields)) if fields else "",
         running=_running(sightings),
-        mismatch=next(filter(None, (_mismatch(each, judged) for each in sightings)), None),
+        mismatch=next(filter(None, (_mismatch(each, verdict) for each in sightings)), None),
     )
 
 
-def _outcome(judged: ContainerVerdict, *, changes: bool) -> Outcome:
-    on_unknown = judged.subject.policy.on_unknown
-    if judged.subject.found is NOT_EXAMINED:
+def _outcome(verdict: ContainerVerdict, *, changes: bool) -> Outcome:
+    on_unknown = verdict.subject.policy.on_unknown
+    if verdict.subject.found is NOT_EXAMINED:
         return "unknown"
-    if any(denies(fault, judged, on_unknown) for fault in judged.findings):
+    if any(denies(fault, verdict, on_unknown) for fault in verdict.findings):
         return "refused"
-    if judged.state == "unknown":
+    if verdict.state == "unknown":
         return "unknown"
-    if judged.state == "skipped":
+    if verdict.state == "skipped":
         return "excepted"
-    return "fixed" if changes or any(map(judged.cures, judged.findings)) else "unchanged"
+    return "fixed" if changes or any(map(verdict.cures, verdict.findings)) else "unchanged"
 
 
-def _finding(fault: Fault, judged: ContainerVerdict) -> Finding:
-    denied = denies(fault, judged, judged.subject.policy.on_unknown)
+def _finding(fault: Fault, verdict: ContainerVerdict) -> Finding:
+    denied = denies(fault, verdict, verdict.subject.policy.on_unknown)
     return Finding(
         rule=fault.rule,
-        severity="note" if judged.cures(fault) else "error" if denied else fault.severity,
+        severity="note" if verdict.cures(fault) else "error" if denied else fault.severity,
         message=f"{fault.reason}: {fault.detail}",
         fix=fault.fix,
-        dockerfile=_user_line(fault, judged) if fault.rule in _REBUILT else "",
+        dockerfile=_user_line(fault, verdict) if fault.rule in _REBUILT else "",
     )
 
 
-def _user_line(fault: Fault, judged: ContainerVerdict) -> str:
+def _user_line(fault: Fault, verdict: ContainerVerdict) -> str:
     """The last instruction of the image's Dockerfile: by its number, the user that it names or is to make."""
-    subject = judged.subject
+    subject = verdict.subject
     if fault.rule == "named-user" and isinstance(subject.planned, Injection):
         return f"USER {subject.planned.replacing(subject.answers[0].user)}"
     return f"USER {subject.uid if fault.rule == 'named-user' and subject.uid else _NEW_UID}"
@@ -236,14 +242,14 @@ def _yaml(fields: bytes) -> str:
     return yaml.safe_dump(msgspec.json.decode(fields), sort_keys=False, default_flow_style=None)
 
 
-def _sightings(found: Found, slot: Slot) -> Iterator[Sighting]:
+def _sightings(found: InventoryItem, slot: Slot) -> Iterator[ObservedContainer]:
     """What is seen of the container of that name, whatever its image is at the moment."""
     for each in found.sightings:
         if (each.running.slot.list, each.running.slot.container.name) == (slot.list, slot.container.name):
             yield each
 
 
-def _running(sightings: Iterator[Sighting] | tuple[Sighting, ...]) -> tuple[Running, ...]:
+def _running(sightings: Iterator[ObservedContainer] | tuple[ObservedContainer, ...]) -> tuple[Running, ...]:
     """The distinct identities, those of the most Pods first."""
     pods: dict[tuple[int, int, tuple[int, ...]], int] = {}
     for each in sightings:
@@ -252,9 +258,9 @@ def _running(sightings: Iterator[Sighting] | tuple[Sighting, ...]) -> tuple[Runn
     return tuple(Running(*key, count) for key, count in sorted(pods.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _mismatch(sighting: Sighting, judged: ContainerVerdict) -> str | None:
+def _mismatch(sighting: ObservedContainer, verdict: ContainerVerdict) -> str | None:
     """What was foretold otherwise: by the Pod's own spec, by its image where the same one is known, by the operator."""
-    subject, running = judged.subject, sighting.running
+    subject, running = verdict.subject, sighting.running
     foretold: list[Sequence[Identity]] = []
     if running.effective.run_as_user is not None:
         foretold.append([Identity(running.effective.run_as_user)])
@@ -263,11 +269,11 @@ def _mismatch(sighting: Sighting, judged: ContainerVerdict) -> str | None:
             foretold.append(_identities(subject.answers))
         operators = stated(subject.policy, subject.slot.container)
         if operators is not None:
-            foretold.append(_identities(answers(operators, subject.os)))
+            foretold.append(_identities(platform_identities(operators, subject.os)))
     return next(filter(None, (mismatch(sighting.pod, running, each) for each in foretold)), None)
 
 
-def _identities(told: Sequence[Answer]) -> list[Identity]:
+def _identities(told: Sequence[PlatformIdentity]) -> list[Identity]:
     return [each.identity for each in told if isinstance(each.identity, Identity)]
 
 

@@ -9,29 +9,31 @@ from datetime import datetime
 import msgspec
 
 from webhook.evaluation.verdict import ContainerVerdict, Verdict
-from webhook.policy.conditions import SOON
-from webhook.policy.exemptions import release
+from webhook.policy.conditions import EXPIRY_WARNING
+from webhook.policy.exemptions import find_exemption
 from webhook.policy.types import NonRootException
 
 
-def ends_soon(each: ContainerVerdict, judged: Verdict, exceptions: Sequence[NonRootException], now: datetime) -> bool:
+def ends_soon(each: ContainerVerdict, verdict: Verdict, exceptions: Sequence[NonRootException], now: datetime) -> bool:
     """Whether what lets a container be will not do so in a week, or for fewer rules."""
-    if each.release is None or not exceptions:
+    if each.exemption is None or not exceptions:
         return False
-    then = release(judged.governing, exceptions, each.subject.workload, each.subject.slot, now + SOON)
-    return then is None or then.rules != each.release.rules
+    then = find_exemption(
+        verdict.effective_policy, exceptions, each.subject.workload, each.subject.slot, now + EXPIRY_WARNING
+    )
+    return then is None or then.rules != each.exemption.rules
 
 
-def lapsed(each: ContainerVerdict, judged: Verdict, exceptions: Sequence[NonRootException], now: datetime) -> str:
+def lapsed(each: ContainerVerdict, verdict: Verdict, exceptions: Sequence[NonRootException], now: datetime) -> str:
     """The exceptions that let a container be until they ended; empty where there are none, or others do still."""
-    if each.release is not None:
+    if each.exemption is not None:
         return ""
     told = []
     for exception in exceptions:
         ended = exception.spec.expires
         if ended is not None and now >= ended:
             endless = msgspec.structs.replace(exception, spec=msgspec.structs.replace(exception.spec, expires=None))
-            then = release(judged.governing, (endless,), each.subject.workload, each.subject.slot, now)
+            then = find_exemption(verdict.effective_policy, (endless,), each.subject.workload, each.subject.slot, now)
             if then is not None:
                 told.append(f"{then.reason} (it ended at {ended:%Y-%m-%d %H:%M %Z})")
     return "; ".join(told)

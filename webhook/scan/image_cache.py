@@ -8,7 +8,7 @@ from webhook.image.source import Image, Images, Query, Unknown
 from webhook.scan.collector import Accounts
 
 
-class Once:
+class MemoizedSource:
     """Implements `webhook.image.source.Images` over another one, for the duration of a scan.
 
     Two queries are the same where image, nodes and credentials are: without pull secrets, in whichever namespaces. With

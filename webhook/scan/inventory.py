@@ -11,19 +11,19 @@ import msgspec
 
 from webhook.errors import MalformedReview
 from webhook.image.config import Platform
-from webhook.image.image_identity import Fact
+from webhook.image.image_identity import Observation
 from webhook.scan.document import Skip
 from webhook.workload import container_status
 from webhook.workload import workload as pod
 from webhook.workload.annotations import MIRROR_ANNOTATION, OPENSHIFT_SCC
-from webhook.workload.container_status import Pod, Running
+from webhook.workload.container_status import Pod, RunningContainer
 from webhook.workload.podspec import Metadata, Wire
 from webhook.workload.workload import Slot, Workload
 
-SHAPES = 16  # different Pods of one workload that are judged
-FACTS = 20_000  # distinct things that Pods teach
-USES = 100_000  # distinct pairs of an image and its digest
-SIGHTINGS = 256  # different identities that the Pods of one workload are remembered with
+VARIANTS_LIMIT = 16  # different Pods of one workload that are judged
+OBSERVATIONS_LIMIT = 20_000  # distinct things that Pods teach
+USES_LIMIT = 100_000  # distinct pairs of an image and its digest
+OBSERVED_LIMIT = 256  # different identities that the Pods of one workload are remembered with
 _FINISHED = frozenset({"Succeeded", "Failed"})
 
 Key = tuple[str, str, str, str]
@@ -46,28 +46,28 @@ class Reference(msgspec.Struct, frozen=True):
         return (group, self.kind, self.namespace, self.name)
 
 
-class Sighting(msgspec.Struct):
+class ObservedContainer(msgspec.Struct):
     """What the kubelets of `pods` Pods say of one container, with one of these Pods."""
 
     pod: Pod
-    running: Running
+    running: RunningContainer
     pods: int = 0
 
 
-class Shape(msgspec.Struct, frozen=True):
+class PodVariant(msgspec.Struct, frozen=True):
     """A Pod, or the template of one, and which of its containers are to be judged (None: all)."""
 
     workload: Workload
     slots: tuple[Slot, ...] | None = None
 
 
-class Found(msgspec.Struct, frozen=True):
+class InventoryItem(msgspec.Struct, frozen=True):
     """A workload: what is to be judged of it, how many Pods of it run, and who they run as."""
 
     reference: Reference
-    shapes: tuple[Shape, ...]
+    shapes: tuple[PodVariant, ...]
     pods: int = 0
-    sightings: tuple[Sighting, ...] = ()
+    sightings: tuple[ObservedContainer, ...] = ()
 
 
 class _Kept(msgspec.Struct):
@@ -76,17 +76,17 @@ class _Kept(msgspec.Struct):
     reference: Reference
     pods: int = 0
     shapes: dict[object, Workload] = {}
-    sightings: dict[object, Sighting] = {}
+    sightings: dict[object, ObservedContainer] = {}
     more: bool = False
 
     def look(self, key: object, workload: Workload) -> None:
         """Keep what a Pod looks like, unless another one looks the same."""
-        if len(self.shapes) < SHAPES:
+        if len(self.shapes) < VARIANTS_LIMIT:
             self.shapes.setdefault(key, workload)
         elif key not in self.shapes:
             self.more = True
 
-    def sight(self, sighting: Sighting) -> None:
+    def sight(self, sighting: ObservedContainer) -> None:
         """Count a sighting with those of Pods that say the same and are the same."""
         running, context = sighting.running, sighting.pod.workload.context
         slot = running.slot
@@ -95,7 +95,7 @@ class _Kept(msgspec.Struct):
         known = self.sightings.get(key)
         if known is not None:
             known.pods += sighting.pods
-        elif len(self.sightings) < SIGHTINGS:
+        elif len(self.sightings) < OBSERVED_LIMIT:
             self.sightings[key] = sighting
 
 
@@ -149,7 +149,7 @@ class Inventory:
         self._nodes = nodes or {}
         self._kept: dict[Key, _Kept] = {}
         self.skipped: list[Skip] = []
-        self.facts: set[Fact] = set()
+        self.facts: set[Observation] = set()
         self.uses: set[tuple[str, str]] = set()
 
     def pod(self, raw: msgspec.Raw) -> None:
@@ -166,18 +166,18 @@ class Inventory:
         slim = msgspec.structs.replace(found, metadata=_slim(found.metadata))
         workload = slim.workload
         kept.look(_shape(workload), workload)
-        if len(self.uses) < USES:
-            self.uses.update(container_status.uses(slim))
+        if len(self.uses) < USES_LIMIT:
+            self.uses.update(container_status.image_usage(slim))
         if about.status is not None and about.status.phase in _FINISHED:
             return
         kept.pods += 1
-        for running in container_status.running(slim):
-            kept.sight(Sighting(slim, running, 1))
+        for running in container_status.running_containers(slim):
+            kept.sight(ObservedContainer(slim, running, 1))
         node = self._nodes.get(about.spec.node_name) if about.spec else None
-        if node is not None and len(self.facts) < FACTS:
-            self.facts.update(container_status.facts(slim, node))
+        if node is not None and len(self.facts) < OBSERVATIONS_LIMIT:
+            self.facts.update(container_status.observations(slim, node))
 
-    def between(self, api_version: str, kind: str, raw: msgspec.Raw) -> Found | None:
+    def between(self, api_version: str, kind: str, raw: msgspec.Raw) -> InventoryItem | None:
         """Take a ReplicaSet or Job: what made it gets its Pods; where nobody did it is a workload itself."""
         about = self._decode(kind, raw)
         if about is None:
@@ -195,21 +195,21 @@ class Inventory:
                 kept.sight(sighting)
         return None
 
-    def template(self, api_version: str, kind: str, raw: msgspec.Raw) -> Found | None:
+    def template(self, api_version: str, kind: str, raw: msgspec.Raw) -> InventoryItem | None:
         """Take an object with a Pod template, whose Pods are known by now."""
         about = self._decode(kind, raw)
         return None if about is None else self._template(_reference(api_version, kind, about), raw)
 
-    def rest(self) -> Iterator[Found]:
+    def rest(self) -> Iterator[InventoryItem]:
         """The workloads of which only Pods were found, once everything was taken."""
         for kept in self._kept.values():
-            shapes = tuple(Shape(each) for each in kept.shapes.values())
+            shapes = tuple(PodVariant(each) for each in kept.shapes.values())
             if kept.more:
                 name = f"{kept.reference.kind} {kept.reference.namespace}/{kept.reference.name}"
                 self.skipped.append(
-                    Skip(name, f"its Pods differ in more than {SHAPES} ways; the others were not judged")
+                    Skip(name, f"its Pods differ in more than {VARIANTS_LIMIT} ways; the others were not judged")
                 )
-            yield Found(kept.reference, shapes, kept.pods, tuple(kept.sightings.values()))
+            yield InventoryItem(kept.reference, shapes, kept.pods, tuple(kept.sightings.values()))
         self._kept.clear()
 
     def _decode(self, kind: str, raw: msgspec.Raw) -> _Object | None:
@@ -219,7 +219,7 @@ class Inventory:
             self.skipped.append(Skip(f"a {kind}", str(error)))
             return None
 
-    def _template(self, reference: Reference, raw: msgspec.Raw) -> Found | None:
+    def _template(self, reference: Reference, raw: msgspec.Raw) -> InventoryItem | None:
         kept = self._kept.pop(reference.key, None) or _Kept(reference)
         try:
             workload = pod.decode(reference.kind, raw)
@@ -229,12 +229,12 @@ class Inventory:
         if workload is None:  # a ReplicationController need not have a template
             return None
         own = {(slot.list, slot.container.name) for slot in workload.slots()}
-        shapes = [Shape(workload)]
+        shapes = [PodVariant(workload)]
         for each in kept.shapes.values():
             added = tuple(slot for slot in each.slots() if (slot.list, slot.container.name) not in own)
             if added:
-                shapes.append(Shape(each, added))
-        return Found(reference, tuple(shapes), kept.pods, tuple(kept.sightings.values()))
+                shapes.append(PodVariant(each, added))
+        return InventoryItem(reference, tuple(shapes), kept.pods, tuple(kept.sightings.values()))
 
 
 def _reference(api_version: str, kind: str, about: _Object) -> Reference:

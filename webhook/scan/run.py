@@ -5,16 +5,16 @@ from datetime import UTC, datetime
 
 from webhook.evaluation.evaluator import Progress
 from webhook.image import image_identity
-from webhook.image.identity_index import Identities
+from webhook.image.identity_index import IdentityIndex
 from webhook.image.source import Images
-from webhook.policy.cache import StaticView
+from webhook.policy.cache import PolicySnapshot
 from webhook.policy.types import Documents
-from webhook.registry.fallback import Recalling
+from webhook.registry.fallback import FallbackSource
 from webhook.scan.collector import Reader
 from webhook.scan.document import Document, Workload, document
-from webhook.scan.evaluate import UNREACHED, forecast
-from webhook.scan.image_cache import Once
-from webhook.scan.inventory import FACTS, Found
+from webhook.scan.evaluate import UNREACHED, predict
+from webhook.scan.image_cache import MemoizedSource
+from webhook.scan.inventory import OBSERVATIONS_LIMIT, InventoryItem
 
 AT_ONCE = 32  # workloads whose images are asked for together
 _AHEAD = 2 * AT_ONCE  # workloads that are listed and wait; then listing waits
@@ -26,8 +26,8 @@ async def scan(
     *,
     cluster: str,
     documents: Documents | None = None,
-    known: Identities | None = None,
-    seen: Identities | None = None,
+    known: IdentityIndex | None = None,
+    seen: IdentityIndex | None = None,
     now: datetime | None = None,
     progress: Progress | None = None,
 ) -> Document:
@@ -39,20 +39,20 @@ async def scan(
     """
     now = now or datetime.now(UTC)
     namespaces = {each.name: each for each in await reader.namespaces()}
-    view = StaticView(await reader.documents() if documents is None else documents, namespaces)
+    view = PolicySnapshot(await reader.documents() if documents is None else documents, namespaces)
     reach = await reader.reach()
     beyond = {name for name, namespace in namespaces.items() if not reach.covers(namespace)}
-    seen = Identities() if seen is None else seen
-    once = Once(images, await reader.accounts())
-    source = Recalling(once if known is None else Recalling(once, known), seen)
-    waiting: asyncio.Queue[Found | None] = asyncio.Queue(_AHEAD)
+    seen = IdentityIndex() if seen is None else seen
+    once = MemoizedSource(images, await reader.accounts())
+    source = FallbackSource(once if known is None else FallbackSource(once, known), seen)
+    waiting: asyncio.Queue[InventoryItem | None] = asyncio.Queue(_AHEAD)
     told: list[Workload] = []
     listed = 0
 
     async def judge() -> None:
         while (found := await waiting.get()) is not None:
             exemption = UNREACHED if found.reference.namespace in beyond else ""
-            told.append(await forecast(found, view, source, now, exemption))
+            told.append(await predict(found, view, source, now, exemption))
             if progress:
                 progress(len(told), listed)
 
@@ -72,9 +72,9 @@ async def scan(
     return document(cluster, now.isoformat(timespec="seconds"), told, reader.skipped)
 
 
-def _learn(seen: Identities, reader: Reader, now: datetime) -> None:
+def _learn(seen: IdentityIndex, reader: Reader, now: datetime) -> None:
     """Take what the Pods have taught, which is complete before the first workload comes."""
     for fact in reader.facts:
-        identity = image_identity.of_fact(fact, reader.platforms, now)
-        if identity is not None and len(seen) < FACTS:
+        identity = image_identity.of_observation(fact, reader.platforms, now)
+        if identity is not None and len(seen) < OBSERVATIONS_LIMIT:
             seen.put(fact, identity)

@@ -16,17 +16,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from webhook.admission import review
 from webhook.admission.decision import MESSAGE_LIMIT
-from webhook.admission.handler import ENFORCE_BUDGET, Admission, Door, Outcome
+from webhook.admission.handler import ENFORCE_BUDGET, Admission, Outcome, WebhookKind
 from webhook.admission.review import SIZE_LIMIT, Review
 from webhook.errors import CROWDED, MalformedReview
 from webhook.evaluation.finding import Finding
 from webhook.server.counters import Metrics
 from webhook.text import quoted
 
-QUIET = 60.0  # seconds in which the same denial is logged once
-LINES = 256  # denials that are logged in that time
-MARGIN = 1.5  # seconds of the API server's timeout that are kept for the way back
-DOORS: dict[str, Door] = {"/mutate": "mutate", "/validate": "validate"}
+DENIAL_LOG_INTERVAL = 60.0  # seconds in which the same denial is logged once
+DENIAL_LOG_LIMIT = 256  # denials that are logged in that time
+TIMEOUT_MARGIN = 1.5  # seconds of the API server's timeout that are kept for the way back
+WEBHOOK_PATHS: dict[str, WebhookKind] = {"/mutate": "mutate", "/validate": "validate"}
 JSON = b"application/json"
 PLAIN = b"text/plain; charset=utf-8"
 
@@ -58,12 +58,12 @@ class Reviews:
         self._answered = answered  # is told of every answer
         self._logged: set[str] = set()  # denials, since `_quiet_since`
         self._unlogged = 0
-        self._quiet_since = -QUIET
+        self._quiet_since = -DENIAL_LOG_INTERVAL
         self.draining = False  # then every answer closes its connection, so that none is idle when we leave
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry."""
-        door = DOORS.get(scope["path"]) if scope["type"] == "http" else None
+        door = WEBHOOK_PATHS.get(scope["path"]) if scope["type"] == "http" else None
         if door is None:
             await self._fallback(scope, receive, send)
             return
@@ -81,7 +81,7 @@ class Reviews:
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
 
-    async def answer(self, door: Door, body: bytes, seconds: float) -> Reply:
+    async def answer(self, door: WebhookKind, body: bytes, seconds: float) -> Reply:
         """Answer the review in a whole body within so many seconds."""
         started = time.perf_counter()
         try:
@@ -97,12 +97,14 @@ class Reviews:
 
     def _log(self, asked: Review, findings: Sequence[Finding], now: float) -> None:
         """Log a denial, the same one once a minute: a controller tries again and again, and a stranger may send any."""
-        if now - self._quiet_since >= QUIET:
+        if now - self._quiet_since >= DENIAL_LOG_INTERVAL:
             if self._unlogged:
-                log.info("and %d more denials within %d s, see nonroot_reviews_total", self._unlogged, QUIET)
+                log.info(
+                    "and %d more denials within %d s, see nonroot_reviews_total", self._unlogged, DENIAL_LOG_INTERVAL
+                )
             self._logged.clear()
             self._unlogged, self._quiet_since = 0, now
-        if len(self._logged) >= LINES:
+        if len(self._logged) >= DENIAL_LOG_LIMIT:
             self._unlogged += 1
             return
         reasons = "; ".join([f"{finding.rule}: {finding.message}" for finding in findings[:MESSAGE_LIMIT]])
@@ -154,4 +156,4 @@ def timeout(query: bytes) -> float:
     text = parse_qs(query.decode("latin-1")).get("timeout", [""])[0].removesuffix("s")
     if not (text.isascii() and text.isdigit() and len(text) < 4):
         return ENFORCE_BUDGET
-    return max(0.1, int(text) - MARGIN)
+    return max(0.1, int(text) - TIMEOUT_MARGIN)

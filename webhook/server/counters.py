@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 from webhook import metrics
 from webhook.admission.handler import Outcome
-from webhook.registry.transport.stats import Tally
+from webhook.registry.transport.stats import RegistryStats
 
 _BUCKETS = metrics.REVIEW_DURATION.buckets
 _OPERATIONS = {each: each for each in ("CREATE", "UPDATE", "DELETE", "CONNECT")}
@@ -21,12 +21,12 @@ class Metrics(Collector):
     `view_age`, `expiry` (of the serving certificate) and `identities` are asked whenever somebody looks.
     """
 
-    def __init__(self, tally: Tally | None = None) -> None:
+    def __init__(self, tally: RegistryStats | None = None) -> None:
         """`tally` is the registry client's."""
         self.view_age: Callable[[], float] | None = None
         self.expiry: Callable[[], float] | None = None
         self.identities: Callable[[], float] | None = None
-        self.background = metrics.Background(tally or Tally())
+        self.background = metrics.Background(tally or RegistryStats())
         self._reviews: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
         self._findings: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._malformed: defaultdict[tuple[str], int] = defaultdict(int)
@@ -37,7 +37,7 @@ class Metrics(Collector):
     def answered(self, outcome: Outcome, operation: str, seconds: float) -> None:
         """Count one answered review."""
         door = outcome.door
-        mode = outcome.governing.mode if outcome.governing else "none"
+        mode = outcome.effective_policy.mode if outcome.effective_policy else "none"
         self._reviews[door, _OPERATIONS.get(operation, "other"), mode, outcome.decision] += 1
         self._durations[door][bisect_left(_BUCKETS, seconds)] += 1
         self._seconds[door] += seconds

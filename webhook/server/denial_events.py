@@ -14,31 +14,35 @@ from webhook.admission import decision
 from webhook.admission.handler import Outcome
 from webhook.admission.review import Review
 from webhook.cluster.events import Event, Regarding
-from webhook.cluster.workqueue import Writer
-from webhook.evaluation.evaluator import judge
+from webhook.cluster.workqueue import WorkQueue
+from webhook.evaluation.evaluator import evaluate
 from webhook.image.source import Images
-from webhook.policy.cache import View
-from webhook.policy.selection import Governing
+from webhook.policy.cache import PolicyLister
+from webhook.policy.selection import EffectivePolicy
 from webhook.workload.workload import Workload
 
-BUDGET = 30.0  # seconds for an image: what is told once may not be met again; but one Pod is looked at after the other
-SUPPOSED = 16 * 1024  # bytes of a Pod that may wait to be judged anew; its review may be megabytes, and is let go
+DRY_RUN_IMAGE_BUDGET = (
+    30.0  # seconds for an image: what is told once may not be met again; but one Pod is looked at after the other
+)
+DRY_RUN_POD_LIMIT = (
+    16 * 1024
+)  # bytes of a Pod that may wait to be judged anew; its review may be megabytes, and is let go
 _SEVERE = frozenset({"error", "unknown"})
 
 
-class Denials:
-    """Looks at what was answered. What Enforce would say is judged anew, one at a time, by `hypotheses`: its owner runs it."""
+class DenialEvents:
+    """Looks at what was answered. What Enforce would say is judged anew, one at a time, by `dry_runs`: its owner runs it."""
 
-    def __init__(self, view: View, images: Images, record: Callable[[Event], None]) -> None:
+    def __init__(self, view: PolicyLister, images: Images, record: Callable[[Event], None]) -> None:
         self._view = view
         self._images = images
         self._record = record
-        self.hypotheses = Writer("hypothetical denials")
+        self.dry_runs = WorkQueue("hypothetical denials")
 
-    def consider(self, review: Review, outcome: Outcome) -> None:
+    def observe(self, review: Review, outcome: Outcome) -> None:
         """Tell of one answer if there is something to tell, and never of a dry run. Never blocks."""
-        workload, governing = outcome.workload, outcome.governing
-        if workload is None or governing is None or outcome.door != "validate" or review.dry_run:
+        workload, effective_policy = outcome.workload, outcome.effective_policy
+        if workload is None or effective_policy is None or outcome.door != "validate" or review.dry_run:
             return
         if not any(each.severity in _SEVERE for each in outcome.findings):
             return
@@ -47,29 +51,29 @@ class Denials:
         about = _regarding(review.namespace, workload)
         if outcome.decision == "deny":
             if about.kind != "Pod" or review.operation == "UPDATE":  # else there is none, and whoever asked was told
-                self._tell(about, "PodDenied", outcome.message)
-        elif governing.mode != "Enforce" and review.operation == "CREATE":
-            if len(msgspec.msgpack.encode(workload)) > SUPPOSED:
+                self._write_event(about, "PodDenied", outcome.message)
+        elif effective_policy.mode != "Enforce" and review.operation == "CREATE":
+            if len(msgspec.msgpack.encode(workload)) > DRY_RUN_POD_LIMIT:
                 return
             images = tuple(slot.container.image for slot in workload.slots())
-            self.hypotheses.offer((about, images), partial(self._suppose, about, workload, governing))
+            self.dry_runs.add((about, images), partial(self._dry_run, about, workload, effective_policy))
 
-    async def _suppose(self, about: Regarding, workload: Workload, governing: Governing) -> None:
+    async def _dry_run(self, about: Regarding, workload: Workload, effective_policy: EffectivePolicy) -> None:
         """Judge with everything that Enforce would do, cures included."""
-        supposed = await judge(
+        dry_verdict = await evaluate(
             workload,
-            msgspec.structs.replace(governing, mode="Enforce"),
+            msgspec.structs.replace(effective_policy, mode="Enforce"),
             self._images,
             namespace=about.namespace,
-            budget=BUDGET,
+            budget=DRY_RUN_IMAGE_BUDGET,
             now=datetime.now(UTC),
             exceptions=self._view.exceptions(about.namespace),
         )
-        message = decision.refusal(supposed)
+        message = decision.refusal(dry_verdict)
         if message:
-            self._tell(about, "PodWouldBeDenied", f"in mode Enforce this would be refused: {message}")
+            self._write_event(about, "PodWouldBeDenied", f"in mode Enforce this would be refused: {message}")
 
-    def _tell(self, about: Regarding, reason: str, note: str) -> None:
+    def _write_event(self, about: Regarding, reason: str, note: str) -> None:
         self._record(Event(about, "admission", "Admission", reason, note))
 
 

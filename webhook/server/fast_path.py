@@ -16,9 +16,9 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from webhook.admission.handler import Door
+from webhook.admission.handler import WebhookKind
 from webhook.errors import CROWDED
-from webhook.server.asgi import DOORS, JSON, PLAIN, Reply, Reviews, timeout
+from webhook.server.asgi import JSON, PLAIN, WEBHOOK_PATHS, Reply, Reviews, timeout
 from webhook.server.limits import BoundedProtocol
 
 log = logging.getLogger(__name__)
@@ -113,13 +113,13 @@ class ReviewProtocol(BoundedProtocol):
 
 
 @lru_cache(maxsize=64)
-def _target(url: bytes) -> tuple[Door, float] | None:
+def _target(url: bytes) -> tuple[WebhookKind, float] | None:
     """The door and the seconds that a URL asks for; None where it is none of the two."""
     try:
         parsed = httptools.parse_url(url)
     except httptools.HttpParserInvalidURLError:
         return None
-    door = DOORS.get(parsed.path.decode("latin-1"))
+    door = WEBHOOK_PATHS.get(parsed.path.decode("latin-1"))
     return None if door is None else (door, timeout(parsed.query or b""))
 
 
@@ -140,9 +140,9 @@ class _Exchange:
 
     message_event = asyncio.Event()  # nobody waits for the rest of a body that is whole
 
-    def __init__(self, protocol: ReviewProtocol, door: Door, timeout: float) -> None:
+    def __init__(self, protocol: ReviewProtocol, door: WebhookKind, timeout: float) -> None:
         self.protocol = protocol
-        self.door: Door = door
+        self.door: WebhookKind = door
         self.timeout = timeout
         self.body = b""
         self._rest: Awaitable[None]

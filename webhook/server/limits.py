@@ -12,14 +12,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from webhook.admission.review import SIZE_LIMIT
 
-HURRY = 10.0  # seconds from the first byte of a request to its last
-SMALL = 32 * 1024  # bytes of a request that is always taken: nearly every review
-HEAD_LIMIT = 4 * SMALL  # bytes of a request line and headers, and of a body that is small
+REQUEST_TIMEOUT = 10.0  # seconds from the first byte of a request to its last
+SMALL_REQUEST = 32 * 1024  # bytes of a request that is always taken: nearly every review
+HEAD_LIMIT = 4 * SMALL_REQUEST  # bytes of a request line and headers, and of a body that is small
 WHOLE_LIMIT = SIZE_LIMIT + HEAD_LIMIT
 LARGE_LIMIT = 16 * 1024 * 1024  # bytes of all larger requests together, from their first byte to their answer
 MOST_CONNECTIONS = 1000  # an API server has one for each call that is under way
 FEW_CONNECTIONS = 64  # that are kept whatever came over them, for an API server asks over the same ones again and again
-MOST_TOLD = 256  # that are refused, and read to their end so that their clients hear why
+REFUSED_CONNECTIONS = 256  # that are refused, and read to their end so that their clients hear why
 
 _REFUSAL = b"no room for another large review: those that are not answered yet are too many; come again in a second\n"
 _REFUSED = (
@@ -70,8 +70,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._whole = False
         super().data_received(data)
         if not self._whole and self._deadline is None:  # most requests come in one piece
-            self._deadline = self.loop.call_later(HURRY, self.transport.abort)
-        if self.held > SMALL and not self.refused:
+            self._deadline = self.loop.call_later(REQUEST_TIMEOUT, self.transport.abort)
+        if self.held > SMALL_REQUEST and not self.refused:
             self._weigh()
 
     def _weigh(self) -> None:
@@ -82,9 +82,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._break_off()
             return
         others = [each for each in self.connections if isinstance(each, BoundedProtocol)]
-        if sum(each.held for each in others if each.held > SMALL) <= LARGE_LIMIT:
+        if sum(each.held for each in others if each.held > SMALL_REQUEST) <= LARGE_LIMIT:
             return
-        if not self._in_body or self.pipeline or sum(each.refused for each in others) >= MOST_TOLD:
+        if not self._in_body or self.pipeline or sum(each.refused for each in others) >= REFUSED_CONNECTIONS:
             self._break_off()
         else:
             self._refuse()

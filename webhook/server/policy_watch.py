@@ -7,9 +7,9 @@ from typing import Any
 import kopf
 
 from webhook.cluster import watch as watching
-from webhook.cluster.watch import Answer
+from webhook.cluster.watch import ApiAnswer
 from webhook.policy import cache
-from webhook.policy.cache import ClusterView, Rejected
+from webhook.policy.cache import PolicyCache, Rejected
 from webhook.policy.selection import Namespace
 from webhook.policy.types import NonRootException, NonRootPolicy
 
@@ -21,12 +21,12 @@ _RESOURCES = {
 }
 
 
-async def watch(shown: ClusterView, stop: asyncio.Event) -> None:
+async def watch(shown: PolicyCache, stop: asyncio.Event) -> None:
     """Keep a view up to date until `stop` is set, through whatever happens to the API server."""
     await watching.run(partial(register, shown), stop)
 
 
-def register(shown: ClusterView, registry: kopf.OperatorRegistry, _settings: kopf.OperatorSettings) -> watching.Observe:
+def register(shown: PolicyCache, registry: kopf.OperatorRegistry, _settings: kopf.OperatorSettings) -> watching.Observe:
     """Add the handlers that fill a view."""
     store = _Store(shown)
 
@@ -41,7 +41,7 @@ def register(shown: ClusterView, registry: kopf.OperatorRegistry, _settings: kop
 class _Store:
     """What one operator has heard, shown once every listing has been heard to its end, and from then on as it changes."""
 
-    def __init__(self, shown: ClusterView) -> None:
+    def __init__(self, shown: PolicyCache) -> None:
         self._shown = shown
         self._namespaces: dict[str, Namespace] = {}
         self._objects: dict[str, NonRootPolicy | NonRootException | Rejected] = {}
@@ -49,7 +49,7 @@ class _Store:
         self._unheard: dict[str, set[str]] = {}  # by resource, the listed objects of which no event has told yet
         self._pausing = self._waiting = False
 
-    def observe(self, answer: Answer) -> None:
+    def observe(self, answer: ApiAnswer) -> None:
         """Take note of what there is to hear, and that a resource's stream is alive."""
         self._served |= answer.resources & _RESOURCES.keys()
         if answer.name not in _RESOURCES:

@@ -21,21 +21,21 @@ from webhook.admission.handler import Admission, Outcome
 from webhook.admission.review import Review
 from webhook.errors import InvalidSetting
 from webhook.image.source import Images
-from webhook.policy.cache import ClusterView, StaticView, View
+from webhook.policy.cache import PolicyCache, PolicyLister, PolicySnapshot
 from webhook.registry import config_file
 from webhook.registry.client import RegistryClient
-from webhook.registry.fallback import Recalling
-from webhook.registry.transport.stats import Tally
+from webhook.registry.fallback import FallbackSource
+from webhook.registry.transport.stats import RegistryStats
 from webhook.server.asgi import Reviews
 from webhook.server.counters import Metrics
 from webhook.server.fast_path import ReviewProtocol
-from webhook.server.limits import HURRY, BoundedProtocol
+from webhook.server.limits import REQUEST_TIMEOUT, BoundedProtocol
 from webhook.server.probes import build
 from webhook.server.settings import ServeSettings
 from webhook.server.tls import ServingCertificate
 
 if TYPE_CHECKING:
-    from webhook.cluster.image_identities import ClusterMemory
+    from webhook.cluster.image_identities import ClusterIdentityStore
 
 KEEP_ALIVE = 120  # seconds; the API server reuses idle connections for 90, and loses a Pod where we close first
 DRAIN = 3.0  # seconds during which answers close their connections before the server goes
@@ -60,7 +60,7 @@ def _loop_factory() -> "type[asyncio.AbstractEventLoop]":
         """uvloop's, but for the time that a client may take to begin TLS: a minute, and uvicorn cannot be told."""
 
         async def create_server(self, *arguments: Any, **keywords: Any) -> Any:
-            hurry = {"ssl_handshake_timeout": HURRY} if keywords.get("ssl") else {}
+            hurry = {"ssl_handshake_timeout": REQUEST_TIMEOUT} if keywords.get("ssl") else {}
             return await super().create_server(*arguments, **keywords, **hurry)  # type: ignore[call-overload]
 
     return Loop
@@ -87,7 +87,7 @@ async def _serve(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    tally = Tally()
+    tally = RegistryStats()
     metrics = Metrics(tally)
     metrics.expiry = lambda: certificate.expiry
     async with (
@@ -96,7 +96,7 @@ async def _serve(
         _images(settings, access, memory, tally) as images,
         _denials(settings, view, images, metrics) as answered,
     ):
-        if isinstance(view, ClusterView):
+        if isinstance(view, PolicyCache):
             metrics.view_age = lambda: view.age
         if memory is not None:
             metrics.identities = lambda: len(memory)
@@ -105,7 +105,7 @@ async def _serve(
         def ready() -> str | None:
             if stop.is_set():
                 return "shutting down"
-            return "no view of the cluster yet" if isinstance(view, ClusterView) and not view.ready else None
+            return "no view of the cluster yet" if isinstance(view, PolicyCache) and not view.ready else None
 
         app = build(metrics, ready, ca)
         reviews = Reviews(Admission(view, images), metrics, app, answered)
@@ -139,28 +139,28 @@ async def _drained(server: uvicorn.Server) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _memory(settings: ServeSettings) -> "AsyncIterator[ClusterMemory | None]":
+async def _memory(settings: ServeSettings) -> "AsyncIterator[ClusterIdentityStore | None]":
     """What replicas share, and find again after a restart; standalone there is nothing of the kind."""
     if settings.standalone:
         yield None
         return
     from webhook.cluster.client import Cluster
-    from webhook.cluster.image_identities import ClusterMemory
+    from webhook.cluster.image_identities import ClusterIdentityStore
 
     async with contextlib.aclosing(Cluster()) as cluster:
-        memory = ClusterMemory(cluster)
+        memory = ClusterIdentityStore(cluster)
         async with memory.alive():
             yield memory
 
 
 @contextlib.asynccontextmanager
-async def _view(settings: ServeSettings, stop: asyncio.Event) -> AsyncIterator[StaticView | ClusterView]:
+async def _view(settings: ServeSettings, stop: asyncio.Event) -> AsyncIterator[PolicySnapshot | PolicyCache]:
     if settings.standalone:
-        yield StaticView(settings.documents)
+        yield PolicySnapshot(settings.documents)
         return
     from webhook.server.policy_watch import watch  # kopf: half a second and 60 MiB that standalone never needs
 
-    view = ClusterView()
+    view = PolicyCache()
     watching = asyncio.create_task(watch(view, stop))
     try:
         yield view
@@ -171,7 +171,7 @@ async def _view(settings: ServeSettings, stop: asyncio.Event) -> AsyncIterator[S
 
 @contextlib.asynccontextmanager
 async def _images(
-    settings: ServeSettings, access: config_file.Access, memory: "ClusterMemory | None", tally: Tally
+    settings: ServeSettings, access: config_file.Access, memory: "ClusterIdentityStore | None", tally: RegistryStats
 ) -> AsyncIterator[Images]:
     async with contextlib.AsyncExitStack() as closing:
         secrets = None
@@ -181,28 +181,28 @@ async def _images(
             secrets = await closing.enter_async_context(contextlib.aclosing(PullSecrets()))
         client = RegistryClient(access.settings, secrets, credentials=access.credentials, memory=memory, tally=tally)
         await closing.enter_async_context(contextlib.aclosing(client))
-        yield client if memory is None else Recalling(client, memory)
+        yield client if memory is None else FallbackSource(client, memory)
 
 
 @contextlib.asynccontextmanager
 async def _denials(
-    settings: ServeSettings, view: View, images: Images, metrics: Metrics
+    settings: ServeSettings, view: PolicyLister, images: Images, metrics: Metrics
 ) -> AsyncIterator[Callable[[Review, Outcome], None]]:
     """What is told of every answer, for Events on workloads."""
     if settings.standalone:
         yield lambda _asked, _outcome: None
         return
     from webhook.cluster.client import Cluster
-    from webhook.cluster.events import Recorder
-    from webhook.cluster.workqueue import running
-    from webhook.server.denial_events import Denials
+    from webhook.cluster.events import EventRecorder
+    from webhook.cluster.workqueue import run_in_background
+    from webhook.server.denial_events import DenialEvents
 
     async with contextlib.aclosing(Cluster()) as cluster:
-        recorder = Recorder(cluster, socket.gethostname())
+        recorder = EventRecorder(cluster, socket.gethostname())
         metrics.background.writers["Event"] = recorder.writer
-        denials = Denials(view, images, recorder.record)
-        async with running(recorder.writer, denials.hypotheses):
-            yield denials.consider
+        denials = DenialEvents(view, images, recorder.record)
+        async with run_in_background(recorder.writer, denials.dry_runs):
+            yield denials.observe
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -20,7 +20,7 @@ import msgspec
 from webhook.errors import InvalidReference, MalformedReview
 from webhook.image import reference
 from webhook.image.config import Platform
-from webhook.image.image_identity import Fact
+from webhook.image.image_identity import Observation
 from webhook.image.user import Identity
 from webhook.workload import workload as pod
 from webhook.workload.podspec import Metadata, PodSpec, Wire
@@ -77,7 +77,7 @@ class Pod(Wire, frozen=True, gc=False):
         return Workload("Pod", self.metadata, self.spec)
 
 
-class Running(msgspec.Struct, frozen=True):
+class RunningContainer(msgspec.Struct, frozen=True):
     """One container as the kubelet reports it, running or ended.
 
     `digest` is the manifest's or index's that the node pulled, empty for an image that came from no registry; `groups`
@@ -103,7 +103,7 @@ def decode(raw: bytes | msgspec.Raw) -> Pod:
         raise MalformedReview(f"the Pod is malformed: {error}") from None
 
 
-def running(observed: Pod) -> Iterator[Running]:
+def running_containers(observed: Pod) -> Iterator[RunningContainer]:
     """Every container of which the kubelet has said who it is: none on Windows, and none before Kubernetes 1.33."""
     workload = observed.workload
     for slot, own in _reported(observed):
@@ -112,7 +112,7 @@ def running(observed: Pod) -> Iterator[Running]:
         user = own.user.linux
         groups = tuple(sorted({user.gid, *(user.supplemental_groups or ())}))
         effective = pod.effective(slot.container, workload.context)
-        yield Running(slot, effective, own.digest, user.uid, user.gid, groups)
+        yield RunningContainer(slot, effective, own.digest, user.uid, user.gid, groups)
 
 
 def _reported(observed: Pod) -> Iterator[tuple[Slot, _ContainerStatus]]:
@@ -130,7 +130,7 @@ def _reported(observed: Pod) -> Iterator[tuple[Slot, _ContainerStatus]]:
             yield slot, own
 
 
-def uses(observed: Pod) -> Iterator[tuple[str, str]]:
+def image_usage(observed: Pod) -> Iterator[tuple[str, str]]:
     """The normalised reference and the digest of each image that the node has pulled for the Pod."""
     if _outdated(observed):
         return
@@ -140,7 +140,7 @@ def uses(observed: Pod) -> Iterator[tuple[str, str]]:
             yield image, own.digest
 
 
-def facts(observed: Pod, platform: Platform) -> Iterator[Fact]:
+def observations(observed: Pod, platform: Platform) -> Iterator[Observation]:
     """What the containers teach of their images' own users, on a node of that platform.
 
     Nothing where the spec says the uid or the gid.
@@ -148,14 +148,14 @@ def facts(observed: Pod, platform: Platform) -> Iterator[Fact]:
     if _outdated(observed):
         return
     namespace = observed.metadata.namespace if observed.spec.image_pull_secrets else None
-    for each in running(observed):
+    for each in running_containers(observed):
         effective = each.effective
         if effective.run_as_user is not None or effective.run_as_group is not None:
             continue
         image = _normalised(each.slot)
         if not image or not each.digest:
             continue
-        yield Fact(
+        yield Observation(
             image,
             each.digest,
             platform,
@@ -168,7 +168,7 @@ def facts(observed: Pod, platform: Platform) -> Iterator[Fact]:
         )
 
 
-def mismatch(observed: Pod, reported: Running, identities: Iterable[Identity]) -> str | None:
+def mismatch(observed: Pod, reported: RunningContainer, identities: Iterable[Identity]) -> str | None:
     """What the kubelet reports otherwise than any of these identities foretells; None where one fits, or there is none.
 
     They are those of the image's USER or, where the spec sets runAsUser, of that number in the image
@@ -179,7 +179,7 @@ def mismatch(observed: Pod, reported: Running, identities: Iterable[Identity]) -
     return wrong[0] if wrong and all(wrong) else None
 
 
-def _difference(workload: Workload, reported: Running, identity: Identity) -> str | None:
+def _difference(workload: Workload, reported: RunningContainer, identity: Identity) -> str | None:
     effective, context = reported.effective, workload.context
     uid = identity.uid if effective.run_as_user is None else effective.run_as_user
     if reported.uid != uid:

@@ -21,7 +21,7 @@ from tests.e2e.target import Refused, Target
 from tests.support import cluster, helm
 from tests.support.controller import controller
 from webhook.cluster.client import Cluster, ClusterError, Conflict
-from webhook.controller.certificate_objects import Registration
+from webhook.controller.certificate_objects import CertificateObjects
 from webhook.controller.certificate_rotation import InOrder, Names, Pending, Plan, Rotation
 from webhook.controller.manager import PERIOD
 
@@ -304,7 +304,7 @@ async def test_twenty_changes_of_ca_lose_no_admission(
         overlap=timedelta(seconds=20),
     )
     api, traffic = Cluster(), Traffic()
-    objects = Registration(api)
+    objects = CertificateObjects(api)
     cas: set[bytes] = set()
     leaves = 0
     served = b""

@@ -17,8 +17,8 @@ from webhook.cluster import image_identities
 from webhook.cluster import reflector as following
 from webhook.cluster.client import Cluster
 from webhook.image.config import Platform
-from webhook.image.identity_index import Identities
-from webhook.image.image_identity import Fact, ImageIdentity, of_fact
+from webhook.image.identity_index import IdentityIndex
+from webhook.image.image_identity import ImageIdentity, Observation, of_observation
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 AMD64 = Platform("linux", "amd64")
@@ -54,9 +54,9 @@ async def proxy(
 
 
 @contextlib.asynccontextmanager
-async def followed() -> AsyncIterator[Identities]:
+async def followed() -> AsyncIterator[IdentityIndex]:
     """What somebody knows who follows."""
-    known = Identities()
+    known = IdentityIndex()
     async with contextlib.aclosing(Cluster()) as connection:
         following = asyncio.create_task(image_identities.follow(connection, known))
         try:
@@ -79,7 +79,9 @@ async def until(probe: Callable[[], object], seconds: float = 60) -> None:
 
 
 async def make(api: Cluster) -> ImageIdentity:
-    made = of_fact(Fact(IMAGE, f"sha256:{secrets.token_hex(32)}", AMD64, 1500, 1600), (AMD64,), datetime.now(UTC))
+    made = of_observation(
+        Observation(IMAGE, f"sha256:{secrets.token_hex(32)}", AMD64, 1500, 1600), (AMD64,), datetime.now(UTC)
+    )
     assert made is not None
     await image_identities.create(api, made)
     (found,) = [each for each in await there(api) if each.name == made.name]
@@ -87,7 +89,7 @@ async def make(api: Cluster) -> ImageIdentity:
     return found
 
 
-def names(known: Identities) -> set[str]:
+def names(known: IdentityIndex) -> set[str]:
     return {each.name for each in known.of_reference(IMAGE)}
 
 

@@ -15,7 +15,7 @@ from kubernetes.config import kube_config
 from tests.e2e.target import Target
 from tests.support import cluster
 from tests.support.api_proxy import ApiProxy, proxied
-from webhook.policy.cache import ClusterView
+from webhook.policy.cache import PolicyCache
 from webhook.policy.types import API_VERSION
 from webhook.server.policy_watch import watch
 
@@ -53,9 +53,9 @@ async def proxy(target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @contextlib.asynccontextmanager
-async def watched() -> AsyncIterator[ClusterView]:
+async def watched() -> AsyncIterator[PolicyCache]:
     """A view that is being kept up to date; the watch must end by itself when asked."""
-    view, stop = ClusterView(), asyncio.Event()
+    view, stop = PolicyCache(), asyncio.Event()
     watching = asyncio.create_task(watch(view, stop))
     try:
         yield view
@@ -87,20 +87,20 @@ async def kubectl(target: Target, *arguments: str, text: str = "") -> None:
 async def test_policies_labels_and_exceptions_count_as_they_come_and_go(target: Target, proxy: ApiProxy) -> None:
     async with watched() as view:
         await until(lambda: view.ready)
-        assert view.govern(NAMESPACE).policy.metadata.name == "built-in"
+        assert view.effective_policy(NAMESPACE).policy.metadata.name == "built-in"
         selector = {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}}
         await apply(target, "NonRootPolicy", NAMESPACE, mode="Warn", namespaceSelector=selector)
-        await until(lambda: view.govern(NAMESPACE).mode == "Warn")
+        await until(lambda: view.effective_policy(NAMESPACE).mode == "Warn")
         await kubectl(target, "label", "namespace", NAMESPACE, "nonroot.dev/mode=enforce")
-        await until(lambda: view.govern(NAMESPACE).mode == "Enforce")
+        await until(lambda: view.effective_policy(NAMESPACE).mode == "Enforce")
         await apply(target, "NonRootException", "old-app", reason="because")
         await until(lambda: len(view.exceptions(NAMESPACE)) == 1)
         await kubectl(target, "delete", "nonrootexception", "-n", NAMESPACE, "old-app")
         await until(lambda: view.exceptions(NAMESPACE) == ())
         await kubectl(target, "label", "namespace", NAMESPACE, "nonroot.dev/mode-")
-        await until(lambda: view.govern(NAMESPACE).mode == "Warn")
+        await until(lambda: view.effective_policy(NAMESPACE).mode == "Warn")
         await kubectl(target, "delete", "nonrootpolicy", NAMESPACE)
-        await until(lambda: view.govern(NAMESPACE).policy.metadata.name == "built-in")
+        await until(lambda: view.effective_policy(NAMESPACE).policy.metadata.name == "built-in")
         assert view.problems == {}
         assert view.age < 60
 
@@ -117,15 +117,15 @@ async def test_an_api_server_that_is_away_at_first_is_waited_for(target: Target,
 async def test_the_last_view_stays_while_the_api_server_is_away(target: Target, proxy: ApiProxy) -> None:
     async with watched() as view:
         await kubectl(target, "label", "namespace", NAMESPACE, "nonroot.dev/mode=enforce")
-        await until(lambda: view.ready and view.govern(NAMESPACE).mode == "Enforce")
+        await until(lambda: view.ready and view.effective_policy(NAMESPACE).mode == "Enforce")
         await proxy.stop()
         await kubectl(target, "label", "namespace", NAMESPACE, "nonroot.dev/mode=warn", "--overwrite")
         before = view.age
         await asyncio.sleep(2)
-        assert (view.ready, view.govern(NAMESPACE).mode) == (True, "Enforce")
+        assert (view.ready, view.effective_policy(NAMESPACE).mode) == (True, "Enforce")
         assert view.age >= before + 1.9
         await proxy.start()
-        await until(lambda: view.govern(NAMESPACE).mode == "Warn")
+        await until(lambda: view.effective_policy(NAMESPACE).mode == "Warn")
         assert view.age < 10
 
 

@@ -20,10 +20,10 @@ from tests.support.controller import Controller, controller
 from tests.support.images import Table
 from webhook.cluster.client import Cluster
 from webhook.cluster.events import Event
-from webhook.controller.background_scan import Scanning
-from webhook.controller.image_identities import Keeper
-from webhook.controller.policy_status import Standing
-from webhook.image.identity_index import Identities
+from webhook.controller.background_scan import BackgroundScan
+from webhook.controller.image_identities import Reconciler
+from webhook.controller.policy_status import PolicyStatusController
+from webhook.image.identity_index import IdentityIndex
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -122,9 +122,9 @@ async def test_every_workload_has_a_report_and_a_second_scan_writes_nothing(targ
     async def look(*, wanted: bool = True) -> Counting:
         """One controller's whole life: a scan, and the statuses."""
         async with contextlib.aclosing(Counting()) as api:
-            scanning = Scanning(api, Table({}), Keeper(api, Identities()), events.append, reports=wanted)
+            scanning = BackgroundScan(api, Table({}), Reconciler(api, IdentityIndex()), events.append, reports=wanted)
             await scanning.round()
-            standing = Standing(api, events.append)
+            standing = PolicyStatusController(api, events.append)
             standing.sums = scanning.sums()
             await standing.round(datetime.now(UTC))
             return api

@@ -19,13 +19,13 @@ from tests.support.pods import minimal, tweak
 from tests.support.prometheus import Prometheus
 from tests.unit.server.test_asgi import review
 from tests.unit.server.test_server import POLICY, Server
-from webhook.cluster.workqueue import Writer
+from webhook.cluster.workqueue import WorkQueue
 from webhook.controller import probes
-from webhook.controller.background_scan import Scanning
-from webhook.controller.image_identities import Keeper
-from webhook.image.identity_index import Identities
+from webhook.controller.background_scan import BackgroundScan
+from webhook.controller.image_identities import Reconciler
+from webhook.image.identity_index import IdentityIndex
 from webhook.metrics import ADMISSION, CONTROLLER, Background
-from webhook.registry.transport.stats import Tally
+from webhook.registry.transport.stats import RegistryStats
 from webhook.server.counters import Metrics
 
 pytestmark = pytest.mark.prometheus
@@ -61,16 +61,16 @@ def _admission(folder: Path) -> Iterator[int]:
 
 async def _rest(ports: list[int], ready: threading.Event, stop: asyncio.Event) -> None:
     """A controller that has scanned, and of a replica what only one in a cluster knows."""
-    keeper = Keeper(Objects(), Identities())
-    scanning = Scanning(Objects(), Table({}), keeper, lambda _event: None, reports=True)
+    keeper = Reconciler(Objects(), IdentityIndex())
+    scanning = BackgroundScan(Objects(), Table({}), keeper, lambda _event: None, reports=True)
     scanning.document = msgspec.structs.replace(await pages.small(), at=datetime.now(UTC).isoformat())
     state = probes.State()
     state.expiry = {"ca": 2e9, "serving": 2e9}
     replica = Metrics()
     replica.view_age, replica.identities = (lambda: 1.0), (lambda: 1.0)
-    replica.background.writers["Event"] = Writer("Events")
+    replica.background.writers["Event"] = WorkQueue("Events")
     async with AsyncExitStack() as closing_all:
-        for collectors in ((scanning, Background(Tally())), (replica,)):
+        for collectors in ((scanning, Background(RegistryStats())), (replica,)):
             serving = probes.serve(state, "127.0.0.1", 0, collectors)
             ports.append(await closing_all.enter_async_context(serving))
         ready.set()

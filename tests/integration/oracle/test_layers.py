@@ -15,7 +15,7 @@ from tests.support.oci import Entry, directory, file, hardlink, opaque, raw_laye
 from tests.unit.registry.layers import test_overlay as test_rootfs
 from tests.unit.registry.layers import test_tar as test_archive
 from webhook.errors import MalformedImage
-from webhook.image.passwd import Accounts
+from webhook.image.passwd import AccountFiles
 from webhook.registry.layers.index import ancestors
 
 pytestmark = [
@@ -158,4 +158,4 @@ def test_an_image_without_accounts(oracle: Oracle) -> None:
     """Neither file."""
     overlay, native = oracle.files([tar(file("app"))])
     assert overlay == native == {"/etc/passwd": None, "/etc/group": None}
-    assert test_rootfs.accounts(raw_layer(tar(file("app")))) == Accounts(None, None)
+    assert test_rootfs.accounts(raw_layer(tar(file("app")))) == AccountFiles(None, None)

@@ -21,8 +21,8 @@ from webhook.errors import InvalidReference, MalformedImage
 from webhook.image import passwd as files
 from webhook.image import reference
 from webhook.image.config import UID_MAX, Config, normalise_platform, parse_config, parse_user
-from webhook.image.passwd import Accounts
-from webhook.image.user import Fault, Identity, resolve
+from webhook.image.passwd import AccountFiles
+from webhook.image.user import Identity, ResolutionError, resolve
 
 pytestmark = [
     pytest.mark.oracle,
@@ -107,20 +107,20 @@ def test_which_uids_are_valid(oracle: Path, random: Random, tally: Counter[str])
 
 def identities(
     oracle: Path, random: Random, tally: Counter[str], ask: str, distrusted: str
-) -> Iterator[tuple[str, Accounts, Identity, Answer]]:
+) -> Iterator[tuple[str, AccountFiles, Identity, Answer]]:
     """User, accounts, our answer and theirs. The kubelet turns an empty USER into the number 0 before anybody sees it.
 
     Where we have none they have none, or what they make of it is `distrusted`.
     """
     texts = [user.partition(":")[0] or "0" for user in cases.users(random, CASES)]
-    found = [Accounts(*cases.accounts(random)) for _ in texts]
+    found = [AccountFiles(*cases.accounts(random)) for _ in texts]
     questions = [
         {"ask": ask, "text": text, "passwd": encoded(each.passwd), "group": encoded(each.group)}
         for text, each in zip(texts, found, strict=True)
     ]
     for text, each, theirs in zip(texts, found, program.ask(oracle, questions), strict=True):
         ours = resolve(parse_user(text), each)
-        assert isinstance(ours, Identity | Fault)
+        assert isinstance(ours, Identity | ResolutionError)
         if isinstance(ours, Identity):
             yield text, each, ours, theirs
             tally["alike"] += 1
@@ -153,7 +153,7 @@ def test_identities_by_moby(oracle: Path, random: Random, tally: Counter[str]) -
         assert {gid & UINT32 for gid in own} == {gid & UINT32 for gid in theirs["groups"]}, (text, each)
 
 
-def _must_be_distrusted(text: str, each: Accounts) -> None:
+def _must_be_distrusted(text: str, each: AccountFiles) -> None:
     """The number, or the uid of the name's line, is outside of what the kubelet takes."""
     user = parse_user(text)
     if user.looks_numeric:

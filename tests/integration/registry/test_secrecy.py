@@ -20,11 +20,11 @@ from tests.support.pods import Object, minimal, review, tweak, within
 from tests.support.registry import Login, Registry, Status
 from tests.unit.registry.conftest import NO_PAUSE, Clock
 from tests.unit.registry.samples import Secrets, secret
-from webhook.admission.handler import Admission, Door
-from webhook.policy.cache import StaticView
+from webhook.admission.handler import Admission, WebhookKind
+from webhook.policy.cache import PolicySnapshot
 from webhook.policy.types import Documents, Metadata, NonRootPolicy, PolicySpec
 from webhook.registry.client import RegistryClient
-from webhook.registry.fallback import Recalling
+from webhook.registry.fallback import FallbackSource
 from webhook.registry.settings import Lives, RegistrySettings
 
 pytestmark = pytest.mark.registry
@@ -50,7 +50,7 @@ class Step(msgspec.Struct, frozen=True):
     owner_first: bool
     restarted: bool
     away: bool
-    door: Door
+    door: WebhookKind
     kind: Literal["Pod", "Deployment"]
     name: str
     secrets: tuple[str, ...]
@@ -147,7 +147,7 @@ async def _started(
     plain = RegistrySettings(insecure=frozenset({registry.host}), timeouts=NO_PAUSE, lives=Lives(breaker=0.0))
     client = RegistryClient(plain, _Namespaced(registry.host), clock=clock, memory=kept)
     stack.push_async_callback(client.aclose)
-    return Admission(StaticView(Documents((policy,))), Recalling(client, kept), clock)
+    return Admission(PolicySnapshot(Documents((policy,))), FallbackSource(client, kept), clock)
 
 
 def _body(step: Step, image_name: str, who: str) -> Object:

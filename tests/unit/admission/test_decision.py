@@ -4,13 +4,20 @@ from typing import Any
 
 import msgspec
 
-from tests.support.pods import first, governing, workload
+from tests.support.pods import effective_policy, first, workload
 from tests.support.tables import table
-from webhook.admission.decision import MESSAGE_LIMIT, WARNING_LIMIT, WARNINGS_LIMIT, Answer, advise, answer
+from webhook.admission.decision import (
+    MESSAGE_LIMIT,
+    WARNING_LIMIT,
+    WARNINGS_LIMIT,
+    AdmissionDecision,
+    admission_decision,
+    advise,
+)
 from webhook.evaluation.finding import Finding, finding
 from webhook.evaluation.subject import Subject
 from webhook.evaluation.verdict import ContainerVerdict, Verdict, decide
-from webhook.policy.exemptions import Release
+from webhook.policy.exemptions import Exemption
 from webhook.workload.workload import effective
 
 WORK = workload()
@@ -24,7 +31,7 @@ def subject(injects: bool = True) -> Subject:
         slot=SLOT,
         os="linux",
         effective=effective(SLOT.container, WORK.context),
-        policy=governing().policy.spec,
+        policy=effective_policy().policy.spec,
         injects=injects,
     )
 
@@ -44,7 +51,7 @@ SAID = "nonroot: " + TEXT
 
 
 @table(
-    ("findings", "injects", "release", "state", "kept"),
+    ("findings", "injects", "exemption", "state", "kept"),
     {
         "nothing found": ((), True, None, "fine", 0),
         "an error": ((ERROR,), True, None, "refused", 1),
@@ -58,31 +65,31 @@ SAID = "nonroot: " + TEXT
         "a warning": ((WARNING,), True, None, "fine", 1),
         "a note": ((NOTE,), True, None, "fine", 1),
         "a curable error and a warning": ((CURABLE, WARNING), True, None, "fixable", 2),
-        "an exception for everything": ((ERROR, WARNING), True, Release("x"), "skipped", 0),
-        "an exception for the rule": ((ERROR,), True, Release("x", frozenset({"root-user"})), "skipped", 0),
-        "an exception for another rule": ((ERROR,), True, Release("x", frozenset({"root-image"})), "refused", 1),
+        "an exception for everything": ((ERROR, WARNING), True, Exemption("x"), "skipped", 0),
+        "an exception for the rule": ((ERROR,), True, Exemption("x", frozenset({"root-user"})), "skipped", 0),
+        "an exception for another rule": ((ERROR,), True, Exemption("x", frozenset({"root-image"})), "refused", 1),
         "an excepted container is never cured": (
             (CURABLE,),
             True,
-            Release("x", frozenset({"root-image"})),
+            Exemption("x", frozenset({"root-image"})),
             "refused",
             1,
         ),
         "an exception leaves an unknown unknown": (
             (MISSING,),
             True,
-            Release("x", frozenset({"root-image"})),
+            Exemption("x", frozenset({"root-image"})),
             "unknown",
             1,
         ),
-        "an exception beside a warning": ((WARNING,), True, Release("x", frozenset({"root-image"})), "skipped", 1),
+        "an exception beside a warning": ((WARNING,), True, Exemption("x", frozenset({"root-image"})), "skipped", 1),
     },
 )
 def test_a_container_is_summed_up(
-    findings: tuple[Finding, ...], injects: bool, release: Release | None, state: str, kept: int
+    findings: tuple[Finding, ...], injects: bool, exemption: Exemption | None, state: str, kept: int
 ) -> None:
     """The worst counts; what an exception covers is dropped."""
-    decided = decide(subject(injects), findings, release)
+    decided = decide(subject(injects), findings, exemption)
     assert (decided.state, len(decided.findings), decided.digest) == (state, kept, "")
 
 
@@ -100,14 +107,14 @@ def test_a_container_is_summed_up(
 def test_a_pod_is_as_bad_as_its_worst_container(states: list[Any], worst: str) -> None:
     """For summaries."""
     containers = tuple(ContainerVerdict(subject(), state) for state in states)
-    assert Verdict(governing(), containers).state == worst
+    assert Verdict(effective_policy(), containers).state == worst
 
 
 def verdict(
     mode: str, *containers: tuple[Finding, ...], injects: bool = True, problem: str = "", **spec: Any
 ) -> Verdict:
     """Each tuple of findings is a container's."""
-    rule = msgspec.structs.replace(governing(mode, **spec), problem=problem)
+    rule = msgspec.structs.replace(effective_policy(mode, **spec), problem=problem)
     return Verdict(rule, tuple(decide(subject(injects), each, None) for each in containers))
 
 
@@ -123,35 +130,35 @@ def verdict(
             200,
             1,
         ),
-        "Warn never waits": (verdict("Warn", (PENDING,), injects=False), {"patience": True}, 200, 1),
+        "Warn never waits": (verdict("Warn", (PENDING,), injects=False), {"may_retry": True}, 200, 1),
         "Warn is silent about what is cured": (verdict("Warn", (CURABLE,)), {}, 200, 0),
         "Warn tells of it where nothing is patched": (verdict("Warn", (CURABLE,), injects=False), {}, 200, 1),
         "nothing found": (verdict("Enforce", ()), {}, 200, 0),
         "a warning": (verdict("Enforce", (WARNING,)), {}, 200, 1),
         "a note is never shown": (verdict("Enforce", (NOTE,)), {}, 200, 0),
         "an error": (verdict("Enforce", (ERROR,)), {}, 403, 1),
-        "an error is not waited out": (verdict("Enforce", (ERROR,), (PENDING,)), {"patience": True}, 403, 1),
+        "an error is not waited out": (verdict("Enforce", (ERROR,), (PENDING,)), {"may_retry": True}, 403, 1),
         "what mutation would have cured": (verdict("Enforce", (CURABLE,)), {}, 403, 1),
-        "and may still cure": (verdict("Enforce", (CURABLE,)), {"patience": True}, 429, 1),
+        "and may still cure": (verdict("Enforce", (CURABLE,)), {"may_retry": True}, 429, 1),
         "beside an unknown image": (verdict("Enforce", (CURABLE,), (MISSING,)), {}, 403, 1),
         "beside an unknown image, patiently": (
             verdict("Enforce", (CURABLE,), (MISSING,)),
-            {"patience": True},
+            {"may_retry": True},
             429,
             1,
         ),
-        "an error and a cure": (verdict("Enforce", (ERROR,), (CURABLE,)), {"patience": True}, 403, 1),
+        "an error and a cure": (verdict("Enforce", (ERROR,), (CURABLE,)), {"may_retry": True}, 403, 1),
         "an unknown image is warned about": (verdict("Enforce", (MISSING,)), {}, 200, 1),
         "or let in": (verdict("Enforce", (MISSING,), onUnknown={"default": "Allow"}), {}, 200, 0),
         "or denied": (verdict("Enforce", (MISSING,), onUnknown={"notFound": "Deny"}), {}, 403, 1),
         "invalid content is denied": (verdict("Enforce", (INVALID,)), {}, 403, 1),
-        "and not waited out": (verdict("Enforce", (INVALID,), (PENDING,)), {"patience": True}, 403, 1),
-        "a pending image": (verdict("Enforce", (PENDING,)), {"patience": True}, 429, 1),
+        "and not waited out": (verdict("Enforce", (INVALID,), (PENDING,)), {"may_retry": True}, 403, 1),
+        "a pending image": (verdict("Enforce", (PENDING,)), {"may_retry": True}, 429, 1),
         "a pending image whose time is over": (verdict("Enforce", (PENDING,)), {}, 200, 1),
         "which the policy denies": (verdict("Enforce", (PENDING,), onUnknown={"pending": "Deny"}), {}, 403, 1),
         "but not before": (
             verdict("Enforce", (PENDING,), onUnknown={"pending": "Deny"}),
-            {"patience": True},
+            {"may_retry": True},
             429,
             1,
         ),
@@ -171,7 +178,7 @@ def verdict(
         ),
         "a template never waits": (
             verdict("Enforce", (PENDING,), templates="Deny"),
-            {"template": True, "patience": True},
+            {"template": True, "may_retry": True},
             200,
             1,
         ),
@@ -179,7 +186,7 @@ def verdict(
 )
 def test_the_mode_is_applied_last(given: Verdict, options: dict[str, bool], code: int, told: int) -> None:
     """What is told is counted in the message of a denial, else in the warnings."""
-    found = answer(given, **options)
+    found = admission_decision(given, **options)
     assert found.code == code
     if code == 200:
         assert found.message == ""
@@ -191,7 +198,7 @@ def test_the_mode_is_applied_last(given: Verdict, options: dict[str, bool], code
 
 def test_a_denial_tells_ten_findings_and_counts_the_rest() -> None:
     """A Pod may have thousands of containers."""
-    message = answer(verdict("Enforce", *[(ERROR,)] * (MESSAGE_LIMIT + 5))).message
+    message = admission_decision(verdict("Enforce", *[(ERROR,)] * (MESSAGE_LIMIT + 5))).message
     assert message.count(TEXT) == MESSAGE_LIMIT
     assert message.endswith("; and 5 more")
 
@@ -199,22 +206,22 @@ def test_a_denial_tells_ten_findings_and_counts_the_rest() -> None:
 def test_warnings_are_cut_only_where_the_api_server_would_cut_them() -> None:
     """Cut by us, the reason stays readable; cut by the API server, its neighbours are lost."""
     long = msgspec.structs.replace(WARNING, detail="x" * 2500)
-    (whole,) = answer(verdict("Enforce", (long,))).warnings
+    (whole,) = admission_decision(verdict("Enforce", (long,))).warnings
     assert long.message in whole
-    first, second = answer(verdict("Enforce", (long, long))).warnings
+    first, second = admission_decision(verdict("Enforce", (long, long))).warnings
     assert (len(first), first[-1], second) == (WARNING_LIMIT, "…", first)
 
 
 def test_warnings_that_the_api_server_would_drop_are_counted_instead() -> None:
     """A Pod may have thousands of containers."""
-    told = answer(verdict("Enforce", (WARNING,) * 10_000)).warnings
+    told = admission_decision(verdict("Enforce", (WARNING,) * 10_000)).warnings
     assert told[-1] == f"nonroot: and {10_000 - len(told) + 1} more"
     assert sum(map(len, told)) <= WARNINGS_LIMIT
 
 
 def test_a_bad_namespace_label_is_told() -> None:
     """To whoever creates Pods there."""
-    assert answer(verdict("Enforce", (), problem="bad label")).warnings == ("nonroot: bad label",)
+    assert admission_decision(verdict("Enforce", (), problem="bad label")).warnings == ("nonroot: bad label",)
 
 
 @table(
@@ -236,4 +243,4 @@ def test_a_mutating_hook_says_what_the_validating_one_might_not(given: Verdict, 
 
 def test_allowed_is_an_answer_of_its_own() -> None:
     """The commonest one."""
-    assert answer(verdict("Audit", (ERROR,))) == Answer(200)
+    assert admission_decision(verdict("Audit", (ERROR,))) == AdmissionDecision(200)

@@ -10,13 +10,20 @@ import pytest
 
 from tests.support.images import Table, image, unknown
 from tests.support.judging import apply
-from tests.support.pods import IMAGE, Object, governing, minimal, review, tweak, within
+from tests.support.pods import IMAGE, Object, effective_policy, minimal, review, tweak, within
 from tests.support.tables import table
 from webhook.admission import handler
-from webhook.admission.handler import APPEARANCE_TRIES, FEW, MOST_CONTAINERS, Admission, Door, Outcome
+from webhook.admission.handler import (
+    LARGE_PODS_CONTAINERS,
+    NAMESPACE_WAIT_TRIES,
+    SMALL_POD_CONTAINERS,
+    Admission,
+    Outcome,
+    WebhookKind,
+)
 from webhook.errors import MalformedReview
 from webhook.image.source import Image, Query, Unknown
-from webhook.policy.selection import Governing
+from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import ExceptionSpec, Metadata, NonRootException
 from webhook.workload.workload import Workload
 
@@ -27,24 +34,24 @@ DEMANDS = tweak(minimal(), {f"{OWN}.runAsNonRoot": True})
 class View:
     """One policy for every namespace, and its exceptions."""
 
-    def __init__(self, rule: Governing, exceptions: tuple[NonRootException, ...] = ()) -> None:
+    def __init__(self, rule: EffectivePolicy, exceptions: tuple[NonRootException, ...] = ()) -> None:
         self.rule = rule
         self.excuses = exceptions
         self.namespaces: list[str] = []
         self.unseen = 0  # how often the namespace is not there yet
 
     def knows(self, namespace: str) -> bool:
-        """As `webhook.policy.cache.View`."""
+        """As `webhook.policy.cache.PolicyLister`."""
         self.unseen -= 1
         return self.unseen < 0
 
-    def govern(self, namespace: str) -> Governing:
-        """As `webhook.policy.cache.View`."""
+    def effective_policy(self, namespace: str) -> EffectivePolicy:
+        """As `webhook.policy.cache.PolicyLister`."""
         self.namespaces.append(namespace)
         return self.rule
 
     def exceptions(self, namespace: str, workload: Workload | None = None) -> tuple[NonRootException, ...]:
-        """As `webhook.policy.cache.View`."""
+        """As `webhook.policy.cache.PolicyLister`."""
         return self.excuses
 
 
@@ -62,8 +69,8 @@ class Clock:
 class Scene:
     """An Admission with everything around it in hand."""
 
-    def __init__(self, rule: Governing | None = None, **images: Image | Unknown) -> None:
-        self.view = View(rule or governing())
+    def __init__(self, rule: EffectivePolicy | None = None, **images: Image | Unknown) -> None:
+        self.view = View(rule or effective_policy())
         self.images = Table({IMAGE: image("app")} | {f"a.io/{name}": found for name, found in images.items()})
         self.clock = Clock()
         self.admission = Admission(self.view, self.images, self.clock)
@@ -73,7 +80,7 @@ class Scene:
         self.images.images[IMAGE] = answer
         return self
 
-    async def ask(self, door: Door, obj: Object | None, operation: str = "CREATE", **more: Any) -> Outcome:
+    async def ask(self, door: WebhookKind, obj: Object | None, operation: str = "CREATE", **more: Any) -> Outcome:
         """One review."""
         return await self.admission.review(review(obj, operation, **more), door)
 
@@ -141,9 +148,11 @@ def operations(outcome: Outcome) -> list[dict[str, Any]]:
         ),
     },
 )
-async def test_the_early_exits(door: Door, obj: Object | None, operation: str, more: dict[str, Any], why: str) -> None:
+async def test_the_early_exits(
+    door: WebhookKind, obj: Object | None, operation: str, more: dict[str, Any], why: str
+) -> None:
     """Each allows, asks no registry and says why in an audit annotation."""
-    scene = Scene(governing(exemptions={"users": ["robot"]})).found(image(""))
+    scene = Scene(effective_policy(exemptions={"users": ["robot"]})).found(image(""))
     outcome = await scene.ask(door, obj, operation, **more)
     assert response(outcome)["allowed"] is True
     assert (response(outcome)["auditAnnotations"], outcome.decision) == ({"skipped": why}, "skip")
@@ -152,7 +161,7 @@ async def test_the_early_exits(door: Door, obj: Object | None, operation: str, m
 
 async def test_a_mutating_hook_that_injects_nothing_is_done() -> None:
     """It asks no registry."""
-    scene = Scene(governing("Warn"))
+    scene = Scene(effective_policy("Warn"))
     assert response(await scene.ask("mutate", minimal()))["auditAnnotations"] == {"skipped": "not-injecting"}
     assert scene.images.asked == []
 
@@ -166,7 +175,7 @@ async def test_a_creation_cannot_pretend_to_be_a_deletion() -> None:
 async def test_a_template_may_carry_the_annotation_of_a_mirror_pod() -> None:
     """It means nothing there."""
     deployment = tweak(within("Deployment", minimal()), {"metadata.annotations": {"kubernetes.io/config.mirror": "x"}})
-    outcome = await Scene(governing(templates="Deny")).found(image("")).ask("validate", deployment)
+    outcome = await Scene(effective_policy(templates="Deny")).found(image("")).ask("validate", deployment)
     assert outcome.decision == "deny"
 
 
@@ -195,7 +204,7 @@ async def test_a_pod_is_patched_and_then_admitted() -> None:
 )
 async def test_the_validating_door(mode: str, answer: Image | Unknown, decision: str, warnings: int) -> None:
     """It answers by mode."""
-    outcome = await Scene(governing(mode)).found(answer).ask("validate", minimal())
+    outcome = await Scene(effective_policy(mode)).found(answer).ask("validate", minimal())
     assert (outcome.decision, len(response(outcome).get("warnings", ()))) == (decision, warnings)
     if decision == "deny":
         assert response(outcome)["status"]["code"] == 403
@@ -217,7 +226,7 @@ async def test_one_bad_container_does_not_keep_the_others_from_being_patched() -
 
 
 @pytest.mark.parametrize("door", ["mutate", "validate"])
-async def test_a_pending_image_is_waited_for_and_no_longer_than_half_a_minute(door: Door) -> None:
+async def test_a_pending_image_is_waited_for_and_no_longer_than_half_a_minute(door: WebhookKind) -> None:
     """Status 429 until then; afterwards onUnknown, and after a pause patience anew."""
     scene = Scene().found(unknown("pending"))
     for seconds, decision in ((0, "retry"), (1, "retry"), (28.9, "retry"), (0.2, "allow"), (20, "allow")):
@@ -238,14 +247,14 @@ async def test_come_again_is_said_in_the_words_of_the_api() -> None:
 @pytest.mark.parametrize("mode", ["Audit", "Warn"])
 async def test_only_enforce_waits(mode: str) -> None:
     """The others let the Pod in at once."""
-    scene = Scene(governing(mode, inject="Always")).found(unknown("pending"))
+    scene = Scene(effective_policy(mode, inject="Always")).found(unknown("pending"))
     for door in ("mutate", "validate"):
         assert (await scene.ask(door, minimal())).decision == "allow"
 
 
 async def test_a_template_is_not_waited_for_and_starts_no_clock() -> None:
     """Its Pods come later."""
-    scene = Scene(governing(templates="Deny")).found(unknown("pending"))
+    scene = Scene(effective_policy(templates="Deny")).found(unknown("pending"))
     assert (await scene.ask("validate", within("CronJob", minimal()))).decision == "allow"
     scene.clock.now += 45
     assert (await scene.ask("validate", minimal())).decision == "retry"
@@ -300,7 +309,7 @@ async def test_what_waits_is_remembered_within_bounds() -> None:
 )
 async def test_how_long_an_image_may_take(mode: str, timeout: float, budget: float) -> None:
     """Within one review."""
-    scene = Scene(governing(mode))
+    scene = Scene(effective_policy(mode))
     await scene.admission.review(review(minimal()), "validate", timeout)
     (query,) = scene.images.asked
     assert query.budget == budget
@@ -308,11 +317,11 @@ async def test_how_long_an_image_may_take(mode: str, timeout: float, budget: flo
 
 @table(
     ("unseen", "looks"),
-    {"one that is known": (0, 1), "one that comes": (3, 4), "one that never does": (1000, APPEARANCE_TRIES + 1)},
+    {"one that is known": (0, 1), "one that comes": (3, 4), "one that never does": (1000, NAMESPACE_WAIT_TRIES + 1)},
 )
 async def test_a_namespace_just_made_is_waited_for(unseen: int, looks: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The API server calls us by its labels before our watch has told of them."""
-    monkeypatch.setattr(handler, "APPEARANCE", 0.02)
+    monkeypatch.setattr(handler, "NAMESPACE_WAIT", 0.02)
     scene = Scene()
     scene.view.unseen = unseen
     await scene.ask("validate", minimal())
@@ -325,7 +334,7 @@ async def test_a_namespace_just_made_is_waited_for(unseen: int, looks: int, monk
 )
 async def test_how_long_the_image_of_a_template_may_take(templates: str, budget: float) -> None:
     """A warning is not worth a long wait."""
-    scene = Scene(governing("Enforce", templates=templates))
+    scene = Scene(effective_policy("Enforce", templates=templates))
     await scene.admission.review(review(within("Deployment", minimal())), "validate", 10.0)
     (query,) = scene.images.asked
     assert query.budget == budget
@@ -370,21 +379,21 @@ async def test_new_ephemeral_containers_are_judged_and_patched_alone() -> None:
 @pytest.mark.parametrize("kind", ["Deployment", "CronJob", "PodTemplate", "ReplicationController"])
 async def test_templates_are_judged(kind: str, templates: str, decision: str, warnings: int) -> None:
     """Warned about or denied, never patched."""
-    scene = Scene(governing(templates=templates)).found(image(""))
+    scene = Scene(effective_policy(templates=templates)).found(image(""))
     outcome = await scene.ask("validate", within(kind, minimal()))
     assert (outcome.decision, len(response(outcome).get("warnings", ()))) == (decision, warnings)
 
 
 async def test_a_template_whose_pods_are_cured_is_fine() -> None:
     """It is judged as its Pods will be."""
-    outcome = await Scene(governing(templates="Deny")).ask("validate", within("Job", DEMANDS))
+    outcome = await Scene(effective_policy(templates="Deny")).ask("validate", within("Job", DEMANDS))
     assert (outcome.decision, response(outcome).get("warnings")) == ("allow", None)
 
 
 async def test_an_update_of_a_template_is_judged_whole() -> None:
     """All its Pods will be new."""
     old = tweak(within("Deployment", minimal()), {"spec.template.spec.hostUsers": True})
-    scene = Scene(governing(templates="Deny")).found(image(""))
+    scene = Scene(effective_policy(templates="Deny")).found(image(""))
     assert (await scene.ask("validate", within("Deployment", minimal()), "UPDATE", old=old)).decision == "deny"
 
 
@@ -480,16 +489,16 @@ def crowd(number: int) -> Object:
 async def test_large_pods_share_a_bound_and_small_ones_are_judged() -> None:
     """Whoever finds no room comes again, and whoever never will is told so."""
     images = Waited()
-    admits = Admission(View(governing(mode="Enforce")), images)
-    half = MOST_CONTAINERS // 2
+    admits = Admission(View(effective_policy(mode="Enforce")), images)
+    half = LARGE_PODS_CONTAINERS // 2
     async with asyncio.TaskGroup() as tasks:
         first = tasks.create_task(admits.review(review(crowd(half + 1)), "validate"))
         await images.asked.wait()
         with pytest.raises(MalformedReview, match=r"5001 containers of large Pods .* come again in a second") as busy:
             await admits.review(review(crowd(half)), "validate")
         with pytest.raises(MalformedReview, match="10001 containers are more than the 10000") as never:
-            await admits.review(review(crowd(MOST_CONTAINERS + 1)), "validate")
-        small = tasks.create_task(admits.review(review(crowd(FEW)), "validate"))
+            await admits.review(review(crowd(LARGE_PODS_CONTAINERS + 1)), "validate")
+        small = tasks.create_task(admits.review(review(crowd(SMALL_POD_CONTAINERS)), "validate"))
         await asyncio.sleep(0)
         images.come.set()
     assert (busy.value.status, never.value.status) == (503, 413)

@@ -4,7 +4,7 @@ import base64
 import json
 from typing import Any
 
-from webhook.admission.decision import Answer
+from webhook.admission.decision import AdmissionDecision
 from webhook.admission.response import addressed, encode
 
 UID = "705ab4f5"
@@ -28,20 +28,20 @@ def test_allowed_says_nothing_more() -> None:
 
 def test_warnings_and_audit_annotations_go_along() -> None:
     """With whatever answer."""
-    found = response(Answer(200, warnings=("a", "b")), None, {"policy": "p"})
+    found = response(AdmissionDecision(200, warnings=("a", "b")), None, {"policy": "p"})
     assert found == {"uid": UID, "allowed": True, "warnings": ["a", "b"], "auditAnnotations": {"policy": "p"}}
 
 
 def test_a_denial_has_its_own_code() -> None:
     """Without one the API server would say 400."""
-    found = response(Answer(403, "no root here"))
+    found = response(AdmissionDecision(403, "no root here"))
     assert found["allowed"] is False
     assert found["status"] == {"code": 403, "reason": "Forbidden", "message": "no root here"}
 
 
 def test_come_again_says_when() -> None:
     """client-go waits that long and tries again without a word."""
-    assert response(Answer(429, "wait"))["status"] == {
+    assert response(AdmissionDecision(429, "wait"))["status"] == {
         "code": 429,
         "reason": "TooManyRequests",
         "message": "wait",
@@ -52,17 +52,21 @@ def test_come_again_says_when() -> None:
 def test_a_patch_and_its_type_stand_together() -> None:
     """One without the other is a failed call."""
     patch = [{"op": "add", "path": "/spec", "value": {"é": 1}}]
-    found = response(Answer(200), patch)
+    found = response(AdmissionDecision(200), patch)
     assert found["patchType"] == "JSONPatch"
     assert json.loads(base64.b64decode(found["patch"], validate=True)) == patch
 
 
 def test_an_empty_patch_is_none() -> None:
     """A validating hook that returns one, even empty, is a failed call."""
-    assert "patch" not in response(Answer(200), [])
-    assert "patchType" not in response(Answer(200), [])
+    assert "patch" not in response(AdmissionDecision(200), [])
+    assert "patchType" not in response(AdmissionDecision(200), [])
 
 
 def test_a_denial_carries_no_patch() -> None:
     """Nothing is changed in what is refused."""
-    assert set(response(Answer(403, "no"), [{"op": "add", "path": "/a", "value": 1}])) == {"uid", "allowed", "status"}
+    assert set(response(AdmissionDecision(403, "no"), [{"op": "add", "path": "/a", "value": 1}])) == {
+        "uid",
+        "allowed",
+        "status",
+    }

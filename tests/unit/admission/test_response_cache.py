@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.images import Table, image, multi
-from tests.support.pods import IMAGE, Object, governing, minimal, review, tweak, workload
+from tests.support.pods import IMAGE, Object, effective_policy, minimal, review, tweak, workload
 from tests.support.variety import IMAGES, PODS, POLICIES
 from tests.unit.admission.test_handler import View
 from webhook.admission import handler
-from webhook.admission.handler import Admission, Door, Outcome
-from webhook.admission.response_cache import LIMIT, likeness
+from webhook.admission.handler import Admission, Outcome, WebhookKind
+from webhook.admission.response_cache import CACHE_LIMIT, cache_key
 from webhook.evaluation import evaluator as judging
 from webhook.image.source import Image, PlatformImage, Unknown
 from webhook.policy.types import ExceptionSpec, Metadata, NonRootException
@@ -35,20 +35,20 @@ class Scene:
     """One Admission that goes on, beside new ones that remember nothing."""
 
     def __init__(self, found: Image | Unknown, **policy: Any) -> None:
-        self.view = View(governing(**policy))
+        self.view = View(effective_policy(**policy))
         self.images = Table({IMAGE: found, "registry.example/other:1": image("1000")})
         self.admission = Admission(self.view, self.images)
-        self.judged = 0
+        self.verdict = 0
 
-    async def ask(self, obj: Object, door: Door = "validate", **more: Any) -> Outcome:
+    async def ask(self, obj: Object, door: WebhookKind = "validate", **more: Any) -> Outcome:
         """The answer, which must be that of an Admission that has never seen the like."""
         asked = review(obj, **more)
         outcome = await self.admission.review(asked, door)
         fresh = await Admission(self.view, self.images).review(asked, door)
         assert json.loads(outcome.body) == json.loads(fresh.body)
-        assert (outcome.decision, outcome.governing, outcome.workload) == (
+        assert (outcome.decision, outcome.effective_policy, outcome.workload) == (
             fresh.decision,
-            fresh.governing,
+            fresh.effective_policy,
             fresh.workload,
         )
         assert (outcome.findings, outcome.message, outcome.operations) == (
@@ -63,13 +63,13 @@ class Scene:
 def judgements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the Pods that are really judged."""
     names: list[str] = []
-    judge = judging.judge
+    judge = judging.evaluate
 
     async def noting(found: Any, *arguments: Any, **more: Any) -> Any:
         names.append(found.metadata.name)
         return await judge(found, *arguments, **more)
 
-    monkeypatch.setattr(handler, "judge", noting)
+    monkeypatch.setattr(handler, "evaluate", noting)
     return names
 
 
@@ -86,7 +86,7 @@ async def test_every_answer_is_that_of_a_first_time(
 
 
 @pytest.mark.parametrize("door", ["mutate", "validate"])
-async def test_replicas_are_judged_once(judgements: list[str], door: Door) -> None:
+async def test_replicas_are_judged_once(judgements: list[str], door: WebhookKind) -> None:
     """Whatever the API server has named them and their token volumes."""
     scene = Scene(image(""), mode="Enforce")
     for suffix in ("x2k9p", "8fq4z", "m0d7c"):
@@ -122,13 +122,13 @@ async def test_replicas_are_judged_once(judgements: list[str], door: Door) -> No
 )
 def test_what_counts_makes_a_pod_another(paths: dict[str, Any]) -> None:
     """Each of these alone."""
-    assert likeness(workload(tweak(minimal(), paths))) != likeness(workload())
+    assert cache_key(workload(tweak(minimal(), paths))) != cache_key(workload())
 
 
 @pytest.mark.parametrize("kind", ["persistentVolumeClaim", "ephemeral", "csi"])
 def test_a_pod_with_a_volume_that_findings_name_is_like_no_other(kind: str) -> None:
     """They name its mounts, too."""
-    assert likeness(workload(tweak(minimal(), {"spec.volumes": [{"name": "data", kind: {}}]}))) is None
+    assert cache_key(workload(tweak(minimal(), {"spec.volumes": [{"name": "data", kind: {}}]}))) is None
 
 
 async def test_an_image_that_has_changed_is_judged_again(judgements: list[str]) -> None:
@@ -156,7 +156,7 @@ async def test_another_policy_is_asked_again() -> None:
     """The same namespace, enforced from now on."""
     scene = Scene(image(""), mode="Audit")
     assert (await scene.ask(minimal())).decision == "allow"
-    scene.view.rule = governing(mode="Enforce")
+    scene.view.rule = effective_policy(mode="Enforce")
     assert (await scene.ask(minimal())).decision == "deny"
 
 
@@ -207,4 +207,4 @@ async def test_memory_is_bounded() -> None:
     for number in range(60):
         obj = tweak(minimal(), {"spec.containers.0.name": str(number) * 100_000, "spec.containers.0.image": IMAGE})
         await scene.admission.review(review(obj), "validate")
-    assert 0 < scene.admission._replicas._answers.weight <= LIMIT
+    assert 0 < scene.admission._responses._answers.weight <= CACHE_LIMIT

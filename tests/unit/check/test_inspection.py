@@ -301,10 +301,10 @@ async def test_a_second_look_costs_a_head_and_an_offline_one_nothing(
 @pytest.mark.registry
 async def test_a_terminal_is_told_how_far_a_long_look_is(tmp_path: Path) -> None:
     """On standard error, gone at the end; a pipe gets the answer and nothing else."""
-    release = asyncio.Event()
+    exemption = asyncio.Event()
     async with Registry() as registry:
         registry.push("team/app:1", APP)
-        registry.lie(Hang(release), path="blobs")
+        registry.lie(Hang(exemption), path="blobs")
         terminal, stderr = pty.openpty()
         command = [sys.executable, "-m", "webhook", "inspect", f"{registry.host}/team/app:1"]
         running = await asyncio.create_subprocess_exec(
@@ -315,7 +315,7 @@ async def test_a_terminal_is_told_how_far_a_long_look_is(tmp_path: Path) -> None
         )
         os.close(stderr)
         told = await asyncio.to_thread(os.read, terminal, 1000)
-        release.set()
+        exemption.set()
         out, _ = await running.communicate()
     assert b" MB in 3 requests" in told or b" MB in 2 requests" in told
     assert out.startswith(f"{registry.host}/team/app:1  sha256:".encode())

@@ -23,7 +23,7 @@ from tests.unit.scan.test_run import PODS, cluster_of
 from webhook.cli.main import main
 from webhook.image import image_identity
 from webhook.image.config import Platform
-from webhook.image.image_identity import Fact
+from webhook.image.image_identity import Observation
 
 IDENTITIES = "/apis/nonroot.dev/v1alpha1/imageidentities"
 SECRETS = "/api/v1/secrets"
@@ -87,8 +87,8 @@ async def test_what_the_cluster_has_stored_of_an_image_is_told_offline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By whoever may read it; objects of somebody else's making count for nothing."""
-    fact = Fact(IMAGE, f"sha256:{'ab' * 32}", Platform("linux", "amd64"), 1500, 1600)
-    identity = image_identity.of_fact(fact, (fact.platform,), NOW)
+    fact = Observation(IMAGE, f"sha256:{'ab' * 32}", Platform("linux", "amd64"), 1500, 1600)
+    identity = image_identity.of_observation(fact, (fact.platform,), NOW)
     assert identity is not None
     stored = {"metadata": {"name": identity.name}, "spec": json.loads(msgspec.json.encode(identity.spec))}
     api = cluster_of(pods=[named(minimal(), "web")], deployments=[])

@@ -16,7 +16,7 @@ from tests.support import cluster
 from tests.support.clock import Clock
 from webhook.cluster import events, workqueue
 from webhook.cluster.client import Absent, Cluster, ClusterError, Conflict, Forbidden, Terminating
-from webhook.cluster.events import INTERVAL, REMEMBERED, TRIES, Event, Recorder, Regarding
+from webhook.cluster.events import EVENTS_LIMIT, REPEAT_INTERVAL, TRIES, Event, EventRecorder, Regarding
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, UTC)
 OWNER = Regarding("apps/v1", "ReplicaSet", "shop", "web-5d4f", "u-1")
@@ -107,7 +107,7 @@ class Api(Cluster):
 
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Api:
-    monkeypatch.setattr(workqueue, "PACE", 0)
+    monkeypatch.setattr(workqueue, "WRITE_INTERVAL", 0)
     return Api()
 
 
@@ -129,15 +129,15 @@ def count(api: Api) -> int:
 
 
 async def test_what_is_said_again_is_counted_once_a_minute(api: Api, clock: Clock) -> None:
-    recorder = Recorder(api, "one", clock=clock, now=lambda: NOW)
-    async with workqueue.running(recorder.writer):
+    recorder = EventRecorder(api, "one", clock=clock, now=lambda: NOW)
+    async with workqueue.run_in_background(recorder.writer):
         recorder.record(EVENT)
         await settled()
         for _ in range(3):
             recorder.record(EVENT)
         await settled()
         assert (api.calls, count(api)) == (["POST"], 1)
-        clock.now += INTERVAL
+        clock.now += REPEAT_INTERVAL
         recorder.record(EVENT)
         await settled()
     assert (api.calls, count(api)) == (["POST", "POST", "PATCH", "PATCH"], 5)
@@ -145,23 +145,23 @@ async def test_what_is_said_again_is_counted_once_a_minute(api: Api, clock: Cloc
 
 async def test_two_replicas_count_the_same_event(api: Api, clock: Clock) -> None:
     for instance in ("one", "two"):
-        recorder = Recorder(api, instance, clock=clock, now=lambda: NOW)
-        async with workqueue.running(recorder.writer):
+        recorder = EventRecorder(api, instance, clock=clock, now=lambda: NOW)
+        async with workqueue.run_in_background(recorder.writer):
             recorder.record(EVENT)
             await settled()
     assert count(api) == 2
 
 
 async def test_another_replica_that_counts_at_the_same_time_is_waited_out(api: Api, clock: Clock) -> None:
-    recorder = Recorder(api, "one", clock=clock, now=lambda: NOW)
+    recorder = EventRecorder(api, "one", clock=clock, now=lambda: NOW)
     api.refusals = [Conflict("exists"), Conflict("changed")]
     api.stored[EVENT.name] = events.document(EVENT, "two", 1, NOW)
-    async with workqueue.running(recorder.writer):
+    async with workqueue.run_in_background(recorder.writer):
         recorder.record(EVENT)
         await settled()
         assert count(api) == 2
         api.refusals = [Conflict("exists")] * (TRIES + 1)
-        clock.now += INTERVAL
+        clock.now += REPEAT_INTERVAL
         recorder.record(EVENT)
         await settled()
     assert (count(api), recorder.writer.failed) == (2, 0)
@@ -177,9 +177,9 @@ async def test_another_replica_that_counts_at_the_same_time_is_waited_out(api: A
     ],
 )
 async def test_what_cannot_be_written(api: Api, clock: Clock, refusals: list[ClusterError], failed: int) -> None:
-    recorder = Recorder(api, "one", clock=clock, now=lambda: NOW)
+    recorder = EventRecorder(api, "one", clock=clock, now=lambda: NOW)
     api.refusals = list(refusals)
-    async with workqueue.running(recorder.writer):
+    async with workqueue.run_in_background(recorder.writer):
         recorder.record(EVENT)
         await settled()
     assert recorder.writer.failed == failed
@@ -187,10 +187,10 @@ async def test_what_cannot_be_written(api: Api, clock: Clock, refusals: list[Clu
 
 
 def test_what_is_remembered_is_bounded(api: Api, clock: Clock) -> None:
-    recorder = Recorder(api, "one", clock=clock)
-    for number in range(REMEMBERED + 10):
+    recorder = EventRecorder(api, "one", clock=clock)
+    for number in range(EVENTS_LIMIT + 10):
         recorder.record(msgspec.structs.replace(EVENT, note=str(number)))
-    assert len(recorder._tallies) == REMEMBERED
+    assert len(recorder._tallies) == EVENTS_LIMIT
 
 
 @pytest.mark.cluster
@@ -209,12 +209,12 @@ async def test_the_api_server_takes_events_from_who_may_only_create_and_patch_th
         monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
         async with contextlib.aclosing(Cluster()) as api:
             for instance, times in (("one", 1), ("two", 2)):
-                recorder = Recorder(api, instance, clock=clock)
+                recorder = EventRecorder(api, instance, clock=clock)
                 for _ in range(times):
                     recorder.record(service)
                 recorder.record(namespace)
                 recorder.record(nowhere)
-                async with workqueue.running(recorder.writer), asyncio.timeout(60):
+                async with workqueue.run_in_background(recorder.writer), asyncio.timeout(60):
                     while recorder.writer.written < 3:
                         await asyncio.sleep(0.05)
                 assert (recorder.writer.failed, recorder.writer.dropped) == (0, 0)

@@ -11,8 +11,8 @@ import pytest
 from tests.support.images import DIGEST, image
 from webhook.cluster import image_identities
 from webhook.cluster.client import Absent, Cluster, Conflict, Forbidden
-from webhook.cluster.image_identities import ClusterMemory
-from webhook.cluster.workqueue import running
+from webhook.cluster.image_identities import ClusterIdentityStore
+from webhook.cluster.workqueue import run_in_background
 from webhook.image import image_identity, reference
 from webhook.image.source import Query
 
@@ -45,7 +45,7 @@ class Clock:
         return self.now
 
 
-async def learn(known: ClusterMemory, digest: str = DIGEST, **query: Any) -> None:
+async def learn(known: ClusterIdentityStore, digest: str = DIGEST, **query: Any) -> None:
     """Learn one image, and let the writer have its turn."""
     known.learn(ASKED, msgspec.structs.replace(TOLD, digest=digest), Query("registry.example/app:1", **query))
     await asyncio.sleep(0.05)
@@ -54,31 +54,31 @@ async def learn(known: ClusterMemory, digest: str = DIGEST, **query: Any) -> Non
 @pytest.mark.parametrize("answer", [None, Conflict("it is there")], ids=["the first", "somebody else was first"])
 async def test_what_was_told_is_written_once_a_day(answer: Exception | None) -> None:
     api, clock = Api(answer), Clock()
-    known = ClusterMemory(api, clock)
-    async with running(known.writer):
+    known = ClusterIdentityStore(api, clock)
+    async with run_in_background(known.writer):
         for _ in range(3):
             await learn(known)
         assert [body["spec"]["uid"] for body in api.bodies] == [1000]
         assert (known.writer.written, known.writer.failed) == (1, 0)
-        clock.now = image_identities.AGAIN
+        clock.now = image_identities.RENEWAL_INTERVAL
         await learn(known)
         assert len(api.bodies) == 2
 
 
 async def test_a_dry_run_is_never_written() -> None:
     api = Api()
-    known = ClusterMemory(api)
-    async with running(known.writer):
+    known = ClusterIdentityStore(api)
+    async with run_in_background(known.writer):
         await learn(known, dry_run=True)
         assert api.bodies == []
 
 
 async def test_there_is_an_end_to_what_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody who makes up images does not fill the API server with them."""
-    monkeypatch.setattr(image_identities, "STORED", 1)
+    monkeypatch.setattr(image_identities, "OBJECTS_LIMIT", 1)
     api = Api()
-    known = ClusterMemory(api)
-    async with running(known.writer):
+    known = ClusterIdentityStore(api)
+    async with run_in_background(known.writer):
         await learn(known)
         known.put("stored", *image_identity.of_image(ASKED, TOLD, None, datetime.now(UTC)))
         await learn(known, f"sha256:{1:064d}")
@@ -90,9 +90,9 @@ async def test_where_nothing_can_be_stored_that_is_said_once(
     answer: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     api = Api(answer)
-    known = ClusterMemory(api)
+    known = ClusterIdentityStore(api)
     with caplog.at_level(logging.WARNING):
-        async with running(known.writer):
+        async with run_in_background(known.writer):
             for number in range(5):
                 await learn(known, f"sha256:{number:064d}")
     assert len(api.bodies) == 1
@@ -104,9 +104,9 @@ async def test_where_nothing_can_be_stored_that_is_said_once(
 @pytest.mark.parametrize(("private", "namespaces"), [(True, ["shop"]), (False, None)])
 async def test_what_a_pull_secret_opened_is_for_its_namespace(private: bool, namespaces: list[str] | None) -> None:
     api = Api()
-    known = ClusterMemory(api)
+    known = ClusterIdentityStore(api)
     told = msgspec.structs.replace(TOLD, private=private)
-    async with running(known.writer):
+    async with run_in_background(known.writer):
         known.learn(ASKED, told, Query("registry.example/app:1", namespace="shop"))
         await asyncio.sleep(0.05)
     (body,) = api.bodies
@@ -116,8 +116,8 @@ async def test_what_a_pull_secret_opened_is_for_its_namespace(private: bool, nam
 @pytest.mark.parametrize("change", [{"age": 3.0}, {"source": "observed"}, {"index": None}], ids=str)
 async def test_what_is_not_the_registrys_fresh_word_is_not_written(change: dict[str, Any]) -> None:
     api = Api()
-    known = ClusterMemory(api)
-    async with running(known.writer):
+    known = ClusterIdentityStore(api)
+    async with run_in_background(known.writer):
         known.learn(ASKED, msgspec.structs.replace(TOLD, **change), Query("registry.example/app:1"))
         await asyncio.sleep(0.05)
     assert api.bodies == []

@@ -9,7 +9,7 @@ import pytest
 from tests.support.clock import Clock
 from webhook.cluster import workqueue
 from webhook.cluster.client import Absent, ClusterError, Forbidden, Unreachable
-from webhook.cluster.workqueue import FAILED_PAUSE, REFUSED_PAUSE, Writer, running
+from webhook.cluster.workqueue import FAILED_PAUSE, REFUSED_PAUSE, WorkQueue, run_in_background
 
 
 class Target:
@@ -30,7 +30,7 @@ class Target:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workqueue, "PACE", 0)
+    monkeypatch.setattr(workqueue, "WRITE_INTERVAL", 0)
 
 
 @pytest.fixture
@@ -45,13 +45,13 @@ async def until(probe: Callable[[], bool]) -> None:
 
 
 async def test_what_is_offered_is_written_in_order_and_each_key_once(target: Target) -> None:
-    writer = Writer("things")
+    writer = WorkQueue("things")
     for key, text in (("a", "first"), ("b", "second"), ("a", "newer")):
-        assert writer.offer(key, target.write(text))
-    async with running(writer):
+        assert writer.add(key, target.write(text))
+    async with run_in_background(writer):
         await until(lambda: writer.written == 2)
         assert target.written == ["newer", "second"]
-        assert writer.offer("a", target.write("again"))
+        assert writer.add("a", target.write("again"))
         await until(lambda: writer.written == 3)
     assert (writer.failed, writer.dropped) == (0, 0)
 
@@ -64,11 +64,11 @@ async def test_some_kinds_are_written_more_slowly(target: Target, monkeypatch: p
         rests.append(seconds)
         await sleep(0)
 
-    monkeypatch.setattr(workqueue, "PACE", 2)
+    monkeypatch.setattr(workqueue, "WRITE_INTERVAL", 2)
     monkeypatch.setattr(asyncio, "sleep", rest)
-    writer = Writer("things", rests=10)
-    writer.offer("a", target.write("a"))
-    async with running(writer):
+    writer = WorkQueue("things", rests=10)
+    writer.add("a", target.write("a"))
+    async with run_in_background(writer):
         async with asyncio.timeout(5):
             while not rests:
                 await sleep(0)
@@ -76,8 +76,8 @@ async def test_some_kinds_are_written_more_slowly(target: Target, monkeypatch: p
 
 
 async def test_what_does_not_fit_is_dropped_and_counted(target: Target) -> None:
-    writer = Writer("things", limit=2)
-    assert [writer.offer(key, target.write(key)) for key in "abcb"] == [True, True, False, True]
+    writer = WorkQueue("things", limit=2)
+    assert [writer.add(key, target.write(key)) for key in "abcb"] == [True, True, False, True]
     assert writer.dropped == 1
 
 
@@ -85,10 +85,10 @@ async def test_a_bug_in_one_write_does_not_end_the_others(target: Target, caplog
     async def bug() -> None:
         raise ZeroDivisionError
 
-    writer = Writer("things")
-    writer.offer("a", bug)
-    writer.offer("b", target.write("b"))
-    async with running(writer):
+    writer = WorkQueue("things")
+    writer.add("a", bug)
+    writer.add("b", target.write("b"))
+    async with run_in_background(writer):
         await until(lambda: writer.written == 1)
     assert writer.failed == 1
     assert "ZeroDivisionError" in caplog.text
@@ -102,17 +102,17 @@ async def test_a_failure_closes_the_door_for_a_while_and_is_said_once(
     target: Target, error: ClusterError, pause: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = Clock()
-    writer = Writer("things", clock=clock)
+    writer = WorkQueue("things", clock=clock)
     target.error = error
     with caplog.at_level(logging.INFO):
-        async with running(writer):
+        async with run_in_background(writer):
             for failures in (1, 2):
-                assert writer.offer("a", target.write("a"))
+                assert writer.add("a", target.write("a"))
                 await until(lambda failures=failures: writer.failed == failures)  # type: ignore[misc]
-                assert not writer.offer("a", target.write("a"))
+                assert not writer.add("a", target.write("a"))
                 clock.now += pause
             target.error = None
-            assert writer.offer("a", target.write("a"))
+            assert writer.add("a", target.write("a"))
             await until(lambda: writer.written == 1)
     assert [record.getMessage() for record in caplog.records] == [
         f"no things are written for now: {error}",

@@ -12,9 +12,9 @@ from tests.support.objects import Objects
 from tests.support.pods import IMAGE, Object, minimal, ran, tweak
 from webhook.cluster.client import Forbidden
 from webhook.cluster.events import Event, Regarding
-from webhook.controller.background_scan import Scanning, by_namespace
-from webhook.controller.image_identities import Keeper
-from webhook.image.identity_index import Identities
+from webhook.controller.background_scan import BackgroundScan, by_namespace
+from webhook.controller.image_identities import Reconciler
+from webhook.image.identity_index import IdentityIndex
 from webhook.policy.conditions import Outcomes
 from webhook.scan.document import Document
 
@@ -43,11 +43,11 @@ class Scene:
         self.events: list[Event] = []
         self.scanning = self.another()
 
-    def another(self, *, reports: bool = True) -> Scanning:
+    def another(self, *, reports: bool = True) -> BackgroundScan:
         """A controller, with nothing in memory."""
         images = Table({IMAGE: image("app"), "registry.example/root:1": image("")})
-        keeper = Keeper(self.objects, Identities())
-        return Scanning(self.objects, images, keeper, self.events.append, reports=reports)
+        keeper = Reconciler(self.objects, IdentityIndex())
+        return BackgroundScan(self.objects, images, keeper, self.events.append, reports=reports)
 
     def namespace(self, name: str, image: str = IMAGE) -> None:
         """One more, with a Pod of its own name."""
@@ -136,12 +136,12 @@ async def test_more_pods_of_the_same_mismatch_are_no_other(scene: Scene) -> None
 
 
 async def test_what_is_remembered_of_mismatches_is_bounded(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webhook.controller.background_scan.REMEMBERED", 2)
+    monkeypatch.setattr("webhook.controller.background_scan.ANNOUNCED_LIMIT", 2)
     for number in range(4):
         scene.pod(f"web{number}", IMAGE, 4242)
     await scene.scanning.round()
     assert scene.scanning.mismatches == 4
-    assert len(scene.scanning._told) == 2
+    assert len(scene.scanning._announced) == 2
 
 
 async def test_the_page_is_that_of_the_last_scan(scene: Scene) -> None:
@@ -195,7 +195,7 @@ async def test_the_namespaces_with_fewest_workloads_are_one_in_the_metrics(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever makes namespaces makes no series; the sum is right all the same."""
-    monkeypatch.setattr("webhook.controller.background_scan.NAMED", 2)
+    monkeypatch.setattr("webhook.controller.background_scan.NAMESPACE_METRICS_LIMIT", 2)
     for namespace in ("b", "a", "c"):
         scene.namespace(namespace)
     await scene.scanning.round()

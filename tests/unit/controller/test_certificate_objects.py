@@ -6,20 +6,22 @@ import pytest
 
 from tests.support.scripted import Api, status
 from webhook.cluster.client import Cluster
-from webhook.controller.certificate_objects import Registration, WebhookConfiguration
+from webhook.controller.certificate_objects import CertificateObjects, WebhookConfiguration
 
 
 @pytest.fixture
-def registration(connection: Cluster) -> Registration:
-    return Registration(connection)
+def registration(connection: Cluster) -> CertificateObjects:
+    return CertificateObjects(connection)
 
 
-async def test_a_configuration_that_is_not_there_is_none(api: Api, registration: Registration) -> None:
+async def test_a_configuration_that_is_not_there_is_none(api: Api, registration: CertificateObjects) -> None:
     api.answer(404, status(404, "not found"))
     assert await registration.webhook_configuration("MutatingWebhookConfiguration", "zz") is None
 
 
-async def test_a_bundle_is_applied_to_every_webhook_and_to_nothing_else(api: Api, registration: Registration) -> None:
+async def test_a_bundle_is_applied_to_every_webhook_and_to_nothing_else(
+    api: Api, registration: CertificateObjects
+) -> None:
     webhooks = [
         {"name": "a.x.y", "clientConfig": {"service": {"name": "s"}, "caBundle": base64.b64encode(b"old").decode()}},
         {"name": "b.x.y", "clientConfig": {"service": {"name": "s"}}, "failurePolicy": "Fail"},
@@ -29,7 +31,7 @@ async def test_a_bundle_is_applied_to_every_webhook_and_to_nothing_else(api: Api
     assert found == WebhookConfiguration(
         "ValidatingWebhookConfiguration", "v", "u", "3", {"a.x.y": b"old", "b.x.y": b""}
     )
-    await registration.apply_bundle(found, b"new")
+    await registration.inject_ca_bundle(found, b"new")
     method, path, body, content_type = api.asked[-1]
     assert method == "PATCH"
     assert path.endswith("/validatingwebhookconfigurations/v?fieldManager=nonroot-operate&force=true")

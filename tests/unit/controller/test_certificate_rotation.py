@@ -15,7 +15,7 @@ from webhook.cluster.secrets import Secret
 from webhook.controller.certificate_rotation import (
     OVERLAP,
     SETTLE,
-    ApplyBundle,
+    InjectCaBundle,
     InOrder,
     Names,
     Pending,
@@ -155,7 +155,7 @@ async def test_a_bundle_that_another_writer_spoils_begins_the_wait_anew(world: W
         await world.step()
     world.now += SETTLE - timedelta(seconds=1)
     world.objects.put_configuration(*CONFIGURATIONS[0], b"spoiled")
-    assert isinstance(await world.controller.step(), ApplyBundle)
+    assert isinstance(await world.controller.step(), InjectCaBundle)
     world.now += timedelta(seconds=1)
     assert isinstance(await world.step(), Pending)
 

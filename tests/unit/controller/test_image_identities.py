@@ -14,11 +14,11 @@ from tests.support import cluster
 from webhook.cluster import image_identities
 from webhook.cluster.client import Absent, Cluster
 from webhook.controller import image_identities as identities
-from webhook.controller.image_identities import RETENTION, Keeper, Plan, Use, plan
+from webhook.controller.image_identities import RETENTION, Plan, Reconciler, Use, plan
 from webhook.image import image_identity
 from webhook.image.config import Platform
-from webhook.image.identity_index import Identities
-from webhook.image.image_identity import Fact, ImageIdentity, ImageIdentitySpec
+from webhook.image.identity_index import IdentityIndex
+from webhook.image.image_identity import ImageIdentity, ImageIdentitySpec, Observation
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 DIGEST, OTHER = "sha256:" + "ab" * 32, "sha256:" + "cd" * 32
@@ -28,21 +28,24 @@ NODES = (AMD64,)
 USES = {(IMAGE, DIGEST)}
 
 
-def fact(**more: Any) -> Fact:
-    return Fact(
+def fact(**more: Any) -> Observation:
+    return Observation(
         **{"image": IMAGE, "digest": DIGEST, "platform": AMD64, "uid": 1500, "gid": 1600, "groups": (1600,), **more}
     )
 
 
 def stored(days: float = 0, *, digest: str = DIGEST, **more: Any) -> ImageIdentity:
     """What was written some days ago; `more` are fields of the spec."""
-    made = image_identity.of_fact(fact(digest=digest), NODES, NOW - timedelta(days=days))
+    made = image_identity.of_observation(fact(digest=digest), NODES, NOW - timedelta(days=days))
     assert made is not None
     return ImageIdentity(made.name, msgspec.structs.replace(made.spec, **more), "7")
 
 
 def planned(
-    *there: ImageIdentity, facts: tuple[Fact, ...] = (), uses: set[Use] = USES, nodes: tuple[Platform, ...] = NODES
+    *there: ImageIdentity,
+    facts: tuple[Observation, ...] = (),
+    uses: set[Use] = USES,
+    nodes: tuple[Platform, ...] = NODES,
 ) -> Plan:
     return plan(there, facts, uses, nodes, NOW)
 
@@ -186,9 +189,9 @@ async def api() -> AsyncIterator[Cluster]:
                     await image_identities.remove(connection, each)
 
 
-async def kept(api: Cluster, facts: tuple[Fact, ...], uses: set[Use], now: datetime) -> int:
+async def kept(api: Cluster, facts: tuple[Observation, ...], uses: set[Use], now: datetime) -> int:
     """One round of a controller that has just started; how much it wrote."""
-    keeper = Keeper(api, Identities())
+    keeper = Reconciler(api, IdentityIndex())
     await keeper.load()
     await keeper.keep(facts, uses, NODES, now)
     return keeper.writes
@@ -226,7 +229,7 @@ async def test_what_somebody_else_has_changed_since_is_left_alone(api: Cluster) 
     image, digest = "registry.example/keep:1", f"sha256:{secrets.token_hex(32)}"
     uses = {(image, digest)}
     await kept(api, (fact(image=image, digest=digest),), uses, NOW)
-    keeper = Keeper(api, Identities())
+    keeper = Reconciler(api, IdentityIndex())
     await keeper.load()
     (there,) = [each async for each in image_identities.listed(api) if each.digest == digest]
     await image_identities.change(api, there, {"aliases": ["registry.example/keep:2"]})

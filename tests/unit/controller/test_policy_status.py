@@ -9,7 +9,7 @@ from tests.support.controllers import Killed
 from tests.support.objects import Body, Objects
 from webhook.cluster.client import Unreachable
 from webhook.cluster.events import Event
-from webhook.controller.policy_status import Moment, Standing
+from webhook.controller.policy_status import ClusterState, PolicyStatusController
 from webhook.policy.conditions import Outcomes
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, UTC)
@@ -24,7 +24,7 @@ class Scene:
     def __init__(self) -> None:
         self.objects = Objects(NAMESPACES, POLICIES, EXCEPTIONS)
         self.events: list[Event] = []
-        self.standing = Standing(self.objects, self.events.append)
+        self.standing = PolicyStatusController(self.objects, self.events.append)
 
     def namespace(self, name: str, **labels: str) -> None:
         metadata: Body = {"name": name}
@@ -40,7 +40,7 @@ class Scene:
     def _document(self, kind: str, metadata: Body, spec: Body) -> Body:
         return {"apiVersion": "nonroot.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
 
-    async def round(self, now: datetime = NOW) -> tuple[Moment, datetime | None]:
+    async def round(self, now: datetime = NOW) -> tuple[ClusterState, datetime | None]:
         return await self.standing.round(now)
 
     def conditions(self, collection: str, name: str) -> dict[str, str]:
@@ -75,7 +75,7 @@ async def test_statuses_are_written_once_and_then_only_when_something_changes(sc
     assert policy["status"]["conditions"][0]["lastTransitionTime"] == "2026-03-01T12:00:00Z"
     scene.objects.writes.clear()
     await scene.round(NOW + timedelta(hours=1))
-    await Standing(scene.objects, scene.events.append).round(NOW + timedelta(hours=2))
+    await PolicyStatusController(scene.objects, scene.events.append).round(NOW + timedelta(hours=2))
     assert scene.objects.writes == []
 
 
@@ -110,7 +110,7 @@ async def test_the_sums_of_a_scan_are_shown_for_each_policy(scene: Scene) -> Non
     await scene.round()
     shown = {each["metadata"]["name"]: each["status"]["workloads"]["failing"] for each in scene.objects.all(POLICIES)}
     assert shown == {"all": 3, "none": 0}
-    await Standing(scene.objects, scene.events.append).round(NOW)  # restarted, and not scanned yet
+    await PolicyStatusController(scene.objects, scene.events.append).round(NOW)  # restarted, and not scanned yet
     shown = {each["metadata"]["name"]: each["status"]["workloads"]["failing"] for each in scene.objects.all(POLICIES)}
     assert shown == {"all": 3, "none": 0}
 
@@ -119,7 +119,7 @@ async def test_a_document_that_the_crd_let_through_is_unusable_and_says_why(scen
     scene.policy("broken", rootImages="Assign")
     moment, _ = await scene.round()
     assert scene.conditions(POLICIES, "broken") == {"Ready": "False Unusable"}
-    assert moment.view().govern("shop").policy.metadata.name == "all"
+    assert moment.view().effective_policy("shop").policy.metadata.name == "all"
     scene.policy("broken", mode="Audit")
     await scene.round()
     assert scene.conditions(POLICIES, "broken")["Ready"] == "True NoNamespace"
@@ -134,7 +134,7 @@ async def test_a_status_of_somebody_elses_making_is_replaced(scene: Scene) -> No
 async def test_without_our_kinds_there_are_namespaces(scene: Scene) -> None:
     objects = Objects(NAMESPACES)
     objects.put(NAMESPACES, {"metadata": {"name": "shop"}})
-    moment, change = await Standing(objects, scene.events.append).round(NOW)
+    moment, change = await PolicyStatusController(objects, scene.events.append).round(NOW)
     assert ([each.name for each in moment.namespaces], moment.policies, change) == (["shop"], (), None)
 
 
@@ -161,7 +161,7 @@ async def test_it_goes_on_where_it_was_ended(scene: Scene, error: type[BaseExcep
 
         scene.objects.before = end
         try:
-            await Standing(scene.objects, scene.events.append).round(NOW)
+            await PolicyStatusController(scene.objects, scene.events.append).round(NOW)
         except error:
             ended += 1
     assert ended == 1

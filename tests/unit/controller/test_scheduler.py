@@ -11,12 +11,12 @@ import pytest
 
 from webhook.cluster.client import Cluster, ClusterError, Unreachable
 from webhook.controller import loop, scheduler
-from webhook.controller.background_scan import Scanning
-from webhook.controller.loop import Pause, repeat
-from webhook.controller.policy_status import Moment, Standing
-from webhook.controller.scheduler import PAUSE, RESYNC, SETTLE, Oversight
+from webhook.controller.background_scan import BackgroundScan
+from webhook.controller.loop import Interval, repeat
+from webhook.controller.policy_status import ClusterState, PolicyStatusController
+from webhook.controller.scheduler import RESYNC_INTERVAL, SCAN_INTERVAL, STATUS_INTERVAL, Scheduler
 from webhook.controller.settings import OperateSettings
-from webhook.controller.triggers import Changes
+from webhook.controller.triggers import Triggers
 from webhook.controller.workload_watch import Workloads
 from webhook.policy.conditions import Outcomes
 from webhook.scan.collector import KINDS
@@ -26,18 +26,18 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
-class Still(Standing):
+class Still(PolicyStatusController):
     """Statuses of which nothing is known but when the next one turns."""
 
     def __init__(self) -> None:
         self.turn: datetime | None = None
         self.sums = None
 
-    async def round(self, now: datetime) -> tuple[Moment, datetime | None]:
-        return Moment((), (), ()), self.turn
+    async def round(self, now: datetime) -> tuple[ClusterState, datetime | None]:
+        return ClusterState((), (), ()), self.turn
 
 
-class Short(Scanning):
+class Short(BackgroundScan):
     """A scan that takes no time, or as long as it is held."""
 
     def __init__(self) -> None:
@@ -77,12 +77,12 @@ class Scene:
 
     def __init__(self, interval: timedelta = HOUR) -> None:
         self.standing, self.scanning, self.now = Still(), Short(), NOW
-        self.oversight = Oversight(self.standing, self.scanning, Heard(), interval, lambda: self.now)
+        self.oversight = Scheduler(self.standing, self.scanning, Heard(), interval, lambda: self.now)
 
 
 async def test_a_scan_has_its_sums_shown_and_the_next_one_waits() -> None:
     scene = Scene()
-    assert await scene.oversight.scan() == Pause(SETTLE, HOUR.total_seconds())
+    assert await scene.oversight.scan() == Interval(SCAN_INTERVAL, HOUR.total_seconds())
     assert scene.standing.sums == {"all": Outcomes(failing=1)}
     assert scene.oversight.standing_due.is_set()
     assert not scene.oversight.scan_due.is_set()
@@ -106,8 +106,8 @@ async def test_what_changes_everywhere_asks_for_a_scan_and_what_changes_in_a_nam
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waiting for changes to gather, or for Pods to run."""
-    monkeypatch.setattr(scheduler, "GATHER", 0.0)
-    monkeypatch.setattr(scheduler, "AGAIN", 0.01)
+    monkeypatch.setattr(scheduler, "BATCH_DELAY", 0.0)
+    monkeypatch.setattr(scheduler, "RUNTIME_CHECK_DELAY", 0.01)
 
 
 @pytest.mark.usefixtures("hasty")
@@ -142,7 +142,7 @@ async def test_what_could_not_be_looked_at_is_looked_at_the_next_time() -> None:
 
 async def test_where_very_much_changes_everything_is_scanned(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that what waits is bounded, and many namespaces are not listed one by one."""
-    monkeypatch.setattr(scheduler, "MANY", 2)
+    monkeypatch.setattr(scheduler, "FULL_SCAN_NAMESPACES", 2)
     scene = Scene()
     for namespace in ("a", "b", "a"):
         scene.oversight.changed(namespace)
@@ -172,12 +172,12 @@ async def test_a_change_during_a_scan_is_looked_at_after_it() -> None:
 
 async def test_statuses_are_looked_at_when_an_exception_ends_and_then_it_is_scanned() -> None:
     scene = Scene()
-    assert await scene.oversight.stand() == Pause(PAUSE, RESYNC)
+    assert await scene.oversight.stand() == Interval(STATUS_INTERVAL, RESYNC_INTERVAL)
     scene.standing.turn = NOW + timedelta(seconds=20)
-    assert await scene.oversight.stand() == Pause(PAUSE, 20)
+    assert await scene.oversight.stand() == Interval(STATUS_INTERVAL, 20)
     assert not scene.oversight.scan_due.is_set()
     scene.now, scene.standing.turn = NOW + timedelta(seconds=20), NOW + 24 * HOUR
-    assert await scene.oversight.stand() == Pause(PAUSE, RESYNC)
+    assert await scene.oversight.stand() == Interval(STATUS_INTERVAL, RESYNC_INTERVAL)
     assert scene.oversight.scan_due.is_set()
 
 
@@ -196,12 +196,12 @@ class Steps:
         self.errors = list(errors)
         self.taken = 0
 
-    async def __call__(self) -> Pause:
+    async def __call__(self) -> Interval:
         self.taken += 1
         error = self.errors.pop(0) if self.errors else None
         if error is not None:
             raise error
-        return Pause(0.0, 60.0)
+        return Interval(0.0, 60.0)
 
 
 @contextlib.asynccontextmanager
@@ -254,7 +254,7 @@ class Event(dict[str, Any]):
 
 async def test_only_what_may_matter_counts_as_a_change() -> None:
     told: list[str | None] = []
-    changes = Changes(OperateSettings("web"), None, told.append)
+    changes = Triggers(OperateSettings("web"), None, told.append)
     changes._operators = 1
     for event, expected in (
         (Event(None, generation=1), 0),  # the first listing

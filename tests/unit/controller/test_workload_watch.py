@@ -82,7 +82,7 @@ async def changes(api: Told) -> list[str]:
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waiting between streams."""
-    monkeypatch.setattr(reflector, "PAUSE", 0.0)
+    monkeypatch.setattr(reflector, "RETRY_PAUSE", 0.0)
 
 
 async def test_a_namespace_is_told_of_when_something_in_it_comes_changes_or_goes() -> None:
@@ -122,7 +122,7 @@ async def test_after_a_gap_what_has_changed_meanwhile_is_told(end: Any) -> None:
 async def test_the_first_scan_waits_until_changes_are_heard_of_but_not_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("webhook.controller.workload_watch.PATIENCE", 0.05)
+    monkeypatch.setattr("webhook.controller.workload_watch.FIRST_LISTING_TIMEOUT", 0.05)
     workloads = Workloads(Told(Unreachable("away")))
     loops = [asyncio.ensure_future(each) for each in workloads.loops(lambda _name: None)]
     await asyncio.wait_for(workloads.heard(), 5)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.dockerfiles import dockerfiles
-from webhook.check.practices import Neighbours, dockerfile
+from webhook.check.practices import BuildContext, dockerfile
 from webhook.dockerfile import Malformed, evaluate
 from webhook.dockerfile.rules import check
 
@@ -66,7 +66,7 @@ def test_a_large_file_takes_seconds_at_most(text: str) -> None:
     found = evaluate(text)
     assert not isinstance(found, Malformed), found
     check(found)
-    dockerfile.rows(found, Neighbours())
+    dockerfile.rows(found, BuildContext())
     assert time.process_time() - start < 20
 
 
@@ -82,4 +82,4 @@ def test_nothing_is_raised_for_any_text(text: str) -> None:
     for finding in check(found):
         assert finding.message.isprintable()
         assert 1 <= finding.line <= text.count("\n") + 1
-    dockerfile.rows(found, Neighbours())
+    dockerfile.rows(found, BuildContext())

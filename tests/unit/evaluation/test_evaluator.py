@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from tests.support.images import PASSWD, Table, image, multi, platform_image, unknown
-from tests.support.judging import NOW, judged
-from tests.support.pods import IMAGE, governing, minimal, tweak, within, workload
+from tests.support.judging import NOW, evaluate_object
+from tests.support.pods import IMAGE, effective_policy, minimal, tweak, within, workload
 from tests.support.tables import table
-from webhook.evaluation.evaluator import KNOWN_BUDGET, judge
+from webhook.evaluation.evaluator import KNOWN_IMAGE_BUDGET, evaluate
 from webhook.image.source import Image, Query, Unknown
 from webhook.image.user import Identity
 from webhook.policy.types import ExceptionSpec, Metadata, NonRootException
@@ -125,16 +125,16 @@ OWN = "spec.containers.0.securityContext"
 )
 async def test_the_decision_table(paths: dict[str, Any], found: Image | Unknown, state: str, rules: list[str]) -> None:
     """One container, in Enforce, with every default."""
-    verdict = await judged(tweak(minimal(), paths), found)
+    verdict = await evaluate_object(tweak(minimal(), paths), found)
     assert (verdict.state, [each.rule for each in verdict.findings]) == (state, rules)
 
 
 async def ask(pod: dict[str, Any], images: Table | None = None, **more: Any) -> list[Query]:
     """What a judgement asks an image source for."""
     table = images or Table({IMAGE: image("app")})
-    rule = more.pop("rule", governing())
+    rule = more.pop("rule", effective_policy())
     options: dict[str, Any] = {"namespace": "shop", "budget": 2.0, "now": NOW} | more
-    await judge(workload(pod), rule, table, **options)
+    await evaluate(workload(pod), rule, table, **options)
     return table.asked
 
 
@@ -176,8 +176,13 @@ async def test_a_template_without_pull_secrets_has_those_of_its_account(
     """Either or; a Pod was given them before we see it."""
     pod = tweak(minimal(), changes)
     table = Table({IMAGE: image("app")})
-    await judge(
-        workload(pod if kind == "Pod" else within(kind, pod)), governing(), table, namespace="shop", budget=2.0, now=NOW
+    await evaluate(
+        workload(pod if kind == "Pod" else within(kind, pod)),
+        effective_policy(),
+        table,
+        namespace="shop",
+        budget=2.0,
+        now=NOW,
     )
     assert [each.service_account for each in table.asked] == [account]
 
@@ -245,25 +250,25 @@ async def test_windows_pods_ask_for_windows_images() -> None:
 )
 async def test_what_the_operator_knows_fills_gaps_only(found: Image | Unknown, state: str, uid: int | None) -> None:
     """A registry's answer wins, and what it cannot have meant is no gap."""
-    rule = governing(knownImages=[{"image": "registry.example/*", "uid": 77}])
-    verdict = await judged(minimal(), found, rule=rule)
+    rule = effective_policy(knownImages=[{"image": "registry.example/*", "uid": 77}])
+    verdict = await evaluate_object(minimal(), found, rule=rule)
     assert (verdict.state, verdict.containers[0].subject.uid) == (state, uid)
 
 
 async def test_what_the_operator_knows_is_a_whole_identity() -> None:
     """Named by its digest alone, where the reference carries one."""
     digest = "sha256:" + "ab" * 32
-    rule = governing(knownImages=[{"image": digest, "uid": 77, "gid": 5, "groups": [9]}])
+    rule = effective_policy(knownImages=[{"image": digest, "uid": 77, "gid": 5, "groups": [9]}])
     pod = tweak(minimal(), {"spec.containers.0.image": f"{IMAGE.partition(':')[0]}@{digest}"})
-    verdict = await judge(workload(pod), rule, Table({}), namespace="default", budget=1.0, now=NOW)
+    verdict = await evaluate(workload(pod), rule, Table({}), namespace="default", budget=1.0, now=NOW)
     assert verdict.containers[0].subject.answers[0].identity == Identity(77, 5, (5, 9))
 
 
 async def test_a_registry_is_given_little_time_where_the_operator_knows() -> None:
     """The known identity is as good as the answer."""
-    rule = governing(knownImages=[{"image": "*/app:*", "uid": 77}])
+    rule = effective_policy(knownImages=[{"image": "*/app:*", "uid": 77}])
     (query,) = await ask(minimal(), rule=rule)
-    assert query.budget == KNOWN_BUDGET
+    assert query.budget == KNOWN_IMAGE_BUDGET
     (query,) = await ask(minimal(), rule=rule, budget=0.0)
     assert query.budget == 0.0
 
@@ -292,13 +297,13 @@ async def test_an_identity_is_assigned_to_listed_root_images_only(
     found: Image, paths: dict[str, Any], spec: dict[str, Any], state: str
 ) -> None:
     """Whose USER is empty or 0, and where the Pod does not ask for root itself."""
-    rule = governing(**({"rootImages": "Assign", "assign": {"uid": 5, "images": ["registry.example/*"]}} | spec))
-    assert (await judged(tweak(minimal(), paths), found, rule=rule)).state == state
+    rule = effective_policy(**({"rootImages": "Assign", "assign": {"uid": 5, "images": ["registry.example/*"]}} | spec))
+    assert (await evaluate_object(tweak(minimal(), paths), found, rule=rule)).state == state
 
 
 async def test_templates_are_judged_as_their_pods_would_be() -> None:
     """With pointers into the object as it was received."""
-    verdict = await judged(within("CronJob", minimal()), image(""))
+    verdict = await evaluate_object(within("CronJob", minimal()), image(""))
     (finding,) = verdict.findings
     assert finding.pointer == "/spec/jobTemplate/spec/template/spec/containers/0/securityContext/runAsUser"
 
@@ -307,9 +312,9 @@ async def test_templates_are_judged_as_their_pods_would_be() -> None:
 async def test_the_caller_may_know_better_what_is_patched(injects: bool) -> None:
     """On an update of a Pod nothing is."""
     pod = tweak(minimal(), {f"{OWN}.runAsNonRoot": True})
-    verdict = await judge(
+    verdict = await evaluate(
         workload(pod),
-        governing(),
+        effective_policy(),
         Table({IMAGE: image("app")}),
         namespace="x",
         budget=1,

@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.images import image, multi, platform_image, unknown
-from tests.support.pods import first, governing, minimal, tweak, within, workload
+from tests.support.pods import effective_policy, first, minimal, tweak, within, workload
 from tests.support.tables import table
-from webhook.evaluation.finding import finding, image_user, who
+from webhook.evaluation.finding import describe_user, finding, image_user
 from webhook.evaluation.subject import Subject
 from webhook.image.source import Image, Unknown
-from webhook.image.user import Injection, answers
+from webhook.image.user import Injection, platform_identities
 from webhook.text import quoted
 from webhook.workload import workload as pod
 
@@ -25,10 +25,10 @@ def subject(found: Image | Unknown | None = None, os: str = "linux", kind: str =
         slot=slot,
         os=os,
         effective=pod.effective(slot.container, work.context),
-        policy=governing().policy.spec,
+        policy=effective_policy().policy.spec,
         injects=True,
         found=found,
-        answers=answers(found, os) if isinstance(found, Image) else (),
+        answers=platform_identities(found, os) if isinstance(found, Image) else (),
     )
 
 
@@ -115,7 +115,7 @@ def test_the_image_in_words(found: Image | None, text: str) -> None:
 )
 def test_who_a_container_is_in_a_few_words(given: Subject, text: str) -> None:
     """And who said so."""
-    assert who(given) == text
+    assert describe_user(given) == text
 
 
 def test_the_pods_number_is_the_pods() -> None:
@@ -123,7 +123,7 @@ def test_the_pods_number_is_the_pods() -> None:
     work = workload(tweak(minimal(), {"spec.securityContext.runAsUser": 7}))
     slot = first(work)
     given = msgspec.structs.replace(subject(), effective=pod.effective(slot.container, work.context))
-    assert who(given) == "uid 7 (runAsUser of the Pod)"
+    assert describe_user(given) == "uid 7 (runAsUser of the Pod)"
 
 
 @table(

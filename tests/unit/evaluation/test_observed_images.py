@@ -5,12 +5,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support.judging import judged, patched
-from tests.support.pods import governing, minimal, tweak
-from webhook.evaluation.finding import who
+from tests.support.judging import evaluate_object, patched
+from tests.support.pods import effective_policy, minimal, tweak
+from webhook.evaluation.finding import describe_user
 from webhook.evaluation.verdict import Verdict
 from webhook.image.config import Config, Platform, User, parse_user
-from webhook.image.passwd import Numbers
+from webhook.image.passwd import ResolvedIds
 from webhook.image.source import Image, PlatformImage, Unknown
 
 WHY = Unknown("unauthorized", "registry.example asks for a password")
@@ -20,7 +20,9 @@ CONTEXT = "spec.containers.0.securityContext"
 def shown(uid: int = 1500, gid: int = 1600, *, user: str | None = None, age: float = 10_800.0) -> Image:
     """What a node has shown; `user` where a kubelet has verified that it is a number."""
     config = Config(User("", uid=uid) if user is None else parse_user(user), Platform("linux", "amd64"))
-    return Image("sha256:1", (PlatformImage(config, accounts=Numbers(uid, gid, (gid,))),), "observed", age, despite=WHY)
+    return Image(
+        "sha256:1", (PlatformImage(config, accounts=ResolvedIds(uid, gid, (gid,))),), "observed", age, despite=WHY
+    )
 
 
 def context(paths: dict[str, Any], verdict: Verdict) -> dict[str, Any]:
@@ -32,51 +34,51 @@ def context(paths: dict[str, Any], verdict: Verdict) -> dict[str, Any]:
 
 async def test_an_unread_user_gets_its_uid_and_its_gid() -> None:
     """By the uid alone the runtime would take the gid of whoever has that uid first."""
-    verdict = await judged(minimal(), shown())
+    verdict = await evaluate_object(minimal(), shown())
     assert verdict.state == "fine"
     fields = context({}, verdict)
     assert (fields["runAsUser"], fields["runAsGroup"], fields["runAsNonRoot"]) == (1500, 1600, True)
 
 
 async def test_a_number_that_a_kubelet_has_verified_needs_no_gid() -> None:
-    fields = context({}, await judged(minimal(), shown(user="1500")))
+    fields = context({}, await evaluate_object(minimal(), shown(user="1500")))
     assert fields["runAsUser"] == 1500
     assert "runAsGroup" not in fields
 
 
 async def test_a_group_of_the_specs_own_stays() -> None:
     paths = {f"{CONTEXT}.runAsGroup": 7}
-    fields = context(paths, await judged(tweak(minimal(), paths), shown()))
+    fields = context(paths, await evaluate_object(tweak(minimal(), paths), shown()))
     assert (fields["runAsUser"], fields["runAsGroup"]) == (1500, 7)
 
 
 async def test_root_that_a_node_has_shown_is_refused() -> None:
-    verdict = await judged(minimal(), shown(0, 0))
+    verdict = await evaluate_object(minimal(), shown(0, 0))
     assert (verdict.state, [finding.rule for finding in verdict.findings]) == ("refused", ["root-image"])
     assert context({}, verdict) == {}
 
 
 async def test_what_may_be_a_name_is_cured_where_it_can_be() -> None:
     paths = {f"{CONTEXT}.runAsNonRoot": True}
-    verdict = await judged(tweak(minimal(), paths), shown())
+    verdict = await evaluate_object(tweak(minimal(), paths), shown())
     assert (verdict.state, [finding.rule for finding in verdict.findings]) == ("fixable", ["named-user"])
     assert context(paths, verdict)["runAsUser"] == 1500
-    second = await judged(patched(tweak(minimal(), paths), verdict), shown())
+    second = await evaluate_object(patched(tweak(minimal(), paths), verdict), shown())
     assert (second.state, second.findings) == ("fine", ())
 
 
 async def test_what_may_be_a_name_is_not_known_where_nothing_is_injected() -> None:
     """With the cause for which the registry itself does not say: the policy's onUnknown decides."""
     paths = {f"{CONTEXT}.runAsNonRoot": True}
-    verdict = await judged(tweak(minimal(), paths), shown(), rule=governing(inject="Never"))
+    verdict = await evaluate_object(tweak(minimal(), paths), shown(), rule=effective_policy(inject="Never"))
     (finding,) = verdict.findings
     assert (verdict.state, finding.rule, finding.cause) == ("unknown", "unknown-image", "unauthorized")
     assert WHY.detail in finding.message
-    silent = await judged(
-        tweak(minimal(), paths), msgspec.structs.replace(shown(), despite=None), rule=governing(inject="Never")
+    silent = await evaluate_object(
+        tweak(minimal(), paths), msgspec.structs.replace(shown(), despite=None), rule=effective_policy(inject="Never")
     )
     assert [finding.cause for finding in silent.findings] == ["local"]
-    verified = await judged(tweak(minimal(), paths), shown(user="1500"), rule=governing(inject="Never"))
+    verified = await evaluate_object(tweak(minimal(), paths), shown(user="1500"), rule=effective_policy(inject="Never"))
     assert verified.state == "fine"
 
 
@@ -97,10 +99,10 @@ async def test_what_may_be_a_name_is_not_known_where_nothing_is_injected() -> No
     ],
 )
 async def test_who_said_so_and_when(found: Image, told: str) -> None:
-    verdict = await judged(minimal(), found)
-    assert who(verdict.containers[0].subject) == told
+    verdict = await evaluate_object(minimal(), found)
+    assert describe_user(verdict.containers[0].subject) == told
 
 
 async def test_a_finding_says_that_it_is_hearsay() -> None:
-    verdict = await judged(minimal(), shown(0, 0))
+    verdict = await evaluate_object(minimal(), shown(0, 0))
     assert "USER not read, observed on a node 3 h ago" in verdict.findings[0].message

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.images import DIGEST, image, multi, platform_image, unknown
-from tests.support.judging import judged, patched
-from tests.support.pods import DEFAULTS, IMAGE, first, governing, minimal, tweak, workload
+from tests.support.judging import evaluate_object, patched
+from tests.support.pods import DEFAULTS, IMAGE, effective_policy, first, minimal, tweak, workload
 from tests.support.tables import table
 from webhook.evaluation import patch
 from webhook.evaluation.subject import Subject
@@ -153,7 +153,7 @@ async def test_what_is_injected_into_a_container(
 ) -> None:
     """The container's whole security context afterwards; None where it has none."""
     pod = tweak(minimal(), paths)
-    container = patched(pod, await judged(pod, found))["spec"]["containers"][0]
+    container = patched(pod, await evaluate_object(pod, found))["spec"]["containers"][0]
     assert container.get("securityContext") == expected
 
 
@@ -172,28 +172,34 @@ async def test_what_is_injected_into_a_container(
 )
 async def test_what_a_policy_makes_of_it(spec: dict[str, Any], expected: dict[str, Any] | None) -> None:
     """The same silent Pod under other policies."""
-    verdict = await judged(minimal(), rule=governing(**spec))
+    verdict = await evaluate_object(minimal(), rule=effective_policy(**spec))
     assert patched(minimal(), verdict)["spec"]["containers"][0].get("securityContext") == expected
 
 
 async def test_a_mode_that_does_not_inject_patches_nothing() -> None:
     """Audit and Warn, unless the policy says Always."""
-    assert patch.operations(await judged(minimal(), rule=governing("Warn")), workload()) == []
-    assert patch.operations(await judged(minimal(), rule=governing("Audit", inject="Always")), workload()) != []
+    assert patch.operations(await evaluate_object(minimal(), rule=effective_policy("Warn")), workload()) == []
+    assert (
+        patch.operations(await evaluate_object(minimal(), rule=effective_policy("Audit", inject="Always")), workload())
+        != []
+    )
 
 
 async def test_an_assigned_identity_is_injected() -> None:
     """Into a listed image that would run as root, never over an explicit root."""
-    rule = governing(rootImages="Assign", assign={"uid": 5000, "gid": 6000, "images": ["registry.example/*"]})
-    silent = patched(minimal(), await judged(minimal(), image(""), rule=rule))
+    rule = effective_policy(rootImages="Assign", assign={"uid": 5000, "gid": 6000, "images": ["registry.example/*"]})
+    silent = patched(minimal(), await evaluate_object(minimal(), image(""), rule=rule))
     assert silent["spec"]["containers"][0]["securityContext"] == DEFAULTS | {"runAsUser": 5000, "runAsGroup": 6000}
     root = tweak(minimal(), {f"{OWN}.runAsUser": 0})
-    assert patched(root, await judged(root, image(""), rule=rule)) == root
+    assert patched(root, await evaluate_object(root, image(""), rule=rule)) == root
 
 
 async def test_a_root_image_that_is_allowed_gets_no_defaults() -> None:
     """They would break it."""
-    assert patched(minimal(), await judged(minimal(), image(""), rule=governing(rootImages="Allow"))) == minimal()
+    assert (
+        patched(minimal(), await evaluate_object(minimal(), image(""), rule=effective_policy(rootImages="Allow")))
+        == minimal()
+    )
 
 
 def test_an_explicit_root_gets_nothing_whatever_was_judged() -> None:
@@ -205,7 +211,7 @@ def test_an_explicit_root_gets_nothing_whatever_was_judged() -> None:
         slot=slot,
         os="linux",
         effective=effective(slot.container, work.context),
-        policy=governing().policy.spec,
+        policy=effective_policy().policy.spec,
         injects=True,
     )
     assert patch.injected(ContainerVerdict(subject, "fine")) == {}
@@ -224,7 +230,7 @@ async def test_every_container_has_its_own_patch() -> None:
         },
     )
     images = {IMAGE: image("app"), "a.io/i": image("1"), "a.io/s": image("2"), "a.io/root": image("")}
-    spec = patched(pod, await judged(pod, images))["spec"]
+    spec = patched(pod, await evaluate_object(pod, images))["spec"]
     assert [each.get("securityContext", {}).get("runAsUser") for each in spec["initContainers"]] == [1, 2]
     assert spec["containers"][0]["securityContext"]["runAsUser"] == 1000
     assert "securityContext" not in spec["ephemeralContainers"][0]
@@ -238,17 +244,17 @@ def injected(pod: dict[str, Any]) -> Any:
 async def test_what_was_injected_is_written_down() -> None:
     """Container, fields and digest, escaped into the pointer, beside annotations that are there."""
     pod = tweak(minimal(), {"metadata.annotations": {"a/b~c": "kept"}})
-    changed = patched(pod, await judged(pod))
+    changed = patched(pod, await evaluate_object(pod))
     assert changed["metadata"]["annotations"]["a/b~c"] == "kept"
     assert injected(changed) == [{"container": "app", "fields": sorted(FULL), "digest": DIGEST}]
-    assert injected(patched(minimal(), await judged(minimal()))) == injected(changed)
+    assert injected(patched(minimal(), await evaluate_object(minimal()))) == injected(changed)
 
 
 async def test_a_later_pass_adds_to_what_is_written() -> None:
     """An injector may add a container between our two calls."""
-    once = patched(minimal(), await judged(minimal()))
+    once = patched(minimal(), await evaluate_object(minimal()))
     later = tweak(once, {"spec.containers.1": {"name": "late", "image": IMAGE}})
-    twice = patched(later, await judged(later))
+    twice = patched(later, await evaluate_object(later))
     assert [each["container"] for each in injected(twice)] == ["app", "late"]
 
 
@@ -256,17 +262,17 @@ async def test_a_later_pass_adds_to_what_is_written() -> None:
 async def test_a_record_of_somebody_elses_is_replaced(text: str) -> None:
     """It cannot be added to."""
     pod = tweak(minimal(), {"metadata.annotations": {"nonroot.dev/injected": text}})
-    assert [each["container"] for each in injected(patched(pod, await judged(pod)))] == ["app"]
+    assert [each["container"] for each in injected(patched(pod, await evaluate_object(pod)))] == ["app"]
 
 
 async def test_nothing_is_written_where_nothing_is_injected() -> None:
     """Not even an annotation."""
-    assert patch.operations(await judged(minimal(), image("")), workload()) == []
+    assert patch.operations(await evaluate_object(minimal(), image("")), workload()) == []
 
 
 async def test_metadata_is_let_be_where_it_is_not_stored() -> None:
     """As through the ephemeralcontainers subresource."""
-    operations = patch.operations(await judged(minimal()), workload(), annotate=False)
+    operations = patch.operations(await evaluate_object(minimal()), workload(), annotate=False)
     assert [each["path"] for each in operations] == ["/spec/containers/0/securityContext"]
 
 
@@ -274,7 +280,7 @@ CLAIM: dict[str, Any] = {
     "spec.volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "x"}}],
     "spec.containers.0.volumeMounts": [{"name": "data", "mountPath": "/data"}],
 }
-OPT_IN = governing(fsGroup=3000)
+OPT_IN = effective_policy(fsGroup=3000)
 GROUP = {"fsGroup": 3000, "fsGroupChangePolicy": "OnRootMismatch"}
 
 
@@ -296,8 +302,8 @@ GROUP = {"fsGroup": 3000, "fsGroupChangePolicy": "OnRootMismatch"}
 async def test_fs_group_is_opt_in(paths: dict[str, Any], expected: dict[str, Any] | None) -> None:
     """The Pod's whole security context afterwards."""
     pod = tweak(minimal(), paths)
-    assert patched(pod, await judged(pod, rule=OPT_IN))["spec"].get("securityContext") == expected
-    assert patched(pod, await judged(pod))["spec"].get("securityContext") == pod["spec"].get("securityContext")
+    assert patched(pod, await evaluate_object(pod, rule=OPT_IN))["spec"].get("securityContext") == expected
+    assert patched(pod, await evaluate_object(pod))["spec"].get("securityContext") == pod["spec"].get("securityContext")
 
 
 # Properties over generated Pods.
@@ -390,9 +396,9 @@ ROOT = st.sampled_from(
 @given(pods(), POLICIES, ROOT)
 async def test_a_patched_pod_needs_no_second_patch(pod: dict[str, Any], policy: Any, root: Any) -> None:
     """Patch twice is patch once, and of what injection cures nothing is left."""
-    rule = governing(**policy, **root)
-    once = patched(pod, await judged(pod, IMAGES, rule=rule))
-    again = await judged(once, IMAGES, rule=rule)
+    rule = effective_policy(**policy, **root)
+    once = patched(pod, await evaluate_object(pod, IMAGES, rule=rule))
+    again = await evaluate_object(once, IMAGES, rule=rule)
     assert patch.operations(again, workload(once)) == []
     assert [each for each in again.containers if each.state == "fixable"] == []
 
@@ -400,9 +406,9 @@ async def test_a_patched_pod_needs_no_second_patch(pod: dict[str, Any], policy: 
 @given(pods(), POLICIES, ROOT)
 async def test_nothing_explicit_is_ever_changed(pod: dict[str, Any], policy: Any, root: Any) -> None:
     """A patch only adds: every value that was there is there, and only our fields are new."""
-    rule = governing(**policy, **root)
+    rule = effective_policy(**policy, **root)
     before = copy.deepcopy(pod)
-    verdict = await judged(pod, IMAGES, rule=rule)
+    verdict = await evaluate_object(pod, IMAGES, rule=rule)
     after = patched(pod, verdict)
     assert pod == before
     _only_adds(before, after, "")
@@ -428,8 +434,8 @@ def _only_adds(before: Any, after: Any, path: str) -> None:
 @given(pods(), POLICIES, ROOT)
 async def test_a_patch_is_legal_and_proves_non_root(pod: dict[str, Any], policy: Any, root: Any) -> None:
     """What we add is never what the API server's validation or the kubelet refuses."""
-    rule = governing(**policy, **root)
-    after = patched(pod, await judged(pod, IMAGES, rule=rule))
+    rule = effective_policy(**policy, **root)
+    after = patched(pod, await evaluate_object(pod, IMAGES, rule=rule))
     own = pod["spec"].get("securityContext") or {}
     for place in ("initContainers", "containers"):
         for old, new in zip(pod["spec"][place], after["spec"][place], strict=True):

@@ -8,8 +8,8 @@ import pytest
 
 from webhook.image import identity_index
 from webhook.image.config import Platform
-from webhook.image.identity_index import Identities
-from webhook.image.image_identity import Fact, ImageIdentity, of_fact
+from webhook.image.identity_index import IdentityIndex
+from webhook.image.image_identity import ImageIdentity, Observation, of_observation
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 DIGEST = "sha256:" + "ab" * 32
@@ -18,13 +18,13 @@ AMD64 = Platform("linux", "amd64")
 
 
 def made(image: str = IMAGE, digest: str = DIGEST, **more: Any) -> ImageIdentity:
-    found = of_fact(Fact(image, digest, AMD64, 1500, 1600), (AMD64,), NOW)
+    found = of_observation(Observation(image, digest, AMD64, 1500, 1600), (AMD64,), NOW)
     assert found is not None
     return ImageIdentity(found.name, msgspec.structs.replace(found.spec, **more))
 
 
 def test_an_object_is_found_by_its_names_until_it_is_gone() -> None:
-    known = Identities()
+    known = IdentityIndex()
     known.put("1", made(aliases=("registry.example/app:latest",)))
     known.put("2", made("registry.example/app:2", "sha256:" + "cd" * 32))
     (found,) = known.of_reference(IMAGE)
@@ -45,7 +45,7 @@ def test_an_object_is_found_by_its_names_until_it_is_gone() -> None:
 
 def test_what_is_shared_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity_index, "_SHARED", 4)
-    known = Identities()
+    known = IdentityIndex()
     for number in range(20):
         known.put(str(number), made(user=f"user-{number}"))
     assert len(known._shared) <= 9

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.support.tables import table
 from webhook.image.golang import overflows, parse_decimal
-from webhook.image.passwd import Accounts, UnreadableAccounts, by_name, by_uid, entries, groups, supplementary
+from webhook.image.passwd import AccountFiles, UnreadableAccounts, by_name, by_uid, entries, groups, supplementary
 
 INT64_MAX = 2**63 - 1
 
@@ -52,7 +52,7 @@ def test_lines_are_numbered_as_an_editor_does() -> None:
 
 def test_a_name_that_is_no_utf_8_matches_nobody() -> None:
     """A config's USER is text, so a raw byte can never be asked for."""
-    accounts = Accounts(b"\xff:x:1:1\n")
+    accounts = AccountFiles(b"\xff:x:1:1\n")
     assert by_name(accounts, "\ufffd") is None
 
 
@@ -61,7 +61,7 @@ def test_no_file_has_no_lines() -> None:
     assert [*entries(None), *entries(b""), *groups(None), *groups(b"")] == []
 
 
-DUPLICATES = Accounts(b"app:x:1:1\nother:x:1:2\napp:x:0:0\n1:x:9:9\n")
+DUPLICATES = AccountFiles(b"app:x:1:1\nother:x:1:2\napp:x:0:0\n1:x:9:9\n")
 
 
 def test_the_first_line_of_a_name_wins() -> None:
@@ -91,7 +91,7 @@ def test_the_first_line_of_a_uid_wins() -> None:
 @pytest.mark.parametrize("end", [b"", b"\n", b"\napp:x:1:1\n"])
 def test_a_long_passwd_line_makes_every_look_up_fail(size: int, readable: bool, end: bytes) -> None:
     """Names and numbers alike, even those that stand before it."""
-    accounts = Accounts(b"first:x:1:1\n" + b"x" * size + end)
+    accounts = AccountFiles(b"first:x:1:1\n" + b"x" * size + end)
     if readable:
         assert by_name(accounts, "first") == by_uid(accounts, 1)
         return
@@ -104,9 +104,9 @@ def test_a_long_passwd_line_makes_every_look_up_fail(size: int, readable: bool, 
 def test_a_long_group_line_fails_at_a_mebibyte() -> None:
     """moby/sys user v0.4.1 has that limit, the version before it none."""
     line = b"big:x:7:" + b"a," * 400_000 + b"app\n"
-    assert supplementary(Accounts(group=line), "app") == {7}
+    assert supplementary(AccountFiles(group=line), "app") == {7}
     with pytest.raises(UnreadableAccounts, match="/etc/group"):
-        supplementary(Accounts(group=b"x" * 2**20), "app")
+        supplementary(AccountFiles(group=b"x" * 2**20), "app")
 
 
 @table(
@@ -124,7 +124,7 @@ def test_a_long_group_line_fails_at_a_mebibyte() -> None:
 )
 def test_supplementary_groups_are_those_that_list_the_name(group: str, expected: set[int]) -> None:
     """Lines that begin with a hash are comments here, unlike in passwd."""
-    assert supplementary(Accounts(group=group.encode()), "app") == expected
+    assert supplementary(AccountFiles(group=group.encode()), "app") == expected
 
 
 @table(
@@ -220,7 +220,7 @@ def test_passwd_agrees_with_an_independent_model(text: str) -> None:
         (name, uid, gid, home) for name, uid, gid, _, home in expected
     ]
     for name, uid, *_ in expected:
-        accounts = Accounts(text.encode())
+        accounts = AccountFiles(text.encode())
         by = by_name(accounts, name)
         assert by is not None
         assert by.uid == next(each[1] for each in expected if each[0] == name)
@@ -236,13 +236,13 @@ def test_group_agrees_with_an_independent_model(text: str) -> None:
     expected = [(name, gid, names.split(",")) for name, gid, _, names, _ in model(text, comments=True) if names]
     for member in {each for *_, names in expected for each in names}:
         gids = {gid for name, gid, names in expected if member in names and name != member}
-        assert supplementary(Accounts(group=text.encode()), member) == gids
+        assert supplementary(AccountFiles(group=text.encode()), member) == gids
 
 
 @given(st.binary(), st.text())
 def test_any_bytes_are_read(data: bytes, name: str) -> None:
     """Whatever an image holds in the two files, nothing but UnreadableAccounts is raised."""
-    accounts = Accounts(data, data)
+    accounts = AccountFiles(data, data)
     try:
         by_name(accounts, name)
         supplementary(accounts, name)

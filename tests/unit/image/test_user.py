@@ -7,9 +7,17 @@ from hypothesis import strategies as st
 from tests.support.images import image, multi, platform_image
 from tests.support.tables import table
 from webhook.image.config import UID_MAX, parse_user
-from webhook.image.passwd import Accounts, by_uid, supplementary
+from webhook.image.passwd import AccountFiles, by_uid, supplementary
 from webhook.image.source import Unknown
-from webhook.image.user import Drift, Fault, Identity, Injection, answers, injection, resolve
+from webhook.image.user import (
+    GroupMismatch,
+    Identity,
+    Injection,
+    ResolutionError,
+    injection,
+    platform_identities,
+    resolve,
+)
 
 # The accounts that the real containerd and moby/sys user were asked about; tests/oracle asks them again.
 PASSWD = b"""\
@@ -37,7 +45,7 @@ sologrp:x:777:solo
 solo:x:1010:solo
 wrapped:x:4294967297:wide
 """
-FILES = Accounts(PASSWD, GROUP)
+FILES = AccountFiles(PASSWD, GROUP)
 
 
 @table(
@@ -85,26 +93,30 @@ def test_a_user_is_somebody(user: str, expected: Identity) -> None:
 def test_a_user_is_nobody_or_not_to_be_trusted(user: str, kind: str, says: str) -> None:
     """Refused with the reason, in printable text."""
     found = resolve(parse_user(user), FILES)
-    assert isinstance(found, Fault)
+    assert isinstance(found, ResolutionError)
     assert (found.kind, says in found.detail, found.detail.isprintable()) == (kind, True, True)
 
 
 @table(
     ("user", "accounts", "expected"),
     {
-        "a number without a passwd": ("1000", Accounts(), Identity(1000, 0, (0,), "/")),
-        "a name without a passwd": ("app", Accounts(), Fault("unresolvable", "the image has no /etc/passwd")),
-        "a name without a group file": ("solo", Accounts(PASSWD), Identity(1010, 1010, (1010,), "/solo")),
+        "a number without a passwd": ("1000", AccountFiles(), Identity(1000, 0, (0,), "/")),
+        "a name without a passwd": (
+            "app",
+            AccountFiles(),
+            ResolutionError("unresolvable", "the image has no /etc/passwd"),
+        ),
+        "a name without a group file": ("solo", AccountFiles(PASSWD), Identity(1010, 1010, (1010,), "/solo")),
         "a number whose accounts nobody read": ("1000", None, Identity(1000)),
         "no USER and accounts that nobody read": ("", None, Identity(0)),
         "a number whose accounts are unknown": ("1000", Unknown("pending", "x"), Identity(1000)),
         "a name whose accounts are unknown": ("app", Unknown("pending", "x"), Unknown("pending", "x")),
-        "a home that is no UTF-8": ("a", Accounts(b"a:x:1:1::/\xff:"), Identity(1, 1, (1,), "/\ufffd")),
-        "a home that is empty, which runc takes as it is": ("a", Accounts(b"a:x:1:1"), Identity(1, 1, (1,), "")),
+        "a home that is no UTF-8": ("a", AccountFiles(b"a:x:1:1::/\xff:"), Identity(1, 1, (1,), "/\ufffd")),
+        "a home that is empty, which runc takes as it is": ("a", AccountFiles(b"a:x:1:1"), Identity(1, 1, (1,), "")),
     },
 )
 def test_without_the_whole_files(
-    user: str, accounts: Accounts | Unknown | None, expected: Identity | Fault | Unknown
+    user: str, accounts: AccountFiles | Unknown | None, expected: Identity | ResolutionError | Unknown
 ) -> None:
     """A number needs no files; a name does."""
     assert resolve(parse_user(user), accounts) == expected
@@ -113,8 +125,8 @@ def test_without_the_whole_files(
 @pytest.mark.parametrize("user", ["app", "1000"])
 def test_a_line_of_70_kilobytes_stops_names_and_numbers(user: str) -> None:
     """The runtimes' scanner gives up on the whole file, so the container cannot be created."""
-    found = resolve(parse_user(user), Accounts(PASSWD + b"x" * 70_000))
-    assert isinstance(found, Fault)
+    found = resolve(parse_user(user), AccountFiles(PASSWD + b"x" * 70_000))
+    assert isinstance(found, ResolutionError)
     assert (found.kind, "64 KiB" in found.detail) == ("unresolvable", True)
 
 
@@ -140,33 +152,37 @@ SHARED = passwd("first:1000:2000", "app:1000:1000")
 @table(
     ("user", "accounts", "expected"),
     {
-        "a uid of its own": ("app", Accounts(passwd("app:1000:1000"), group("g:44:app")), Injection(1000)),
+        "a uid of its own": ("app", AccountFiles(passwd("app:1000:1000"), group("g:44:app")), Injection(1000)),
         "a number": ("1000", FILES, Injection(1000)),
         "a number that nobody read": ("1000", None, Injection(1000)),
-        "the first holder of a shared uid": ("first", Accounts(SHARED), Injection(1000)),
+        "the first holder of a shared uid": ("first", AccountFiles(SHARED), Injection(1000)),
         "a shared uid with the same groups": (
             "app",
-            Accounts(passwd("first:1000:1000", "app:1000:1000"), group("g:44:app,first")),
+            AccountFiles(passwd("first:1000:1000", "app:1000:1000"), group("g:44:app,first")),
             Injection(1000),
         ),
-        "another primary group is repaired": ("app", Accounts(SHARED), Injection(1000, 1000)),
-        "repaired to group 0": ("app", Accounts(passwd("first:1000:5", "app:1000:0")), Injection(1000, 0)),
+        "another primary group is repaired": ("app", AccountFiles(SHARED), Injection(1000, 1000)),
+        "repaired to group 0": ("app", AccountFiles(passwd("first:1000:5", "app:1000:0")), Injection(1000, 0)),
         "a membership in the primary group is none": (
             "app",
-            Accounts(SHARED, group("g:1000:first")),
+            AccountFiles(SHARED, group("g:1000:first")),
             Injection(1000, 1000),
         ),
         "a group of one's own name counts in CRI-O": (
             "app",
-            Accounts(passwd("first:1000:1000", "app:1000:1000"), group("app:55:app")),
-            Drift,
+            AccountFiles(passwd("first:1000:1000", "app:1000:1000"), group("app:55:app")),
+            GroupMismatch,
         ),
-        "another supplementary group cannot be repaired": ("app", Accounts(SHARED, group("g:44:app")), Drift),
-        "nor one that the other has": ("app", Accounts(SHARED, group("g:44:first")), Drift),
+        "another supplementary group cannot be repaired": (
+            "app",
+            AccountFiles(SHARED, group("g:44:app")),
+            GroupMismatch,
+        ),
+        "nor one that the other has": ("app", AccountFiles(SHARED, group("g:44:first")), GroupMismatch),
         "a primary group beyond 31 bits cannot be written": (
             "app",
-            Accounts(passwd("first:1000:5", "app:1000:2147483648")),
-            Drift,
+            AccountFiles(passwd("first:1000:5", "app:1000:2147483648")),
+            GroupMismatch,
         ),
         "nobody": ("nobody", FILES, None),
         "a number out of range": ("-1", FILES, None),
@@ -174,12 +190,12 @@ SHARED = passwd("first:1000:2000", "app:1000:1000")
     },
 )
 def test_the_numbers_that_stand_for_a_user(
-    user: str, accounts: Accounts | Unknown | None, expected: Injection | type[Drift] | None
+    user: str, accounts: AccountFiles | Unknown | None, expected: Injection | type[GroupMismatch] | None
 ) -> None:
     """Uid, gid, supplementary groups and home stay; else the drift is told."""
     found = injection(parse_user(user), accounts)
-    if expected is Drift:
-        assert isinstance(found, Drift)
+    if expected is GroupMismatch:
+        assert isinstance(found, GroupMismatch)
         assert "belongs to 'first' first (line 1 of /etc/passwd)" in found.detail
     else:
         assert found == expected
@@ -187,37 +203,39 @@ def test_the_numbers_that_stand_for_a_user(
 
 def test_a_group_in_the_spec_needs_no_repair() -> None:
     """The Pod's runAsGroup decides either way."""
-    assert injection(parse_user("app"), Accounts(SHARED), run_as_group=7) == Injection(1000)
+    assert injection(parse_user("app"), AccountFiles(SHARED), run_as_group=7) == Injection(1000)
 
 
 def test_a_group_in_the_spec_may_hide_a_membership() -> None:
     """Where the supplementary group is the very group that the Pod sets."""
-    assert injection(parse_user("app"), Accounts(SHARED, group("g:44:app")), run_as_group=44) == Injection(1000)
-    assert isinstance(injection(parse_user("app"), Accounts(SHARED, group("g:44:app")), run_as_group=45), Drift)
+    assert injection(parse_user("app"), AccountFiles(SHARED, group("g:44:app")), run_as_group=44) == Injection(1000)
+    assert isinstance(
+        injection(parse_user("app"), AccountFiles(SHARED, group("g:44:app")), run_as_group=45), GroupMismatch
+    )
 
 
 def test_a_strict_policy_ignores_the_images_groups() -> None:
     """SupplementalGroupsPolicy Strict: only the primary group is left to differ."""
-    accounts = Accounts(SHARED, group("g:44:app"))
+    accounts = AccountFiles(SHARED, group("g:44:app"))
     assert injection(parse_user("app"), accounts, strict=True) == Injection(1000, 1000)
 
 
 def test_every_platform_answers() -> None:
     """In the image's order."""
-    found = answers(multi(platform_image("app"), platform_image("7", platform="linux/arm64")), "linux")
+    found = platform_identities(multi(platform_image("app"), platform_image("7", platform="linux/arm64")), "linux")
     assert [(str(each.platform), each.user.text) for each in found] == [("linux/amd64", "app"), ("linux/arm64", "7")]
     assert [each.identity.uid for each in found if isinstance(each.identity, Identity)] == [1000, 7]
 
 
 def test_on_windows_nodes_nobody_has_a_uid() -> None:
     """Names are names there; no accounts are needed."""
-    found = answers(multi(platform_image("ContainerUser", None, platform="windows/amd64")), "windows")
+    found = platform_identities(multi(platform_image("ContainerUser", None, platform="windows/amd64")), "windows")
     assert [(each.user.name, each.identity) for each in found] == [("ContainerUser", None)]
 
 
 def test_a_config_that_claims_windows_is_still_judged_on_linux_nodes() -> None:
     """Containerd runs a single manifest whatever its config claims."""
-    (found,) = answers(multi(platform_image("", platform="windows/amd64")), "linux")
+    (found,) = platform_identities(multi(platform_image("", platform="windows/amd64")), "linux")
     assert found.identity == Identity(0, 0, (0,), "/root")
 
 
@@ -232,7 +250,7 @@ def test_injected_numbers_keep_the_identity(
     name: str, lines: list[tuple[str, str, str]], members: list[tuple[str, str, str]]
 ) -> None:
     """Whoever is resolved by name is, by the numbers, still the same: uid, gid, groups and home."""
-    files = Accounts(passwd(*map(":".join, lines)), group(*map(":".join, members)))
+    files = AccountFiles(passwd(*map(":".join, lines)), group(*map(":".join, members)))
     before = resolve(parse_user(name), files)
     plan = injection(parse_user(name), files)
     if not isinstance(plan, Injection):
@@ -251,5 +269,5 @@ def test_injected_numbers_keep_the_identity(
 
 def test_a_single_image_answers_once() -> None:
     """The usual case."""
-    (found,) = answers(image("app"), "linux")
+    (found,) = platform_identities(image("app"), "linux")
     assert found.identity == Identity(1000, 1000, (1000,), "/home/app")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from webhook.policy import cache, selection
-from webhook.policy.cache import ClusterView, Rejected, StaticView
+from webhook.policy.cache import PolicyCache, PolicySnapshot, Rejected
 from webhook.policy.loader import load
 from webhook.policy.selection import Namespace
 from webhook.policy.types import Documents, NonRootException, NonRootPolicy
@@ -33,40 +33,40 @@ class TestStaticView:
     """The documents of files."""
 
     def test_a_namespace_is_selected_by_its_name(self) -> None:
-        shown = StaticView(documents(policy("web", mode="Enforce", namespaceSelector=WEB_ONLY)))
-        assert shown.govern("web").mode == "Enforce"
-        assert shown.govern("other").policy is selection.BUILT_IN
+        shown = PolicySnapshot(documents(policy("web", mode="Enforce", namespaceSelector=WEB_ONLY)))
+        assert shown.effective_policy("web").mode == "Enforce"
+        assert shown.effective_policy("other").policy is selection.BUILT_IN
 
     def test_a_namespace_has_no_other_label(self) -> None:
         selector = {"matchExpressions": [{"key": "team", "operator": "Exists"}]}
-        shown = StaticView(documents(policy("team", mode="Enforce", namespaceSelector=selector)))
-        assert shown.govern("web").policy is selection.BUILT_IN
+        shown = PolicySnapshot(documents(policy("team", mode="Enforce", namespaceSelector=selector)))
+        assert shown.effective_policy("web").policy is selection.BUILT_IN
 
     def test_no_namespace_is_the_default_one(self) -> None:
         selector = {"matchLabels": {"kubernetes.io/metadata.name": "default"}}
-        shown = StaticView(
+        shown = PolicySnapshot(
             documents(policy("p", namespaceSelector=selector), exception("a"), exception("b", "default"))
         )
-        assert shown.govern("").policy.metadata.name == "p"
+        assert shown.effective_policy("").policy.metadata.name == "p"
         assert [each.metadata.name for each in shown.exceptions("")] == ["a", "b"]
         assert shown.exceptions("default") == shown.exceptions("")
 
     def test_exceptions_are_their_namespaces_alone(self) -> None:
-        shown = StaticView(documents(exception("a", "web"), exception("b", "db")))
+        shown = PolicySnapshot(documents(exception("a", "web"), exception("b", "db")))
         assert [each.metadata.name for each in shown.exceptions("web")] == ["a"]
         assert shown.exceptions("nowhere") == ()
 
     def test_an_answer_is_worked_out_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        shown = StaticView(documents(policy("p")))
-        first = shown.govern("web")
-        monkeypatch.delattr(selection, "govern")
-        assert shown.govern("web") is first
+        shown = PolicySnapshot(documents(policy("p")))
+        first = shown.effective_policy("web")
+        monkeypatch.delattr(selection, "select_policy")
+        assert shown.effective_policy("web") is first
 
     def test_what_is_remembered_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(cache, "_REMEMBERED", 3)
-        shown = StaticView(documents())
+        monkeypatch.setattr(cache, "_NAMESPACES_LIMIT", 3)
+        shown = PolicySnapshot(documents())
         for number in range(10):
-            shown.govern(f"n{number}")
+            shown.effective_policy(f"n{number}")
         assert len(shown._governing) <= 3
 
 
@@ -107,50 +107,50 @@ class TestClusterView:
     """A cluster as it changes."""
 
     def test_it_is_not_ready_before_there_is_a_first_moment(self) -> None:
-        shown = ClusterView()
+        shown = PolicyCache()
         assert not shown.ready
         assert shown.age == math.inf
-        assert shown.govern("web").mode == "Audit"
+        assert shown.effective_policy("web").mode == "Audit"
         assert shown.exceptions("web") == ()
 
     def test_an_empty_cluster_is_a_moment_too(self) -> None:
-        shown = ClusterView()
+        shown = PolicyCache()
         shown.show((), ())
         assert shown.ready
 
     def test_each_moment_replaces_the_one_before(self) -> None:
-        shown = ClusterView()
+        shown = PolicyCache()
         shown.show([Namespace("web")], [cache.accept(policy("p", mode="Warn")), cache.accept(exception("e", "web"))])
-        assert (shown.govern("web").mode, len(shown.exceptions("web"))) == ("Warn", 1)
+        assert (shown.effective_policy("web").mode, len(shown.exceptions("web"))) == ("Warn", 1)
         shown.show([Namespace("web")], [cache.accept(policy("p", mode="Enforce"))])
-        assert (shown.govern("web").mode, shown.exceptions("web")) == ("Enforce", ())
+        assert (shown.effective_policy("web").mode, shown.exceptions("web")) == ("Enforce", ())
 
     def test_a_label_counts_from_the_moment_it_is_there(self) -> None:
-        shown = ClusterView()
+        shown = PolicyCache()
         shown.show([Namespace("web")], ())
-        assert shown.govern("web").mode == "Audit"
+        assert shown.effective_policy("web").mode == "Audit"
         shown.show([Namespace("web", {"nonroot.dev/mode": "enforce"})], ())
-        assert shown.govern("web").mode == "Enforce"
+        assert shown.effective_policy("web").mode == "Enforce"
 
     def test_what_is_wrong_is_kept_out_and_named_until_it_is_right(self) -> None:
-        shown = ClusterView()
+        shown = PolicyCache()
         shown.show((), [cache.accept(policy("bad", mode="Strict")), cache.accept(policy("good", mode="Warn"))])
         assert list(shown.problems) == ["NonRootPolicy bad"]
-        assert shown.govern("web").policy.metadata.name == "good"
+        assert shown.effective_policy("web").policy.metadata.name == "good"
         shown.show((), [cache.accept(policy("bad", mode="Enforce"))])
         assert shown.problems == {}
 
     def test_a_namespace_is_known_once_it_was_seen(self) -> None:
-        shown = ClusterView()
+        shown = PolicyCache()
         assert not shown.knows("web")
         shown.show([Namespace("web")], [])
         assert shown.knows("web")
         assert not shown.knows("new")
-        assert StaticView(Documents()).knows("any")
+        assert PolicySnapshot(Documents()).knows("any")
 
     def test_it_is_as_old_as_its_oldest_stream(self) -> None:
         now = 100.0
-        shown = ClusterView(lambda: now)
+        shown = PolicyCache(lambda: now)
         shown.confirm("namespaces")
         now = 110.0
         shown.confirm("nonrootpolicies")
@@ -161,8 +161,8 @@ class TestClusterView:
 
     def test_the_last_moment_stays_whatever_its_age(self) -> None:
         now = 0.0
-        shown = ClusterView(lambda: now)
+        shown = PolicyCache(lambda: now)
         shown.confirm("namespaces")
         shown.show([Namespace("web", {"nonroot.dev/mode": "enforce"})], ())
         now = 86400.0
-        assert (shown.ready, shown.age, shown.govern("web").mode) == (True, 86400.0, "Enforce")
+        assert (shown.ready, shown.age, shown.effective_policy("web").mode) == (True, 86400.0, "Enforce")

@@ -7,7 +7,7 @@ import pytest
 
 from webhook.policy import conditions
 from webhook.policy.conditions import Condition, ExceptionStatus, Outcomes, PolicyStatus
-from webhook.policy.selection import Governing, Namespace, govern
+from webhook.policy.selection import EffectivePolicy, Namespace, select_policy
 from webhook.policy.types import ExceptionSpec, Metadata, NonRootException, NonRootPolicy, PolicySpec
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -16,10 +16,10 @@ NEW_POLICY, NEW_EXCEPTION, DEFAULTS = PolicyStatus(), ExceptionStatus(), PolicyS
 POLICY = NonRootPolicy(Metadata("strict"), PolicySpec(mode="Enforce"))
 
 
-def governed(**labels: str) -> dict[str, Governing]:
+def governed(**labels: str) -> dict[str, EffectivePolicy]:
     """Namespaces by name, each with its mode label, under the one policy."""
     return {
-        name: govern([POLICY], Namespace(name, {"nonroot.dev/mode": label} if label else {}))
+        name: select_policy([POLICY], Namespace(name, {"nonroot.dev/mode": label} if label else {}))
         for name, label in labels.items()
     }
 
@@ -29,7 +29,7 @@ def of_policy(
     *,
     name: str = "strict",
     problem: str = "",
-    namespaces: dict[str, Governing] | None = None,
+    namespaces: dict[str, EffectivePolicy] | None = None,
     workloads: Outcomes | None = None,
     now: datetime = NOW,
 ) -> PolicyStatus:
@@ -46,8 +46,8 @@ def of_exception(
     now: datetime = NOW,
 ) -> ExceptionStatus:
     exception = NonRootException(Metadata("x", "a"), ExceptionSpec(reason="because", expires=expires))
-    governing = Governing(NonRootPolicy(Metadata("strict"), policy), "Enforce", "")
-    return conditions.of_exception(None if problem else exception, problem, governing, former, 3, now)
+    effective_policy = EffectivePolicy(NonRootPolicy(Metadata("strict"), policy), "Enforce", "")
+    return conditions.of_exception(None if problem else exception, problem, effective_policy, former, 3, now)
 
 
 def condition(found: PolicyStatus | ExceptionStatus, kind: str) -> Condition:

@@ -7,10 +7,10 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.pods import first, governing, minimal, tweak, workload
+from tests.support.pods import effective_policy, first, minimal, tweak, workload
 from tests.support.tables import table
-from webhook.policy.exemptions import Excuses, Release, exempt, release
-from webhook.policy.selection import BUILT_IN, Namespace, govern
+from webhook.policy.exemptions import ExceptionIndex, Exemption, exempt, find_exemption
+from webhook.policy.selection import BUILT_IN, Namespace, select_policy
 from webhook.policy.types import ExceptionSpec, LabelSelector, Metadata, NonRootException, NonRootPolicy, PolicySpec
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -45,20 +45,20 @@ TEAM_A = LabelSelector({"team": "a"})
 def test_exactly_one_policy_governs_a_namespace(policies: list[NonRootPolicy], chosen: str) -> None:
     """In whatever order they come."""
     namespace = Namespace("shop", {"team": "a", "kubernetes.io/metadata.name": "a lie"})
-    assert govern(policies, namespace).policy.metadata.name == chosen
-    assert govern(reversed(policies), namespace).policy.metadata.name == chosen
+    assert select_policy(policies, namespace).policy.metadata.name == chosen
+    assert select_policy(reversed(policies), namespace).policy.metadata.name == chosen
 
 
 def test_without_a_policy_there_is_audit_and_no_injection() -> None:
     """Installed and not configured means harmless."""
-    found = govern([], Namespace("shop"))
+    found = select_policy([], Namespace("shop"))
     assert (found.policy, found.mode, found.injects) == (BUILT_IN, "Audit", False)
     assert found.why == "no NonRootPolicy selects the namespace"
 
 
 def test_why_counts_the_others() -> None:
     """For `nonroot policy`."""
-    assert "priority 2, before 1 other(s)" in govern([policy("a", 1), policy("b", 2)], Namespace("x")).why
+    assert "priority 2, before 1 other(s)" in select_policy([policy("a", 1), policy("b", 2)], Namespace("x")).why
 
 
 @table(
@@ -81,19 +81,19 @@ def test_why_counts_the_others() -> None:
 def test_the_namespace_label(setting: Any, own: Any, label: str | None, mode: str, problem: bool) -> None:
     """It wins both ways unless the policy says otherwise; a bad value is stricter, and told."""
     labels = {} if label is None else {"nonroot.dev/mode": label}
-    found = govern([policy("a", mode=own, namespace_label=setting)], Namespace("x", labels))
+    found = select_policy([policy("a", mode=own, namespace_label=setting)], Namespace("x", labels))
     assert (found.mode, bool(found.problem)) == (mode, problem)
     assert not problem or "counts as enforce" in found.problem
 
 
 def test_the_label_counts_without_a_policy() -> None:
     """A namespace may ask for enforcement before anybody wrote a policy."""
-    assert govern([], Namespace("x", {"nonroot.dev/mode": "enforce"})).mode == "Enforce"
+    assert select_policy([], Namespace("x", {"nonroot.dev/mode": "enforce"})).mode == "Enforce"
 
 
 def test_a_bad_labels_text_is_made_safe() -> None:
     """It is printed in warnings."""
-    found = govern([], Namespace("x", {"nonroot.dev/mode": "\x1b" + "y" * 200}))
+    found = select_policy([], Namespace("x", {"nonroot.dev/mode": "\x1b" + "y" * 200}))
     assert found.problem.isprintable()
     assert len(found.problem) < 200
 
@@ -137,7 +137,7 @@ def test_a_bad_labels_text_is_made_safe() -> None:
 )
 def test_exemptions(spec: dict[str, Any], namespace: str, user: str, paths: dict[str, Any], why: str | None) -> None:
     """Of whole requests, with the reason."""
-    found = governing(exemptions=spec).policy.spec
+    found = effective_policy(exemptions=spec).policy.spec
     assert exempt(found, namespace, user, workload(tweak(minimal(), paths))) == why
 
 
@@ -149,7 +149,7 @@ def excuse(name: str = "legacy", **spec: Any) -> NonRootException:
     return NonRootException(Metadata(name), msgspec.convert({"reason": "because", **spec}, ExceptionSpec))
 
 
-ALL: Release = Release("exception legacy: because")
+ALL: Exemption = Exemption("exception legacy: because")
 OWNED = {"metadata.ownerReferences": [{"kind": "ReplicaSet", "name": "web-5d4f", "uid": "u", "controller": True}]}
 
 
@@ -182,17 +182,17 @@ OWNED = {"metadata.ownerReferences": [{"kind": "ReplicaSet", "name": "web-5d4f",
         "for some rules": (
             [excuse(rules=["root-user"])],
             {},
-            Release("exception legacy: because", frozenset({"root-user"})),
+            Exemption("exception legacy: because", frozenset({"root-user"})),
         ),
         "rules of two add up": (
             [excuse("a", rules=["root-user"]), excuse("b", rules=["root-image"])],
             {},
-            Release("exception a: because; exception b: because", frozenset({"root-user", "root-image"})),
+            Exemption("exception a: because; exception b: because", frozenset({"root-user", "root-image"})),
         ),
         "every rule swallows some": (
             [excuse("a", rules=["root-user"]), excuse("b")],
             {},
-            Release("exception a: because; exception b: because"),
+            Exemption("exception a: because; exception b: because"),
         ),
         "a minute before it ends": ([excuse(expires=NOW + timedelta(minutes=1))], {}, ALL),
         "at the very minute": ([excuse(expires=NOW)], {}, None),
@@ -202,10 +202,10 @@ OWNED = {"metadata.ownerReferences": [{"kind": "ReplicaSet", "name": "web-5d4f",
         "an ended one beside another": ([excuse("old", expires=NOW), excuse()], {}, ALL),
     },
 )
-def test_exceptions(exceptions: list[NonRootException], paths: dict[str, Any], expected: Release | None) -> None:
+def test_exceptions(exceptions: list[NonRootException], paths: dict[str, Any], expected: Exemption | None) -> None:
     """Of single containers, with the reason."""
     work = workload(tweak(minimal(), APP | paths))
-    assert release(governing(), exceptions, work, first(work), NOW) == expected
+    assert find_exemption(effective_policy(), exceptions, work, first(work), NOW) == expected
 
 
 NAMES = st.sampled_from(["web", "web-5d4f", "we*", "?eb", "w[e]b", "other", "*"])
@@ -217,31 +217,31 @@ def test_exceptions_found_by_name_are_those_that_apply(
     found: list[list[dict[str, str]]], paths: dict[str, Any]
 ) -> None:
     """However many others there are: the same release, for the same reasons, in the same order."""
-    excuses = Excuses([excuse(f"e{number}", workloads=selectors) for number, selectors in enumerate(found)])
+    excuses = ExceptionIndex([excuse(f"e{number}", workloads=selectors) for number, selectors in enumerate(found)])
     work = workload(tweak(minimal(), paths))
     about = excuses.about(work)
-    assert release(governing(), about, work, first(work), NOW) == release(
-        governing(), excuses.all, work, first(work), NOW
+    assert find_exemption(effective_policy(), about, work, first(work), NOW) == find_exemption(
+        effective_policy(), excuses.all, work, first(work), NOW
     )
 
 
 def test_exceptions_of_others_are_not_looked_at() -> None:
     """A namespace may have thousands, and each look costs every Pod."""
-    excuses = Excuses(excuse(f"e{number}", workloads=[{"name": f"job-{number}"}]) for number in range(100))
+    excuses = ExceptionIndex(excuse(f"e{number}", workloads=[{"name": f"job-{number}"}]) for number in range(100))
     assert excuses.about(workload()) == ()
 
 
 def test_a_policy_may_forbid_exceptions() -> None:
     """Then none counts."""
     work = workload()
-    assert release(governing(exceptions="Forbid"), [excuse()], work, first(work), NOW) is None
+    assert find_exemption(effective_policy(exceptions="Forbid"), [excuse()], work, first(work), NOW) is None
 
 
 def test_a_policy_may_exempt_images() -> None:
     """Even where exceptions are forbidden."""
     work = workload(tweak(minimal(), APP))
-    rule = governing(exceptions="Forbid", exemptions={"images": ["docker.io/library/*"]})
-    assert release(rule, [], work, first(work), NOW) == Release("policy strict exempts the image")
+    rule = effective_policy(exceptions="Forbid", exemptions={"images": ["docker.io/library/*"]})
+    assert find_exemption(rule, [], work, first(work), NOW) == Exemption("policy strict exempts the image")
 
 
 @table(
@@ -261,5 +261,5 @@ def test_a_policy_may_exempt_images() -> None:
 def test_presets(presets: list[str], name: str, image: str, released: bool) -> None:
     """Name and image must both be the mesh's own."""
     work = workload(tweak(minimal(), {"spec.containers.0.name": name, "spec.containers.0.image": image}))
-    found = release(governing(presets=presets), [], work, first(work), NOW)
+    found = find_exemption(effective_policy(presets=presets), [], work, first(work), NOW)
     assert (found is not None) is released

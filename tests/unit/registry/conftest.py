@@ -9,7 +9,7 @@ from tests.support.registry import Registry
 from webhook.image.source import Image, Query, Unknown
 from webhook.registry.auth.keychain import PullSecrets
 from webhook.registry.client import RegistryClient
-from webhook.registry.fallback import Memory
+from webhook.registry.fallback import IdentityStore
 from webhook.registry.settings import RegistrySettings, Timeouts
 from webhook.registry.transport.messages import Cost
 
@@ -32,7 +32,7 @@ class Client(RegistryClient):
         settings: RegistrySettings,
         secrets: PullSecrets | None = None,
         config: bytes | None = None,
-        memory: Memory | None = None,
+        memory: IdentityStore | None = None,
     ) -> None:
         self.clock = Clock()
         super().__init__(settings, secrets, config, self.clock, memory=memory)
@@ -76,7 +76,10 @@ async def connect(registry: Registry) -> AsyncIterator[Callable[..., Client]]:
     made: list[Client] = []
 
     def make(
-        secrets: PullSecrets | None = None, config: bytes | None = None, kept: Memory | None = None, **settings: Any
+        secrets: PullSecrets | None = None,
+        config: bytes | None = None,
+        kept: IdentityStore | None = None,
+        **settings: Any,
     ) -> Client:
         merged = {"insecure": frozenset({registry.host}), "timeouts": NO_PAUSE, **settings}
         made.append(Client(RegistrySettings(**merged), secrets, config, kept))

@@ -8,14 +8,14 @@ import msgspec
 
 from tests.support.oci import accounts_layer, file, image, index, layer
 from tests.unit.registry.conftest import Client
-from webhook.image.passwd import Accounts
+from webhook.image.passwd import AccountFiles
 from webhook.image.source import Unknown
 
 BASE = accounts_layer("root:x:0:0::/:", "app:x:1000:1000::/:", groups=["video:x:44:app"])
 APP = layer(file("app/bin", b"x" * 5000), compression="zstd")
 NAMED = image(BASE, APP, user="app")
 BOTH = index(NAMED, image(BASE, user="1000", architecture="arm64"))
-ACCOUNTS = Accounts(b"root:x:0:0::/:\napp:x:1000:1000::/:\n", b"video:x:44:app\n")
+ACCOUNTS = AccountFiles(b"root:x:0:0::/:\napp:x:1000:1000::/:\n", b"video:x:44:app\n")
 
 Connect = Callable[..., Client]
 

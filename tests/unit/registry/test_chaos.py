@@ -10,7 +10,7 @@ import pytest
 from tests.support.oci import accounts_layer, image
 from tests.support.registry import Fault, Hang, Headers, Registry, Replace, Reset, Slow, Status, Trickle
 from tests.unit.registry.conftest import Client
-from webhook.image.passwd import Accounts, by_name
+from webhook.image.passwd import AccountFiles, by_name
 from webhook.image.source import Image, Query, Unknown
 from webhook.registry.settings import Timeouts
 
@@ -34,7 +34,7 @@ def uid(found: Image | Unknown) -> int | None:
     only = found.platforms[0]
     if only.config.user.uid is not None:
         return only.config.user.uid
-    if not isinstance(only.accounts, Accounts):
+    if not isinstance(only.accounts, AccountFiles):
         return None
     entry = by_name(only.accounts, only.config.user.name)
     return entry.uid if entry else -1

@@ -16,10 +16,10 @@ from tests.support.oci import file, image, layer
 from tests.support.registry import Hang, Login, Registry, Replace, Reset, Slow, Status
 from tests.unit.registry.conftest import Client
 from tests.unit.registry.samples import ACCOUNTS, APP, BASE, BOTH, NAMED, Connect, Secrets, secret
-from webhook.image.passwd import Accounts
+from webhook.image.passwd import AccountFiles
 from webhook.image.source import Image, Query, Unknown
 from webhook.registry.client import RegistryClient
-from webhook.registry.settings import Memory, Timeouts
+from webhook.registry.settings import CacheLimits, Timeouts
 from webhook.registry.transport.messages import Cost
 
 
@@ -87,13 +87,13 @@ async def test_accounts_that_were_not_read_are_tried_again_soon(registry: Regist
 
 async def test_memory_is_bounded(registry: Registry, connect: Connect) -> None:
     """With caches too small for anything every answer is still right."""
-    client = connect(memory=Memory(answers=3000, confirmations=500, documents=3000, layers=2000))
+    client = connect(memory=CacheLimits(answers=3000, confirmations=500, documents=3000, layers=2000))
     for number in range(20):
         registry.push(f"team/app{number}:1", image(layer(file("etc/passwd", f"app:x:{number}:1::/:")), user="app"))
     for number in [*range(20), *range(20)]:
         found = await client.image(f"{registry.host}/team/app{number}:1")
         accounts = found.platforms[0].accounts
-        assert isinstance(accounts, Accounts)
+        assert isinstance(accounts, AccountFiles)
         assert accounts.passwd == f"app:x:{number}:1::/:".encode()
     assert client._answers.weight <= 3000
 

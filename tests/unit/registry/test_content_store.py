@@ -12,7 +12,7 @@ from tests.support.registry import Headers, Registry, Replace
 from tests.unit.registry.conftest import Client
 from tests.unit.registry.samples import ACCOUNTS, APP, BASE, NAMED, Connect
 from webhook.image.config import Platform
-from webhook.image.passwd import Accounts
+from webhook.image.passwd import AccountFiles
 from webhook.image.source import Unknown
 from webhook.registry.settings import Limits
 from webhook.registry.transport.messages import Cost
@@ -71,7 +71,7 @@ async def test_compression_is_what_it_is(registry: Registry, client: Client, com
         file("etc/passwd", "app:x:1:1::/:"), compression=compression, media_type=oci._LAYER_TYPES[claimed]
     )
     reference = registry.push("team/app:1", image(mislabelled, user="app"))
-    assert (await client.image(reference)).platforms[0].accounts == Accounts(b"app:x:1:1::/:", None)
+    assert (await client.image(reference)).platforms[0].accounts == AccountFiles(b"app:x:1:1::/:", None)
 
 
 async def test_every_platform_is_answered(registry: Registry, client: Client) -> None:
@@ -281,5 +281,5 @@ async def test_links_to_what_was_not_looked_at_are_read_again(registry: Registry
     for number in (0, 1, 0):
         client.clock.now += 1000
         found = await client.image(f"{registry.host}/team/{number}:1")
-        assert found.platforms[0].accounts == Accounts(f"app:x:{5 + number}:{5 + number}::/:".encode(), None)
+        assert found.platforms[0].accounts == AccountFiles(f"app:x:{5 + number}:{5 + number}::/:".encode(), None)
     assert registry.asked("GET", store.blob.digest) == 2  # once for either target; then both are known

@@ -19,7 +19,7 @@ from webhook.image.filesystem import Directory, Special, Survey
 from webhook.image.source import Image, Query, Unknown
 from webhook.registry import disk_cache
 from webhook.registry.client import RegistryClient
-from webhook.registry.disk_cache import Remembered
+from webhook.registry.disk_cache import DiskCache
 from webhook.registry.settings import RegistrySettings
 
 PINNED = f"app@{DIGEST}"
@@ -29,8 +29,8 @@ async def test_a_digest_is_asked_for_once(tmp_path: Path) -> None:
     """And answered in full: config, accounts, size, platforms; by os, architecture and accounts."""
     large = msgspec.structs.replace(platform_image("app"), size=120_000_000)
     table = Table({PINNED: multi(large, platform_image("1000", None, platform="linux/arm/v7"))})
-    first = await Remembered(table, tmp_path).find(Query(PINNED))
-    again = await Remembered(table, tmp_path).find(Query(PINNED))
+    first = await DiskCache(table, tmp_path).find(Query(PINNED))
+    again = await DiskCache(table, tmp_path).find(Query(PINNED))
     assert first == again == table.images[f"docker.io/library/{PINNED}"]
     assert len(table.asked) == 1
     for query in (
@@ -38,7 +38,7 @@ async def test_a_digest_is_asked_for_once(tmp_path: Path) -> None:
         Query(PINNED, accounts=True),
         Query(PINNED, architectures=frozenset({"arm"})),
     ):
-        await Remembered(table, tmp_path).find(query)
+        await DiskCache(table, tmp_path).find(query)
     assert len(table.asked) == 4
 
 
@@ -46,20 +46,20 @@ async def test_of_a_tag_no_more_is_asked_than_what_it_stands_for(tmp_path: Path)
     """In every run; where that is new the image is read. Offline the last answer counts, with its age."""
     table = Table({"app:1": image("app"), "app:2": image("app")})
     for tag, resolved, asked in (("app:1", 0, 1), ("app:1", 1, 1), ("app:2", 1, 2)):
-        assert await Remembered(table, tmp_path).find(Query(tag)) == image("app")
+        assert await DiskCache(table, tmp_path).find(Query(tag)) == image("app")
         assert (len(table.resolved), len(table.asked)) == (resolved, asked)
     moved = msgspec.structs.replace(image("1000"), digest=f"sha256:{'cd' * 32}")
     table.images["docker.io/library/app:1"] = moved
     for _ in range(2):
-        assert await Remembered(table, tmp_path).find(Query("app:1")) == moved
+        assert await DiskCache(table, tmp_path).find(Query("app:1")) == moved
     assert len(table.asked) == 3
     for path in (tmp_path / "images-3").iterdir():
         os.utime(path, (1, 1))
-    found = await Remembered(None, tmp_path).find(Query("app:1"))
+    found = await DiskCache(None, tmp_path).find(Query("app:1"))
     assert isinstance(found, Image)
     assert (found.digest, found.platforms) == (moved.digest, moved.platforms)
     assert found.age > 1000
-    missing = await Remembered(None, tmp_path).find(Query("app:3"))
+    missing = await DiskCache(None, tmp_path).find(Query("app:3"))
     assert isinstance(missing, Unknown)
     assert missing.cause == "unreachable"
 
@@ -71,11 +71,11 @@ async def test_a_look_at_every_layer_is_remembered_too(tmp_path: Path) -> None:
     table = Table(
         {PINNED: whole, "b:1": multi(msgspec.structs.replace(platform_image("app"), survey=unknown("tooLarge")))}
     )
-    await Remembered(table, tmp_path).find(Query(PINNED, survey=True))
-    assert await Remembered(None, tmp_path).find(Query(PINNED, survey=True)) == whole
-    assert isinstance(await Remembered(None, tmp_path).find(Query(PINNED)), Unknown)
-    await Remembered(table, tmp_path).find(Query("b:1", survey=True))
-    assert isinstance(await Remembered(None, tmp_path).find(Query("b:1", survey=True)), Unknown)
+    await DiskCache(table, tmp_path).find(Query(PINNED, survey=True))
+    assert await DiskCache(None, tmp_path).find(Query(PINNED, survey=True)) == whole
+    assert isinstance(await DiskCache(None, tmp_path).find(Query(PINNED)), Unknown)
+    await DiskCache(table, tmp_path).find(Query("b:1", survey=True))
+    assert isinstance(await DiskCache(None, tmp_path).find(Query("b:1", survey=True)), Unknown)
 
 
 async def test_what_is_not_known_for_sure_is_not_remembered(tmp_path: Path) -> None:
@@ -88,25 +88,25 @@ async def test_what_is_not_known_for_sure_is_not_remembered(tmp_path: Path) -> N
         }
     )
     for name in ("a:1", "b:1", "c:1", "NO:1"):
-        await Remembered(table, tmp_path).find(Query(name))
-        assert isinstance(await Remembered(None, tmp_path).find(Query(name)), Unknown)
+        await DiskCache(table, tmp_path).find(Query(name))
+        assert isinstance(await DiskCache(None, tmp_path).find(Query(name)), Unknown)
 
 
 async def test_a_damaged_or_foreign_cache_is_as_good_as_none(tmp_path: Path) -> None:
     """Nobody else's word counts, and a folder that cannot be written is no error."""
     table = Table({PINNED: image("app")})
-    await Remembered(table, tmp_path).find(Query(PINNED))
+    await DiskCache(table, tmp_path).find(Query(PINNED))
     folder = tmp_path / "images-3"
     assert folder.stat().st_mode & 0o777 == 0o700
     (entry,) = folder.iterdir()
     folder.chmod(0o777)
-    assert isinstance(await Remembered(None, tmp_path).find(Query(PINNED)), Unknown)
-    assert await Remembered(table, tmp_path).find(Query(PINNED)) == image("app")
+    assert isinstance(await DiskCache(None, tmp_path).find(Query(PINNED)), Unknown)
+    assert await DiskCache(table, tmp_path).find(Query(PINNED)) == image("app")
     folder.chmod(0o700)
     entry.write_text("{")
-    assert isinstance(await Remembered(None, tmp_path).find(Query(PINNED)), Unknown)
+    assert isinstance(await DiskCache(None, tmp_path).find(Query(PINNED)), Unknown)
     (tmp_path / "file").write_text("")
-    assert await Remembered(table, tmp_path / "file").find(Query(PINNED)) == image("app")
+    assert await DiskCache(table, tmp_path / "file").find(Query(PINNED)) == image("app")
 
 
 async def test_the_oldest_answers_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,12 +114,12 @@ async def test_the_oldest_answers_go_first(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(disk_cache, "ENTRIES", 2)
     table = Table({f"app{number}@{DIGEST}": image("app") for number in range(4)})
     for number in range(4):
-        await Remembered(table, tmp_path).find(Query(f"app{number}@{DIGEST}"))
+        await DiskCache(table, tmp_path).find(Query(f"app{number}@{DIGEST}"))
         for path in (tmp_path / "images-3").iterdir():
             os.utime(path, (path.stat().st_mtime - 100,) * 2)
     assert len(list((tmp_path / "images-3").iterdir())) == 2
-    assert isinstance(await Remembered(None, tmp_path).find(Query(f"app0@{DIGEST}")), Unknown)
-    assert isinstance(await Remembered(None, tmp_path).find(Query(f"app3@{DIGEST}")), Image)
+    assert isinstance(await DiskCache(None, tmp_path).find(Query(f"app0@{DIGEST}")), Unknown)
+    assert isinstance(await DiskCache(None, tmp_path).find(Query(f"app3@{DIGEST}")), Image)
 
 
 @pytest.mark.registry
@@ -135,12 +135,12 @@ async def test_a_second_look_at_a_tag_is_one_head(tmp_path: Path) -> None:
         ):
             before = len(registry.requests)
             client = RegistryClient(settings, docker_config=config)
-            assert isinstance(await Remembered(client, tmp_path).find(query), Image)
+            assert isinstance(await DiskCache(client, tmp_path).find(query), Image)
             await client.aclose()
             assert len(registry.requests) - before == requests
         assert {str(each) for each in registry.requests[-2:]} == {"HEAD /v2/team/app/manifests/1"}
         stranger = RegistryClient(settings)
-        assert isinstance(await Remembered(stranger, tmp_path).find(query), Unknown)
+        assert isinstance(await DiskCache(stranger, tmp_path).find(query), Unknown)
         await stranger.aclose()
 
 

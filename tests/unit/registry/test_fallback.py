@@ -14,10 +14,10 @@ from tests.unit.registry.samples import Connect, Secrets, secret
 from webhook.image import image_identity
 from webhook.image import user as identity
 from webhook.image.config import Platform, normalise_platform
-from webhook.image.image_identity import Fact, ImageIdentity
+from webhook.image.image_identity import ImageIdentity, Observation
 from webhook.image.source import Cause, Image, Query, Unknown
 from webhook.image.user import Identity
-from webhook.registry.fallback import Recalling
+from webhook.registry.fallback import FallbackSource
 
 BASE = accounts_layer("root:x:0:0::/:", "app:x:1000:1600::/:", groups=["video:x:44:app"])
 NAMED = image(BASE, user="app")
@@ -152,7 +152,7 @@ async def test_what_a_pull_secret_opened_is_told_to_its_namespace_alone(registry
 
 async def recall(client: Client, kept: Memory, registry: Registry, **query: Any) -> Image | Unknown:
     asked = Query(**{"reference": f"{registry.host}/team/app:1", "budget": 20.0, **query})
-    return await Recalling(client, kept, lambda: NOW.timestamp() + 7200).find(asked)
+    return await FallbackSource(client, kept, lambda: NOW.timestamp() + 7200).find(asked)
 
 
 @pytest.mark.parametrize("fault", [Status(503), Status(429), Hang()], ids=["unreachable", "rateLimited", "pending"])
@@ -176,10 +176,10 @@ def seen(
     digest: str = DIGEST, *, days: float = 0, nodes: tuple[Platform, ...] = (AMD64,), **more: Any
 ) -> ImageIdentity:
     """What a node has shown, some days ago."""
-    fact = Fact(
+    fact = Observation(
         **{"image": "registry.example/app:1", "digest": digest, "platform": AMD64, "uid": 1500, "gid": 1600, **more}
     )
-    made = image_identity.of_fact(fact, nodes, NOW - timedelta(days=days))
+    made = image_identity.of_observation(fact, nodes, NOW - timedelta(days=days))
     assert made is not None
     return made
 
@@ -200,7 +200,7 @@ async def remembered(*stored: ImageIdentity, cause: Cause = "unauthorized", **qu
     for each in stored:
         kept.create(each)
     asked = Query(**{"reference": "registry.example/app:1", **query})
-    return await Recalling(Silent(cause), kept, lambda: NOW.timestamp() + 10).find(asked)
+    return await FallbackSource(Silent(cause), kept, lambda: NOW.timestamp() + 10).find(asked)
 
 
 @pytest.mark.parametrize(
@@ -290,8 +290,8 @@ async def test_the_registrys_word_counts_before_a_nodes(registry: Registry, conn
     reference, kept = registry.push("team/app:1", NAMED), Memory()
     await connect(kept=kept).image(reference)
     digest = reference.partition("@")[2]
-    wrong = Fact(f"{registry.host}/team/app:1", digest, AMD64, 7, 7)
-    made = image_identity.of_fact(wrong, (AMD64,), NOW)
+    wrong = Observation(f"{registry.host}/team/app:1", digest, AMD64, 7, 7)
+    made = image_identity.of_observation(wrong, (AMD64,), NOW)
     assert made is not None
     kept.create(made)
     registry.lie(Status(503))

@@ -8,7 +8,7 @@ from tests.support.oci import image
 from tests.support.registry import Headers, Login, Registry, Reset, Status
 from tests.unit.registry.conftest import Client
 from tests.unit.registry.samples import ACCOUNTS, BASE, NAMED, Connect, Secrets, secret
-from webhook.caching import Bounded
+from webhook.caching import LRUCache
 from webhook.image.source import Image, Query
 from webhook.registry.settings import Lives
 
@@ -146,7 +146,7 @@ async def test_a_tag_that_moved_to_what_cannot_be_read_is_not_answered_by_the_ol
     registry.push("team/app:1", NAMED)
     await client.image(reference)
     client.clock.now += 400
-    client._contents._documents = Bounded(1000)
+    client._contents._documents = LRUCache(1000)
     registry.lie(Status(503), method="GET")
     assert (await client.image(reference)).age == 400
     registry.push("team/app:1", image(user="2"))

@@ -13,11 +13,11 @@ from tests.support.made_up_cluster import named, of, running, take
 from tests.support.pods import DEFAULTS, IMAGE, Object, minimal, tweak
 from tests.support.tables import table
 from webhook.image.source import Image, NotExamined, Unknown
-from webhook.policy.cache import StaticView
+from webhook.policy.cache import PolicySnapshot
 from webhook.policy.loader import load
 from webhook.policy.types import Documents
 from webhook.scan.document import Workload
-from webhook.scan.evaluate import forecast
+from webhook.scan.evaluate import predict
 
 APP = image("app")
 SAFE = {"runAsUser": 5, **DEFAULTS}
@@ -41,7 +41,7 @@ async def foretold(
     found, _ = take(*objects)
     (each,) = found.values()
     known = images if isinstance(images, Mapping) else {IMAGE: images}
-    return await forecast(each, StaticView(said or documents()), Table(known), NOW)
+    return await predict(each, PolicySnapshot(said or documents()), Table(known), NOW)
 
 
 @table(
@@ -252,8 +252,8 @@ async def test_an_image_that_is_none_is_compared_with_nothing() -> None:
 async def test_images_that_are_left_out_are_counted_and_no_finding() -> None:
     """What the manifest alone says stays said."""
     found, _ = take(named(of("Deployment"), "web"), named(of("Pod", runAsUser=0), "lone"))
-    view = StaticView(documents(mode="Enforce", onUnknown={"default": "Deny"}))
-    told = [await forecast(each, view, NotExamined(), NOW) for each in found.values()]
+    view = PolicySnapshot(documents(mode="Enforce", onUnknown={"default": "Deny"}))
+    told = [await predict(each, view, NotExamined(), NOW) for each in found.values()]
     assert [(each.outcome, each.today, len(each.containers[0].findings)) for each in told] == [
         ("unknown", "allow", 0),
         ("refused", "deny", 1),

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.made_up_cluster import API, named, of, raw, running, take
 from tests.support.pods import minimal, tweak
-from webhook.scan.inventory import SHAPES, SIGHTINGS, Inventory
+from webhook.scan.inventory import OBSERVED_LIMIT, VARIANTS_LIMIT, Inventory
 
 
 def pod(name: str, owner: tuple[str, str] | None = None) -> dict[str, object]:
@@ -95,11 +95,11 @@ def test_a_workload_is_remembered_once_however_many_pods_it_has() -> None:
 def test_nobody_can_make_it_remember_without_end() -> None:
     """Pods that differ in everything, each as somebody else."""
     inventory = Inventory()
-    for number in range(SIGHTINGS + 50):
+    for number in range(OBSERVED_LIMIT + 50):
         obj = running(tweak(pod(f"w-{number}", ("X", "x")), {"spec.containers.0.image": f"i:{number}"}), number)
         inventory.pod(raw(obj))
     (each,) = inventory.rest()
-    assert (each.pods, len(each.shapes), len(each.sightings)) == (SIGHTINGS + 50, SHAPES, SIGHTINGS)
+    assert (each.pods, len(each.shapes), len(each.sightings)) == (OBSERVED_LIMIT + 50, VARIANTS_LIMIT, OBSERVED_LIMIT)
     assert [skip.object for skip in inventory.skipped] == ["X default/x"]
 
 

@@ -16,8 +16,8 @@ from tests.support.pods import IMAGE, Object, minimal, tweak
 from webhook.cluster.client import Absent, Cluster, Unreachable
 from webhook.image import image_identity
 from webhook.image.config import Platform
-from webhook.image.identity_index import Identities
-from webhook.image.image_identity import Fact
+from webhook.image.identity_index import IdentityIndex
+from webhook.image.image_identity import Observation
 from webhook.policy.types import Documents
 from webhook.scan.collector import Reader
 from webhook.scan.document import Document
@@ -69,7 +69,7 @@ async def scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
             documents: Documents | None = None,
             progress: Callable[[int, int], None] | None = None,
             hooks: str = "",
-            known: Identities | None = None,
+            known: IdentityIndex | None = None,
         ) -> Document:
             kubeconfig = await stack.enter_async_context(serving(api, tmp_path))
             monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
@@ -244,9 +244,9 @@ async def test_without_an_answer_there_is_no_document(scanned: Scan) -> None:
 
 async def test_what_is_stored_for_one_namespace_is_told_to_no_other(scanned: Scan) -> None:
     """Though the image itself is looked up once for both."""
-    known = Identities()
-    fact = Fact(IMAGE, f"sha256:{'ab' * 32}", Platform("linux", "amd64"), 1500, 1600, namespace="shop")
-    identity = image_identity.of_fact(fact, (fact.platform,), NOW)
+    known = IdentityIndex()
+    fact = Observation(IMAGE, f"sha256:{'ab' * 32}", Platform("linux", "amd64"), 1500, 1600, namespace="shop")
+    identity = image_identity.of_observation(fact, (fact.platform,), NOW)
     assert identity is not None
     known.put("1", identity)
     pods = [within(named(minimal(), name), name) for name in ("default", "shop")]

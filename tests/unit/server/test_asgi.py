@@ -11,7 +11,7 @@ from tests.support.images import Table, image
 from tests.support.pods import IMAGE, minimal, tweak
 from webhook.admission.handler import Admission
 from webhook.admission.review import SIZE_LIMIT
-from webhook.policy.cache import StaticView
+from webhook.policy.cache import PolicySnapshot
 from webhook.policy.types import Documents, Metadata, NonRootPolicy, PolicySpec
 from webhook.server.asgi import Reviews
 from webhook.server.counters import Metrics
@@ -50,7 +50,7 @@ async def _fallback(scope: Any, receive: Any, send: Any) -> None:
 @pytest.fixture
 def reviews() -> Reviews:
     """A server that enforces, and knows one image: USER app, uid 1000."""
-    return Reviews(Admission(StaticView(ENFORCE), Table({IMAGE: image("app")})), Metrics(), _fallback)
+    return Reviews(Admission(PolicySnapshot(ENFORCE), Table({IMAGE: image("app")})), Metrics(), _fallback)
 
 
 def review(obj: dict[str, Any], **more: Any) -> bytes:
@@ -195,7 +195,7 @@ async def test_every_other_path_is_the_applications(reviews: Reviews) -> None:
 )
 async def test_the_api_servers_timeout_bounds_the_wait(query: bytes, seconds: float) -> None:
     table = Table({IMAGE: image("app")})
-    await call(Reviews(Admission(StaticView(ENFORCE), table), Metrics(), _fallback), review(minimal()), query=query)
+    await call(Reviews(Admission(PolicySnapshot(ENFORCE), table), Metrics(), _fallback), review(minimal()), query=query)
     assert table.asked[0].budget == seconds
 
 
@@ -217,7 +217,7 @@ async def test_the_same_denial_is_logged_once_a_minute(
             'denied Pod "default/web" r',
             'denied Pod "default/other"',
         ]
-        monkeypatch.setattr("webhook.server.asgi.QUIET", 0.0)
+        monkeypatch.setattr("webhook.server.asgi.DENIAL_LOG_INTERVAL", 0.0)
         await call(reviews, review(bad))
         assert len(caplog.records) == 3
 
@@ -226,13 +226,13 @@ async def test_so_many_denials_are_logged_and_the_others_counted(
     reviews: Reviews, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever sends them, the log and the memory for it stay small."""
-    monkeypatch.setattr("webhook.server.asgi.LINES", 2)
+    monkeypatch.setattr("webhook.server.asgi.DENIAL_LOG_LIMIT", 2)
     bad = tweak(minimal(), {"spec.securityContext.runAsUser": 0})
     with caplog.at_level("INFO"):
         for number in range(5):
             await call(reviews, review(bad, name=f"web-{number}"))
         assert len(caplog.records) == len(reviews._logged) == 2
-        monkeypatch.setattr("webhook.server.asgi.QUIET", 0.0)
+        monkeypatch.setattr("webhook.server.asgi.DENIAL_LOG_INTERVAL", 0.0)
         await call(reviews, review(bad))
     assert [each.getMessage()[:25] for each in caplog.records[2:]] == [
         "and 3 more denials within",

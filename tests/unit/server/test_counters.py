@@ -6,7 +6,7 @@ from tests.support.images import Table, image
 from tests.support.pods import IMAGE, minimal, tweak
 from tests.unit.server.test_asgi import call, review
 from webhook.admission.handler import Admission
-from webhook.policy.cache import StaticView
+from webhook.policy.cache import PolicySnapshot
 from webhook.policy.types import Documents, Metadata, NonRootPolicy, PolicySpec
 from webhook.server.asgi import Reviews
 from webhook.server.counters import Metrics
@@ -26,7 +26,7 @@ async def test_reviews_findings_and_injections_are_counted() -> None:
     metrics = Metrics()
     documents = Documents((NonRootPolicy(Metadata("strict"), PolicySpec(mode="Enforce")),))
     reviews = Reviews(
-        Admission(StaticView(documents), Table({IMAGE: image("app")})), metrics, build(metrics, lambda: None)
+        Admission(PolicySnapshot(documents), Table({IMAGE: image("app")})), metrics, build(metrics, lambda: None)
     )
     await call(reviews, review(minimal()), "/mutate")
     await call(reviews, review(tweak(minimal(), {"spec.securityContext.runAsUser": 0})))
@@ -50,7 +50,7 @@ async def test_reviews_findings_and_injections_are_counted() -> None:
 async def test_labels_stay_few_whatever_strangers_ask() -> None:
     """Anybody in the cluster can call us: what they make up is not kept."""
     metrics = Metrics()
-    reviews = Reviews(Admission(StaticView(Documents()), Table({})), metrics, build(metrics, lambda: None))
+    reviews = Reviews(Admission(PolicySnapshot(Documents()), Table({})), metrics, build(metrics, lambda: None))
     for number in range(20):
         await call(reviews, review(minimal(), operation=f"MADE-UP-{number}"))
     samples = await _samples(metrics)

@@ -9,14 +9,14 @@ import pytest
 
 from tests.support.images import Table, image
 from tests.support.pods import IMAGE, Object, minimal, review_body, tweak, within
-from webhook.admission.handler import Admission, Door
+from webhook.admission.handler import Admission, WebhookKind
 from webhook.admission.review import decode
 from webhook.cluster import workqueue
 from webhook.cluster.events import Event, Regarding
 from webhook.image.source import Image, Unknown
-from webhook.policy.cache import StaticView
+from webhook.policy.cache import PolicySnapshot
 from webhook.policy.types import Documents, ExceptionSpec, Metadata, NonRootException, NonRootPolicy, PolicySpec
-from webhook.server.denial_events import SUPPOSED, Denials
+from webhook.server.denial_events import DRY_RUN_POD_LIMIT, DenialEvents
 
 ROOT = image("")
 OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-5d4f", "uid": "u-1", "controller": True}
@@ -30,7 +30,7 @@ POD = Regarding("v1", "Pod", "default", "web", "u-2")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workqueue, "PACE", 0)
+    monkeypatch.setattr(workqueue, "WRITE_INTERVAL", 0)
 
 
 async def told(
@@ -38,19 +38,19 @@ async def told(
     spec: Mapping[str, Any],
     found: Image | Unknown = ROOT,
     *,
-    door: Door = "validate",
+    door: WebhookKind = "validate",
     exceptions: tuple[NonRootException, ...] = (),
     dry_run: bool = False,
     **review: Any,
 ) -> list[Event]:
     """The Events that follow from one review under a policy."""
     documents = Documents((NonRootPolicy(Metadata("strict"), msgspec.convert(spec, PolicySpec)),), exceptions)
-    view, table, events = StaticView(documents), Table({IMAGE: found}), list[Event]()
-    denials = Denials(view, table, events.append)
+    view, table, events = PolicySnapshot(documents), Table({IMAGE: found}), list[Event]()
+    denials = DenialEvents(view, table, events.append)
     body = review_body(obj, **review)
     asked = decode(body.replace(b'"dryRun": false', b'"dryRun": true') if dry_run else body)
-    async with workqueue.running(denials.hypotheses):
-        denials.consider(asked, await Admission(view, table).review(asked, door))
+    async with workqueue.run_in_background(denials.dry_runs):
+        denials.observe(asked, await Admission(view, table).review(asked, door))
         for _ in range(50):
             await asyncio.sleep(0)
     return events
@@ -80,7 +80,9 @@ async def test_what_enforce_would_deny_is_told_too(mode: str) -> None:
         pytest.param(OWNED, {"door": "mutate"}, id="the other hook"),
         pytest.param(BARE, {"spec": {"mode": "Enforce"}}, id="a denied Pod of nobody: there is none"),
         pytest.param(within("Deployment", minimal()), {}, id="a template, whose Pods come next"),
-        pytest.param(tweak(OWNED, {"metadata.annotations": {"a": "x" * SUPPOSED}}), {}, id="too large to be kept"),
+        pytest.param(
+            tweak(OWNED, {"metadata.annotations": {"a": "x" * DRY_RUN_POD_LIMIT}}), {}, id="too large to be kept"
+        ),
         pytest.param(
             tweak(OWNED, {"spec.securityContext.runAsNonRoot": True}),
             {"found": image("app")},

@@ -21,7 +21,7 @@ from tests.support.tables import table
 from tests.unit.server.test_asgi import ENFORCE, _fallback, review
 from webhook.admission import handler
 from webhook.admission.handler import Admission
-from webhook.policy.cache import StaticView
+from webhook.policy.cache import PolicySnapshot
 from webhook.server import fast_path
 from webhook.server.asgi import Reviews
 from webhook.server.counters import Metrics
@@ -76,7 +76,7 @@ class Conversation:
 @pytest.fixture
 def reviews() -> Reviews:
     """A server that enforces, and knows one image: USER app, uid 1000."""
-    return Reviews(Admission(StaticView(ENFORCE), Table({IMAGE: image("app")})), Metrics(), _fallback)
+    return Reviews(Admission(PolicySnapshot(ENFORCE), Table({IMAGE: image("app")})), Metrics(), _fallback)
 
 
 @contextlib.asynccontextmanager
@@ -149,8 +149,8 @@ async def test_the_answers_are_those_of_uvicorn(
     reviews: Reviews, pieces: list[bytes], expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is sent, in whatever pieces."""
-    monkeypatch.setattr(handler, "MOST_CONTAINERS", 20)
-    reviews._admission._crowd = 1
+    monkeypatch.setattr(handler, "LARGE_PODS_CONTAINERS", 20)
+    reviews._admission._large_pod_containers = 1
     short = await told(ReviewProtocol, reviews, pieces, expected)
     assert short == await told(BoundedProtocol, reviews, pieces, expected)
     assert len(short) >= expected

@@ -45,7 +45,7 @@ class Server:
 @pytest.fixture
 async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     """A server in a hurry."""
-    monkeypatch.setattr(limits, "HURRY", 0.3)
+    monkeypatch.setattr(limits, "REQUEST_TIMEOUT", 0.3)
     running = Server()
     listener = await asyncio.get_running_loop().create_server(
         lambda: BoundedProtocol(running.config, running.state, {}), "127.0.0.1", 0
@@ -83,7 +83,7 @@ async def test_a_request_that_does_not_end_is_given_up(server: Server, begun: by
 async def test_a_connection_may_wait_for_its_first_request_as_long_as_for_any(server: Server) -> None:
     server.config.timeout_keep_alive = 1
     async with server.connection() as (reader, writer):
-        await asyncio.sleep(2 * limits.HURRY)
+        await asyncio.sleep(2 * limits.REQUEST_TIMEOUT)
         writer.write(HEAD + b"Content-Length: 2\r\n\r\n{}")
         assert await _answered(reader)
     async with server.connection() as (reader, writer):
@@ -97,10 +97,10 @@ async def test_an_answer_may_take_longer_than_a_request(server: Server) -> None:
     server.release.clear()
     async with server.connection() as (reader, writer):
         writer.write(HEAD + b"Content-Length: 2\r\n\r\n{}")
-        await asyncio.sleep(2 * limits.HURRY)
+        await asyncio.sleep(2 * limits.REQUEST_TIMEOUT)
         server.release.set()
         assert await _answered(reader)
-        await asyncio.sleep(2 * limits.HURRY)
+        await asyncio.sleep(2 * limits.REQUEST_TIMEOUT)
         writer.write(HEAD + b"Content-Length: 2\r\n\r\n{}")
         assert await _answered(reader)
 
@@ -108,7 +108,7 @@ async def test_an_answer_may_take_longer_than_a_request(server: Server) -> None:
 @pytest.mark.parametrize("begin", [b"GET /", HEAD + b"X: ", HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: "])
 async def test_a_head_without_end_is_broken_off(server: Server, begin: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A request line, a header, a trailer behind the body."""
-    monkeypatch.setattr(limits, "HURRY", 60)
+    monkeypatch.setattr(limits, "REQUEST_TIMEOUT", 60)
     monkeypatch.setattr(limits, "WHOLE_LIMIT", 1 << 20)
     async with server.connection() as (reader, writer):
         writer.write(begin)
@@ -126,9 +126,9 @@ async def test_large_requests_share_a_limit_and_small_ones_are_taken(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever finds no room reads why, though he has not sent all; he may send the rest, and the others do not notice."""
-    monkeypatch.setattr(limits, "HURRY", 60)
+    monkeypatch.setattr(limits, "REQUEST_TIMEOUT", 60)
     monkeypatch.setattr(limits, "LARGE_LIMIT", 5 << 19)
-    monkeypatch.setattr(limits, "MOST_TOLD", 1)
+    monkeypatch.setattr(limits, "REFUSED_CONNECTIONS", 1)
     async with contextlib.AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(server.connection()) for _ in range(4)]
         first, second, third, fourth = clients
@@ -175,7 +175,7 @@ async def test_a_request_that_came_in_one_piece_is_refused_too(server: Server, m
     monkeypatch.setattr(limits, "LARGE_LIMIT", 1)
     server.release.clear()
     async with server.connection() as (reader, writer):
-        size = limits.SMALL
+        size = limits.SMALL_REQUEST
         writer.write(HEAD + b"Content-Length: %d\r\n\r\n" % size + b"x" * size)
         assert await asyncio.wait_for(reader.readuntil(b"in a second\n"), 5)
         assert await _ended(reader)

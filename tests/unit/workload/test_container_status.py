@@ -8,10 +8,10 @@ import pytest
 from tests.support.pods import DIGEST, IMAGE, Object, minimal, ran, tweak
 from webhook.errors import MalformedReview
 from webhook.image.config import Platform
-from webhook.image.image_identity import Fact
+from webhook.image.image_identity import Observation
 from webhook.image.user import Identity
 from webhook.workload import container_status
-from webhook.workload.container_status import Running
+from webhook.workload.container_status import RunningContainer
 
 AMD64 = Platform("linux", "amd64")
 CONTEXT = "spec.containers.0.securityContext"
@@ -22,12 +22,12 @@ def pod(obj: Object) -> container_status.Pod:
     return container_status.decode(json.dumps(obj).encode())
 
 
-def learnt(paths: dict[str, Any], uid: int = 1500) -> list[Fact]:
-    return list(container_status.facts(pod(ran(tweak(minimal(), paths), uid, 1600, 1700)), AMD64))
+def learnt(paths: dict[str, Any], uid: int = 1500) -> list[Observation]:
+    return list(container_status.observations(pod(ran(tweak(minimal(), paths), uid, 1600, 1700)), AMD64))
 
 
 def test_a_container_that_says_nothing_teaches_who_its_image_is() -> None:
-    assert learnt({}) == [Fact(IMAGE, DIGEST, AMD64, 1500, 1600, groups=(1600, 1700))]
+    assert learnt({}) == [Observation(IMAGE, DIGEST, AMD64, 1500, 1600, groups=(1600, 1700))]
 
 
 @pytest.mark.parametrize("place", [CONTEXT, POD])
@@ -75,7 +75,7 @@ def test_all_kinds_of_containers_teach() -> None:
         {"name": "debug", "image": "Not//An:Image"},
         {"name": "d2", "image": "busybox"},
     ]
-    taught = list(container_status.facts(pod(ran(obj, 0)), AMD64))
+    taught = list(container_status.observations(pod(ran(obj, 0)), AMD64))
     assert [fact.image for fact in taught] == [
         "docker.io/library/busybox:latest",
         IMAGE,
@@ -88,28 +88,28 @@ def test_all_kinds_of_containers_teach() -> None:
 def test_an_image_from_no_registry_teaches_nothing(image_id: str) -> None:
     """A bare id is the config's digest, which no reference resolves to."""
     seen = pod(ran(minimal(), 1500, image_id=image_id))
-    assert not list(container_status.facts(seen, AMD64))
-    assert not list(container_status.uses(seen))
-    (running,) = container_status.running(seen)
+    assert not list(container_status.observations(seen, AMD64))
+    assert not list(container_status.image_usage(seen))
+    (running,) = container_status.running_containers(seen)
     assert (running.digest, running.uid) == ("", 1500)
 
 
 def test_the_status_of_an_older_spec_teaches_nothing() -> None:
     """After an image was changed in place, the name is the new one and the process the old one."""
     obj = tweak(ran(minimal(), 1500), {"metadata.generation": 2, "status.observedGeneration": 1})
-    assert not list(container_status.facts(pod(obj), AMD64))
-    assert not list(container_status.uses(pod(obj)))
-    assert list(container_status.facts(pod(tweak(obj, {"status.observedGeneration": 2})), AMD64))
+    assert not list(container_status.observations(pod(obj), AMD64))
+    assert not list(container_status.image_usage(pod(obj)))
+    assert list(container_status.observations(pod(tweak(obj, {"status.observedGeneration": 2})), AMD64))
 
 
 @pytest.mark.parametrize("user", [None, {}, {"linux": None}])
 def test_who_is_not_reported_is_not_told(user: Any) -> None:
     """A container that never started, Windows, and kubelets before 1.33."""
     obj = tweak(ran(minimal(), 1500), {"status.containerStatuses.0.user": user})
-    assert not list(container_status.running(pod(obj)))
-    assert list(container_status.uses(pod(obj))) == [(IMAGE, DIGEST)]  # which image it is, is told all the same
-    assert not list(container_status.running(pod(minimal())))
-    assert not list(container_status.uses(pod(minimal())))
+    assert not list(container_status.running_containers(pod(obj)))
+    assert list(container_status.image_usage(pod(obj))) == [(IMAGE, DIGEST)]  # which image it is, is told all the same
+    assert not list(container_status.running_containers(pod(minimal())))
+    assert not list(container_status.image_usage(pod(minimal())))
 
 
 def test_what_is_no_pod_is_refused() -> None:
@@ -119,7 +119,7 @@ def test_what_is_no_pod_is_refused() -> None:
 
 def contradiction(paths: dict[str, Any], reported: tuple[int, ...], *foretold: Identity) -> str | None:
     seen = pod(ran(tweak(minimal(), paths), *reported))
-    (running,) = container_status.running(seen)
+    (running,) = container_status.running_containers(seen)
     return container_status.mismatch(seen, running, foretold)
 
 
@@ -176,6 +176,6 @@ def test_running_says_the_groups_in_order_with_the_primary_one() -> None:
     obj = tweak(
         ran(minimal(), 1), {"status.containerStatuses.0.user.linux": {"uid": 1, "gid": 9, "supplementalGroups": [8, 7]}}
     )
-    (running,) = container_status.running(pod(obj))
-    assert isinstance(running, Running)
+    (running,) = container_status.running_containers(pod(obj))
+    assert isinstance(running, RunningContainer)
     assert running.groups == (7, 8, 9)

@@ -4,6 +4,6 @@ The rows are pure functions over what was read already; which files belong toget
 """
 
 from webhook.check.practices import compose, dockerfile, nginx, workload
-from webhook.check.practices.row import Neighbours, Row, Status
+from webhook.check.practices.row import BuildContext, Row, Status
 
-__all__ = ["Neighbours", "Row", "Status", "compose", "dockerfile", "nginx", "workload"]
+__all__ = ["BuildContext", "Row", "Status", "compose", "dockerfile", "nginx", "workload"]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 
 from webhook.check.practices import layers
-from webhook.check.practices.row import Neighbours, Row, failed, not_applicable, passed
+from webhook.check.practices.row import BuildContext, Row, failed, not_applicable, passed
 from webhook.dockerfile.evaluation import Evaluation
 from webhook.dockerfile.shell.commands import Command
 from webhook.dockerfile.stages.step import Step
@@ -24,12 +24,12 @@ _HOST_NAMES = frozenset({"HOST", "HOSTNAME", "BIND", "BIND_ADDRESS", "FLASK_RUN_
 _LOOPBACK_SERVERS = ("uvicorn", "hypercorn", "gunicorn")  # what they bind to when nobody says otherwise
 
 
-def rows(evaluation: Evaluation, neighbours: Neighbours) -> tuple[Row, ...]:
+def rows(evaluation: Evaluation, neighbours: BuildContext) -> tuple[Row, ...]:
     """Every row, in the order of the table."""
     return tuple(row(evaluation, neighbours) for row in _ROWS)
 
 
-def small_base(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
+def small_base(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
     """A slim or distroless base of the final stage."""
     practice = "Slim or distroless base"
     base, line = evaluation.base, f"line {evaluation.chain[0].origin.line}"
@@ -42,7 +42,7 @@ def small_base(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
     return not_applicable(practice, f"{base}: its name does not tell what is in it.")
 
 
-def exact_base(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
+def exact_base(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
     """Every base by a digest, or a tag that names one release."""
     practice = "Exact base tag or digest"
     used = {step.stage for step in evaluation.all_steps} | {stage.index for stage in evaluation.chain}
@@ -56,7 +56,7 @@ def exact_base(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
     return passed(practice, "Pinned.", f"line {found[-1].origin.line}")
 
 
-def numeric_user(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
+def numeric_user(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
     """A numeric USER that is not root."""
     practice = "Non-root numeric USER"
     line = f"line {evaluation.line}"
@@ -73,7 +73,7 @@ def numeric_user(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
     return passed(practice, f"USER {evaluation.user}.", line)
 
 
-def high_uid(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
+def high_uid(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
     """A uid outside the system's own range."""
     practice = "UID of 1000 or above"
     uid = parse_user(evaluation.user).uid if evaluation.user else None
@@ -84,7 +84,7 @@ def high_uid(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
     return passed(practice, f"{uid}.", line) if uid >= 1000 else failed(practice, f"{uid} is a system account's.", line)
 
 
-def multi_stage(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
+def multi_stage(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
     """Built in one stage, run in another."""
     practice = "Multi-stage build"
     if len({step.stage for step in evaluation.all_steps} | {evaluation.final.index}) > 1:
@@ -94,7 +94,7 @@ def multi_stage(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
     return failed(practice, "One stage: the tools ship with the product.", f"line {evaluation.final.origin.line}")
 
 
-def healthcheck(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
+def healthcheck(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
     """A HEALTHCHECK, for what runs outside Kubernetes."""
     practice = "HEALTHCHECK"
     step = _last(evaluation.steps, "HEALTHCHECK")
@@ -105,7 +105,7 @@ def healthcheck(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
     return passed(practice, "There.", f"line {step.line}")
 
 
-def bound_everywhere(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
+def bound_everywhere(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
     """A server that can be reached from outside its container, where the file makes the address evident."""
     practice = "Bound to 0.0.0.0"
     start = [step for step in (_last(evaluation.steps, "ENTRYPOINT"), _last(evaluation.steps, "CMD")) if step]
@@ -126,7 +126,7 @@ def bound_everywhere(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
     return not_applicable(practice, "The file does not say where it listens.")
 
 
-def distroless(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
+def distroless(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
     """No distribution under a binary that needs none."""
     practice = "Distroless where it pays"
     compiled = any(_COMPILED.search(stage.image) for stage in evaluation.stages)
@@ -138,7 +138,7 @@ def distroless(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
     return failed(practice, f"A static binary does not need {base}. Try scratch or distroless/static.", line)
 
 
-def setuid_bits(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
+def setuid_bits(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
     """No program that makes root of whoever starts it."""
     practice = "SUID bits removed"
     if evaluation.base is None or "distroless" in evaluation.base:
@@ -151,7 +151,7 @@ def setuid_bits(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
     return failed(practice, "Still there. Remove them, or set allowPrivilegeEscalation: false in the Pod.")
 
 
-def image_size(evaluation: Evaluation, neighbours: Neighbours) -> Row:
+def image_size(evaluation: Evaluation, neighbours: BuildContext) -> Row:
     """The built image under the limit."""
     limit = neighbours.image_limit / 1_000_000
     practice = f"Image under {limit:g} MB"
@@ -168,7 +168,7 @@ def image_size(evaluation: Evaluation, neighbours: Neighbours) -> Row:
     return failed(practice, f"{comment} Too fat.")
 
 
-_ROWS: tuple[Callable[[Evaluation, Neighbours], Row], ...] = (
+_ROWS: tuple[Callable[[Evaluation, BuildContext], Row], ...] = (
     small_base,
     exact_base,
     numeric_user,

@@ -6,7 +6,7 @@ Source: docker/docs content/manuals/build/building/best-practices.md.
 import re
 from collections.abc import Iterable, Iterator
 
-from webhook.check.practices.row import Neighbours, Row, failed, not_applicable, passed
+from webhook.check.practices.row import BuildContext, Row, failed, not_applicable, passed
 from webhook.dockerfile.evaluation import Evaluation
 from webhook.dockerfile.shell.commands import Command
 from webhook.dockerfile.stages.step import Step
@@ -34,7 +34,7 @@ _IGNORED = (".git", ".env")
 _CACHES = ("node_modules", "__pycache__", ".venv", "venv", "target", "dist", "*.pyc", ".cache", ".pytest_cache")
 
 
-def copy_over_add(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
+def copy_over_add(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
     """ADD only for what COPY cannot do: archives and addresses."""
     practice = "COPY over ADD"
     for step in evaluation.all_steps:
@@ -46,7 +46,7 @@ def copy_over_add(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
     return passed(practice, "No needless ADD.")
 
 
-def clean_lists(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
+def clean_lists(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
     """Package lists removed in the layer that fetched them."""
     practice = "Package lists cleaned in the same layer"
     installs = [(step, kind) for step, kind, _ in _installations(evaluation.steps)]
@@ -59,7 +59,7 @@ def clean_lists(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
     return passed(practice, "Cleaned.", f"line {installs[-1][0].line}")
 
 
-def combined_steps(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
+def combined_steps(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
     """Lists fetched and used in one RUN, and one RUN where two would do."""
     practice = "Combined RUN steps"
     runs = [step for step in evaluation.steps if step.keyword == "RUN"]
@@ -78,21 +78,21 @@ def combined_steps(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
     return passed(practice, "Nothing to combine.")
 
 
-def sorted_packages(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
+def sorted_packages(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
     """Package names in alphabetical order, so that a change is one line and twice is seen."""
     practice = "Sorted package arguments"
-    judged = False
+    verdict = False
     for step, _, command in _installations(evaluation.steps):
         packages = [word for word in command.operands[1:] if not word.startswith(("$", "/", "."))]
-        judged = judged or len(packages) > 1
+        verdict = verdict or len(packages) > 1
         if packages != sorted(packages):
             return failed(
                 practice, "Unsorted. Sort them, and see what is there twice.", f"line {max(command.line, step.line)}"
             )
-    return passed(practice, "Sorted.") if judged else not_applicable(practice, "No list of packages.")
+    return passed(practice, "Sorted.") if verdict else not_applicable(practice, "No list of packages.")
 
 
-def dependencies_first(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
+def dependencies_first(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
     """Dependencies installed before the sources are copied, so that an edit does not install them again."""
     practice = "Dependencies before sources"
     copied: dict[int, int] = {}
@@ -113,7 +113,7 @@ def dependencies_first(evaluation: Evaluation, _neighbours: Neighbours) -> Row:
     )
 
 
-def ignored_context(evaluation: Evaluation, neighbours: Neighbours) -> Row:
+def ignored_context(evaluation: Evaluation, neighbours: BuildContext) -> Row:
     """A .dockerignore that keeps history, secrets and caches out of the build."""
     practice = ".dockerignore"
     if not neighbours.looked:

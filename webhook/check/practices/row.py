@@ -18,7 +18,7 @@ class Row(msgspec.Struct, frozen=True):
     place: str = ""
 
 
-class Neighbours(msgspec.Struct, frozen=True):
+class BuildContext(msgspec.Struct, frozen=True):
     """What lies beside a Dockerfile.
 
     `looked` says whether the folder could be looked into at all; `dockerignore` is the text of .dockerignore, None

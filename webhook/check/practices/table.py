@@ -15,7 +15,7 @@ from webhook.check.files import read as read_sources
 from webhook.check.manifest import objects as kubernetes
 from webhook.check.manifest.decode import plain
 from webhook.check.manifest.parser import MalformedYaml, documents
-from webhook.check.practices import Neighbours, Row, compose, dockerfile, image_size, nginx, workload
+from webhook.check.practices import BuildContext, Row, compose, dockerfile, image_size, nginx, workload
 from webhook.check.practices.row import IMAGE_LIMIT
 from webhook.check.report import Skipped
 from webhook.check.run import IMAGE_BUDGET, Request
@@ -26,7 +26,7 @@ from webhook.image.source import NOT_EXAMINED, Images, Unknown
 _LIMIT = 1024 * 1024  # bytes of a neighbouring file
 
 
-class Sheet(msgspec.Struct, frozen=True):
+class TableSection(msgspec.Struct, frozen=True):
     """The rows about one file, or about one object in it."""
 
     title: str
@@ -36,7 +36,7 @@ class Sheet(msgspec.Struct, frozen=True):
 class Table(msgspec.Struct, frozen=True):
     """All sheets, and what could not be looked at."""
 
-    sheets: tuple[Sheet, ...]
+    sheets: tuple[TableSection, ...]
     skipped: tuple[Skipped, ...]
 
     @property
@@ -51,10 +51,10 @@ async def table(request: Request, images: Images, built: str | None = None, imag
 
     `built` is the image that the Dockerfiles build, as `nonroot inspect` takes it; it may have `image_limit` bytes.
     """
-    sheets: list[Sheet] = []
+    sheets: list[TableSection] = []
     skipped: list[Skipped] = []
     folders: dict[Path, None] = {}
-    beside = Neighbours(image_limit=image_limit)
+    beside = BuildContext(image_limit=image_limit)
     if built is not None:
         size = await image_size.size(built, images)
         if isinstance(size, Unknown):
@@ -68,7 +68,7 @@ async def table(request: Request, images: Images, built: str | None = None, imag
         if source.path != STDIN:
             folders[Path(source.path).parent] = None
         if source.kind == "dockerfile":
-            found: Iterable[Sheet | Skipped] = await _dockerfile(source, request, images, beside)
+            found: Iterable[TableSection | Skipped] = await _dockerfile(source, request, images, beside)
         else:
             found = _documents(source)
         for each in found:
@@ -85,11 +85,13 @@ async def table(request: Request, images: Images, built: str | None = None, imag
     return Table(tuple(sheets), tuple(skipped))
 
 
-async def _dockerfile(source: Source, request: Request, images: Images, beside: Neighbours) -> list[Sheet | Skipped]:
+async def _dockerfile(
+    source: Source, request: Request, images: Images, beside: BuildContext
+) -> list[TableSection | Skipped]:
     reading = await dockerfiles.read(source, images, IMAGE_BUDGET, request.target, request.build_args)
     if isinstance(reading, Malformed):
         return [Skipped(source.path, reading.line, reading.reason)]
-    skipped: list[Sheet | Skipped] = []
+    skipped: list[TableSection | Skipped] = []
     alone = reading.alone
     if beside.image_bytes is None and alone.base is not None:
         size = await image_size.size(alone.base, images)
@@ -102,27 +104,27 @@ async def _dockerfile(source: Source, request: Request, images: Images, beside: 
         path = Path(source.path)
         ignored = _text(path.with_name(f"{path.name}.dockerignore")) or _text(path.with_name(".dockerignore"))
         beside = msgspec.structs.replace(beside, looked=True, dockerignore=ignored)
-    return [Sheet(source.path, dockerfile.rows(reading.informed, beside)), *skipped]
+    return [TableSection(source.path, dockerfile.rows(reading.informed, beside)), *skipped]
 
 
-def _documents(source: Source) -> Iterator[Sheet | Skipped]:
+def _documents(source: Source) -> Iterator[TableSection | Skipped]:
     try:
         for root in documents(source.text):
             if source.kind == "compose":
                 data = plain(root)
-                yield Sheet(source.path, compose.rows(data) if isinstance(data, dict) else ())
+                yield TableSection(source.path, compose.rows(data) if isinstance(data, dict) else ())
                 continue
             for found in kubernetes.objects(root):
                 data = plain(found.node)
                 name = (data.get("metadata") or {}).get("name") or ""
-                yield Sheet(f"{source.path}: {found.kind} {name}".rstrip(), workload.rows(data))
+                yield TableSection(f"{source.path}: {found.kind} {name}".rstrip(), workload.rows(data))
     except MalformedYaml as error:
         yield Skipped(source.path, error.line, str(error))
 
 
-def _nginx(folders: Iterable[Path]) -> list[Sheet]:
+def _nginx(folders: Iterable[Path]) -> list[TableSection]:
     found = ((folder / "nginx.conf", _text(folder / "nginx.conf")) for folder in folders)
-    return [Sheet(str(path), nginx.rows(text)) for path, text in found if text is not None]
+    return [TableSection(str(path), nginx.rows(text)) for path, text in found if text is not None]
 
 
 def _text(path: Path) -> str | None:

@@ -54,7 +54,7 @@ def render(report: Report) -> str:
     return json_output.text(log)
 
 
-def _rule(page: rule_docs.Page) -> dict[str, Any]:
+def _rule(page: rule_docs.RuleDoc) -> dict[str, Any]:
     return {
         "id": page.name,
         "shortDescription": {"text": page.title},

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from webhook import json_output
-from webhook.check.practices.table import Sheet, Table
+from webhook.check.practices.table import Table, TableSection
 from webhook.text import printable
 
 FORMATS = ("text", "markdown", "json")
@@ -78,7 +78,7 @@ def schema() -> bytes:
 SCHEMA = Path(__file__).with_name("table.v1.schema.json")
 
 
-def _text(sheet: Sheet) -> list[str]:
+def _text(sheet: TableSection) -> list[str]:
     width = max(len(row.practice) for row in sheet.rows)
     return [
         printable(sheet.title),
@@ -89,7 +89,7 @@ def _text(sheet: Sheet) -> list[str]:
     ]
 
 
-def _markdown(sheet: Sheet) -> list[str]:
+def _markdown(sheet: TableSection) -> list[str]:
     rows = [f"| {row.practice} | {row.status} | {_cell(row.comment + _place(row.place))} |" for row in sheet.rows]
     return [f"### {_cell(sheet.title)}", "", "| Practice | Status | Comment |", "|---|---|---|", *rows]
 

@@ -26,7 +26,7 @@ from webhook.text import quoted
 PASSWD = "/etc/passwd"  # noqa: S105 - the file of accounts, not a secret
 
 
-class Evidence(msgspec.Struct, frozen=True):
+class ResolvedUid(msgspec.Struct, frozen=True):
     """What is known of an account.
 
     `uid` is None where it is not evident, and `reason` says why, or from where it is known; `line` is the step that
@@ -39,7 +39,7 @@ class Evidence(msgspec.Struct, frozen=True):
     gid: int | None = None
 
 
-_ROOT = Evidence(0, "root is uid 0")
+_ROOT = ResolvedUid(0, "root is uid 0")
 _GROUP = "/etc/group"
 _CREATE = frozenset({"useradd", "adduser"})
 _CREATE_GROUP = frozenset({"groupadd", "addgroup"})
@@ -55,13 +55,13 @@ def is_account_name(name: str) -> bool:
 
 def find_uid(
     name: str, group: str, target: int, stages: Sequence[Stage], steps: Mapping[int, tuple[Step, ...]]
-) -> Evidence:
+) -> ResolvedUid:
     """What the file says of an account, and of the group that USER names, in the stage `target`.
 
     `steps` are those of the stages that run, by stage.
     """
     if not name:
-        return Evidence(None, "USER is no name")
+        return ResolvedUid(None, "USER is no name")
     tables: dict[int, _Table] = {}
     numbers = {stage.name: stage.index for stage in stages if stage.name}
 
@@ -95,7 +95,7 @@ class _Table:
             table.origin = "no step creates it, and scratch has no accounts"
             return table
         table.users |= {
-            name: Evidence(uid, f"{image} has it as uid {uid}") for name, uid in known_accounts(image).items()
+            name: ResolvedUid(uid, f"{image} has it as uid {uid}") for name, uid in known_accounts(image).items()
         }
         table.origin = f"no step creates it, so that only the base image {image} can tell"
         return table
@@ -106,8 +106,8 @@ class _Table:
         other.origin = self.origin
         return other
 
-    def find(self, name: str) -> Evidence:
-        return self.users.get(name) or Evidence(None, self.origin)
+    def find(self, name: str) -> ResolvedUid:
+        return self.users.get(name) or ResolvedUid(None, self.origin)
 
     def apply(self, step: Step, source: Callable[[str], "_Table | None"]) -> None:
         """Take what one step does to the accounts."""
@@ -165,11 +165,11 @@ class _Table:
 
     def _add(self, entry: Entry, line: int) -> None:
         evident = parse_decimal(entry.uid_text) is not None and 0 <= entry.uid <= UID_MAX
-        told = Evidence(entry.uid if evident else None, f"line {line} writes it into {PASSWD}", line)
+        resolved = ResolvedUid(entry.uid if evident else None, f"line {line} writes it into {PASSWD}", line)
         before = self.users.get(entry.name)
-        if before is not None and before.uid != told.uid:
-            told = Evidence(None, f"line {line} writes it into {PASSWD}, where it may stand already", line)
-        self.users[entry.name] = told
+        if before is not None and before.uid != resolved.uid:
+            resolved = ResolvedUid(None, f"line {line} writes it into {PASSWD}, where it may stand already", line)
+        self.users[entry.name] = resolved
 
     def _run(self, command: Command, step: Step) -> None:
         name = command.name
@@ -210,7 +210,7 @@ class _Table:
         name = operands[-1]
         if "$" in name:
             return
-        self.users[name] = self._told(command, options.get("uid"))
+        self.users[name] = self._resolved(command, options.get("uid"))
 
     def _modify(self, command: Command) -> None:
         options, operands = read_options(command)
@@ -218,23 +218,23 @@ class _Table:
             return
         name = operands[0]
         if "uid" in options:
-            self.users[name] = self._told(command, options["uid"])
+            self.users[name] = self._resolved(command, options["uid"])
         renamed = options.get("login")
         if renamed:
             before = self.users.pop(name, None)
-            self.users[renamed] = before or Evidence(
+            self.users[renamed] = before or ResolvedUid(
                 None, f"line {command.line} renames another account to it", command.line
             )
 
     @staticmethod
-    def _told(command: Command, uid: str | None) -> Evidence:
+    def _resolved(command: Command, uid: str | None) -> ResolvedUid:
         where = f"line {command.line} ({command.name})"
         if uid is None:
             reason = f"{where} gives no number, so that it is the next free one of the base image"
-            return Evidence(None, reason, command.line)
+            return ResolvedUid(None, reason, command.line)
         number = parse_decimal(uid)
         if number is None or not 0 <= number <= UID_MAX:
-            return Evidence(
+            return ResolvedUid(
                 None, f"{where} takes the uid from {quoted(uid, 80)}, which is not known here", command.line
             )
-        return Evidence(number, f"{where} gives it uid {number}", command.line)
+        return ResolvedUid(number, f"{where} gives it uid {number}", command.line)

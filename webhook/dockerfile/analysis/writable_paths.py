@@ -21,7 +21,7 @@ _GIVING = frozenset({"chown", "chgrp", "chmod", "setfacl", "install", "useradd",
 _CHANGING = frozenset({"chmod", "rm", "rmdir", "mv", "touch", "tee", "truncate"})
 
 
-class Reach:
+class WritablePaths:
     """Goes along with the steps and remembers which paths root gave away."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from webhook.dockerfile.parser.malformed import Fault
+from webhook.dockerfile.parser.malformed import ParseError
 from webhook.dockerfile.parser.pattern import Pattern
 from webhook.image.golang import SPACE
 
@@ -35,10 +35,10 @@ class Budget:
         self._limit = self._left = characters
 
     def spend(self, characters: int) -> None:
-        """Take from what is left; raises `Fault` once it is too much."""
+        """Take from what is left; raises `ParseError` once it is too much."""
         self._left -= characters
         if self._left < 0:
-            raise Fault(f"the variables expand to more than {self._limit:,} characters; write the values out")
+            raise ParseError(f"the variables expand to more than {self._limit:,} characters; write the values out")
 
 
 def unset(_name: str) -> Missing:
@@ -49,7 +49,7 @@ def unset(_name: str) -> Missing:
 def expand(word: str, lookup: Lookup, escape: str, budget: Budget, *, quotes: bool = True) -> str | None:
     """One word expanded, its quotes and escapes gone; None where it depends on an unknown variable.
 
-    `quotes=False` leaves quotes as they are, as in the body of a heredoc. Raises `Fault` for what BuildKit refuses.
+    `quotes=False` leaves quotes as they are, as in the body of a heredoc. Raises `ParseError` for what BuildKit refuses.
     """
     return _Scanner(word, lookup, escape, budget, quotes=quotes).read()
 
@@ -176,7 +176,7 @@ class _Scanner:
                 self._keep(quoted or "")
         self._raw_escapes = before
         if stop:
-            raise Fault(f"a substitution has no closing {stop}; write ${{NAME}}")
+            raise ParseError(f"a substitution has no closing {stop}; write ${{NAME}}")
         return result.value()
 
     def _split(self, text: str) -> None:
@@ -201,7 +201,7 @@ class _Scanner:
     def _single(self, *, pattern: bool) -> str:
         end = self._text.find("'", self._position + 1)
         if end < 0:
-            raise Fault("a single quote has no closing one")
+            raise ParseError("a single quote has no closing one")
         inside = self._text[self._position + 1 : end]
         self._position = end + 1
         self._budget.spend(len(inside))
@@ -237,7 +237,7 @@ class _Scanner:
             elif following:
                 doubled = self._raw_escapes and (pattern or not self._raw_quotes)
                 result.add(character * 2 if doubled else character)
-        raise Fault("a double quote has no closing one")
+        raise ParseError("a double quote has no closing one")
 
     def _heredoc(self) -> str:
         """`<`, or `<<` with the blanks behind it: the name of a heredoc belongs to the same word."""
@@ -268,10 +268,10 @@ class _Scanner:
             return self._plain(name, f"${name}") if name else "$"
         self._position += 1
         if self._peek() in ("", "{", "}", ":"):
-            raise Fault("${ is followed by no name; write ${NAME}")
+            raise ParseError("${ is followed by no name; write ${NAME}")
         self._depth += 1
         if self._depth > DEPTH_LIMIT:
-            raise Fault(f"substitutions are nested more than {DEPTH_LIMIT} deep")
+            raise ParseError(f"substitutions are nested more than {DEPTH_LIMIT} deep")
         value = self._braced()
         self._depth -= 1
         return value
@@ -296,13 +296,13 @@ class _Scanner:
             modifier = self._next()
         matching = modifier in ("#", "%")
         if (not colon and modifier not in ("+", "-", "?", "#", "%")) or not modifier or (colon and matching):
-            raise Fault(f"${{{name}…}} has the unsupported modifier {':' * colon + modifier!a}")
+            raise ParseError(f"${{{name}…}} has the unsupported modifier {':' * colon + modifier!a}")
         word = self._nested("}", raw_escapes=matching, pattern=matching)
         value = self._lookup(name)
         if self._keep_unset and value is Missing.UNSET:
             return f"${{{name}{':' * colon}{modifier}{word}}}"
         if modifier not in ("+", "-", "?", "#", "%"):
-            raise Fault(f"${{{name}…}} has the unsupported modifier {':' + modifier!a}")
+            raise ParseError(f"${{{name}…}} has the unsupported modifier {':' + modifier!a}")
         if value is Missing.UNKNOWN:
             return "" if modifier == "+" and word == "" else None
         empty = value is Missing.UNSET or (colon and value == "")
@@ -315,7 +315,9 @@ class _Scanner:
             if empty:
                 kind = "unset" if value is Missing.UNSET else "empty"
                 said = f" ({word[:80]!a})" if word else ""
-                raise Fault(f"{name} is {kind}, and the file demands it{said}; give it a value, as with --build-arg")
+                raise ParseError(
+                    f"{name} is {kind}, and the file demands it{said}; give it a value, as with --build-arg"
+                )
             return plain
         return None if word is None else self._trimmed(plain, modifier, word)
 

@@ -11,7 +11,7 @@ import msgspec
 
 from webhook.dockerfile.parser import words as syntax
 from webhook.dockerfile.parser.lines import Heredoc, Line, opened_heredoc, read
-from webhook.dockerfile.parser.malformed import Fault
+from webhook.dockerfile.parser.malformed import ParseError
 from webhook.image.golang import SPACE, parse_decimal
 
 _FlagKind = Literal["text", "texts", "switch"]
@@ -97,32 +97,32 @@ class Instruction(msgspec.Struct, frozen=True):
 
 
 def parse(line: Line, escape: str) -> Instruction:
-    """Read one instruction; raises `Fault` with its line."""
+    """Read one instruction; raises `ParseError` with its line."""
     try:
         return _parse(line, escape)
-    except Fault as fault:
-        raise Fault(fault.reason, line.line, line.column) from None
+    except ParseError as fault:
+        raise ParseError(fault.reason, line.line, line.column) from None
 
 
 def parse_trigger(onbuild: Instruction) -> Instruction:
-    """The instruction that an ONBUILD of this file holds, as the stage that inherits it runs it. Raises `Fault`."""
+    """The instruction that an ONBUILD of this file holds, as the stage that inherits it runs it. Raises `ParseError`."""
     return parse_inherited(onbuild.trigger, onbuild)
 
 
 def parse_inherited(text: str, place: Instruction) -> Instruction:
     """A trigger, which BuildKit reads as a file of its own, with the default escape character.
 
-    Its lines are those of `place`, because an external image's trigger has none here. Raises `Fault`.
+    Its lines are those of `place`, because an external image's trigger has none here. Raises `ParseError`.
     """
     try:
         source = read(text)
         if len(source.lines) != 1:
-            raise Fault("it must be a single instruction")
+            raise ParseError("it must be a single instruction")
         trigger = parse(source.lines[0], source.escape)
         if trigger.keyword == "FROM":
-            raise Fault("FROM cannot be a trigger")
-    except Fault as fault:
-        raise Fault(f"an ONBUILD trigger cannot run: {fault.reason}", place.line, place.column) from None
+            raise ParseError("FROM cannot be a trigger")
+    except ParseError as fault:
+        raise ParseError(f"an ONBUILD trigger cannot run: {fault.reason}", place.line, place.column) from None
     where = place.source
     shown = msgspec.structs.replace(
         trigger.source, line=where.line, end_line=where.end_line, column=where.column, starts=((0, where.line),)
@@ -133,7 +133,7 @@ def parse_inherited(text: str, place: Instruction) -> Instruction:
 def _parse(line: Line, escape: str) -> Instruction:
     keyword, raw_flags, rest = syntax.split(line.text, escape)
     if keyword not in KEYWORDS:
-        raise Fault(f"unknown instruction {keyword[:80]!a}; is a continuation mark missing on the line above?")
+        raise ParseError(f"unknown instruction {keyword[:80]!a}; is a continuation mark missing on the line above?")
     flags = () if keyword in _UNCHECKED_FLAGS else _read_flags(keyword, raw_flags, rest)
     if keyword in _PAIRS:
         return Instruction(keyword, line, flags, pairs=syntax.names_and_values(rest, keyword, escape))
@@ -157,23 +157,23 @@ def _parse(line: Line, escape: str) -> Instruction:
 
 def _check(keyword: str, arguments: tuple[str, ...], *, array: bool) -> None:
     if keyword in _ONE_ARGUMENT and len(arguments) != 1:
-        raise Fault(f"{keyword} needs exactly one argument")
+        raise ParseError(f"{keyword} needs exactly one argument")
     if keyword in ("EXPOSE", "VOLUME", "SHELL") and not arguments:
-        raise Fault(f"{keyword} needs at least one argument")
+        raise ParseError(f"{keyword} needs at least one argument")
     if keyword == "SHELL" and not array:
-        raise Fault('SHELL must be a JSON array, such as SHELL ["/bin/bash", "-c"]')
+        raise ParseError('SHELL must be a JSON array, such as SHELL ["/bin/bash", "-c"]')
     if keyword == "VOLUME" and not all(argument.strip(SPACE) for argument in arguments):
-        raise Fault("VOLUME cannot be empty")
+        raise ParseError("VOLUME cannot be empty")
     if keyword in ("ADD", "COPY"):
         if len(arguments) < 2:
-            raise Fault(f"{keyword} needs a source and a destination")
+            raise ParseError(f"{keyword} needs a source and a destination")
         if opened_heredoc(arguments[-1]):
-            raise Fault(f"{keyword} cannot have a heredoc as its destination")
+            raise ParseError(f"{keyword} cannot have a heredoc as its destination")
     if keyword == "FROM":
         if len(arguments) not in (1, 3) or (len(arguments) == 3 and arguments[1].lower() != "as"):
-            raise Fault("FROM must be FROM IMAGE or FROM IMAGE AS NAME")
+            raise ParseError("FROM must be FROM IMAGE or FROM IMAGE AS NAME")
         if len(arguments) == 3 and not _STAGE_NAME.match(arguments[2].lower()):
-            raise Fault(
+            raise ParseError(
                 f"the stage name {arguments[2][:80]!a} must begin with a letter and hold a-z, 0-9, '-', '_' and '.'"
             )
 
@@ -189,19 +189,19 @@ def _read_flags(keyword: str, raw: tuple[str, ...], rest: str) -> tuple[tuple[st
         kind = known.get(name)
         if kind is None:
             hint = f"; {keyword} knows {', '.join(f'--{flag}' for flag in known)}" if known else ""
-            raise Fault(f"{keyword} has the unknown flag {flag[:80]!a}{hint}")
+            raise ParseError(f"{keyword} has the unknown flag {flag[:80]!a}{hint}")
         if kind != "texts" and any(name == other for other, _ in flags):
-            raise Fault(f"{keyword} has the flag --{name} twice")
+            raise ParseError(f"{keyword} has the flag --{name} twice")
         if kind == "switch":
             if (equals and not value) or value.lower() not in ("", "true", "false"):
-                raise Fault(f"the flag --{name} must be true or false")
+                raise ParseError(f"the flag --{name} must be true or false")
             value = value.lower() or "true"
         elif not equals:
-            raise Fault(f"the flag --{name} needs a value, as in --{name}=VALUE")
+            raise ParseError(f"the flag --{name} needs a value, as in --{name}=VALUE")
         if name in _CHOICES and value not in _CHOICES[name]:
-            raise Fault(f"the flag --{name} must be one of {', '.join(_CHOICES[name])}")
+            raise ParseError(f"the flag --{name} must be one of {', '.join(_CHOICES[name])}")
         if name == "mount" and "$" in _fields(value).get("from", "")[:-1]:
-            raise Fault("from= of a mount cannot hold a variable; name a stage with FROM … AS first")
+            raise ParseError("from= of a mount cannot hold a variable; name a stage with FROM … AS first")
         flags.append((name, value))
     return tuple(flags)
 
@@ -211,18 +211,18 @@ def _fields(mount: str) -> dict[str, str]:
     try:
         fields = next(csv.reader([mount], strict=True), [])
     except csv.Error as error:
-        raise Fault(f"the mount {mount[:80]!a} is no comma-separated list: {error}") from None
+        raise ParseError(f"the mount {mount[:80]!a} is no comma-separated list: {error}") from None
     return {key.lower(): value for key, _, value in (field.partition("=") for field in fields)}
 
 
 def _definitions(words: tuple[str, ...]) -> tuple[tuple[str, str | None], ...]:
     if not words:
-        raise Fault("ARG needs at least one argument")
+        raise ParseError("ARG needs at least one argument")
     pairs = []
     for word in words:
         name, equals, value = word.partition("=")
         if not name:
-            raise Fault("ARG has a value without a name; write ARG NAME=VALUE")
+            raise ParseError("ARG has a value without a name; write ARG NAME=VALUE")
         pairs.append((name, value if equals else None))
     return tuple(pairs)
 
@@ -230,10 +230,10 @@ def _definitions(words: tuple[str, ...]) -> tuple[tuple[str, str | None], ...]:
 def _trigger(line: Line, rest: str, escape: str) -> str:
     """What ONBUILD holds back. Only its first word is checked now, and the form that the parser needs."""
     if not rest:
-        raise Fault("ONBUILD needs an instruction")
+        raise ParseError("ONBUILD needs an instruction")
     keyword, _, inner = syntax.split(rest, escape)
     if keyword in ("ONBUILD", "FROM", "MAINTAINER"):
-        raise Fault(f"{keyword} cannot be a trigger of ONBUILD")
+        raise ParseError(f"{keyword} cannot be a trigger of ONBUILD")
     if keyword in _PAIRS and syntax.words(inner, escape):
         syntax.names_and_values(inner, keyword, escape)
     elif keyword in _ARRAYS:
@@ -245,17 +245,17 @@ def _trigger(line: Line, rest: str, escape: str) -> str:
 def _healthcheck(rest: str) -> tuple[tuple[str, ...], tuple[tuple[str, str | None], ...], bool]:
     """Arguments, no pairs, and whether the command is a JSON array."""
     if not rest:
-        raise Fault("HEALTHCHECK needs NONE or CMD and a command")
+        raise ParseError("HEALTHCHECK needs NONE or CMD and a command")
     kind, *command = re.split(f"[{SPACE}]+", rest, maxsplit=1)
     array = syntax.parse_array(command[0]) if command else None
     arguments = array if array is not None else tuple(command)
     if kind.upper() == "NONE":
         if arguments:
-            raise Fault("HEALTHCHECK NONE takes no arguments")
+            raise ParseError("HEALTHCHECK NONE takes no arguments")
     elif kind.upper() != "CMD":
-        raise Fault(f"HEALTHCHECK has {kind[:80]!a} instead of CMD or NONE")
+        raise ParseError(f"HEALTHCHECK has {kind[:80]!a} instead of CMD or NONE")
     elif not arguments:
-        raise Fault("HEALTHCHECK CMD needs a command")
+        raise ParseError("HEALTHCHECK CMD needs a command")
     return (kind.upper(), *arguments), (), array is not None
 
 
@@ -265,6 +265,6 @@ def _check_options(flags: tuple[tuple[str, str], ...]) -> None:
         if name == "retries":
             number = parse_decimal(value)
             if value and (number is None or not 0 <= number < 2**31):
-                raise Fault(f"--retries={value[:80]!a} must be a number of times")
+                raise ParseError(f"--retries={value[:80]!a} must be a number of times")
         elif value and not _DURATION.match(value):
-            raise Fault(f"--{name}={value[:80]!a} must be a duration, such as 30s")
+            raise ParseError(f"--{name}={value[:80]!a} must be a duration, such as 30s")

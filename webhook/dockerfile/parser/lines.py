@@ -11,7 +11,7 @@ import msgspec
 
 from webhook.dockerfile.parser import words as syntax
 from webhook.dockerfile.parser.expansion import split_words
-from webhook.dockerfile.parser.malformed import Fault
+from webhook.dockerfile.parser.malformed import ParseError
 from webhook.image.golang import SPACE
 
 SIZE_LIMIT = 1024 * 1024  # characters; ours, BuildKit has none
@@ -61,13 +61,15 @@ class Source(msgspec.Struct, frozen=True):
 
 
 def read(text: str) -> Source:
-    """Join the lines; raises `Fault` with the line where BuildKit's parser would stop."""
+    """Join the lines; raises `ParseError` with the line where BuildKit's parser would stop."""
     if len(text) > SIZE_LIMIT:
-        raise Fault(f"the Dockerfile is longer than {SIZE_LIMIT // 1024:,} KiB and is not read; is it a Dockerfile?", 1)
+        raise ParseError(
+            f"the Dockerfile is longer than {SIZE_LIMIT // 1024:,} KiB and is not read; is it a Dockerfile?", 1
+        )
     reader = _Reader(text)
     lines = tuple(reader.lines())
     if not lines:
-        raise Fault("the file holds no instruction; a Dockerfile begins with FROM", 1)
+        raise ParseError("the file holds no instruction; a Dockerfile begins with FROM", 1)
     return Source(reader.escape, lines)
 
 
@@ -107,7 +109,7 @@ class _Reader:
         for raw in self._physical:
             self._number += 1
             if len(raw) >= LINE_LIMIT // 4 and len(raw.encode("utf-8", "surrogatepass")) >= LINE_LIMIT:
-                raise Fault(
+                raise ParseError(
                     f"the line is longer than {LINE_LIMIT - 1:,} bytes, the most that BuildKit reads", self._number
                 )
             yield raw
@@ -122,11 +124,11 @@ class _Reader:
             self._directives = None
             return
         if name in self._directives:
-            raise Fault(f"the directive {name} stands there twice; keep one", self._number)
+            raise ParseError(f"the directive {name} stands there twice; keep one", self._number)
         self._directives.add(name)
         if name == "escape":
             if match[2] not in ("\\", "`"):
-                raise Fault(f"the escape character {match[2]!a} must be a backslash or a backtick", self._number)
+                raise ParseError(f"the escape character {match[2]!a} must be a backslash or a backtick", self._number)
             self.escape = match[2]
 
     def _joined(self, text: str, column: int) -> Line:
@@ -158,7 +160,7 @@ class _Reader:
             return
         try:
             words = split_words(line.text, raw=True)
-        except Fault:
+        except ParseError:
             return  # BuildKit sees no heredoc either, and reads the body as instructions
         for word in words:
             opened = opened_heredoc(word)
@@ -172,5 +174,7 @@ class _Reader:
                     break
                 body.append(raw + "\n")
             else:
-                raise Fault(f"the heredoc {name!a} has no end; close it with a line that is {name!a} alone", line.line)
+                raise ParseError(
+                    f"the heredoc {name!a} has no end; close it with a line that is {name!a} alone", line.line
+                )
             yield Heredoc(name, "".join(body), start, expand, chomp)

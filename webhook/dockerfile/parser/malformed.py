@@ -11,7 +11,7 @@ class Malformed(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Fault(Exception):
+class ParseError(Exception):
     """Inside this package: the text cannot be read on; `evaluate` turns it into a `Malformed` with the line."""
 
     def __init__(self, reason: str, line: int = 0, column: int = 1) -> None:

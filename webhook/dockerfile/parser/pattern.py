@@ -10,7 +10,7 @@ from typing import Self
 
 import msgspec
 
-from webhook.dockerfile.parser.malformed import Fault
+from webhook.dockerfile.parser.malformed import ParseError
 
 _ANY = None  # one character of any kind
 _TEMPLATE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})")
@@ -23,7 +23,7 @@ class Pattern(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, source: str) -> Self:
-        """Read a pattern; raises `Fault` where BuildKit refuses an escape."""
+        """Read a pattern; raises `ParseError` where BuildKit refuses an escape."""
         texts: list[list[str | None]] = [[]]
         characters = iter(source)
         for character in characters:
@@ -36,7 +36,7 @@ class Pattern(msgspec.Struct, frozen=True):
             elif (escaped := next(characters, "")) and escaped in "*?\\}/":
                 texts[-1].append(escaped)
             else:
-                raise Fault("a pattern escapes something else than * ? \\ } or /")
+                raise ParseError("a pattern escapes something else than * ? \\ } or /")
         return cls(tuple(map(tuple, texts)))
 
     def trim_prefix(self, value: str, *, longest: bool) -> str:

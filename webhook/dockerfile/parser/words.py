@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from webhook.dockerfile.parser.malformed import Fault
+from webhook.dockerfile.parser.malformed import ParseError
 from webhook.image.golang import SPACE
 
 _BLANK = re.compile(r"[\t\v\f\r ]+")
@@ -80,14 +80,14 @@ def is_array(text: str) -> bool:
     """Whether an instruction's rest is in JSON form, a faulty one included."""
     try:
         return parse_array(text) is not None
-    except Fault:
+    except ParseError:
         return True
 
 
 def parse_array(text: str) -> tuple[str, ...] | None:
     """The strings of a JSON array; None where it is none, which makes it a plain text.
 
-    Raises `Fault` where it holds something else than strings.
+    Raises `ParseError` where it holds something else than strings.
     """
     text = text.lstrip(SPACE)
     if not text.startswith("["):
@@ -99,7 +99,7 @@ def parse_array(text: str) -> tuple[str, ...] | None:
     except RecursionError:
         array = [None]
     if not all(isinstance(item, str) for item in array):
-        raise Fault("the JSON array must hold strings only")
+        raise ParseError("the JSON array must hold strings only")
     return tuple(item.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for item in array)
 
 
@@ -141,21 +141,21 @@ def words(text: str, escape: str) -> tuple[str, ...]:
 
 
 def names_and_values(text: str, keyword: str, escape: str) -> tuple[tuple[str, str], ...]:
-    """The pairs of ENV and LABEL: `name=value …`, or the old form `name value`. Raises `Fault`."""
+    """The pairs of ENV and LABEL: `name=value …`, or the old form `name value`. Raises `ParseError`."""
     found = words(text, escape)
     if found and "=" not in found[0]:
         parts = _BLANK.split(text, maxsplit=1)
         if len(parts) < 2:
-            raise Fault(f"{keyword} {text[:80]!a} has a name and no value; write {keyword} NAME=VALUE")
+            raise ParseError(f"{keyword} {text[:80]!a} has a name and no value; write {keyword} NAME=VALUE")
         return ((parts[0], parts[1]),)
     pairs = []
     for word in found:
         name, equals, value = word.partition("=")
         if not equals:
-            raise Fault(f"{keyword} has a word that is no NAME=VALUE; is a quote missing?")
+            raise ParseError(f"{keyword} has a word that is no NAME=VALUE; is a quote missing?")
         if not name:
-            raise Fault(f"{keyword} has a value without a name; write {keyword} NAME=VALUE")
+            raise ParseError(f"{keyword} has a value without a name; write {keyword} NAME=VALUE")
         pairs.append((name, value))
     if not pairs:
-        raise Fault(f"{keyword} needs at least one argument")
+        raise ParseError(f"{keyword} needs at least one argument")
     return tuple(pairs)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
-from webhook.dockerfile.analysis.writable_paths import Reach, created
+from webhook.dockerfile.analysis.writable_paths import WritablePaths, created
 from webhook.dockerfile.evaluation import Evaluation
 from webhook.dockerfile.finding import DockerfileFinding, Severity
 from webhook.dockerfile.shell.commands import Command
@@ -48,7 +48,7 @@ _OWN_PLACE = ("--user", "--target", "-t", "--prefix", "--root", "--dry-run")
 
 def check(evaluation: Evaluation) -> Iterator[DockerfileFinding]:
     """Every command of RUN that runs as somebody else than root and cannot succeed."""
-    reach = Reach()
+    reach = WritablePaths()
     own_python = _own_python(evaluation.steps)
     for step in evaluation.steps:
         if step.keyword == "RUN" and step.as_root is False and not _is_root(evaluation, step):
@@ -65,7 +65,7 @@ def _is_root(evaluation: Evaluation, step: Step) -> bool:
     return step.user == evaluation.user and evaluation.root is True
 
 
-def _faults(command: Command, step: Step, reach: Reach, *, own_python: bool) -> Iterator[tuple[Severity, str]]:
+def _faults(command: Command, step: Step, reach: WritablePaths, *, own_python: bool) -> Iterator[tuple[Severity, str]]:
     if command.elevated:
         return
     name, arguments = command.name, set(command.arguments)

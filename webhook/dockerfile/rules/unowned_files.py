@@ -13,7 +13,7 @@ import posixpath
 from collections.abc import Iterator
 from typing import Final
 
-from webhook.dockerfile.analysis.writable_paths import Reach, changed
+from webhook.dockerfile.analysis.writable_paths import WritablePaths, changed
 from webhook.dockerfile.evaluation import Evaluation
 from webhook.dockerfile.finding import DockerfileFinding
 from webhook.dockerfile.stages.step import Step
@@ -28,7 +28,7 @@ def check(evaluation: Evaluation) -> Iterator[DockerfileFinding]:
     """COPY without --chown, and a step or volume that shows that the user writes there."""
     if not evaluation.user or evaluation.root:
         return
-    reach, copied, told = Reach(), dict[str, Step](), set[int]()
+    reach, copied, told = WritablePaths(), dict[str, Step](), set[int]()
     for step in evaluation.steps:
         reach.apply(step)
         for path, why in _written(step):

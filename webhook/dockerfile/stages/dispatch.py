@@ -9,7 +9,7 @@ from typing import Any
 from webhook.dockerfile.parser.expansion import Budget, Lookup, Missing, expand, expand_words
 from webhook.dockerfile.parser.instruction import Instruction
 from webhook.dockerfile.parser.lines import opened_heredoc
-from webhook.dockerfile.parser.malformed import Fault
+from webhook.dockerfile.parser.malformed import ParseError
 from webhook.dockerfile.shell import commands as shell
 from webhook.dockerfile.shell import script
 from webhook.dockerfile.stages.state import State, join
@@ -35,11 +35,11 @@ class Dispatcher:
         self._shell_left = _SHELL_LIMIT
 
     def step(self, stage: int, state: State, instruction: Instruction) -> Step:
-        """Take one instruction of a stage; `state` is changed. Raises `Fault` with its line."""
+        """Take one instruction of a stage; `state` is changed. Raises `ParseError` with its line."""
         try:
             return self._step(stage, state, instruction)
-        except Fault as fault:
-            raise Fault(fault.reason, instruction.line, instruction.column) from None
+        except ParseError as fault:
+            raise ParseError(fault.reason, instruction.line, instruction.column) from None
 
     def _step(self, stage: int, state: State, instruction: Instruction) -> Step:
         user, working_dir = state.user, state.working_dir
@@ -68,7 +68,7 @@ class Dispatcher:
             case "USER" | "WORKDIR" | "VOLUME" | "STOPSIGNAL":
                 arguments = tuple(self._expand(word, state) for word in instruction.arguments)
                 if instruction.keyword == "VOLUME" and "" in arguments:
-                    raise Fault("VOLUME is empty after expansion; give the variable a value")
+                    raise ParseError("VOLUME is empty after expansion; give the variable a value")
                 return {"arguments": arguments}
             case "ADD" | "COPY":
                 return self._files(instruction, state)

@@ -13,7 +13,7 @@ from webhook.dockerfile.parser import instruction as instructions
 from webhook.dockerfile.parser.expansion import Budget, Lookup, Missing, expand, unset
 from webhook.dockerfile.parser.instruction import Instruction
 from webhook.dockerfile.parser.lines import Source
-from webhook.dockerfile.parser.malformed import Fault
+from webhook.dockerfile.parser.malformed import ParseError
 from webhook.errors import InvalidReference
 from webhook.image import reference
 from webhook.image.config import Platform
@@ -75,7 +75,7 @@ def plan(
 ) -> Plan:
     """Find the stages and what the target needs of them.
 
-    Raises `Fault` where BuildKit would refuse the file before it runs a step.
+    Raises `ParseError` where BuildKit would refuse the file before it runs a step.
     """
     return _Planner(source, build_args, platform, budget).plan(target, triggers)
 
@@ -137,23 +137,23 @@ class _Planner:
         """A word in which nothing is unknown."""
         try:
             return expand(word, lookup, self._escape, self._budget) or ""
-        except Fault as fault:
-            raise Fault(fault.reason, place.line, place.column) from None
+        except ParseError as fault:
+            raise ParseError(fault.reason, place.line, place.column) from None
 
     def _add(self, origin: Instruction, body: tuple[Instruction, ...], arguments: Mapping[str, str]) -> None:
         if len(self._stages) == STAGE_LIMIT:
-            raise Fault(f"the file has more than {STAGE_LIMIT:,} stages", origin.line, origin.column)
+            raise ParseError(f"the file has more than {STAGE_LIMIT:,} stages", origin.line, origin.column)
         written = origin.arguments[0]
         image = self._expand(written, _lookup(arguments), origin)
         if not image:
-            raise Fault(
+            raise ParseError(
                 f"FROM {written!a} is empty after expansion; give the ARG before the first FROM a default",
                 origin.line,
                 origin.column,
             )
         platform = origin.flag("platform")
         if platform and not self._expand(platform, _lookup(arguments), origin):
-            raise Fault(f"--platform={platform!a} is empty after expansion", origin.line, origin.column)
+            raise ParseError(f"--platform={platform!a} is empty after expansion", origin.line, origin.column)
         name = origin.arguments[2].lower() if len(origin.arguments) == 3 else ""
         stage = Stage(len(self._stages), name, image, self._by_name.get(image), origin, body)
         if stage.external:
@@ -168,7 +168,9 @@ class _Planner:
         found = self._by_name.get(target.lower())
         if found is None:
             names = ", ".join(self._by_name) or "none; name one with FROM … AS NAME"
-            raise Fault(f"there is no stage {target[:80]!a}; the named stages are {names}", self._stages[0].origin.line)
+            raise ParseError(
+                f"there is no stage {target[:80]!a}; the named stages are {names}", self._stages[0].origin.line
+            )
         return found
 
     def _used(self, body: Iterable[Instruction]) -> Iterator[int]:
@@ -193,7 +195,7 @@ class _Planner:
         """The stage of that name, or for COPY of that number; None for an image."""
         if step.keyword == "COPY":
             if self._expand(name, unset, step) != name:
-                raise Fault(
+                raise ParseError(
                     f"--from={name[:80]!a} cannot hold a variable; name a stage with FROM … AS first",
                     step.line,
                     step.column,
@@ -201,7 +203,7 @@ class _Planner:
             number = parse_decimal(name)
             if number is not None:
                 if not 0 <= number < len(self._numbered):
-                    raise Fault(f"--from={name[:80]!a} is no stage; they count from 0", step.line, step.column)
+                    raise ParseError(f"--from={name[:80]!a} is no stage; they count from 0", step.line, step.column)
                 return self._numbered[number]
         return self._by_name.get(name.lower())
 
@@ -216,7 +218,7 @@ class _Planner:
 
     def _circular(self, index: int) -> None:
         stage = self._stages[index]
-        raise Fault(f"{stage.title} takes files from itself by way of others", stage.origin.line)
+        raise ParseError(f"{stage.title} takes files from itself by way of others", stage.origin.line)
 
     def _inherit(self, goal: int, triggers: Triggers) -> dict[int, tuple[Instruction, ...]]:
         """The stages that the target needs, with the triggers that each one runs; these may need further stages."""
@@ -230,10 +232,10 @@ class _Planner:
             inherited[index] = tuple(itertools.islice(self._triggers(stage, triggers), left))
             left -= len(inherited[index])
             if not left:
-                raise Fault(f"ONBUILD triggers run more than {TRIGGER_LIMIT:,} times", stage.origin.line)
+                raise ParseError(f"ONBUILD triggers run more than {TRIGGER_LIMIT:,} times", stage.origin.line)
             needs = self._needs[index] | set(self._used(inherited[index]))
             if any(need > index for need in needs):
-                raise Fault(f"{stage.title} takes files from a stage that comes after it", stage.origin.line)
+                raise ParseError(f"{stage.title} takes files from a stage that comes after it", stage.origin.line)
             waiting.extend(needs)
         return inherited
 
@@ -261,9 +263,9 @@ def _group(
         elif step.keyword == "ARG":
             definitions.append(step)
         else:
-            raise Fault(f"{step.keyword} stands before the first FROM, where only ARG may", step.line, step.column)
+            raise ParseError(f"{step.keyword} stands before the first FROM, where only ARG may", step.line, step.column)
     if not groups:
-        raise Fault("the file has no FROM, so that there is nothing to build", definitions[-1].line)
+        raise ParseError("the file has no FROM, so that there is nothing to build", definitions[-1].line)
     return definitions, [(origin, tuple(body)) for origin, body in groups]
 
 
@@ -275,4 +277,4 @@ def _check_reference(image: str, place: Instruction) -> None:
     try:
         reference.parse(image)
     except InvalidReference as error:
-        raise Fault(str(error), place.line, place.column) from None
+        raise ParseError(str(error), place.line, place.column) from None

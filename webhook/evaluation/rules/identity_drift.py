@@ -13,14 +13,14 @@ from typing import Final
 
 from webhook.evaluation.finding import Finding, finding, image_user
 from webhook.evaluation.subject import Subject
-from webhook.image.user import Drift
+from webhook.image.user import GroupMismatch
 
 NAME: Final = "identity-drift"
 
 
 def check(subject: Subject) -> Finding | None:
     """The name cannot be replaced by numbers, and it would have to be."""
-    if subject.os != "linux" or not isinstance(subject.planned, Drift):
+    if subject.os != "linux" or not isinstance(subject.planned, GroupMismatch):
         return None
     if not (subject.injects or subject.effective.run_as_non_root):
         return None

@@ -16,7 +16,7 @@ from typing import Final
 
 from webhook.evaluation.finding import Finding, finding, image_user
 from webhook.evaluation.subject import Subject
-from webhook.image.user import Fault, Identity, gid_out_of_range
+from webhook.image.user import Identity, ResolutionError, gid_out_of_range
 
 NAME: Final = "invalid-user"
 
@@ -27,7 +27,7 @@ def check(subject: Subject) -> Finding | None:
         return None
     strict = subject.workload.context.supplemental_groups_policy == "Strict"
     for answer in subject.answers:
-        if isinstance(answer.identity, Fault) and answer.identity.kind == "invalid":
+        if isinstance(answer.identity, ResolutionError) and answer.identity.kind == "invalid":
             return finding(
                 subject,
                 NAME,

@@ -14,7 +14,7 @@ from typing import Final
 
 from webhook.evaluation.finding import Finding, finding, image_user
 from webhook.evaluation.subject import Subject
-from webhook.image.user import Fault
+from webhook.image.user import ResolutionError
 
 NAME: Final = "unresolvable-user"
 
@@ -24,7 +24,7 @@ def check(subject: Subject) -> Finding | None:
     if subject.os != "linux" or subject.effective.run_as_user is not None:
         return None
     for answer in subject.answers:
-        if isinstance(answer.identity, Fault) and answer.identity.kind == "unresolvable":
+        if isinstance(answer.identity, ResolutionError) and answer.identity.kind == "unresolvable":
             return finding(
                 subject,
                 NAME,

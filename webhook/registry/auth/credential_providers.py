@@ -17,11 +17,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from webhook.caching import Bounded
+from webhook.caching import LRUCache
 from webhook.errors import InvalidSetting
 from webhook.image.source import Unknown
 from webhook.registry.auth.keychain import Keychain, matches
-from webhook.registry.auth.plugins import OUTPUT, Program, ProgramFailed, read_json
+from webhook.registry.auth.plugins import OUTPUT_LIMIT, ExecPlugin, PluginFailed, read_json
 from webhook.registry.auth.token import Credential
 from webhook.registry.files import read_yaml
 from webhook.registry.settings import Timeouts
@@ -112,7 +112,7 @@ class Providers:
             if not (path.is_file() and os.access(path, os.X_OK)):
                 raise InvalidSetting(f"{where} needs the program {path}, which is not there or not executable")
             environment = {variable.name: variable.value for variable in each.env or ()}
-            program = Program(path, each.args or (), environment, seconds, clock)
+            program = ExecPlugin(path, each.args or (), environment, seconds, clock)
             self._providers[each.name] = _Provider(program, each.match_images, life, clock)
 
     async def find(self, image: str) -> tuple[list[Credential], Unknown | None]:
@@ -124,7 +124,7 @@ class Providers:
             try:
                 for key, credential in (await provider.credentials(image)).items():
                     keychain.add(key, credential)
-            except ProgramFailed as error:
+            except PluginFailed as error:
                 log.warning("no credentials for %s: %s", image, error)
                 unread = Unknown("unauthorized", f"the credential provider {name} failed: {error}")
         return keychain.find(image), unread
@@ -138,13 +138,13 @@ class Providers:
 class _Provider:
     """One provider, with the answers that still count."""
 
-    def __init__(self, program: Program, globs: tuple[str, ...], life: float, clock: Callable[[], float]) -> None:
+    def __init__(self, program: ExecPlugin, globs: tuple[str, ...], life: float, clock: Callable[[], float]) -> None:
         self.aclose = program.aclose
         self._program = program
         self._globs = globs
         self._life = life
         self._clock = clock
-        self._answers: Bounded[str, tuple[Mapping[str, Credential], float]] = Bounded(OUTPUT)
+        self._answers: LRUCache[str, tuple[Mapping[str, Credential], float]] = LRUCache(OUTPUT_LIMIT)
 
     def serves(self, image: str) -> bool:
         return any(matches(glob, image) for glob in self._globs)
@@ -173,7 +173,7 @@ class _Provider:
         response = read_json(self._program.name, code, output, _Response, called)
         life = self._life if response.cache_duration is None else parse_duration(response.cache_duration)
         if life is None:
-            raise ProgramFailed(f"{self._program.name} answers something other than {called}: no duration")
+            raise PluginFailed(f"{self._program.name} answers something other than {called}: no duration")
         return response, life
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import msgspec
 
-from webhook.caching import Bounded
+from webhook.caching import LRUCache
 from webhook.errors import InvalidSetting
 from webhook.image.source import Unknown
 from webhook.registry.auth.keychain import Keychain, MalformedKeychain, named_helpers
-from webhook.registry.auth.plugins import OUTPUT, Program, ProgramFailed, read_json
+from webhook.registry.auth.plugins import OUTPUT_LIMIT, ExecPlugin, PluginFailed, read_json
 from webhook.registry.auth.token import Credential
 from webhook.registry.settings import Timeouts
 
@@ -30,7 +30,7 @@ _NOT_FOUND = b"credentials not found in native keychain"
 log = logging.getLogger(__name__)
 
 
-class _Answer(msgspec.Struct, frozen=True):
+class _HelperResult(msgspec.Struct, frozen=True):
     """What a helper prints; its other fields are of no interest."""
 
     username: str = msgspec.field(name="Username", default="")
@@ -55,8 +55,8 @@ class DockerConfig:
         self._directory = directory
         self._seconds = seconds
         self._clock = clock
-        self._programs: dict[str, Program] = {}
-        self._answers: Bounded[tuple[str, str], tuple[list[Credential], float]] = Bounded(OUTPUT)
+        self._programs: dict[str, ExecPlugin] = {}
+        self._answers: LRUCache[tuple[str, str], tuple[list[Credential], float]] = LRUCache(OUTPUT_LIMIT)
         self._raw = read()
         self._fresh_until = clock() + LIFE
         self._take()
@@ -71,7 +71,7 @@ class DockerConfig:
         if name:
             try:
                 found = await self._ask(name, keys[0])
-            except ProgramFailed as error:
+            except PluginFailed as error:
                 log.warning("no credentials for %s: %s", server, error)
                 unread = Unknown("unauthorized", f"the credential helper for {server} failed: {error}")
         return [*found, *self._keychain.find(image)], unread
@@ -118,13 +118,13 @@ class DockerConfig:
         program = self._program(name)
         return await program.ask(server, server.encode(), known, read)
 
-    def _program(self, name: str) -> Program:
+    def _program(self, name: str) -> ExecPlugin:
         program = self._programs.get(name)
         if program is None:
             called = f"docker-credential-{name}"
             inside = shutil.which(called, path=str(self._directory)) if self._directory else None
             path = Path(inside or shutil.which(called) or called)
-            program = self._programs[name] = Program(path, ("get",), {}, self._seconds, self._clock)
+            program = self._programs[name] = ExecPlugin(path, ("get",), {}, self._seconds, self._clock)
         return program
 
 
@@ -132,5 +132,5 @@ def _read(program: str, code: int, output: bytes) -> list[Credential]:
     """The credential that a helper printed; none where it says that it has none."""
     if code and output.strip() == _NOT_FOUND:
         return []
-    answer = read_json(program, code, output, _Answer, "a credential in JSON")
+    answer = read_json(program, code, output, _HelperResult, "a credential in JSON")
     return [Credential(answer.username, answer.secret)]

@@ -14,31 +14,33 @@ from typing import TypeVar, cast
 
 import msgspec
 
-from webhook.caching import Bounded, Flights
+from webhook.caching import LRUCache, SingleFlight
 from webhook.errors import NonrootError
 
 V = TypeVar("V")
 
-OUTPUT = 1024 * 1024  # bytes
-REST = 15.0  # seconds for which a failure is remembered, so that a broken program is not started for every Pod
+OUTPUT_LIMIT = 1024 * 1024  # bytes
+FAILURE_LIFETIME = (
+    15.0  # seconds for which a failure is remembered, so that a broken program is not started for every Pod
+)
 _AT_ONCE = 4  # processes of one program
 
 
-class ProgramFailed(NonrootError):
+class PluginFailed(NonrootError):
     """A program gave no answer that can be used; the message names it and never quotes it."""
 
 
 def read_json(program: str, code: int, output: bytes, kind: type[V], called: str) -> V:
-    """What a program that ended with exit code `code` has printed, as JSON; `ProgramFailed` where it is no `kind`."""
+    """What a program that ended with exit code `code` has printed, as JSON; `PluginFailed` where it is no `kind`."""
     if code:
-        raise ProgramFailed(f"{program} ended with exit code {code}; run it by hand to see why")
+        raise PluginFailed(f"{program} ended with exit code {code}; run it by hand to see why")
     try:
         return msgspec.json.decode(output, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # whose message may quote the answer
-        raise ProgramFailed(f"{program} answers something other than {called}") from None
+        raise PluginFailed(f"{program} answers something other than {called}") from None
 
 
-class Program:
+class ExecPlugin:
     """One program, asked about each subject once however many want to know. `seconds` is all that it may take.
 
     `environment` is added to our own, which is where clouds put what identifies us.
@@ -58,22 +60,22 @@ class Program:
         self._seconds = seconds
         self._clock = clock
         self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._flights = Flights()
-        self._failures: Bounded[str, tuple[str, float]] = Bounded(OUTPUT)
+        self._flights = SingleFlight()
+        self._failures: LRUCache[str, tuple[str, float]] = LRUCache(OUTPUT_LIMIT)
 
     async def ask(
         self, subject: str, question: bytes, known: Callable[[], V | None], read: Callable[[int, bytes], V]
     ) -> V:
         """What is `known` already, or what `read` makes of the exit code and the output for that question.
 
-        `ProgramFailed` where there is no answer, from `read` as well.
+        `PluginFailed` where there is no answer, from `read` as well.
         """
         found = known()
         if found is not None:
             return found
         reason, until = self._failures.get(subject) or ("", 0.0)
         if self._clock() < until:
-            raise ProgramFailed(reason)
+            raise PluginFailed(reason)
         return await self._flights.join(subject, lambda: self._turn(subject, question, known, read))
 
     async def aclose(self) -> None:
@@ -89,13 +91,13 @@ class Program:
                 return found
             try:
                 return read(*await self._run(question))
-            except ProgramFailed as error:
-                self._failures.put(subject, (str(error), self._clock() + REST), len(str(error)))
+            except PluginFailed as error:
+                self._failures.put(subject, (str(error), self._clock() + FAILURE_LIFETIME), len(str(error)))
                 raise
 
     async def _run(self, question: bytes) -> tuple[int, bytes]:
         loop = asyncio.get_running_loop()
-        answer = _Answer(self.name, loop.create_future())
+        answer = _ProgramProtocol(self.name, loop.create_future())
         try:
             process, _ = await loop.subprocess_exec(
                 lambda: answer,
@@ -105,7 +107,7 @@ class Program:
                 start_new_session=True,
             )
         except OSError as error:
-            raise ProgramFailed(f"{self.name} cannot be started: {error.strerror}") from None
+            raise PluginFailed(f"{self.name} cannot be started: {error.strerror}") from None
         try:
             stdin = cast("asyncio.WriteTransport", process.get_pipe_transport(0))
             stdin.write(question)
@@ -113,7 +115,7 @@ class Program:
             async with asyncio.timeout(self._seconds):
                 output = await answer.complete
         except TimeoutError:
-            raise ProgramFailed(f"{self.name} did not answer within {self._seconds:g} s") from None
+            raise PluginFailed(f"{self.name} did not answer within {self._seconds:g} s") from None
         finally:
             if not answer.complete.done() or answer.complete.cancelled() or answer.complete.exception():
                 _kill(process.get_pid())
@@ -122,7 +124,7 @@ class Program:
         return process.get_returncode() or 0, output
 
 
-class _Answer(asyncio.SubprocessProtocol):
+class _ProgramProtocol(asyncio.SubprocessProtocol):
     """What a program prints. `complete` is it once the program, and whoever got its output from it, is gone."""
 
     def __init__(self, name: str, complete: asyncio.Future[bytes]) -> None:
@@ -136,8 +138,8 @@ class _Answer(asyncio.SubprocessProtocol):
         if self.complete.done():
             return
         self._output += data
-        if len(self._output) > OUTPUT:
-            self.complete.set_exception(ProgramFailed(f"{self._name} answers with more than {OUTPUT >> 20} MiB"))
+        if len(self._output) > OUTPUT_LIMIT:
+            self.complete.set_exception(PluginFailed(f"{self._name} answers with more than {OUTPUT_LIMIT >> 20} MiB"))
 
     def process_exited(self) -> None:
         """The program itself is gone."""

@@ -6,7 +6,7 @@ without (quay/quay endpoints/v2/__init__.py, require_repo_read): there a token a
 
 from collections.abc import Mapping
 
-from webhook.registry.settings import RegistrySettings, listed
+from webhook.registry.settings import RegistrySettings, match_authority
 
 REALMS: Mapping[str, Mapping[str, str]] = {
     # moby/moby contrib/download-frozen-image-v2.sh
@@ -19,7 +19,7 @@ REALMS: Mapping[str, Mapping[str, str]] = {
 
 
 def expected(settings: RegistrySettings) -> dict[str, Mapping[str, str]]:
-    """The parameters of the challenge that each of these hosts would send, as in `webhook.registry.auth.token.Session`.
+    """The parameters of the challenge that each of these hosts would send, as in `webhook.registry.auth.token.TokenCache`.
 
     Where the settings have something to say about such a host, somebody else may answer under its name, and passwords
     may be that other's: then nothing is expected.
@@ -28,5 +28,5 @@ def expected(settings: RegistrySettings) -> dict[str, Mapping[str, str]]:
     return {
         authority: parameters
         for authority, parameters in REALMS.items()
-        if all(listed(authority, entries) is None for entries in special)
+        if all(match_authority(authority, entries) is None for entries in special)
     }

@@ -25,7 +25,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import msgspec
 
-from webhook.caching import Bounded
+from webhook.caching import LRUCache
 from webhook.registry.transport.messages import RegistryError, Request, Response, refusal
 
 Flow = Generator[Request, Response, Response]
@@ -78,7 +78,7 @@ class Challenge(msgspec.Struct, frozen=True):
     parameters: dict[str, str]
 
 
-class Session:
+class TokenCache:
     """Authorization headers that worked: per registry, repository and credential, until they expire.
 
     `challenges` are the parameters by which a registry's last token was had, `expected` those by which its first one may
@@ -93,8 +93,8 @@ class Session:
         expected: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self._clock = clock
-        self._headers: Bounded[tuple[str, str, bytes], tuple[str, float]] = Bounded(limit)
-        self.challenges: Bounded[str, Mapping[str, str]] = Bounded(limit)
+        self._headers: LRUCache[tuple[str, str, bytes], tuple[str, float]] = LRUCache(limit)
+        self.challenges: LRUCache[str, Mapping[str, str]] = LRUCache(limit)
         self.expected = dict(expected or {})
         self.insecure = insecure
 
@@ -112,7 +112,7 @@ class Session:
         self._headers.put(key, (header, self._clock() + life), len(header))
 
 
-def authorised(request: Request, repository: str, credential: Credential, session: Session) -> Flow:
+def authorised(request: Request, repository: str, credential: Credential, session: TokenCache) -> Flow:
     """Send `request` for that repository with that credential; returns the last response, which may be a 401."""
     scope = f"repository:{repository}:pull"
     known = session.header(request.authority, scope, credential)
@@ -151,7 +151,7 @@ def challenges(values: tuple[str, ...]) -> list[Challenge]:
 
 
 def _answer(
-    request: Request, response: Response, scope: str, credential: Credential, session: Session
+    request: Request, response: Response, scope: str, credential: Credential, session: TokenCache
 ) -> Generator[Request, Response, str]:
     """The Authorization header that answers the challenges; nothing where there is no answer."""
     offered = {each.scheme: each for each in reversed(challenges(response.headers.get("www-authenticate", ())))}
@@ -164,7 +164,7 @@ def _answer(
 
 
 def _foreseen(
-    request: Request, scope: str, credential: Credential, session: Session
+    request: Request, scope: str, credential: Credential, session: TokenCache
 ) -> Generator[Request, Response, str]:
     """The header for a token that nobody has asked for yet; nothing where none is expected to be, or none was had."""
     told = session.challenges.get(request.authority)
@@ -186,7 +186,7 @@ def _foreseen(
 
 
 def _bearer(
-    request: Request, parameters: Mapping[str, str], scope: str, credential: Credential, session: Session
+    request: Request, parameters: Mapping[str, str], scope: str, credential: Credential, session: TokenCache
 ) -> Generator[Request, Response, str]:
     """The header for a new token, which is remembered, and so is how it was had."""
     token, life = yield from _token(request, parameters, scope, credential, session)
@@ -197,7 +197,7 @@ def _bearer(
 
 
 def _token(
-    request: Request, parameters: Mapping[str, str], scope: str, credential: Credential, session: Session
+    request: Request, parameters: Mapping[str, str], scope: str, credential: Credential, session: TokenCache
 ) -> Generator[Request, Response, tuple[str, float]]:
     realm = _check_realm(parameters.get("realm", ""), request.authority, session)
     asked = {"service": parameters.get("service", ""), "scope": parameters.get("scope") or scope}
@@ -235,7 +235,7 @@ def _post_token(request: Request, realm: str, asked: dict[str, str], credential:
     return Request("POST", realm, request.authority, _TOKEN_BODY, form=form, tentative=request.tentative)
 
 
-def _check_realm(realm: str, authority: str, session: Session) -> str:
+def _check_realm(realm: str, authority: str, session: TokenCache) -> str:
     """A token service is asked over TLS, unless the registry itself is spoken to without."""
     parts = urlsplit(realm)
     if parts.scheme == "https" or (parts.scheme == "http" and session.insecure(authority)):

@@ -53,7 +53,7 @@ class Unreadable(msgspec.Struct, frozen=True, gc=False):
 Node = File | Directory | Symlink | Hardlink | Unreadable
 
 
-class LayerFacts(msgspec.Struct, frozen=True, gc=False):
+class LayerIndex(msgspec.Struct, frozen=True, gc=False):
     """A layer's word on the `wanted` paths and their ancestors: what it has, removes and makes opaque there."""
 
     diff_id: str
@@ -82,8 +82,8 @@ def clean(name: str) -> str:
     return posixpath.normpath(f"/{name}").lstrip("/")
 
 
-class Indexer:
-    """The visitor that reduces an archive to `LayerFacts`.
+class LayerIndexer:
+    """The visitor that reduces an archive to `LayerIndex`.
 
     Entries apply in order, as they are extracted: a later one replaces an earlier one. A name that leads through a
     symbolic link of the same layer is written where the link points; where that could touch a tracked path the layer is
@@ -130,10 +130,10 @@ class Indexer:
         """The content of the file whose `visit` said true."""
         self._nodes[self._pending] = File(data)
 
-    def facts(self, diff_id: str) -> LayerFacts:
+    def facts(self, diff_id: str) -> LayerIndex:
         """What the whole layer says."""
         removed, opaque = (frozenset(each) if each else _NOTHING for each in (self._removed, self._opaque))
-        return LayerFacts(diff_id, self._wanted, self._nodes, removed, opaque)
+        return LayerIndex(diff_id, self._wanted, self._nodes, removed, opaque)
 
     def _remove(self, path: str, base: str) -> None:
         if path.startswith(_AUFS) and path != _OPAQUE:

@@ -1,6 +1,6 @@
 """The image's root filesystem as overlayfs merges it, looked at for two files only, from the top layer down.
 
-The reading of layers is left to the caller: `read_accounts` yields what it `Need`s and receives `LayerFacts`. It
+The reading of layers is left to the caller: `read_accounts` yields what it `Need`s and receives `LayerIndex`. It
 stops at the first layer that decides. Where the layers looked at would give another tree when they are extracted one
 over the other (a snapshotter without overlayfs), the image is refused.
 
@@ -13,8 +13,8 @@ from collections.abc import Generator
 import msgspec
 
 from webhook.errors import MalformedImage
-from webhook.image.passwd import Accounts
-from webhook.registry.layers.index import Directory, File, Hardlink, LayerFacts, Node, Symlink, Unreadable, ancestors
+from webhook.image.passwd import AccountFiles
+from webhook.registry.layers.index import Directory, File, Hardlink, LayerIndex, Node, Symlink, Unreadable, ancestors
 from webhook.registry.layers.symlinks import LINK_LIMIT
 
 PASSWD, GROUP = "etc/passwd", "etc/group"
@@ -36,18 +36,18 @@ class _Redirect(msgspec.Struct, frozen=True):
     rest: str
 
 
-Steps = Generator[Need, LayerFacts, Node | _Redirect | None]
+Steps = Generator[Need, LayerIndex, Node | _Redirect | None]
 
 
-def read_accounts(layers: int, rereads: int) -> Generator[Need, LayerFacts, Accounts]:
+def read_accounts(layers: int, rereads: int) -> Generator[Need, LayerIndex, AccountFiles]:
     """The accounts files of an image of so many layers. `rereads` bounds how often links may ask for further paths."""
     view = _View(layers, rereads)
     passwd = yield from view.read(PASSWD)
     group = yield from view.read(GROUP)
-    return Accounts(passwd, group)
+    return AccountFiles(passwd, group)
 
 
-def passwd_layer(layers: int, rereads: int) -> Generator[Need, LayerFacts, int | None]:
+def passwd_layer(layers: int, rereads: int) -> Generator[Need, LayerIndex, int | None]:
     """The number of the layer whose passwd file counts; None where there is none."""
     view = _View(layers, rereads)
     found = yield from view.read(PASSWD)
@@ -61,7 +61,7 @@ class _View:
         self._wanted = ACCOUNTS
         self.decided = 0  # the layer that the last look ended in
 
-    def read(self, path: str) -> Generator[Need, LayerFacts, bytes | None]:
+    def read(self, path: str) -> Generator[Need, LayerIndex, bytes | None]:
         """The content of a regular file, through links; None where there is nothing."""
         place = path
         for _ in range(LINK_LIMIT + 1):
@@ -115,7 +115,7 @@ class _View:
                 )
         return None
 
-    def _linked(self, number: int, facts: LayerFacts, path: str) -> Generator[Need, LayerFacts, LayerFacts]:
+    def _linked(self, number: int, facts: LayerIndex, path: str) -> Generator[Need, LayerIndex, LayerIndex]:
         """The layer's facts once the hard links on the way to `path` are read too."""
         for place in (*ancestors(path), path):
             while isinstance(node := facts.nodes.get(place), Hardlink):

@@ -11,22 +11,22 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, Protocol, TypeVar
 
-from webhook.caching import Bounded, Flights
+from webhook.caching import LRUCache, SingleFlight
 from webhook.errors import MalformedImage
 from webhook.image.config import Config
 from webhook.image.filesystem import Layer, Survey
-from webhook.image.passwd import Accounts
+from webhook.image.passwd import AccountFiles
 from webhook.registry.layers.compression import Decompressor, LargeWindow
-from webhook.registry.layers.index import Indexer, LayerFacts
+from webhook.registry.layers.index import LayerIndex, LayerIndexer
 from webhook.registry.layers.overlay import ACCOUNTS, Need, passwd_layer, read_accounts
 from webhook.registry.layers.survey import Surveyed, Surveyor, Tree, directories, special
 from webhook.registry.layers.tar import Archive
 from webhook.registry.manifest import Descriptor, check_layer
 from webhook.registry.settings import Limits, RegistrySettings
 from webhook.registry.transport.messages import RegistryError, Sink
-from webhook.registry.transport.stats import Tally
+from webhook.registry.transport.stats import RegistryStats
 
-Told = TypeVar("Told")
+Result = TypeVar("Result")
 Out = TypeVar("Out", covariant=True)  # noqa: PLC0105  # what a look has to say
 
 Fetch = Callable[[Descriptor, Callable[[], Sink]], Awaitable[None]]
@@ -52,23 +52,23 @@ class Indexed:
     """Admission's look: a few paths and what leads to them."""
 
     def __init__(self, wanted: frozenset[str], limits: Limits) -> None:
-        self._indexer = Indexer(wanted, limits)
+        self._indexer = LayerIndexer(wanted, limits)
         self._archive = Archive(self._indexer)
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the archive."""
         self._archive.feed(data)
 
-    def finish(self, diff_id: str) -> LayerFacts:
+    def finish(self, diff_id: str) -> LayerIndex:
         """The layer's word on those paths."""
         self._archive.finish()
         return self._indexer.facts(diff_id)
 
 
-class LayerReader(Generic[Told]):
+class LayerReader(Generic[Result]):
     """The reading itself, without I/O: `feed` it the blob's bytes, then `finish` it. Used by one thread at a time."""
 
-    def __init__(self, layer: Descriptor, look: Look[Told], settings: RegistrySettings, window: int) -> None:
+    def __init__(self, layer: Descriptor, look: Look[Result], settings: RegistrySettings, window: int) -> None:
         self._layer = layer
         self._limits = settings.limits
         self._look = look
@@ -83,7 +83,7 @@ class LayerReader(Generic[Told]):
         self._blob.update(data)
         self._decompressor.feed(data, self._write)
 
-    def finish(self) -> Told:
+    def finish(self) -> Result:
         """The blob is at its end: check it, and say what was found."""
         self._layer.check(self._read, self._blob.hexdigest(), "layer")
         self._decompressor.finish(self._write)
@@ -100,10 +100,10 @@ class LayerReader(Generic[Told]):
         self._look.feed(piece)
 
 
-class LayerSink(Generic[Told]):
+class LayerSink(Generic[Result]):
     """Carries a transfer's bytes to a `LayerReader` in the pool, in batches, one at a time."""
 
-    def __init__(self, reader: LayerReader[Told], pool: ThreadPoolExecutor) -> None:
+    def __init__(self, reader: LayerReader[Result], pool: ThreadPoolExecutor) -> None:
         self._reader = reader
         self._pool = pool
         self._batch: list[bytes] = []
@@ -117,7 +117,7 @@ class LayerSink(Generic[Told]):
         if self._size >= _BATCH:
             await self._flush()
 
-    async def finish(self) -> Told:
+    async def finish(self) -> Result:
         """What was found, once everything is read."""
         await self._flush()
         await self._settle()
@@ -138,16 +138,16 @@ class LayerSink(Generic[Told]):
 class Layers:
     """Every layer's facts, for ever or until memory is short."""
 
-    def __init__(self, settings: RegistrySettings, tally: Tally | None = None) -> None:
+    def __init__(self, settings: RegistrySettings, tally: RegistryStats | None = None) -> None:
         self._settings = settings
-        self._tally = tally or Tally()
-        self._facts: Bounded[str, LayerFacts] = Bounded(settings.memory.layers)
-        self._flights = Flights()
+        self._tally = tally or RegistryStats()
+        self._facts: LRUCache[str, LayerIndex] = LRUCache(settings.memory.layers)
+        self._flights = SingleFlight()
         self._pool = ThreadPoolExecutor(settings.layer_threads, thread_name_prefix="layer")
         self._streams = asyncio.Semaphore(2 * settings.layer_threads)
         self._large = asyncio.Semaphore(1)  # of these, one with a window beyond the usual: that is most of its memory
 
-    async def accounts(self, layers: Sequence[Descriptor], diff_ids: Sequence[str], fetch: Fetch) -> Accounts:
+    async def accounts(self, layers: Sequence[Descriptor], diff_ids: Sequence[str], fetch: Fetch) -> AccountFiles:
         """The accounts files of the image that these layers make, the first of them the base.
 
         Raises `MalformedImage` for layers that a runtime would refuse or that two could extract differently, and
@@ -188,11 +188,11 @@ class Layers:
 
     async def _walk(
         self,
-        steps: Generator[Need, LayerFacts, Told],
+        steps: Generator[Need, LayerIndex, Result],
         layers: Sequence[Descriptor],
         diff_ids: Sequence[str],
         fetch: Fetch,
-    ) -> Told:
+    ) -> Result:
         """Give the steps the facts that they need."""
         try:
             need = next(steps)
@@ -201,13 +201,13 @@ class Layers:
                 _same(layers[need.layer], facts.diff_id, diff_ids[need.layer])
                 need = steps.send(facts)
         except StopIteration as stop:
-            told: Told = stop.value
+            told: Result = stop.value
             return told
 
-    async def _read(self, layer: Descriptor, wanted: frozenset[str], fetch: Fetch) -> LayerFacts:
+    async def _read(self, layer: Descriptor, wanted: frozenset[str], fetch: Fetch) -> LayerIndex:
         known = self._facts.get(layer.digest)
         hit = known is not None and wanted <= known.wanted
-        self._tally.met("layer", hit=hit)
+        self._tally.observe("layer", hit=hit)
         if known is not None:
             if hit:
                 return known
@@ -215,18 +215,18 @@ class Layers:
                 wanted |= known.wanted
         return await self._flights.join((layer.digest, wanted), lambda: self._index(layer, wanted, fetch))
 
-    async def _index(self, layer: Descriptor, wanted: frozenset[str], fetch: Fetch) -> LayerFacts:
+    async def _index(self, layer: Descriptor, wanted: frozenset[str], fetch: Fetch) -> LayerIndex:
         facts = await self._look(layer, lambda: Indexed(wanted, self._settings.limits), fetch)
         self._facts.put(layer.digest, facts, facts.weight)
         return facts
 
     async def _survey(self, layer: Descriptor, number: int, below: Tree, fetch: Fetch) -> Surveyed:
         limits = self._settings.limits
-        found = await self._look(layer, lambda: Surveyor(number, below, Indexer(ACCOUNTS, limits), limits), fetch)
+        found = await self._look(layer, lambda: Surveyor(number, below, LayerIndexer(ACCOUNTS, limits), limits), fetch)
         self._facts.put(layer.digest, found.facts, found.facts.weight)
         return found
 
-    async def _look(self, layer: Descriptor, look: Callable[[], Look[Told]], fetch: Fetch) -> Told:
+    async def _look(self, layer: Descriptor, look: Callable[[], Look[Result]], fetch: Fetch) -> Result:
         """Read a layer, with a fresh look per attempt; once more, where its first bytes ask for an unusual window."""
         check_layer(layer)
         limits = self._settings.limits
@@ -238,8 +238,8 @@ class Layers:
             async with self._large:
                 return await self._stream(layer, look, fetch, limits.zstd_window)
 
-    async def _stream(self, layer: Descriptor, look: Callable[[], Look[Told]], fetch: Fetch, window: int) -> Told:
-        sinks: list[LayerSink[Told]] = []
+    async def _stream(self, layer: Descriptor, look: Callable[[], Look[Result]], fetch: Fetch, window: int) -> Result:
+        sinks: list[LayerSink[Result]] = []
 
         def fresh() -> Sink:
             sinks.append(LayerSink(LayerReader(layer, look(), self._settings, window), self._pool))

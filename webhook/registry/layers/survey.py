@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from webhook.image.filesystem import Directory, Role, Special
-from webhook.registry.layers.index import Indexer, LayerFacts, ancestors, clean
+from webhook.registry.layers.index import LayerIndex, LayerIndexer, ancestors, clean
 from webhook.registry.layers.symlinks import followed
 from webhook.registry.layers.tar import Archive, Kind
 from webhook.registry.settings import Limits
@@ -41,7 +41,7 @@ Tree = Mapping[str, Place]
 class Surveyed(msgspec.Struct, frozen=True):
     """The tree of a layer and all below it, and what the layer says to admission's look, which was taken on the way."""
 
-    facts: LayerFacts
+    facts: LayerIndex
     tree: Tree
 
 
@@ -51,7 +51,7 @@ class Surveyor:
     Every entry is passed on to `indexer`, so that a layer need not be transferred twice.
     """
 
-    def __init__(self, number: int, below: Tree, indexer: Indexer, limits: Limits) -> None:
+    def __init__(self, number: int, below: Tree, indexer: LayerIndexer, limits: Limits) -> None:
         self._number = number
         self._indexer = indexer
         self._limits = limits

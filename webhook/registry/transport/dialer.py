@@ -12,7 +12,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from webhook.registry.settings import RegistrySettings, listed
+from webhook.registry.settings import RegistrySettings, match_authority
 from webhook.registry.transport.addresses import classify, literal, networks
 from webhook.registry.transport.messages import RegistryError, Request
 
@@ -43,7 +43,7 @@ class CheckedResolver(AbstractResolver):
         await self._resolver.close()
 
 
-class Gate:
+class EgressPolicy:
     """The rules of `RegistrySettings` about addresses, and about the proxies that are asked instead of them."""
 
     def __init__(self, settings: RegistrySettings) -> None:
@@ -57,7 +57,7 @@ class Gate:
         if parts.scheme not in {"http", "https"} or not parts.host or parts.raw_user or parts.raw_password:
             raise forbidden(f"{request.authority} points to an address that cannot be followed")
         authority = authority_of(url)
-        if parts.scheme == "http" and listed(authority, self._settings.insecure) is None:
+        if parts.scheme == "http" and match_authority(authority, self._settings.insecure) is None:
             raise forbidden(f"{authority} would be spoken to over plain HTTP; list it as insecure if that is meant")
         own = same_authority(authority, request.authority)
         if literal(parts.host) is not None and not self.allows(authority, parts.host, own=own):
@@ -66,7 +66,7 @@ class Gate:
 
     def allows(self, authority: str, address: str, *, own: bool) -> bool:
         """Whether `authority` may have that address; `own` is the image reference's own registry."""
-        if listed(authority, self._settings.insecure) or listed(authority, self._settings.allowed):
+        if match_authority(authority, self._settings.insecure) or match_authority(authority, self._settings.allowed):
             return True
         if any(authority == authority_of(proxy) for proxy in self._proxies.values()):
             return True

@@ -15,12 +15,12 @@ from urllib.parse import urljoin
 import aiohttp
 from yarl import URL
 
-from webhook.registry.settings import RegistrySettings, listed
+from webhook.registry.settings import RegistrySettings, match_authority
 from webhook.registry.transport import tls
 from webhook.registry.transport.circuit_breaker import Breaker
-from webhook.registry.transport.dialer import AddressDenied, Gate, authority_of, forbidden, same_authority
+from webhook.registry.transport.dialer import AddressDenied, EgressPolicy, authority_of, forbidden, same_authority
 from webhook.registry.transport.messages import Cost, RegistryError, Request, Response, Sink, refusal, retry_after
-from webhook.registry.transport.stats import Outcome, Tally, host_class
+from webhook.registry.transport.stats import Outcome, RegistryStats, host_class
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
@@ -35,12 +35,15 @@ class Transport:
     """Connections to registries, under the rules of `RegistrySettings`. What they cost goes into `tally`."""
 
     def __init__(
-        self, settings: RegistrySettings, clock: Callable[[], float] = time.monotonic, tally: Tally | None = None
+        self,
+        settings: RegistrySettings,
+        clock: Callable[[], float] = time.monotonic,
+        tally: RegistryStats | None = None,
     ) -> None:
-        self._tally = tally or Tally()
+        self._tally = tally or RegistryStats()
         self._settings = settings
         self._clock = clock
-        self._gate = Gate(settings)
+        self._gate = EgressPolicy(settings)
         self._tls = tls.contexts(settings)
         self._breaker = Breaker(settings.lives.breaker, clock)
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
@@ -198,7 +201,7 @@ class Transport:
         return session
 
     def _context(self, authority: str) -> ssl.SSLContext | bool:
-        entry = listed(authority, self._tls)
+        entry = match_authority(authority, self._tls)
         return True if entry is None else self._tls[entry]
 
 

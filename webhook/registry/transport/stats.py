@@ -33,7 +33,7 @@ def _costs() -> dict[HostClass, Cost]:
     return {"hub": Cost(), "cloud": Cost(), "public": Cost(), "own": Cost()}
 
 
-class Tally(msgspec.Struct):
+class RegistryStats(msgspec.Struct):
     """`total` is the sum of `costs`, which are by class of registry; requests are by class and what came of them.
 
     An `abandoned` request is one whose look-up ran out of time. A registry's demand for a token is an `unauthorized` one.
@@ -46,7 +46,7 @@ class Tally(msgspec.Struct):
     answered: int = 0
     _others: Counter[tuple[Level, Result]] = msgspec.field(default_factory=Counter)
 
-    def met(self, level: Level, *, hit: bool) -> None:
+    def observe(self, level: Level, *, hit: bool) -> None:
         """Count a question to one level of memory."""
         self._others[level, "hit" if hit else "miss"] += 1
 

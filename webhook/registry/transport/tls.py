@@ -3,7 +3,7 @@
 import ssl
 
 from webhook.errors import InvalidSetting
-from webhook.registry.settings import RegistrySettings, listed
+from webhook.registry.settings import RegistrySettings, match_authority
 
 
 def contexts(settings: RegistrySettings) -> dict[str, ssl.SSLContext]:
@@ -14,13 +14,13 @@ def contexts(settings: RegistrySettings) -> dict[str, ssl.SSLContext]:
     contexts: dict[str, ssl.SSLContext] = {}
     for name in {*settings.authorities, *settings.client_certificates}:
         context = contexts[name] = ssl.create_default_context()
-        trusted = listed(name, settings.authorities)
+        trusted = match_authority(name, settings.authorities)
         if trusted is not None:
             try:
                 context.load_verify_locations(cadata=settings.authorities[trusted])
             except (ssl.SSLError, ValueError):
                 raise InvalidSetting(f"the CA given for {trusted} is no PEM certificate") from None
-        shown = listed(name, settings.client_certificates)
+        shown = match_authority(name, settings.client_certificates)
         if shown is not None:
             pair = settings.client_certificates[shown]
             try:

@@ -16,8 +16,8 @@ def found(text: str) -> list[Any]:
     told = []
     for root in documents(text):
         for each in objects(root):
-            judged = workload(each)
-            told.append((each.kind, each.pointer, judged and judged.pointer))
+            verdict = workload(each)
+            told.append((each.kind, each.pointer, verdict and verdict.pointer))
     return told
 
 
@@ -68,9 +68,9 @@ def test_custom_kinds_are_named_with_the_place_of_their_template() -> None:
     assert parse_template_kind("example.com/Worker=/spec/pod/") == (("example.com", "Worker"), "/spec/pod")
     kinds = {**KNOWN_TEMPLATE_KINDS, **dict([parse_template_kind("example.com/Worker=/spec/pod")])}
     root = next(documents(f"{{apiVersion: example.com/v1, kind: Worker, metadata: {{name: w}}, spec: {{pod: {POD}}}}}"))
-    judged = workload(next(objects(root)), kinds)
-    assert judged is not None
-    assert (judged.kind, judged.name, judged.pointer) == ("Worker", "w", "/spec/pod/spec")
+    verdict = workload(next(objects(root)), kinds)
+    assert verdict is not None
+    assert (verdict.kind, verdict.name, verdict.pointer) == ("Worker", "w", "/spec/pod/spec")
     for text in ("Worker=/spec", "example.com/Worker", "example.com/=/spec", "example.com/Worker=spec"):
         with pytest.raises(InvalidSetting, match="GROUP/KIND=POINTER"):
             parse_template_kind(text)

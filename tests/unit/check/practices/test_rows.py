@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from webhook.check.practices import Neighbours, Row, compose, dockerfile, nginx
+from webhook.check.practices import BuildContext, Row, compose, dockerfile, nginx
 from webhook.check.practices import workload as manifest
 from webhook.dockerfile import Evaluation, evaluate
 
@@ -99,31 +99,31 @@ def test_a_row_about_a_dockerfile(practice: str, text: str, status: str, place: 
     """Its status, its line, and a comment that is one short line."""
     evaluation = evaluate(text)
     assert isinstance(evaluation, Evaluation)
-    found = row(dockerfile.rows(evaluation, Neighbours()), practice)
+    found = row(dockerfile.rows(evaluation, BuildContext()), practice)
     assert (found.status, found.place) == (status, place)
     assert 0 < len(found.comment) <= 120
     assert found.comment.isprintable()
 
 
 NEIGHBOURS = [
-    (".dockerignore", Neighbours(), N),
-    (".dockerignore", Neighbours(looked=True), F),
-    (".dockerignore", Neighbours(looked=True, dockerignore="# nothing\n.git\n"), F),
-    (".dockerignore", Neighbours(looked=True, dockerignore=".git\n.env\n"), F),
-    (".dockerignore", Neighbours(looked=True, dockerignore="/.git/\n**/.env*\nnode_modules/**\n"), P),
-    (".dockerignore", Neighbours(looked=True, dockerignore="*\n!src\n"), P),
-    ("Image under 120 MB", Neighbours(), N),
-    ("Image under 120 MB", Neighbours(image_bytes=119_999_999), P),
-    ("Image under 120 MB", Neighbours(image_bytes=120_000_001), F),
-    ("Image under 120 MB", Neighbours(base_bytes=119_999_999), N),  # what is built is larger, by who knows how much
-    ("Image under 120 MB", Neighbours(base_bytes=120_000_001), F),
-    ("Image under 120 MB", Neighbours(image_bytes=119_999_999, base_bytes=120_000_001), P),
-    ("Image under 50 MB", Neighbours(image_bytes=60_000_000, image_limit=50_000_000), F),
+    (".dockerignore", BuildContext(), N),
+    (".dockerignore", BuildContext(looked=True), F),
+    (".dockerignore", BuildContext(looked=True, dockerignore="# nothing\n.git\n"), F),
+    (".dockerignore", BuildContext(looked=True, dockerignore=".git\n.env\n"), F),
+    (".dockerignore", BuildContext(looked=True, dockerignore="/.git/\n**/.env*\nnode_modules/**\n"), P),
+    (".dockerignore", BuildContext(looked=True, dockerignore="*\n!src\n"), P),
+    ("Image under 120 MB", BuildContext(), N),
+    ("Image under 120 MB", BuildContext(image_bytes=119_999_999), P),
+    ("Image under 120 MB", BuildContext(image_bytes=120_000_001), F),
+    ("Image under 120 MB", BuildContext(base_bytes=119_999_999), N),  # what is built is larger, by who knows how much
+    ("Image under 120 MB", BuildContext(base_bytes=120_000_001), F),
+    ("Image under 120 MB", BuildContext(image_bytes=119_999_999, base_bytes=120_000_001), P),
+    ("Image under 50 MB", BuildContext(image_bytes=60_000_000, image_limit=50_000_000), F),
 ]
 
 
 @pytest.mark.parametrize(("practice", "neighbours", "status"), NEIGHBOURS)
-def test_a_row_about_what_lies_beside_it(practice: str, neighbours: Neighbours, status: str) -> None:
+def test_a_row_about_what_lies_beside_it(practice: str, neighbours: BuildContext, status: str) -> None:
     """The .dockerignore, and the size of what was built."""
     evaluation = evaluate("FROM a\nCOPY . .")
     assert isinstance(evaluation, Evaluation)
@@ -138,7 +138,7 @@ def test_every_row_of_the_dockerfile_is_tried_three_ways() -> None:
         (practice, status) for practice, _, status in NEIGHBOURS
     }
     two_ways = {"Non-root numeric USER", "HEALTHCHECK", "COPY over ADD"}
-    for found in dockerfile.rows(evaluation, Neighbours()):
+    for found in dockerfile.rows(evaluation, BuildContext()):
         expected = {P, F} if found.practice in two_ways else {P, F, N}
         assert {status for practice, status in tried if practice == found.practice} == expected, found.practice
 

@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import given, settings
 
 from tests.support.images import multi
-from tests.support.judging import judged
-from tests.support.pods import governing, minimal, tweak
+from tests.support.judging import evaluate_object
+from tests.support.pods import effective_policy, minimal, tweak
 from tests.support.variety import IMAGES, PODS, POLICIES
 from webhook.evaluation.rules import RULES, check
 from webhook.image.source import PlatformImage
@@ -18,7 +18,7 @@ async def test_what_is_found_is_what_all_rules_find(
     images: list[PlatformImage], paths: dict[str, Any], spec: dict[str, Any]
 ) -> None:
     """For any image, Pod and policy."""
-    verdict = await judged(tweak(minimal(), paths), multi(*images), rule=governing(**spec))
+    verdict = await evaluate_object(tweak(minimal(), paths), multi(*images), rule=effective_policy(**spec))
     for each in verdict.containers:
         every = tuple(found for rule in RULES if (found := rule.check(each.subject)) is not None)
         assert check(each.subject) == each.findings == every

@@ -10,15 +10,15 @@ import uvloop
 from tests.unit.registry import stubs
 from tests.unit.registry.conftest import Clock
 from tests.unit.registry.stubs import Stub
-from webhook.registry.auth.plugins import REST, Program, ProgramFailed
+from webhook.registry.auth.plugins import FAILURE_LIFETIME, ExecPlugin, PluginFailed
 
 
-def program(stub: Stub, clock: Clock | None = None, seconds: float = 10.0) -> Program:
+def program(stub: Stub, clock: Clock | None = None, seconds: float = 10.0) -> ExecPlugin:
     """The stub, wrapped."""
-    return Program(stub.path, ("get",), {"SECRET": "s"}, seconds, clock or Clock())
+    return ExecPlugin(stub.path, ("get",), {"SECRET": "s"}, seconds, clock or Clock())
 
 
-async def ask(asked: Program, subject: str = "a.io") -> tuple[int, bytes]:
+async def ask(asked: ExecPlugin, subject: str = "a.io") -> tuple[int, bytes]:
     """Its exit code and output, not remembered."""
     return await asked.ask(subject, subject.encode(), lambda: None, lambda code, output: (code, output))
 
@@ -36,7 +36,7 @@ async def test_one_that_hangs_is_ended_with_all_that_it_started(script: str, tmp
     """Within its time."""
     stub = Stub(tmp_path / "stub", f'echo $$ > "$0.pid"; {script}')
     started = time.monotonic()
-    with pytest.raises(ProgramFailed, match=r"^stub did not answer within 0.3 s$"):
+    with pytest.raises(PluginFailed, match=r"^stub did not answer within 0.3 s$"):
         await ask(program(stub, seconds=0.3))
     assert time.monotonic() - started < 5
     group = int((tmp_path / "stub.pid").read_text())
@@ -62,7 +62,7 @@ def _running(group: int) -> list[str]:
 
 async def test_one_that_never_stops_talking_is_ended(tmp_path: Path) -> None:
     """After a mebibyte."""
-    with pytest.raises(ProgramFailed, match=r"^stub answers with more than 1 MiB$"):
+    with pytest.raises(PluginFailed, match=r"^stub answers with more than 1 MiB$"):
         await ask(program(Stub(tmp_path / "stub", stubs.FLOODS)))
 
 
@@ -74,8 +74,8 @@ async def test_one_that_does_not_read_its_question_may_answer(tmp_path: Path) ->
 
 async def test_one_that_is_missing_is_told(tmp_path: Path) -> None:
     """With the system's reason."""
-    missing = Program(tmp_path / "missing", (), {}, 1.0, Clock())
-    with pytest.raises(ProgramFailed, match="missing cannot be started: No such file"):
+    missing = ExecPlugin(tmp_path / "missing", (), {}, 1.0, Clock())
+    with pytest.raises(PluginFailed, match="missing cannot be started: No such file"):
         await ask(missing)
 
 
@@ -85,15 +85,15 @@ async def test_a_failure_is_remembered_for_its_subject_alone(tmp_path: Path) -> 
     asked = program(stub, clock)
 
     def refuse(_code: int, _output: bytes) -> bytes:
-        raise ProgramFailed("no")
+        raise PluginFailed("no")
 
     for _ in range(3):
-        with pytest.raises(ProgramFailed, match="no"):
+        with pytest.raises(PluginFailed, match="no"):
             await asked.ask("a", b"", lambda: None, refuse)
     assert stub.calls == 1
     await ask(asked, "b")
     assert stub.calls == 2
-    clock.now += REST
+    clock.now += FAILURE_LIFETIME
     await ask(asked, "a")
     assert stub.calls == 3
 
@@ -118,7 +118,7 @@ def test_the_servers_own_event_loop_does_it_too(tmp_path: Path) -> None:
     async def outcomes() -> list[object]:
         scripts = {"fine": "cat", "hangs": stubs.HANGS, "left": stubs.LEAVES_A_CHILD, "floods": stubs.FLOODS}
         asked = [program(Stub(tmp_path / name, script), seconds=0.5) for name, script in scripts.items()]
-        asked.append(Program(tmp_path / "missing", (), {}, 0.5, Clock()))
+        asked.append(ExecPlugin(tmp_path / "missing", (), {}, 0.5, Clock()))
         return [str(each) for each in await asyncio.gather(*map(ask, asked), return_exceptions=True)]
 
     with asyncio.Runner(loop_factory=uvloop.Loop) as runner:

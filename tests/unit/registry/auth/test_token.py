@@ -12,7 +12,7 @@ from webhook.registry.auth.token import (
     IDENTITY_TOKEN,
     Challenge,
     Credential,
-    Session,
+    TokenCache,
     authorised,
     challenges,
 )
@@ -34,9 +34,9 @@ class Clock:
         return self.now
 
 
-def session(clock: Clock | None = None, *insecure: str) -> Session:
+def session(clock: Clock | None = None, *insecure: str) -> TokenCache:
     """A fresh memory of what worked."""
-    return Session(clock or Clock(), lambda authority: authority in insecure)
+    return TokenCache(clock or Clock(), lambda authority: authority in insecure)
 
 
 def answered(status: int, *challenge: str, own: bool = True, **body: object) -> Response:
@@ -45,7 +45,7 @@ def answered(status: int, *challenge: str, own: bool = True, **body: object) -> 
 
 
 def run(
-    *answers: Response, credential: Credential = APP, within: Session | None = None, request: Request = ASK
+    *answers: Response, credential: Credential = APP, within: TokenCache | None = None, request: Request = ASK
 ) -> tuple[list[Request], Response]:
     """What is asked while these answers come back, and the last of them."""
     flow = authorised(request, "team/app", credential, within or session())
@@ -141,9 +141,9 @@ def test_a_token_service_that_is_away_says_nothing_about_the_registry(status: in
 EXPECTED = {ASK.authority: {"realm": "https://known.example.com/token", "service": "known"}}
 
 
-def expecting() -> Session:
+def expecting() -> TokenCache:
     """A fresh memory that expects a token to be had at a known place."""
-    return Session(Clock(), lambda _: False, expected=EXPECTED)
+    return TokenCache(Clock(), lambda _: False, expected=EXPECTED)
 
 
 @pytest.mark.parametrize("credential", [APP, ANONYMOUS])
@@ -216,7 +216,7 @@ def test_nothing_is_expected_of_anybody_else() -> None:
 
 def test_an_expected_token_is_had_over_tls_or_not_at_all() -> None:
     """The realm's rule is the same."""
-    memory = Session(Clock(), lambda _: False, expected={ASK.authority: {"realm": "http://known.example.com/token"}})
+    memory = TokenCache(Clock(), lambda _: False, expected={ASK.authority: {"realm": "http://known.example.com/token"}})
     assert next(authorised(ASK, "team/app", APP, memory)) == ASK
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.support.oci import Compression, Entry, Layer, directory, file, hardlink, layer, opaque, symlink, whiteout
 from webhook.errors import MalformedImage
-from webhook.image.passwd import Accounts
-from webhook.registry.layers.index import LayerFacts
+from webhook.image.passwd import AccountFiles
+from webhook.registry.layers.index import LayerIndex
 from webhook.registry.layers.overlay import read_accounts
 from webhook.registry.layers.reader import Indexed, LayerReader
 from webhook.registry.manifest import Descriptor
@@ -18,7 +18,7 @@ from webhook.registry.settings import Limits, RegistrySettings
 from webhook.registry.transport.messages import RegistryError
 
 
-def facts(content: Layer, wanted: frozenset[str], limits: Limits | None = None) -> LayerFacts:
+def facts(content: Layer, wanted: frozenset[str], limits: Limits | None = None) -> LayerIndex:
     """What one layer says about these paths."""
     blob = content.blob
     settings = RegistrySettings(limits=limits or Limits())
@@ -52,7 +52,7 @@ def test_a_layer_that_was_read_is_let_go_at_once(compression: Compression) -> No
         gc.enable()
 
 
-def accounts(*layers: Layer, read: list[int] | None = None) -> Accounts:
+def accounts(*layers: Layer, read: list[int] | None = None) -> AccountFiles:
     """The accounts of the image that the layers make, the base first; `read` gets the numbers of the layers read."""
     steps = read_accounts(len(layers), 8)
     try:
@@ -62,7 +62,7 @@ def accounts(*layers: Layer, read: list[int] | None = None) -> Accounts:
                 read.append(need.layer)
             need = steps.send(facts(layers[need.layer], need.wanted))
     except StopIteration as stop:
-        found: Accounts = stop.value
+        found: AccountFiles = stop.value
         return found
 
 
@@ -232,13 +232,13 @@ def test_a_linked_directory_is_followed() -> None:
 def test_reading_stops_at_the_layer_that_decides() -> None:
     """Nothing below it is read."""
     read: list[int] = []
-    assert accounts(BASE, layer(file("x")), BASE, layer(file("y")), read=read) == Accounts(b"base", b"groups")
+    assert accounts(BASE, layer(file("x")), BASE, layer(file("y")), read=read) == AccountFiles(b"base", b"groups")
     assert set(read) == {3, 2}
 
 
 def test_no_layers_no_accounts() -> None:
     """An image from scratch has neither file."""
-    assert accounts() == accounts(layer(file("app"))) == Accounts(None, None)
+    assert accounts() == accounts(layer(file("app"))) == AccountFiles(None, None)
 
 
 def test_links_and_entries_are_counted() -> None:

@@ -6,7 +6,7 @@ from tests.support.oci import Entry, directory, file, hardlink, layer, opaque, o
 from webhook.errors import MalformedImage
 from webhook.image.config import Config, Platform, parse_user
 from webhook.image.filesystem import Directory
-from webhook.registry.layers.index import Indexer
+from webhook.registry.layers.index import LayerIndexer
 from webhook.registry.layers.overlay import ACCOUNTS
 from webhook.registry.layers.reader import Layers
 from webhook.registry.layers.survey import Surveyor, Tree, directories, special
@@ -22,7 +22,7 @@ def survey(*layers: tuple[Entry, ...], limits: Limits | None = None, pieces: int
     """The tree of layers with these entries."""
     tree: Tree = {}
     for number, entries in enumerate(layers):
-        surveyor = Surveyor(number, tree, Indexer(ACCOUNTS, limits or Limits()), limits or Limits())
+        surveyor = Surveyor(number, tree, LayerIndexer(ACCOUNTS, limits or Limits()), limits or Limits())
         archive = tar(*entries)
         for start in range(0, len(archive), pieces):
             surveyor.feed(archive[start : start + pieces])
@@ -132,7 +132,7 @@ def test_what_lies_below_stays_as_it_was() -> None:
     """A transfer that is tried again begins with the same tree."""
     below = survey((SU,))
     before = dict(below)
-    Surveyor(1, below, Indexer(ACCOUNTS, Limits()), Limits()).feed(tar(file("bin/su")))
+    Surveyor(1, below, LayerIndexer(ACCOUNTS, Limits()), Limits()).feed(tar(file("bin/su")))
     assert below == before
 
 

@@ -9,8 +9,8 @@ from tests.support.oci import image
 from tests.support.registry import Login, Redirect, Registry
 from tests.unit.registry.conftest import Client
 from tests.unit.registry.samples import BASE, Connect
-from webhook.registry.settings import RegistrySettings, host_of, listed
-from webhook.registry.transport.dialer import AddressDenied, CheckedResolver, Gate
+from webhook.registry.settings import RegistrySettings, host_of, match_authority
+from webhook.registry.transport.dialer import AddressDenied, CheckedResolver, EgressPolicy
 
 APP = image(BASE, user="1")
 
@@ -36,10 +36,10 @@ async def test_a_listed_host_may_be_anywhere(registry: Registry, connect: Connec
 def test_an_entry_names_a_host_or_a_port_of_it() -> None:
     """In any case."""
     entries = frozenset({"a.example.com", "b.example.com:5000", "[::1]"})
-    assert listed("A.example.com:443", entries) == "a.example.com"
-    assert listed("b.example.com:5000", entries) == "b.example.com:5000"
-    assert listed("b.example.com", entries) is None
-    assert listed("[::1]:5000", entries) == "[::1]"
+    assert match_authority("A.example.com:443", entries) == "a.example.com"
+    assert match_authority("b.example.com:5000", entries) == "b.example.com:5000"
+    assert match_authority("b.example.com", entries) is None
+    assert match_authority("[::1]:5000", entries) == "[::1]"
     assert host_of("[::1]:5000") == host_of("[::1]") == "[::1]"
 
 
@@ -63,7 +63,7 @@ def test_private_addresses_are_for_the_references_own_host(
     settings = RegistrySettings(
         insecure=frozenset({"insecure.corp"}), allowed=frozenset({"allowed.corp"}), denied_networks=("10.96.0.0/12",)
     )
-    gate = Gate(settings)
+    gate = EgressPolicy(settings)
     assert gate.allows(authority, address, own=True) is own
     assert gate.allows(authority, address, own=False) is elsewhere
 
