@@ -23,6 +23,7 @@ EDGE = frozenset(
         "cluster",
         "controller",
         "json_output",
+        "proxies",
         "metrics",
         "registry",
         "scan",
