@@ -11,6 +11,7 @@ from webhook.check.report import Examined, Finding, Report, Skipped
 from webhook.check.suppressions import Comment, comments
 from webhook.dockerfile import Base, Evaluation, Malformed, evaluate, rules
 from webhook.dockerfile.finding import DockerfileFinding
+from webhook.image.passwd import AccountFiles
 from webhook.image.source import Image, Images, Query, Unknown
 
 _BASES = 8  # of one file
@@ -21,11 +22,12 @@ RULES = tuple(rule.NAME for rule in rules.RULES)
 class Evaluations(msgspec.Struct, frozen=True):
     """What a Dockerfile says `alone`, and `informed` by its base image; the two are one where the base adds nothing.
 
-    `unread` is why a base that alone could tell the USER was not read.
+    `bases` are the images that were read for that; `unread` is why a base that alone could tell the USER was not.
     """
 
     alone: Evaluation
     informed: Evaluation
+    bases: Mapping[str, Base] = msgspec.field(default_factory=dict)
     unread: Unknown | None = None
 
 
@@ -34,7 +36,8 @@ async def read(
 ) -> Evaluations | Malformed:
     """Evaluate a Dockerfile; bases that could tell more are asked for, for `budget` seconds each.
 
-    That is the one that says the USER; or, where a USER name has no evident uid, every one, as its triggers may make it.
+    That is the one that says the USER; or, where no step of the file gives a USER name its uid, every one, with its
+    accounts, as it or its triggers may.
     """
     alone = evaluate(source.text, target=target, build_args=build_args)
     if isinstance(alone, Malformed):
@@ -42,15 +45,16 @@ async def read(
     asked: list[str] = []
     if alone.user is None and alone.base is not None:
         asked = [alone.base]
-    elif alone.name and alone.evidence.uid is None:
+    elif alone.name not in ("", "root") and (alone.evidence.uid is None or not alone.evidence.line):
         asked = list(dict.fromkeys(stage.external for stage in alone.stages if stage.external))[:_BASES]
-    told = dict(zip(asked, await asyncio.gather(*(_base(each, images, budget) for each in asked)), strict=True))
+    named = bool(alone.name)
+    told = dict(zip(asked, await asyncio.gather(*(_base(each, images, budget, named) for each in asked)), strict=True))
     bases = {image: base for image, base in told.items() if isinstance(base, Base)}
     unread = told.get(alone.base) if alone.user is None and alone.base is not None else None
     informed = evaluate(source.text, target=target, build_args=build_args, bases=bases) if bases else alone
     if isinstance(informed, Malformed):
         return informed
-    return Evaluations(alone, informed, unread if isinstance(unread, Unknown) else None)
+    return Evaluations(alone, informed, bases, unread if isinstance(unread, Unknown) else None)
 
 
 async def check(
@@ -88,23 +92,34 @@ def _skipped(source: Source, malformed: Malformed) -> Skipped:
     return Skipped(source.path, malformed.line, f"no Dockerfile that BuildKit builds: {malformed.reason}")
 
 
-async def _base(reference: str, images: Images, budget: float) -> Base | Unknown | None:
+async def _base(reference: str, images: Images, budget: float, accounts: bool) -> Base | Unknown | None:
     """What a build inherits; None where the base's platforms do not agree on it, so that the USER stays open."""
-    found = await images.find(Query(reference, budget=budget))
+    found = await images.find(Query(reference, accounts=accounts, budget=budget))
     if not isinstance(found, Image):
         return found
     configs = [each.config for each in found.platforms]
     if len({(each.user.text, each.on_build) for each in configs}) != 1:
         return None
     first = configs[0]
-    return Base(user=first.user.text, env=first.env, working_dir=first.working_dir, onbuild=first.on_build)
+    read = {each.accounts for each in found.platforms}
+    same = read.pop() if len(read) == 1 else None
+    return Base(
+        user=first.user.text,
+        env=first.env,
+        working_dir=first.working_dir,
+        onbuild=first.on_build,
+        accounts=same if isinstance(same, AccountFiles) else None,
+    )
 
 
-def rewritten(source: Source, target: str | None, build_args: Mapping[str, str]) -> str:
-    """The text with the number in USER where a step of the file makes it evident, and all else as it was."""
-    evaluation = evaluate(source.text, target=target, build_args=build_args)
-    if isinstance(evaluation, Malformed):
+async def rewritten(
+    source: Source, images: Images, budget: float, target: str | None, build_args: Mapping[str, str]
+) -> str:
+    """The text with the number in USER where a step of the file or its base image says it, and all else as it was."""
+    reading = await read(source, images, budget, target, build_args)
+    if isinstance(reading, Malformed):
         return source.text
+    evaluation = reading.informed
     said = tuple(comments(source.text, source.path, RULES))
     lines = source.text.split("\n")
     for each in rules.check(evaluation):
@@ -113,7 +128,7 @@ def rewritten(source: Source, target: str | None, build_args: Mapping[str, str])
         if each.replacement and written and not _allowed(each, said):
             lines[each.line - 1] = f"{before}{each.replacement}{line[written.end(1) :]}"
     changed = "\n".join(lines)
-    after = evaluate(changed, target=target, build_args=build_args)
+    after = evaluate(changed, target=target, build_args=build_args, bases=reading.bases)
     numeric = isinstance(after, Evaluation) and after.user is not None and not after.name
     return changed if numeric else source.text
 

@@ -7,7 +7,7 @@ import msgspec
 from webhook.check.files import Source, read
 from webhook.check.manifest.edit import Addition, NotEditable, apply
 from webhook.check.report import Report, Skipped, merge
-from webhook.check.run import Request, check_sources, evaluate_all, gather
+from webhook.check.run import IMAGE_BUDGET, Request, check_sources, evaluate_all, gather
 from webhook.check.workloads import WorkloadInFile
 from webhook.evaluation import patch
 from webhook.evaluation.evaluator import Progress
@@ -48,7 +48,7 @@ async def fix(request: Request, images: Images, progress: Progress | None = None
             then.append(source)
             continue
         if source.kind == "dockerfile":
-            after = _rewritten(source, request)
+            after = await _rewritten(source, request, images)
         else:
             after, unedited = _edited(source, wanted.get(source.path, []))
             left += unedited
@@ -59,10 +59,10 @@ async def fix(request: Request, images: Images, progress: Progress | None = None
     return Fixes(tuple(changes), merge([rest, Report(skipped=tuple(left))]))
 
 
-def _rewritten(source: Source, request: Request) -> str:
+async def _rewritten(source: Source, request: Request, images: Images) -> str:
     from webhook.check import dockerfiles
 
-    return dockerfiles.rewritten(source, request.target, request.build_args)
+    return await dockerfiles.rewritten(source, images, IMAGE_BUDGET, request.target, request.build_args)
 
 
 def _wanted(cases: Iterable[WorkloadInFile], verdicts: Iterable[Verdict]) -> dict[str, list[Addition]]:

@@ -18,7 +18,11 @@ from webhook.dockerfile.stages.state import Base, State
 from webhook.dockerfile.stages.step import Step
 from webhook.image.config import Platform, parse_user
 
-_WINDOWS = re.compile(r"nanoserver|windowsservercore|mcr\.microsoft\.com/windows")
+_WINDOWS = re.compile(
+    r"nanoserver|servercore|ltsc20\d\d|mcr\.microsoft\.com/(?:windows|dotnet/framework)\b"
+    r"|(?:^|/)microsoft/(?:iis|aspnet|dotnet-framework)\b"
+)
+_WINDOWS_USERS = frozenset({"containeradministrator", "containeruser"})
 _LINUX = Platform("linux", "amd64")
 
 
@@ -67,8 +71,9 @@ class Evaluation(msgspec.Struct, frozen=True):
 
     @property
     def windows(self) -> bool:
-        """Whether the base image is one of Microsoft's for Windows, going by its name."""
-        return self.base is not None and _WINDOWS.search(self.base.lower()) is not None
+        """Whether the image is for Windows, going by the name of the base image, or by that of a user whom only it has."""
+        by_name = self.base is not None and _WINDOWS.search(self.base.lower()) is not None
+        return by_name or (self.user or "").lower() in _WINDOWS_USERS
 
     @property
     def line(self) -> int:
@@ -143,5 +148,5 @@ def _run(planned: Plan, dispatcher: Dispatcher, platform: Platform, bases: Mappi
         chain=tuple(chain),
         steps=tuple(step for stage in chain for step in steps[stage.index]),
         all_steps=tuple(step for taken in steps.values() for step in taken),
-        evidence=find_uid(name, group, planned.target, planned.stages, steps),
+        evidence=find_uid(name, group, planned.target, planned.stages, steps, bases),
     )

@@ -27,6 +27,11 @@ BASES: dict[str, Image | Unknown] = {
     "app-base:1": image("1000"),
     "mixed-base:1": multi(platform_image("1000"), platform_image("", PASSWD, platform="linux/arm64")),
     "down-base:1": unknown("unreachable"),
+    "php:8.2-alpine": image("", "root:x:0:0::/:/bin/sh\nwww-data:x:82:82::/:/bin/sh\n", "www-data:x:82:\n"),
+    "nginx:1.10": image("", "nginx:x:104:107::/:/bin/sh\n"),
+    "nginx:1.27": image("", "nginx:x:109:107::/:/bin/sh\n"),
+    "unread-accounts:1": multi(platform_image("", unknown="tooLarge")),
+    "root-account:1": image("", "www-data:x:0:0::/:/bin/sh\n"),
 }
 BASES |= {
     "trigger-base:1": triggering("ENV UID=4321", "USER $UID"),
@@ -127,6 +132,29 @@ async def test_target_and_build_arguments_are_those_of_docker_build(tmp_path: Pa
         (NAMED, NAMED.replace("USER app", "USER 1234")),
         (NAMED.replace("USER app\n", "user  app:app  \r\n"), NAMED.replace("USER app\n", "USER 1234:app  \r\n")),
         (NAMED.replace("USER app\n", "USER \\\n  app\n"), None),
+        (
+            "FROM a\nARG uid=1000\nRUN useradd -u ${uid} app\nUSER app\n",
+            "FROM a\nARG uid=1000\nRUN useradd -u ${uid} app\nUSER ${uid}\n",
+        ),
+        (
+            "FROM a\nARG uid=5\nARG gid=6\nRUN groupadd -g $gid g && U=$uid; adduser -u $U app\nUSER app:g\n",
+            "FROM a\nARG uid=5\nARG gid=6\nRUN groupadd -g $gid g && U=$uid; adduser -u $U app\nUSER $uid:$gid\n",
+        ),
+        ("FROM a\nRUN U=7; useradd -u $U app\nUSER app\n", "FROM a\nRUN U=7; useradd -u $U app\nUSER 7\n"),
+        ("FROM a\nARG u='-u 7'\nRUN useradd $u app\nUSER app\n", None),
+        ("FROM a AS b\nARG u=7\nRUN useradd -u $u app\nFROM b\nUSER app\n", None),
+        ("FROM a\nARG u=7\nRUN echo app:x:$u:$u::/:/bin/sh >> /etc/passwd\nUSER app\n", None),
+        ("FROM a\nARG u=7\nCOPY <<E /etc/passwd\napp:x:$u:7::/:/bin/sh\nE\nUSER app\n", None),
+        (
+            "FROM a\nCOPY <<E /etc/passwd\napp:x:7:7::/:/bin/sh\nE\nUSER app\n",
+            "FROM a\nCOPY <<E /etc/passwd\napp:x:7:7::/:/bin/sh\nE\nUSER 7\n",
+        ),
+        ("FROM php:8.2-alpine\nUSER www-data:www-data\n", "FROM php:8.2-alpine\nUSER 82:82\n"),
+        ("FROM nginx:1.10\nUSER nginx\n", "FROM nginx:1.10\nUSER 104\n"),
+        ("FROM nginx:1.27\nUSER nginx\n", "FROM nginx:1.27\nUSER 109\n"),
+        ("FROM nginx:1.26\nUSER nginx\n", "FROM nginx:1.26\nUSER 101\n"),
+        ("FROM unread-accounts:1\nUSER www-data\n", None),
+        ("FROM php:8.2-alpine\nUSER nginx\n", None),
         (NAMED.replace("USER app", "# nonroot: allow name-in-user why\nUSER app"), None),
         ("FROM root-base:1\nRUN useradd app\nUSER app\n", None),
         ("FROM root-base:1\nUSER 7\n", None),
@@ -145,3 +173,11 @@ async def test_fix_writes_the_number_where_the_file_makes_it_evident(
         assert not [each for each in fixes.rest.findings if each.rule == "name-in-user"]
         path.write_bytes(after.encode())
         assert (await fix(Request((str(path),)), Table(BASES))).changes == ()
+
+
+async def test_the_accounts_of_the_base_image_are_its_own_files(tmp_path: Path) -> None:
+    """A name that is root's is root, and a name that is not there is said not to be there."""
+    (finding,) = (await checked(tmp_path, "FROM root-account:1\nUSER www-data\n")).findings
+    assert (finding.rule, finding.line) == ("root-final-stage", 2)
+    (finding,) = (await checked(tmp_path, "FROM php:8.2-alpine\nUSER nginx\n")).findings
+    assert "no step creates it, and php:8.2-alpine has no such account" in finding.message

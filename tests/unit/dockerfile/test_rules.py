@@ -61,6 +61,13 @@ CASES = {
         ),
         passes=("FROM a\nUSER 1000", "FROM a\nUSER www-data:www-data", "FROM a\nUSER first.last", "FROM a"),
     ),
+    "administrator-user": Cases(
+        fails=(
+            ("FROM mcr.microsoft.com/windows/servercore:ltsc2022\nUSER ContainerAdministrator", 2, "Windows' root"),
+            ("# escape=`\nFROM own\nUSER containeradministrator", 3, "stage 0"),
+        ),
+        passes=("FROM mcr.microsoft.com/windows/nanoserver:ltsc2022", "FROM a\nUSER ContainerUser", "FROM a\nUSER 1"),
+    ),
     "name-in-user": Cases(
         fails=(
             (_APP, 3, "write: USER 1500"),
@@ -218,7 +225,16 @@ def test_rules_do_not_know_each_other() -> None:
         assert not re.search(r"dockerfile\.rules", source)
 
 
-@pytest.mark.parametrize("text", ["FROM mcr.microsoft.com/windows/servercore:ltsc2022\nUSER ContainerUser"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM mcr.microsoft.com/windows/servercore:ltsc2022\nUSER ContainerUser",
+        "FROM own/base\nUSER ContainerUser",
+        "# escape=`\nFROM mcr.microsoft.com/dotnet/framework/aspnet:4.8\nRUN dir",
+        "FROM python:3.12-windowsservercore-ltsc2022",
+        "FROM mcr.microsoft.com/windows/servercore/iis",
+    ],
+)
 def test_windows_is_another_matter(text: str) -> None:
     """Its users are no numbers, and the kubelet does not ask for any."""
     assert rules.check(evaluated(text)) == ()

@@ -17,10 +17,11 @@ from webhook.dockerfile.parser.lines import opened_heredoc
 from webhook.dockerfile.shell.account_commands import read_options
 from webhook.dockerfile.shell.commands import Command
 from webhook.dockerfile.stages.plan import Stage
+from webhook.dockerfile.stages.state import Base
 from webhook.dockerfile.stages.step import Step
 from webhook.image.config import UID_MAX
 from webhook.image.golang import parse_decimal
-from webhook.image.passwd import Entry, UnreadableAccounts, entries
+from webhook.image.passwd import AccountFiles, Entry, UnreadableAccounts, entries, groups
 from webhook.text import quoted
 
 PASSWD = "/etc/passwd"  # noqa: S105 - the file of accounts, not a secret
@@ -31,12 +32,16 @@ class ResolvedUid(msgspec.Struct, frozen=True):
 
     `uid` is None where it is not evident, and `reason` says why, or from where it is known; `line` is the step that
     says it, 0 where none does. `gid` is the number of the group in USER, None where that is not evident either.
+    `word` is what stands for the uid in that step where it follows a variable, such as `${uid}`, "" where that is no
+    single word, None where the number itself stands there; `group_word` is the same of the gid.
     """
 
     uid: int | None
     reason: str
     line: int = 0
     gid: int | None = None
+    word: str | None = None
+    group_word: str | None = None
 
 
 _ROOT = ResolvedUid(0, "root is uid 0")
@@ -54,11 +59,16 @@ def is_account_name(name: str) -> bool:
 
 
 def find_uid(
-    name: str, group: str, target: int, stages: Sequence[Stage], steps: Mapping[int, tuple[Step, ...]]
+    name: str,
+    group: str,
+    target: int,
+    stages: Sequence[Stage],
+    steps: Mapping[int, tuple[Step, ...]],
+    bases: Mapping[str, Base],
 ) -> ResolvedUid:
     """What the file says of an account, and of the group that USER names, in the stage `target`.
 
-    `steps` are those of the stages that run, by stage.
+    `steps` are those of the stages that run, by stage; `bases` are the external images that were read, by their names.
     """
     if not name:
         return ResolvedUid(None, "USER is no name")
@@ -71,11 +81,12 @@ def find_uid(
 
     for stage in stages:
         if stage.index in steps:
-            table = tables[stage.parent].copy() if stage.parent is not None else _Table.of(stage.external)
+            table = tables[stage.parent].copy() if stage.parent is not None else _Table.of(stage.external, bases)
             tables[stage.index] = table
             for step in steps[stage.index]:
                 table.apply(step, source)
-    return msgspec.structs.replace(tables[target].find(name), gid=tables[target].groups.get(group))
+    gid, group_word = tables[target].groups.get(group, (None, None))
+    return msgspec.structs.replace(tables[target].find(name), gid=gid, group_word=group_word)
 
 
 class _Table:
@@ -83,22 +94,42 @@ class _Table:
 
     def __init__(self) -> None:
         self.users = {"root": _ROOT}
-        self.groups: dict[str, int] = {"root": 0}
+        self.groups: dict[str, tuple[int, str | None]] = {"root": (0, None)}  # number and word, as in Evidence
         self.files: dict[str, str] = {}  # what echo and heredocs wrote, where it could be a passwd
         self.origin = "it is no account that a step of this file creates"
 
     @classmethod
-    def of(cls, image: str | None) -> "_Table":
-        """The accounts that a well-known base image has."""
+    def of(cls, image: str | None, bases: Mapping[str, Base]) -> "_Table":
+        """The accounts of a base image: its own files where they were read, else what is well known of it."""
         table = cls()
         if image is None:
             table.origin = "no step creates it, and scratch has no accounts"
+            return table
+        accounts = bases[image].accounts if image in bases else None
+        if accounts is not None:
+            table.origin = f"no step creates it, and {image} has no such account"
+            table._read(image, accounts)
             return table
         table.users |= {
             name: ResolvedUid(uid, f"{image} has it as uid {uid}") for name, uid in known_accounts(image).items()
         }
         table.origin = f"no step creates it, so that only the base image {image} can tell"
         return table
+
+    def _read(self, image: str, accounts: AccountFiles) -> None:
+        """The image's own passwd and group, in which the first line of a name counts."""
+        try:
+            for entry in entries(accounts.passwd):
+                evident = parse_decimal(entry.uid_text) is not None and 0 <= entry.uid <= UID_MAX
+                known = ResolvedUid(
+                    entry.uid if evident else None, f"the {PASSWD} of {image} gives it uid {entry.uid_text}"
+                )
+                if entry.name != "root":
+                    self.users.setdefault(entry.name, known)
+            for group in groups(accounts.group):
+                self.groups.setdefault(group.name, (group.gid, None))
+        except UnreadableAccounts as error:
+            self._forget(f"{image}: {error}")
 
     def copy(self) -> "_Table":
         other = _Table()
@@ -139,7 +170,10 @@ class _Table:
                 self.files.pop(target, None)
                 if target == PASSWD:
                     self._forget(f"line {step.line} writes {PASSWD}, and it is not in there")
-                self._write(target, content, step.line)
+                raw = next(
+                    (each.content for each in step.instruction.heredocs if opened and each.name == opened[0]), ""
+                )
+                self._write(target, content, step.line, "" if "$" in raw else None)
             elif target == _GROUP:
                 self.groups = dict(other.groups) if other is not None and place == _GROUP else {}
             elif target == PASSWD:
@@ -150,8 +184,11 @@ class _Table:
         """The file of accounts is another one now; root is root in any."""
         self.users, self.origin = {"root": _ROOT}, origin
 
-    def _write(self, path: str, text: str, line: int) -> None:
-        """A text that the Dockerfile itself holds is added to a file; it counts where it ends up as /etc/passwd."""
+    def _write(self, path: str, text: str, line: int, word: str | None) -> None:
+        """A text that the Dockerfile itself holds is added to a file; it counts where it ends up as /etc/passwd.
+
+        `word` is as in `ResolvedUid`.
+        """
         self.files[path] = self.files.get(path, "") + text.rstrip("\n") + "\n"
         if path != PASSWD:
             return
@@ -161,11 +198,11 @@ class _Table:
             self._forget(f"line {line}: {error}")
             return
         for entry in found:
-            self._add(entry, line)
+            self._add(entry, line, word)
 
-    def _add(self, entry: Entry, line: int) -> None:
+    def _add(self, entry: Entry, line: int, word: str | None) -> None:
         evident = parse_decimal(entry.uid_text) is not None and 0 <= entry.uid <= UID_MAX
-        resolved = ResolvedUid(entry.uid if evident else None, f"line {line} writes it into {PASSWD}", line)
+        resolved = ResolvedUid(entry.uid if evident else None, f"line {line} writes it into {PASSWD}", line, word=word)
         before = self.users.get(entry.name)
         if before is not None and before.uid != resolved.uid:
             resolved = ResolvedUid(None, f"line {line} writes it into {PASSWD}, where it may stand already", line)
@@ -181,7 +218,7 @@ class _Table:
             options, operands = read_options(command)
             gid = parse_decimal(options.get("gid", ""))
             if len(operands) == 1 and gid is not None:
-                self.groups[operands[0]] = gid
+                self.groups[operands[0]] = gid, _word(command, "gid")
         elif name == "usermod":
             self._modify(command)
         elif name in _REMOVE:
@@ -201,7 +238,7 @@ class _Table:
         for path in command.writes:
             place = step.absolute(path)
             if place is not None and text:
-                self._write(place, text, command.line)
+                self._write(place, text, command.line, "" if command.templates or "$" in text else None)
 
     def _create(self, command: Command) -> None:
         options, operands = read_options(command)
@@ -237,4 +274,12 @@ class _Table:
             return ResolvedUid(
                 None, f"{where} takes the uid from {quoted(uid, 80)}, which is not known here", command.line
             )
-        return ResolvedUid(number, f"{where} gives it uid {number}", command.line)
+        return ResolvedUid(number, f"{where} gives it uid {number}", command.line, word=_word(command, "uid"))
+
+
+def _word(command: Command, option: str) -> str | None:
+    """What stands for an option's value before variables are replaced; as in `ResolvedUid`."""
+    if not command.templates:
+        return None
+    word = read_options(msgspec.structs.replace(command, words=command.templates))[0].get(option, "")
+    return word if "$" in word or not word else None

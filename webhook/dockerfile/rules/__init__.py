@@ -3,6 +3,7 @@
 from webhook.dockerfile.evaluation import Evaluation
 from webhook.dockerfile.finding import DockerfileFinding
 from webhook.dockerfile.rules import (
+    administrator_user,
     impossible_user,
     inherited_user,
     low_port,
@@ -24,11 +25,12 @@ RULES = (
     root_step,
     unowned_files,
     low_port,
+    administrator_user,
 )
 
 
 def check(evaluation: Evaluation) -> tuple[DockerfileFinding, ...]:
-    """All that all rules find in one Dockerfile; nothing on a Windows base, whose users are no numbers."""
+    """All that all rules find in one Dockerfile; for Windows only who is administrator, because its users are no numbers."""
     if evaluation.windows:
-        return ()
+        return tuple(administrator_user.check(evaluation))
     return tuple(found for rule in RULES for found in rule.check(evaluation))

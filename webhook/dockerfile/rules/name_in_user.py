@@ -15,6 +15,8 @@ from typing import Final
 from webhook.dockerfile.analysis.uid import is_account_name
 from webhook.dockerfile.evaluation import Evaluation
 from webhook.dockerfile.finding import DockerfileFinding
+from webhook.dockerfile.parser.expansion import Budget, Missing, expand
+from webhook.dockerfile.parser.malformed import ParseError
 from webhook.image.config import parse_user
 from webhook.text import quoted
 
@@ -28,13 +30,19 @@ def check(evaluation: Evaluation) -> Iterator[DockerfileFinding]:
         return
     if not is_account_name(evaluation.name):
         return
-    replacement = ""
+    replacement = _replacement(evaluation)
     if evidence.uid is None:
         fix = "give the account a fixed number where it is created, and write that number: USER 10001"
         detail = f"USER {quoted(evaluation.user)} is a name, and its number is not evident: {evidence.reason}"
     else:
-        replacement = f"USER {evidence.uid}{_group(evaluation)}"
-        fix = f"write: {replacement}"
+        fix = (
+            f"write: {replacement}"
+            if replacement
+            else (
+                "that number follows a variable which USER does not see: declare it with ARG in this stage, and write "
+                f"it in USER, such as: USER {evidence.word or '${uid}'}"
+            )
+        )
         detail = f"USER {quoted(evaluation.user)} is a name, and {evidence.reason}"
     yield DockerfileFinding(
         rule=NAME,
@@ -48,7 +56,28 @@ def check(evaluation: Evaluation) -> Iterator[DockerfileFinding]:
     )
 
 
+def _replacement(evaluation: Evaluation) -> str:
+    """The instruction with the number, or with the variable that the account's number follows; "" where it sees none."""
+    evidence = evaluation.evidence
+    uid = _seen(evaluation, evidence.uid, evidence.word)
+    return f"USER {uid}{_group(evaluation)}" if uid else ""
+
+
 def _group(evaluation: Evaluation) -> str:
     """The group by its number where that is evident; it may stay a name, since the kubelet looks at the user alone."""
     _, colon, group = (evaluation.user or "").partition(":")
-    return colon + (group if evaluation.evidence.gid is None else str(evaluation.evidence.gid))
+    return colon + (_seen(evaluation, evaluation.evidence.gid, evaluation.evidence.group_word) or group)
+
+
+def _seen(evaluation: Evaluation, number: int | None, word: str | None) -> str:
+    """What USER says for a number: itself, or the word with variables where that means the same in USER; else ""."""
+    if number is None:
+        return ""
+    if word is None:
+        return str(number)
+    variables = evaluation.user_step.variables if evaluation.user_step else {}
+    try:
+        value = expand(word, lambda name: variables.get(name) or Missing.UNSET, "\\", Budget())
+    except ParseError:
+        return ""
+    return word if value == str(number) else ""

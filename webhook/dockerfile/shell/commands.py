@@ -30,6 +30,7 @@ class Command(msgspec.Struct, frozen=True):
     """A simple command: its words without quotes, and the physical line on which it begins.
 
     `writes` are the files that it is redirected to; `elevated` is one under sudo; `moved` is one behind a `cd`.
+    `templates` are the words before variables are replaced by their values; empty where that makes no difference.
     """
 
     words: tuple[str, ...]
@@ -37,6 +38,7 @@ class Command(msgspec.Struct, frozen=True):
     writes: tuple[str, ...] = ()
     elevated: bool = False
     moved: bool = False
+    templates: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -72,7 +74,12 @@ def array_commands(words: tuple[str, ...], line: int, lookup: Lookup) -> tuple[C
 
 
 def _command(
-    words: tuple[str, ...], line: int, writes: tuple[str, ...] = (), *, moved: bool = False
+    words: tuple[str, ...],
+    line: int,
+    writes: tuple[str, ...] = (),
+    templates: tuple[str, ...] = (),
+    *,
+    moved: bool = False,
 ) -> Iterator[Command]:
     """The command behind reserved words, assignments and programs that only start another one."""
     elevated = False
@@ -88,7 +95,8 @@ def _command(
         while (first in _ELEVATING or first in _WRAPPERS) and words and words[0].startswith("-"):
             words = words[1:]
     if words or writes:
-        yield Command(words or (":",), line, writes, elevated, moved)
+        templates = templates[len(templates) - len(words) :]
+        yield Command(words or (":",), line, writes, elevated, moved, () if templates == words else templates)
 
 
 class _Reader:
@@ -99,11 +107,13 @@ class _Reader:
         self._line_at = line_at
         self._lookup = lookup
         self._moved = False
-        self._assigned: dict[str, str] = {}
+        self._assigned: dict[str, tuple[str, str]] = {}  # value, and what it was before variables were replaced
         self._position = 0
         self._start = 0
         self._word: list[str] | None = None
         self._words: list[str] = []
+        self._template: list[str] = []
+        self._templates: list[str] = []
         self._writes: list[str] = []
         self._redirected: Literal["", "read", "write"] = ""
 
@@ -142,12 +152,13 @@ class _Reader:
                 self._position += 1
         yield from self._end()
 
-    def _add(self, text: str, start: int) -> None:
+    def _add(self, text: str, start: int, template: str | None = None) -> None:
         if self._word is None:
             self._word = []
             if not self._words and not self._writes:
                 self._start = start
         self._word.append(text)
+        self._template.append(text if template is None else template)
 
     def _end_word(self) -> None:
         if self._word is None:
@@ -157,19 +168,23 @@ class _Reader:
             self._writes.append(word)
         elif not self._redirected:
             self._words.append(word)
+            self._templates.append("".join(self._template))
+        self._template.clear()
         self._redirected = ""
 
     def _end(self) -> Iterator[Command]:
         self._end_word()
-        words, writes = tuple(self._words), tuple(self._writes)
+        words, writes, templates = tuple(self._words), tuple(self._writes), tuple(self._templates)
         self._words.clear()
+        self._templates.clear()
         self._writes.clear()
         self._redirected = ""
-        given = words if all(map(_ASSIGNMENT.match, words)) else words[1:] if words[:1] == ("export",) else ()
-        for name, equals, value in (word.partition("=") for word in given):
+        first = 0 if all(map(_ASSIGNMENT.match, words)) else 1 if words[:1] == ("export",) else len(words)
+        for word, template in zip(words[first:], templates[first:], strict=True):
+            name, equals, value = word.partition("=")
             if equals and len(value) <= _ASSIGNED_LIMIT:
-                self._assigned[name] = value
-        for command in _command(words, self._line_at(self._start), writes, moved=self._moved):
+                self._assigned[name] = value, template.partition("=")[2]
+        for command in _command(words, self._line_at(self._start), writes, templates, moved=self._moved):
             self._moved = self._moved or command.name in ("cd", "pushd")
             yield command
 
@@ -177,6 +192,7 @@ class _Reader:
         """`>`, `>>`, `2>`, `<`, `<<`; a number before it belongs to it, and so does the next word."""
         if self._word is not None and "".join(self._word).isdigit():
             self._word = None
+            self._template.clear()
         self._end_word()
         if not self._words and not self._writes:
             self._start = self._position
@@ -218,17 +234,17 @@ class _Reader:
         if match:
             self._position = match.end()
             name = match[1] or match[2]
-            value = self._assigned.get(name) if name in self._assigned else self._lookup(name)
+            value, template = self._assigned.get(name) or (self._lookup(name), match[0])
             if not isinstance(value, str):
                 self._add(match[0], start)
             elif inside:
-                self._add(value, start)
+                self._add(value, start, template)
             else:
                 for index, part in enumerate(value.split(" ")):
                     if index:
                         self._end_word()
                     if part:
-                        self._add(part, start)
+                        self._add(part, start, template)
             return
         if script.startswith("$(", start):
             self._position = _closing(script, start + 1)

@@ -67,6 +67,8 @@ class Dispatcher:
         match instruction.keyword:
             case "USER" | "WORKDIR" | "VOLUME" | "STOPSIGNAL":
                 arguments = tuple(self._expand(word, state) for word in instruction.arguments)
+                if instruction.keyword == "USER":
+                    return {"arguments": arguments, "variables": dict(state.variables)}
                 if instruction.keyword == "VOLUME" and "" in arguments:
                     raise ParseError("VOLUME is empty after expansion; give the variable a value")
                 return {"arguments": arguments}

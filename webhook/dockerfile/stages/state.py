@@ -11,17 +11,22 @@ import msgspec
 from webhook.dockerfile.parser.expansion import Missing
 from webhook.dockerfile.stages.step import Step
 from webhook.image.config import Platform
+from webhook.image.passwd import AccountFiles
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Base(msgspec.Struct, frozen=True):
-    """What is known of an external base image: the part of its config that a build on it inherits."""
+    """What is known of an external base image: the part of its config that a build on it inherits.
+
+    `accounts` are its passwd and group, None where they were not read.
+    """
 
     user: str = ""
     env: tuple[str, ...] = ()
     working_dir: str = ""
     onbuild: tuple[str, ...] = ()
+    accounts: AccountFiles | None = None
 
 
 class State:

@@ -1,6 +1,7 @@
 """One instruction as it runs: with its words expanded, and as whom and where it runs."""
 
 import posixpath
+from collections.abc import Mapping
 
 import msgspec
 
@@ -14,6 +15,7 @@ class Step(msgspec.Struct, frozen=True):
 
     `user` and `working_dir` are in effect when the step begins. `owner` is --chown, "" without one; `documents` are
     the heredocs that COPY and ADD write, by name; `commands` what RUN, CMD, ENTRYPOINT and HEALTHCHECK start.
+    `variables` are those that USER sees, kept for that instruction alone.
     """
 
     instruction: Instruction
@@ -25,6 +27,7 @@ class Step(msgspec.Struct, frozen=True):
     owner: str | None = ""
     documents: tuple[tuple[str, str | None], ...] = ()
     commands: tuple[Command, ...] = ()
+    variables: Mapping[str, str | None] = msgspec.field(default_factory=dict)
 
     @property
     def keyword(self) -> str:

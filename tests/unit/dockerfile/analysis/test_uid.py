@@ -75,8 +75,18 @@ def test_no_number_without_evidence(steps: str, reason: str) -> None:
 
 KNOWN = {
     ("node:22", "node"): 1000,
-    ("docker.io/library/node@sha256:" + "a" * 64, "node"): 1000,
+    ("docker.io/library/node:lts-slim", "node"): 1000,
+    ("docker.io/library/node@sha256:" + "a" * 64, "node"): None,
+    ("node:7.10", "node"): None,
     ("nginx", "nginx"): 101,
+    ("nginx:1", "nginx"): 101,
+    ("nginx:stable-alpine", "nginx"): 101,
+    ("nginx:1.27.3-alpine", "nginx"): 101,
+    ("nginx:1.10", "nginx"): None,
+    ("alpine@sha256:" + "a" * 64, "nobody"): 65534,
+    ("mcr.microsoft.com/dotnet/runtime-deps:6.0-cbl-mariner2.0-distroless", "app"): None,
+    ("mcr.microsoft.com/dotnet/aspnet:8.0-preview-alpine", "app"): None,
+    ("mcr.microsoft.com/dotnet/aspnet:10.0-noble-chiseled", "app"): 1654,
     ("gcr.io/distroless/base", "nonroot"): 65532,
     ("cgr.dev/chainguard/python", "nonroot"): 65532,
     ("mcr.microsoft.com/dotnet/aspnet:8.0", "app"): 1654,
@@ -90,7 +100,7 @@ KNOWN = {
 
 @pytest.mark.parametrize(("place", "uid"), KNOWN.items())
 def test_some_bases_are_known(place: tuple[str, str], uid: int | None) -> None:
-    """By their normalised name, never by their last part."""
+    """By their normalised name and a tag whose releases have the account, never by their last part."""
     image, name = place
     assert evaluated(f"FROM {image}\nUSER {name}").evidence.uid == uid
 
