@@ -35,11 +35,12 @@ check: $(VENV)/.dev ## format, lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+unit: export PYTHONDONTWRITEBYTECODE = # each worker would compile every test anew
 unit: $(VENV)/.dev ## the tests that need nothing but Python: seconds
-	$(BIN)/pytest tests/unit -m "not registry and not chart and not browser and not cluster and not e2e and not oracle and not index"
+	$(BIN)/pytest tests/unit --numprocesses auto --dist worksteal -m "not registry and not chart and not browser and not cluster and not e2e and not oracle and not index"
 
 test: check ## everything, on a real cluster that is started and ended here (KUBECONFIG=… uses yours)
-	$(BIN)/python -m deploy.with_cluster $(BIN)/pytest --cov --cov-report=term
+	$(BIN)/python -m deploy.with_cluster $(BIN)/pytest --hypothesis-profile=thorough --cov --cov-report=term
 
 test-e2e: $(VENV)/.dev ## only the end-to-end suite
 	$(BIN)/python -m deploy.with_cluster $(BIN)/pytest -m "cluster or e2e"

@@ -11,9 +11,12 @@ from kubernetes.aio.config import kube_config
 from tests.support.scripted import Api, serving
 from webhook.cluster.client import Cluster
 
-# A busy machine is slow, which is no fault of the property that it tests.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
+# A busy machine is slow, which is no fault of the property that it tests. `make test` asks for the second profile by
+# pytest's --hypothesis-profile; a test that needs more examples than others takes a multiple of the profile's number.
+_patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", _patient, max_examples=15)
+settings.register_profile("thorough", _patient, max_examples=100)
+settings.load_profile("quick")
 
 
 @pytest.fixture

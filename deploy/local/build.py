@@ -5,6 +5,7 @@ so a machine with Go and nothing else can have them. A tool's folder carries its
 its name and appears only when complete: what is there is never built again.
 """
 
+import fcntl
 import os
 import re
 import shutil
@@ -47,8 +48,17 @@ class Tool:
         return self.folder.is_dir()
 
     def build(self) -> None:
-        """Make the tool beside its place and move it there whole, so half a build is never used."""
+        """Make the tool beside its place and move it there whole, so half a build is never used.
+
+        Of several builders of one cache, the first builds and the others wait for it.
+        """
         self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with (self.folder.parent / f".{self.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not self.built:
+                self._build()
+
+    def _build(self) -> None:
         with tempfile.TemporaryDirectory(dir=self.folder.parent, prefix=f".{self.name}-") as work:
             made = Path(work) / "made"
             made.mkdir()

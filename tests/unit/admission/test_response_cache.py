@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.images import Table, image, multi
@@ -73,7 +73,6 @@ def judgements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-@settings(max_examples=150)
 @given(IMAGES, st.lists(PODS, min_size=2, max_size=6), POLICIES, st.sampled_from(["Audit", "Warn", "Enforce"]))
 async def test_every_answer_is_that_of_a_first_time(
     images: list[PlatformImage], pods: list[dict[str, Any]], policy: dict[str, Any], mode: str

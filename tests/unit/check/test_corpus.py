@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.images import Table
@@ -82,7 +82,6 @@ def mangled(draw: st.DrawFn) -> str:
     return draw(st.sampled_from(["", "\ufeff"])) + text
 
 
-@settings(max_examples=60, deadline=None)
 @given(mangled())
 def test_however_the_corpus_is_mangled_a_fix_changes_only_what_was_meant(text: str) -> None:
     """Comments and empty lines anywhere, several files in one, other line ends."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 import pytest
 from cryptography import x509
@@ -86,17 +87,21 @@ class World:
             self.served.append((self.now, self.objects.secrets["tls"].data["tls.crt"]))
 
 
+@cache
+def issued(authority: bytes, leaf: bytes) -> bool:
+    """Whether the authority's key signed the leaf."""
+    try:
+        x509.load_pem_x509_certificate(leaf).verify_directly_issued_by(x509.load_pem_x509_certificate(authority))
+    except (ValueError, InvalidSignature):
+        return False
+    return True
+
+
 def trusts(bundle: bytes, leaf: bytes, now: datetime) -> bool:
     certificate = x509.load_pem_x509_certificate(leaf)
     if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
         return False
-    for authority in certificates.authorities(bundle, now):
-        try:
-            certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority))
-        except (ValueError, InvalidSignature):
-            continue
-        return True
-    return False
+    return any(issued(authority, leaf) for authority in certificates.authorities(bundle, now))
 
 
 @pytest.fixture

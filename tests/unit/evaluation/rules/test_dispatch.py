@@ -12,7 +12,7 @@ from webhook.evaluation.rules import RULES, check
 from webhook.image.source import PlatformImage
 
 
-@settings(max_examples=500)
+@settings(max_examples=5 * settings().max_examples)
 @given(IMAGES, PODS, POLICIES)
 async def test_what_is_found_is_what_all_rules_find(
     images: list[PlatformImage], paths: dict[str, Any], spec: dict[str, Any]
