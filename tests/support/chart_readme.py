@@ -1,6 +1,9 @@
-"""The tables in the chart's README: of values, made from values.yaml and its comments, and of metrics, from the code.
+"""What of the chart is made from something else: tables of its README, and the schema of the value `policies`.
 
     python -m tests.support.chart_readme    # writes them; a test says when it has been forgotten
+
+README's tables are of values, from values.yaml and its comments, and of metrics, from the code. A policy among the values
+is checked by the schema of the CRD, so that Helm refuses a typing error which would otherwise apply to all namespaces.
 
 A comment that begins with `# --` describes the key under it. A map whose keys have descriptions of their own is a
 heading; every other described key is a row, with its default as YAML.
@@ -9,6 +12,7 @@ heading; every other described key is a row, with its default as YAML.
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import yaml
@@ -18,6 +22,8 @@ from webhook.metrics import Family
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "nonroot-webhook"
 README = CHART / "README.md"
+SCHEMA = CHART / "values.schema.json"
+POLICIES = CHART / "files" / "crds" / "nonrootpolicies.yaml"
 BEGIN = "<!-- {}: begin; made by python -m tests.support.chart_readme -->"
 END = "<!-- {}: end -->"
 BAR = r"\|"  # a bar that does not end a cell
@@ -105,5 +111,30 @@ def filled_in(readme: str, text: str) -> str:
     return readme
 
 
+def strict(schema: Any) -> Any:
+    """A CRD's schema as JSON Schema that refuses unknown fields, without what only an API server reads."""
+    if isinstance(schema, list):
+        return [strict(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {
+        key: {name: strict(each) for name, each in value.items()} if key == "properties" else strict(value)
+        for key, value in schema.items()
+        if key not in {"description", "default"} and not key.startswith("x-kubernetes-")
+    }
+    return (
+        {**made, "additionalProperties": False} if "properties" in made and "additionalProperties" not in made else made
+    )
+
+
+def with_policies(schema: str, crd: str) -> str:
+    """The values' schema with the spec of a policy as the CRD has it."""
+    values = json.loads(schema)
+    spec = yaml.safe_load(crd)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    values["properties"]["policies"]["items"]["properties"]["spec"] = strict(spec)
+    return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+
+
 if __name__ == "__main__":
+    SCHEMA.write_text(with_policies(SCHEMA.read_text(), POLICIES.read_text()))
     README.write_text(filled_in(README.read_text(), (CHART / "values.yaml").read_text()))

@@ -4,8 +4,9 @@ Ready-made collections exist, but only as downloads from a code host; modules co
 checksums, wherever Go builds anything. What is made is kept in the cache, under a name that changes with this file.
 
 Strict: a field that the API does not have is an error. Kind, because Go's decoder is: optional fields may be null.
-Sources: kubernetes/kubernetes api/openapi-spec/swagger.json; argoproj/argo-cd manifests/crds; cert-manager/cert-manager
-deploy/crds; fluxcd/source-controller config/crd; prometheus-operator/prometheus-operator example/prometheus-operator-crd.
+Sources: kubernetes/kubernetes api/openapi-spec/swagger.json; argoproj/argo-cd manifests/crds;
+cert-manager/cert-manager deploy/crds; cilium/cilium pkg/k8s/apis/cilium.io/client/crds; fluxcd/source-controller
+config/crd; prometheus-operator/prometheus-operator example/prometheus-operator-crd.
 """
 
 import hashlib
@@ -30,6 +31,7 @@ FOREIGN = {
         "deploy/crds/cert-manager.io_certificates.yaml",
         "deploy/crds/cert-manager.io_issuers.yaml",
     ),
+    ("github.com/cilium/cilium", "v1.18.4"): ("pkg/k8s/apis/cilium.io/client/crds/v2/ciliumnetworkpolicies.yaml",),
     ("github.com/argoproj/argo-cd/v3", "v3.5.0"): ("manifests/crds/application-crd.yaml",),
     ("github.com/fluxcd/source-controller", "v1.9.0"): (
         "config/crd/bases/source.toolkit.fluxcd.io_gitrepositories.yaml",

@@ -1,13 +1,26 @@
 {{- /* Names. */}}
 
+{{- /* A name that is part of object names, checked where it is used: the message of a schema would not say why. */}}
+{{- define "nonroot.checkedName" -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" (index . 1)) -}}
+{{- fail (printf "%s: %q cannot be part of a Service's name: use lower-case letters, digits and dashes, and begin with a letter" (index . 0) (index . 1)) -}}
+{{- end -}}
+{{- index . 1 -}}
+{{- end }}
+
 {{- define "nonroot.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- include "nonroot.checkedName" (list "nameOverride" (default .Chart.Name .Values.nameOverride | toString | trunc 63 | trimSuffix "-")) -}}
 {{- end }}
 
 {{- /* Without the release's name: the webhook configurations allow only one release in a cluster anyway. 45 characters
        leave room for the longest suffix, and for the hash that a ReplicaSet adds. */}}
 {{- define "nonroot.fullname" -}}
-{{- default (include "nonroot.name" .) .Values.fullnameOverride | trunc 45 | trimSuffix "-" -}}
+{{- include "nonroot.checkedName" (list "fullnameOverride" (default (include "nonroot.name" .) .Values.fullnameOverride | toString | trunc 45 | trimSuffix "-")) -}}
+{{- end }}
+
+{{- /* All namespaced objects are here, and here alone may Helm have been told another namespace. */}}
+{{- define "nonroot.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
 {{- end }}
 
 {{- define "nonroot.mutatingConfiguration" -}}
@@ -58,8 +71,32 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/part-of: nonroot-webhook
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
+{{- end }}
+
+{{- /* Labels of the values `commonLabels` and `podLabels`: none may be one that selectors or the off switch look for. */}}
+{{- define "nonroot.extraLabels" -}}
+{{- $labels := index . 1 -}}
+{{- range $key := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/part-of" "app.kubernetes.io/managed-by" "app.kubernetes.io/version" "helm.sh/chart" -}}
+{{- if hasKey $labels $key -}}
+{{- fail (printf "%s: the chart sets the label %s itself, because its selectors and the off switch depend on it; remove it" (index $ 0) $key) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $labels -}}
+{{- end }}
+
+{{- /* Labels and annotations of an object's metadata. Called with a dict: context, and where there are any component,
+       labels and annotations. */}}
+{{- define "nonroot.metadata" -}}
+{{- $values := .context.Values -}}
+{{- $labels := include "nonroot.labels" .context | fromYaml -}}
+{{- with .component -}}
+{{- $_ := set $labels "app.kubernetes.io/component" . -}}
+{{- end -}}
+labels:
+  {{- merge $labels (deepCopy (.labels | default dict)) (include "nonroot.extraLabels" (list "commonLabels" $values.commonLabels) | fromYaml) | toYaml | nindent 2 }}
+{{- with merge (dict) (.annotations | default dict) $values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
@@ -85,16 +122,31 @@ app.kubernetes.io/component: controller
 {{- end -}}
 {{- end }}
 
-{{- /* Called with the labels of the Pod's own kind, and annotations as a dict. */}}
+{{- /* What the values say of one component's Pods, as YAML. The controller has admission's, but for those keys that
+       `controller` has, too. Called with the context and the component's name. */}}
+{{- define "nonroot.podSettings" -}}
+{{- $values := (index . 0).Values -}}
+{{- $settings := dict -}}
+{{- range $key := list "nodeSelector" "tolerations" "priorityClassName" "podAnnotations" "podLabels" "podSecurityContext" "securityContext" "dnsPolicy" "dnsConfig" "hostAliases" "runtimeClassName" "schedulerName" "revisionHistoryLimit" "deploymentAnnotations" "tokenExpirationSeconds" -}}
+{{- $_ := set $settings $key (index $values $key) -}}
+{{- end -}}
+{{- if eq (index . 1) "controller" -}}
+{{- range $key, $value := $values.controller -}}
+{{- if and (hasKey $settings $key) (not (kindIs "invalid" $value)) -}}
+{{- $_ := set $settings $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $settings -}}
+{{- end }}
+
+{{- /* Called with a dict: context, settings (of nonroot.podSettings), labels as YAML, and annotations as a dict. */}}
 {{- define "nonroot.podMetadata" -}}
-{{- $context := index . 0 -}}
+{{- $own := .labels | fromYaml -}}
+{{- $_ := set $own "app.kubernetes.io/part-of" "nonroot-webhook" -}}
 labels:
-  {{- index . 1 | nindent 2 }}
-  app.kubernetes.io/part-of: nonroot-webhook
-  {{- with merge (dict) $context.Values.commonLabels $context.Values.podLabels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
-{{- with merge (dict) $context.Values.podAnnotations (index . 2) }}
+  {{- merge $own (include "nonroot.extraLabels" (list "podLabels" .settings.podLabels) | fromYaml) .context.Values.commonLabels | toYaml | nindent 2 }}
+{{- with merge (dict) .settings.podAnnotations .annotations .context.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -107,38 +159,81 @@ annotations:
 {{- toYaml (ternary (concat (index $values $key) (index $values.controller $key) | uniq) (index $values.controller $key) (gt (int $values.scan.interval) 0)) -}}
 {{- end }}
 
+{{- /* Pull secrets of a Pod: names, or objects with a name, as other charts have them. */}}
+{{- define "nonroot.pullSecretNames" -}}
+{{- range concat .Values.global.imagePullSecrets .Values.imagePullSecrets }}
+{{- if kindIs "map" . }}
+- {{ .name | quote }}
+{{- else }}
+- {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* What the Pods of both components have in common. Called with the context and nonroot.podSettings. */}}
 {{- define "nonroot.podSpec" -}}
-{{- with concat .Values.global.imagePullSecrets .Values.imagePullSecrets | uniq }}
+{{- $context := index . 0 -}}
+{{- $settings := index . 1 -}}
+{{- with $settings -}}
+{{- with include "nonroot.pullSecretNames" $context | fromYamlArray | uniq }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
-{{- with .Values.priorityClassName }}
+{{- with .priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
+{{- with .runtimeClassName }}
+runtimeClassName: {{ . }}
+{{- end }}
+{{- with .schedulerName }}
+schedulerName: {{ . }}
+{{- end }}
 securityContext:
-  {{- toYaml .Values.podSecurityContext | nindent 2 }}
-{{- with .Values.nodeSelector }}
-nodeSelector:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .Values.tolerations }}
-tolerations:
+  {{- toYaml .podSecurityContext | nindent 2 }}
+{{- range $key := list "nodeSelector" "tolerations" "dnsConfig" "hostAliases" }}
+{{- with index $settings $key }}
+{{ $key }}:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
-
-{{- /* Ports of `registry.insecure`, one a line: what follows the last colon, else 80. An IPv6 address is in brackets. */}}
-{{- define "nonroot.insecurePorts" -}}
-{{- range .Values.registry.insecure -}}
-{{- regexFind ":[0-9]+$" . | trimPrefix ":" | default "80" }}
-{{ end -}}
+{{- if .tokenExpirationSeconds }}
+automountServiceAccountToken: false
+{{- end }}
+{{- end }}
 {{- end }}
 
-{{- /* Not empty where NonRootPolicy objects can be part of the release. */}}
+{{- /* With `tokenExpirationSeconds` the token is mounted as the kubelet does it by itself, but for its lifetime. */}}
+{{- define "nonroot.tokenMount" -}}
+- name: token
+  mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+  readOnly: true
+{{- end }}
+
+{{- define "nonroot.tokenVolume" -}}
+- name: token
+  projected:
+    sources:
+      - serviceAccountToken:
+          path: token
+          expirationSeconds: {{ . }}
+      - configMap:
+          name: kube-root-ca.crt
+          items:
+            - key: ca.crt
+              path: ca.crt
+      - downwardAPI:
+          items:
+            - path: namespace
+              fieldRef:
+                fieldPath: metadata.namespace
+{{- end }}
+
+{{- /* Not empty where NonRootPolicy objects can be part of the release. A real API server that does not know their kind
+       yet has kube-system; `helm template` and Argo CD, which sort kinds themselves, look up nothing. */}}
 {{- define "nonroot.policiesRendered" -}}
-{{- if or (not .Values.crds.install) (.Capabilities.APIVersions.Has "nonroot.dev/v1alpha1/NonRootPolicy") -}}
+{{- if or (not .Values.crds.install) (.Capabilities.APIVersions.Has "nonroot.dev/v1alpha1/NonRootPolicy") (not (lookup "v1" "Namespace" "" "kube-system")) -}}
 true
 {{- end -}}
 {{- end }}

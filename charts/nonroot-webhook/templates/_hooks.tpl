@@ -3,14 +3,23 @@
 {{- /* No caBundle, unless it is yours: the controller writes it, by server-side apply under its own name, and whatever
        applies this chart again (Helm, Argo CD, Flux) owns every field but that one. Until it is there, no hook can be
        called: all fail open but enforce.nonroot.dev, which looks only at namespaces that somebody has labelled. */}}
+{{- /* Called with the context, the path and the hook's own values, as what follows. */}}
 {{- define "nonroot.clientConfig" -}}
 {{- $context := index . 0 -}}
+{{- $hook := index . 2 -}}
 clientConfig:
+  {{- if $context.Values.webhook.url }}
+  {{- if eq $context.Values.certificates.mode "controller" }}
+  {{- fail "webhook.url needs a certificate for its host: set certificates.mode to certManager or existing; the controller makes one for the Service only" }}
+  {{- end }}
+  url: {{ printf "%s%s" (trimSuffix "/" $context.Values.webhook.url) (index . 1) }}
+  {{- else }}
   service:
     name: {{ include "nonroot.fullname" $context }}
-    namespace: {{ $context.Release.Namespace }}
+    namespace: {{ include "nonroot.namespace" $context }}
     port: {{ $context.Values.service.port }}
     path: {{ index . 1 }}
+  {{- end }}
   {{- if and (eq $context.Values.certificates.mode "existing") $context.Values.certificates.caBundle }}
   caBundle: {{ $context.Values.certificates.caBundle | b64enc }}
   {{- end }}
@@ -18,37 +27,44 @@ admissionReviewVersions:
   - v1
 sideEffects: NoneOnDryRun
 matchPolicy: Equivalent
-timeoutSeconds: {{ $context.Values.webhook.timeoutSeconds }}
+timeoutSeconds: {{ $hook.timeoutSeconds | default $context.Values.webhook.timeoutSeconds }}
+failurePolicy: {{ $hook.failurePolicy }}
 {{- end }}
 
-{{- /* Called with further requirements on the namespace's labels. The name label cannot be changed or left out, so
-       nobody escapes by editing labels, and the own namespace, kube-system and kube-node-lease cannot be blocked. */}}
-{{- define "nonroot.namespaceSelector" -}}
-{{- $context := index . 0 -}}
-{{- $more := $context.Values.webhook.namespaceSelector -}}
+{{- /* A selector of `webhook`, for every hook, and one of the hook's own: both must match. */}}
+{{- define "nonroot.selector" -}}
+{{- $all := index . 0 -}}
+{{- $own := index . 1 -}}
+{{- with merge (dict) ($own.matchLabels | default dict) ($all.matchLabels | default dict) }}
+matchLabels:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with concat (index . 2) ($all.matchExpressions | default list) ($own.matchExpressions | default list) }}
+matchExpressions:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- /* Called with the context, the hook's own values, and what the hook itself asks of a namespace's labels. The name
+       label cannot be changed or left out, so nobody escapes by editing labels, and the own namespace, kube-system and
+       kube-node-lease cannot be blocked. */}}
+{{- define "nonroot.selectors" -}}
+{{- $webhook := (index . 0).Values.webhook -}}
+{{- $hook := index . 1 -}}
+{{- $excluded := concat (list (include "nonroot.namespace" (index . 0)) "kube-system" "kube-node-lease") $webhook.excludeNamespaces | uniq -}}
+{{- $names := dict "key" "kubernetes.io/metadata.name" "operator" "NotIn" "values" $excluded -}}
 namespaceSelector:
-  {{- with $more.matchLabels }}
-  matchLabels:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
-  matchExpressions:
-    - key: kubernetes.io/metadata.name
-      operator: NotIn
-      values:
-        {{- range concat (list $context.Release.Namespace "kube-system" "kube-node-lease") $context.Values.webhook.excludeNamespaces | uniq }}
-        - {{ . }}
-        {{- end }}
-    {{- with index . 1 }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
-    {{- with $more.matchExpressions }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+  {{- include "nonroot.selector" (list $webhook.namespaceSelector $hook.namespaceSelector (prepend (index . 2) $names)) | trim | nindent 2 }}
+{{- with include "nonroot.selector" (list $webhook.objectSelector $hook.objectSelector list) | trim }}
+objectSelector:
+  {{- . | nindent 2 }}
+{{- end }}
 {{- end }}
 
-{{- /* matchConditions for every hook; selectors know no prefixes. */}}
+{{- /* matchConditions for every hook, and those of the hook's own values; selectors know no prefixes. */}}
 {{- define "nonroot.commonConditions" -}}
-{{- with .Values.webhook.managedNamespaces }}
+{{- $webhook := (index . 0).Values.webhook -}}
+{{- with $webhook.managedNamespaces }}
 {{- with .prefixes }}
 - name: not-managed-by-prefix
   expression: "!{{ include "nonroot.celList" . }}.exists(prefix, request.namespace.startsWith(prefix))"
@@ -58,7 +74,7 @@ namespaceSelector:
   expression: "!(request.namespace in {{ include "nonroot.celList" . }})"
 {{- end }}
 {{- end }}
-{{- with .Values.webhook.matchConditions }}
+{{- with concat $webhook.matchConditions (index . 1).matchConditions }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
@@ -76,7 +92,7 @@ namespaceSelector:
 c.?securityContext.?runAsUser.orValue(object.spec.?securityContext.?runAsUser.orValue(0)) > 0
 {{- end }}
 
-{{- /* What both hooks that judge Pods share. Neither expression can fail on a Pod that the API server would store: under
+{{- /* What both hooks that judge Pods share, called with the context and the hook's own values. Neither expression can fail on a Pod that the API server would store: under
        failurePolicy Fail an error in a condition would refuse the request. */}}
 {{- define "nonroot.podsJudged" -}}
 rules:
@@ -111,10 +127,7 @@ matchConditions:
 {{- define "nonroot.configurationAnnotations" -}}
 {{- $annotations := deepCopy .Values.webhook.annotations -}}
 {{- if eq .Values.certificates.mode "certManager" -}}
-{{- $_ := set $annotations "cert-manager.io/inject-ca-from" (printf "%s/%s" .Release.Namespace (include "nonroot.tlsSecret" .)) -}}
+{{- $_ := set $annotations "cert-manager.io/inject-ca-from" (printf "%s/%s" (include "nonroot.namespace" .) (include "nonroot.tlsSecret" .)) -}}
 {{- end -}}
-{{- with $annotations -}}
-annotations:
-  {{- toYaml . | nindent 2 }}
-{{- end -}}
+{{- toYaml $annotations -}}
 {{- end }}

@@ -10,17 +10,43 @@
   {{- end }}
 {{- end }}
 
+{{- /* The port that HOST:PORT or a URL ends with, else the default. An IPv6 address is in brackets. */}}
+{{- define "nonroot.portOf" -}}
+{{- regexFind ":[0-9]+/?$" (index . 0) | trimPrefix ":" | trimSuffix "/" | default (index . 1) -}}
+{{- end }}
+
+{{- /* Ports behind which registries are, one a line: those of `networkPolicy.registryPorts`, of every host that `registry`
+       names, and of the proxies in `extraEnv`. */}}
+{{- define "nonroot.registryPorts" -}}
+{{- with .Values.registry -}}
+{{- range $.Values.networkPolicy.registryPorts }}
+{{ int . }}
+{{- end }}
+{{- range .insecure }}
+{{ include "nonroot.portOf" (list . "80") }}
+{{- end }}
+{{- range $host := concat .allowed .registries (keys .authorities) (keys .clientCertificates) }}
+{{ include "nonroot.portOf" (list $host "443") }}
+{{- end }}
+{{- range $hosts := .mirrors }}
+{{- range $host := $hosts }}
+{{ include "nonroot.portOf" (list $host "443") }}
+{{- end }}
+{{- end }}
+{{- if .proxy }}
+{{- range concat $.Values.extraEnv $.Values.controller.extraEnv }}
+{{- if and (regexMatch "(?i)^https?_proxy$" .name) .value }}
+{{ include "nonroot.portOf" (list .value (ternary "443" "80" (hasPrefix "https:" .value))) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+{{- end }}
+
 {{- /* Registries are anywhere; which of them may be asked is the Pods' image names' and `registry`'s business. */}}
 {{- define "nonroot.registryEgress" -}}
 - ports:
-    {{- $ports := list }}
-    {{- range .Values.networkPolicy.registryPorts }}
-    {{- $ports = append $ports (int .) }}
-    {{- end }}
-    {{- range include "nonroot.insecurePorts" . | trim | splitList "\n" | compact }}
-    {{- $ports = append $ports (int .) }}
-    {{- end }}
-    {{- range $ports | uniq }}
+    {{- range include "nonroot.registryPorts" . | trim | splitList "\n" | compact | uniq }}
     - protocol: TCP
       port: {{ . }}
     {{- end }}

@@ -93,11 +93,11 @@ checksum/registry: {{ printf "%s%s" (include "nonroot.registryConfig" .) (toYaml
 {{- define "nonroot.imageReaders" -}}
 - kind: ServiceAccount
   name: {{ include "nonroot.admissionServiceAccount" . }}
-  namespace: {{ .Release.Namespace }}
+  namespace: {{ include "nonroot.namespace" . }}
 {{- if .Values.scan.interval }}
 - kind: ServiceAccount
   name: {{ include "nonroot.controllerServiceAccount" . }}
-  namespace: {{ .Release.Namespace }}
+  namespace: {{ include "nonroot.namespace" . }}
 {{- end }}
 {{- end }}
 

@@ -1,6 +1,7 @@
 """The chart renders, for every set of values, what seven versions of Kubernetes and its own documentation agree with."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,11 @@ def test_the_check_against_the_api_can_fail(kind: str, name: str, path: tuple[st
         ({"certificates": {"mode": "existing"}}, "/certificates/existingSecret"),
         ({"certificates": {"mode": "self"}}, "/certificates/mode"),
         ({"webhook": {"enforce": {"failurePolicy": "fail"}}}, "/webhook/enforce/failurePolicy"),
-        ({"webhook": {"mutate": {"failurePolicy": "Fail"}}}, "'failurePolicy' not allowed"),
+        ({"webhook": {"mutate": {"failurePolicy": "fail"}}}, "/webhook/mutate/failurePolicy"),
+        ({"policies": [{"name": "shops", "spec": {"moode": "Enforce"}}]}, "'moode' not allowed"),
+        ({"policies": [{"name": "shops", "spec": {"mode": "enforce"}}]}, "/policies/0/spec/mode"),
+        ({"global": {"imagePullSecrets": [{"names": "x"}]}}, "/global/imagePullSecrets/0"),
+        ({"tokenExpirationSeconds": 60}, "/tokenExpirationSeconds"),
         ({"webhook": {"managedNamespaces": {"prefixes": ["x'] + ['"]}}}, "/webhook/managedNamespaces/prefixes/0"),
         ({"registry": {"insecure": ["http://registry.lan"]}}, "/registry/insecure/0"),
         ({"registry": {"mirrors": {"docker.io": []}}}, "/registry/mirrors/docker.io"),
@@ -129,6 +134,18 @@ def test_the_readme_lists_values_and_metrics() -> None:
     assert readme == expected, "run: python -m tests.support.chart_readme"
 
 
+def test_the_schema_has_the_policy_of_the_crd() -> None:
+    schema = chart_readme.SCHEMA.read_text()
+    expected = chart_readme.with_policies(schema, chart_readme.POLICIES.read_text())
+    assert schema == expected, "run: python -m tests.support.chart_readme"
+
+
+# The keys that `controller` may have for itself, by nonroot.podSettings, and that values.yaml lists once.
+_SHARED = set(
+    re.findall(r'"(\w+)"', re.findall(r"range \$key := list (.*) -", (CHART / "templates/_helpers.tpl").read_text())[1])
+)
+
+
 def test_the_schema_knows_exactly_the_values() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     values = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -146,7 +163,8 @@ def _disagreements(schema: dict[str, Any], value: Any, definitions: dict[str, An
         yield f"{path}: takes unknown keys"
     if not value:
         return  # an empty map whose possible keys only the schema lists
-    yield from (f"{path}.{key}" for key in properties.keys() ^ value.keys())
+    own = {key for key in properties if path != ".controller" or key not in _SHARED or key in value}
+    yield from (f"{path}.{key}" for key in own ^ value.keys())
     for key in properties.keys() & value.keys():
         yield from _disagreements(properties[key], value[key], definitions, f"{path}.{key}")
 
