@@ -179,15 +179,15 @@ class Writes(Protocol):
 class Background(Collector):
     """What a process asks of registries, and what it writes beside its work; `writers` are by the kind that they write."""
 
-    def __init__(self, tally: RegistryStats, **writers: Writes) -> None:
+    def __init__(self, stats: RegistryStats, **writers: Writes) -> None:
         self.writers = writers
-        self._tally = tally
+        self._stats = stats
 
     def collect(self) -> Iterable[Metric]:
         """The families, for prometheus-client."""
-        yield REGISTRY_REQUESTS.of(self._tally.requests.items())
-        yield REGISTRY_BYTES.of(((kind,), cost.bytes_read) for kind, cost in self._tally.costs.items())
-        yield CACHE_LOOKUPS.of(self._tally.known.items())
+        yield REGISTRY_REQUESTS.of(self._stats.requests.items())
+        yield REGISTRY_BYTES.of(((kind,), cost.bytes_read) for kind, cost in self._stats.costs.items())
+        yield CACHE_LOOKUPS.of(self._stats.known.items())
         yield BACKGROUND_WRITES.of(
             ((kind, outcome), getattr(counts, outcome))
             for kind, counts in self.writers.items()

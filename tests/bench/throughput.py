@@ -39,7 +39,7 @@ class Case(NamedTuple):
 
     name: str
     body: Path
-    door: str = "validate"
+    hook: str = "validate"
 
 
 Key = tuple[str, int, str]  # case, connections, server
@@ -139,7 +139,7 @@ def _section(folder: Path, host: str) -> list[str]:
 
 def _measure(found: list[Server], wanted: list[Case]) -> dict[Key, Figure]:
     runs: defaultdict[Key, list[Figure]] = defaultdict(list)
-    doors = [(case, server, getattr(server, case.door)) for case in wanted for server in found]
+    doors = [(case, server, getattr(server, case.hook)) for case in wanted for server in found]
     for case, _, url in doors:
         if url:
             load.run(url, case.body, 16, 1)  # warm: images read, code compiled, connections tried

@@ -272,10 +272,10 @@ def _named(user: str | None, name: str, files: Files, pod: Context, container: C
     if any(isinstance(outcome(user, files, pod, undemanded, node), Stuck) for node in _JUDGES):
         return Advice("refused", "invalid-user")
     wish = {**pod, **container}
-    cures = [{"runAsUser": row.uid}]
+    fixes = [{"runAsUser": row.uid}]
     if "runAsGroup" not in wish and 0 <= row.gid <= INT31:
-        cures.append({"runAsUser": row.uid, "runAsGroup": row.gid})
-    for cure in cures:
+        fixes.append({"runAsUser": row.uid, "runAsGroup": row.gid})
+    for cure in fixes:
         if all(
             outcome(user, files, pod, undemanded, node) == outcome(user, files, pod, {**undemanded, **cure}, node)
             for node in _JUDGES

@@ -93,14 +93,14 @@ def test_what_was_foretold_is_what_happens(reporting: Target, images: dict[str, 
     assert {name for name, each in audited.items() if each.reason} == {"h-no-such-user"}  # which no runtime starts
     assert {each.run_as_user for each in audited.values()} == {None}
     scan(target, namespace)
-    foretold, uids = _scanned(target, namespace)
-    assert {name for name, outcome in foretold.items() if outcome == "refused"} == set(REFUSED)
+    predicted, uids = _scanned(target, namespace)
+    assert {name for name, outcome in predicted.items() if outcome == "refused"} == set(REFUSED)
 
     def in_reports() -> bool:
-        return {name: each["properties"]["outcome"] for name, each in reported(target, namespace).items()} == foretold
+        return {name: each["properties"]["outcome"] for name, each in reported(target, namespace).items()} == predicted
 
     eventually(in_reports, "a report for each workload, which says what the command line does")
-    counts = Counter(foretold.values())
+    counts = Counter(predicted.values())
     line = [namespace, "Audit", "1", *(str(counts[each]) for each in ("refused", "fixed", "unknown")), "True"]
     listed = ("get", "nonrootpolicies", namespace, "--no-headers")
     eventually(lambda: target.kubectl(*listed).split()[: len(line)] == line, f"the status {line}")
@@ -115,7 +115,7 @@ def test_what_was_foretold_is_what_happens(reporting: Target, images: dict[str, 
         same = (audited[name].uid, audited[name].gid, audited[name].groups)
         assert (found[name].uid, found[name].gid, found[name].groups) == same, name
         assert found[name].uid == uids[name], name
-        if foretold[name] == "unchanged":
+        if predicted[name] == "unchanged":
             assert found[name].run_as_user is None, name
     eventually(lambda: told(target, namespace, "PodDenied").keys() == REFUSED.keys(), "Events of denials")
     for name, denial in told(target, namespace, "PodDenied").items():

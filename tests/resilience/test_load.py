@@ -57,8 +57,8 @@ async def test_nothing_leaks_under_load(stocked: Registry, tmp_path: Path) -> No
     """Patched, refused, warned and fine, mixed: memory and files are at the end what they were after warming up."""
     pulse = tmp_path / "pulse"
     reviews = [
-        (door, number, review(tweak(minimal(), {"spec.containers.0.image": f"{stocked.host}/team/app{number}:1"})))
-        for number, door in itertools.product(range(IMAGES), ("/mutate", "/validate"))
+        (hook, number, review(tweak(minimal(), {"spec.containers.0.image": f"{stocked.host}/team/app{number}:1"})))
+        for number, hook in itertools.product(range(IMAGES), ("/mutate", "/validate"))
     ]
     program = ("tests.resilience.heartbeat", str(pulse))
     async with serving(tmp_path, "--insecure-registry", stocked.host, program=program) as victim:
@@ -121,15 +121,15 @@ async def _send(victim: Victim, reviews: list[tuple[str, int, bytes]], count: in
     chosen = iter(random.choices(reviews, k=count) if count != len(reviews) else reviews)  # noqa: S311
 
     async def client() -> None:
-        for door, number, body in chosen:
-            status, answer = await victim.review(body, door)
+        for hook, number, body in chosen:
+            status, answer = await victim.review(body, hook)
             response = answer["response"]
             verdict = "patched" if response.get("patch") else "allowed" if response["allowed"] else "refused"
             root = number % 3 == 2
             right = {"/mutate": "allowed" if root else "patched", "/validate": "refused" if root else "allowed"}
-            answers[f"{door} {verdict}"] += 1
+            answers[f"{hook} {verdict}"] += 1
             assert status == 200
-            assert verdict == right[door], (door, number, response)
+            assert verdict == right[hook], (hook, number, response)
 
     async with asyncio.TaskGroup() as clients:
         for _ in range(CLIENTS):

@@ -30,7 +30,7 @@ class Slow:
 
 def _show(view: PolicyCache, mode: str, name: str, *exceptions: NonRootException) -> None:
     policy = NonRootPolicy(Metadata(name), PolicySpec(mode=mode))  # type: ignore[arg-type]  # one of the three
-    view.show([Namespace("default")], [policy, *exceptions])
+    view.replace([Namespace("default")], [policy, *exceptions])
 
 
 async def test_a_policy_that_changes_in_mid_request_counts_from_the_next_on() -> None:

@@ -217,19 +217,19 @@ class Soak:
 
     async def _any(self) -> None:
         kind, reference, uid = random.choice(self._known)  # noqa: S311
-        mode, door = random.choice(list(MODES)), random.choice(("/mutate", "/validate"))  # noqa: S311
+        mode, hook = random.choice(list(MODES)), random.choice(("/mutate", "/validate"))  # noqa: S311
         chance = random.random()  # noqa: S311
         if chance < 0.05:
             kind, reference = "none", f"{self._registry}/none/app{random.randrange(IMAGES)}:1"  # noqa: S311
         elif chance < 0.2:
             kind = "stated"
-        await self._review(kind, reference, uid, mode, mode, door)
+        await self._review(kind, reference, uid, mode, mode, hook)
 
-    async def _review(self, kind: Kind, reference: str, uid: int, namespace: str, mode: str, door: str) -> None:
+    async def _review(self, kind: Kind, reference: str, uid: int, namespace: str, mode: str, hook: str) -> None:
         """One review, whose verdict is known."""
         began = time.monotonic()
         try:
-            found = await self._ask(reference, namespace, door, uid if kind == "stated" else None)
+            found = await self._ask(reference, namespace, hook, uid if kind == "stated" else None)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is counted
             self.tally.failed += 1
             print(f"failed: {error!r}")
@@ -237,19 +237,19 @@ class Soak:
         self.tally.latest.append(time.monotonic() - began)
         self.tally.longest = max(self.tally.longest, self.tally.latest[-1])
         self.tally.reviews += 1
-        self.tally.verdicts[f"{mode} {door} {found}"] += 1
-        right = STRICTEST.get((mode, door), {}).get(kind, "allowed")
+        self.tally.verdicts[f"{mode} {hook} {found}"] += 1
+        right = STRICTEST.get((mode, hook), {}).get(kind, "allowed")
         if found != right and (found, mode) != ("pending", "warn"):  # which waits 300 ms for an image, and says so
-            self.tally.wrong.append(f"{mode} {door} {kind} {reference}: {found}, not {right}")
+            self.tally.wrong.append(f"{mode} {hook} {kind} {reference}: {found}, not {right}")
 
-    async def _ask(self, reference: str, namespace: str, door: str, uid: int | None = None) -> str:
+    async def _ask(self, reference: str, namespace: str, hook: str, uid: int | None = None) -> str:
         """The verdict in the end: what is to be asked again is asked again, as client-go does."""
         pod = tweak(minimal(), {"spec.containers.0.image": reference})
         if uid is not None:
             pod = tweak(pod, {"spec.containers.0.securityContext": {**STATED, "runAsUser": uid}})
         body = review(pod, namespace=namespace)
         while True:
-            status, answer = await self._victim.review(body, door)
+            status, answer = await self._victim.review(body, hook)
             response: dict[str, Any] = answer["response"]
             if response.get("status", {}).get("code") != 429:
                 break

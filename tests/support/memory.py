@@ -18,7 +18,7 @@ class Memory(IdentityIndex):
         super().__init__()
         self.created: list[ImageIdentity] = []
 
-    def learn(self, asked: Reference, image: Image, query: Query) -> None:
+    def save(self, asked: Reference, image: Image, query: Query) -> None:
         """Create what there is to create, at once."""
         for each in image_identity.of_image(asked, image, query.namespace if image.private else None, NOW):
             self.create(each)
@@ -27,4 +27,4 @@ class Memory(IdentityIndex):
         """As the API server: a name is only given once."""
         if identity.name not in {each.name for each in self.created}:
             self.created.append(identity)
-            self.put(f"uid of {identity.name}", identity)
+            self.update(f"uid of {identity.name}", identity)

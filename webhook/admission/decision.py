@@ -104,7 +104,7 @@ def _shown(verdict: Verdict) -> list[Finding]:
         finding
         for each in verdict.containers
         for finding in each.findings
-        if finding.severity != "note" and not each.cures(finding)
+        if finding.severity != "note" and not each.fixes(finding)
     ]
 
 

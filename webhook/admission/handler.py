@@ -54,7 +54,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What was answered, and why, for metrics, events and logs. `message` is that of a refusal."""
 
     body: bytes
-    door: WebhookKind
+    hook: WebhookKind
     decision: str
     effective_policy: EffectivePolicy | None = None
     workload: Workload | None = None
@@ -74,39 +74,39 @@ class Admission:
         self._large_pod_containers = 0  # containers of large Pods
         self._responses = ResponseCache()
 
-    async def review(self, review: Review, door: WebhookKind, timeout: float = ENFORCE_BUDGET) -> Outcome:
+    async def review(self, review: Review, hook: WebhookKind, timeout: float = ENFORCE_BUDGET) -> Outcome:
         """Answer one review within `timeout` seconds; `MalformedReview` where its object is malformed, or has no room."""
         if review.sub_resource not in _EVALUATED_SUBRESOURCES or review.operation not in {"CREATE", "UPDATE"}:
-            return _pass(review, door, "subresource")
-        if door == "mutate" and (
+            return _pass(review, hook, "subresource")
+        if hook == "mutate" and (
             review.kind.kind != "Pod" or (review.operation == "UPDATE" and not review.sub_resource)
         ):
-            return _pass(review, door, "nothing-to-patch")
+            return _pass(review, hook, "nothing-to-patch")
         workload = pod.decode(review.kind.kind, review.object)
         if workload is None:
-            return _pass(review, door, "no-pod-spec")
+            return _pass(review, hook, "no-pod-spec")
         metadata = workload.metadata
         if metadata.deletion_timestamp is not None and review.operation == "UPDATE":
-            return _pass(review, door, "deleting")
+            return _pass(review, hook, "deleting")
         if workload.is_pod and MIRROR_ANNOTATION in (metadata.annotations or {}):
-            return _pass(review, door, "mirror-pod")
+            return _pass(review, hook, "mirror-pod")
         namespace = review.namespace or metadata.namespace or ""
         if not self._view.knows(namespace):
             await self._wait_for_namespace(namespace)
         effective_policy = self._view.effective_policy(namespace)
         why = exempt(effective_policy.policy.spec, namespace, review.user_info.username, workload)
         if why is not None:
-            return _pass(review, door, f"exempt: {why}", effective_policy)
-        if door == "mutate" and not effective_policy.injects:
-            return _pass(review, door, "not-injecting", effective_policy)
+            return _pass(review, hook, f"exempt: {why}", effective_policy)
+        if hook == "mutate" and not effective_policy.injects:
+            return _pass(review, hook, "not-injecting", effective_policy)
         slots = _significant(review, workload)
         if slots == ():
-            return _pass(review, door, "insignificant", effective_policy)
+            return _pass(review, hook, "insignificant", effective_policy)
         exceptions = self._view.exceptions(namespace, workload)
         key = entry = None
         if workload.is_pod and review.operation == "CREATE" and not exceptions:
             same = cache_key(workload)
-            key = same and (door, namespace, same)
+            key = same and (hook, namespace, same)
         if key is not None:
             entry = await self._responses.find(key, effective_policy, self._images, dry_run=review.dry_run)
         if entry is None:
@@ -124,13 +124,13 @@ class Admission:
                     budget=_budget(effective_policy, workload, timeout),
                     now=datetime.now(UTC),
                 )
-            pending = _pending_images(verdict, door)
-            entry = self._answer(review, door, workload, verdict, self._may_retry(namespace, pending))
+            pending = _pending_images(verdict, hook)
+            entry = self._answer(review, hook, workload, verdict, self._may_retry(namespace, pending))
             if key is not None and not pending:
                 self._responses.keep(key, entry, images)
         return Outcome(
             response.addressed(review.uid, entry.rest),
-            door,
+            hook,
             entry.decision,
             effective_policy,
             workload,
@@ -166,17 +166,17 @@ class Admission:
                 return
 
     def _answer(
-        self, review: Review, door: WebhookKind, workload: Workload, verdict: Verdict, may_retry: bool
+        self, review: Review, hook: WebhookKind, workload: Workload, verdict: Verdict, may_retry: bool
     ) -> CachedResponse:
         operations: list[Operation] = []
-        if door == "validate":
+        if hook == "validate":
             answer = decision_.admission_decision(verdict, template=not workload.is_pod, may_retry=may_retry)
         elif may_retry and (waiting := decision_.admission_decision(verdict, may_retry=True)).code == 429:
             answer = waiting
         else:
             answer = AdmissionDecision(200, warnings=decision_.advise(verdict))
             operations = patch.operations(verdict, workload, annotate=not review.sub_resource)
-        audit = _audit(door, verdict, operations, workload.metadata.annotations or {})
+        audit = _audit(hook, verdict, operations, workload.metadata.annotations or {})
         return CachedResponse(
             response.encode(answer, operations, audit),
             {200: "allow", 403: "deny", 429: "retry"}[answer.code],
@@ -201,7 +201,7 @@ class Admission:
         return now - since < PENDING_RETRY_WINDOW
 
 
-def _pending_images(verdict: Verdict, door: WebhookKind) -> list[str]:
+def _pending_images(verdict: Verdict, hook: WebhookKind) -> list[str]:
     """The images that a Pod may be kept waiting for, in mode Enforce; a template waits for none.
 
     Both doors wait for pending images; /validate also for a cure that /mutate, which was skipped, would bring.
@@ -213,15 +213,15 @@ def _pending_images(verdict: Verdict, door: WebhookKind) -> list[str]:
         for each in verdict.containers
         if each.subject.workload.is_pod
         and (
-            (door == "validate" and each.state == "fixable")
+            (hook == "validate" and each.state == "fixable")
             or any(finding.cause == "pending" for finding in each.findings)
         )
     )
 
 
-def _pass(review: Review, door: WebhookKind, why: str, effective_policy: EffectivePolicy | None = None) -> Outcome:
+def _pass(review: Review, hook: WebhookKind, why: str, effective_policy: EffectivePolicy | None = None) -> Outcome:
     return Outcome(
-        response.addressed(review.uid, response.encode(audit={"skipped": why})), door, "skip", effective_policy
+        response.addressed(review.uid, response.encode(audit={"skipped": why})), hook, "skip", effective_policy
     )
 
 
@@ -254,13 +254,13 @@ def _budget(effective_policy: EffectivePolicy, workload: Workload, timeout: floa
 
 
 def _audit(
-    door: WebhookKind, verdict: Verdict, operations: list[Operation], annotations: Mapping[str, str]
+    hook: WebhookKind, verdict: Verdict, operations: list[Operation], annotations: Mapping[str, str]
 ) -> dict[str, str] | None:
     """Annotations for the API server's audit log, each hook with keys of its own.
 
     A reinvoked hook may not say something else under the same key, so /mutate speaks only when it patches, and once.
     """
-    if door == "mutate" and (not operations or annotations_.ANNOTATION in annotations):
+    if hook == "mutate" and (not operations or annotations_.ANNOTATION in annotations):
         return None
     identities = "; ".join(
         f"{each.subject.slot.container.name}: {describe_user(each.subject)}" for each in verdict.containers
@@ -271,6 +271,6 @@ def _audit(
         "verdict": verdict.state,
         "identities": identities[:AUDIT_LIMIT],
     }
-    if door == "validate" and verdict.findings:
+    if hook == "validate" and verdict.findings:
         notes["findings"] = "; ".join(finding.message for finding in verdict.findings)[:AUDIT_LIMIT]
     return notes

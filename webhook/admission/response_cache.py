@@ -83,7 +83,7 @@ class CachedResponse(msgspec.Struct, frozen=True, gc=False):
 
 
 class ResponseCache:
-    """Answers by likeness, the last used of them."""
+    """The responses to the Pods that were last admitted, by their `cache_key`."""
 
     def __init__(self) -> None:
         self._answers: LRUCache[Hashable, CachedResponse] = LRUCache(CACHE_LIMIT)

@@ -170,7 +170,7 @@ def _report(case: WorkloadInFile, verdict: Verdict) -> Report:
     if not verdict.containers and case.slots is None:
         exempted = sum(1 for _ in case.workload.slots())
         return Report(workloads=1, containers=exempted, allowed=exempted)
-    left_out = [each for each in verdict.containers if each.subject.found is NOT_EXAMINED]
+    left_out = [each for each in verdict.containers if each.subject.image is NOT_EXAMINED]
     told = msgspec.structs.replace(
         verdict, containers=tuple(each for each in verdict.containers if each not in left_out)
     )

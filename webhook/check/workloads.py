@@ -79,7 +79,7 @@ def findings(case: WorkloadInFile, verdict: Verdict) -> Iterator[Finding]:
     place = Object(case.workload.kind, case.namespace, case.workload.name)
     for container in verdict.containers:
         for fault in container.findings:
-            cured = container.cures(fault)
+            cured = container.fixes(fault)
             mark = _mark(case, container, fault)
             message = f"{fault.reason}: {fault.detail}"
             yield Finding(
@@ -163,7 +163,7 @@ def _mark(case: WorkloadInFile, container: ContainerVerdict, fault: Fault) -> Ma
 def _refusal(container: ContainerVerdict) -> str | None:
     """The kubelet's words for this container as it stands; None where it starts it, or nobody knows."""
     subject = container.subject
-    user = subject.answers[0].user if subject.answers else None
+    user = subject.identities[0].user if subject.identities else None
     if user is None and kubelet.needs_image(subject.effective, subject.os):
         return None
     return kubelet.refusal(subject.effective, user, subject.os)

@@ -61,15 +61,15 @@ class _Store:
 
     def __init__(self, known: IdentityIndex) -> None:
         self._known = known
-        self.drop = known.drop
-        self.retain = known.retain
+        self.delete = known.delete
+        self.replace = known.replace
 
-    def put(self, key: str, raw: msgspec.Raw) -> None:
+    def update(self, key: str, raw: msgspec.Raw) -> None:
         found = identity_index.read(raw)
         if found is None:
-            self._known.drop(key)
+            self._known.delete(key)
         else:
-            self._known.put(key, found)
+            self._known.update(key, found)
 
 
 async def change(cluster: Cluster, identity: ImageIdentity, fields: Mapping[str, Any]) -> None:
@@ -123,7 +123,7 @@ class ClusterIdentityStore(IdentityIndex):
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
 
-    def learn(self, asked: Reference, image: Image, query: Query) -> None:
+    def save(self, asked: Reference, image: Image, query: Query) -> None:
         """Write what nobody has written yet, some time soon; never for a dry run, nor while there is enough of it."""
         if query.dry_run or len(self) >= OBJECTS_LIMIT:
             return

@@ -27,13 +27,13 @@ class Store(Protocol):
     After a gap the same may be told twice, and what was true in between; the last word is what is.
     """
 
-    def put(self, key: str, raw: msgspec.Raw) -> None:
+    def update(self, key: str, raw: msgspec.Raw) -> None:
         """Take an object as it is now."""
 
-    def drop(self, key: str) -> None:
+    def delete(self, key: str) -> None:
         """Take note that there is no such object any more."""
 
-    def retain(self, keys: Collection[str]) -> None:
+    def replace(self, keys: Collection[str]) -> None:
         """Take note that there are these objects and no others; every listing ends so."""
 
 
@@ -58,8 +58,8 @@ class _Event(msgspec.Struct):
     object: msgspec.Raw
 
 
-async def follow(cluster: Cluster, path: str, what: str, follower: Store, *, only_metadata: bool = False) -> NoReturn:
-    """Tell `follower` of what is listed at `path`, until cancelled; while the API server is away nothing is told.
+async def follow(cluster: Cluster, path: str, what: str, store: Store, *, only_metadata: bool = False) -> NoReturn:
+    """Tell `store` of what is listed at `path`, until cancelled; while the API server is away nothing is told.
 
     `what` names the objects for people. With `only_metadata` nothing else of them is asked for.
     """
@@ -67,7 +67,7 @@ async def follow(cluster: Cluster, path: str, what: str, follower: Store, *, onl
     while True:
         pause = RETRY_PAUSE
         try:
-            await _follow(cluster, path, what, follower, only_metadata=only_metadata)
+            await _follow(cluster, path, what, store, only_metadata=only_metadata)
             said = ""
         except Expired:
             pass
@@ -82,7 +82,7 @@ async def follow(cluster: Cluster, path: str, what: str, follower: Store, *, onl
         await asyncio.sleep(pause)
 
 
-async def _follow(cluster: Cluster, path: str, what: str, follower: Store, *, only_metadata: bool) -> None:
+async def _follow(cluster: Cluster, path: str, what: str, store: Store, *, only_metadata: bool) -> None:
     """One listing, and the changes after it for as long as the API server remembers them."""
     first = await cluster.call("GET", f"{path}?limit=1", what)
     version = decode(first or b"", _Object, what).metadata.resource_version
@@ -90,9 +90,9 @@ async def _follow(cluster: Cluster, path: str, what: str, follower: Store, *, on
     async for page in cluster.pages(path, what, only_metadata=only_metadata):
         for raw in page:
             key = decode(raw, _Object, what).metadata.key
-            follower.put(key, raw)
+            store.update(key, raw)
             seen.add(key)
-    follower.retain(seen)
+    store.replace(seen)
     while True:
         query = f"watch=true&allowWatchBookmarks=true&timeoutSeconds={STREAM_LIFETIME}&resourceVersion={version}"
         async for line in cluster.lines(f"{path}?{query}", what, SILENCE_TIMEOUT, only_metadata=only_metadata):
@@ -102,7 +102,7 @@ async def _follow(cluster: Cluster, path: str, what: str, follower: Store, *, on
             changed = decode(event.object, _Object, what).metadata
             version = changed.resource_version
             if event.type in {"ADDED", "MODIFIED"}:
-                follower.put(changed.key, event.object)
+                store.update(changed.key, event.object)
             elif event.type == "DELETED":
-                follower.drop(changed.key)
+                store.delete(changed.key)
         await asyncio.sleep(RETRY_PAUSE)

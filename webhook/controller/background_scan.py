@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 class BackgroundScan(Collector):
     """Scans a cluster, or looks at some namespaces of it, and keeps what came of that; also for `/metrics`.
 
-    `keeper` is told what nodes have shown. Without `reports` none are written, and those that are there are deleted.
+    `reconciler` is told what nodes have shown. Without `reports` none are written, and those that are there are deleted.
     `hooks` is the ValidatingWebhookConfiguration that says which namespaces admission is asked about.
     """
 
@@ -46,7 +46,7 @@ class BackgroundScan(Collector):
         self,
         api: Cluster,
         images: Images,
-        keeper: Reconciler,
+        reconciler: Reconciler,
         record: Callable[[Event], None],
         *,
         reports: bool,
@@ -57,7 +57,7 @@ class BackgroundScan(Collector):
         self._record = record
         self._wants_reports = reports
         self._hooks = hooks
-        self._keeper = keeper
+        self._reconciler = reconciler
         self._reports = Reports(api)
         self._nodes: Mapping[str, Platform] = {}
         self._seen = IdentityIndex()
@@ -72,9 +72,9 @@ class BackgroundScan(Collector):
         loop = asyncio.get_running_loop()
         began = loop.time()
         reader, seen, now = Reader(self._api, hooks=self._hooks), IdentityIndex(), datetime.now(UTC)
-        await self._keeper.load()
+        await self._reconciler.load()
         cluster = await self._api.name()
-        document = await scan(reader, self._images, cluster=cluster, known=self._keeper.memory, seen=seen, now=now)
+        document = await scan(reader, self._images, cluster=cluster, known=self._reconciler.index, seen=seen, now=now)
         if document.skipped and (self.document is None or document.skipped != self.document.skipped):
             first = document.skipped[0]
             log.warning("%d could not be scanned, such as %s: %s", len(document.skipped), first.object, first.reason)
@@ -82,7 +82,7 @@ class BackgroundScan(Collector):
         self.document, self._page = document, ""
         self._announce(document)
         self.seconds = loop.time() - began
-        await self._keeper.keep(reader.facts, reader.uses, reader.platforms, now)
+        await self._reconciler.reconcile(reader.observations, reader.uses, reader.platforms, now)
         await self._report(document)
 
     async def look(self, namespaces: Collection[str]) -> None:
@@ -92,11 +92,11 @@ class BackgroundScan(Collector):
             return
         now, names = datetime.now(UTC), tuple(sorted(namespaces))
         reader = Reader(self._api, names, self._hooks, nodes=self._nodes, renewing=True)
-        known = self._keeper.memory
+        known = self._reconciler.index
         part = await scan(reader, self._images, cluster=former.cluster, known=known, seen=self._seen, now=now)
         self.document, self._page = renewed(former, part, namespaces), ""
         self._announce(part)
-        await self._keeper.learn(reader.facts, reader.platforms, now)
+        await self._reconciler.save(reader.observations, reader.platforms, now)
         await self._report(part, names)
 
     async def _report(self, document: Document, namespaces: tuple[str, ...] = ()) -> None:
@@ -146,7 +146,7 @@ class BackgroundScan(Collector):
         yield metrics.SCAN_DURATION.at(self.seconds if found else None)
         yield metrics.MISMATCHES.at(self.mismatches)
         yield metrics.REPORT_WRITES.at(self._reports.writes)
-        yield metrics.IDENTITY_WRITES.at(self._keeper.writes)
+        yield metrics.IDENTITY_WRITES.at(self._reconciler.writes)
 
 
 def by_namespace(workloads: Collection[Workload]) -> Counter[tuple[str, str, str]]:

@@ -1,8 +1,8 @@
 """The stored image identities over time: what nodes show is added, what is in use stays, what is not goes.
 
-keeper = Keeper(cluster, memory)
-await keeper.load()                         # before a scan: what is stored, into `memory`
-await keeper.keep(reader.facts, reader.uses, reader.platforms, now)       # after it; raises `ClusterError`
+reconciler = Reconciler(cluster, index)
+await reconciler.load()                         # before a scan: what is stored, into `index`
+await reconciler.reconcile(reader.observations, reader.uses, reader.platforms, now)       # after it; raises `ClusterError`
 """
 
 from collections import defaultdict
@@ -154,11 +154,11 @@ def _writes(cluster: Cluster, todo: Plan) -> Iterator[Awaitable[None]]:
 
 
 class Reconciler:
-    """Loads what is stored into `memory` and writes what `plan` says; without the CRD it does neither."""
+    """Loads what is stored into `index` and writes what `plan` says; without the CRD it does neither."""
 
-    def __init__(self, cluster: Cluster, memory: IdentityIndex) -> None:
+    def __init__(self, cluster: Cluster, index: IdentityIndex) -> None:
         self._cluster = cluster
-        self.memory = memory
+        self.index = index
         self._stored: list[ImageIdentity] | None = None
         self.writes = 0
 
@@ -170,26 +170,26 @@ class Reconciler:
             self._stored = None
             return
         for each in self._stored:
-            self.memory.put(each.name, each)
-        self.memory.retain([each.name for each in self._stored])
+            self.index.update(each.name, each)
+        self.index.replace([each.name for each in self._stored])
 
-    async def learn(self, facts: Iterable[Observation], nodes: tuple[Platform, ...], now: datetime) -> None:
-        """Store what is told of for the first time; whatever else follows from it is for the next `keep`."""
+    async def save(self, facts: Iterable[Observation], nodes: tuple[Platform, ...], now: datetime) -> None:
+        """Store what is told of for the first time; whatever else follows from it is for the next `reconcile`."""
         shown, _ = _shown(facts, nodes, now)
         for each in islice(shown.values(), WRITES):
             repository = reference.parse(each.spec.image).name
-            if len(self.memory) >= CAPACITY or each.name in {
-                known.name for known in self.memory.of_digest(repository, each.digest)
+            if len(self.index) >= CAPACITY or each.name in {
+                known.name for known in self.index.of_digest(repository, each.digest)
             }:
                 continue
             try:
                 await image_identities.create(self._cluster, each)
             except Absent:
                 return
-            self.memory.put(each.name, each)
+            self.index.update(each.name, each)
             self.writes += 1
 
-    async def keep(
+    async def reconcile(
         self, facts: Iterable[Observation], uses: Iterable[Use], nodes: tuple[Platform, ...], now: datetime
     ) -> None:
         """Write what has changed since `load`; what somebody else has changed meanwhile is left to the next round."""

@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """Seconds until the next step: `least` whatever happens, `most` if nothing does."""
+    """Seconds until the next step: `minimum` whatever happens, `resync` if nothing does."""
 
-    least: float
-    most: float
+    minimum: float
+    resync: float
 
 
 async def repeat(what: str, step: Callable[[], Awaitable[Interval]], due: asyncio.Event) -> NoReturn:
@@ -31,17 +31,17 @@ async def repeat(what: str, step: Callable[[], Awaitable[Interval]], due: asynci
     while True:
         due.clear()
         try:
-            pause = await step()
+            interval = await step()
             said = ""
         except ClusterError as error:
             if str(error) != said:
                 log.warning("%s: %s", what, error)
             said = str(error)
-            pause = Interval(RETRY, RETRY)
+            interval = Interval(RETRY, RETRY)
         except Exception:
             log.exception("%s failed, which is a bug", what)
-            pause = Interval(RETRY, RETRY)
-        await asyncio.sleep(pause.least)
+            interval = Interval(RETRY, RETRY)
+        await asyncio.sleep(interval.minimum)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause.most - pause.least):
+            async with asyncio.timeout(interval.resync - interval.minimum):
                 await due.wait()

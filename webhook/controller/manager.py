@@ -58,19 +58,19 @@ async def _operate(settings: OperateSettings) -> None:
         access = config_file.load(settings.registry_config, settings.insecure_registries)
         client = RegistryClient(access.settings, PullSecrets(cluster), credentials=access.credentials, memory=memory)
         images = await closing.enter_async_context(contextlib.aclosing(client))
-        keeper = Reconciler(cluster, memory)
+        reconciler = Reconciler(cluster, memory)
         hooks = settings.validating_configuration
-        scanning = BackgroundScan(cluster, images, keeper, recorder.record, reports=settings.reports, hooks=hooks)
+        scanning = BackgroundScan(cluster, images, reconciler, recorder.record, reports=settings.reports, hooks=hooks)
         page = scanning.html if settings.report_page else None
-        collectors = scanning, Background(client.tally, Event=recorder.writer)
+        collectors = scanning, Background(client.stats, Event=recorder.writer)
         serving = probes.serve(state, settings.host, settings.metrics_port, collectors, page)
         log.info("probes and metrics at http://%s:%d", settings.host, await closing.enter_async_context(serving))
 
-        oversight = Scheduler(standing, scanning, Workloads(cluster), settings.scan_interval)
+        scheduler = Scheduler(standing, scanning, Workloads(cluster), settings.scan_interval)
         notify = partial(loop.call_soon_threadsafe, certificates_due.set) if settings.manage_certificates else None
-        changes = Triggers(settings, notify, lambda name: loop.call_soon_threadsafe(oversight.governed, name))
+        changes = Triggers(settings, notify, lambda name: loop.call_soon_threadsafe(scheduler.governed, name))
         async with asyncio.TaskGroup() as tasks:
-            lasting = [tasks.create_task(each) for each in oversight.loops()]
+            lasting = [tasks.create_task(each) for each in scheduler.loops()]
             if settings.manage_certificates:
                 tasks.create_task(keep(rotation(cluster, settings), state, certificates_due, stop))
             else:

@@ -106,25 +106,25 @@ class PolicyStatusController:
 
     async def round(self, now: datetime) -> tuple[ClusterState, datetime | None]:
         """Read, compare and write; gives what was read, and when time alone will make a difference. `ClusterError`."""
-        moment = await read(self._api)
+        state = await read(self._api)
         now = now.replace(microsecond=0)  # as Kubernetes has its times
-        view = moment.view()
-        governed = {each.name: view.effective_policy(each.name) for each in moment.namespaces}
-        self._announce(moment, governed)
-        for each in moment.policies:
+        view = state.view()
+        governed = {each.name: view.effective_policy(each.name) for each in state.namespaces}
+        self._announce(state, governed)
+        for each in state.policies:
             name = each.metadata.name
             former = _former(each, PolicyStatus)
             sums = None if self.sums is None else self.sums.get(name, Outcomes())
             new = status.of_policy(name, each.problem, governed, sums, former, each.metadata.generation, now)
             await self._write(POLICIES, "NonRootPolicy", each, former, new)
-        for each in moment.exceptions:
+        for each in state.exceptions:
             said = each.said if isinstance(each.said, NonRootException) else None
             old = _former(each, ExceptionStatus)
             effective_policy = view.effective_policy(each.metadata.namespace)
             made = status.of_exception(said, each.problem, effective_policy, old, each.metadata.generation, now)
             await self._write(EXCEPTIONS, "NonRootException", each, old, made)
-        usable = (each.said for each in moment.exceptions if isinstance(each.said, NonRootException))
-        return moment, status.next_change(usable, now)
+        usable = (each.said for each in state.exceptions if isinstance(each.said, NonRootException))
+        return state, status.next_change(usable, now)
 
     async def _write(self, plural: str, kind: str, item: Item, former: S, new: S) -> None:
         if new == former:
@@ -146,9 +146,9 @@ class PolicyStatusController:
             regarding = Regarding(API_VERSION, kind, about.namespace, about.name, about.uid)
             self._record(Event(regarding, "controller", "Review", condition.reason, condition.message))
 
-    def _announce(self, moment: ClusterState, governed: dict[str, EffectivePolicy]) -> None:
+    def _announce(self, state: ClusterState, governed: dict[str, EffectivePolicy]) -> None:
         """Tell of labels without a meaning on the namespaces themselves, once each."""
-        problems = {(each.uid, governed[each.name].problem): each for each in moment.namespaces}
+        problems = {(each.uid, governed[each.name].problem): each for each in state.namespaces}
         for key in problems.keys() - self._announced:
             if key[1]:
                 about = problems[key]

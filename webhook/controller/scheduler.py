@@ -113,10 +113,10 @@ class Scheduler:
         self._settled |= namespaces
         self.look_due.set()
 
-    def _rest(self, began: float, least: float, most: float) -> Interval:
+    def _rest(self, began: float, minimum: float, resync: float) -> Interval:
         sums = self._scanning.sums()
         if sums != self._standing.sums:
             self._standing.sums = sums
             self.standing_due.set()
-        least = max(least, REST_FACTOR * (time.process_time() - began))
-        return Interval(least, max(least, most))
+        minimum = max(minimum, REST_FACTOR * (time.process_time() - began))
+        return Interval(minimum, max(minimum, resync))

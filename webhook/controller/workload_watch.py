@@ -73,7 +73,7 @@ class _Kind:
         self._listed = listed
         self._versions: dict[str, int] = {}
 
-    def put(self, key: str, raw: msgspec.Raw) -> None:
+    def update(self, key: str, raw: msgspec.Raw) -> None:
         about = _OBJECT.decode(raw).metadata
         if any(each.controller and _group_kind(each) in _MAKERS for each in about.owner_references):
             return  # whoever made it has its own stream
@@ -82,13 +82,13 @@ class _Kind:
             self._versions[key] = version
             self._notify(key)
 
-    def drop(self, key: str) -> None:
+    def delete(self, key: str) -> None:
         if self._versions.pop(key, None) is not None:
             self._notify(key)
 
-    def retain(self, keys: Collection[str]) -> None:
+    def replace(self, keys: Collection[str]) -> None:
         for key in self._versions.keys() - set(keys):
-            self.drop(key)
+            self.delete(key)
         self._listed.set()
 
     def _notify(self, key: str) -> None:

@@ -37,14 +37,14 @@ class _Case(msgspec.Struct, gc=False):
     slot: Slot
     effective: Effective
     exemption: Exemption | None
-    found: Image | Unknown | None = None
-    answers: tuple[PlatformIdentity, ...] = ()
+    image: Image | Unknown | None = None
+    identities: tuple[PlatformIdentity, ...] = ()
     planned: Injection | GroupMismatch | None = None
     assigned: bool = False
-    sound: bool = False
+    fault_free: bool = False
 
     @property
-    def whole(self) -> bool:
+    def fully_exempt(self) -> bool:
         """Whether everything about it is let be, so that nothing needs to be known."""
         return self.exemption is not None and not self.exemption.rules
 
@@ -81,7 +81,7 @@ async def evaluate(
     asked = [
         case
         for case in cases
-        if not case.whole and case.slot.container.image and kubelet.needs_image(case.effective, os)
+        if not case.fully_exempt and case.slot.container.image and kubelet.needs_image(case.effective, os)
     ]
     if asked:
         await _resolve_images(asked, workload, spec, images, os, namespace, budget, injects)
@@ -102,14 +102,14 @@ async def _resolve_images(
 ) -> None:
     """Fill in what the images say."""
     searches = [_find_image(case.slot.container, workload, spec, images, os, namespace, budget) for case in asked]
-    answers = [await searches[0]] if len(asked) == 1 else await asyncio.gather(*searches)
+    found = [await searches[0]] if len(asked) == 1 else await asyncio.gather(*searches)
     strict = workload.context.supplemental_groups_policy == "Strict"
-    for case, found in zip(asked, answers, strict=True):
-        case.found = found
-        if not isinstance(found, Image):
+    for case, image in zip(asked, found, strict=True):
+        case.image = image
+        if not isinstance(image, Image):
             continue
-        reading = user.analyse(found, os, case.effective.run_as_group, strict)
-        case.answers, case.planned = reading.answers, reading.plan
+        analysis = user.analyse(image, os, case.effective.run_as_group, strict)
+        case.identities, case.planned = analysis.identities, analysis.plan
         if os == "linux" and spec.assign is not None and injects and _assignable(spec.assign, case):
             case.planned, case.assigned = Injection(spec.assign.uid, spec.assign.gid), True
         if isinstance(case.planned, Injection) and case.planned.gid is not None and _no_group(workload, case.effective):
@@ -117,7 +117,7 @@ async def _resolve_images(
                 None if case.assigned else GroupMismatch(_NO_GROUP.format(case.planned.gid)),
                 False,
             )
-        case.sound = reading.sound and case.planned is reading.plan
+        case.fault_free = analysis.fault_free and case.planned is analysis.plan
 
 
 def _verdict(
@@ -130,14 +130,14 @@ def _verdict(
         case.effective,
         spec,
         injects,
-        case.found,
-        case.answers,
+        case.image,
+        case.identities,
         case.planned,
         case.assigned,
         uids,
-        case.sound,
+        case.fault_free,
     )
-    return decide(subject, () if case.whole else rules.check(subject), case.exemption)
+    return decide(subject, () if case.fully_exempt else rules.check(subject), case.exemption)
 
 
 async def _find_image(
@@ -201,5 +201,5 @@ def _assignable(assign: Assign, case: _Case) -> bool:
     """The image is listed, and its USER is empty or 0 on every platform; a name is never overridden."""
     image = reference.normalised(case.slot.container.image or "")
     return bool(matcher(assign.images)(image)) and all(
-        not each.user.uid and not each.user.name for each in case.answers
+        not each.user.uid and not each.user.name for each in case.identities
     )

@@ -17,7 +17,7 @@ Severity = Literal["error", "warning", "unknown", "note"]  # a note is recorded,
 class Finding(msgspec.Struct, frozen=True, gc=False):
     """One fault of one container. `reason` is fixed per rule, `detail` says who and why, `fix` the lines to write.
 
-    `curable` is a fault of the Pod as it stands that injection removes; `pointer` is where in the object it shows.
+    `fixable` is a fault of the Pod as it stands that injection removes; `pointer` is where in the object it shows.
     """
 
     rule: Rule
@@ -29,7 +29,7 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     image: str
     user: str | None
     pointer: str
-    curable: bool = False
+    fixable: bool = False
     cause: str = ""
 
     @property
@@ -47,7 +47,7 @@ def finding(
     *,
     severity: Severity = "error",
     field: str = "",
-    curable: bool = False,
+    fixable: bool = False,
     cause: str = "",
 ) -> Finding:
     """A finding about a subject; `detail` goes on after the container's name."""
@@ -63,7 +63,7 @@ def finding(
         image=container.image or "",
         user=subject.user,
         pointer=f"{subject.pointer}/securityContext/{field}" if field else subject.pointer,
-        curable=curable,
+        fixable=fixable,
         cause=cause,
     )
 
@@ -71,11 +71,11 @@ def finding(
 def image_user(subject: Subject) -> str:
     """`(image "x", USER "app")`, for messages."""
     image = quoted(subject.slot.container.image or "")
-    if not subject.answers:
+    if not subject.identities:
         return f"(image {image})"
-    user, platform = subject.answers[0].user, subject.answers[0].platform
+    user, platform = subject.identities[0].user, subject.identities[0].platform
     built_for = f", built for {quoted(platform.os)}" if platform.os not in {"", subject.os} else ""
-    return f"(image {image}, {_user(user)}{built_for}{_provenance(subject.found)})"
+    return f"(image {image}, {_user(user)}{built_for}{_provenance(subject.image)})"
 
 
 def describe_user(subject: Subject) -> str:
@@ -85,13 +85,13 @@ def describe_user(subject: Subject) -> str:
     if subject.os != "windows" and subject.effective.run_as_user is not None:
         said_by = "container" if subject.effective.user_source == "container" else "Pod"
         return f"uid {subject.effective.run_as_user} (runAsUser of the {said_by})"
-    if not subject.answers:
-        return f"unknown ({subject.found.cause})" if isinstance(subject.found, Unknown) else "unknown"
-    if len(subject.answers) == 1:
-        return _said(subject.answers[0], subject.found)
+    if not subject.identities:
+        return f"unknown ({subject.image.cause})" if isinstance(subject.image, Unknown) else "unknown"
+    if len(subject.identities) == 1:
+        return _said(subject.identities[0], subject.image)
     platforms: dict[str, list[str]] = {}
-    for answer in subject.answers:
-        platforms.setdefault(_said(answer, subject.found), []).append(str(answer.platform))
+    for answer in subject.identities:
+        platforms.setdefault(_said(answer, subject.image), []).append(str(answer.platform))
     if len(platforms) == 1:
         return next(iter(platforms))
     return ", ".join(f"{said} on {quoted(' '.join(each))}" for said, each in platforms.items())

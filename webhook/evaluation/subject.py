@@ -11,9 +11,9 @@ from webhook.workload.workload import Effective, Slot, Workload
 class Subject(msgspec.Struct, frozen=True, gc=False):
     """One container with all that is known of it.
 
-    `found` is None where the spec alone says the uid; `answers` holds one identity a platform; `planned` are the numbers
+    `image` is None where the spec alone says the uid; `identities` holds one identity a platform; `planned` are the numbers
     that injection would write, and `uids` the runAsUser of every container of the Pod after it (None: unset), none where
-    nothing is planned; `sound`: the image has no fault (`webhook.image.user.ImageAnalysis`), and nothing else is planned.
+    nothing is planned; `fault_free`: the image has no fault (`webhook.image.user.ImageAnalysis`), and nothing else is planned.
     """
 
     workload: Workload
@@ -22,12 +22,12 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
     effective: Effective
     policy: PolicySpec
     injects: bool
-    found: Image | Unknown | None = None
-    answers: tuple[PlatformIdentity, ...] = ()
+    image: Image | Unknown | None = None
+    identities: tuple[PlatformIdentity, ...] = ()
     planned: Injection | GroupMismatch | None = None
     assigned: bool = False
     uids: tuple[int | None, ...] = ()
-    sound: bool = False
+    fault_free: bool = False
 
     @property
     def pointer(self) -> str:
@@ -42,7 +42,7 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
     @property
     def user(self) -> str | None:
         """The image's USER, where the image was read."""
-        return self.answers[0].user.text if self.answers else None
+        return self.identities[0].user.text if self.identities else None
 
     @property
     def written_uid(self) -> int | None:
@@ -54,7 +54,7 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
         """The kubelet will ask whether the image's USER is a number, which nobody has read."""
         return bool(self.effective.run_as_non_root) and any(
             answer.user.unread and isinstance(answer.identity, Identity) and answer.identity.uid != 0
-            for answer in self.answers
+            for answer in self.identities
         )
 
     @property
@@ -62,7 +62,7 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
         """The uid under which the container runs once planned numbers are written; None where it is not known."""
         if self.written_uid is not None:
             return self.written_uid
-        uids = {answer.identity.uid if isinstance(answer.identity, Identity) else None for answer in self.answers}
+        uids = {answer.identity.uid if isinstance(answer.identity, Identity) else None for answer in self.identities}
         return uids.pop() if len(uids) == 1 else None
 
 

@@ -26,11 +26,11 @@ class ContainerVerdict(msgspec.Struct, frozen=True):
     @property
     def digest(self) -> str:
         """The digest that its image resolved to, where it was asked for."""
-        return self.subject.found.digest if isinstance(self.subject.found, Image) else ""
+        return self.subject.image.digest if isinstance(self.subject.image, Image) else ""
 
-    def cures(self, finding: Finding) -> bool:
+    def fixes(self, finding: Finding) -> bool:
         """Whether injection takes this finding of it away."""
-        return finding.curable and self.subject.injects and self.state in {"fine", "fixable"}
+        return finding.fixable and self.subject.injects and self.state in {"fine", "fixable"}
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -60,7 +60,7 @@ def decide(subject: Subject, findings: tuple[Finding, ...], exemption: Exemption
     state = "fine"
     for each in findings:
         if each.severity == "error":
-            state = "fixable" if each.curable and subject.injects and state in {"fine", "fixable"} else "refused"
+            state = "fixable" if each.fixable and subject.injects and state in {"fine", "fixable"} else "refused"
         if state == "refused":
             break
         if each.severity == "unknown":

@@ -56,7 +56,7 @@ class IdentityIndex:
     def __len__(self) -> int:
         return len(self._stored)
 
-    def put(self, key: Hashable, identity: ImageIdentity) -> None:
+    def update(self, key: Hashable, identity: ImageIdentity) -> None:
         """Take an object, in place of what was known by its key."""
         spec = identity.spec
         shared = msgspec.structs.replace(
@@ -71,16 +71,16 @@ class IdentityIndex:
         self._replace(self._stored.get(key), kept)
         self._stored[key] = kept
 
-    def drop(self, key: Hashable) -> None:
+    def delete(self, key: Hashable) -> None:
         """Forget an object, if it is known."""
         gone = self._stored.pop(key, None)
         if gone is not None:
             self._replace(gone, None)
 
-    def retain(self, keys: Collection[Hashable]) -> None:
+    def replace(self, keys: Collection[Hashable]) -> None:
         """Forget all objects but these."""
         for key in self._stored.keys() - set(keys):
-            self.drop(key)
+            self.delete(key)
 
     def of_digest(self, repository: str, digest: str) -> tuple[ImageIdentity, ...]:
         """What is stored of a digest in a repository (`registry/path`), every platform and source."""

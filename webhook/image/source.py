@@ -46,7 +46,7 @@ class Image(msgspec.Struct, frozen=True, cache_hash=True, weakref=True):
     """An image reference's answer: every platform that was asked for and exists.
 
     `digest` is what the reference resolves to; `age` is the seconds since the registry last confirmed that, or since it
-    was last seen on a node, 0 when fresh; `source` says who told us, and `despite` why the registry itself does not now.
+    was last seen on a node, 0 when fresh; `source` says who told us, and `fallback_reason` why the registry itself does not now.
     `index` holds every platform that the digest's index offers for the query's os, in order; it is empty for a single
     manifest, and None where nobody says. `private` is an answer that took the Pod's own pull secrets.
     """
@@ -55,7 +55,7 @@ class Image(msgspec.Struct, frozen=True, cache_hash=True, weakref=True):
     platforms: tuple[PlatformImage, ...]
     source: Literal["registry", "observed", "known"] = "registry"
     age: float = 0.0
-    despite: Unknown | None = None
+    fallback_reason: Unknown | None = None
     index: tuple[Platform, ...] | None = None
     private: bool = False
 

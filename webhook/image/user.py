@@ -204,15 +204,16 @@ def platform_identities(image: Image, os: str) -> tuple[PlatformIdentity, ...]:
 
 
 class ImageAnalysis(msgspec.Struct, frozen=True, gc=False):
-    """What an image means for a container: its `platform_identities`, and the one `plan` of numbers that is right for all of them.
+    """What an image means for a container: the `identities` of its platforms, and the one `plan` that is right for all.
 
-    The plan is None on Windows, and where there is none or somebody is root. `sound`: the registry itself says of every
-    platform that it runs as the same uid, and that is not root, with groups that a process can have.
+    The plan is what would be injected: None on Windows, and where there is none or somebody is root. `fault_free`: the
+    registry itself says of every platform that it runs as the same uid, and that is not root, with groups that a process
+    can have.
     """
 
-    answers: tuple[PlatformIdentity, ...]
+    identities: tuple[PlatformIdentity, ...]
     plan: Injection | GroupMismatch | None
-    sound: bool
+    fault_free: bool
 
 
 _Question = tuple[str, int | None, bool]
@@ -220,22 +221,24 @@ _ANALYSES: WeakKeyDictionary[Image, dict[_Question, ImageAnalysis]] = WeakKeyDic
 
 
 def analyse(image: Image, os: str, run_as_group: int | None, strict: bool) -> ImageAnalysis:
-    """The reading for nodes of that `os`; worked out once, and remembered for as long as the image is.
+    """The analysis for nodes of that `os`; worked out once, and remembered for as long as the image is.
 
     `run_as_group` and `strict` are those of `injection`.
     """
-    readings = _ANALYSES.get(image)
-    if readings is None:
-        readings = _ANALYSES[image] = {}
+    analyses = _ANALYSES.get(image)
+    if analyses is None:
+        analyses = _ANALYSES[image] = {}
     question = (os, run_as_group, strict)
-    reading = readings.get(question)
-    if reading is None:
-        if len(readings) >= _QUESTIONS:
-            readings.clear()
+    analysis = analyses.get(question)
+    if analysis is None:
+        if len(analyses) >= _QUESTIONS:
+            analyses.clear()
         found = platform_identities(image, os)
         plan = _plan(image, found, run_as_group, strict) if os == "linux" else None
-        reading = readings[question] = ImageAnalysis(found, plan, _sound(image, found, plan, run_as_group, strict))
-    return reading
+        analysis = analyses[question] = ImageAnalysis(
+            found, plan, _fault_free(image, found, plan, run_as_group, strict)
+        )
+    return analysis
 
 
 def _plan(
@@ -248,7 +251,7 @@ def _plan(
     return drift or (plans.pop() if len(plans) == 1 else None)
 
 
-def _sound(
+def _fault_free(
     image: Image,
     found: tuple[PlatformIdentity, ...],
     plan: Injection | GroupMismatch | None,

@@ -101,10 +101,10 @@ class PolicyCache:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._snapshot: PolicySnapshot | None = None
-        self._confirmed: dict[str, float] = {}
+        self._synced: dict[str, float] = {}
         self.problems: Mapping[str, str] = {}  # by kind and name, the objects that are kept out
 
-    def show(
+    def replace(
         self,
         namespaces: Iterable[Namespace],
         objects: Iterable[NonRootPolicy | NonRootException | Rejected],
@@ -118,9 +118,9 @@ class PolicyCache:
         self.problems = {each.name: each.reason for each in found if isinstance(each, Rejected)}
         self._snapshot = PolicySnapshot(documents, {each.name: each for each in namespaces})
 
-    def confirm(self, resource: str) -> None:
+    def mark_synced(self, resource: str) -> None:
         """Note that the stream of changes of a resource, such as `namespaces`, is alive now."""
-        self._confirmed[resource] = self._clock()
+        self._synced[resource] = self._clock()
 
     @property
     def ready(self) -> bool:
@@ -130,7 +130,7 @@ class PolicyCache:
     @property
     def age(self) -> float:
         """Seconds since the least recently confirmed stream was; infinite before the first."""
-        return self._clock() - min(tuple(self._confirmed.values()), default=-math.inf)
+        return self._clock() - min(tuple(self._synced.values()), default=-math.inf)
 
     def knows(self, namespace: str) -> bool:
         """Whether a namespace has been seen."""

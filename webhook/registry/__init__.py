@@ -1,6 +1,6 @@
 """The registry client: an image reference in, what its config and accounts files say out.
 
-`client` is asked, and keeps answers; `confirmations` knows what a reference stands for, `doors` where and as whom that is
+`client` is asked, and keeps answers; `confirmations` knows what a reference stands for, `endpoints` where and as whom that is
 asked; `repository` asks one repository; `exchange`, `auth`, `realms`, `keychain`, `addresses`, `documents`, `platforms`,
 `archive` and `rootfs` are rules without I/O; `transport` is the one module that opens a connection, as `gate` and `trust` let
 it; `layers` reads blobs off the event loop; `cache` remembers.

@@ -69,7 +69,7 @@ class RegistryClient:
         clock: Callable[[], float] = time.monotonic,
         credentials: Sequence[Credentials] = (),
         memory: IdentityStore | None = None,
-        tally: RegistryStats | None = None,
+        stats: RegistryStats | None = None,
     ) -> None:
         """Raises `InvalidSetting` for settings or a docker config that cannot be used."""
         settings = settings or RegistrySettings()
@@ -80,26 +80,26 @@ class RegistryClient:
             sources = (DockerConfig(read, seconds=seconds, clock=clock), *credentials)
         self._by_account = pull_secrets is not None
         self._clock = clock
-        self.tally = tally or RegistryStats()
-        self._transport = Transport(settings, clock, self.tally)
+        self.stats = stats or RegistryStats()
+        self._transport = Transport(settings, clock, self.stats)
         self._session = TokenCache(
             clock,
             lambda authority: match_authority(authority, settings.insecure) is not None,
             expected=realms.expected(settings),
         )
         self._memory = memory
-        self._contents = ContentStore(settings, memory, self.tally)
-        self._doors = Endpoints(settings, pull_secrets, sources)
+        self._content = ContentStore(settings, memory, self.stats)
+        self._endpoints = Endpoints(settings, pull_secrets, sources)
         opener = partial(Repository, self._transport, self._session, settings)
-        self._confirmations = TagResolver(settings, self._doors, opener, self._contents, memory, self.tally, clock)
+        self._resolver = TagResolver(settings, self._endpoints, opener, self._content, memory, self.stats, clock)
         self._flights = SingleFlight()
         self._lanes = FairSemaphore(settings.look_ups, settings.look_ups_per_namespace)
-        self._answers: LRUCache[Key, _CachedLookup] = LRUCache(settings.memory.answers)
+        self._answers: LRUCache[Key, _CachedLookup] = LRUCache(settings.cache_limits.answers)
 
     @property
     def total(self) -> Cost:
         """What all look-ups together have asked and read so far."""
-        return self.tally.total
+        return self.stats.total
 
     async def find(self, query: Query, cost: Cost | None = None) -> Image | Unknown:
         """The image, or why it is not known, within `query.budget` seconds.
@@ -120,9 +120,9 @@ class RegistryClient:
         )
         answer = self._answers.get(key)
         if answer is not None and self._clock() < (answer.always_until if query.always_pull else answer.until):
-            self.tally.answered += 1
+            self.stats.answered += 1
             return answer.outcome
-        self.tally.observe("answer", hit=False)
+        self.stats.observe("answer", hit=False)
         try:
             reference = references.parse(query.reference)
         except InvalidReference as error:
@@ -144,19 +144,19 @@ class RegistryClient:
         try:
             reference = references.parse(query.reference)
             async with asyncio.timeout(self._settings.timeouts.look_up):
-                sought = await self._lanes.run(
-                    query.namespace, lambda: self._confirmations.seek(query, reference, Cost(), content=False)
+                resolved = await self._lanes.run(
+                    query.namespace, lambda: self._resolver.resolve(query, reference, Cost(), content=False)
                 )
         except (InvalidReference, RegistryError, MalformedImage, TimeoutError):
             return None
-        return sought.confirmation.digest
+        return resolved.resolution.digest
 
     async def aclose(self) -> None:
         """Stop all work and close all connections."""
         await self._flights.aclose()
-        await self._confirmations.aclose()
-        await self._doors.aclose()
-        await self._contents.aclose()
+        await self._resolver.aclose()
+        await self._endpoints.aclose()
+        await self._content.aclose()
         await self._transport.aclose()
 
     def _stale(self, answer: _CachedLookup | None) -> Image | None:
@@ -164,7 +164,7 @@ class RegistryClient:
         if answer is None or answer.confirmed is None or not isinstance(answer.outcome, Image):
             return None
         age = self._clock() - answer.at
-        if age > self._settings.lives.stale or self._confirmations.digest(answer.confirmed) != answer.outcome.digest:
+        if age > self._settings.lives.stale or self._resolver.digest(answer.confirmed) != answer.outcome.digest:
             return None
         return msgspec.structs.replace(answer.outcome, age=age)
 
@@ -202,19 +202,19 @@ class RegistryClient:
 
     async def _answer(self, query: Query, reference: Reference, cost: Cost) -> _CachedLookup:
         async with asyncio.timeout(self._settings.timeouts.look_up):
-            sought = await self._confirmations.seek(query, reference, cost)
-            digest = sought.confirmation.digest
-            found, index = await self._contents.images(sought.repository, digest, query)
-        image = Image(digest, found, index=index, private=sought.private)
-        if self._memory is not None and not sought.stale:
-            self._memory.learn(reference, image, query)
-        return self._found(image, sought)
+            resolved = await self._resolver.resolve(query, reference, cost)
+            digest = resolved.resolution.digest
+            found, index = await self._content.images(resolved.repository, digest, query)
+        image = Image(digest, found, index=index, private=resolved.private)
+        if self._memory is not None and not resolved.stale:
+            self._memory.save(reference, image, query)
+        return self._found(image, resolved)
 
-    def _found(self, image: Image, sought: Resolved) -> _CachedLookup:
+    def _found(self, image: Image, resolved: Resolved) -> _CachedLookup:
         """The answer for as long as its confirmation holds, or a moment if that is stale or accounts were not read."""
-        now, lives, key, at = self._clock(), self._settings.lives, sought.key, sought.confirmation.at
+        now, lives, key, at = self._clock(), self._settings.lives, resolved.key, resolved.resolution.at
         unread = [now + self._life(each.accounts) for each in image.platforms if isinstance(each.accounts, Unknown)]
-        if sought.stale:
+        if resolved.stale:
             until = min([now + lives.unreachable, *unread])
             image = msgspec.structs.replace(image, age=now - at)
             return _CachedLookup(image, until, until, key, at)

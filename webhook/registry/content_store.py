@@ -40,14 +40,14 @@ class ContentStore:
     """The caches of documents and layers, and how they are filled."""
 
     def __init__(
-        self, settings: RegistrySettings, memory: IdentityStore | None = None, tally: RegistryStats | None = None
+        self, settings: RegistrySettings, memory: IdentityStore | None = None, stats: RegistryStats | None = None
     ) -> None:
         self._memory = memory
-        self._tally = tally or RegistryStats()
+        self._stats = stats or RegistryStats()
         self._limits = settings.limits
-        self._documents: LRUCache[tuple[str, str], Document] = LRUCache(settings.memory.documents)
+        self._documents: LRUCache[tuple[str, str], Document] = LRUCache(settings.cache_limits.documents)
         self._flights = SingleFlight()
-        self._layers = Layers(settings, self._tally)
+        self._layers = Layers(settings, self._stats)
 
     def knows(self, repository: str, digest: str) -> bool:
         """Whether that repository's manifest or index has been read, now or in an earlier life."""
@@ -69,7 +69,7 @@ class ContentStore:
         """
         if self._memory is not None:
             stored = fallback.platforms(self._stored(repository.name, digest), query)
-            self._tally.observe("identity", hit=stored is not None)
+            self._stats.observe("identity", hit=stored is not None)
             if stored is not None:
                 return stored, None
         document = await self._manifest(repository, digest)
@@ -189,7 +189,7 @@ class ContentStore:
         self, repository: Repository, digest: str, fetch: Callable[[], Coroutine[Any, Any, Document]]
     ) -> Document:
         document = self._documents.get((repository.name, digest))
-        self._tally.observe("document", hit=document is not None)
+        self._stats.observe("document", hit=document is not None)
         if document is None:
             document = await self._flights.join((repository.name, digest), fetch)
         return document

@@ -52,14 +52,14 @@ class Endpoints:
         self._pull_secrets = pull_secrets
         self._sources = sources
 
-    async def of(self, query: Query, reference: Reference) -> tuple[list[Endpoint], Unknown | None]:
+    async def for_image(self, query: Query, reference: Reference) -> tuple[list[Endpoint], Unknown | None]:
         """The doors in turn; and why credentials could not be had, should that turn out to matter.
 
         Raises `RegistryError` where a pull secret breaks the pull, and where nobody may be asked for a tag.
         """
         pod, unread = await self._pod(query)
         home = api_host(reference.registry)
-        doors: list[Endpoint] = []
+        endpoints: list[Endpoint] = []
         for host in self._able(reference):
             own = host.authority in {"", home, reference.registry}
             authority = home if own else host.authority
@@ -70,11 +70,11 @@ class Endpoints:
                 found = [*found, *more]
                 unread = unread or failed
             mirrors = "" if own else reference.registry
-            doors += [
+            endpoints += [
                 Endpoint(authority, each, mirrors, host.root, private=each in private)
                 for each in dict.fromkeys(found) or (ANONYMOUS,)
             ]
-        return doors, unread
+        return endpoints, unread
 
     async def aclose(self) -> None:
         """End what the sources still run."""

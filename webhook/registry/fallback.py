@@ -53,7 +53,7 @@ class IdentityStore(Protocol):
         """All that is stored of what a normalised reference stood for."""
         ...
 
-    def learn(self, asked: Reference, image: Image, query: Query) -> None:
+    def save(self, asked: Reference, image: Image, query: Query) -> None:
         """Take note of what a registry has told; never blocks."""
         ...
 
@@ -92,7 +92,7 @@ class FallbackSource:
         for source in ("registry", "observed") if why.cause in _SILENT else ("observed",):
             found = self._newest([each for each in stored if each.spec.source == source], query)
             if found is not None:
-                return msgspec.structs.replace(found, despite=why)
+                return msgspec.structs.replace(found, fallback_reason=why)
         return None
 
     def _allowed(self, stored: Iterable[ImageIdentity], query: Query) -> Iterator[ImageIdentity]:

@@ -31,7 +31,7 @@ class _Question(msgspec.Struct, frozen=True):
 
 
 class Repository:
-    """`reference`'s repository behind `doors`. `deadline` is on the client's clock, `cost` grows with each request.
+    """`reference`'s repository behind `endpoints`. `deadline` is on the client's clock, `cost` grows with each request.
 
     Each question goes to the doors in turn until one answers: a mirror may fail in any way, the registry itself may
     refuse a credential (containerd/containerd core/remotes/docker/fetcher.go, Fetch; kubernetes
@@ -44,7 +44,7 @@ class Repository:
         session: TokenCache,
         settings: RegistrySettings,
         reference: Reference,
-        doors: Sequence[Endpoint],
+        endpoints: Sequence[Endpoint],
         cost: Cost,
         deadline: float,
     ) -> None:
@@ -54,7 +54,7 @@ class Repository:
         self._session = session
         self._settings = settings
         self._path = reference.repository
-        self._doors = doors
+        self._endpoints = endpoints
         self._deadline = deadline
 
     async def resolve(self, name: str) -> str | None:
@@ -95,23 +95,25 @@ class Repository:
 
     async def _send(self, question: _Question) -> Response:
         """The first door's answer that is one; where there is none, the last door's `RegistryError`."""
-        for door in self._doors[:-1]:
+        for endpoint in self._endpoints[:-1]:
             try:
-                return await self._request_via(door, question)
+                return await self._request_via(endpoint, question)
             except RegistryError as error:
-                if not error.is_refusal and not door.mirrors:
+                if not error.is_refusal and not endpoint.mirrors:
                     raise
-        return await self._request_via(self._doors[-1], question)
+        return await self._request_via(self._endpoints[-1], question)
 
-    async def _request_via(self, door: Endpoint, question: _Question) -> Response:
+    async def _request_via(self, endpoint: Endpoint, question: _Question) -> Response:
         """Drive the log-in; `RegistryError` for every status but 200, and 405 to HEAD."""
-        scheme = "http" if match_authority(door.authority, self._settings.insecure) else "https"
-        told = f"?ns={door.mirrors}" if door.mirrors else ""  # containerd core/remotes/docker/resolver.go, addNamespace
-        url = f"{scheme}://{door.authority}{door.root}/{self._path}/{question.path}{told}"
+        scheme = "http" if match_authority(endpoint.authority, self._settings.insecure) else "https"
+        told = (
+            f"?ns={endpoint.mirrors}" if endpoint.mirrors else ""
+        )  # containerd core/remotes/docker/resolver.go, addNamespace
+        url = f"{scheme}://{endpoint.authority}{endpoint.root}/{self._path}/{question.path}{told}"
         request = Request(
-            question.method, url, door.authority, question.limit, headers=question.headers, sink=question.sink
+            question.method, url, endpoint.authority, question.limit, headers=question.headers, sink=question.sink
         )
-        with closing(authorised(request, self._path, door.credential, self._session)) as flow:
+        with closing(authorised(request, self._path, endpoint.credential, self._session)) as flow:
             wanted = next(flow)
             while True:
                 try:

@@ -28,11 +28,11 @@ Opener = Callable[[Reference, Sequence[Endpoint], Cost, float], Repository]
 class Resolution(msgspec.Struct, frozen=True, gc=False):
     """The registry has said, at that time on the clock, that whoever holds these credentials may read this digest.
 
-    `door` is the number of the one that opened among those tried: a credential lives no longer than its request.
+    `endpoint` is the number of the one that opened among those tried: a credential lives no longer than its request.
     """
 
     digest: str
-    door: int
+    endpoint: int
     at: float
 
 
@@ -40,7 +40,7 @@ class Resolved(msgspec.Struct, frozen=True):
     """A reference confirmed under `key`, whether that is `stale` or took `private` credentials; its content's source."""
 
     key: ResolutionKey
-    confirmation: Resolution
+    resolution: Resolution
     stale: bool
     private: bool
     repository: Repository
@@ -52,29 +52,29 @@ class TagResolver:
     def __init__(
         self,
         settings: RegistrySettings,
-        doors: Endpoints,
+        endpoints: Endpoints,
         opener: Opener,
-        contents: ContentStore,
+        content: ContentStore,
         memory: IdentityStore | None = None,
-        tally: RegistryStats | None = None,
+        stats: RegistryStats | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._doors = doors
+        self._endpoints = endpoints
         self._open = opener
-        self._contents = contents
+        self._content = content
         self._memory = memory
-        self._tally = tally or RegistryStats()
+        self._stats = stats or RegistryStats()
         self._clock = clock
         self._asking = SingleFlight()
-        self._known: LRUCache[ResolutionKey, Resolution] = LRUCache(settings.memory.confirmations)
+        self._known: LRUCache[ResolutionKey, Resolution] = LRUCache(settings.cache_limits.resolutions)
 
     def digest(self, key: ResolutionKey) -> str | None:
         """What was confirmed last, unless it has been withdrawn since."""
         known = self._known.get(key)
         return None if known is None else known.digest
 
-    async def seek(self, query: Query, reference: Reference, cost: Cost, *, content: bool = True) -> Resolved:
+    async def resolve(self, query: Query, reference: Reference, cost: Cost, *, content: bool = True) -> Resolved:
         """What the reference stands for, and where its content is read, if the `content` is wanted at all.
 
         Raises `RegistryError`, and `MalformedImage` where the registry tells what cannot be.
@@ -83,26 +83,26 @@ class TagResolver:
         if allowed and reference.registry not in allowed:
             raise RegistryError("unauthorized", f"{reference.registry} is not among the registries that may be asked")
         deadline = self._clock() + self._settings.timeouts.look_up
-        doors, unread = await self._doors.of(query, reference)
-        key = (str(reference), b"".join(door.fingerprint for door in doors))
+        endpoints, unread = await self._endpoints.for_image(query, reference)
+        key = (str(reference), b"".join(endpoint.fingerprint for endpoint in endpoints))
         life = self._settings.lives.always if query.always_pull else self._settings.lives.tag
         by_head = self._has_met(key, reference) if content or reference.digest else True
         try:
-            confirmation, stale = await self._confirm(
-                key, life, lambda: self._ask(reference, doors, cost, deadline, by_head=by_head)
+            resolution, stale = await self._look_up(
+                key, life, lambda: self._ask(reference, endpoints, cost, deadline, by_head=by_head)
             )
         except RegistryError as error:
             if unread is None or error.cause not in {"unauthorized", "notFound"}:
                 raise
             raise RegistryError(unread.cause, unread.detail) from error
-        repository = self._open(reference, doors[confirmation.door :], cost, deadline)
-        return Resolved(key, confirmation, stale, doors[confirmation.door].private, repository)
+        repository = self._open(reference, endpoints[resolution.endpoint :], cost, deadline)
+        return Resolved(key, resolution, stale, endpoints[resolution.endpoint].private, repository)
 
     async def aclose(self) -> None:
         """Stop all asking."""
         await self._asking.aclose()
 
-    async def _confirm(
+    async def _look_up(
         self, key: ResolutionKey, life: float, ask: Callable[[], Coroutine[Any, Any, Resolution]]
     ) -> tuple[Resolution, bool]:
         """What the reference stands for, as the registry has told these very credentials within `life` seconds.
@@ -111,7 +111,7 @@ class TagResolver:
         """
         known = self._known.get(key)
         fresh_enough = known is not None and self._clock() - known.at < life
-        self._tally.observe("tag", hit=fresh_enough)
+        self._stats.observe("tag", hit=fresh_enough)
         if known is not None and fresh_enough:
             return known, False
         try:
@@ -127,26 +127,26 @@ class TagResolver:
     def _has_met(self, key: ResolutionKey, reference: Reference) -> bool:
         """Whether what it stands for may be known: then HEAD, which costs no pull; else the manifest is read anyway."""
         if reference.digest is not None:
-            return self._contents.knows(reference.name, reference.digest)
+            return self._content.knows(reference.name, reference.digest)
         remembered = self._memory is not None and bool(self._memory.of_reference(str(reference)))
         return remembered or self._known.get(key) is not None
 
     async def _ask(
-        self, reference: Reference, doors: Sequence[Endpoint], cost: Cost, deadline: float, *, by_head: bool
+        self, reference: Reference, endpoints: Sequence[Endpoint], cost: Cost, deadline: float, *, by_head: bool
     ) -> Resolution:
         """Every door in turn until one opens, as the kubelet tries credentials; a mirror may fail in any way."""
         refusals: dict[Cause, RegistryError] = {}
         last = None
-        for number, door in enumerate(doors):
+        for number, endpoint in enumerate(endpoints):
             try:
                 at = self._clock()
-                repository = self._open(reference, (door,), cost, deadline)
+                repository = self._open(reference, (endpoint,), cost, deadline)
                 digest = await self._resolve(repository, reference, by_head=by_head)
                 return Resolution(digest, number, at)
             except RegistryError as error:
                 if error.is_refusal:
                     refusals.setdefault(error.cause, error)
-                elif not door.mirrors:
+                elif not endpoint.mirrors:
                     raise
                 last = error
         told: tuple[Cause, ...] = ("rateLimited", "unauthorized", "notFound")
@@ -159,7 +159,7 @@ class TagResolver:
             digest = await repository.resolve(name)
             if digest is not None:
                 return digest
-        self._tally.observe("document", hit=False)
+        self._stats.observe("document", hit=False)
         raw, media_type, digest = await repository.manifest(name)
-        self._contents.keep(reference.name, digest, raw, media_type)
+        self._content.keep(reference.name, digest, raw, media_type)
         return digest

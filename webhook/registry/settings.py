@@ -68,7 +68,7 @@ class CacheLimits(msgspec.Struct, frozen=True):
     """Bytes that each cache may hold, by a fair estimate."""
 
     answers: int = 32 * _MIB
-    confirmations: int = 8 * _MIB
+    resolutions: int = 8 * _MIB
     documents: int = 32 * _MIB
     layers: int = 32 * _MIB
 
@@ -124,7 +124,7 @@ class RegistrySettings(msgspec.Struct, frozen=True):
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     lives: Lives = Lives()
-    memory: CacheLimits = CacheLimits()
+    cache_limits: CacheLimits = CacheLimits()
 
 
 def match_authority(authority: str, entries: frozenset[str] | Mapping[str, object]) -> str | None:

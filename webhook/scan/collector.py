@@ -79,7 +79,7 @@ class _Node(msgspec.Struct):
 class Reader:
     """Reads some namespaces of a cluster, all of them where none is named. Its methods raise `ClusterError`.
 
-    `skipped` is what could not be read. `facts` is what the Pods have taught of images, on `nodes` of `platforms`, and
+    `skipped` is what could not be read. `observations` is what the Pods have taught of images, on `nodes` of `platforms`, and
     `uses` which digests there are of which image; they are there before `workloads` gives the first workload.
     """
 
@@ -107,7 +107,7 @@ class Reader:
         self._renewing = renewing
         self.nodes = nodes or {}
         self.skipped: list[Skip] = []
-        self.facts: set[Observation] = set()
+        self.observations: set[Observation] = set()
         self.uses: set[tuple[str, str]] = set()
         self.platforms: tuple[Platform, ...] = ()
 
@@ -182,7 +182,7 @@ class Reader:
         known = IdentityIndex()
         try:
             async for each in image_identities.listed(self._cluster):
-                known.put(each.name, each)
+                known.update(each.name, each)
         except (Absent, Forbidden):
             return known
         return known
@@ -195,7 +195,7 @@ class Reader:
         inventory = Inventory(self.nodes)
         async for raw in self._list("/api/v1", "pods", "Pods"):
             inventory.pod(raw)
-        self.facts, self.uses = inventory.facts, inventory.uses
+        self.observations, self.uses = inventory.observations, inventory.uses
         for kinds, take in ((_BETWEEN, inventory.between), (_TEMPLATES, inventory.template)):
             for kind, version, resource in kinds:
                 async for raw in self._list(base(version), resource, f"{kind}s"):

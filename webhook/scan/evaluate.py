@@ -64,20 +64,20 @@ async def predict(
     reason = ""
     containers: dict[object, Container] = {}
     replies: list[decision.AdmissionDecision] = []
-    for shape in found.shapes:
-        workload = _made(shape.workload)
+    for variant in found.variants:
+        workload = _made(variant.workload)
         why = exempt(effective_policy.policy.spec, namespace, _maker(found.reference.kind), workload)
-        let_be = exemption or (f"exempt: {why}" if why else "")
-        if let_be:
-            reason = let_be
-            slots = workload.slots() if shape.slots is None else shape.slots
-            told = [_exempted(slot, let_be, found) for slot in slots]
+        exempted = exemption or (f"exempt: {why}" if why else "")
+        if exempted:
+            reason = exempted
+            slots = workload.slots() if variant.slots is None else variant.slots
+            told = [_exempted(slot, exempted, found) for slot in slots]
         else:
             enforced = msgspec.structs.replace(effective_policy, mode="Enforce")
-            verdict = await _evaluate(workload, shape, enforced, exceptions, images, now)
+            verdict = await _evaluate(workload, variant, enforced, exceptions, images, now)
             told = [_container(each, verdict, found, exceptions, now) for each in verdict.containers]
             if effective_policy.mode == "Warn":  # where injection may be off
-                verdict = await _evaluate(workload, shape, effective_policy, exceptions, images, now)
+                verdict = await _evaluate(workload, variant, effective_policy, exceptions, images, now)
             replies.append(decision.admission_decision(_patched(verdict, effective_policy)))
         for each in told:
             containers.setdefault((each.kind, each.name, each.image, each.outcome), each)
@@ -121,7 +121,7 @@ def _maker(kind: str) -> str:
 
 async def _evaluate(
     workload: Workload,
-    shape: PodVariant,
+    variant: PodVariant,
     effective_policy: EffectivePolicy,
     exceptions: Sequence[NonRootException],
     images: Images,
@@ -135,7 +135,7 @@ async def _evaluate(
         budget=IMAGE_BUDGET,
         now=now,
         exceptions=exceptions,
-        slots=shape.slots,
+        slots=variant.slots,
     )
 
 
@@ -143,12 +143,12 @@ def _patched(verdict: Verdict, effective_policy: EffectivePolicy) -> Verdict:
     """The verdict as /validate reaches it: after /mutate, and with nothing said of what was left out."""
     containers = tuple(
         msgspec.structs.replace(
-            each, state="fine", findings=tuple(fault for fault in each.findings if not each.cures(fault))
+            each, state="fine", findings=tuple(fault for fault in each.findings if not each.fixes(fault))
         )
         if each.state == "fixable"
         else each
         for each in verdict.containers
-        if each.subject.found is not NOT_EXAMINED
+        if each.subject.image is not NOT_EXAMINED
     )
     return Verdict(effective_policy, containers)
 
@@ -169,7 +169,7 @@ def _exempted(slot: Slot, why: str, found: InventoryItem) -> Container:
         findings=(),
         path="",
         yaml="",
-        running=_running(_sightings(found, slot)),
+        running=_running(_observed(found, slot)),
         mismatch=None,
     )
 
@@ -182,9 +182,9 @@ def _container(
     now: datetime,
 ) -> Container:
     subject = verdict.subject
-    left_out = subject.found is NOT_EXAMINED
+    left_out = subject.image is NOT_EXAMINED
     fields = patch.injected(verdict)
-    sightings = tuple(_sightings(found, subject.slot))
+    observed = tuple(_observed(found, subject.slot))
     return Container(
         name=subject.slot.container.name,
         kind=subject.slot.kind,
@@ -199,14 +199,14 @@ def _container(
         findings=() if left_out else tuple(_finding(fault, verdict) for fault in verdict.findings),
         path=subject.field("").rstrip("."),
         yaml=_yaml(msgspec.json.encode(fields)) if fields else "",
-        running=_running(sightings),
-        mismatch=next(filter(None, (_mismatch(each, verdict) for each in sightings)), None),
+        running=_running(observed),
+        mismatch=next(filter(None, (_mismatch(each, verdict) for each in observed)), None),
     )
 
 
 def _outcome(verdict: ContainerVerdict, *, changes: bool) -> Outcome:
     on_unknown = verdict.subject.policy.on_unknown
-    if verdict.subject.found is NOT_EXAMINED:
+    if verdict.subject.image is NOT_EXAMINED:
         return "unknown"
     if any(denies(fault, verdict, on_unknown) for fault in verdict.findings):
         return "refused"
@@ -214,14 +214,14 @@ def _outcome(verdict: ContainerVerdict, *, changes: bool) -> Outcome:
         return "unknown"
     if verdict.state == "skipped":
         return "excepted"
-    return "fixed" if changes or any(map(verdict.cures, verdict.findings)) else "unchanged"
+    return "fixed" if changes or any(map(verdict.fixes, verdict.findings)) else "unchanged"
 
 
 def _finding(fault: Fault, verdict: ContainerVerdict) -> Finding:
     denied = denies(fault, verdict, verdict.subject.policy.on_unknown)
     return Finding(
         rule=fault.rule,
-        severity="note" if verdict.cures(fault) else "error" if denied else fault.severity,
+        severity="note" if verdict.fixes(fault) else "error" if denied else fault.severity,
         message=f"{fault.reason}: {fault.detail}",
         fix=fault.fix,
         dockerfile=_user_line(fault, verdict) if fault.rule in _REBUILT else "",
@@ -232,7 +232,7 @@ def _user_line(fault: Fault, verdict: ContainerVerdict) -> str:
     """The last instruction of the image's Dockerfile: by its number, the user that it names or is to make."""
     subject = verdict.subject
     if fault.rule == "named-user" and isinstance(subject.planned, Injection):
-        return f"USER {subject.planned.replacing(subject.answers[0].user)}"
+        return f"USER {subject.planned.replacing(subject.identities[0].user)}"
     return f"USER {subject.uid if fault.rule == 'named-user' and subject.uid else _NEW_UID}"
 
 
@@ -242,35 +242,35 @@ def _yaml(fields: bytes) -> str:
     return yaml.safe_dump(msgspec.json.decode(fields), sort_keys=False, default_flow_style=None)
 
 
-def _sightings(found: InventoryItem, slot: Slot) -> Iterator[ObservedContainer]:
+def _observed(found: InventoryItem, slot: Slot) -> Iterator[ObservedContainer]:
     """What is seen of the container of that name, whatever its image is at the moment."""
-    for each in found.sightings:
+    for each in found.observed:
         if (each.running.slot.list, each.running.slot.container.name) == (slot.list, slot.container.name):
             yield each
 
 
-def _running(sightings: Iterator[ObservedContainer] | tuple[ObservedContainer, ...]) -> tuple[Running, ...]:
+def _running(observed: Iterator[ObservedContainer] | tuple[ObservedContainer, ...]) -> tuple[Running, ...]:
     """The distinct identities, those of the most Pods first."""
     pods: dict[tuple[int, int, tuple[int, ...]], int] = {}
-    for each in sightings:
+    for each in observed:
         key = (each.running.uid, each.running.gid, each.running.groups)
         pods[key] = pods.get(key, 0) + each.pods
     return tuple(Running(*key, count) for key, count in sorted(pods.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _mismatch(sighting: ObservedContainer, verdict: ContainerVerdict) -> str | None:
+def _mismatch(observed_container: ObservedContainer, verdict: ContainerVerdict) -> str | None:
     """What was foretold otherwise: by the Pod's own spec, by its image where the same one is known, by the operator."""
-    subject, running = verdict.subject, sighting.running
-    foretold: list[Sequence[Identity]] = []
+    subject, running = verdict.subject, observed_container.running
+    predicted: list[Sequence[Identity]] = []
     if running.effective.run_as_user is not None:
-        foretold.append([Identity(running.effective.run_as_user)])
+        predicted.append([Identity(running.effective.run_as_user)])
     if _image(running.slot) == _image(subject.slot):
-        if isinstance(subject.found, Image) and subject.found.digest in {"", running.digest}:
-            foretold.append(_identities(subject.answers))
+        if isinstance(subject.image, Image) and subject.image.digest in {"", running.digest}:
+            predicted.append(_identities(subject.identities))
         operators = stated(subject.policy, subject.slot.container)
         if operators is not None:
-            foretold.append(_identities(platform_identities(operators, subject.os)))
-    return next(filter(None, (mismatch(sighting.pod, running, each) for each in foretold)), None)
+            predicted.append(_identities(platform_identities(operators, subject.os)))
+    return next(filter(None, (mismatch(observed_container.pod, running, each) for each in predicted)), None)
 
 
 def _identities(told: Sequence[PlatformIdentity]) -> list[Identity]:

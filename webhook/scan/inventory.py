@@ -65,9 +65,9 @@ class InventoryItem(msgspec.Struct, frozen=True):
     """A workload: what is to be judged of it, how many Pods of it run, and who they run as."""
 
     reference: Reference
-    shapes: tuple[PodVariant, ...]
+    variants: tuple[PodVariant, ...]
     pods: int = 0
-    sightings: tuple[ObservedContainer, ...] = ()
+    observed: tuple[ObservedContainer, ...] = ()
 
 
 class _Kept(msgspec.Struct):
@@ -75,28 +75,28 @@ class _Kept(msgspec.Struct):
 
     reference: Reference
     pods: int = 0
-    shapes: dict[object, Workload] = {}
-    sightings: dict[object, ObservedContainer] = {}
+    variants: dict[object, Workload] = {}
+    observed: dict[object, ObservedContainer] = {}
     more: bool = False
 
     def look(self, key: object, workload: Workload) -> None:
         """Keep what a Pod looks like, unless another one looks the same."""
-        if len(self.shapes) < VARIANTS_LIMIT:
-            self.shapes.setdefault(key, workload)
-        elif key not in self.shapes:
+        if len(self.variants) < VARIANTS_LIMIT:
+            self.variants.setdefault(key, workload)
+        elif key not in self.variants:
             self.more = True
 
-    def sight(self, sighting: ObservedContainer) -> None:
+    def observe(self, observed_container: ObservedContainer) -> None:
         """Count a sighting with those of Pods that say the same and are the same."""
-        running, context = sighting.running, sighting.pod.workload.context
+        running, context = observed_container.running, observed_container.pod.workload.context
         slot = running.slot
         who = (running.uid, running.gid, running.groups, running.digest, running.effective)
         key = (slot.list, slot.container.name, slot.container.image, context, who)
-        known = self.sightings.get(key)
+        known = self.observed.get(key)
         if known is not None:
-            known.pods += sighting.pods
-        elif len(self.sightings) < OBSERVED_LIMIT:
-            self.sightings[key] = sighting
+            known.pods += observed_container.pods
+        elif len(self.observed) < OBSERVED_LIMIT:
+            self.observed[key] = observed_container
 
 
 class _Owner(Wire, frozen=True, gc=False):
@@ -141,7 +141,7 @@ _OBJECT = msgspec.json.Decoder(_Object)
 class Inventory:
     """What has been listed so far, on nodes of these platforms.
 
-    `skipped` is what could not be read of it, `facts` what the Pods teach of images, `uses` which digests there are of
+    `skipped` is what could not be read of it, `observations` what the Pods teach of images, `uses` which digests there are of
     which image.
     """
 
@@ -149,7 +149,7 @@ class Inventory:
         self._nodes = nodes or {}
         self._kept: dict[Key, _Kept] = {}
         self.skipped: list[Skip] = []
-        self.facts: set[Observation] = set()
+        self.observations: set[Observation] = set()
         self.uses: set[tuple[str, str]] = set()
 
     def pod(self, raw: msgspec.Raw) -> None:
@@ -165,17 +165,17 @@ class Inventory:
         kept = self._kept.setdefault(reference.key, _Kept(reference))
         slim = msgspec.structs.replace(found, metadata=_slim(found.metadata))
         workload = slim.workload
-        kept.look(_shape(workload), workload)
+        kept.look(_variant(workload), workload)
         if len(self.uses) < USES_LIMIT:
             self.uses.update(container_status.image_usage(slim))
         if about.status is not None and about.status.phase in _FINISHED:
             return
         kept.pods += 1
         for running in container_status.running_containers(slim):
-            kept.sight(ObservedContainer(slim, running, 1))
+            kept.observe(ObservedContainer(slim, running, 1))
         node = self._nodes.get(about.spec.node_name) if about.spec else None
-        if node is not None and len(self.facts) < OBSERVATIONS_LIMIT:
-            self.facts.update(container_status.observations(slim, node))
+        if node is not None and len(self.observations) < OBSERVATIONS_LIMIT:
+            self.observations.update(container_status.observations(slim, node))
 
     def between(self, api_version: str, kind: str, raw: msgspec.Raw) -> InventoryItem | None:
         """Take a ReplicaSet or Job: what made it gets its Pods; where nobody did it is a workload itself."""
@@ -189,10 +189,10 @@ class Inventory:
         if handed is not None:
             kept = self._kept.setdefault(controller.key, _Kept(controller))
             kept.pods += handed.pods
-            for key, shape in handed.shapes.items():
-                kept.look(key, shape)
-            for sighting in handed.sightings.values():
-                kept.sight(sighting)
+            for key, variant in handed.variants.items():
+                kept.look(key, variant)
+            for observed_container in handed.observed.values():
+                kept.observe(observed_container)
         return None
 
     def template(self, api_version: str, kind: str, raw: msgspec.Raw) -> InventoryItem | None:
@@ -203,13 +203,13 @@ class Inventory:
     def rest(self) -> Iterator[InventoryItem]:
         """The workloads of which only Pods were found, once everything was taken."""
         for kept in self._kept.values():
-            shapes = tuple(PodVariant(each) for each in kept.shapes.values())
+            variants = tuple(PodVariant(each) for each in kept.variants.values())
             if kept.more:
                 name = f"{kept.reference.kind} {kept.reference.namespace}/{kept.reference.name}"
                 self.skipped.append(
                     Skip(name, f"its Pods differ in more than {VARIANTS_LIMIT} ways; the others were not judged")
                 )
-            yield InventoryItem(kept.reference, shapes, kept.pods, tuple(kept.sightings.values()))
+            yield InventoryItem(kept.reference, variants, kept.pods, tuple(kept.observed.values()))
         self._kept.clear()
 
     def _decode(self, kind: str, raw: msgspec.Raw) -> _Object | None:
@@ -229,12 +229,12 @@ class Inventory:
         if workload is None:  # a ReplicationController need not have a template
             return None
         own = {(slot.list, slot.container.name) for slot in workload.slots()}
-        shapes = [PodVariant(workload)]
-        for each in kept.shapes.values():
+        variants = [PodVariant(workload)]
+        for each in kept.variants.values():
             added = tuple(slot for slot in each.slots() if (slot.list, slot.container.name) not in own)
             if added:
-                shapes.append(PodVariant(each, added))
-        return InventoryItem(reference, tuple(shapes), kept.pods, tuple(kept.sightings.values()))
+                variants.append(PodVariant(each, added))
+        return InventoryItem(reference, tuple(variants), kept.pods, tuple(kept.observed.values()))
 
 
 def _reference(api_version: str, kind: str, about: _Object) -> Reference:
@@ -247,7 +247,7 @@ def _slim(metadata: Metadata) -> Metadata:
     return msgspec.structs.replace(metadata, annotations=None if scc is None else {OPENSHIFT_SCC: scc})
 
 
-def _shape(workload: Workload) -> object:
+def _variant(workload: Workload) -> object:
     """What two Pods of one workload have to differ in for both to be judged; volumes have names of their own in each."""
     slots = (
         (each.list, each.container.name, each.container.image, each.container.security_context)

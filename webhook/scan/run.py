@@ -74,7 +74,7 @@ async def scan(
 
 def _learn(seen: IdentityIndex, reader: Reader, now: datetime) -> None:
     """Take what the Pods have taught, which is complete before the first workload comes."""
-    for fact in reader.facts:
+    for fact in reader.observations:
         identity = image_identity.of_observation(fact, reader.platforms, now)
         if identity is not None and len(seen) < OBSERVATIONS_LIMIT:
-            seen.put(fact, identity)
+            seen.update(fact, identity)

@@ -63,8 +63,8 @@ class Reviews:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry."""
-        door = WEBHOOK_PATHS.get(scope["path"]) if scope["type"] == "http" else None
-        if door is None:
+        hook = WEBHOOK_PATHS.get(scope["path"]) if scope["type"] == "http" else None
+        if hook is None:
             await self._fallback(scope, receive, send)
             return
         try:
@@ -72,7 +72,7 @@ class Reviews:
         except MalformedReview as error:
             reply = self._refused(error)
         else:
-            reply = await self.answer(door, body, timeout(scope["query_string"]))
+            reply = await self.answer(hook, body, timeout(scope["query_string"]))
         headers = [(b"content-type", reply.content_type), (b"content-length", str(len(reply.body)).encode())]
         if reply.closes:
             headers.append((b"connection", b"close"))
@@ -81,12 +81,12 @@ class Reviews:
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
 
-    async def answer(self, door: WebhookKind, body: bytes, seconds: float) -> Reply:
+    async def answer(self, hook: WebhookKind, body: bytes, seconds: float) -> Reply:
         """Answer the review in a whole body within so many seconds."""
         started = time.perf_counter()
         try:
             asked = review.decode(body)
-            outcome = await self._admission.review(asked, door, seconds)
+            outcome = await self._admission.review(asked, hook, seconds)
         except MalformedReview as error:
             return self._refused(error)
         self._metrics.answered(outcome, asked.operation, time.perf_counter() - started)

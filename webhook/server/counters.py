@@ -21,30 +21,30 @@ class Metrics(Collector):
     `view_age`, `expiry` (of the serving certificate) and `identities` are asked whenever somebody looks.
     """
 
-    def __init__(self, tally: RegistryStats | None = None) -> None:
-        """`tally` is the registry client's."""
+    def __init__(self, stats: RegistryStats | None = None) -> None:
+        """`stats` is the registry client's."""
         self.view_age: Callable[[], float] | None = None
         self.expiry: Callable[[], float] | None = None
         self.identities: Callable[[], float] | None = None
-        self.background = metrics.Background(tally or RegistryStats())
+        self.background = metrics.Background(stats or RegistryStats())
         self._reviews: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
         self._findings: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._malformed: defaultdict[tuple[str], int] = defaultdict(int)
         self._injected = 0
-        self._durations = {door: [0] * (len(_BUCKETS) + 1) for door in ("mutate", "validate")}
+        self._durations = {hook: [0] * (len(_BUCKETS) + 1) for hook in ("mutate", "validate")}
         self._seconds = dict.fromkeys(("mutate", "validate"), 0.0)
 
     def answered(self, outcome: Outcome, operation: str, seconds: float) -> None:
         """Count one answered review."""
-        door = outcome.door
+        hook = outcome.hook
         mode = outcome.effective_policy.mode if outcome.effective_policy else "none"
-        self._reviews[door, _OPERATIONS.get(operation, "other"), mode, outcome.decision] += 1
-        self._durations[door][bisect_left(_BUCKETS, seconds)] += 1
-        self._seconds[door] += seconds
+        self._reviews[hook, _OPERATIONS.get(operation, "other"), mode, outcome.decision] += 1
+        self._durations[hook][bisect_left(_BUCKETS, seconds)] += 1
+        self._seconds[hook] += seconds
         if outcome.operations:
             self._injected += 1
         for finding in outcome.findings:
-            self._findings[door, finding.rule, mode] += 1
+            self._findings[hook, finding.rule, mode] += 1
 
     def malformed(self, status: int) -> None:
         """Count one request that was no review."""
@@ -56,7 +56,7 @@ class Metrics(Collector):
         yield metrics.FINDINGS.of(self._findings.items())
         yield metrics.MALFORMED.of(self._malformed.items())
         yield metrics.INJECTIONS.at(self._injected)
-        durations = (((door,), counts, self._seconds[door]) for door, counts in self._durations.items())
+        durations = (((hook,), counts, self._seconds[hook]) for hook, counts in self._durations.items())
         yield metrics.REVIEW_DURATION.spread(durations)
         yield metrics.VIEW_AGE.at(self.view_age and self.view_age())
         yield metrics.CERTIFICATE_EXPIRY.of([(("serving",), self.expiry())] if self.expiry else [])

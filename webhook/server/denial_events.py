@@ -42,7 +42,7 @@ class DenialEvents:
     def observe(self, review: Review, outcome: Outcome) -> None:
         """Tell of one answer if there is something to tell, and never of a dry run. Never blocks."""
         workload, effective_policy = outcome.workload, outcome.effective_policy
-        if workload is None or effective_policy is None or outcome.door != "validate" or review.dry_run:
+        if workload is None or effective_policy is None or outcome.hook != "validate" or review.dry_run:
             return
         if not any(each.severity in _SEVERE for each in outcome.findings):
             return

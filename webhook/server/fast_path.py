@@ -119,8 +119,8 @@ def _target(url: bytes) -> tuple[WebhookKind, float] | None:
         parsed = httptools.parse_url(url)
     except httptools.HttpParserInvalidURLError:
         return None
-    door = WEBHOOK_PATHS.get(parsed.path.decode("latin-1"))
-    return None if door is None else (door, timeout(parsed.query or b""))
+    hook = WEBHOOK_PATHS.get(parsed.path.decode("latin-1"))
+    return None if hook is None else (hook, timeout(parsed.query or b""))
 
 
 class _Exchange:
@@ -130,7 +130,7 @@ class _Exchange:
         "_rest",
         "body",
         "disconnected",
-        "door",
+        "hook",
         "keep_alive",
         "more_body",
         "protocol",
@@ -140,9 +140,9 @@ class _Exchange:
 
     message_event = asyncio.Event()  # nobody waits for the rest of a body that is whole
 
-    def __init__(self, protocol: ReviewProtocol, door: WebhookKind, timeout: float) -> None:
+    def __init__(self, protocol: ReviewProtocol, hook: WebhookKind, timeout: float) -> None:
         self.protocol = protocol
-        self.door: WebhookKind = door
+        self.hook: WebhookKind = hook
         self.timeout = timeout
         self.body = b""
         self._rest: Awaitable[None]
@@ -169,7 +169,7 @@ class _Exchange:
         """Answer; a bug is a 500 that ends the connection."""
         protocol = self.protocol
         try:
-            reply = await app.answer(self.door, self.body, self.timeout)
+            reply = await app.answer(self.hook, self.body, self.timeout)
         except Exception:
             log.exception("a review was not answered")
             reply = Reply(500, b"Internal Server Error", PLAIN, closes=True)

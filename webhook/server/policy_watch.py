@@ -21,14 +21,16 @@ _RESOURCES = {
 }
 
 
-async def watch(shown: PolicyCache, stop: asyncio.Event) -> None:
+async def watch(policies: PolicyCache, stop: asyncio.Event) -> None:
     """Keep a view up to date until `stop` is set, through whatever happens to the API server."""
-    await watching.run(partial(register, shown), stop)
+    await watching.run(partial(register, policies), stop)
 
 
-def register(shown: PolicyCache, registry: kopf.OperatorRegistry, _settings: kopf.OperatorSettings) -> watching.Observe:
+def register(
+    policies: PolicyCache, registry: kopf.OperatorRegistry, _settings: kopf.OperatorSettings
+) -> watching.Observe:
     """Add the handlers that fill a view."""
-    store = _Store(shown)
+    store = _Store(policies)
 
     async def changed(**event: Any) -> None:
         store.change(event["resource"].plural, event["type"] == "DELETED", event["body"])
@@ -41,8 +43,8 @@ def register(shown: PolicyCache, registry: kopf.OperatorRegistry, _settings: kop
 class _Store:
     """What one operator has heard, shown once every listing has been heard to its end, and from then on as it changes."""
 
-    def __init__(self, shown: PolicyCache) -> None:
-        self._shown = shown
+    def __init__(self, policies: PolicyCache) -> None:
+        self._policies = policies
         self._namespaces: dict[str, Namespace] = {}
         self._objects: dict[str, NonRootPolicy | NonRootException | Rejected] = {}
         self._served: set[str] = set()  # resources that the API server has: without our CRDs, namespaces alone
@@ -54,7 +56,7 @@ class _Store:
         self._served |= answer.resources & _RESOURCES.keys()
         if answer.name not in _RESOURCES:
             return
-        self._shown.confirm(answer.name)
+        self._policies.mark_synced(answer.name)
         if answer.uids is not None:
             self._unheard[answer.name] = set(answer.uids)
             self._publish()
@@ -80,7 +82,7 @@ class _Store:
         if self._pausing:
             self._waiting = True
             return
-        self._shown.show(self._namespaces.values(), self._objects.values())
+        self._policies.replace(self._namespaces.values(), self._objects.values())
         self._pausing, self._waiting = True, False
         asyncio.get_running_loop().call_later(PAUSE, self._resume)
 

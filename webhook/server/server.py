@@ -87,13 +87,13 @@ async def _serve(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    tally = RegistryStats()
-    metrics = Metrics(tally)
+    stats = RegistryStats()
+    metrics = Metrics(stats)
     metrics.expiry = lambda: certificate.expiry
     async with (
         _memory(settings) as memory,
         _view(settings, stop) as view,
-        _images(settings, access, memory, tally) as images,
+        _images(settings, access, memory, stats) as images,
         _denials(settings, view, images, metrics) as answered,
     ):
         if isinstance(view, PolicyCache):
@@ -171,7 +171,7 @@ async def _view(settings: ServeSettings, stop: asyncio.Event) -> AsyncIterator[P
 
 @contextlib.asynccontextmanager
 async def _images(
-    settings: ServeSettings, access: config_file.Access, memory: "ClusterIdentityStore | None", tally: RegistryStats
+    settings: ServeSettings, access: config_file.Access, memory: "ClusterIdentityStore | None", stats: RegistryStats
 ) -> AsyncIterator[Images]:
     async with contextlib.AsyncExitStack() as closing:
         secrets = None
@@ -179,7 +179,7 @@ async def _images(
             from webhook.cluster.pull_secrets import PullSecrets
 
             secrets = await closing.enter_async_context(contextlib.aclosing(PullSecrets()))
-        client = RegistryClient(access.settings, secrets, credentials=access.credentials, memory=memory, tally=tally)
+        client = RegistryClient(access.settings, secrets, credentials=access.credentials, memory=memory, stats=stats)
         await closing.enter_async_context(contextlib.aclosing(client))
         yield client if memory is None else FallbackSource(client, memory)
 

@@ -61,8 +61,8 @@ def _admission(folder: Path) -> Iterator[int]:
 
 async def _rest(ports: list[int], ready: threading.Event, stop: asyncio.Event) -> None:
     """A controller that has scanned, and of a replica what only one in a cluster knows."""
-    keeper = Reconciler(Objects(), IdentityIndex())
-    scanning = BackgroundScan(Objects(), Table({}), keeper, lambda _event: None, reports=True)
+    reconciler = Reconciler(Objects(), IdentityIndex())
+    scanning = BackgroundScan(Objects(), Table({}), reconciler, lambda _event: None, reports=True)
     scanning.document = msgspec.structs.replace(await pages.small(), at=datetime.now(UTC).isoformat())
     state = probes.State()
     state.expiry = {"ca": 2e9, "serving": 2e9}

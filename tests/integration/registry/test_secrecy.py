@@ -50,7 +50,7 @@ class Step(msgspec.Struct, frozen=True):
     owner_first: bool
     restarted: bool
     away: bool
-    door: WebhookKind
+    hook: WebhookKind
     kind: Literal["Pod", "Deployment"]
     name: str
     secrets: tuple[str, ...]
@@ -125,7 +125,7 @@ async def _told(
                 image_name = f"{registry.host}/team/app{name}"
                 registry.honest()
                 if step.owner_first:
-                    outcome = await admission.review(review(_body(step, image_name, OWNER), namespace=OWNER), step.door)
+                    outcome = await admission.review(review(_body(step, image_name, OWNER), namespace=OWNER), step.hook)
                     if told_to == OWNER:
                         answers.append(outcome.body.decode())
                 if step.restarted:
@@ -133,7 +133,7 @@ async def _told(
                 if step.away:
                     registry.lie(Status(503))
                 outcome = await admission.review(
-                    review(_body(step, image_name, STRANGER), namespace=STRANGER), step.door
+                    review(_body(step, image_name, STRANGER), namespace=STRANGER), step.hook
                 )
                 if told_to == STRANGER:
                     answers.append(outcome.body.decode().replace(registry.host, "registry"))

@@ -36,12 +36,12 @@ def subject(injects: bool = True) -> Subject:
     )
 
 
-def found(severity: Any = "error", rule: Any = "root-user", *, curable: bool = False, cause: str = "") -> Finding:
+def found(severity: Any = "error", rule: Any = "root-user", *, fixable: bool = False, cause: str = "") -> Finding:
     """A finding whose text is short."""
-    return finding(subject(), rule, "reason", "detail", "fix", severity=severity, curable=curable, cause=cause)
+    return finding(subject(), rule, "reason", "detail", "fix", severity=severity, fixable=fixable, cause=cause)
 
 
-ERROR, CURABLE = found(), found(rule="named-user", curable=True)
+ERROR, CURABLE = found(), found(rule="named-user", fixable=True)
 WARNING, NOTE = found("warning", "volume-permissions"), found("note", "token-file-mode")
 PENDING = found("unknown", "unknown-image", cause="pending")
 MISSING = found("unknown", "unknown-image", cause="notFound")

@@ -80,9 +80,9 @@ class Scene:
         self.images.images[IMAGE] = answer
         return self
 
-    async def ask(self, door: WebhookKind, obj: Object | None, operation: str = "CREATE", **more: Any) -> Outcome:
+    async def ask(self, hook: WebhookKind, obj: Object | None, operation: str = "CREATE", **more: Any) -> Outcome:
         """One review."""
-        return await self.admission.review(review(obj, operation, **more), door)
+        return await self.admission.review(review(obj, operation, **more), hook)
 
 
 def response(outcome: Outcome) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def operations(outcome: Outcome) -> list[dict[str, Any]]:
 
 
 @table(
-    ("door", "obj", "operation", "more", "why"),
+    ("hook", "obj", "operation", "more", "why"),
     {
         "a resize is never judged": ("validate", minimal(), "UPDATE", {"sub_resource": "resize"}, "subresource"),
         "nor a status": ("validate", minimal(), "UPDATE", {"sub_resource": "status"}, "subresource"),
@@ -149,11 +149,11 @@ def operations(outcome: Outcome) -> list[dict[str, Any]]:
     },
 )
 async def test_the_early_exits(
-    door: WebhookKind, obj: Object | None, operation: str, more: dict[str, Any], why: str
+    hook: WebhookKind, obj: Object | None, operation: str, more: dict[str, Any], why: str
 ) -> None:
     """Each allows, asks no registry and says why in an audit annotation."""
     scene = Scene(effective_policy(exemptions={"users": ["robot"]})).found(image(""))
-    outcome = await scene.ask(door, obj, operation, **more)
+    outcome = await scene.ask(hook, obj, operation, **more)
     assert response(outcome)["allowed"] is True
     assert (response(outcome)["auditAnnotations"], outcome.decision) == ({"skipped": why}, "skip")
     assert scene.images.asked == []
@@ -180,7 +180,7 @@ async def test_a_template_may_carry_the_annotation_of_a_mirror_pod() -> None:
 
 
 async def test_a_pod_is_patched_and_then_admitted() -> None:
-    """Both doors, one after the other, as the API server calls them."""
+    """Both hooks, one after the other, as the API server calls them."""
     scene = Scene()
     mutated = await scene.ask("mutate", DEMANDS)
     assert (mutated.decision, mutated.operations) == ("allow", len(operations(mutated)))
@@ -211,7 +211,7 @@ async def test_the_validating_door(mode: str, answer: Image | Unknown, decision:
 
 
 async def test_the_mutating_door_denies_nothing_but_says_its_reasons() -> None:
-    """Pod Security may refuse before the validating door is asked."""
+    """Pod Security may refuse before the validating hook is asked."""
     outcome = await Scene().found(image("")).ask("mutate", minimal())
     (warning,) = response(outcome)["warnings"]
     assert warning.startswith('nonroot: image runs as root: container "app"')
@@ -225,16 +225,16 @@ async def test_one_bad_container_does_not_keep_the_others_from_being_patched() -
     assert paths == ["/spec/containers/0/securityContext", "/metadata/annotations"]
 
 
-@pytest.mark.parametrize("door", ["mutate", "validate"])
-async def test_a_pending_image_is_waited_for_and_no_longer_than_half_a_minute(door: WebhookKind) -> None:
+@pytest.mark.parametrize("hook", ["mutate", "validate"])
+async def test_a_pending_image_is_waited_for_and_no_longer_than_half_a_minute(hook: WebhookKind) -> None:
     """Status 429 until then; afterwards onUnknown, and after a pause patience anew."""
     scene = Scene().found(unknown("pending"))
     for seconds, decision in ((0, "retry"), (1, "retry"), (28.9, "retry"), (0.2, "allow"), (20, "allow")):
         scene.clock.now += seconds
-        outcome = await scene.ask(door, minimal())
+        outcome = await scene.ask(hook, minimal())
         assert outcome.decision == decision
     scene.clock.now += 11
-    assert (await scene.ask(door, minimal())).decision == "retry"
+    assert (await scene.ask(hook, minimal())).decision == "retry"
 
 
 async def test_come_again_is_said_in_the_words_of_the_api() -> None:
@@ -248,8 +248,8 @@ async def test_come_again_is_said_in_the_words_of_the_api() -> None:
 async def test_only_enforce_waits(mode: str) -> None:
     """The others let the Pod in at once."""
     scene = Scene(effective_policy(mode, inject="Always")).found(unknown("pending"))
-    for door in ("mutate", "validate"):
-        assert (await scene.ask(door, minimal())).decision == "allow"
+    for hook in ("mutate", "validate"):
+        assert (await scene.ask(hook, minimal())).decision == "allow"
 
 
 async def test_a_template_is_not_waited_for_and_starts_no_clock() -> None:
@@ -261,7 +261,7 @@ async def test_a_template_is_not_waited_for_and_starts_no_clock() -> None:
 
 
 async def test_a_pod_that_is_refused_anyway_does_not_wait() -> None:
-    """At the mutating door it goes on to be refused at the other one."""
+    """At the mutating hook it goes on to be refused at the other one."""
     pod = tweak(minimal(), {"spec.containers.1": {"name": "b", "image": "a.io/root"}})
     scene = Scene(root=image("")).found(unknown("pending"))
     assert (await scene.ask("mutate", pod)).decision == "allow"
@@ -403,7 +403,7 @@ async def test_an_update_without_its_old_object_is_judged_whole() -> None:
 
 
 async def test_an_exception_lets_a_container_be() -> None:
-    """It is neither refused nor patched, at both doors."""
+    """It is neither refused nor patched, at both hooks."""
     scene = Scene().found(image(""))
     scene.view.excuses = (NonRootException(Metadata("e"), ExceptionSpec("because")),)
     outcome = await scene.ask("validate", minimal())

@@ -40,11 +40,11 @@ class Scene:
         self.admission = Admission(self.view, self.images)
         self.verdict = 0
 
-    async def ask(self, obj: Object, door: WebhookKind = "validate", **more: Any) -> Outcome:
+    async def ask(self, obj: Object, hook: WebhookKind = "validate", **more: Any) -> Outcome:
         """The answer, which must be that of an Admission that has never seen the like."""
         asked = review(obj, **more)
-        outcome = await self.admission.review(asked, door)
-        fresh = await Admission(self.view, self.images).review(asked, door)
+        outcome = await self.admission.review(asked, hook)
+        fresh = await Admission(self.view, self.images).review(asked, hook)
         assert json.loads(outcome.body) == json.loads(fresh.body)
         assert (outcome.decision, outcome.effective_policy, outcome.workload) == (
             fresh.decision,
@@ -77,19 +77,19 @@ def judgements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 async def test_every_answer_is_that_of_a_first_time(
     images: list[PlatformImage], pods: list[dict[str, Any]], policy: dict[str, Any], mode: str
 ) -> None:
-    """For any row of Pods, each of them asked for twice at both doors."""
+    """For any row of Pods, each of them asked for twice at both hooks."""
     scene = Scene(multi(*images), mode=mode, **policy)
-    for door in ("mutate", "validate", "validate", "mutate"):
+    for hook in ("mutate", "validate", "validate", "mutate"):
         for paths in pods:
-            await scene.ask(tweak(minimal(), paths), door)
+            await scene.ask(tweak(minimal(), paths), hook)
 
 
-@pytest.mark.parametrize("door", ["mutate", "validate"])
-async def test_replicas_are_judged_once(judgements: list[str], door: WebhookKind) -> None:
+@pytest.mark.parametrize("hook", ["mutate", "validate"])
+async def test_replicas_are_judged_once(judgements: list[str], hook: WebhookKind) -> None:
     """Whatever the API server has named them and their token volumes."""
     scene = Scene(image(""), mode="Enforce")
     for suffix in ("x2k9p", "8fq4z", "m0d7c"):
-        outcome = await scene.ask(replica(minimal(), suffix), door)
+        outcome = await scene.ask(replica(minimal(), suffix), hook)
         assert outcome.workload is not None
         assert outcome.workload.name == f"web-{suffix}"
     assert judgements == ["web-x2k9p", "web-x2k9p", "web-8fq4z", "web-m0d7c"]  # the first one by both

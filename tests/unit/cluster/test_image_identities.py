@@ -45,9 +45,9 @@ class Clock:
         return self.now
 
 
-async def learn(known: ClusterIdentityStore, digest: str = DIGEST, **query: Any) -> None:
+async def save(known: ClusterIdentityStore, digest: str = DIGEST, **query: Any) -> None:
     """Learn one image, and let the writer have its turn."""
-    known.learn(ASKED, msgspec.structs.replace(TOLD, digest=digest), Query("registry.example/app:1", **query))
+    known.save(ASKED, msgspec.structs.replace(TOLD, digest=digest), Query("registry.example/app:1", **query))
     await asyncio.sleep(0.05)
 
 
@@ -57,11 +57,11 @@ async def test_what_was_told_is_written_once_a_day(answer: Exception | None) -> 
     known = ClusterIdentityStore(api, clock)
     async with run_in_background(known.writer):
         for _ in range(3):
-            await learn(known)
+            await save(known)
         assert [body["spec"]["uid"] for body in api.bodies] == [1000]
         assert (known.writer.written, known.writer.failed) == (1, 0)
         clock.now = image_identities.RENEWAL_INTERVAL
-        await learn(known)
+        await save(known)
         assert len(api.bodies) == 2
 
 
@@ -69,7 +69,7 @@ async def test_a_dry_run_is_never_written() -> None:
     api = Api()
     known = ClusterIdentityStore(api)
     async with run_in_background(known.writer):
-        await learn(known, dry_run=True)
+        await save(known, dry_run=True)
         assert api.bodies == []
 
 
@@ -79,9 +79,9 @@ async def test_there_is_an_end_to_what_is_stored(monkeypatch: pytest.MonkeyPatch
     api = Api()
     known = ClusterIdentityStore(api)
     async with run_in_background(known.writer):
-        await learn(known)
-        known.put("stored", *image_identity.of_image(ASKED, TOLD, None, datetime.now(UTC)))
-        await learn(known, f"sha256:{1:064d}")
+        await save(known)
+        known.update("stored", *image_identity.of_image(ASKED, TOLD, None, datetime.now(UTC)))
+        await save(known, f"sha256:{1:064d}")
     assert len(api.bodies) == 1
 
 
@@ -94,7 +94,7 @@ async def test_where_nothing_can_be_stored_that_is_said_once(
     with caplog.at_level(logging.WARNING):
         async with run_in_background(known.writer):
             for number in range(5):
-                await learn(known, f"sha256:{number:064d}")
+                await save(known, f"sha256:{number:064d}")
     assert len(api.bodies) == 1
     assert (known.writer.written, known.writer.failed, known.writer.dropped) == (0, 1, 4)
     assert len(caplog.records) == 1
@@ -107,7 +107,7 @@ async def test_what_a_pull_secret_opened_is_for_its_namespace(private: bool, nam
     known = ClusterIdentityStore(api)
     told = msgspec.structs.replace(TOLD, private=private)
     async with run_in_background(known.writer):
-        known.learn(ASKED, told, Query("registry.example/app:1", namespace="shop"))
+        known.save(ASKED, told, Query("registry.example/app:1", namespace="shop"))
         await asyncio.sleep(0.05)
     (body,) = api.bodies
     assert body["spec"].get("namespaces") == (tuple(namespaces) if namespaces else None)
@@ -118,6 +118,6 @@ async def test_what_is_not_the_registrys_fresh_word_is_not_written(change: dict[
     api = Api()
     known = ClusterIdentityStore(api)
     async with run_in_background(known.writer):
-        known.learn(ASKED, msgspec.structs.replace(TOLD, **change), Query("registry.example/app:1"))
+        known.save(ASKED, msgspec.structs.replace(TOLD, **change), Query("registry.example/app:1"))
         await asyncio.sleep(0.05)
     assert api.bodies == []

@@ -46,8 +46,8 @@ class Scene:
     def another(self, *, reports: bool = True) -> BackgroundScan:
         """A controller, with nothing in memory."""
         images = Table({IMAGE: image("app"), "registry.example/root:1": image("")})
-        keeper = Reconciler(self.objects, IdentityIndex())
-        return BackgroundScan(self.objects, images, keeper, self.events.append, reports=reports)
+        reconciler = Reconciler(self.objects, IdentityIndex())
+        return BackgroundScan(self.objects, images, reconciler, self.events.append, reports=reports)
 
     def namespace(self, name: str, image: str = IMAGE) -> None:
         """One more, with a Pod of its own name."""
@@ -266,7 +266,7 @@ async def test_a_look_knows_what_pods_have_shown_elsewhere_and_stores_what_they_
     await scene.scanning.look({"default"})
     await scene.scanning.look({"default"})
     assert [each["spec"]["uid"] for each in scene.objects.all(IDENTITIES)] == [1500]
-    assert scene.scanning._keeper.writes == 1
+    assert scene.scanning._reconciler.writes == 1
     scene.namespace("shop", image="registry.example/closed:1")
     await scene.scanning.look({"shop"})
     document = scene.scanning.document

@@ -43,11 +43,11 @@ def stored(days: float = 0, *, digest: str = DIGEST, **more: Any) -> ImageIdenti
 
 def planned(
     *there: ImageIdentity,
-    facts: tuple[Observation, ...] = (),
+    observations: tuple[Observation, ...] = (),
     uses: set[Use] = USES,
     nodes: tuple[Platform, ...] = NODES,
 ) -> Plan:
-    return plan(there, facts, uses, nodes, NOW)
+    return plan(there, observations, uses, nodes, NOW)
 
 
 def changed(before: ImageIdentity, **given: Any) -> dict[str, Any]:
@@ -73,9 +73,9 @@ def after(before: ImageIdentity, fields: dict[str, Any]) -> ImageIdentity:
 
 
 def test_what_a_node_shows_is_created_once() -> None:
-    (made,) = planned(facts=(fact(),)).creations
+    (made,) = planned(observations=(fact(),)).creations
     assert made == ImageIdentity(stored().name, stored().spec)
-    assert planned(made, facts=(fact(),)) == Plan()
+    assert planned(made, observations=(fact(),)) == Plan()
 
 
 def test_what_is_in_use_is_seen_once_a_day() -> None:
@@ -131,37 +131,37 @@ def test_other_tags_of_the_repository_become_aliases(source: str) -> None:
 )
 def test_what_nodes_show_now_counts(before: dict[str, Any], shown: dict[str, Any], fields: dict[str, Any]) -> None:
     there = stored(**before)
-    found = planned(there, facts=(fact(**shown),))
+    found = planned(there, observations=(fact(**shown),))
     assert [wire(each) for _, each in found.changes] == ([fields] if fields else [])
-    assert planned(after(there, fields), facts=(fact(**shown),)) == Plan()
+    assert planned(after(there, fields), observations=(fact(**shown),)) == Plan()
 
 
 def test_a_node_of_another_platform_makes_all_knowledge_incomplete() -> None:
     there = stored()
-    fields = changed(there, facts=(fact(),), nodes=(ARM64, AMD64))
+    fields = changed(there, observations=(fact(),), nodes=(ARM64, AMD64))
     assert fields == {"platforms": ["linux/amd64", "linux/arm64"]}
 
 
 def test_nothing_that_nodes_show_changes_what_a_registry_has_told() -> None:
     there = stored(uid=7, source="registry")
     there = ImageIdentity(there.name.removesuffix(".observed"), there.spec)
-    found = planned(there, facts=(fact(),))
+    found = planned(there, observations=(fact(),))
     assert (len(found.creations), found.changes, found.removals) == (1, (), ())
 
 
 def test_nodes_that_contradict_each_other_are_not_believed() -> None:
     both = (fact(), fact(uid=0, image="registry.example/app:2"))
-    assert planned(facts=both) == Plan()
-    assert planned(stored(), facts=both).removals == (stored(),)
-    assert planned(facts=(fact(), fact(groups=(5, 1600)))) == Plan()
-    assert len(planned(facts=(fact(), fact(groups=None))).creations) == 1
+    assert planned(observations=both) == Plan()
+    assert planned(stored(), observations=both).removals == (stored(),)
+    assert planned(observations=(fact(), fact(groups=(5, 1600)))) == Plan()
+    assert len(planned(observations=(fact(), fact(groups=None))).creations) == 1
 
 
 def test_several_pods_of_one_image_are_one_object() -> None:
-    facts = (fact(namespace="shop", groups=None), fact(namespace="blog"), fact(namespace="shop", user="1500"))
-    (made,) = planned(facts=facts).creations
+    observations = (fact(namespace="shop", groups=None), fact(namespace="blog"), fact(namespace="shop", user="1500"))
+    (made,) = planned(observations=observations).creations
     assert (made.spec.namespaces, made.spec.user, made.spec.groups) == (("blog", "shop"), "1500", (1600,))
-    (made,) = planned(facts=(*facts, fact())).creations
+    (made,) = planned(observations=(*observations, fact())).creations
     assert made.spec.namespaces == ()
 
 
@@ -169,10 +169,10 @@ def test_beyond_the_capacity_the_longest_unseen_goes_and_nothing_comes(monkeypat
     monkeypatch.setattr(identities, "CAPACITY", 2)
     digests = [f"sha256:{number:064d}" for number in range(4)]
     there = [stored(days, digest=digest) for days, digest in zip((3, 5, 4, 0), digests, strict=True)]
-    found = planned(*there, facts=(fact(),), uses={(IMAGE, digests[3])})
+    found = planned(*there, observations=(fact(),), uses={(IMAGE, digests[3])})
     assert found.removals == (there[1], there[2])
     assert found.creations == ()
-    assert len(planned(there[0], facts=(fact(), fact(digest=OTHER)), uses=set()).creations) == 1
+    assert len(planned(there[0], observations=(fact(), fact(digest=OTHER)), uses=set()).creations) == 1
     in_use = {(IMAGE, digest) for digest in digests}
     assert planned(*there, uses=in_use).removals == ()  # of what is in use nothing is forgotten
 
@@ -189,12 +189,12 @@ async def api() -> AsyncIterator[Cluster]:
                     await image_identities.remove(connection, each)
 
 
-async def kept(api: Cluster, facts: tuple[Observation, ...], uses: set[Use], now: datetime) -> int:
+async def kept(api: Cluster, observations: tuple[Observation, ...], uses: set[Use], now: datetime) -> int:
     """One round of a controller that has just started; how much it wrote."""
-    keeper = Reconciler(api, IdentityIndex())
-    await keeper.load()
-    await keeper.keep(facts, uses, NODES, now)
-    return keeper.writes
+    reconciler = Reconciler(api, IdentityIndex())
+    await reconciler.load()
+    await reconciler.reconcile(observations, uses, NODES, now)
+    return reconciler.writes
 
 
 @pytest.mark.cluster
@@ -229,11 +229,11 @@ async def test_what_somebody_else_has_changed_since_is_left_alone(api: Cluster) 
     image, digest = "registry.example/keep:1", f"sha256:{secrets.token_hex(32)}"
     uses = {(image, digest)}
     await kept(api, (fact(image=image, digest=digest),), uses, NOW)
-    keeper = Reconciler(api, IdentityIndex())
-    await keeper.load()
+    reconciler = Reconciler(api, IdentityIndex())
+    await reconciler.load()
     (there,) = [each async for each in image_identities.listed(api) if each.digest == digest]
     await image_identities.change(api, there, {"aliases": ["registry.example/keep:2"]})
-    await keeper.keep((), uses, NODES, NOW + timedelta(days=2))
+    await reconciler.reconcile((), uses, NODES, NOW + timedelta(days=2))
     (there,) = [each async for each in image_identities.listed(api) if each.digest == digest]
     assert (there.spec.aliases, there.spec.last_seen) == (("registry.example/keep:2",), NOW)
 

@@ -77,15 +77,15 @@ class Scene:
 
     def __init__(self, interval: timedelta = HOUR) -> None:
         self.standing, self.scanning, self.now = Still(), Short(), NOW
-        self.oversight = Scheduler(self.standing, self.scanning, Heard(), interval, lambda: self.now)
+        self.scheduler = Scheduler(self.standing, self.scanning, Heard(), interval, lambda: self.now)
 
 
 async def test_a_scan_has_its_sums_shown_and_the_next_one_waits() -> None:
     scene = Scene()
-    assert await scene.oversight.scan() == Interval(SCAN_INTERVAL, HOUR.total_seconds())
+    assert await scene.scheduler.scan() == Interval(SCAN_INTERVAL, HOUR.total_seconds())
     assert scene.standing.sums == {"all": Outcomes(failing=1)}
-    assert scene.oversight.standing_due.is_set()
-    assert not scene.oversight.scan_due.is_set()
+    assert scene.scheduler.standing_due.is_set()
+    assert not scene.scheduler.scan_due.is_set()
 
 
 async def test_what_changes_everywhere_asks_for_a_scan_and_what_changes_in_a_namespace_for_a_look() -> None:
@@ -95,7 +95,7 @@ async def test_what_changes_everywhere_asks_for_a_scan_and_what_changes_in_a_nam
         (["shop"], [], True, False, True),
         ([], ["shop"], False, False, True),
     ):
-        due = Scene().oversight
+        due = Scene().scheduler
         for name in governed:
             due.governed(name)
         for namespace in changed:
@@ -113,30 +113,30 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("hasty")
 async def test_what_has_changed_is_looked_at_and_once_more_when_its_pods_run() -> None:
     scene = Scene()
-    await scene.oversight.scan()
-    scene.oversight.standing_due.clear()
+    await scene.scheduler.scan()
+    scene.scheduler.standing_due.clear()
     for namespace in ("shop", "shop", "web"):
-        scene.oversight.changed(namespace)
-    await scene.oversight.look()
-    scene.oversight.look_due.clear()
-    await asyncio.wait_for(scene.oversight.look_due.wait(), 5)
-    await scene.oversight.look()
+        scene.scheduler.changed(namespace)
+    await scene.scheduler.look()
+    scene.scheduler.look_due.clear()
+    await asyncio.wait_for(scene.scheduler.look_due.wait(), 5)
+    await scene.scheduler.look()
     await asyncio.sleep(0.05)
-    await scene.oversight.look()
+    await scene.scheduler.look()
     assert scene.scanning.looks == [{"shop", "web"}, {"shop", "web"}, set()]
-    assert not scene.oversight.standing_due.is_set()  # the sums are as they were
+    assert not scene.scheduler.standing_due.is_set()  # the sums are as they were
 
 
 @pytest.mark.usefixtures("hasty")
 async def test_what_could_not_be_looked_at_is_looked_at_the_next_time() -> None:
     scene = Scene()
-    await scene.oversight.scan()
-    scene.oversight.changed("shop")
+    await scene.scheduler.scan()
+    scene.scheduler.changed("shop")
     scene.scanning.failure = Unreachable("the API server does not answer")
     with pytest.raises(Unreachable):
-        await scene.oversight.look()
+        await scene.scheduler.look()
     scene.scanning.failure = None
-    await scene.oversight.look()
+    await scene.scheduler.look()
     assert scene.scanning.looks == [{"shop"}]
 
 
@@ -145,13 +145,13 @@ async def test_where_very_much_changes_everything_is_scanned(monkeypatch: pytest
     monkeypatch.setattr(scheduler, "FULL_SCAN_NAMESPACES", 2)
     scene = Scene()
     for namespace in ("a", "b", "a"):
-        scene.oversight.changed(namespace)
-    assert not scene.oversight.scan_due.is_set()
-    scene.oversight.changed("c")
-    assert scene.oversight.scan_due.is_set()
-    assert len(scene.oversight._changed) == 2
-    await scene.oversight.scan()
-    assert (scene.oversight._changed, scene.oversight.scan_due.is_set()) == (set(), False)
+        scene.scheduler.changed(namespace)
+    assert not scene.scheduler.scan_due.is_set()
+    scene.scheduler.changed("c")
+    assert scene.scheduler.scan_due.is_set()
+    assert len(scene.scheduler._changed) == 2
+    await scene.scheduler.scan()
+    assert (scene.scheduler._changed, scene.scheduler.scan_due.is_set()) == (set(), False)
 
 
 @pytest.mark.usefixtures("hasty")
@@ -159,10 +159,10 @@ async def test_a_change_during_a_scan_is_looked_at_after_it() -> None:
     """The scan may have listed that namespace before: it must not have the last word."""
     scene = Scene()
     scene.scanning.free.clear()
-    scanning = asyncio.create_task(scene.oversight.scan())
+    scanning = asyncio.create_task(scene.scheduler.scan())
     await asyncio.sleep(0)
-    scene.oversight.changed("web")
-    looking = asyncio.create_task(scene.oversight.look())
+    scene.scheduler.changed("web")
+    looking = asyncio.create_task(scene.scheduler.look())
     await asyncio.sleep(0.01)
     assert scene.scanning.looks == []
     scene.scanning.free.set()
@@ -172,18 +172,18 @@ async def test_a_change_during_a_scan_is_looked_at_after_it() -> None:
 
 async def test_statuses_are_looked_at_when_an_exception_ends_and_then_it_is_scanned() -> None:
     scene = Scene()
-    assert await scene.oversight.stand() == Interval(STATUS_INTERVAL, RESYNC_INTERVAL)
+    assert await scene.scheduler.stand() == Interval(STATUS_INTERVAL, RESYNC_INTERVAL)
     scene.standing.turn = NOW + timedelta(seconds=20)
-    assert await scene.oversight.stand() == Interval(STATUS_INTERVAL, 20)
-    assert not scene.oversight.scan_due.is_set()
+    assert await scene.scheduler.stand() == Interval(STATUS_INTERVAL, 20)
+    assert not scene.scheduler.scan_due.is_set()
     scene.now, scene.standing.turn = NOW + timedelta(seconds=20), NOW + 24 * HOUR
-    assert await scene.oversight.stand() == Interval(STATUS_INTERVAL, RESYNC_INTERVAL)
-    assert scene.oversight.scan_due.is_set()
+    assert await scene.scheduler.stand() == Interval(STATUS_INTERVAL, RESYNC_INTERVAL)
+    assert scene.scheduler.scan_due.is_set()
 
 
 async def test_without_an_interval_there_is_no_scan() -> None:
     for interval, loops in ((HOUR, 3 + len(KINDS)), (timedelta(), 1)):
-        coroutines = Scene(interval).oversight.loops()
+        coroutines = Scene(interval).scheduler.loops()
         assert len(coroutines) == loops
         for each in coroutines:
             each.close()

@@ -261,7 +261,7 @@ async def test_what_the_operator_knows_is_a_whole_identity() -> None:
     rule = effective_policy(knownImages=[{"image": digest, "uid": 77, "gid": 5, "groups": [9]}])
     pod = tweak(minimal(), {"spec.containers.0.image": f"{IMAGE.partition(':')[0]}@{digest}"})
     verdict = await evaluate(workload(pod), rule, Table({}), namespace="default", budget=1.0, now=NOW)
-    assert verdict.containers[0].subject.answers[0].identity == Identity(77, 5, (5, 9))
+    assert verdict.containers[0].subject.identities[0].identity == Identity(77, 5, (5, 9))
 
 
 async def test_a_registry_is_given_little_time_where_the_operator_knows() -> None:

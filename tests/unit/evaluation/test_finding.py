@@ -27,8 +27,8 @@ def subject(found: Image | Unknown | None = None, os: str = "linux", kind: str =
         effective=pod.effective(slot.container, work.context),
         policy=effective_policy().policy.spec,
         injects=True,
-        found=found,
-        answers=platform_identities(found, os) if isinstance(found, Image) else (),
+        image=found,
+        identities=platform_identities(found, os) if isinstance(found, Image) else (),
     )
 
 

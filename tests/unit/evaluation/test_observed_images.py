@@ -21,7 +21,11 @@ def shown(uid: int = 1500, gid: int = 1600, *, user: str | None = None, age: flo
     """What a node has shown; `user` where a kubelet has verified that it is a number."""
     config = Config(User("", uid=uid) if user is None else parse_user(user), Platform("linux", "amd64"))
     return Image(
-        "sha256:1", (PlatformImage(config, accounts=ResolvedIds(uid, gid, (gid,))),), "observed", age, despite=WHY
+        "sha256:1",
+        (PlatformImage(config, accounts=ResolvedIds(uid, gid, (gid,))),),
+        "observed",
+        age,
+        fallback_reason=WHY,
     )
 
 
@@ -75,7 +79,9 @@ async def test_what_may_be_a_name_is_not_known_where_nothing_is_injected() -> No
     assert (verdict.state, finding.rule, finding.cause) == ("unknown", "unknown-image", "unauthorized")
     assert WHY.detail in finding.message
     silent = await evaluate_object(
-        tweak(minimal(), paths), msgspec.structs.replace(shown(), despite=None), rule=effective_policy(inject="Never")
+        tweak(minimal(), paths),
+        msgspec.structs.replace(shown(), fallback_reason=None),
+        rule=effective_policy(inject="Never"),
     )
     assert [finding.cause for finding in silent.findings] == ["local"]
     verified = await evaluate_object(tweak(minimal(), paths), shown(user="1500"), rule=effective_policy(inject="Never"))

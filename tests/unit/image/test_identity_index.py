@@ -25,21 +25,21 @@ def made(image: str = IMAGE, digest: str = DIGEST, **more: Any) -> ImageIdentity
 
 def test_an_object_is_found_by_its_names_until_it_is_gone() -> None:
     known = IdentityIndex()
-    known.put("1", made(aliases=("registry.example/app:latest",)))
-    known.put("2", made("registry.example/app:2", "sha256:" + "cd" * 32))
+    known.update("1", made(aliases=("registry.example/app:latest",)))
+    known.update("2", made("registry.example/app:2", "sha256:" + "cd" * 32))
     (found,) = known.of_reference(IMAGE)
     assert (
         known.of_reference("registry.example/app:latest") == known.of_digest("registry.example/app", DIGEST) == (found,)
     )
     assert known.of_digest("registry.example/other", DIGEST) == ()
-    known.put("1", made(uid=7))
+    known.update("1", made(uid=7))
     assert [each.spec.uid for each in known.of_reference(IMAGE)] == [7]
     assert known.of_reference("registry.example/app:latest") == ()
     assert len(known) == 2
-    known.retain({"2"})
-    known.drop("1")
+    known.replace({"2"})
+    known.delete("1")
     assert (len(known), known.of_reference(IMAGE)) == (1, ())
-    known.retain(())
+    known.replace(())
     assert (known._stored, known._found) == ({}, {})
 
 
@@ -47,7 +47,7 @@ def test_what_is_shared_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity_index, "_SHARED", 4)
     known = IdentityIndex()
     for number in range(20):
-        known.put(str(number), made(user=f"user-{number}"))
+        known.update(str(number), made(user=f"user-{number}"))
     assert len(known._shared) <= 9
     assert {each.spec.user for each in known.of_reference(IMAGE)} == {f"user-{number}" for number in range(20)}
 

@@ -33,41 +33,41 @@ class TestStaticView:
     """The documents of files."""
 
     def test_a_namespace_is_selected_by_its_name(self) -> None:
-        shown = PolicySnapshot(documents(policy("web", mode="Enforce", namespaceSelector=WEB_ONLY)))
-        assert shown.effective_policy("web").mode == "Enforce"
-        assert shown.effective_policy("other").policy is selection.BUILT_IN
+        policies = PolicySnapshot(documents(policy("web", mode="Enforce", namespaceSelector=WEB_ONLY)))
+        assert policies.effective_policy("web").mode == "Enforce"
+        assert policies.effective_policy("other").policy is selection.BUILT_IN
 
     def test_a_namespace_has_no_other_label(self) -> None:
         selector = {"matchExpressions": [{"key": "team", "operator": "Exists"}]}
-        shown = PolicySnapshot(documents(policy("team", mode="Enforce", namespaceSelector=selector)))
-        assert shown.effective_policy("web").policy is selection.BUILT_IN
+        policies = PolicySnapshot(documents(policy("team", mode="Enforce", namespaceSelector=selector)))
+        assert policies.effective_policy("web").policy is selection.BUILT_IN
 
     def test_no_namespace_is_the_default_one(self) -> None:
         selector = {"matchLabels": {"kubernetes.io/metadata.name": "default"}}
-        shown = PolicySnapshot(
+        policies = PolicySnapshot(
             documents(policy("p", namespaceSelector=selector), exception("a"), exception("b", "default"))
         )
-        assert shown.effective_policy("").policy.metadata.name == "p"
-        assert [each.metadata.name for each in shown.exceptions("")] == ["a", "b"]
-        assert shown.exceptions("default") == shown.exceptions("")
+        assert policies.effective_policy("").policy.metadata.name == "p"
+        assert [each.metadata.name for each in policies.exceptions("")] == ["a", "b"]
+        assert policies.exceptions("default") == policies.exceptions("")
 
     def test_exceptions_are_their_namespaces_alone(self) -> None:
-        shown = PolicySnapshot(documents(exception("a", "web"), exception("b", "db")))
-        assert [each.metadata.name for each in shown.exceptions("web")] == ["a"]
-        assert shown.exceptions("nowhere") == ()
+        policies = PolicySnapshot(documents(exception("a", "web"), exception("b", "db")))
+        assert [each.metadata.name for each in policies.exceptions("web")] == ["a"]
+        assert policies.exceptions("nowhere") == ()
 
     def test_an_answer_is_worked_out_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        shown = PolicySnapshot(documents(policy("p")))
-        first = shown.effective_policy("web")
+        policies = PolicySnapshot(documents(policy("p")))
+        first = policies.effective_policy("web")
         monkeypatch.delattr(selection, "select_policy")
-        assert shown.effective_policy("web") is first
+        assert policies.effective_policy("web") is first
 
     def test_what_is_remembered_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(cache, "_NAMESPACES_LIMIT", 3)
-        shown = PolicySnapshot(documents())
+        policies = PolicySnapshot(documents())
         for number in range(10):
-            shown.effective_policy(f"n{number}")
-        assert len(shown._governing) <= 3
+            policies.effective_policy(f"n{number}")
+        assert len(policies._governing) <= 3
 
 
 class TestAccept:
@@ -107,62 +107,64 @@ class TestClusterView:
     """A cluster as it changes."""
 
     def test_it_is_not_ready_before_there_is_a_first_moment(self) -> None:
-        shown = PolicyCache()
-        assert not shown.ready
-        assert shown.age == math.inf
-        assert shown.effective_policy("web").mode == "Audit"
-        assert shown.exceptions("web") == ()
+        policies = PolicyCache()
+        assert not policies.ready
+        assert policies.age == math.inf
+        assert policies.effective_policy("web").mode == "Audit"
+        assert policies.exceptions("web") == ()
 
     def test_an_empty_cluster_is_a_moment_too(self) -> None:
-        shown = PolicyCache()
-        shown.show((), ())
-        assert shown.ready
+        policies = PolicyCache()
+        policies.replace((), ())
+        assert policies.ready
 
     def test_each_moment_replaces_the_one_before(self) -> None:
-        shown = PolicyCache()
-        shown.show([Namespace("web")], [cache.accept(policy("p", mode="Warn")), cache.accept(exception("e", "web"))])
-        assert (shown.effective_policy("web").mode, len(shown.exceptions("web"))) == ("Warn", 1)
-        shown.show([Namespace("web")], [cache.accept(policy("p", mode="Enforce"))])
-        assert (shown.effective_policy("web").mode, shown.exceptions("web")) == ("Enforce", ())
+        policies = PolicyCache()
+        policies.replace(
+            [Namespace("web")], [cache.accept(policy("p", mode="Warn")), cache.accept(exception("e", "web"))]
+        )
+        assert (policies.effective_policy("web").mode, len(policies.exceptions("web"))) == ("Warn", 1)
+        policies.replace([Namespace("web")], [cache.accept(policy("p", mode="Enforce"))])
+        assert (policies.effective_policy("web").mode, policies.exceptions("web")) == ("Enforce", ())
 
     def test_a_label_counts_from_the_moment_it_is_there(self) -> None:
-        shown = PolicyCache()
-        shown.show([Namespace("web")], ())
-        assert shown.effective_policy("web").mode == "Audit"
-        shown.show([Namespace("web", {"nonroot.dev/mode": "enforce"})], ())
-        assert shown.effective_policy("web").mode == "Enforce"
+        policies = PolicyCache()
+        policies.replace([Namespace("web")], ())
+        assert policies.effective_policy("web").mode == "Audit"
+        policies.replace([Namespace("web", {"nonroot.dev/mode": "enforce"})], ())
+        assert policies.effective_policy("web").mode == "Enforce"
 
     def test_what_is_wrong_is_kept_out_and_named_until_it_is_right(self) -> None:
-        shown = PolicyCache()
-        shown.show((), [cache.accept(policy("bad", mode="Strict")), cache.accept(policy("good", mode="Warn"))])
-        assert list(shown.problems) == ["NonRootPolicy bad"]
-        assert shown.effective_policy("web").policy.metadata.name == "good"
-        shown.show((), [cache.accept(policy("bad", mode="Enforce"))])
-        assert shown.problems == {}
+        policies = PolicyCache()
+        policies.replace((), [cache.accept(policy("bad", mode="Strict")), cache.accept(policy("good", mode="Warn"))])
+        assert list(policies.problems) == ["NonRootPolicy bad"]
+        assert policies.effective_policy("web").policy.metadata.name == "good"
+        policies.replace((), [cache.accept(policy("bad", mode="Enforce"))])
+        assert policies.problems == {}
 
     def test_a_namespace_is_known_once_it_was_seen(self) -> None:
-        shown = PolicyCache()
-        assert not shown.knows("web")
-        shown.show([Namespace("web")], [])
-        assert shown.knows("web")
-        assert not shown.knows("new")
+        policies = PolicyCache()
+        assert not policies.knows("web")
+        policies.replace([Namespace("web")], [])
+        assert policies.knows("web")
+        assert not policies.knows("new")
         assert PolicySnapshot(Documents()).knows("any")
 
     def test_it_is_as_old_as_its_oldest_stream(self) -> None:
         now = 100.0
-        shown = PolicyCache(lambda: now)
-        shown.confirm("namespaces")
+        policies = PolicyCache(lambda: now)
+        policies.mark_synced("namespaces")
         now = 110.0
-        shown.confirm("nonrootpolicies")
+        policies.mark_synced("nonrootpolicies")
         now = 130.0
-        assert shown.age == 30.0
-        shown.confirm("namespaces")
-        assert shown.age == 20.0
+        assert policies.age == 30.0
+        policies.mark_synced("namespaces")
+        assert policies.age == 20.0
 
     def test_the_last_moment_stays_whatever_its_age(self) -> None:
         now = 0.0
-        shown = PolicyCache(lambda: now)
-        shown.confirm("namespaces")
-        shown.show([Namespace("web", {"nonroot.dev/mode": "enforce"})], ())
+        policies = PolicyCache(lambda: now)
+        policies.mark_synced("namespaces")
+        policies.replace([Namespace("web", {"nonroot.dev/mode": "enforce"})], ())
         now = 86400.0
-        assert (shown.ready, shown.age, shown.effective_policy("web").mode) == (True, 86400.0, "Enforce")
+        assert (policies.ready, policies.age, policies.effective_policy("web").mode) == (True, 86400.0, "Enforce")

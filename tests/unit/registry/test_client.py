@@ -87,7 +87,7 @@ async def test_accounts_that_were_not_read_are_tried_again_soon(registry: Regist
 
 async def test_memory_is_bounded(registry: Registry, connect: Connect) -> None:
     """With caches too small for anything every answer is still right."""
-    client = connect(memory=CacheLimits(answers=3000, confirmations=500, documents=3000, layers=2000))
+    client = connect(cache_limits=CacheLimits(answers=3000, resolutions=500, documents=3000, layers=2000))
     for number in range(20):
         registry.push(f"team/app{number}:1", image(layer(file("etc/passwd", f"app:x:{number}:1::/:")), user="app"))
     for number in [*range(20), *range(20)]:
@@ -194,7 +194,7 @@ async def test_callers_that_give_up_leave_nothing_behind(connect: Connect, fault
             await client.image(each)
         connectors = [session.connector for session in client._transport._sessions.values()]
         assert [getattr(connector, "_acquired", None) for connector in connectors] == [set()]
-        assert len(client._flights) == len(client._confirmations._asking) == 0
+        assert len(client._flights) == len(client._resolver._asking) == 0
         await client.aclose()
     assert _sockets() <= sockets
 
@@ -246,9 +246,7 @@ async def test_no_password_outlives_its_request(registry: Registry, connect: Con
     client = connect(secrets)
     await client.image(f"{registry.host}/team/app:1", namespace="a", pull_secrets=("s",))
     secrets.secrets.clear()
-    held = reachable(
-        client._answers, client._confirmations._known, client._session._headers, client._contents._documents
-    )
+    held = reachable(client._answers, client._resolver._known, client._session._headers, client._content._documents)
     assert any(each == ACCOUNTS.passwd for each in held)
     encoded = base64.b64encode(b"u:hunter2").decode()
     assert not [each for each in held if isinstance(each, str | bytes) and re.search(f"hunter2|{encoded}", str(each))]

@@ -168,7 +168,7 @@ async def test_while_the_registry_is_silent_a_restarted_replica_knows_what_was_k
     found = await recall(connect(kept=kept), kept, registry, reference=reference if pinned else tag, budget=budget)
     assert isinstance(found, Image)
     assert (found.digest, found.source, found.age) == (first.digest, "registry", 7200.0)
-    assert found.despite is not None
+    assert found.fallback_reason is not None
     assert identities(found) == identities(first)
 
 
@@ -222,7 +222,7 @@ async def test_a_node_knows_what_the_registry_does_not_tell(cause: Cause, answer
     assert isinstance(found, Image) is answered
     if isinstance(found, Image):
         assert (found.digest, found.source, found.age) == (DIGEST, "observed", 10.0)
-        assert found.despite == Unknown(cause, "a test says so")
+        assert found.fallback_reason == Unknown(cause, "a test says so")
         assert identities(found) == [("linux/amd64", 1500, 1600, (44, 1600))]
         assert found.platforms[0].config.user.unread
 

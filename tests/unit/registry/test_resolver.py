@@ -146,7 +146,7 @@ async def test_a_tag_that_moved_to_what_cannot_be_read_is_not_answered_by_the_ol
     registry.push("team/app:1", NAMED)
     await client.image(reference)
     client.clock.now += 400
-    client._contents._documents = LRUCache(1000)
+    client._content._documents = LRUCache(1000)
     registry.lie(Status(503), method="GET")
     assert (await client.image(reference)).age == 400
     registry.push("team/app:1", image(user="2"))

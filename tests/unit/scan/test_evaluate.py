@@ -34,7 +34,7 @@ def documents(*exceptions: Object, **spec: Any) -> Documents:
     return load([rule, *others], "a test")
 
 
-async def foretold(
+async def predicted(
     *objects: Object, images: Mapping[str, Image | Unknown] | Image | Unknown = APP, said: Documents | None = None
 ) -> Workload:
     """The forecast for the one workload of some objects."""
@@ -61,7 +61,7 @@ async def foretold(
 )
 async def test_the_outcome(obj: Object, found: Image | Unknown, outcome: str, uid: int | None) -> None:
     """Enforced, whatever the mode is today."""
-    told = await foretold(named(obj, "web"), images=found)
+    told = await predicted(named(obj, "web"), images=found)
     (container,) = told.containers
     assert (told.outcome, container.outcome, container.uid, told.mode, told.today) == (
         outcome, outcome, uid, "Audit", "allow",
@@ -70,7 +70,7 @@ async def test_the_outcome(obj: Object, found: Image | Unknown, outcome: str, ui
 
 async def test_a_fixed_container_says_what_to_write_and_what_it_is_cured_of() -> None:
     """What injection cures is a note; the fields are those that injection adds."""
-    told = await foretold(named(of("Deployment", runAsNonRoot=True), "web"))
+    told = await predicted(named(of("Deployment", runAsNonRoot=True), "web"))
     (container,) = told.containers
     assert container.path == "spec.template.spec.containers[0].securityContext"
     assert container.yaml == (
@@ -85,10 +85,10 @@ async def test_a_fixed_container_says_what_to_write_and_what_it_is_cured_of() ->
 
 async def test_where_the_policy_never_injects_nothing_is_fixed() -> None:
     """And the same container, which the kubelet would refuse, is refused; a fixed one would not be."""
-    told = await foretold(named(of("Deployment", runAsNonRoot=True), "web"), said=documents(inject="Never"))
+    told = await predicted(named(of("Deployment", runAsNonRoot=True), "web"), said=documents(inject="Never"))
     (container,) = told.containers
     assert (container.outcome, container.yaml, container.findings[0].severity) == ("refused", "", "error")
-    assert (await foretold(named(of("Pod"), "web"), said=documents(inject="Never"))).outcome == "unchanged"
+    assert (await predicted(named(of("Pod"), "web"), said=documents(inject="Never"))).outcome == "unchanged"
 
 
 async def test_an_opt_in_fs_group_is_a_change() -> None:
@@ -97,8 +97,8 @@ async def test_an_opt_in_fs_group_is_a_change() -> None:
     mount = [{"name": "data", "mountPath": "/data"}]
     obj = tweak(of("Deployment", **SAFE), {"spec.template.spec.volumes": [claim]})
     obj["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = mount
-    assert (await foretold(named(obj, "web"))).outcome == "unchanged"
-    told = await foretold(named(obj, "web"), said=documents(fsGroup=5))
+    assert (await predicted(named(obj, "web"))).outcome == "unchanged"
+    told = await predicted(named(obj, "web"), said=documents(fsGroup=5))
     assert (told.outcome, told.containers[0].findings[0].severity) == ("fixed", "note")
 
 
@@ -117,7 +117,7 @@ async def test_an_opt_in_fs_group_is_a_change() -> None:
 async def test_what_admission_says_today(mode: str, inject: str | None, obj: Object, today: str) -> None:
     """Under the mode that is in force, after what it injects."""
     spec = {"mode": mode, **({"inject": inject} if inject else {})}
-    told = await foretold(named(obj, "web"), said=documents(**spec))
+    told = await predicted(named(obj, "web"), said=documents(**spec))
     assert (told.mode, told.today) == (mode, today)
 
 
@@ -129,7 +129,7 @@ async def test_an_unknown_image_is_a_warning_today_where_the_policy_enforces() -
         ("Allow", "unknown", "allow"),
         ("Deny", "refused", "deny"),
     ):
-        told = await foretold(
+        told = await predicted(
             pod, images=unknown("unreachable"), said=documents(mode="Enforce", onUnknown={"default": action})
         )
         assert (told.outcome, told.today) == (outcome, today)
@@ -149,12 +149,12 @@ async def test_an_unknown_image_is_a_warning_today_where_the_policy_enforces() -
 async def test_exceptions_count_as_at_admission(obj: Object, workloads: Object) -> None:
     """Of a template, by every name under which admission will see its Pods; an expired one ends at its minute."""
     spec = {"reason": "ticket 7", "workloads": [workloads]}
-    told = await foretold(named(obj, "web"), said=documents(spec))
+    told = await predicted(named(obj, "web"), said=documents(spec))
     assert (told.outcome, told.containers[0].reason) == ("excepted", "exception e: ticket 7")
     ended = spec | {"expires": (NOW - timedelta(seconds=1)).isoformat()}
-    assert (await foretold(named(obj, "web"), said=documents(ended))).outcome == "refused"
+    assert (await predicted(named(obj, "web"), said=documents(ended))).outcome == "refused"
     other = spec | {"workloads": [workloads | {"name": "other-*"}]}
-    assert (await foretold(named(obj, "web"), said=documents(other))).outcome == "refused"
+    assert (await predicted(named(obj, "web"), said=documents(other))).outcome == "refused"
 
 
 @table(
@@ -171,13 +171,13 @@ async def test_an_exception_that_ends_is_told_before_and_after(
     """Also one of two, the other of which covers fewer rules; where another goes on, nothing is said."""
     root = named(of("Deployment", runAsUser=0), "web")
     ends = {"reason": "ticket 7", "expires": (NOW + timedelta(days=days)).isoformat()}
-    (container,) = (await foretold(root, said=documents(ends))).containers
+    (container,) = (await predicted(root, said=documents(ends))).containers
     assert (container.outcome, container.expires_soon, container.reason) == (outcome, soon, reason)
     for rules, ending in (({"rules": ["named-user"]}, soon), ({}, False)):
         said = documents(ends, {"reason": "ticket 8", **rules})
-        (container,) = (await foretold(root, said=said)).containers
+        (container,) = (await predicted(root, said=said)).containers
         assert container.expires_soon is ending
-    (container,) = (await foretold(root, said=documents(ends, exceptions="Forbid"))).containers
+    (container,) = (await predicted(root, said=documents(ends, exceptions="Forbid"))).containers
     assert (container.expires_soon, container.reason) == (False, "")
 
 
@@ -194,7 +194,7 @@ async def test_an_exempt_workload_is_not_judged_and_still_seen(exemptions: Objec
     """Its Pods are made by a controller, which may be exempt."""
     obj = tweak(of("Deployment", runAsUser=0), {"spec.template.spec.runtimeClassName": "vm"})
     pod = running(named(minimal(), "web-1-a", ("ReplicaSet", "web-1")), 0)
-    told = await foretold(
+    told = await predicted(
         named(obj, "web"),
         named(of("ReplicaSet"), "web-1", ("Deployment", "web")),
         pod,
@@ -213,23 +213,23 @@ async def test_who_runs_now_is_told_and_compared_with_what_was_foretold() -> Non
     def pods(uid: int, count: int, **more: Any) -> list[Object]:
         return [running(named(minimal(), f"w-{uid}-{i}", ("StatefulSet", "web")), uid, **more) for i in range(count)]
 
-    told = await foretold(deployment, *pods(1000, 2, gid=1000, groups=(1000,)), *pods(0, 1))
+    told = await predicted(deployment, *pods(1000, 2, gid=1000, groups=(1000,)), *pods(0, 1))
     (container,) = told.containers
     assert [(each.uid, each.gid, each.groups, each.pods) for each in container.running] == [
         (1000, 1000, (1000,), 2),
         (0, 0, (0,), 1),
     ]
     assert (told.pods, container.mismatch) == (3, "runs as uid 0 where uid 1000 was foretold")
-    told = await foretold(deployment, *pods(1000, 1, gid=1000), *pods(0, 1, digest="sha256:" + "0" * 64))
+    told = await predicted(deployment, *pods(1000, 1, gid=1000), *pods(0, 1, digest="sha256:" + "0" * 64))
     assert told.containers[0].mismatch is None
 
 
 async def test_a_pod_is_compared_with_its_own_spec_also_where_no_image_was_read() -> None:
     """A Pod that was patched says itself who it is."""
     pod = tweak(named(minimal(), "web-0", ("StatefulSet", "web")), {"spec.containers.0.securityContext.runAsUser": 7})
-    told = await foretold(named(of("StatefulSet"), "web"), running(pod, 8), images=unknown("unreachable"))
+    told = await predicted(named(of("StatefulSet"), "web"), running(pod, 8), images=unknown("unreachable"))
     assert told.containers[0].mismatch == "runs as uid 8 where uid 7 was foretold"
-    told = await foretold(named(of("StatefulSet"), "web"), running(pod, 7), images=unknown("unreachable"))
+    told = await predicted(named(of("StatefulSet"), "web"), running(pod, 7), images=unknown("unreachable"))
     assert told.containers[0].mismatch is None
 
 
@@ -237,16 +237,16 @@ async def test_a_wrong_fact_of_the_operators_shows() -> None:
     """What `knownImages` says has no digest to compare."""
     said = documents(knownImages=[{"image": "registry.example/*", "uid": 4}])
     pod = running(named(minimal(), "web"), 5)
-    told = await foretold(pod, images=unknown("unreachable"), said=said)
+    told = await predicted(pod, images=unknown("unreachable"), said=said)
     assert (told.outcome, told.containers[0].mismatch) == ("fixed", "runs as uid 5 where uid 4 was foretold")
-    known = await foretold(pod, images=image("5"), said=said)  # whose word stands, while the operator's is as wrong
+    known = await predicted(pod, images=image("5"), said=said)  # whose word stands, while the operator's is as wrong
     assert (known.containers[0].uid, known.containers[0].mismatch) == (5, told.containers[0].mismatch)
 
 
 async def test_an_image_that_is_none_is_compared_with_nothing() -> None:
     """Its name cannot even be read."""
     pod = running(tweak(named(minimal(), "web"), {"spec.containers.0.image": "::"}), 5)
-    assert (await foretold(pod)).containers[0].mismatch is None
+    assert (await predicted(pod)).containers[0].mismatch is None
 
 
 async def test_images_that_are_left_out_are_counted_and_no_finding() -> None:
@@ -265,7 +265,7 @@ async def test_containers_of_several_shapes_are_told_once_each() -> None:
     """Two Pods of one custom resource, which differ in one container."""
     one = named(minimal(), "a", ("Workflow", "w"))
     other = tweak(named(minimal(), "b", ("Workflow", "w")), {"spec.containers.1": {"name": "b", "image": "root:1"}})
-    told = await foretold(one, other, images={IMAGE: APP, "root:1": image("")})
+    told = await predicted(one, other, images={IMAGE: APP, "root:1": image("")})
     assert [(each.name, each.outcome) for each in told.containers] == [("app", "fixed"), ("b", "refused")]
     assert (told.kind, told.outcome, told.pods) == ("Workflow", "refused", 2)
     assert msgspec.json.encode(told)

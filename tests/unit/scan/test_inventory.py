@@ -20,7 +20,7 @@ def test_every_kind_with_a_template_is_a_workload(kind: str) -> None:
     found, inventory = take(named(of(kind), "web"))
     (each,) = found.values()
     assert (each.reference.api_version, each.reference.kind, each.reference.uid) == (API[kind], kind, "uid-of-web")
-    assert (each.pods, len(each.shapes), each.shapes[0].workload.kind) == (0, 1, kind)
+    assert (each.pods, len(each.variants), each.variants[0].workload.kind) == (0, 1, kind)
     assert inventory.skipped == []
 
 
@@ -39,8 +39,8 @@ def test_pods_count_for_the_workload_at_the_top(kind: str, between: str) -> None
     assert list(found) == [(kind, "web")]
     each = found[kind, "web"]
     assert each.pods == 5
-    assert sorted((seen.running.uid, seen.pods) for seen in each.sightings) == [(0, 1), (1000, 4)]
-    assert len(each.shapes) == 1
+    assert sorted((seen.running.uid, seen.pods) for seen in each.observed) == [(0, 1), (1000, 4)]
+    assert len(each.variants) == 1
 
 
 def test_a_custom_resource_and_a_lone_pod_are_known_by_their_pods() -> None:
@@ -52,7 +52,7 @@ def test_a_custom_resource_and_a_lone_pod_are_known_by_their_pods() -> None:
         tweak(pod("step-2", ("Workflow", "night")), {"spec.containers.0.image": "other:1"}),
         running(pod("lone"), 5, phase="Failed"),
     )
-    assert {key: (each.pods, len(each.shapes)) for key, each in found.items()} == {
+    assert {key: (each.pods, len(each.variants)) for key, each in found.items()} == {
         ("Rollout", "shop"): (1, 1),
         ("Workflow", "night"): (2, 2),
         ("Pod", "lone"): (0, 1),
@@ -73,7 +73,7 @@ def test_containers_that_others_add_are_judged_as_they_are_in_the_pods() -> None
     """A mesh's sidecar is in no template."""
     meshed = tweak(pod("db-0", ("StatefulSet", "db")), {"spec.containers.1": {"name": "proxy", "image": "proxy:1"}})
     found, _ = take(named(of("StatefulSet"), "db"), meshed)
-    template, added = found["StatefulSet", "db"].shapes
+    template, added = found["StatefulSet", "db"].variants
     assert template.slots is None
     assert added.slots is not None
     assert [slot.container.name for slot in added.slots] == ["proxy"]
@@ -88,8 +88,8 @@ def test_a_workload_is_remembered_once_however_many_pods_it_has() -> None:
         obj["metadata"]["annotations"] = {"kubectl.kubernetes.io/last-applied-configuration": "x" * 9}
         inventory.pod(raw(obj))
     (each,) = inventory.rest()
-    assert (each.pods, len(each.shapes), [seen.pods for seen in each.sightings]) == (1000, 1, [1000])
-    assert each.shapes[0].workload.metadata.annotations is None
+    assert (each.pods, len(each.variants), [seen.pods for seen in each.observed]) == (1000, 1, [1000])
+    assert each.variants[0].workload.metadata.annotations is None
 
 
 def test_nobody_can_make_it_remember_without_end() -> None:
@@ -99,7 +99,7 @@ def test_nobody_can_make_it_remember_without_end() -> None:
         obj = running(tweak(pod(f"w-{number}", ("X", "x")), {"spec.containers.0.image": f"i:{number}"}), number)
         inventory.pod(raw(obj))
     (each,) = inventory.rest()
-    assert (each.pods, len(each.shapes), len(each.sightings)) == (OBSERVED_LIMIT + 50, VARIANTS_LIMIT, OBSERVED_LIMIT)
+    assert (each.pods, len(each.variants), len(each.observed)) == (OBSERVED_LIMIT + 50, VARIANTS_LIMIT, OBSERVED_LIMIT)
     assert [skip.object for skip in inventory.skipped] == ["X default/x"]
 
 

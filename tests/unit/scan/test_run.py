@@ -248,7 +248,7 @@ async def test_what_is_stored_for_one_namespace_is_told_to_no_other(scanned: Sca
     fact = Observation(IMAGE, f"sha256:{'ab' * 32}", Platform("linux", "amd64"), 1500, 1600, namespace="shop")
     identity = image_identity.of_observation(fact, (fact.platform,), NOW)
     assert identity is not None
-    known.put("1", identity)
+    known.update("1", identity)
     pods = [within(named(minimal(), name), name) for name in ("default", "shop")]
     document = await scanned(
         cluster_of(pods=pods, deployments=[]), Table({IMAGE: unknown("unauthorized")}), known=known

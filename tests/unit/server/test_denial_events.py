@@ -38,7 +38,7 @@ async def told(
     spec: Mapping[str, Any],
     found: Image | Unknown = ROOT,
     *,
-    door: WebhookKind = "validate",
+    hook: WebhookKind = "validate",
     exceptions: tuple[NonRootException, ...] = (),
     dry_run: bool = False,
     **review: Any,
@@ -50,7 +50,7 @@ async def told(
     body = review_body(obj, **review)
     asked = decode(body.replace(b'"dryRun": false', b'"dryRun": true') if dry_run else body)
     async with workqueue.run_in_background(denials.dry_runs):
-        denials.observe(asked, await Admission(view, table).review(asked, door))
+        denials.observe(asked, await Admission(view, table).review(asked, hook))
         for _ in range(50):
             await asyncio.sleep(0)
     return events
@@ -77,7 +77,7 @@ async def test_what_enforce_would_deny_is_told_too(mode: str) -> None:
         pytest.param(OWNED, {"found": image("1000")}, id="nothing wrong"),
         pytest.param(OWNED, {"spec": {"mode": "Enforce"}, "dry_run": True}, id="a dry run, denied"),
         pytest.param(OWNED, {"dry_run": True}, id="a dry run"),
-        pytest.param(OWNED, {"door": "mutate"}, id="the other hook"),
+        pytest.param(OWNED, {"hook": "mutate"}, id="the other hook"),
         pytest.param(BARE, {"spec": {"mode": "Enforce"}}, id="a denied Pod of nobody: there is none"),
         pytest.param(within("Deployment", minimal()), {}, id="a template, whose Pods come next"),
         pytest.param(

@@ -162,7 +162,7 @@ async def test_an_ordinary_review_takes_the_short_way(reviews: Reviews, monkeypa
     plain = fast_path._Exchange.begin
 
     def begin(self: Any, app: Any) -> None:
-        taken.append(self.door)
+        taken.append(self.hook)
         plain(self, app)
 
     monkeypatch.setattr(fast_path._Exchange, "begin", begin)

@@ -79,13 +79,13 @@ async def test_of_a_burst_the_first_and_the_last_change_are_shown(
     store.observe(CORE)
     store.observe(listed("namespaces"))
     shows = []
-    show = view.show
+    replace = view.replace
 
     def counted(*given: Any) -> None:
         shows.append(1)
-        show(*given)
+        replace(*given)
 
-    monkeypatch.setattr(view, "show", counted)
+    monkeypatch.setattr(view, "replace", counted)
     await asyncio.sleep(2 * PAUSE)
     for number in range(100):
         mode = "enforce" if number % 2 else "warn"

@@ -117,10 +117,10 @@ def test_what_is_no_pod_is_refused() -> None:
         container_status.decode(b'{"metadata": []}')
 
 
-def contradiction(paths: dict[str, Any], reported: tuple[int, ...], *foretold: Identity) -> str | None:
+def contradiction(paths: dict[str, Any], reported: tuple[int, ...], *predicted: Identity) -> str | None:
     seen = pod(ran(tweak(minimal(), paths), *reported))
     (running,) = container_status.running_containers(seen)
-    return container_status.mismatch(seen, running, foretold)
+    return container_status.mismatch(seen, running, predicted)
 
 
 WEB = Identity(1500, 1600, (1600, 1700))

@@ -49,11 +49,11 @@ _FAULTS_OF_IMAGES = (
 
 Check = Callable[[Subject], Finding | None]
 _CHECKS: tuple[Check, ...] = tuple(rule.check for rule in RULES)
-_OF_SOUND_IMAGES: tuple[Check, ...] = tuple(rule.check for rule in RULES if rule not in _FAULTS_OF_IMAGES)
-_WITHOUT_IMAGE: tuple[Check, ...] = tuple(check for check in _OF_SOUND_IMAGES if check is not named_user.check)
+_OF_FAULT_FREE_IMAGES: tuple[Check, ...] = tuple(rule.check for rule in RULES if rule not in _FAULTS_OF_IMAGES)
+_WITHOUT_IMAGE: tuple[Check, ...] = tuple(check for check in _OF_FAULT_FREE_IMAGES if check is not named_user.check)
 
 
 def check(subject: Subject) -> tuple[Finding, ...]:
     """All that all rules find in one container."""
-    checks = _WITHOUT_IMAGE if subject.found is None else _OF_SOUND_IMAGES if subject.sound else _CHECKS
+    checks = _WITHOUT_IMAGE if subject.image is None else _OF_FAULT_FREE_IMAGES if subject.fault_free else _CHECKS
     return tuple([found for each in checks if (found := each(subject)) is not None])

@@ -26,7 +26,7 @@ def check(subject: Subject) -> Finding | None:
     if subject.os != "linux" or subject.effective.run_as_user is not None:
         return None
     strict = subject.workload.context.supplemental_groups_policy == "Strict"
-    for answer in subject.answers:
+    for answer in subject.identities:
         if isinstance(answer.identity, ResolutionError) and answer.identity.kind == "invalid":
             return finding(
                 subject,

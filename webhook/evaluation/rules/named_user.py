@@ -25,9 +25,9 @@ def check(subject: Subject) -> Finding | None:
     """A resolvable, non-root name that the kubelet would not verify."""
     if subject.os != "linux" or subject.effective.run_as_user is not None or not subject.effective.run_as_non_root:
         return None
-    if any(isinstance(answer.identity, Unknown) for answer in subject.answers):
+    if any(isinstance(answer.identity, Unknown) for answer in subject.identities):
         return None  # told as such; what is not yet known on one platform may still be cured on all
-    for answer in subject.answers:
+    for answer in subject.identities:
         if (
             answer.user.uid is None
             and answer.user.name
@@ -47,7 +47,7 @@ def check(subject: Subject) -> Finding | None:
                 f"{quoted(answer.user.name)}, which is uid {uid} in the image's /etc/passwd",
                 f"set {fields}, or end the Dockerfile with: USER {planned.replacing(answer.user)}",
                 field="runAsUser",
-                curable=isinstance(subject.planned, Injection),
+                fixable=isinstance(subject.planned, Injection),
             )
     if subject.unverified and subject.injects and isinstance(subject.planned, Injection):
         uid = subject.planned.uid
@@ -59,6 +59,6 @@ def check(subject: Subject) -> Finding | None:
             "the kubelet would refuse a name",
             f"set {subject.field('runAsUser')}: {uid}",
             field="runAsUser",
-            curable=True,
+            fixable=True,
         )
     return None

@@ -22,12 +22,12 @@ def check(subject: Subject) -> Finding | None:
     """Not the same uid everywhere."""
     if subject.os != "linux" or subject.effective.run_as_user is not None:
         return None
-    uids = {answer.identity.uid for answer in subject.answers if isinstance(answer.identity, Identity)}
+    uids = {answer.identity.uid for answer in subject.identities if isinstance(answer.identity, Identity)}
     if len(uids) < 2:
         return None
     each = ", ".join(
         f"{answer.platform} uid {answer.identity.uid}"
-        for answer in subject.answers
+        for answer in subject.identities
         if isinstance(answer.identity, Identity)
     )
     return finding(

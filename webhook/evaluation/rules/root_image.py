@@ -23,7 +23,9 @@ def check(subject: Subject) -> Finding | None:
     """Some platform's image runs as uid 0, and policy does not let it."""
     if subject.os != "linux" or subject.effective.run_as_user is not None:
         return None
-    roots = [answer for answer in subject.answers if isinstance(answer.identity, Identity) and answer.identity.uid == 0]
+    roots = [
+        answer for answer in subject.identities if isinstance(answer.identity, Identity) and answer.identity.uid == 0
+    ]
     if not roots:
         return None
     demanded = subject.effective.run_as_non_root is True
@@ -40,5 +42,5 @@ def check(subject: Subject) -> Finding | None:
         f"set {subject.field('runAsUser')} to a uid above 0 under which the image can run, "
         "or end its Dockerfile with a numeric user, such as: USER 1001",
         field="runAsUser",
-        curable=subject.assigned,
+        fixable=subject.assigned,
     )

@@ -33,9 +33,9 @@ _NEXT = {
 
 def check(subject: Subject) -> Finding | None:
     """The image, or what a USER name needs of it, is not known."""
-    found = subject.found
+    found = subject.image
     if not isinstance(found, Unknown):
-        found = next((answer.identity for answer in subject.answers if isinstance(answer.identity, Unknown)), None)
+        found = next((answer.identity for answer in subject.identities if isinstance(answer.identity, Unknown)), None)
     if found is None and subject.unverified and not (subject.injects and isinstance(subject.planned, Injection)):
         found = _unverified(subject)
     if found is None:
@@ -54,9 +54,9 @@ def check(subject: Subject) -> Finding | None:
 
 def _unverified(subject: Subject) -> Unknown:
     """A node has shown the uid, and not whether the USER is a number: so the kubelet's answer is not known."""
-    despite = subject.found.despite if isinstance(subject.found, Image) else None
-    said = f"; {despite.detail}" if despite else ""
+    fallback_reason = subject.image.fallback_reason if isinstance(subject.image, Image) else None
+    said = f"; {fallback_reason.detail}" if fallback_reason else ""
     return Unknown(
-        despite.cause if despite else "local",
+        fallback_reason.cause if fallback_reason else "local",
         f"runAsNonRoot asks for a number as the image's USER, which nobody has read{said}",
     )

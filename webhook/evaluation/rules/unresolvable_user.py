@@ -23,7 +23,7 @@ def check(subject: Subject) -> Finding | None:
     """Some platform's USER resolves to nobody."""
     if subject.os != "linux" or subject.effective.run_as_user is not None:
         return None
-    for answer in subject.answers:
+    for answer in subject.identities:
         if isinstance(answer.identity, ResolutionError) and answer.identity.kind == "unresolvable":
             return finding(
                 subject,

@@ -40,6 +40,6 @@ def check(subject: Subject) -> Finding | None:
                 f"at {quoted(mount.mount_path)}, a volume that is root's until an fsGroup says otherwise",
                 f"set {pod}.securityContext.fsGroup, such as {subject.uid}, with fsGroupChangePolicy: OnRootMismatch",
                 severity="warning",
-                curable=subject.policy.fs_group is not None,
+                fixable=subject.policy.fs_group is not None,
             )
     return None

@@ -24,7 +24,7 @@ def check(subject: Subject) -> Finding | None:
     if subject.os != "windows":
         return None
     given = subject.effective.windows_user
-    names = [given] if given is not None else [answer.user.name for answer in subject.answers]
+    names = [given] if given is not None else [answer.user.name for answer in subject.identities]
     if any(name.lower() == ADMINISTRATOR for name in names):
         return finding(
             subject,

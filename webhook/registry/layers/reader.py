@@ -138,10 +138,10 @@ class LayerSink(Generic[Result]):
 class Layers:
     """Every layer's facts, for ever or until memory is short."""
 
-    def __init__(self, settings: RegistrySettings, tally: RegistryStats | None = None) -> None:
+    def __init__(self, settings: RegistrySettings, stats: RegistryStats | None = None) -> None:
         self._settings = settings
-        self._tally = tally or RegistryStats()
-        self._facts: LRUCache[str, LayerIndex] = LRUCache(settings.memory.layers)
+        self._stats = stats or RegistryStats()
+        self._facts: LRUCache[str, LayerIndex] = LRUCache(settings.cache_limits.layers)
         self._flights = SingleFlight()
         self._pool = ThreadPoolExecutor(settings.layer_threads, thread_name_prefix="layer")
         self._streams = asyncio.Semaphore(2 * settings.layer_threads)
@@ -207,7 +207,7 @@ class Layers:
     async def _read(self, layer: Descriptor, wanted: frozenset[str], fetch: Fetch) -> LayerIndex:
         known = self._facts.get(layer.digest)
         hit = known is not None and wanted <= known.wanted
-        self._tally.observe("layer", hit=hit)
+        self._stats.observe("layer", hit=hit)
         if known is not None:
             if hit:
                 return known

@@ -32,18 +32,18 @@ _SLOWEST = 32 * 1024  # bytes a second, over a whole blob and once `idle` has pa
 
 
 class Transport:
-    """Connections to registries, under the rules of `RegistrySettings`. What they cost goes into `tally`."""
+    """Connections to registries, under the rules of `RegistrySettings`. What they cost goes into `stats`."""
 
     def __init__(
         self,
         settings: RegistrySettings,
         clock: Callable[[], float] = time.monotonic,
-        tally: RegistryStats | None = None,
+        stats: RegistryStats | None = None,
     ) -> None:
-        self._tally = tally or RegistryStats()
+        self._stats = stats or RegistryStats()
         self._settings = settings
         self._clock = clock
-        self._gate = EgressPolicy(settings)
+        self._egress = EgressPolicy(settings)
         self._tls = tls.contexts(settings)
         self._breaker = Breaker(settings.lives.breaker, clock)
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
@@ -108,10 +108,10 @@ class Transport:
 
     async def _once(self, request: Request, url: str, authorization: str, cost: Cost) -> Response:
         """One exchange, counted by what came of it."""
-        authority = self._gate.check(url, request)
+        authority = self._egress.check(url, request)
         kind = host_class(request.authority)
         outcome: Outcome = "abandoned"
-        costs = (cost, self._tally.total, self._tally.costs[kind])
+        costs = (cost, self._stats.total, self._stats.costs[kind])
         try:
             response = await self._exchange(request, url, authority, authorization, costs)
             outcome = "ok" if response.status < 400 else refusal(response, "").cause
@@ -119,7 +119,7 @@ class Transport:
             outcome = error.cause
             raise
         finally:
-            self._tally.requests[kind, outcome] += 1
+            self._stats.requests[kind, outcome] += 1
         return response
 
     async def _exchange(
@@ -142,7 +142,7 @@ class Transport:
                 data=request.form,
                 allow_redirects=False,
                 ssl=self._context(authority),
-                proxy=self._gate.proxy(url),
+                proxy=self._egress.proxy(url),
                 timeout=aiohttp.ClientTimeout(total=total, sock_connect=timeouts.connect, sock_read=timeouts.idle),
             ) as answer:
                 received: dict[str, tuple[str, ...]] = {}
@@ -191,7 +191,7 @@ class Transport:
         session = self._sessions.get(own)
         if session is None:
             session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(resolver=self._gate.resolver(own=own), limit=128, limit_per_host=16),
+                connector=aiohttp.TCPConnector(resolver=self._egress.resolver(own=own), limit=128, limit_per_host=16),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 read_bufsize=_READ,

@@ -63,9 +63,9 @@ def test_private_addresses_are_for_the_references_own_host(
     settings = RegistrySettings(
         insecure=frozenset({"insecure.corp"}), allowed=frozenset({"allowed.corp"}), denied_networks=("10.96.0.0/12",)
     )
-    gate = EgressPolicy(settings)
-    assert gate.allows(authority, address, own=True) is own
-    assert gate.allows(authority, address, own=False) is elsewhere
+    egress = EgressPolicy(settings)
+    assert egress.allows(authority, address, own=True) is own
+    assert egress.allows(authority, address, own=False) is elsewhere
 
 
 async def test_only_the_addresses_that_are_allowed_are_connected_to() -> None:

@@ -31,10 +31,10 @@ async def test_a_look_up_is_counted_once_and_what_is_known_not_at_all(registry: 
     registry.push("team/app:1", image(layer(), user="1000:1000"))
     for _ in range(3):
         await client.image(f"{registry.host}/team/app:1")
-    tally = client.tally
-    assert tally.requests == {("own", "ok"): 2}
-    assert (tally.costs["own"], tally.costs["hub"].requests) == (tally.total, 0)
-    assert tally.known == {
+    stats = client.stats
+    assert stats.requests == {("own", "ok"): 2}
+    assert (stats.costs["own"], stats.costs["hub"].requests) == (stats.total, 0)
+    assert stats.known == {
         ("answer", "miss"): 1,
         ("answer", "hit"): 2,
         ("tag", "miss"): 1,
@@ -50,7 +50,7 @@ async def test_each_level_of_memory_is_counted(registry: Registry, client: Clien
         registry.push(f"team/app:{tag}", named)
         await client.image(f"{registry.host}/team/app:{tag}")
     await client.image(f"{registry.host}/team/app:1", accounts=True)
-    known = client.tally.known
+    known = client.stats.known
     assert known["tag", "hit"] == 1
     assert (known["document", "miss"], known["document", "hit"]) == (3, 5)
     assert known["layer", "miss"] == 1  # read once
@@ -61,6 +61,6 @@ async def test_what_came_of_a_request_is_its_cause(registry: Registry, connect: 
     nobody = "127.0.0.1:1"
     client = connect(insecure=frozenset({registry.host, nobody}))
     assert await client.cause(f"{registry.host}/team/none:1") == "notFound"
-    assert client.tally.requests == {("own", "notFound"): 1}
+    assert client.stats.requests == {("own", "notFound"): 1}
     assert await client.cause(f"{nobody}/team/app:1") == "unreachable"
-    assert client.tally.requests["own", "unreachable"] == 3
+    assert client.stats.requests["own", "unreachable"] == 3
