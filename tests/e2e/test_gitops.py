@@ -78,7 +78,7 @@ def test_the_ca_is_the_controllers_and_nothing_else_is(installed: Target, render
         for entry in each["metadata"]["managedFields"]
         if entry["manager"] == "nonroot-operate"
     ]
-    bundle: dict[str, Any] = {".": {}, "f:clientConfig": {"f:caBundle": {}}, "f:name": {}}
+    bundle: dict[str, Any] = {"f:clientConfig": {"f:caBundle": {}}}
     assert {json.dumps(value) for each in owned for value in each["f:webhooks"].values()} == {json.dumps(bundle)}
     owners = [
         entry["manager"] for each in live for entry in each["metadata"]["managedFields"] if "f:caBundle" in str(entry)

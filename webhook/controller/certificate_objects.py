@@ -18,18 +18,29 @@ _PATHS: dict[ConfigurationKind, str] = {
 
 
 class WebhookConfiguration(msgspec.Struct, frozen=True):
-    """A webhook configuration: the caBundle (PEM) of each of its webhooks, by name."""
+    """A webhook configuration: the caBundle (PEM) of each of its webhooks, by name and in their order.
+
+    `applied_entry` is the position in managedFields of the entry by which an earlier version of the controller owns whole
+    webhooks, because it wrote by server-side apply; None where there is none.
+    """
 
     kind: ConfigurationKind
     name: str
     uid: str
     resource_version: str
     bundles: dict[str, bytes]
+    applied_entry: int | None = None
+
+
+class _ManagedFields(msgspec.Struct):
+    manager: str = ""
+    operation: str = ""
 
 
 class _Metadata(msgspec.Struct, rename="camel"):
     uid: str = ""
     resource_version: str = ""
+    managed_fields: list[_ManagedFields] | None = None
 
 
 class _ClientConfig(msgspec.Struct, rename="camel"):
@@ -67,30 +78,35 @@ class CertificateObjects:
             return None
         found = decode(body, _Webhooks, f"{kind} {name}")
         bundles = {each.name: each.client_config.ca_bundle for each in found.webhooks or ()}
-        return WebhookConfiguration(kind, name, found.metadata.uid, found.metadata.resource_version, bundles)
+        metadata = found.metadata
+        applied = (
+            position
+            for position, entry in enumerate(metadata.managed_fields or ())
+            if (entry.manager, entry.operation) == (FIELD_MANAGER, "Apply")
+        )
+        return WebhookConfiguration(kind, name, metadata.uid, metadata.resource_version, bundles, next(applied, None))
 
     async def inject_ca_bundle(self, configuration: WebhookConfiguration, bundle: bytes) -> None:
-        """Apply a caBundle to every webhook of a configuration, and own nothing else of it.
+        """Write a caBundle into every webhook of a configuration, and own nothing else of it.
 
+        By a JSON patch: whoever applies a list item by server-side apply owns the item too, so that nobody else could
+        remove or rename the webhook (kubernetes-sigs/structured-merge-diff merge/update.go, addBackOwnedItems).
         `Conflict` where the configuration has changed since it was read, or was deleted: it is never made anew.
         """
-        body = {
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": configuration.kind,
-            "metadata": {
-                "name": configuration.name,
-                "uid": configuration.uid,
-                "resourceVersion": configuration.resource_version,
-            },
-            "webhooks": [
-                {"name": name, "clientConfig": {"caBundle": base64.b64encode(bundle).decode()}}
-                for name in configuration.bundles
-            ],
-        }
+        encoded = base64.b64encode(bundle).decode()
+        body: list[dict[str, str]] = [
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": configuration.resource_version},
+            *(
+                {"op": "add", "path": f"/webhooks/{position}/clientConfig/caBundle", "value": encoded}
+                for position in range(len(configuration.bundles))
+            ),
+        ]
+        if configuration.applied_entry is not None:
+            body.append({"op": "remove", "path": f"/metadata/managedFields/{configuration.applied_entry}"})
         await self._cluster.call(
             "PATCH",
-            f"{_PATHS[configuration.kind]}/{configuration.name}?fieldManager={FIELD_MANAGER}&force=true",
+            f"{_PATHS[configuration.kind]}/{configuration.name}?fieldManager={FIELD_MANAGER}",
             f"{configuration.kind} {configuration.name}",
             body,
-            content_type="application/apply-patch+yaml",
+            content_type="application/json-patch+json",
         )

@@ -94,6 +94,8 @@ def decide(observed: Observed, plan: Plan, now: datetime, *, settled: bool) -> S
     for configuration in observed.configurations:
         if any(shown != bundle for shown in configuration.bundles.values()):
             return InjectCaBundle(configuration, bundle)
+        if configuration.applied_entry is not None:
+            return InjectCaBundle(configuration, bundle, "an earlier version owns more of it than its caBundle")
     try:
         leaf = certificates.check_leaf(_pair(observed.tls), ca, plan.hosts, now)
         if now >= leaf.renewal:

@@ -1,7 +1,7 @@
 {{- /* The parts that hooks of both webhook configurations are made of. */}}
 
-{{- /* No caBundle, unless it is yours: the controller writes it, by server-side apply under its own name, and whatever
-       applies this chart again (Helm, Argo CD, Flux) owns every field but that one. Until it is there, no hook can be
+{{- /* No caBundle, unless it is yours: the controller writes it by a JSON patch, and whatever applies this chart again
+       (Helm, Argo CD, Flux) owns every field but that one. Until it is there, no hook can be
        called: all fail open but enforce.nonroot.dev, which looks only at namespaces that somebody has labelled. */}}
 {{- /* Called with the context, the path and the hook's own values, as what follows. */}}
 {{- define "nonroot.clientConfig" -}}

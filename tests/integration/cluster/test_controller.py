@@ -20,6 +20,7 @@ import uvicorn
 from tests.e2e.target import Refused, Target
 from tests.support import cluster, helm
 from tests.support.controller import controller
+from webhook.certificates import authority
 from webhook.cluster.client import Cluster, ClusterError, Conflict
 from webhook.controller.certificate_objects import CertificateObjects
 from webhook.controller.certificate_rotation import InOrder, Names, Pending, Plan, Rotation
@@ -194,6 +195,66 @@ def test_the_controller_with_exactly_its_rbac(
         assert running.process.wait(15) == 0
         print(f"it ended {time.monotonic() - began:.1f} s after SIGTERM")
     _assert_no_trace_of_kopf(target)
+
+
+def _names(target: Target, kind: str, name: str) -> list[str]:
+    return [each["name"].partition(".")[0] for each in get(target, kind, name)["webhooks"]]
+
+
+@pytest.mark.parametrize("applied_before", [False, True], ids=["new", "upgraded"])
+async def test_another_manager_may_remove_rename_and_add_webhooks(target: Target, *, applied_before: bool) -> None:
+    """As Helm 4, Argo CD and Flux do it, by server-side apply; also after a version that applied the caBundle itself."""
+    wanted = configuration("ValidatingWebhookConfiguration", VALIDATING, {"url": "https://127.0.0.1:1/validate"})
+
+    def apply(*names: str) -> None:
+        webhooks = [wanted["webhooks"][0] | {"name": f"{name}.operate.nonroot.dev"} for name in names]
+        text = json.dumps(wanted | {"webhooks": webhooks})
+        target.kubectl("apply", "--server-side", "--field-manager=helm", "-f", "-", text=text)
+
+    connection = Cluster()
+    objects = CertificateObjects(connection)
+
+    async def inject(bundle: bytes) -> None:
+        found = await objects.webhook_configuration("ValidatingWebhookConfiguration", VALIDATING)
+        assert found is not None
+        await objects.inject_ca_bundle(found, bundle)
+
+    try:
+        apply("one", "two")
+        first = authority(datetime.now(UTC), timedelta(days=1)).certificate
+        if applied_before:
+            parts = [
+                {"name": each["name"], "clientConfig": {"caBundle": _encoded(first)}}
+                for each in get(target, "validatingwebhookconfiguration", VALIDATING)["webhooks"]
+            ]
+            earlier = wanted | {"metadata": {"name": VALIDATING}, "webhooks": parts}
+            target.kubectl(
+                "apply",
+                "--server-side",
+                "--field-manager=nonroot-operate",
+                "--force-conflicts",
+                "-f",
+                "-",
+                text=json.dumps(earlier),
+            )
+            with pytest.raises(Refused, match="clientConfig"):  # what had to be cured
+                apply("one")
+        await inject(authority(datetime.now(UTC), timedelta(days=1)).certificate)
+        apply("one")
+        assert _names(target, "validatingwebhookconfiguration", VALIDATING) == ["one"]
+        apply("renamed")
+        assert _names(target, "validatingwebhookconfiguration", VALIDATING) == ["renamed"]
+        apply("renamed", "added")
+        await inject(first)
+        found = get(target, "validatingwebhookconfiguration", VALIDATING)["webhooks"]
+        assert [each["clientConfig"]["caBundle"] for each in found] == [_encoded(first)] * 2
+    finally:
+        await connection.aclose()
+        target.kubectl("delete", "validatingwebhookconfiguration", VALIDATING)
+
+
+def _encoded(text: bytes) -> str:
+    return base64.b64encode(text).decode()
 
 
 def _assert_no_trace_of_kopf(target: Target) -> None:

@@ -19,7 +19,7 @@ async def test_a_configuration_that_is_not_there_is_none(api: Api, registration:
     assert await registration.webhook_configuration("MutatingWebhookConfiguration", "zz") is None
 
 
-async def test_a_bundle_is_applied_to_every_webhook_and_to_nothing_else(
+async def test_a_bundle_is_written_into_every_webhook_and_into_nothing_else(
     api: Api, registration: CertificateObjects
 ) -> None:
     webhooks = [
@@ -34,11 +34,24 @@ async def test_a_bundle_is_applied_to_every_webhook_and_to_nothing_else(
     await registration.inject_ca_bundle(found, b"new")
     method, path, body, content_type = api.asked[-1]
     assert method == "PATCH"
-    assert path.endswith("/validatingwebhookconfigurations/v?fieldManager=nonroot-operate&force=true")
-    assert content_type == "application/apply-patch+yaml"
-    assert body == {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingWebhookConfiguration",
-        "metadata": {"name": "v", "uid": "u", "resourceVersion": "3"},
-        "webhooks": [{"name": name, "clientConfig": {"caBundle": "bmV3"}} for name in ("a.x.y", "b.x.y")],
-    }
+    assert path.endswith("/validatingwebhookconfigurations/v?fieldManager=nonroot-operate")
+    assert content_type == "application/json-patch+json"
+    assert body == [
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": "3"},
+        {"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": "bmV3"},
+        {"op": "add", "path": "/webhooks/1/clientConfig/caBundle", "value": "bmV3"},
+    ]
+
+
+async def test_the_ownership_of_an_earlier_version_is_given_up(api: Api, registration: CertificateObjects) -> None:
+    managers = [
+        {"manager": "helm", "operation": "Apply"},
+        {"manager": "nonroot-operate", "operation": "Update"},
+        {"manager": "nonroot-operate", "operation": "Apply"},
+    ]
+    api.answer(200, {"metadata": {"uid": "u", "resourceVersion": "3", "managedFields": managers}, "webhooks": []})
+    found = await registration.webhook_configuration("ValidatingWebhookConfiguration", "v")
+    assert found is not None
+    assert found.applied_entry == 2
+    await registration.inject_ca_bundle(found, b"new")
+    assert api.asked[-1][2][-1] == {"op": "remove", "path": "/metadata/managedFields/2"}
