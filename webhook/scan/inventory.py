@@ -3,9 +3,15 @@
 Pods come first and are kept by the controller that they name, once for each distinct thing that they say. Then come the
 objects that stand between, a Deployment's ReplicaSets and a CronJob's Jobs, and hand their Pods on; then those with Pod
 templates. What is left are Pods of nobody or of a custom resource: they stand for what cannot be read.
+
+Only what the next Pods will have counts. A Pod or Job that has finished makes none. Of a Pod whose controller's template is
+known only those containers count that its own revision did not have: somebody adds them to every Pod.
+Sources: kubernetes pkg/apis/batch/types.go (JobComplete, JobFailed); pkg/controller/statefulset/stateful_set_utils.go and
+pkg/controller/daemon/update.go (the labels of a Pod's revision).
 """
 
 from collections.abc import Iterator, Mapping
+from operator import itemgetter
 
 import msgspec
 
@@ -25,6 +31,10 @@ OBSERVATIONS_LIMIT = 20_000  # distinct things that Pods teach
 USES_LIMIT = 100_000  # distinct pairs of an image and its digest
 OBSERVED_LIMIT = 256  # different identities that the Pods of one workload are remembered with
 _FINISHED = frozenset({"Succeeded", "Failed"})
+_ENDED = frozenset({"Complete", "Failed"})  # conditions of a Job that makes no more Pods
+_TEMPLATED = frozenset({("apps", "Deployment"), ("batch", "CronJob")})  # those whose Pods something between makes
+_REVISION_LABELS = ("controller-revision-hash", "pod-template-generation")
+_GENERATION = "deprecated.daemonset.template.generation"  # annotation of a DaemonSet, still set by every version
 
 Key = tuple[str, str, str, str]
 """API group, kind, namespace, name."""
@@ -55,10 +65,21 @@ class ObservedContainer(msgspec.Struct):
 
 
 class PodVariant(msgspec.Struct, frozen=True):
-    """A Pod, or the template of one, and which of its containers are to be judged (None: all)."""
+    """A Pod, or the template of one, and which of its containers are to be evaluated (None: all).
+
+    `revision` is what the labels of a Pod say of the revision of its controller.
+    """
 
     workload: Workload
     slots: tuple[Slot, ...] | None = None
+    revision: tuple[tuple[str, str], ...] = ()
+
+    def beside(self, template: Workload) -> "PodVariant | None":
+        """The same with those containers only that a template does not have; None where it has them all."""
+        own = {(slot.list, slot.container.name) for slot in template.slots()}
+        slots = self.workload.slots() if self.slots is None else self.slots
+        added = tuple(slot for slot in slots if (slot.list, slot.container.name) not in own)
+        return msgspec.structs.replace(self, slots=added) if added else None
 
 
 class InventoryItem(msgspec.Struct, frozen=True):
@@ -75,14 +96,17 @@ class _Kept(msgspec.Struct):
 
     reference: Reference
     pods: int = 0
-    variants: dict[object, Workload] = {}
+    variants: dict[object, PodVariant] = {}
     observed: dict[object, ObservedContainer] = {}
     more: bool = False
+    template: tuple[str, Workload] | None = (
+        None  # the newest of the ReplicaSets of a custom resource, and when it was made
+    )
 
-    def look(self, key: object, workload: Workload) -> None:
+    def look(self, key: object, variant: PodVariant) -> None:
         """Keep what a Pod looks like, unless another one looks the same."""
         if len(self.variants) < VARIANTS_LIMIT:
-            self.variants.setdefault(key, workload)
+            self.variants.setdefault(key, variant)
         elif key not in self.variants:
             self.more = True
 
@@ -111,6 +135,8 @@ class _Metadata(Wire, frozen=True, gc=False):
     name: str
     namespace: str = ""
     uid: str = ""
+    creation_timestamp: str = ""
+    labels: dict[str, str] | None = None
     owner_references: tuple[_Owner, ...] | None = None
 
 
@@ -135,7 +161,49 @@ class _Object(Wire, frozen=True, gc=False):
         return None
 
 
+class _Annotated(Wire, frozen=True, gc=False):
+    annotations: dict[str, str] | None = None
+
+
+class _Condition(Wire, frozen=True, gc=False):
+    type: str = ""
+    status: str = ""
+
+
+class _ControllerStatus(Wire, frozen=True, gc=False):
+    update_revision: str = ""
+    conditions: tuple[_Condition, ...] | None = None
+
+
+class _Controller(Wire, frozen=True, gc=False):
+    """What is only asked of objects with a template: what revision is current, and whether a Job has ended."""
+
+    metadata: _Annotated = _Annotated()
+    status: _ControllerStatus | None = None
+
+    def makes(self, kind: str, labels: Mapping[str, str]) -> bool:
+        """Whether a Pod with these labels is of the current revision, as far as that can be told."""
+        if kind == "StatefulSet":
+            current, own = (
+                self.status.update_revision if self.status else "",
+                labels.get("controller-revision-hash", ""),
+            )
+        elif kind == "DaemonSet":
+            current = (self.metadata.annotations or {}).get(_GENERATION, "")
+            own = labels.get("pod-template-generation", "")
+        else:
+            return True
+        return not current or not own or current == own
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is a Job that makes no more Pods."""
+        conditions = (self.status.conditions if self.status else None) or ()
+        return any(each.type in _ENDED and each.status == "True" for each in conditions)
+
+
 _OBJECT = msgspec.json.Decoder(_Object)
+_CONTROLLER = msgspec.json.Decoder(_Controller)
 
 
 class Inventory:
@@ -162,14 +230,14 @@ class Inventory:
         if MIRROR_ANNOTATION in (found.metadata.annotations or {}):
             return
         reference = about.controller() or _reference("v1", "Pod", about)
-        kept = self._kept.setdefault(reference.key, _Kept(reference))
         slim = msgspec.structs.replace(found, metadata=_slim(found.metadata))
-        workload = slim.workload
-        kept.look(_variant(workload), workload)
         if len(self.uses) < USES_LIMIT:
             self.uses.update(container_status.image_usage(slim))
         if about.status is not None and about.status.phase in _FINISHED:
             return
+        kept = self._kept.setdefault(reference.key, _Kept(reference))
+        variant = PodVariant(slim.workload, revision=_revision(about.metadata.labels or {}))
+        kept.look(_look(variant), variant)
         kept.pods += 1
         for running in container_status.running_containers(slim):
             kept.observe(ObservedContainer(slim, running, 1))
@@ -182,17 +250,23 @@ class Inventory:
         about = self._decode(kind, raw)
         if about is None:
             return None
-        controller = about.controller()
+        controller, reference = about.controller(), _reference(api_version, kind, about)
         if controller is None:
-            return self._template(_reference(api_version, kind, about), raw)
-        handed = self._kept.pop(_reference(api_version, kind, about).key, None)
-        if handed is not None:
-            kept = self._kept.setdefault(controller.key, _Kept(controller))
-            kept.pods += handed.pods
-            for key, variant in handed.variants.items():
-                kept.look(key, variant)
-            for observed_container in handed.observed.values():
-                kept.observe(observed_container)
+            return self._template(reference, raw)
+        handed = self._kept.pop(reference.key, None) or _Kept(reference)
+        kept = self._kept.setdefault(controller.key, _Kept(controller))
+        kept.pods += handed.pods
+        templated = controller.key[:2] in _TEMPLATED
+        own = self._decoded(reference, raw) if handed.variants or not templated else None
+        for key, variant in handed.variants.items():
+            added = variant.beside(own) if templated and own is not None else variant
+            if added is not None:
+                kept.look(key, added)
+        for observed_container in handed.observed.values():
+            kept.observe(observed_container)
+        if own is not None and not templated and not _controller(raw).ended:
+            newest = (about.metadata.creation_timestamp, own)
+            kept.template = max(kept.template or newest, newest, key=itemgetter(0))
         return None
 
     def template(self, api_version: str, kind: str, raw: msgspec.Raw) -> InventoryItem | None:
@@ -203,13 +277,16 @@ class Inventory:
     def rest(self) -> Iterator[InventoryItem]:
         """The workloads of which only Pods were found, once everything was taken."""
         for kept in self._kept.values():
-            variants = tuple(PodVariant(each) for each in kept.variants.values())
+            variants = tuple(kept.variants.values())
+            if not variants and kept.template is not None:
+                variants = (PodVariant(kept.template[1]),)
             if kept.more:
                 name = f"{kept.reference.kind} {kept.reference.namespace}/{kept.reference.name}"
                 self.skipped.append(
                     Skip(name, f"its Pods differ in more than {VARIANTS_LIMIT} ways; the others were not judged")
                 )
-            yield InventoryItem(kept.reference, variants, kept.pods, tuple(kept.observed.values()))
+            if variants:
+                yield InventoryItem(kept.reference, variants, kept.pods, tuple(kept.observed.values()))
         self._kept.clear()
 
     def _decode(self, kind: str, raw: msgspec.Raw) -> _Object | None:
@@ -221,20 +298,31 @@ class Inventory:
 
     def _template(self, reference: Reference, raw: msgspec.Raw) -> InventoryItem | None:
         kept = self._kept.pop(reference.key, None) or _Kept(reference)
+        workload = self._decoded(reference, raw)
+        if workload is None:
+            return None
+        controller = _controller(raw)
+        if controller.ended:
+            return None
+        current = (each for each in kept.variants.values() if controller.makes(reference.kind, dict(each.revision)))
+        added = filter(None, (each.beside(workload) for each in current))
+        return InventoryItem(reference, (PodVariant(workload), *added), kept.pods, tuple(kept.observed.values()))
+
+    def _decoded(self, reference: Reference, raw: msgspec.Raw) -> Workload | None:
+        """The Pod template of an object; None where it has none, as a ReplicationController may, or is malformed."""
         try:
-            workload = pod.decode(reference.kind, raw)
+            return pod.decode(reference.kind, raw)
         except MalformedReview as error:
             self.skipped.append(Skip(f"{reference.kind} {reference.namespace}/{reference.name}", str(error)))
             return None
-        if workload is None:  # a ReplicationController need not have a template
-            return None
-        own = {(slot.list, slot.container.name) for slot in workload.slots()}
-        variants = [PodVariant(workload)]
-        for each in kept.variants.values():
-            added = tuple(slot for slot in each.slots() if (slot.list, slot.container.name) not in own)
-            if added:
-                variants.append(PodVariant(each, added))
-        return InventoryItem(reference, tuple(variants), kept.pods, tuple(kept.observed.values()))
+
+
+def _controller(raw: msgspec.Raw) -> _Controller:
+    """What an object with a template says of itself; nothing where that is malformed."""
+    try:
+        return _CONTROLLER.decode(raw)
+    except msgspec.DecodeError:
+        return _Controller()
 
 
 def _reference(api_version: str, kind: str, about: _Object) -> Reference:
@@ -247,10 +335,14 @@ def _slim(metadata: Metadata) -> Metadata:
     return msgspec.structs.replace(metadata, annotations=None if scc is None else {OPENSHIFT_SCC: scc})
 
 
-def _variant(workload: Workload) -> object:
-    """What two Pods of one workload have to differ in for both to be judged; volumes have names of their own in each."""
+def _revision(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((label, labels[label]) for label in _REVISION_LABELS if label in labels)
+
+
+def _look(variant: PodVariant) -> object:
+    """What two Pods of one workload have to differ in for both to be evaluated; volumes have names of their own in each."""
     slots = (
         (each.list, each.container.name, each.container.image, each.container.security_context)
-        for each in workload.slots()
+        for each in variant.workload.slots()
     )
-    return (workload.context, *slots)
+    return (variant.revision, variant.workload.context, *slots)

@@ -44,7 +44,7 @@ def test_pods_count_for_the_workload_at_the_top(kind: str, between: str) -> None
 
 
 def test_a_custom_resource_and_a_lone_pod_are_known_by_their_pods() -> None:
-    """A Rollout's Pods name a ReplicaSet, a Workflow's the Workflow; a finished Pod stands there, but does not run."""
+    """A Rollout's Pods name a ReplicaSet, a Workflow's the Workflow; a finished Pod makes no next one."""
     found, _ = take(
         named(of("ReplicaSet"), "shop-1", ("Rollout", "shop")),
         pod("shop-1-a", ("ReplicaSet", "shop-1")),
@@ -55,7 +55,6 @@ def test_a_custom_resource_and_a_lone_pod_are_known_by_their_pods() -> None:
     assert {key: (each.pods, len(each.variants)) for key, each in found.items()} == {
         ("Rollout", "shop"): (1, 1),
         ("Workflow", "night"): (2, 2),
-        ("Pod", "lone"): (0, 1),
     }
     reference = found["Rollout", "shop"].reference
     assert (reference.api_version, reference.uid) == ("example.com/v1", "uid-of-shop")
@@ -101,6 +100,74 @@ def test_nobody_can_make_it_remember_without_end() -> None:
     (each,) = inventory.rest()
     assert (each.pods, len(each.variants), len(each.observed)) == (OBSERVED_LIMIT + 50, VARIANTS_LIMIT, OBSERVED_LIMIT)
     assert [skip.object for skip in inventory.skipped] == ["X default/x"]
+
+
+def test_a_job_that_has_ended_makes_no_pods() -> None:
+    """Also one that a Helm hook or a custom resource made, and the Pods that such a Job left behind."""
+    ended = {"conditions": [{"type": "Complete", "status": "True"}]}
+    found, _ = take(
+        named(of("Job"), "migrate") | {"status": ended},
+        named(of("Job"), "step", ("JobSet", "train")) | {"status": ended},
+        named(of("Job"), "failing") | {"status": {"conditions": [{"type": "Failed", "status": "False"}]}},
+        running(pod("migrate-x", ("Job", "migrate")), 0, phase="Succeeded"),
+        running(pod("night-1-x", ("Job", "night-1")), 0, phase="Failed"),
+        named(of("Job"), "night-1", ("CronJob", "night")) | {"status": ended},
+        named(of("CronJob"), "night"),
+    )
+    assert {key: len(each.variants) for key, each in found.items()} == {("Job", "failing"): 1, ("CronJob", "night"): 1}
+
+
+def test_a_custom_resource_without_pods_is_known_by_its_newest_replica_set() -> None:
+    """A Rollout that is scaled to zero."""
+    old, new = (named(of("ReplicaSet"), f"shop-{number}", ("Rollout", "shop")) for number in (1, 2))
+    old["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+    new["metadata"]["creationTimestamp"] = "2026-02-01T00:00:00Z"
+    new = tweak(new, {"spec.template.spec.containers.0.image": "new:1"})
+    found, _ = take(new, old)
+    (variant,) = found["Rollout", "shop"].variants
+    assert [slot.container.image for slot in variant.workload.slots()] == ["new:1"]
+
+
+@pytest.mark.parametrize("added", [[], ["proxy"]])
+def test_a_container_that_only_an_old_revision_has_is_not_the_next_pods(added: list[str]) -> None:
+    """During a rollout; what an injector has added to the old Pod counts."""
+    old_template = tweak(
+        named(of("ReplicaSet"), "web-1", ("Deployment", "web")),
+        {"spec.template.spec.containers.1": {"name": "removed", "image": "root:1"}},
+    )
+    old = tweak(pod("web-1-a", ("ReplicaSet", "web-1")), {"spec.containers.1": {"name": "removed", "image": "root:1"}})
+    for name in added:
+        old = tweak(old, {"spec.containers.2": {"name": name, "image": "proxy:1"}})
+    found, _ = take(named(of("Deployment"), "web"), old_template, old)
+    _, *variants = found["Deployment", "web"].variants
+    assert [slot.container.name for each in variants for slot in each.slots or ()] == added
+
+
+@pytest.mark.parametrize(
+    ("kind", "label", "current"),
+    [
+        ("StatefulSet", "controller-revision-hash", {"status": {"updateRevision": "new"}}),
+        (
+            "DaemonSet",
+            "pod-template-generation",
+            {"metadata": {"annotations": {"deprecated.daemonset.template.generation": "new"}}},
+        ),
+    ],
+)
+@pytest.mark.parametrize("revision", ["old", "new", ""])
+def test_pods_of_an_old_revision_are_not_the_next_ones(
+    kind: str, label: str, current: dict[str, dict[str, object]], revision: str
+) -> None:
+    """As OnDelete leaves them. Without the label nobody can tell, and the container counts."""
+    holder = named(of(kind), "db")
+    for part, fields in current.items():
+        holder[part] = holder.get(part, {}) | fields
+    other = tweak(pod("db-0", (kind, "db")), {"spec.containers.1": {"name": "other", "image": "root:1"}})
+    if revision:
+        other["metadata"]["labels"] = {label: revision}
+    found, _ = take(holder, other)
+    assert len(found[kind, "db"].variants) == (1 if revision == "old" else 2)
+    assert found[kind, "db"].pods == 1
 
 
 def test_what_cannot_be_read_is_said_and_what_is_no_pod_is_left_out() -> None:
