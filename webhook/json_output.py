@@ -1,5 +1,8 @@
 """The JSON that commands print for other programs, and the JSON Schemas of it that are published beside its types."""
 
+from inspect import cleandoc
+from typing import Any
+
 import msgspec
 
 
@@ -14,4 +17,19 @@ def schema(kind: type[msgspec.Struct], command: str) -> bytes:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"{command} -o json, version 1",
     }
-    return text({**head, **msgspec.json.schema(kind)}).encode()
+    return text({**head, **_cleaned(msgspec.json.schema(kind))}).encode()
+
+
+def _cleaned(schema: Any) -> Any:
+    """A schema whose descriptions, which are docstrings, have lost their indentation.
+
+    Compilers since Python 3.13 leave it out themselves; what is published is the same from every Python.
+    """
+    if isinstance(schema, list):
+        return [_cleaned(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: cleandoc(each) if key == "description" and isinstance(each, str) else _cleaned(each)
+        for key, each in schema.items()
+    }

@@ -4,6 +4,7 @@ What a structural schema may hold: kubernetes/apiextensions-apiserver pkg/apiser
 """
 
 import sys
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,8 @@ def _structural(source: dict[str, Any], definitions: dict[str, Any]) -> dict[str
         (only,) = [each for each in source["anyOf"] if each != {"type": "null"}]
         return _structural({**only, **{key: value for key, value in source.items() if key != "anyOf"}}, definitions)
     made = {key: source[key] for key in _COPIED if key in source}
+    if "description" in made:
+        made["description"] = cleandoc(made["description"])  # a docstring, which Python before 3.13 leaves indented
     if "enum" in source:
         made["type"] = "string"
     if source.get("type") == "integer":
