@@ -31,8 +31,8 @@ COPY requirements.txt requirements-build.txt ./
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca_bundle \
     /opt/tools/bin/pip --python /opt/nonroot/bin/python install \
-        --no-compile --no-deps --only-binary=:all: --require-hashes -r requirements.txt \
-    && /opt/tools/bin/pip install --no-deps --only-binary=:all: --require-hashes -r requirements-build.txt
+        --no-compile --only-binary=:all: --no-deps --require-hashes -r requirements.txt \
+    && /opt/tools/bin/pip install --only-binary=:all: --no-deps --require-hashes -r requirements-build.txt
 
 # What no running program needs: the packages' own tests, C sources, stubs, activation scripts.
 # Then bytecode, once and here: the root file system is read-only where this runs. "unchecked-hash" because a layer

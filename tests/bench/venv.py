@@ -16,13 +16,8 @@ def program(name: str) -> Path:
     if not mark.exists() or mark.read_bytes() != REQUIREMENTS.read_bytes():
         print("installing matplotlib, checkov and hadolint for the bench (minutes, once)")
         subprocess.run([sys.executable, "-m", "venv", "--clear", root], check=True)
-        install: list[str | Path] = [
-            root / "bin" / "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--require-hashes",
-        ]
-        subprocess.run([*install, "-r", REQUIREMENTS], check=True)
+        pip: list[str | Path] = [root / "bin" / "pip", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "install", "--no-deps", "--require-hashes", "-r", REQUIREMENTS], check=True)
+        subprocess.run([*pip, "check"], check=True)  # that the lock is complete
         mark.write_bytes(REQUIREMENTS.read_bytes())
     return root / "bin" / name

@@ -10,29 +10,17 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.utils import NormalizedName, canonicalize_name
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests.support.locks import ROOT, Pin, pins
+
 LOCK = ROOT / "requirements.txt"
 SOURCES = sorted((ROOT / "webhook").rglob("*.py"))
 
 
-def _canonical(name: str) -> str:
-    """A distribution's name as indexes compare it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _pinned() -> dict[str, tuple[str, set[str]]]:
-    """Name to version and hashes, of every line of the lock."""
-    found = {}
-    for line in LOCK.read_text().replace("\\\n", " ").splitlines():
-        if match := re.match(r"([\w.-]+)==(\S+)", line):
-            found[_canonical(match[1])] = (match[2], set(re.findall(r"sha256:([0-9a-f]{64})", line)))
-    return found
-
-
 def _declared() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return {_canonical(re.split(r"[\[<>=~; ]", each)[0]) for each in project["dependencies"]}
+    return {canonicalize_name(re.split(r"[\[<>=~; ]", each)[0]) for each in project["dependencies"]}
 
 
 def _imported() -> set[str]:
@@ -46,7 +34,7 @@ def _imported() -> set[str]:
                 tops.add(node.module.partition(".")[0])
     known = metadata.packages_distributions()
     outside = tops - set(sys.stdlib_module_names) - {"webhook", "deploy", "tests"}
-    return {_canonical(name) for top in outside for name in known[top]}
+    return {canonicalize_name(name) for top in outside for name in known[top]}
 
 
 def test_whatever_is_imported_is_declared_and_whatever_is_declared_is_used() -> None:
@@ -55,14 +43,14 @@ def test_whatever_is_imported_is_declared_and_whatever_is_declared_is_used() -> 
 
 def test_everything_that_can_be_installed_is_pinned_with_hashes() -> None:
     """The declared and all that they bring; two hashes at least, a wheel for each architecture or a wheel and the source."""
-    pinned = _pinned()
+    pinned = pins(LOCK)
     assert _declared() <= pinned.keys()
-    assert [name for name, (_, hashes) in pinned.items() if not hashes] == []
+    assert [name for name, pin in pinned.items() if not pin.hashes] == []
 
 
 @pytest.fixture(scope="module")
-def sbom() -> dict[str, tuple[str, set[str]]]:
-    """Name to version and hashes, by the file that a release publishes."""
+def sbom() -> dict[NormalizedName, Pin]:
+    """Every package, by the file that a release publishes."""
     subprocess.run(["make", "--silent", "sbom"], cwd=ROOT, check=True, capture_output=True)
     document = json.loads((ROOT / "dist" / "sbom.cdx.json").read_text())
     assert (document["bomFormat"], document["specVersion"]) == ("CycloneDX", "1.6")
@@ -71,17 +59,17 @@ def sbom() -> dict[str, tuple[str, set[str]]]:
     for each in document["components"]:
         assert each["purl"] == f"pkg:pypi/{each['name']}@{each['version']}"
         hashes = {one["content"] for reference in each["externalReferences"] for one in reference["hashes"]}
-        found[_canonical(each["name"])] = (each["version"], hashes)
+        found[canonicalize_name(each["name"])] = Pin(each["version"], frozenset(hashes))
     return found
 
 
-def test_the_sbom_is_the_lock(sbom: dict[str, tuple[str, set[str]]]) -> None:
+def test_the_sbom_is_the_lock(sbom: dict[NormalizedName, Pin]) -> None:
     """Made by cyclonedx-py, compared by our own reading of the same file: nothing is left out, nothing added."""
-    assert sbom == _pinned()
+    assert sbom == pins(LOCK)
 
 
-def test_the_environment_that_was_tested_has_these_versions(sbom: dict[str, tuple[str, set[str]]]) -> None:
-    assert {name: metadata.version(name) for name in sbom} == {name: version for name, (version, _) in sbom.items()}
+def test_the_environment_that_was_tested_has_these_versions(sbom: dict[NormalizedName, Pin]) -> None:
+    assert {name: metadata.version(name) for name in sbom} == {name: pin.version for name, pin in sbom.items()}
 
 
 @pytest.mark.index
@@ -98,6 +86,6 @@ def test_there_is_a_wheel_of_every_pin_for_each_architecture(machine: str, tmp_p
         [*command, "--dest", str(tmp_path), "-r", str(LOCK)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    names = {_canonical(path.name.partition("-")[0]) for path in tmp_path.glob("*.whl")}
-    assert names == _pinned().keys()
+    names = {canonicalize_name(path.name.partition("-")[0]) for path in tmp_path.glob("*.whl")}
+    assert names == pins(LOCK).keys()
     assert any(path.name.endswith(f"_{machine}.whl") for path in tmp_path.glob("uvloop-*"))
