@@ -13,18 +13,18 @@ import msgspec
 from webhook.evaluation import kubelet
 from webhook.evaluation.evaluator import evaluate
 from webhook.evaluation.finding import Finding
+from webhook.image import start, suggestion
 from webhook.image.config import Config
 from webhook.image.filesystem import Directory, Survey
 from webhook.image.source import Image, PlatformImage, Query, Unknown
+from webhook.image.suggestion import Suggestion
 from webhook.image.user import Identity, PlatformIdentity, ResolutionError, platform_identities
 from webhook.policy.cache import PolicySnapshot
 from webhook.policy.types import Documents
 from webhook.workload.podspec import Container, Metadata, PodOS, PodSecurityContext, PodSpec
 from webhook.workload.workload import Workload, effective
 
-_STEP_DOWN = frozenset({"gosu", "su-exec", "setpriv", "runuser", "sudo", "su", "chroot"})
-_LOW_PORT = 1024
-_FIRST = 5  # setuid programs that are named
+_FIRST = 5  # programs that are named
 
 
 class Platform(msgspec.Struct, frozen=True):
@@ -33,7 +33,7 @@ class Platform(msgspec.Struct, frozen=True):
     `uid` and the rest are None where they are not known; then `problem` says why. `kubelet` is what the kubelet says to
     `runAsNonRoot: true`, None where it starts the container. `notes` are what a non-root process may trip over. `size`
     is what pulling it transfers. `survey` is what all layers say, None where they were not read; `unread` is why they
-    could not be.
+    could not be. `exposed_ports` are as in the config; `suggestion` is the uid that a root image is made for.
     """
 
     platform: str
@@ -50,6 +50,8 @@ class Platform(msgspec.Struct, frozen=True):
     size: int
     survey: Survey | None
     unread: str
+    exposed_ports: tuple[str, ...] = ()
+    suggestion: Suggestion | None = None
 
 
 async def platforms(reference: str, image: Image, os: str) -> tuple[Platform, ...]:
@@ -95,6 +97,8 @@ async def _platform(reference: str, image: Image, each: PlatformImage, answer: P
         size=each.size,
         survey=survey,
         unread=each.survey.detail if isinstance(each.survey, Unknown) else "",
+        exposed_ports=each.config.exposed_ports,
+        suggestion=suggestion.suggest(each),
     )
 
 
@@ -110,16 +114,15 @@ class _Given:
 
 def _notes(config: Config) -> list[str]:
     notes = [
-        f"exposes port {port}: below {_LOW_PORT} a non-root process needs net.ipv4.ip_unprivileged_port_start, "
+        f"exposes port {port}: below {suggestion.LOW_PORT} a non-root process needs net.ipv4.ip_unprivileged_port_start, "
         "which containerd 2 and Docker set to 0, and older runtimes do not"
-        for port in config.exposed_ports
-        if port.partition("/")[0].isascii()
-        and port.partition("/")[0].isdecimal()
-        and int(port.partition("/")[0]) < _LOW_PORT
+        for port in suggestion.low_ports(config)
     ]
-    words = [word.rpartition("/")[2] for word in (*config.entrypoint, *config.command)]
+    words = [word.rpartition("/")[2] for word in start.words(config)]
     notes += [
-        f"starts with {word}, which changes the user and needs root to do so" for word in words if word in _STEP_DOWN
+        f"starts with {word}, which changes the user and needs root to do so"
+        for word in words
+        if word in start.STEP_DOWN_TOOLS
     ]
     if config.volumes:
         notes.append(
@@ -141,6 +144,15 @@ def _obstacles(survey: Survey, identity: Identity | None) -> Iterator[str]:
         )
         who = f"uid {identity.uid}" if identity and identity.uid else "a non-root process"
         yield f"{what} {state}: {who} cannot write there"
+    for step in survey.steps_down:
+        yield f"{step.script} changes to {step.user} by {step.tool}, for which it needs root"
+    for program in survey.capable[:_FIRST]:
+        names = ", ".join(program.capabilities.permitted)
+        consequence = "cannot be executed" if program.capabilities.effective else "is executed without it"
+        yield (
+            f"{program.path} carries the capability {names}: under capabilities.drop ALL it {consequence} "
+            "unless capabilities.add names it"
+        )
     if survey.special:
         first = ", ".join(each.path for each in survey.special[:_FIRST])
         more = ", …" if len(survey.special) > _FIRST else ""

@@ -1,8 +1,10 @@
-"""What an image's layers say beside its accounts: which one set them, who owns what a process writes to, setuid files."""
+"""What an image's layers say beside its accounts: owners of what a process writes to, programs with privileges, scripts."""
 
 from typing import Literal
 
 import msgspec
+
+from webhook.image.capabilities import FileCapabilities
 
 Role = Literal["workingDirectory", "volume"]
 
@@ -44,9 +46,29 @@ class Special(msgspec.Struct, frozen=True):
     mode: int
 
 
+class Capable(msgspec.Struct, frozen=True):
+    """A program that is given capabilities when it is executed."""
+
+    path: str
+    capabilities: FileCapabilities
+
+
+class StepDown(msgspec.Struct, frozen=True):
+    """A line of the start script `script` that goes on as `user` by `tool`, such as gosu."""
+
+    script: str
+    tool: str
+    user: str
+
+
 class Survey(msgspec.Struct, frozen=True):
-    """What was found. `passwd` is None where no layer has the file; `special` is in order of its paths."""
+    """What was found. `passwd` is None where no layer has the file; programs are in order of their paths.
+
+    `steps_down` are the literal users that the image's own start script changes to.
+    """
 
     passwd: Layer | None
     directories: tuple[Directory, ...]
     special: tuple[Special, ...]
+    capable: tuple[Capable, ...] = ()
+    steps_down: tuple[StepDown, ...] = ()

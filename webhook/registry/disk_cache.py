@@ -28,7 +28,7 @@ from webhook.image.source import Image, Images, PlatformImage, Query, Unknown
 ENTRIES = 2000  # files that are kept; the oldest go first
 _ROUND = 100  # files that are written between two looks at how many there are
 _SIZE_LIMIT = 4 * 1024 * 1024  # bytes of one answer
-_VERSION = "images-3"  # of the format below
+_VERSION = "images-4"  # of the format below
 
 
 class Registries(Images, Protocol):

@@ -71,6 +71,7 @@ class CacheLimits(msgspec.Struct, frozen=True):
     resolutions: int = 8 * _MIB
     documents: int = 32 * _MIB
     layers: int = 32 * _MIB
+    surveys: int = 32 * _MIB
 
 
 class Host(msgspec.Struct, frozen=True):

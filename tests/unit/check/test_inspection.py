@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]  # it ships no types
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -129,6 +130,45 @@ def test_every_layer_is_read_for_what_a_process_of_that_user_trips_over(tmp_path
     ]
     lines = inspect(reference)[1].splitlines()
     assert f"    /etc/passwd comes from layer 3 of 4, {LAYERED.blobs[3].digest}" in lines
+
+
+def test_what_the_image_needs_and_is_made_for_is_told_in_both_formats(tmp_path: Path) -> None:
+    """A file capability with its consequence, and of a root image the uid that it steps down to."""
+    bind = {"SCHILY.xattr.security.capability": "\x01\x00\x00\x02\x00\x04" + "\x00" * 14}
+    made = image(
+        accounts_layer("root:x:0:0::/root:/bin/sh", "redis:x:999:1000::/home/redis:/bin/sh"),
+        layer(
+            msgspec.structs.replace(owned(file("coredns", "x"), 0, 0, 0o755), pax=bind),
+            owned(file("usr/local/bin/docker-entrypoint.sh", 'exec gosu redis "$0" "$@"\n'), 0, 0, 0o755),
+            owned(directory("data"), 999, 1000),
+        ),
+        settings={"Entrypoint": ["docker-entrypoint.sh"], "Cmd": ["redis-server"], "Volumes": {"/data": {}}},
+    )
+    reference = f"oci:{folder(tmp_path / 'x', oci_files({'': made}))}"
+    _, told = inspected(reference)
+    (platform,) = told["platforms"]
+    assert platform["file_capabilities"] == [
+        {"path": "/coredns", "capabilities": ["NET_BIND_SERVICE"], "effective": True}
+    ]
+    assert platform["steps_down"] == [
+        {"script": "/usr/local/bin/docker-entrypoint.sh", "tool": "gosu", "user": "redis"}
+    ]
+    suggested = platform["suggestion"]
+    assert {key: suggested[key] for key in ("uid", "gid", "fs_group", "confidence")} == {
+        "uid": 999,
+        "gid": 1000,
+        "fs_group": 1000,
+        "confidence": "high",
+    }
+    _, text = inspect(reference)
+    assert (
+        "    note: /coredns carries the capability NET_BIND_SERVICE: under capabilities.drop ALL it cannot be executed "
+        "unless capabilities.add names it\n"
+    ) in text
+    assert (
+        "    made for: redis is uid 999 in /etc/passwd, its start script /usr/local/bin/docker-entrypoint.sh goes on as "
+        "redis by gosu, owns /data: runAsUser 999, runAsGroup 1000, fsGroup 1000 (high confidence)\n"
+    ) in text
 
 
 def test_a_quick_look_reads_no_more_than_the_user_needs(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ async def test_of_a_tag_no_more_is_asked_than_what_it_stands_for(tmp_path: Path)
     for _ in range(2):
         assert await DiskCache(table, tmp_path).find(Query("app:1")) == moved
     assert len(table.asked) == 3
-    for path in (tmp_path / "images-3").iterdir():
+    for path in (tmp_path / "images-4").iterdir():
         os.utime(path, (1, 1))
     found = await DiskCache(None, tmp_path).find(Query("app:1"))
     assert isinstance(found, Image)
@@ -96,7 +96,7 @@ async def test_a_damaged_or_foreign_cache_is_as_good_as_none(tmp_path: Path) -> 
     """Nobody else's word counts, and a folder that cannot be written is no error."""
     table = Table({PINNED: image("app")})
     await DiskCache(table, tmp_path).find(Query(PINNED))
-    folder = tmp_path / "images-3"
+    folder = tmp_path / "images-4"
     assert folder.stat().st_mode & 0o777 == 0o700
     (entry,) = folder.iterdir()
     folder.chmod(0o777)
@@ -115,9 +115,9 @@ async def test_the_oldest_answers_go_first(tmp_path: Path, monkeypatch: pytest.M
     table = Table({f"app{number}@{DIGEST}": image("app") for number in range(4)})
     for number in range(4):
         await DiskCache(table, tmp_path).find(Query(f"app{number}@{DIGEST}"))
-        for path in (tmp_path / "images-3").iterdir():
+        for path in (tmp_path / "images-4").iterdir():
             os.utime(path, (path.stat().st_mtime - 100,) * 2)
-    assert len(list((tmp_path / "images-3").iterdir())) == 2
+    assert len(list((tmp_path / "images-4").iterdir())) == 2
     assert isinstance(await DiskCache(None, tmp_path).find(Query(f"app0@{DIGEST}")), Unknown)
     assert isinstance(await DiskCache(None, tmp_path).find(Query(f"app3@{DIGEST}")), Image)
 

@@ -14,6 +14,7 @@ from webhook.check import inspection
 from webhook.image.filesystem import Directory as Described
 from webhook.image.filesystem import Survey
 from webhook.image.source import Image, Unknown
+from webhook.image.suggestion import Suggestion
 from webhook.registry.transport.messages import Cost
 from webhook.text import ago
 
@@ -60,6 +61,22 @@ class Program(msgspec.Struct, frozen=True):
     mode: str
 
 
+class Capable(msgspec.Struct, frozen=True):
+    """A program that is given `capabilities` when it is executed. `effective`: the kernel refuses to give it fewer."""
+
+    path: str
+    capabilities: tuple[str, ...]
+    effective: bool
+
+
+class StepDown(msgspec.Struct, frozen=True):
+    """The start script `script` goes on as `user` by `tool`."""
+
+    script: str
+    tool: str
+    user: str
+
+
 class Setuid(msgspec.Struct, frozen=True):
     """How many setuid and setgid programs there are, and the first of them in order of their paths."""
 
@@ -72,8 +89,9 @@ class Platform(msgspec.Struct, frozen=True):
 
     `uid`, `gid`, `groups` and `home` are null where they are not known; then `problem` says why. `kubelet` is the
     kubelet's refusal under runAsNonRoot, null where it starts the container. `bytes_image` is what pulling it transfers.
-    `passwd_layer` is null where no layer has the file; it, `directories` and `setuid` are null where the layers were not
-    all read, and where that failed `unread` says why.
+    `passwd_layer` is null where no layer has the file; it, `directories`, `setuid`, `file_capabilities` and `steps_down`
+    are null where the layers were not all read, and where that failed `unread` says why. `suggestion` is null where
+    there is none: the image is not root's, or its layers do not say.
     """
 
     platform: str
@@ -92,6 +110,10 @@ class Platform(msgspec.Struct, frozen=True):
     directories: tuple[Directory, ...] | None
     setuid: Setuid | None
     unread: str
+    file_capabilities: tuple[Capable, ...] | None
+    steps_down: tuple[StepDown, ...] | None
+    exposed_ports: tuple[str, ...]
+    suggestion: Suggestion | None
 
 
 class Spent(msgspec.Struct, frozen=True):
@@ -162,6 +184,8 @@ def as_text(told: Document) -> str:
             layer = each.passwd_layer
             lines.append(f"    /etc/passwd comes from layer {layer.number} of {layer.of}, {layer.digest}")
         lines += [f"    note: {_safe(note)}" for note in each.notes]
+        if each.suggestion:
+            lines.append(f"    made for: {_safe(str(each.suggestion))}")
         if each.unread:
             lines.append(f"    the layers could not all be read: {_safe(each.unread)}")
     cost = told.cost
@@ -197,6 +221,12 @@ def _platform(each: inspection.Platform) -> Platform:
         directories=None if each.survey is None else tuple(map(_directory, each.survey.directories)),
         setuid=None if each.survey is None else _setuid(each.survey),
         unread=each.unread,
+        file_capabilities=_capable(each.survey) if each.survey else None,
+        steps_down=tuple(StepDown(one.script, one.tool, one.user) for one in each.survey.steps_down)
+        if each.survey
+        else None,
+        exposed_ports=each.exposed_ports,
+        suggestion=each.suggestion,
     )
 
 
@@ -213,6 +243,13 @@ def _setuid(survey: Survey) -> Setuid:
     first = survey.special[:_PROGRAMS]
     programs = tuple(Program(each.path, each.uid, each.gid, f"{each.mode:04o}") for each in first)
     return Setuid(len(survey.special), programs)
+
+
+def _capable(survey: Survey) -> tuple[Capable, ...]:
+    return tuple(
+        Capable(each.path, each.capabilities.permitted, each.capabilities.effective)
+        for each in survey.capable[:_PROGRAMS]
+    )
 
 
 def _identity(each: Platform) -> str:

@@ -13,13 +13,14 @@ from typing import Generic, Protocol, TypeVar
 
 from webhook.caching import LRUCache, SingleFlight
 from webhook.errors import MalformedImage
+from webhook.image import start
 from webhook.image.config import Config
 from webhook.image.filesystem import Layer, Survey
 from webhook.image.passwd import AccountFiles
 from webhook.registry.layers.compression import Decompressor, LargeWindow
 from webhook.registry.layers.index import LayerIndex, LayerIndexer
 from webhook.registry.layers.overlay import ACCOUNTS, Need, passwd_layer, read_accounts
-from webhook.registry.layers.survey import Surveyed, Surveyor, Tree, directories, special
+from webhook.registry.layers.survey import Surveyed, Surveyor, Tree, capable, directories, scripts, special
 from webhook.registry.layers.tar import Archive
 from webhook.registry.manifest import Descriptor, check_layer
 from webhook.registry.settings import Limits, RegistrySettings
@@ -142,6 +143,7 @@ class Layers:
         self._settings = settings
         self._stats = stats or RegistryStats()
         self._facts: LRUCache[str, LayerIndex] = LRUCache(settings.cache_limits.layers)
+        self._surveyed: LRUCache[tuple[str, ...], Surveyed] = LRUCache(settings.cache_limits.surveys)
         self._flights = SingleFlight()
         self._pool = ThreadPoolExecutor(settings.layer_threads, thread_name_prefix="layer")
         self._streams = asyncio.Semaphore(2 * settings.layer_threads)
@@ -157,9 +159,10 @@ class Layers:
         return await self._walk(read_accounts(len(layers), self._settings.limits.rereads), layers, diff_ids, fetch)
 
     async def survey(self, layers: Sequence[Descriptor], config: Config, fetch: Fetch) -> Survey:
-        """Who owns what the config names, and the setuid programs: every layer is read, and kept is what `accounts` keeps.
+        """Who owns what the config names, and what runs with privileges: every layer is read.
 
-        Raises as `accounts`.
+        Kept is what `accounts` keeps, and what a layer and those below it come to: a base image is read once, whoever
+        builds on it. Raises as `accounts`.
         """
         diff_ids = config.diff_ids
         self._check(layers, diff_ids)
@@ -168,12 +171,19 @@ class Layers:
             raise RegistryError("tooLarge", f"the image's layers together have more than {limit >> 20} MiB")
         tree: Tree = {}
         for place, (layer, diff_id) in enumerate(zip(layers, diff_ids, strict=True)):
-            found = await self._survey(layer, place, tree, fetch)
+            below = tuple(each.digest for each in layers[: place + 1])
+            found = await self._survey(layer, below, tree, fetch)
             _same(layer, found.facts.diff_id, diff_id)
             tree = found.tree
         number = await self._walk(passwd_layer(len(layers), self._settings.limits.rereads), layers, diff_ids, fetch)
         passwd = None if number is None else Layer(layers[number].digest, number + 1, len(layers))
-        return Survey(passwd, directories(tree, config.working_dir, config.volumes), special(tree))
+        return Survey(
+            passwd,
+            directories(tree, config.working_dir, config.volumes),
+            special(tree),
+            capable(tree),
+            start.steps_down(config, scripts(tree)),
+        )
 
     async def aclose(self) -> None:
         """Cancel what is being read."""
@@ -220,10 +230,15 @@ class Layers:
         self._facts.put(layer.digest, facts, facts.weight)
         return facts
 
-    async def _survey(self, layer: Descriptor, number: int, below: Tree, fetch: Fetch) -> Surveyed:
-        limits = self._settings.limits
+    async def _survey(self, layer: Descriptor, digests: tuple[str, ...], below: Tree, fetch: Fetch) -> Surveyed:
+        """What the layer makes of the tree below it; `digests` are its own and theirs, the base's first."""
+        known = self._surveyed.get(digests)
+        if known is not None:
+            return known
+        limits, number = self._settings.limits, len(digests) - 1
         found = await self._look(layer, lambda: Surveyor(number, below, LayerIndexer(ACCOUNTS, limits), limits), fetch)
         self._facts.put(layer.digest, found.facts, found.facts.weight)
+        self._surveyed.put(digests, found, found.weight)
         return found
 
     async def _look(self, layer: Descriptor, look: Callable[[], Look[Result]], fetch: Fetch) -> Result:

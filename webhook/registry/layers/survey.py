@@ -1,16 +1,19 @@
-"""A layer's owners and permissions, laid over those of the layers below it: for `nonroot inspect`, never for admission.
+"""A layer's owners, permissions and privileges, laid over those of the layers below it: never read for admission.
 
-A tree keeps directories, symbolic links and setuid programs, and forgets every other file. Names are taken as they
-stand: those that lead through a symbolic link of the same layer are not followed.
+A tree keeps directories, symbolic links, programs that are setuid or carry capabilities, and the start scripts that are
+named as such; it forgets every other file. Names are taken as they stand: those that lead through a symbolic link of
+the same layer are not followed.
 Sources: opencontainers/image-spec layer.md (whiteouts); containerd/containerd pkg/archive/tar.go (mkparent: directories
 without an entry of their own are root's, mode 0755).
 """
 
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 
 import msgspec
 
-from webhook.image.filesystem import Directory, Role, Special
+from webhook.image.capabilities import FileCapabilities
+from webhook.image.filesystem import Capable, Directory, Role, Special
 from webhook.registry.layers.index import LayerIndex, LayerIndexer, ancestors, clean
 from webhook.registry.layers.symlinks import followed
 from webhook.registry.layers.tar import Archive, Kind
@@ -22,10 +25,16 @@ _OPAQUE = ".wh..wh..opq"
 _AUFS = ".wh..wh."
 _SPECIAL = 0o6000  # setuid, setgid
 _EXECUTABLE = 0o111
+_SCRIPT = "entrypoint"  # what the name of a start script has in it
+_SCRIPT_LIMIT = 64 * 1024  # bytes
+_WEIGHT = 250  # bytes of memory that a place takes, roughly
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A directory, a symbolic link with its target, or a setuid program; `layer` is the number of the one that has it."""
+    """A directory, a symbolic link with its target, or a file of note; `layer` is the number of the one that has it.
+
+    `data` is the content of a start script.
+    """
 
     kind: Kind
     layer: int
@@ -33,6 +42,8 @@ class Place(msgspec.Struct, frozen=True):
     gid: int = 0
     mode: int = 0o755
     target: str = ""
+    capabilities: FileCapabilities | None = None
+    data: bytes = b""
 
 
 Tree = Mapping[str, Place]
@@ -43,6 +54,11 @@ class Surveyed(msgspec.Struct, frozen=True):
 
     facts: LayerIndex
     tree: Tree
+
+    @property
+    def weight(self) -> int:
+        """Roughly the bytes of memory that the tree takes."""
+        return sum(_WEIGHT + len(place.data) for place in self.tree.values())
 
 
 class Surveyor:
@@ -58,7 +74,7 @@ class Surveyor:
         self._tree = dict(below)
         self._removed: set[str] = set()
         self._emptied: set[str] = set()
-        self._parent = ""
+        self._parent = self._script = ""
         self._archive = Archive(self)
 
     def feed(self, data: bytes) -> None:
@@ -73,8 +89,9 @@ class Surveyor:
         return Surveyed(self._indexer.facts(diff_id), self._tree)
 
     def visit(self, kind: Kind, name: str, target: str, size: int, overlay: bool) -> bool:
-        """Lay one entry over the tree; true where the indexer wants its content."""
+        """Lay one entry over the tree; true where its content is wanted."""
         wanted = self._indexer.visit(kind, name, target, size, overlay)
+        self._script = ""
         path = clean(name)
         parent, _, base = path.rpartition("/")
         if base.startswith(_WHITEOUT):
@@ -83,7 +100,7 @@ class Surveyor:
         if parent != self._parent:
             self._imply(path)
             self._parent = parent
-        place = self._place(kind, target)
+        place = self._place(kind, base, target)
         before = self._tree.get(path)
         if before is not None and before.kind == "directory" and kind != "directory":
             self._emptied.add(path)
@@ -93,13 +110,19 @@ class Surveyor:
             del self._tree[path]
         if len(self._tree) > self._limits.links:
             raise RegistryError("tooLarge", f"the image has more than {self._limits.links} directories and links")
+        if not wanted and kind == "file" and _is_script(base) and size <= _SCRIPT_LIMIT:
+            self._script = path
+            return True
         return wanted
 
     def content(self, data: bytes) -> None:
         """The content of the file whose `visit` said true."""
-        self._indexer.content(data)
+        if self._script:
+            self._tree[self._script] = msgspec.structs.replace(self._tree[self._script], data=data)
+        else:
+            self._indexer.content(data)
 
-    def _place(self, kind: Kind, target: str) -> Place | None:
+    def _place(self, kind: Kind, name: str, target: str) -> Place | None:
         if kind == "symlink":
             return Place(kind, self._number, target=target)
         if kind == "hardlink":
@@ -108,9 +131,18 @@ class Surveyor:
         if kind == "device":
             return None
         attributes = self._archive.attributes()
-        if kind == "file" and not (attributes.mode & _SPECIAL and attributes.mode & _EXECUTABLE):
+        runs = bool(attributes.mode & _EXECUTABLE)
+        privileged = runs and (attributes.mode & _SPECIAL or attributes.capabilities is not None)
+        if kind == "file" and not privileged and not _is_script(name):
             return None
-        return Place(kind, self._number, attributes.uid, attributes.gid, attributes.mode)
+        return Place(
+            kind,
+            self._number,
+            attributes.uid,
+            attributes.gid,
+            attributes.mode,
+            capabilities=attributes.capabilities if runs else None,
+        )
 
     def _imply(self, path: str) -> None:
         """Extraction makes the directories that lead to an entry; those of lower layers stay as they are."""
@@ -146,8 +178,29 @@ def directories(tree: Tree, working_dir: str, volumes: Iterable[str]) -> tuple[D
 
 def special(tree: Tree) -> tuple[Special, ...]:
     """The setuid and setgid programs, in order of their paths."""
-    found = sorted((path, place) for path, place in tree.items() if place.kind == "file")
-    return tuple(Special(f"/{path}", place.uid, place.gid, place.mode) for path, place in found)
+    return tuple(
+        Special(f"/{path}", place.uid, place.gid, place.mode)
+        for path, place in _files(tree)
+        if place.mode & _SPECIAL and place.mode & _EXECUTABLE
+    )
+
+
+def capable(tree: Tree) -> tuple[Capable, ...]:
+    """The programs that carry capabilities, in order of their paths."""
+    return tuple(Capable(f"/{path}", place.capabilities) for path, place in _files(tree) if place.capabilities)
+
+
+def scripts(tree: Tree) -> dict[str, str]:
+    """The text of every start script, by its path."""
+    return {f"/{path}": place.data.decode("utf-8", "replace") for path, place in _files(tree) if place.data}
+
+
+def _files(tree: Tree) -> list[tuple[str, Place]]:
+    return sorted(((path, place) for path, place in tree.items() if place.kind == "file"), key=itemgetter(0))
+
+
+def _is_script(name: str) -> bool:
+    return _SCRIPT in name
 
 
 def _directory(tree: Tree, path: str, role: Role) -> Directory:

@@ -17,6 +17,8 @@ from typing import Literal, Protocol
 import msgspec
 
 from webhook.errors import MalformedImage
+from webhook.image import capabilities
+from webhook.image.capabilities import FileCapabilities
 from webhook.image.golang import parse_decimal
 
 Kind = Literal["file", "directory", "symlink", "hardlink", "device"]
@@ -28,6 +30,7 @@ _INT64_MAX = 2**63 - 1
 _OCTAL = re.compile(rb"[0-7]+\Z")
 _RECORD = re.compile(rb"([0-9]+) ")
 _XATTR = "SCHILY.xattr."
+_CAPABILITY = _XATTR + capabilities.ATTRIBUTE
 _KINDS: dict[bytes, Kind] = {
     b"0": "file",
     b"\0": "file",
@@ -53,11 +56,12 @@ class Visitor(Protocol):
 
 
 class Attributes(msgspec.Struct, frozen=True):
-    """Whose an entry is, and its permission bits with setuid, setgid and sticky."""
+    """Whose an entry is, its permission bits with setuid, setgid and sticky, and the capabilities that it carries."""
 
     uid: int
     gid: int
     mode: int
+    capabilities: FileCapabilities | None = None
 
 
 class Archive:
@@ -115,6 +119,7 @@ class Archive:
             uid=_decimal("uid", said.get("uid"), _number(block[108:116])),
             gid=_decimal("gid", said.get("gid"), _number(block[116:124])),
             mode=_number(block[100:108]) & 0o7777,
+            capabilities=_capabilities(said.get(_CAPABILITY)),
         )
 
     def _step(self, piece: bytes) -> None:
@@ -177,6 +182,10 @@ class Archive:
     def _drop(self, size: int, padding: int) -> Generator[int, bytes, None]:
         self._padding = padding
         yield -(size + padding)
+
+
+def _capabilities(record: str | None) -> FileCapabilities | None:
+    return None if record is None else capabilities.parse(record.encode("utf-8", "surrogateescape"))
 
 
 def _header(block: bytes) -> tuple[bytes, str, str, int]:

@@ -1,18 +1,23 @@
 """Owners, permissions and setuid programs of an image, layer over layer, as a runtime would find them extracted."""
 
+from collections.abc import Callable
+
+import msgspec
 import pytest
 
 from tests.support.oci import Entry, directory, file, hardlink, layer, opaque, owned, symlink, tar, whiteout
+from tests.support.oci import Layer as Built
 from webhook.errors import MalformedImage
+from webhook.image.capabilities import FileCapabilities
 from webhook.image.config import Config, Platform, parse_user
-from webhook.image.filesystem import Directory
+from webhook.image.filesystem import Capable, Directory, StepDown
 from webhook.registry.layers.index import LayerIndexer
 from webhook.registry.layers.overlay import ACCOUNTS
 from webhook.registry.layers.reader import Layers
-from webhook.registry.layers.survey import Surveyor, Tree, directories, special
+from webhook.registry.layers.survey import Surveyor, Tree, capable, directories, scripts, special
 from webhook.registry.manifest import Descriptor
 from webhook.registry.settings import Limits, RegistrySettings
-from webhook.registry.transport.messages import RegistryError
+from webhook.registry.transport.messages import RegistryError, Sink
 
 SU = owned(file("bin/su", "x"), 0, 0, 0o4755)
 WALL = owned(file("bin/wall", "x"), 0, 5, 0o2755)
@@ -149,3 +154,57 @@ async def test_an_image_that_is_too_large_is_not_read_at_all() -> None:
     with pytest.raises(RegistryError, match="layers together have more than"):
         await layers.survey((described,), config, never)
     await layers.aclose()
+
+
+BIND = {"SCHILY.xattr.security.capability": "\x01\x00\x00\x02\x00\x04" + "\x00" * 14}
+NGINX = msgspec.structs.replace(owned(file("usr/sbin/nginx", "x"), 0, 0, 0o755), pax=BIND)
+
+
+def test_programs_that_carry_capabilities_are_those_that_a_container_would_have() -> None:
+    """From the attribute in the archive; a file that nobody can execute is given nothing."""
+    idle = msgspec.structs.replace(NGINX, name="usr/sbin/idle", mode=0o644)
+    tree = survey((NGINX, idle, hardlink("usr/sbin/web", "usr/sbin/nginx")), (SU,))
+    bind = FileCapabilities(("NET_BIND_SERVICE",), effective=True)
+    assert capable(tree) == (Capable("/usr/sbin/nginx", bind), Capable("/usr/sbin/web", bind))
+    assert [each.path for each in special(tree)] == ["/bin/su"]
+    assert capable(survey((NGINX,), (file("usr/sbin/nginx", "copied without it"),))) == ()
+
+
+def test_start_scripts_are_read_and_other_files_are_not() -> None:
+    """As far as one is a script by its name and size; the highest layer's counts."""
+    script = file("usr/local/bin/docker-entrypoint.sh", "exec gosu redis")
+    large = file("entrypoint.sh", b"x" * 65_537)
+    tree = survey((script, large, file("etc/passwd", "root:x:0:0::/:/bin/sh\n"), file("bin/run", "exec gosu x")))
+    assert scripts(tree) == {"/usr/local/bin/docker-entrypoint.sh": "exec gosu redis"}
+    assert scripts(survey((script,), (file(script.name, "exec su-exec app"),))) == {
+        f"/{script.name}": "exec su-exec app"
+    }
+    assert scripts(survey((script,), (whiteout(script.name),))) == {}
+
+
+async def test_a_base_is_read_once_whoever_builds_on_it() -> None:
+    """And an image with another start gets its own answer from it."""
+    base = layer(NGINX, file("docker-entrypoint.sh", "exec gosu app"), file("etc/passwd", "app:x:7:7::/:/bin/sh\n"))
+    above = [layer(file("a")), layer(file("b"))]
+    fetched: list[str] = []
+    layers = Layers(RegistrySettings())
+
+    def blob(each: Built) -> Descriptor:
+        return Descriptor(each.blob.media_type, each.blob.digest, len(each.blob.data))
+
+    async def fetch(content: Descriptor, sink: Callable[[], Sink]) -> None:
+        fetched.append(content.digest)
+        taker = sink()
+        await taker.feed(next(each.blob.data for each in (base, *above) if each.blob.digest == content.digest))
+
+    found = []
+    for each, entrypoint in zip(above, (("/docker-entrypoint.sh",), ("/bin/app",)), strict=True):
+        config = Config(
+            parse_user(""), Platform("linux", "amd64"), diff_ids=(base.diff_id, each.diff_id), entrypoint=entrypoint
+        )
+        found.append(await layers.survey((blob(base), blob(each)), config, fetch))
+    await layers.aclose()
+    assert sorted(fetched) == sorted(each.blob.digest for each in (base, *above))
+    bind = FileCapabilities(("NET_BIND_SERVICE",), effective=True)
+    assert [each.capable for each in found] == [(Capable("/usr/sbin/nginx", bind),)] * 2
+    assert [each.steps_down for each in found] == [(StepDown("/docker-entrypoint.sh", "gosu", "app"),), ()]
