@@ -8,7 +8,7 @@ review denies it.
 import logging
 import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from urllib.parse import parse_qs
 
 import msgspec
@@ -34,12 +34,21 @@ log = logging.getLogger(__name__)
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
-    """What goes back over HTTP; `closes`: and then no more on this connection."""
+    """What goes back over HTTP; `closes`: and then no more on this connection. `observers` are called once it is out."""
 
     status: int
     body: bytes
     content_type: bytes
     closes: bool
+    observers: tuple[Callable[[], None], ...] = ()
+
+    def observe(self) -> None:
+        """Count, log and report the reply. Whoever sends it calls this afterwards, so that no observer can lose it."""
+        for observer in self.observers:
+            try:
+                observer()
+            except Exception:
+                log.exception("an observer of an answer failed, which is a bug")
 
 
 class Reviews:
@@ -80,6 +89,7 @@ class Reviews:
             headers.append((b"retry-after", b"1"))
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
+        reply.observe()
 
     async def answer(self, hook: WebhookKind, body: bytes, seconds: float) -> Reply:
         """Answer the review in a whole body within so many seconds."""
@@ -89,11 +99,13 @@ class Reviews:
             outcome = await self._admission.review(asked, hook, seconds)
         except MalformedReview as error:
             return self._refused(error)
-        self._metrics.answered(outcome, asked.operation, time.perf_counter() - started)
-        self._answered(asked, outcome)
+        observers = [
+            partial(self._metrics.answered, outcome, asked.operation, time.perf_counter() - started),
+            partial(self._answered, asked, outcome),
+        ]
         if outcome.decision == "deny":
-            self._log(asked, outcome.findings, started)
-        return Reply(200, outcome.body, JSON, self.draining)
+            observers.append(partial(self._log, asked, outcome.findings, started))
+        return Reply(200, outcome.body, JSON, self.draining, tuple(observers))
 
     def _log(self, asked: Review, findings: Sequence[Finding], now: float) -> None:
         """Log a denial, the same one once a minute: a controller tries again and again, and a stranger may send any."""
@@ -114,9 +126,12 @@ class Reviews:
             log.info("%s", line)
 
     def _refused(self, error: MalformedReview) -> Reply:
-        self._metrics.malformed(error.status)
-        log.warning("refused a request with status %d: %s", error.status, error)
-        return Reply(error.status, f"{error}\n".encode(), PLAIN, self.draining or error.status == 413)
+        observers = (
+            partial(self._metrics.malformed, error.status),
+            partial(log.warning, "refused a request with status %d: %s", error.status, error),
+        )
+        closes = self.draining or error.status == 413
+        return Reply(error.status, f"{error}\n".encode(), PLAIN, closes, observers)
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes:

@@ -175,8 +175,12 @@ class _Exchange:
             reply = Reply(500, b"Internal Server Error", PLAIN, closes=True)
         if protocol.flow.write_paused:
             await protocol.flow.drain()
-        if self.disconnected:
-            return
+        if not self.disconnected:
+            self._write(reply)
+        reply.observe()
+
+    def _write(self, reply: Reply) -> None:
+        protocol = self.protocol
         closes = reply.closes or not self.keep_alive
         protocol.transport.write(
             b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b%b\r\n%b"
@@ -197,10 +201,20 @@ class _Exchange:
 
 @types.coroutine
 def _resumed(begun: Coroutine[Any, Any, None], waited_for: object) -> Generator[Any, Any, None]:
-    """The rest of a coroutine that has gone as far as it could without a task."""
+    """The rest of a coroutine that has gone as far as it could without a task.
+
+    What it waits for may fail, and that is thrown into it, as `await` would: it answers nevertheless.
+    """
     try:
         yield waited_for
-    except BaseException:
+    except GeneratorExit:
         begun.close()
         raise
-    yield from begun
+    except BaseException as error:  # noqa: BLE001 - a cancellation, too, is for the coroutine to end by
+        try:
+            waited_for = begun.throw(error)
+        except StopIteration:
+            return
+        yield from _resumed(begun, waited_for)
+    else:
+        yield from begun
