@@ -2,7 +2,7 @@
 
 A Pod of another namespace runs as it always did, whatever any policy says. The configuration is the chart's, so its
 conditions have the shape that the chart gives them; what somebody has added to them is not evaluated.
-Source: charts/nonroot-webhook/templates/_hooks.tpl (nonroot.namespaceSelector, nonroot.commonConditions).
+Source: charts/nonroot-webhook/templates/_hooks.tpl (nonroot.selectors, nonroot.commonConditions).
 """
 
 import re
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from webhook.policy.selection import MODE_LABEL, Namespace
-from webhook.policy.types import LabelSelector
+from webhook.policy.types import Expression, LabelSelector
 
 PART_OF = "app.kubernetes.io/part-of=nonroot-webhook"
 _QUOTED = re.compile(r"'([A-Za-z0-9.-]+)'")
@@ -23,9 +23,27 @@ class _Condition(msgspec.Struct, frozen=True):
     expression: str
 
 
+class _Requirement(Expression, frozen=True):
+    values: tuple[str, ...] = ()  # as many as the API server takes: a policy has to be content with fewer
+
+
+class _Selector(LabelSelector, frozen=True, rename="camel", forbid_unknown_fields=False):
+    match_expressions: tuple[_Requirement, ...] = ()
+
+
+class _Rule(msgspec.Struct, frozen=True):
+    resources: tuple[str, ...] = ()
+
+
 class _Hook(msgspec.Struct, frozen=True, rename="camel"):
-    namespace_selector: LabelSelector = LabelSelector()
+    namespace_selector: _Selector = _Selector()
     match_conditions: tuple[_Condition, ...] = ()
+    rules: tuple[_Rule, ...] = (_Rule(("pods",)),)
+
+    @property
+    def of_pods(self) -> bool:
+        """Whether Pods are sent to it; Pod templates are to another one, which refuses nothing by default."""
+        return any("pods" in rule.resources for rule in self.rules)
 
     def reaches(self, namespace: Namespace) -> bool:
         if not self.namespace_selector.matches(namespace.selectable):
@@ -50,9 +68,14 @@ class Reach:
         self._hooks = tuple(hooks)
 
     def covers(self, namespace: Namespace) -> bool:
-        """Whether Pods of a namespace are sent to us."""
-        enforced = Namespace(namespace.name, {**namespace.labels, MODE_LABEL: "enforce"})
-        return any(hook.reaches(each) for hook in self._hooks for each in (namespace, enforced))
+        """Whether Pods of a namespace are sent to us, once its label says enforce if not before."""
+        return self.asks_today(namespace) or self.asks_today(
+            Namespace(namespace.name, {**namespace.labels, MODE_LABEL: "enforce"})
+        )
+
+    def asks_today(self, namespace: Namespace) -> bool:
+        """Whether Pods of a namespace are sent to us as its labels stand."""
+        return any(hook.of_pods and hook.reaches(namespace) for hook in self._hooks)
 
 
 def read(configurations: Iterable[bytes | msgspec.Raw]) -> Reach | None:

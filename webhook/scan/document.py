@@ -17,6 +17,10 @@ RANK: dict[Outcome, int] = {"excepted": 0, "unchanged": 1, "fixed": 2, "unknown"
 """Of several containers the highest one is their workload's outcome."""
 
 
+UNREACHED = "the API server does not ask admission about this namespace"
+"""`reason` of every workload of a namespace that the hooks leave out: nothing there can be enforced."""
+
+
 class Finding(msgspec.Struct, frozen=True):
     """One fault of one container. What injection cures is a note.
 
@@ -39,6 +43,14 @@ class Running(msgspec.Struct, frozen=True):
     pods: int
 
 
+class Waiting(msgspec.Struct, frozen=True):
+    """Why the container does not start in `pods` Pods now, in the kubelet's words."""
+
+    reason: str
+    message: str
+    pods: int
+
+
 class Container(msgspec.Struct, frozen=True):
     """A container of the next Pod that the workload makes, once its namespace is enforced.
 
@@ -46,7 +58,7 @@ class Container(msgspec.Struct, frozen=True):
     have run as. `user` is the image's USER, null where the image was not read. `yaml` holds the fields that injection
     adds at `path` of the workload's own manifest. `reason` is why an excepted one is let be, or until lately was;
     `expires_soon` where that ends within a week. `mismatch` says which prediction the kubelets' reports in `running`
-    disagree with, and is null where they agree.
+    disagree with, and is null where they agree. `waiting` is why Pods of today do not start it, null where none is stuck.
     """
 
     name: str
@@ -64,6 +76,7 @@ class Container(msgspec.Struct, frozen=True):
     yaml: str
     running: tuple[Running, ...]
     mismatch: str | None
+    waiting: Waiting | None
 
 
 class Workload(msgspec.Struct, frozen=True):
@@ -112,13 +125,14 @@ class Counts(msgspec.Struct):
 
 
 class NamespaceSummary(msgspec.Struct, frozen=True):
-    """The workloads of a namespace."""
+    """The workloads of a namespace; not `reached` is one that can never be enforced, because no hook is asked about it."""
 
     namespace: str
     mode: Literal["Audit", "Warn", "Enforce"]
     policy: str
     pods: int
     workloads: Counts
+    reached: bool
 
 
 class ImageSummary(msgspec.Struct, frozen=True):
@@ -192,7 +206,7 @@ def summarise(workloads: Iterable[Workload]) -> Summary:
         mismatches,
         not_examined,
         tuple(
-            NamespaceSummary(name, first.mode, first.policy, sum(running), counts)
+            NamespaceSummary(name, first.mode, first.policy, sum(running), counts, first.reason != UNREACHED)
             for name, (first, counts, running) in namespaces.items()
         ),
         tuple(ImageSummary(*key, counts) for key, counts in images.items()),

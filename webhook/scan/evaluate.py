@@ -33,7 +33,6 @@ from webhook.workload.workload import Slot, Workload
 
 IMAGE_BUDGET = 600.0  # seconds; the registry client gives up on an image long before
 
-UNREACHED = "the API server does not ask admission about this namespace"
 _NEW_UID = 1001  # for a user that the image does not have yet, as the rules' documentation has it
 # Whom admission sees making the Pods: the service account of a controller in kubernetes pkg/controller.
 _MAKERS = {
@@ -52,11 +51,18 @@ _REBUILT = frozenset(
 
 
 async def predict(
-    found: InventoryItem, view: PolicyLister, images: Images, now: datetime, exemption: str = ""
+    found: InventoryItem,
+    view: PolicyLister,
+    images: Images,
+    now: datetime,
+    exemption: str = "",
+    *,
+    asked_today: bool = True,
 ) -> document.Workload:
-    """Judge a workload. `images` answers as `webhook.image.source.Images` does, or with `NOT_EXAMINED`.
+    """Evaluate a workload. `images` answers as `webhook.image.source.Images` does, or with `NOT_EXAMINED`.
 
-    `exemption` is why admission does not see it, where that is known already.
+    `exemption` is why admission never sees it, where that is known already; not `asked_today` is admission where no hook
+    that is installed sends it the Pods of the namespace as its labels stand, and so it allows them.
     """
     namespace = found.reference.namespace
     effective_policy = view.effective_policy(namespace)
@@ -78,7 +84,8 @@ async def predict(
             told = [_container(each, verdict, found, exceptions, now) for each in verdict.containers]
             if effective_policy.mode == "Warn":  # where injection may be off
                 verdict = await _evaluate(workload, variant, effective_policy, exceptions, images, now)
-            replies.append(decision.admission_decision(_patched(verdict, effective_policy)))
+            if asked_today:
+                replies.append(decision.admission_decision(_patched(verdict, effective_policy)))
         for each in told:
             containers.setdefault((each.kind, each.name, each.image, each.outcome), each)
     outcomes = [each.outcome for each in containers.values()]
@@ -171,6 +178,7 @@ def _exempted(slot: Slot, why: str, found: InventoryItem) -> Container:
         yaml="",
         running=_running(_observed(found, slot)),
         mismatch=None,
+        waiting=found.waiting.get((slot.list, slot.container.name)),
     )
 
 
@@ -190,7 +198,7 @@ def _container(
         kind=subject.slot.kind,
         image=subject.slot.container.image or "",
         digest=verdict.digest,
-        user=subject.user,
+        user=None if _seen_only(subject.image) else subject.user,
         uid=subject.uid,
         who=LEFT_OUT if left_out else describe_user(subject),
         outcome=_outcome(verdict, changes=bool(fields)),
@@ -201,7 +209,13 @@ def _container(
         yaml=_yaml(msgspec.json.encode(fields)) if fields else "",
         running=_running(observed),
         mismatch=next(filter(None, (_mismatch(each, verdict) for each in observed)), None),
+        waiting=found.waiting.get((subject.slot.list, subject.slot.container.name)),
     )
+
+
+def _seen_only(image: object) -> bool:
+    """Whether only nodes have shown who the image is: then its USER may be a name or a number, and is not known."""
+    return isinstance(image, Image) and image.source == "observed"
 
 
 def _outcome(verdict: ContainerVerdict, *, changes: bool) -> Outcome:

@@ -18,7 +18,7 @@ import msgspec
 from webhook.errors import MalformedReview
 from webhook.image.config import Platform
 from webhook.image.image_identity import Observation
-from webhook.scan.document import Skip
+from webhook.scan.document import Skip, Waiting
 from webhook.workload import container_status
 from webhook.workload import workload as pod
 from webhook.workload.annotations import MIRROR_ANNOTATION, OPENSHIFT_SCC
@@ -29,6 +29,7 @@ from webhook.workload.workload import Slot, Workload
 VARIANTS_LIMIT = 16  # different Pods of one workload that are judged
 OBSERVATIONS_LIMIT = 20_000  # distinct things that Pods teach
 USES_LIMIT = 100_000  # distinct pairs of an image and its digest
+MESSAGE_LIMIT = 500  # characters of a kubelet's message that are kept
 OBSERVED_LIMIT = 256  # different identities that the Pods of one workload are remembered with
 _FINISHED = frozenset({"Succeeded", "Failed"})
 _ENDED = frozenset({"Complete", "Failed"})  # conditions of a Job that makes no more Pods
@@ -83,12 +84,16 @@ class PodVariant(msgspec.Struct, frozen=True):
 
 
 class InventoryItem(msgspec.Struct, frozen=True):
-    """A workload: what is to be judged of it, how many Pods of it run, and who they run as."""
+    """A workload: what is to be evaluated of it, how many Pods of it there are, who they run as, and why some do not start.
+
+    `waiting` is by the list and the name of a container.
+    """
 
     reference: Reference
     variants: tuple[PodVariant, ...]
     pods: int = 0
     observed: tuple[ObservedContainer, ...] = ()
+    waiting: Mapping[tuple[str, str], Waiting] = {}
 
 
 class _Kept(msgspec.Struct):
@@ -98,6 +103,7 @@ class _Kept(msgspec.Struct):
     pods: int = 0
     variants: dict[object, PodVariant] = {}
     observed: dict[object, ObservedContainer] = {}
+    waiting: dict[tuple[str, str], Waiting] = {}
     more: bool = False
     template: tuple[str, Workload] | None = (
         None  # the newest of the ReplicaSets of a custom resource, and when it was made
@@ -109,6 +115,18 @@ class _Kept(msgspec.Struct):
             self.variants.setdefault(key, variant)
         elif key not in self.variants:
             self.more = True
+
+    def wait(self, container: tuple[str, str], waiting: Waiting) -> None:
+        """Count the Pods that do not start a container, with the reason of the first of them."""
+        known = self.waiting.get(container)
+        if known is not None:
+            self.waiting[container] = msgspec.structs.replace(known, pods=known.pods + waiting.pods)
+        elif len(self.waiting) < OBSERVED_LIMIT:
+            self.waiting[container] = waiting
+
+    def item(self, variants: tuple[PodVariant, ...]) -> "InventoryItem":
+        """The workload that these Pods belong to."""
+        return InventoryItem(self.reference, variants, self.pods, tuple(self.observed.values()), self.waiting)
 
     def observe(self, observed_container: ObservedContainer) -> None:
         """Count a sighting with those of Pods that say the same and are the same."""
@@ -241,6 +259,8 @@ class Inventory:
         kept.pods += 1
         for running in container_status.running_containers(slim):
             kept.observe(ObservedContainer(slim, running, 1))
+        for slot, why in container_status.waiting(slim):
+            kept.wait((slot.list, slot.container.name), Waiting(why.reason, why.message[:MESSAGE_LIMIT], 1))
         node = self._nodes.get(about.spec.node_name) if about.spec else None
         if node is not None and len(self.observations) < OBSERVATIONS_LIMIT:
             self.observations.update(container_status.observations(slim, node))
@@ -264,6 +284,8 @@ class Inventory:
                 kept.look(key, added)
         for observed_container in handed.observed.values():
             kept.observe(observed_container)
+        for container, waiting in handed.waiting.items():
+            kept.wait(container, waiting)
         if own is not None and not templated and not _controller(raw).ended:
             newest = (about.metadata.creation_timestamp, own)
             kept.template = max(kept.template or newest, newest, key=itemgetter(0))
@@ -286,7 +308,7 @@ class Inventory:
                     Skip(name, f"its Pods differ in more than {VARIANTS_LIMIT} ways; the others were not judged")
                 )
             if variants:
-                yield InventoryItem(kept.reference, variants, kept.pods, tuple(kept.observed.values()))
+                yield kept.item(variants)
         self._kept.clear()
 
     def _decode(self, kind: str, raw: msgspec.Raw) -> _Object | None:
@@ -306,7 +328,7 @@ class Inventory:
             return None
         current = (each for each in kept.variants.values() if controller.makes(reference.kind, dict(each.revision)))
         added = filter(None, (each.beside(workload) for each in current))
-        return InventoryItem(reference, (PodVariant(workload), *added), kept.pods, tuple(kept.observed.values()))
+        return kept.item((PodVariant(workload), *added))
 
     def _decoded(self, reference: Reference, raw: msgspec.Raw) -> Workload | None:
         """The Pod template of an object; None where it has none, as a ReplicationController may, or is malformed."""

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any, Literal
 
 from webhook import json_output
-from webhook.scan.document import Container, Document, Finding, Workload
+from webhook.scan.document import UNREACHED, Container, Document, Finding, Workload
 
 Api = Literal["openreports.io/v1alpha1", "wgpolicyk8s.io/v1alpha2"]
 Result = Literal["pass", "fail", "warn", "error", "skip"]
@@ -32,9 +32,10 @@ _SEVERITIES: dict[str, tuple[Result, str]] = {
 
 
 def reports(workloads: Iterable[Workload], api_version: str = OPENREPORTS) -> Iterator[dict[str, Any]]:
-    """One report a workload, of the kind that has that API version."""
+    """One report a workload, of the kind that has that API version; none in namespaces that are out of admission's reach."""
     for each in workloads:
-        yield report(each, api_version)
+        if each.reason != UNREACHED:
+            yield report(each, api_version)
 
 
 def report(workload: Workload, api_version: str = OPENREPORTS) -> dict[str, Any]:
@@ -106,6 +107,7 @@ def _result(
         "outcome": container.outcome,
         "runningAsUid": running,
         "mismatch": container.mismatch or "",
+        "waiting": container.waiting.reason if container.waiting else "",
     }
     return {
         "source": _SOURCE,

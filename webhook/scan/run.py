@@ -11,8 +11,8 @@ from webhook.policy.cache import PolicySnapshot
 from webhook.policy.types import Documents
 from webhook.registry.fallback import FallbackSource
 from webhook.scan.collector import Reader
-from webhook.scan.document import Document, Workload, document
-from webhook.scan.evaluate import UNREACHED, predict
+from webhook.scan.document import UNREACHED, Document, Workload, document
+from webhook.scan.evaluate import predict
 from webhook.scan.image_cache import MemoizedSource
 from webhook.scan.inventory import OBSERVATIONS_LIMIT, InventoryItem
 
@@ -42,6 +42,7 @@ async def scan(
     view = PolicySnapshot(await reader.documents() if documents is None else documents, namespaces)
     reach = await reader.reach()
     beyond = {name for name, namespace in namespaces.items() if not reach.covers(namespace)}
+    silent = {name for name, namespace in namespaces.items() if not reach.asks_today(namespace)}
     seen = IdentityIndex() if seen is None else seen
     once = MemoizedSource(images, await reader.accounts())
     source = FallbackSource(once if known is None else FallbackSource(once, known), seen)
@@ -52,7 +53,8 @@ async def scan(
     async def judge() -> None:
         while (found := await waiting.get()) is not None:
             exemption = UNREACHED if found.reference.namespace in beyond else ""
-            told.append(await predict(found, view, source, now, exemption))
+            asked = found.reference.namespace not in silent
+            told.append(await predict(found, view, source, now, exemption, asked_today=asked))
             if progress:
                 progress(len(told), listed)
 

@@ -5,6 +5,7 @@
     observed.facts(pod, platform)                           # what its images' own users are, where the Pod shows it
     observed.uses(pod)                                      # which digest each of its images stands for there
     observed.mismatch(pod, running, identities)             # what a prediction got wrong, None where nothing
+    observed.waiting(pod)                                   # which containers do not start, and why
 
 Since Kubernetes 1.33 a container's status says who its first process is, in the runtime's own numbers, and `imageID` which
 digest was pulled: the index's for a multi-arch tag. The platform is the node's.
@@ -39,10 +40,22 @@ class _User(Wire, frozen=True, gc=False):
     linux: LinuxUser | None = None
 
 
+class ContainerWaiting(Wire, frozen=True, gc=False):
+    """Why a container does not run, in the kubelet's words."""
+
+    reason: str = ""
+    message: str = ""
+
+
+class _State(Wire, frozen=True, gc=False):
+    waiting: ContainerWaiting | None = None
+
+
 class _ContainerStatus(Wire, frozen=True, gc=False):
     name: str
     image_id: str = msgspec.field(default="", name="imageID")
     user: _User | None = None
+    state: _State | None = None
 
     @property
     def digest(self) -> str:
@@ -62,6 +75,7 @@ class _Status(Wire, frozen=True, gc=False):
 
 
 _NO_STATUS = _Status()
+_STARTING = frozenset({"", "ContainerCreating", "PodInitializing"})  # every container's first reasons
 
 
 class Pod(Wire, frozen=True, gc=False):
@@ -128,6 +142,13 @@ def _reported(observed: Pod) -> Iterator[tuple[Slot, _ContainerStatus]]:
         own = by_name.get((slot.list, slot.container.name))
         if own is not None:
             yield slot, own
+
+
+def waiting(observed: Pod) -> Iterator[tuple[Slot, ContainerWaiting]]:
+    """Every container that does not start for a reason that lasts, and the reason."""
+    for slot, own in _reported(observed):
+        if own.state is not None and own.state.waiting is not None and own.state.waiting.reason not in _STARTING:
+            yield slot, own.state.waiting
 
 
 def image_usage(observed: Pod) -> Iterator[tuple[str, str]]:

@@ -79,3 +79,20 @@ def test_a_condition_of_somebody_else_s_does_not_count() -> None:
     found = coverage.read([json.dumps({"webhooks": [hook]}).encode()])
     assert found is not None
     assert found.covers(Namespace("shop"))
+
+
+@pytest.mark.chart
+def test_a_policy_alone_reaches_nothing_where_the_hook_for_it_is_off() -> None:
+    """The label still can: the namespace can be enforced, but is not asked about today. Templates are no Pods."""
+    found = installed(webhook={"advise": {"enabled": False}})
+    assert found.covers(Namespace("shop"))
+    assert not found.asks_today(Namespace("shop"))
+    assert found.asks_today(Namespace("shop", {MODE_LABEL: "enforce"}))
+
+
+@pytest.mark.chart
+def test_hundreds_of_namespaces_may_be_left_out() -> None:
+    """More than a policy's selector may name."""
+    found = installed(webhook={"excludeNamespaces": [f"tenant-{number}" for number in range(300)]})
+    assert not found.covers(Namespace("tenant-299"))
+    assert found.covers(Namespace("shop"))

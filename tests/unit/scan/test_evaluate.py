@@ -16,7 +16,7 @@ from webhook.image.source import Image, NotExamined, Unknown
 from webhook.policy.cache import PolicySnapshot
 from webhook.policy.loader import load
 from webhook.policy.types import Documents
-from webhook.scan.document import Workload
+from webhook.scan.document import Waiting, Workload
 from webhook.scan.evaluate import predict
 
 APP = image("app")
@@ -222,6 +222,38 @@ async def test_who_runs_now_is_told_and_compared_with_what_was_foretold() -> Non
     assert (told.pods, container.mismatch) == (3, "runs as uid 0 where uid 1000 was foretold")
     told = await predicted(deployment, *pods(1000, 1, gid=1000), *pods(0, 1, digest="sha256:" + "0" * 64))
     assert told.containers[0].mismatch is None
+
+
+async def test_a_container_that_does_not_start_says_why() -> None:
+    """In the kubelet's words, once for all Pods that wait."""
+    message = "container has runAsNonRoot and image has non-numeric user (app), cannot verify user is non-root"
+    stuck = {"waiting": {"reason": "CreateContainerConfigError", "message": message}}
+    starting = {"waiting": {"reason": "ContainerCreating"}}
+    pods = [
+        named(minimal(), f"web-{number}", ("StatefulSet", "web"))
+        | {"status": {"phase": "Pending", "containerStatuses": [{"name": "app", "state": state}]}}
+        for number, state in enumerate((starting, stuck, stuck))
+    ]
+    (container,) = (await predicted(named(of("StatefulSet"), "web"), *pods)).containers
+    assert container.waiting == Waiting("CreateContainerConfigError", message, 2)
+    (container,) = (await predicted(named(of("StatefulSet"), "web"), pods[0])).containers
+    assert container.waiting is None
+
+
+@pytest.mark.parametrize(("source", "user"), [("registry", "1000"), ("observed", None)])
+async def test_the_user_of_an_image_that_only_nodes_have_shown_is_not_known(source: Any, user: str | None) -> None:
+    found = msgspec.structs.replace(image("1000"), source=source)
+    (container,) = (await predicted(named(of("Deployment"), "web"), images=found)).containers
+    assert (container.user, container.uid) == (user, 1000)
+
+
+async def test_where_no_hook_is_asked_today_nothing_is_denied_today() -> None:
+    """A policy says Enforce, but the hook for namespaces without a label is switched off."""
+    view = PolicySnapshot(documents(mode="Enforce"))
+    (found,) = take(named(of("Deployment", runAsUser=0), "web"))[0].values()
+    for asked, today in ((True, "deny"), (False, "allow")):
+        told = await predict(found, view, NotExamined(), NOW, asked_today=asked)
+        assert (told.outcome, told.today) == ("refused", today)
 
 
 async def test_a_pod_is_compared_with_its_own_spec_also_where_no_image_was_read() -> None:

@@ -19,8 +19,10 @@ from webhook.image.config import Platform
 from webhook.image.identity_index import IdentityIndex
 from webhook.image.image_identity import Observation
 from webhook.policy.types import Documents
+from webhook.scan import policyreport
 from webhook.scan.collector import Reader
 from webhook.scan.document import Document
+from webhook.scan.html.page import render
 from webhook.scan.run import scan
 
 PODS, DEPLOYMENTS = "/api/v1/pods", "/apis/apps/v1/deployments"
@@ -175,6 +177,13 @@ async def test_a_namespace_that_the_hooks_do_not_reach_is_let_be(scanned: Scan, 
         ("default", "fixed"), ("gke-system", "fixed"), ("shop", "excepted"),
     ]  # fmt: skip
     assert told.workloads[2].reason == "the API server does not ask admission about this namespace"
+    assert [(each.namespace, each.reached) for each in told.summary.namespaces] == [
+        ("default", True), ("gke-system", True), ("shop", False),
+    ]  # fmt: skip
+    assert [each["metadata"]["namespace"] for each in policyreport.reports(told.workloads)] == ["default", "gke-system"]
+    assert "1 of 2 namespaces" not in (page := render(told))
+    assert "2 of 2 namespaces can be enforced today" in page
+    assert "label --overwrite ns shop" not in page
     api.forbidden = {HOOKS}
     assert [each.outcome for each in (await scanned(api)).workloads] == ["fixed", "excepted", "fixed"]
 

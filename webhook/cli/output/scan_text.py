@@ -65,6 +65,11 @@ def _container(container: Container) -> Iterator[Text]:
     if is_root(container):
         pods = sum(each.pods for each in container.running if each.uid == 0)
         yield Text(f"      runs as root now, in {many(pods, 'Pod')}", style="red")
+    if container.waiting:
+        about = f"{container.waiting.reason}: {container.waiting.message}"
+        yield Text(
+            f"      does not start in {many(container.waiting.pods, 'Pod')} now: {printable(about, 600)}", style="red"
+        )
     if container.mismatch:
         yield Text(f"      mismatch: {container.mismatch}", style="bold red")
 

@@ -122,8 +122,9 @@ def _headline(counts: Counts) -> str:
 def _lead(document: Document, images: int) -> str:
     """How many namespaces can be enforced, and what was looked at."""
     summary = document.summary
-    ready = sum(map(_ready, summary.namespaces))
-    namespaces, containers = many(len(summary.namespaces), "namespace"), many(_total(summary.containers), "container")
+    reached = [each for each in summary.namespaces if each.reached]
+    ready = sum(map(_ready, reached))
+    namespaces, containers = many(len(reached), "namespace"), many(_total(summary.containers), "container")
     return (
         f"{ready} of {namespaces} can be enforced today: nothing in them would be refused or stay unknown. "
         f"Looked at: {many(images, 'image')}, {containers}, {many(summary.pods, 'Pod')}."
@@ -160,7 +161,9 @@ def _ready(namespace: NamespaceSummary) -> bool:
 
 def _namespace(summary: NamespaceSummary) -> Namespace:
     counts, command, following = summary.workloads, "", "Enforced"
-    if not _ready(summary):
+    if not summary.reached:
+        following = "Left out: the hooks are not asked about it"
+    elif not _ready(summary):
         parts = [(counts.refused, "to fix"), (counts.unknown, "to find out")]
         following = ", ".join(f"{count} {what}" for count, what in parts if count)
     elif summary.mode != "Enforce":

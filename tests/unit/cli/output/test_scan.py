@@ -23,6 +23,7 @@ def container(outcome: Outcome = "unchanged", *findings: Finding, **more: Any) -
     given: dict[str, Any] = {
         "name": "app", "kind": "regular", "image": "app:1", "digest": "", "user": "app", "uid": 1000, "who": "uid 1000",
         "reason": "", "expires_soon": False, "path": "", "yaml": "", "running": (), "mismatch": None,
+        "waiting": None,
     }  # fmt: skip
     return Container(outcome=outcome, findings=findings, **{**given, **more})
 
