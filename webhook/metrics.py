@@ -128,6 +128,11 @@ CACHE_LOOKUPS = Family(
         "result": "`hit`, `miss`",
     },
 )
+REGISTRY_FAULTS = Family(
+    "nonroot_registry_faults_total",
+    "counter",
+    "Images that were not read because of an error of our own, which the log has; they count as invalid. Must stay zero.",
+)
 CERTIFICATE_WRITES = Family("nonroot_certificate_writes_total", "counter", "Secrets and caBundles that were written.")
 WORKLOADS = Family(
     "nonroot_workloads",
@@ -157,7 +162,7 @@ IDENTITY_WRITES = Family(
     "ImageIdentity objects that the controller created, changed or deleted.",
 )
 
-_BACKGROUND = (REGISTRY_REQUESTS, REGISTRY_BYTES, CACHE_LOOKUPS, BACKGROUND_WRITES)
+_BACKGROUND = (REGISTRY_REQUESTS, REGISTRY_BYTES, REGISTRY_FAULTS, CACHE_LOOKUPS, BACKGROUND_WRITES)
 ADMISSION = (
     *(REVIEWS, REVIEW_DURATION, FINDINGS, INJECTIONS, MALFORMED, VIEW_AGE, CERTIFICATE_EXPIRY),
     *(*_BACKGROUND, IMAGE_IDENTITIES),
@@ -187,6 +192,7 @@ class Background(Collector):
         """The families, for prometheus-client."""
         yield REGISTRY_REQUESTS.of(self._stats.requests.items())
         yield REGISTRY_BYTES.of(((kind,), cost.bytes_read) for kind, cost in self._stats.costs.items())
+        yield REGISTRY_FAULTS.at(self._stats.faults)
         yield CACHE_LOOKUPS.of(self._stats.known.items())
         yield BACKGROUND_WRITES.of(
             ((kind, outcome), getattr(counts, outcome))

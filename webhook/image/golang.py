@@ -2,9 +2,14 @@
 
 import json
 import re
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar, get_args
+
+import msgspec
 
 from webhook.errors import MalformedImage
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 def decode_json(raw: bytes, what: str) -> Any:
@@ -40,6 +45,43 @@ def read_object(value: Any, what: str, known: frozenset[str]) -> dict[str, Any]:
         if meant is not None and meant != key:
             raise MalformedImage(f"{what} has the key {key!a}, which Go would take for {meant!r}")
     return value
+
+
+def read_struct(value: Any, kind: type[S], what: str) -> S:
+    """Decoded JSON as a struct, of the types that Go's decoder demands, and with no key that it would take for another.
+
+    `MalformedImage` names the field.
+    """
+    _check_keys(value, kind, what)
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise MalformedImage(f"{what} cannot be read: {error}") from None
+
+
+def _check_keys(value: Any, kind: type[msgspec.Struct], what: str) -> None:
+    """Case variants of a struct's keys, at whatever depth."""
+    if isinstance(value, list):
+        for each in value:
+            _check_keys(each, kind, what)
+    elif isinstance(value, dict):
+        inner = _structs(kind)
+        read_object(value, what, frozenset(inner))
+        for key, held in inner.items():
+            if held is not None and key in value:
+                _check_keys(value[key], held, f"{key} of {what}")
+
+
+@cache
+def _structs(kind: type[msgspec.Struct]) -> dict[str, type[msgspec.Struct] | None]:
+    """A struct's keys, and of which struct each holds one or several."""
+    return {field.encode_name: _struct_of(field.type) for field in msgspec.structs.fields(kind)}
+
+
+def _struct_of(annotation: Any) -> type[msgspec.Struct] | None:
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        return annotation
+    return next(filter(None, map(_struct_of, get_args(annotation))), None)
 
 
 def _fold(key: str) -> str:

@@ -17,6 +17,7 @@ next time.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -27,7 +28,7 @@ from webhook.caching import FairSemaphore, LRUCache, SingleFlight
 from webhook.errors import InvalidReference, MalformedImage
 from webhook.image import reference as references
 from webhook.image.passwd import AccountFiles
-from webhook.image.reference import Reference
+from webhook.image.reference import NAME_LIMIT, Reference
 from webhook.image.source import Image, Query, Unknown
 from webhook.registry.auth import realms
 from webhook.registry.auth.docker_config import DockerConfig
@@ -44,6 +45,9 @@ from webhook.registry.transport.messages import Cost, RegistryError
 from webhook.registry.transport.stats import RegistryStats
 
 _LONGEST_REFUSAL = 600.0
+_FAULT_PAUSE = 60.0  # seconds between two lines about errors of our own
+
+_log = logging.getLogger(__name__)
 
 Key = tuple[str, str, tuple[str, ...], str, str, frozenset[str], bool, bool]
 
@@ -94,6 +98,7 @@ class RegistryClient:
         self._resolver = TagResolver(settings, self._endpoints, opener, self._content, memory, self.stats, clock)
         self._flights = SingleFlight()
         self._lanes = FairSemaphore(settings.look_ups, settings.look_ups_per_namespace)
+        self._next_fault = -_FAULT_PAUSE
         self._answers: LRUCache[Key, _CachedLookup] = LRUCache(settings.cache_limits.answers)
 
     @property
@@ -102,11 +107,18 @@ class RegistryClient:
         return self.stats.total
 
     async def find(self, query: Query, cost: Cost | None = None) -> Image | Unknown:
-        """The image, or why it is not known, within `query.budget` seconds.
+        """The image, or why it is not known, within `query.budget` seconds; never raises, whatever an image holds.
 
         `cost` grows by what this look-up asks of registries; it stays as it is where the answer was known, or where
         somebody else was already looking.
         """
+        try:
+            return await self._find(query, cost)
+        except Exception as error:  # noqa: BLE001  # the last handler
+            return self._fault(query.reference, error)
+
+    async def _find(self, query: Query, cost: Cost | None) -> Image | Unknown:
+        """As `find`, which catches our own errors."""
         secrets, account = query.pull_secrets, query.service_account if self._by_account else ""
         key = (
             query.reference,
@@ -149,6 +161,9 @@ class RegistryClient:
                 )
         except (InvalidReference, RegistryError, MalformedImage, TimeoutError):
             return None
+        except Exception as error:  # noqa: BLE001  # the last handler
+            self._fault(query.reference, error)
+            return None
         return resolved.resolution.digest
 
     async def aclose(self) -> None:
@@ -179,6 +194,8 @@ class RegistryClient:
         except TimeoutError:
             seconds = self._settings.timeouts.look_up
             answer = self._refused(Unknown("unreachable", f"{reference} was not read within {seconds:g} s"))
+        except Exception as error:  # noqa: BLE001  # the last handler
+            answer = self._refused(self._fault(query.reference, error))
         if isinstance(answer.outcome, Unknown) and answer.outcome.cause in TRANSIENT:
             before = self._answers.get(key)
             stale = self._stale(before)
@@ -186,6 +203,15 @@ class RegistryClient:
                 answer = msgspec.structs.replace(answer, outcome=stale, confirmed=before.confirmed, at=before.at)
         self._answers.put(key, answer, _weight(answer.outcome) + len(query.reference))
         return answer.outcome
+
+    def _fault(self, image: str, error: Exception) -> Unknown:
+        """An error of our own, as an answer: counted, and logged once a minute at most."""
+        self.stats.faults += 1
+        now = self._clock()
+        if now >= self._next_fault:
+            self._next_fault = now + _FAULT_PAUSE
+            _log.error("%a was not read because of an error of nonroot-webhook", image[:NAME_LIMIT], exc_info=error)
+        return Unknown("invalid", "it was not read because of an error of nonroot-webhook; its log says more")
 
     def _refused(self, unknown: Unknown, retry_after: float | None = None) -> _CachedLookup:
         until = self._clock() + self._life(unknown, retry_after)
@@ -207,7 +233,10 @@ class RegistryClient:
             found, index = await self._content.images(resolved.repository, digest, query)
         image = Image(digest, found, index=index, private=resolved.private)
         if self._memory is not None and not resolved.stale:
-            self._memory.save(reference, image, query)
+            try:
+                self._memory.save(reference, image, query)
+            except Exception as error:  # noqa: BLE001  # what is known is not lost because it cannot be kept
+                self._fault(query.reference, error)
         return self._found(image, resolved)
 
     def _found(self, image: Image, resolved: Resolved) -> _CachedLookup:

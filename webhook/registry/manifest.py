@@ -7,13 +7,14 @@ docs/content/spec/manifest-v2-2.md.
 
 import hashlib
 import re
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from webhook.errors import MalformedImage
 from webhook.image.config import Platform, normalise_platform
-from webhook.image.golang import decode_json, read_object
+from webhook.image.golang import decode_json, read_struct
 
 _OCI, _DOCKER = "application/vnd.oci.image.", "application/vnd.docker."
 _MANIFESTS = frozenset({f"{_OCI}manifest.v1+json", f"{_DOCKER}distribution.manifest.v2+json"})
@@ -28,11 +29,44 @@ _FOREIGN = re.compile(r"application/vnd\.(?:oci\.image\.layer\.nondistributable\
 _GENERIC = frozenset({"", "application/json", "application/octet-stream", "text/plain"})
 ACCEPT = ", ".join((*sorted(_MANIFESTS), *sorted(_INDEXES)))
 _DIGEST = re.compile(r"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})\Z", re.ASCII)
-_SIZE_LIMIT = 2**53
 
-_DOCUMENT = frozenset({"schemaVersion", "mediaType", "config", "layers", "manifests", "fsLayers"})
-_DESCRIPTOR = frozenset({"mediaType", "digest", "size", "platform"})
-_PLATFORM = frozenset({"os", "architecture", "variant", "os.version"})
+
+class _Platform(msgspec.Struct, frozen=True):
+    """A platform as it is written."""
+
+    os: str | None = None
+    architecture: str | None = None
+    variant: str | None = None
+    os_version: str | None = msgspec.field(name="os.version", default=None)
+
+
+class _Descriptor(msgspec.Struct, frozen=True, rename="camel"):
+    """A descriptor as it is written."""
+
+    media_type: str
+    digest: Annotated[str, Meta(pattern=_DIGEST.pattern)]
+    size: Annotated[int, Meta(ge=0, lt=2**53)]
+    platform: _Platform | None = None
+
+
+class _Document(msgspec.Struct, frozen=True, rename="camel"):
+    """What says of a document which kind it is; what else it holds must not be of the other kind."""
+
+    schema_version: int | None = None
+    media_type: str | None = None
+    config: Any = None
+    layers: Any = None
+    manifests: Any = None
+    fs_layers: Any = msgspec.UNSET
+
+
+class _Manifest(msgspec.Struct, frozen=True):
+    config: _Descriptor
+    layers: tuple[_Descriptor, ...] | None = None
+
+
+class _Index(msgspec.Struct, frozen=True):
+    manifests: tuple[_Descriptor, ...] | None = None
 
 
 class Descriptor(msgspec.Struct, frozen=True, gc=False):
@@ -97,27 +131,33 @@ def check_digest(raw: bytes, digest: str, what: str) -> None:
 
 
 def parse_document(raw: bytes, content_type: str) -> Manifest | Index:
-    """A manifest or index, as its Content-Type says; one that could be taken for the other is refused."""
-    document = read_object(decode_json(raw, "manifest"), "the manifest", _DOCUMENT)
+    """A manifest or index, as its Content-Type says; one that could be taken for the other is refused.
+
+    Inside it may call itself otherwise, by an older or a newer name of the same kind: a proxy that converts only one of the
+    two makes such documents, and container runtimes go by the Content-Type.
+    """
+    fields = decode_json(raw, "manifest")
+    document = read_struct(fields, _Document, "the manifest")
     said = content_type.partition(";")[0].strip().lower()
-    inside = document.get("mediaType") or ""
-    if _SCHEMA1.match(said) or "fsLayers" in document or document.get("schemaVersion") == 1:
+    inside = document.media_type or ""
+    if _SCHEMA1.match(said) or document.fs_layers is not msgspec.UNSET or document.schema_version == 1:
         raise MalformedImage(
             "it is a Docker schema 1 image, which containerd 2.1 and later refuse; push it anew with a current tool"
         )
     if said in _GENERIC:
-        said = inside or _shape(document)
-    if inside not in {"", said}:
+        said = inside or f"{_OCI}{'manifest' if document.manifests is None else 'index'}.v1+json"
+    if inside in (_MANIFESTS if said in _INDEXES else _INDEXES):
         raise MalformedImage(f"the manifest says that it is {_show(inside)}, the registry that it is {_show(said)}")
-    if document.get("schemaVersion") not in {2, None}:
+    if document.schema_version not in {2, None}:
         raise MalformedImage("the manifest has a schemaVersion other than 2")
     if said in _INDEXES:
-        _forbid(document, "index", "config", "layers")
-        return Index(_descriptors(document, "manifests"))
+        _forbid("index", config=document.config, layers=document.layers)
+        return Index(tuple(map(_descriptor, read_struct(fields, _Index, "the index").manifests or ())))
     if said not in _MANIFESTS:
         raise MalformedImage(f"it is no container image but {_show(said)}")
-    _forbid(document, "manifest", "manifests")
-    return Manifest(_descriptor(document.get("config"), "config"), _descriptors(document, "layers"))
+    _forbid("manifest", manifests=document.manifests)
+    manifest = read_struct(fields, _Manifest, "the manifest")
+    return Manifest(_descriptor(manifest.config), tuple(map(_descriptor, manifest.layers or ())))
 
 
 def check_config(config: Descriptor) -> None:
@@ -141,49 +181,20 @@ def check_layer(layer: Descriptor) -> None:
     raise MalformedImage(f"layer {layer.digest} {reason}; write runAsUser with a number instead")
 
 
-def _descriptors(document: dict[str, Any], key: str) -> tuple[Descriptor, ...]:
-    value = document.get(key)
-    if value is None:
-        return ()
-    if not isinstance(value, list):
-        raise MalformedImage(f"{key} is not a list")
-    return tuple(_descriptor(each, key) for each in value)
+def _descriptor(written: _Descriptor) -> Descriptor:
+    platform = written.platform
+    if platform is None:
+        return Descriptor(written.media_type, written.digest, written.size)
+    os, architecture, variant = platform.os or "", platform.architecture or "", platform.variant or ""
+    meant = normalise_platform(os, architecture, variant)
+    return Descriptor(written.media_type, written.digest, written.size, meant, platform.os_version or "")
 
 
-def _descriptor(value: Any, what: str) -> Descriptor:
-    fields = read_object(value, f"a descriptor in {what}", _DESCRIPTOR)
-    media_type, digest, size = fields.get("mediaType"), fields.get("digest"), fields.get("size")
-    if not isinstance(media_type, str) or not isinstance(digest, str) or not is_digest(digest):
-        raise MalformedImage(f"a descriptor in {what} has no media type, or no sha256, sha384 or sha512 digest")
-    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < _SIZE_LIMIT:
-        raise MalformedImage(f"the descriptor of {digest} has no size")
-    if fields.get("platform") is None:
-        return Descriptor(media_type, digest, size)
-    platform = read_object(fields["platform"], "platform", _PLATFORM)
-    os, architecture, variant, version = (
-        _word(platform.get(key), key) for key in ("os", "architecture", "variant", "os.version")
-    )
-    return Descriptor(media_type, digest, size, normalise_platform(os, architecture, variant), version)
-
-
-def _word(value: Any, key: str) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise MalformedImage(f"a platform's {key} is not a string")
-    return value
-
-
-def _shape(document: dict[str, Any]) -> str:
-    """What an old registry leaves unsaid: an OCI index or manifest by what it holds."""
-    return f"{_OCI}index.v1+json" if "manifests" in document else f"{_OCI}manifest.v1+json"
-
-
-def _forbid(document: dict[str, Any], what: str, *keys: str) -> None:
-    for key in keys:
-        if document.get(key) is not None:
+def _forbid(what: str, **fields: Any) -> None:
+    for key, value in fields.items():
+        if value is not None:
             raise MalformedImage(f"it is an {what} that also has {key}, so that it can be taken for something else")
 
 
-def _show(text: Any) -> str:
-    return ascii(str(text)[:100])
+def _show(text: str) -> str:
+    return ascii(text[:100])

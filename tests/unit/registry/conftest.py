@@ -89,6 +89,7 @@ async def connect(registry: Registry) -> AsyncIterator[Callable[..., Client]]:
     for client in made:
         await client.aclose()
         assert len(client._flights) == 0
+        assert client.stats.faults == 0
 
 
 @pytest.fixture

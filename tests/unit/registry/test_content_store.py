@@ -131,7 +131,7 @@ async def test_a_signature_in_an_index_is_no_image(registry: Registry, client: C
             "artifact",
         ),
         (oci.document({"schemaVersion": 2, "manifests": [], "layers": []}, oci.OCI_INDEX), "also has layers"),
-        (oci.document([], oci.OCI_MANIFEST), "not an object"),
+        (oci.document([], oci.OCI_MANIFEST), "Expected `object`"),
         (oci.document({}, "text/html"), "no container image"),
         (nested(5), "without end"),
         (index(*(oci.without_platform(index(image(user=str(number)))) for number in range(17))), "without end"),

@@ -17,7 +17,6 @@ core/remotes/docker/authorizer.go (a host's challenge is kept for its other repo
 
 import base64
 import hashlib
-import json
 import re
 import secrets
 from collections.abc import Callable, Generator, Mapping
@@ -27,12 +26,14 @@ import msgspec
 
 from webhook.caching import LRUCache
 from webhook.registry.transport.messages import RegistryError, Request, Response, refusal
+from webhook.registry.transport.urls import parse_url
 
 Flow = Generator[Request, Response, Response]
 
 IDENTITY_TOKEN = "<token>"  # noqa: S105 - the user name under which docker's tools keep an identity token as the password
 _CLIENT = "nonroot-webhook"
 _BASIC = "Basic"
+_BEARER = "Bearer "
 _TOKEN_BODY = 64 * 1024
 _DEFAULT_LIFE = 60.0  # distribution docs/content/spec/auth/token.md, expires_in
 _LONGEST_LIFE = 3600.0
@@ -78,10 +79,17 @@ class Challenge(msgspec.Struct, frozen=True):
     parameters: dict[str, str]
 
 
+class Asked(msgspec.Struct, frozen=True, gc=False):
+    """The challenge parameters by which a token was had, and for which repository."""
+
+    parameters: Mapping[str, str]
+    repository: str
+
+
 class TokenCache:
     """Authorization headers that worked: per registry, repository and credential, until they expire.
 
-    `challenges` are the parameters by which a registry's last token was had, `expected` those by which its first one may
+    `challenges` are how a registry's last token was had, `expected` those by which its first one may
     be, until that has failed. `insecure` says of a registry (HOST or HOST:PORT) whether it is spoken to over plain HTTP.
     """
 
@@ -94,7 +102,7 @@ class TokenCache:
     ) -> None:
         self._clock = clock
         self._headers: LRUCache[tuple[str, str, bytes], tuple[str, float]] = LRUCache(limit)
-        self.challenges: LRUCache[str, Mapping[str, str]] = LRUCache(limit)
+        self.challenges: LRUCache[str, Asked] = LRUCache(limit)
         self.expected = dict(expected or {})
         self.insecure = insecure
 
@@ -114,15 +122,19 @@ class TokenCache:
 
 def authorised(request: Request, repository: str, credential: Credential, session: TokenCache) -> Flow:
     """Send `request` for that repository with that credential; returns the last response, which may be a 401."""
-    scope = f"repository:{repository}:pull"
-    known = session.header(request.authority, scope, credential)
-    foreseen = "" if known else (yield from _foreseen(request, scope, credential, session))
-    response = yield msgspec.structs.replace(request, authorization=known or foreseen)
-    if foreseen and response.status in _REFUSED:
+    login = _Login(request.authority, repository, credential, session)
+    sent = login.known or (yield from _proactive(request, login))
+    response = yield msgspec.structs.replace(request, authorization=sent)
+    if not response.own:
+        return (yield from _elsewhere(request, response, repository, session))
+    offered = _offered(response)
+    if sent.startswith(_BEARER) and response.status in _REFUSED and "bearer" not in offered:
+        # A void token: Harbor asks for a password then (its server/middleware/v2auth/auth.go), others forbid.
         response = yield msgspec.structs.replace(request, authorization="")
-    if response.status != 401 or not response.own:  # whoever a redirect led to gets no credential, whatever it asks
+        offered = _offered(response)
+    if response.status != 401 or not response.own:
         return response
-    header = yield from _answer(request, response, scope, credential, session)
+    header = yield from _answer(request, offered, login)
     if not header:
         return response
     return (yield msgspec.structs.replace(request, authorization=header))
@@ -150,67 +162,129 @@ def challenges(values: tuple[str, ...]) -> list[Challenge]:
     return found
 
 
-def _answer(
-    request: Request, response: Response, scope: str, credential: Credential, session: TokenCache
-) -> Generator[Request, Response, str]:
+class _Login(msgspec.Struct, frozen=True):
+    """As whom which registry is asked for a repository, and what has worked there before."""
+
+    authority: str
+    repository: str
+    credential: Credential
+    session: TokenCache
+
+    @property
+    def scope(self) -> str:
+        """What a token is asked for where the registry does not say."""
+        return f"repository:{self.repository}:pull"
+
+    @property
+    def known(self) -> str:
+        """The Authorization header that is still good, or nothing."""
+        return self.session.header(self.authority, self.scope, self.credential)
+
+
+def _offered(response: Response) -> dict[str, Challenge]:
+    """The first challenge of each scheme; none where the answer is no 401."""
+    if response.status != 401:
+        return {}
+    return {each.scheme: each for each in reversed(challenges(response.headers.get("www-authenticate", ())))}
+
+
+def _answer(request: Request, offered: Mapping[str, Challenge], login: _Login) -> Generator[Request, Response, str]:
     """The Authorization header that answers the challenges; nothing where there is no answer."""
-    offered = {each.scheme: each for each in reversed(challenges(response.headers.get("www-authenticate", ())))}
+    credential = login.credential
     if "bearer" in offered:
-        return (yield from _bearer(request, offered["bearer"].parameters, scope, credential, session))
+        return (yield from _bearer(request, offered["bearer"].parameters, login))
     if "basic" in offered and credential.basic and credential.username != IDENTITY_TOKEN:
-        session.keep(request.authority, scope, credential, credential.basic, _LONGEST_LIFE)
+        login.session.keep(login.authority, login.scope, credential, credential.basic, _LONGEST_LIFE)
         return credential.basic
     return ""
 
 
-def _foreseen(
-    request: Request, scope: str, credential: Credential, session: TokenCache
-) -> Generator[Request, Response, str]:
-    """The header for a token that nobody has asked for yet; nothing where none is expected to be, or none was had."""
-    told = session.challenges.get(request.authority)
-    parameters = session.expected.get(request.authority) if told is None else told
+def _elsewhere(request: Request, response: Response, repository: str, session: TokenCache) -> Flow:
+    """Whoever a redirect led to gets no credential, whatever it asks; a token for anybody is asked for as nobody.
+
+    Source: containerd/containerd core/remotes/docker/resolver.go (request.do, which authorizes redirects by their host).
+    """
+    if response.status != 401:
+        return response
+    login = _Login(parse_url(response.url, request.authority).authority, repository, ANONYMOUS, session)
+    there = msgspec.structs.replace(request, url=response.url)
+    if login.known:
+        response = yield msgspec.structs.replace(there, authorization=login.known)
+    offered = _offered(response)
+    if "bearer" not in offered:
+        return response
+    header = yield from _bearer(request, offered["bearer"].parameters, login)
+    return (yield msgspec.structs.replace(there, authorization=header))
+
+
+def _proactive(request: Request, login: _Login) -> Generator[Request, Response, str]:
+    """The header for a token that nobody has asked for yet; nothing where none is expected to be, or none was had.
+
+    No failure of it is an error: the registry will say itself what it wants.
+    """
+    session, authority = login.session, login.authority
+    told = session.challenges.get(authority)
+    parameters = session.expected.get(authority) if told is None else told.parameters
     if parameters is None:
         return ""
+    if told is not None and "scope" in parameters:
+        parameters = {**parameters, "scope": _carried_over(parameters["scope"], told.repository, login.repository)}
     header = ""
-    asked = msgspec.structs.replace(request, tentative=told is None)
     try:
-        header = yield from _bearer(asked, {**parameters, "scope": scope}, scope, credential, session)
-    except RegistryError as error:
-        if told is not None and error.cause not in {"unauthorized", "notFound"}:
-            raise
+        asked = msgspec.structs.replace(request, tentative=True)
+        header = yield from _bearer(asked, parameters, login, posts=told is not None)
+    except RegistryError:
+        pass
     finally:  # however it has failed
         if not header:
-            session.challenges.drop(request.authority)
-            session.expected.pop(request.authority, None)
+            session.challenges.drop(authority)
+            session.expected.pop(authority, None)
     return header
 
 
+def _carried_over(scope: str, repository: str, other: str) -> str:
+    """The scope of a challenge about one repository as it would be about another, in the registry's own form.
+
+    A mirror may put a path of its own before the name, and some registries have one scope for all.
+    Source: distribution/distribution docs/content/spec/auth/scope.md.
+    """
+    parts = []
+    for part in scope.split(" "):
+        kind, _, rest = part.partition(":")
+        name, colon, actions = rest.rpartition(":")
+        same = colon and f"/{name}".endswith(f"/{repository}")
+        parts.append(f"{kind}:{name.removesuffix(repository)}{other}:{actions}" if same else part)
+    return " ".join(parts)
+
+
 def _bearer(
-    request: Request, parameters: Mapping[str, str], scope: str, credential: Credential, session: TokenCache
+    request: Request, parameters: Mapping[str, str], login: _Login, *, posts: bool = True
 ) -> Generator[Request, Response, str]:
-    """The header for a new token, which is remembered, and so is how it was had."""
-    token, life = yield from _token(request, parameters, scope, credential, session)
-    header = f"Bearer {token}"
-    session.keep(request.authority, scope, credential, header, life)
-    session.challenges.put(request.authority, parameters, sum(map(len, parameters.values())))
+    """The header for a new token, which is remembered, and so is how it was had; `posts` where GET is not understood."""
+    token, life = yield from _token(request, parameters, login, posts=posts)
+    header = f"{_BEARER}{token}"
+    login.session.keep(login.authority, login.scope, login.credential, header, life)
+    weight = len(login.repository) + sum(map(len, parameters.values()))
+    login.session.challenges.put(login.authority, Asked(parameters, login.repository), weight)
     return header
 
 
 def _token(
-    request: Request, parameters: Mapping[str, str], scope: str, credential: Credential, session: TokenCache
+    request: Request, parameters: Mapping[str, str], login: _Login, *, posts: bool
 ) -> Generator[Request, Response, tuple[str, float]]:
-    realm = _check_realm(parameters.get("realm", ""), request.authority, session)
-    asked = {"service": parameters.get("service", ""), "scope": parameters.get("scope") or scope}
+    credential = login.credential
+    realm = _check_realm(parameters.get("realm", ""), login)
+    asked = {"service": parameters.get("service", ""), "scope": parameters.get("scope") or login.scope}
     asked = {key: value for key, value in asked.items() if value}
     by_grant = credential.username == IDENTITY_TOKEN
     if not by_grant:
         response = yield _get_token(request, realm, asked, credential)
-        by_grant = response.status in _NO_GET and bool(credential.basic) and not request.tentative
+        by_grant = response.status in _NO_GET and bool(credential.basic) and posts
     if by_grant:
         response = yield _post_token(request, realm, asked, credential)
     if response.status != 200:
-        raise refusal(response, f"asking {request.authority}'s token service for {scope}")
-    return _read_token(response, request.authority)
+        raise refusal(response, f"asking {login.authority}'s token service for {login.scope}")
+    return _read_token(response.body, login.authority)
 
 
 def _get_token(request: Request, realm: str, asked: dict[str, str], credential: Credential) -> Request:
@@ -235,27 +309,37 @@ def _post_token(request: Request, realm: str, asked: dict[str, str], credential:
     return Request("POST", realm, request.authority, _TOKEN_BODY, form=form, tentative=request.tentative)
 
 
-def _check_realm(realm: str, authority: str, session: TokenCache) -> str:
+def _check_realm(text: str, login: _Login) -> str:
     """A token service is asked over TLS, unless the registry itself is spoken to without."""
-    parts = urlsplit(realm)
-    if parts.scheme == "https" or (parts.scheme == "http" and session.insecure(authority)):
-        return realm
-    raise RegistryError(
-        "unauthorized", f"{authority} wants a token from an address that is not https; none is asked for"
-    )
+    try:
+        realm = parse_url(text, login.authority)
+        usable = realm.scheme == "https" or login.session.insecure(login.authority)
+    except RegistryError:
+        usable = False
+    if not usable:
+        detail = f"{login.authority} wants a token from an address that is not https, or none at all; it is not asked"
+        raise RegistryError("unauthorized", detail)
+    return realm.text
 
 
-def _read_token(response: Response, authority: str) -> tuple[str, float]:
+class _TokenAnswer(msgspec.Struct, frozen=True):
+    """What a token service answers. Some write `expires_in` as text, or with a fraction."""
+
+    token: str | None = None
+    access_token: str | None = None
+    expires_in: float | str | None = None
+
+
+def _read_token(body: bytes, authority: str) -> tuple[str, float]:
     """The token, and for how many seconds it is used."""
     try:
-        answer = json.loads(response.body)
-    except (ValueError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict):
-        raise RegistryError("unauthorized", f"{authority}'s token service answered something other than a token")
-    token = answer.get("token") or answer.get("access_token")
-    if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+        answer = msgspec.json.decode(body, type=_TokenAnswer)
+    except msgspec.DecodeError:
+        detail = f"{authority}'s token service answered something other than a token"
+        raise RegistryError("unauthorized", detail) from None
+    token = answer.token or answer.access_token
+    if not token or not token.isascii() or not token.isprintable():
         raise RegistryError("unauthorized", f"{authority}'s token service answered without a token")
-    life = answer.get("expires_in")
-    seconds = float(life) if isinstance(life, int | float) and life > 0 else _DEFAULT_LIFE
+    life = answer.expires_in
+    seconds = life if isinstance(life, float) and life > 0 else _DEFAULT_LIFE
     return token, min(max(seconds - _MARGIN, seconds / 2), _LONGEST_LIFE)

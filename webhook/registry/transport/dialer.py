@@ -4,17 +4,18 @@ They are checked after the name is resolved, and what was checked is what is con
 its mind in between.
 """
 
+import os
 import socket
-import urllib.request
 from collections.abc import Callable
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from yarl import URL
 
+from webhook.proxies import Proxies
 from webhook.registry.settings import RegistrySettings, match_authority
 from webhook.registry.transport.addresses import classify, literal, networks
-from webhook.registry.transport.messages import RegistryError, Request
+from webhook.registry.transport.messages import Request
+from webhook.registry.transport.urls import Url, forbidden, same_authority
 
 
 class AddressDenied(OSError):
@@ -49,26 +50,22 @@ class EgressPolicy:
     def __init__(self, settings: RegistrySettings) -> None:
         self._settings = settings
         self._denied = networks(settings.denied_networks)
-        self._proxies = urllib.request.getproxies() if settings.proxy else {}
+        self._proxies = Proxies(os.environ if settings.proxy else {})
+        self._proxy_servers = {f"{host}:{port}" for host, port in self._proxies.servers}
 
-    def check(self, url: str, request: Request) -> str:
-        """The authority of a URL that may be asked at all; `RegistryError` for one that may not."""
-        parts = URL(url, encoded=True)
-        if parts.scheme not in {"http", "https"} or not parts.host or parts.raw_user or parts.raw_password:
-            raise forbidden(f"{request.authority} points to an address that cannot be followed")
-        authority = authority_of(url)
-        if parts.scheme == "http" and match_authority(authority, self._settings.insecure) is None:
-            raise forbidden(f"{authority} would be spoken to over plain HTTP; list it as insecure if that is meant")
-        own = same_authority(authority, request.authority)
-        if literal(parts.host) is not None and not self.allows(authority, parts.host, own=own):
-            raise forbidden(f"{authority} is an address that is not allowed")
-        return authority
+    def check(self, url: Url, request: Request) -> None:
+        """`RegistryError` for a URL that may not be asked."""
+        if url.scheme == "http" and match_authority(url.authority, self._settings.insecure) is None:
+            raise forbidden(f"{url.authority} would be spoken to over plain HTTP; list it as insecure if that is meant")
+        own = same_authority(url.authority, request.authority)
+        if literal(url.host) is not None and not self.allows(url.authority, url.host, own=own):
+            raise forbidden(denied(url.authority, own=own))
 
     def allows(self, authority: str, address: str, *, own: bool) -> bool:
         """Whether `authority` may have that address; `own` is the image reference's own registry."""
         if match_authority(authority, self._settings.insecure) or match_authority(authority, self._settings.allowed):
             return True
-        if any(authority == authority_of(proxy) for proxy in self._proxies.values()):
+        if authority in self._proxy_servers:
             return True
         parsed = literal(address)
         kind = "forbidden" if parsed is None else classify(parsed, self._denied)
@@ -78,26 +75,16 @@ class EgressPolicy:
         """For connections to the image reference's `own` registry, or to whatever that points to."""
         return CheckedResolver(lambda authority, address: self.allows(authority, address, own=own))
 
-    def proxy(self, url: str) -> str | None:
+    def proxy(self, url: Url) -> str | None:
         """The proxy by which the URL is asked; None: itself."""
-        parts = URL(url, encoded=True)
-        if not self._proxies or urllib.request.proxy_bypass(parts.host or ""):
-            return None
-        return self._proxies.get(parts.scheme)
+        return self._proxies.find(url.scheme, url.host, url.port)
 
 
-def authority_of(url: str) -> str:
-    """HOST or HOST:PORT as the URL writes it, in lower case."""
-    parts = URL(url, encoded=True)
-    host = f"[{parts.host}]" if parts.host and ":" in parts.host else (parts.host or "")
-    return f"{host.lower()}:{parts.explicit_port}" if parts.explicit_port is not None else host.lower()
-
-
-def same_authority(one: str, other: str) -> bool:
-    """Whether two authorities, the first of them in lower case, are one host over TLS."""
-    return one.removesuffix(":443") == other.lower().removesuffix(":443")
-
-
-def forbidden(detail: str) -> RegistryError:
-    """What our own rules do not allow, now or later."""
-    return RegistryError("unreachable", detail, passing=False)
+def denied(authority: str, *, own: bool) -> str:
+    """Why a host is not connected to, and what an operator can do about it; no address is told."""
+    if own:
+        return f"{authority} has an address that is not allowed; list it under allowed in the registry configuration if it is meant"
+    return (
+        f"{authority} has an address that is not allowed: only the registry that an image names may have a private one; "
+        "list it under allowed in the registry configuration if it is meant"
+    )

@@ -10,7 +10,6 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from urllib.parse import urljoin
 
 import aiohttp
 from yarl import URL
@@ -18,9 +17,10 @@ from yarl import URL
 from webhook.registry.settings import RegistrySettings, match_authority
 from webhook.registry.transport import tls
 from webhook.registry.transport.circuit_breaker import Breaker
-from webhook.registry.transport.dialer import AddressDenied, EgressPolicy, authority_of, forbidden, same_authority
+from webhook.registry.transport.dialer import AddressDenied, EgressPolicy, denied
 from webhook.registry.transport.messages import Cost, RegistryError, Request, Response, Sink, refusal, retry_after
 from webhook.registry.transport.stats import Outcome, RegistryStats, host_class
+from webhook.registry.transport.urls import Url, forbidden, parse_url, same_authority
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
@@ -28,6 +28,9 @@ _DOWN = frozenset({502, 503, 504})  # a 500 may be about one repository only
 _HOPS = 5
 _ERROR_BODY = 64 * 1024
 _READ = 256 * 1024
+_NO_TLS = frozenset(
+    {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"}
+)  # OpenSSL's
 _SLOWEST = 32 * 1024  # bytes a second, over a whole blob and once `idle` has passed
 
 
@@ -90,30 +93,28 @@ class Transport:
         return wait if self._clock() + wait < deadline else None
 
     async def _follow(self, request: Request, cost: Cost) -> Response:
-        url, authorization = request.url, request.authorization
+        url, authorization = parse_url(request.url, request.authority), request.authorization
         for _ in range(_HOPS + 1):
             response = await self._once(request, url, authorization, cost)
             location = response.header("location")
             if response.status not in _REDIRECTS or not location:
                 return response
             if request.method == "POST":
-                raise forbidden(
-                    f"{authority_of(url)} redirects a request that carries a password, which is not followed"
-                )
-            target = urljoin(url, location)
-            if _origin(target) != _origin(url):
+                raise forbidden(f"{url.authority} redirects a request that carries a password, which is not followed")
+            target = parse_url(location, url.authority, url.text)
+            if target.origin != url.origin:
                 authorization = ""
             url = target
         raise forbidden(f"{request.authority} redirects more than {_HOPS} times")
 
-    async def _once(self, request: Request, url: str, authorization: str, cost: Cost) -> Response:
+    async def _once(self, request: Request, url: Url, authorization: str, cost: Cost) -> Response:
         """One exchange, counted by what came of it."""
-        authority = self._egress.check(url, request)
+        self._egress.check(url, request)
         kind = host_class(request.authority)
         outcome: Outcome = "abandoned"
         costs = (cost, self._stats.total, self._stats.costs[kind])
         try:
-            response = await self._exchange(request, url, authority, authorization, costs)
+            response = await self._exchange(request, url, authorization, costs)
             outcome = "ok" if response.status < 400 else refusal(response, "").cause
         except RegistryError as error:
             outcome = error.cause
@@ -122,9 +123,8 @@ class Transport:
             self._stats.requests[kind, outcome] += 1
         return response
 
-    async def _exchange(
-        self, request: Request, url: str, authority: str, authorization: str, costs: tuple[Cost, ...]
-    ) -> Response:
+    async def _exchange(self, request: Request, url: Url, authorization: str, costs: tuple[Cost, ...]) -> Response:
+        authority = url.authority
         own = same_authority(authority, request.authority)
         session = self._session(own)
         headers = {"Accept-Encoding": "identity", **request.headers}
@@ -134,10 +134,10 @@ class Transport:
         total = None if request.sink else timeouts.document
         for cost in costs:
             cost.requests += 1
-        with _mapped(authority):
+        with _mapped(authority, own=own):
             async with session.request(
                 request.method,
-                URL(url, encoded=True),
+                URL(url.text, encoded=True),
                 headers=headers,
                 data=request.form,
                 allow_redirects=False,
@@ -155,7 +155,7 @@ class Transport:
                     body = await self._read(answer, request.limit, authority, costs)
                 elif answer.content_length is not None and answer.content_length <= _ERROR_BODY:  # frees the connection
                     body = await self._read(answer, _ERROR_BODY, authority, costs)
-                return Response(answer.status, received, body, own)
+                return Response(answer.status, received, body, own, url.text)
 
     async def _read(self, answer: aiohttp.ClientResponse, limit: int, authority: str, costs: tuple[Cost, ...]) -> bytes:
         pieces: list[bytes] = []
@@ -206,18 +206,29 @@ class Transport:
 
 
 @contextmanager
-def _mapped(authority: str) -> Iterator[None]:
+def _mapped(authority: str, *, own: bool) -> Iterator[None]:
     """The boundary at which aiohttp's errors, and the system's, become ours; the most specific first."""
     try:
         yield
     except RegistryError:
         raise
-    except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
+    except aiohttp.ClientConnectorCertificateError as error:
         detail = f"{authority} has no TLS certificate that is trusted; if it is right, add its CA to the settings"
+        raise forbidden(detail) from error
+    except aiohttp.ClientConnectorSSLError as error:
+        if getattr(error.os_error, "reason", "") in _NO_TLS:
+            detail = (
+                f"{authority} answers plain HTTP where TLS is expected; if that is meant, allow it with "
+                f"--insecure-registry {authority}, or under insecure in the registry configuration"
+            )
+        else:
+            detail = (
+                f"{authority} agrees on no TLS connection, such as one with a client certificate or a current version"
+            )
         raise forbidden(detail) from error
     except aiohttp.ClientConnectorDNSError as error:
         if isinstance(error.os_error, AddressDenied):
-            raise forbidden(f"{authority} has an address that is not allowed") from error
+            raise forbidden(denied(authority, own=own)) from error
         raise RegistryError("unreachable", f"{authority} does not resolve") from error
     except aiohttp.ClientConnectorError as error:
         raise RegistryError("unreachable", f"{authority} does not accept a connection") from error
@@ -232,8 +243,3 @@ def _mapped(authority: str) -> Iterator[None]:
 def _count(size: int, costs: Iterable[Cost]) -> None:
     for cost in costs:
         cost.bytes_read += size
-
-
-def _origin(url: str) -> tuple[str, str, int | None]:
-    parts = URL(url, encoded=True)
-    return parts.scheme, (parts.host or "").lower(), parts.port

@@ -68,12 +68,16 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Response(msgspec.Struct, frozen=True):
-    """An answer. `headers` have lower-case names and all their values; `own` is false where redirects led away."""
+    """An answer. `headers` have lower-case names and all their values.
+
+    `url` is who gave it; `own` is false where that is another host, to which redirects led.
+    """
 
     status: int
     headers: Mapping[str, tuple[str, ...]]
     body: bytes = b""
     own: bool = True
+    url: str = ""
 
     def header(self, name: str) -> str:
         """The first value of a header, or nothing."""

@@ -37,13 +37,15 @@ class RegistryStats(msgspec.Struct):
     """`total` is the sum of `costs`, which are by class of registry; requests are by class and what came of them.
 
     An `abandoned` request is one whose look-up ran out of time. A registry's demand for a token is an `unauthorized` one.
-    `answered` are the questions that the first level of memory answered, a bare number because most end there.
+    `answered` are the questions that the first level of memory answered, a bare number because most end there. `faults`
+    are errors of our own, which nothing that a registry sends should cause.
     """
 
     total: Cost = msgspec.field(default_factory=Cost)
     costs: dict[HostClass, Cost] = msgspec.field(default_factory=_costs)
     requests: Counter[tuple[HostClass, Outcome]] = msgspec.field(default_factory=Counter)
     answered: int = 0
+    faults: int = 0
     _others: Counter[tuple[Level, Result]] = msgspec.field(default_factory=Counter)
 
     def observe(self, level: Level, *, hit: bool) -> None:

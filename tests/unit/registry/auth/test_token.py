@@ -117,7 +117,7 @@ def test_a_foreseen_token_that_is_refused_is_as_if_there_were_none(status: int) 
     assert last.status == 200
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500])
 def test_where_no_token_is_had_the_registry_says_what_it_wants(status: int) -> None:
     """And no token is foreseen until one has been had again."""
     memory = session()
@@ -128,14 +128,42 @@ def test_where_no_token_is_had_the_registry_says_what_it_wants(status: int) -> N
         assert last.status == 200
 
 
-@pytest.mark.parametrize("status", [429, 500])
-def test_a_token_service_that_is_away_says_nothing_about_the_registry(status: int) -> None:
-    """Nothing else is asked now, so that an outage is no more work than before."""
+def test_a_token_for_another_repository_is_asked_for_in_the_registrys_own_words() -> None:
+    """A mirror's own path stays before the name, several scopes stay several, and one for all stays as it is."""
+    for said, meant in (
+        ("repository:proxy/team/app:pull", "repository:proxy/team/other:pull"),
+        ("repository:team/app:metadata_read,pull", "repository:team/other:metadata_read,pull"),
+        (
+            "repository(plugin):team/app:pull registry:catalog:*",
+            "repository(plugin):team/other:pull registry:catalog:*",
+        ),
+        ("repository:xteam/app:pull", "repository:xteam/app:pull"),
+        ("aws", "aws"),
+        ("", "repository:team/other:pull"),
+    ):
+        memory = session()
+        challenge = f'Bearer realm="https://auth.example.com/token",scope="{said}"'
+        run(answered(401, challenge), answered(200, token="t1"), answered(200), within=memory)
+        wanted = next(authorised(ASK, "team/other", APP, memory))
+        assert parse_qs(urlsplit(wanted.url).query)["scope"] == [meant]
+
+
+@pytest.mark.parametrize("again", [answered(401, 'Basic realm="harbor"'), answered(403)])
+def test_a_void_token_is_asked_for_anew(again: Response) -> None:
+    """Where the answer to it names no token service, the registry is asked once without it."""
     memory = session()
-    run(answered(401, BEARER), answered(200, token="t1"), answered(200), within=memory)
-    with pytest.raises(RegistryError):
-        run(answered(status), credential=ANONYMOUS, within=memory)
-    assert run(answered(200), credential=ANONYMOUS, within=memory)[0] == [ASK]
+    run(answered(401, BEARER), answered(200, token="old"), answered(200), credential=ANONYMOUS, within=memory)
+    answers = (again, answered(401, BEARER), answered(200, token="new"), answered(200))
+    asked, last = run(*answers, credential=ANONYMOUS, within=memory)
+    assert [each.authorization for each in asked] == ["Bearer old", "", "", "Bearer new"]
+    assert last.status == 200
+
+
+def test_a_fresh_token_that_is_refused_is_the_answer() -> None:
+    """It is asked for once."""
+    asked, last = run(answered(401, BEARER), answered(200, token="t"), answered(403))
+    assert [each.authorization for each in asked] == ["", BASIC, "Bearer t"]
+    assert last.status == 403
 
 
 EXPECTED = {ASK.authority: {"realm": "https://known.example.com/token", "service": "known"}}
@@ -157,7 +185,7 @@ def test_an_expected_token_is_had_before_the_registry_is_asked(credential: Crede
     assert asked[0].tentative
     later = next(authorised(ASK, "team/other", credential, memory))
     assert later.url.startswith("https://known.example.com/token?")
-    assert not later.tentative
+    assert later.tentative
 
 
 def test_an_expected_identity_token_is_exchanged() -> None:
@@ -197,12 +225,11 @@ def test_an_expected_token_that_the_registry_refuses_gives_way_to_what_it_wants(
     asked, last = run(
         answered(200, token="no"),
         answered(401, BEARER),
-        answered(401, BEARER),
         answered(200, token="t"),
         answered(200),
         within=memory,
     )
-    assert [each.authorization for each in asked] == [BASIC, "Bearer no", "", BASIC, "Bearer t"]
+    assert [each.authorization for each in asked] == [BASIC, "Bearer no", BASIC, "Bearer t"]
     assert last.status == 200
     assert next(authorised(ASK, "team/other", APP, memory)).url.startswith("https://auth.example.com/")
 
@@ -273,11 +300,68 @@ def test_a_refused_password_is_tried_once() -> None:
     assert last.status == 401
 
 
-def test_whoever_a_redirect_leads_to_gets_nothing() -> None:
-    """A challenge from another host is not answered."""
-    asked, last = run(answered(401, BEARER, own=False))
+def test_whoever_a_redirect_leads_to_gets_no_credential() -> None:
+    """A challenge from another host is answered as nobody, at its own address; its token is its own."""
+    memory = session()
+    there = "https://store.example.com/blob?signature=x"
+    wants = Response(401, {"www-authenticate": (BEARER,)}, own=False, url=there)
+    asked, last = run(wants, answered(200, token="t"), answered(200, own=False), within=memory)
+    assert [(each.url, each.authorization) for each in asked[1:]] == [(asked[1].url, ""), (there, "Bearer t")]
+    assert asked[1].url.startswith("https://auth.example.com/token?")
+    assert {each.authority for each in asked} == {ASK.authority}
+    assert last.status == 200
+    asked, _ = run(wants, answered(200, own=False), within=memory)
+    assert [each.authorization for each in asked] == ["", "Bearer t"]
+
+
+def test_a_password_that_another_host_asks_for_is_not_given() -> None:
+    """Its answer stands."""
+    asked, last = run(Response(401, {"www-authenticate": ('Basic realm="x"',)}, own=False, url="https://a.example/"))
     assert len(asked) == 1
     assert last.status == 401
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(
+            b"",
+            b"[1]",
+            b'"x"',
+            b"\xff",
+            b"{}",
+            b'{"token":""}',
+            b'{"token":["x"]}',
+            b'{"token":"a\\u0000b"}',
+            b"[" * 60_000,
+        ),
+        b'{"token":"x","expires_in":1' + b"0" * 400 + b"}",
+        *(b'{"token":"x","expires_in":%b}' % each for each in (b"NaN", b"Infinity", b"1e999", b"[1]")),
+    ],
+)
+def test_what_is_no_token_is_refused(body: bytes) -> None:
+    """In one way, whatever is wrong with it."""
+    with pytest.raises(RegistryError, match="token service answered") as refused:
+        run(answered(401, BEARER), Response(200, {}, body))
+    assert refused.value.cause == "unauthorized"
+
+
+@pytest.mark.parametrize(
+    "realm",
+    [
+        *("https://[::1", "https://host:99999/", "https://host:abc/x", "https:///x", "https://a b/t", "https://..../t"),
+        *(
+            "https://u:p@h.example/",
+            "https://" + "a" * 70 + ".example/",
+            "https://é.example/",
+            "https://h.example/\x01",
+        ),
+    ],
+)
+def test_a_realm_that_no_url_is_made_of_is_not_asked(realm: str) -> None:
+    """Nothing but our own error leaves."""
+    with pytest.raises(RegistryError, match="not asked"):
+        run(answered(401, f'Bearer realm="{realm}"'))
 
 
 @pytest.mark.parametrize("status", [404, 405])
@@ -342,7 +426,7 @@ def test_what_is_no_token_is_not_used(body: bytes) -> None:
 @pytest.mark.parametrize("realm", ["http://auth.example.com/t", "file:///etc/passwd", "auth.example.com", ""])
 def test_no_password_leaves_over_plain_http(realm: str) -> None:
     """The token service must be https."""
-    with pytest.raises(RegistryError, match="not https"):
+    with pytest.raises(RegistryError, match=r"not https|not asked"):
         run(answered(401, f'Bearer realm="{realm}",service="x"'))
 
 
