@@ -17,8 +17,6 @@ _OVERHEAD = 200  # a key, a node of the map and a small struct, roughly
 class LRUCache(Generic[K, V]):
     """A map that forgets what was used least recently once its weights pass `limit` bytes.
 
-    While half of that is free nobody asks what was used when: to note it takes as long as to find the value.
-
     What fills it should be structs with `gc=False`: the garbage collector stops everything while it looks at all the rest,
     and of ten thousand images that would be a sixth of a second.
     """
@@ -41,8 +39,7 @@ class LRUCache(Generic[K, V]):
         found = self._entries.get(key)
         if found is None:
             return None
-        if 2 * self._weight > self._limit:
-            self._entries.move_to_end(key)
+        self._entries.move_to_end(key)
         return found[0]
 
     def put(self, key: K, value: V, weight: int = 0) -> None:

@@ -35,6 +35,18 @@ def test_what_was_used_last_is_kept() -> None:
     assert memory.get("a") is None
 
 
+def test_what_is_used_often_outlives_a_flood() -> None:
+    """Also where it was used for the last time while the map was nearly empty."""
+    memory: LRUCache[int, str] = LRUCache(100 * 200)
+    memory.put(-1, "hot")
+    for key in range(40):
+        memory.put(key, "cold")
+    assert memory.get(-1) == "hot"
+    for key in range(40, 139):
+        memory.put(key, "cold")
+    assert memory.get(-1) == "hot"
+
+
 def test_what_is_too_heavy_is_not_kept_and_replaces_nothing_else() -> None:
     """Only its own predecessor is gone."""
     memory: LRUCache[str, int] = LRUCache(1000)

@@ -99,15 +99,11 @@ class LayerIndexer:
         self._removed: set[str] = set()
         self._opaque: set[str] = set()
         self._links: dict[str, str] = {}
-        self._entries = 0
         self._parent = self._place = ""
         self._pending = ""
 
     def visit(self, kind: Kind, name: str, target: str, size: int, overlay: bool) -> bool:
         """Apply one entry; true where its content is wanted."""
-        self._entries += 1
-        if self._entries > self._limits.entries:
-            raise RegistryError("tooLarge", f"a layer has more than {self._limits.entries} entries")
         parent, _, base = clean(name).rpartition("/")
         if parent != self._parent:
             self._parent, self._place = parent, self._follow(parent)

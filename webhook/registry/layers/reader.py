@@ -54,7 +54,7 @@ class Indexed:
 
     def __init__(self, wanted: frozenset[str], limits: Limits) -> None:
         self._indexer = LayerIndexer(wanted, limits)
-        self._archive = Archive(self._indexer)
+        self._archive = Archive(self._indexer, limits.entries)
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the archive."""

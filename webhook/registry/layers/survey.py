@@ -75,7 +75,7 @@ class Surveyor:
         self._removed: set[str] = set()
         self._emptied: set[str] = set()
         self._parent = self._script = ""
-        self._archive = Archive(self)
+        self._archive = Archive(self, limits.entries)
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the archive."""

@@ -20,6 +20,7 @@ from webhook.errors import MalformedImage
 from webhook.image import capabilities
 from webhook.image.capabilities import FileCapabilities
 from webhook.image.golang import parse_decimal
+from webhook.registry.transport.messages import RegistryError
 
 Kind = Literal["file", "directory", "symlink", "hardlink", "device"]
 
@@ -65,10 +66,15 @@ class Attributes(msgspec.Struct, frozen=True):
 
 
 class Archive:
-    """Feed it the uncompressed bytes in pieces of any size, then `finish` it. What follows the archive's end is ignored."""
+    """Feed it the uncompressed bytes in pieces of any size, then `finish` it. What follows the archive's end is ignored.
 
-    def __init__(self, visitor: Visitor) -> None:
+    `entries` bounds how many headers it may have, extended ones and each of their records included: they take as long to
+    read as an entry, and a compressed layer has a million of them in little space. `RegistryError` beyond.
+    """
+
+    def __init__(self, visitor: Visitor, entries: int) -> None:
         self._visitor = visitor
+        self._allowed = self._left = entries
         self._padding = 0
         self._block, self._records = _ZERO, dict[str, str]()
         self._steps = self._entries()
@@ -140,7 +146,7 @@ class Archive:
                     return
             except EOFError:
                 return
-            flag, name, target, size = _header(block)
+            flag, name, target, size = self._read_header(block)
             if flag in b"xgLK":
                 if size > _SPECIAL_LIMIT:
                     raise MalformedImage("a layer's tar archive has an extended header of more than 1 MiB")
@@ -148,13 +154,13 @@ class Archive:
                 if padding := -size % BLOCK:
                     yield from self._drop(0, padding)
                 if flag == b"x":
-                    records = _records(data)
+                    records = self._read_records(data)
                 elif flag == b"L":
                     long_name = _text(data)
                 elif flag == b"K":
                     long_target = _text(data)
                 else:  # a global header is an entry of its own, which ends what was said about the next one
-                    _records(data)
+                    self._read_records(data)
                     records, long_name, long_target = {}, "", ""
                 continue
             if records:
@@ -178,6 +184,19 @@ class Archive:
                 size = 0
             if size or padding:
                 yield from self._drop(size, padding)
+
+    def _count(self, headers: int) -> None:
+        self._left -= headers
+        if self._left < 0:
+            raise RegistryError("tooLarge", f"a layer has more than {self._allowed} entries and records about them")
+
+    def _read_header(self, block: bytes) -> tuple[bytes, str, str, int]:
+        self._count(1)
+        return _header(block)
+
+    def _read_records(self, data: bytes) -> dict[str, str]:
+        self._count(data.count(b"\n"))
+        return _records(data)
 
     def _drop(self, size: int, padding: int) -> Generator[int, bytes, None]:
         self._padding = padding

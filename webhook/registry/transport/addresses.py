@@ -22,7 +22,13 @@ _METADATA = frozenset(
 _PRIVATE = tuple(
     ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 )
-_NAT64 = tuple(ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/96"))
+_CARRIERS = tuple(  # of an IPv4 address in their last 32 bits: compatible, mapped, translated (SIIT) and NAT64 ones
+    ip_network(text) for text in ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")
+)
+# All that is routed on the internet, and of that what is for documentation; what else is special, `is_global` knows.
+# Source: IANA, Internet Protocol Version 6 Address Space, and IPv6 Special-Purpose Address Registry.
+_ROUTED = ip_network("2000::/3")
+_DOCUMENTATION = ip_network("3fff::/20")
 
 
 def networks(texts: Iterable[str]) -> tuple[Network, ...]:
@@ -43,6 +49,8 @@ def classify(address: Address, denied: tuple[Network, ...] = ()) -> Kind:
         return "forbidden"
     if any(address in network for network in _PRIVATE):
         return "private"
+    if isinstance(address, IPv6Address) and (address not in _ROUTED or address in _DOCUMENTATION):
+        return "forbidden"
     return "public" if address.is_global and not address.is_multicast else "forbidden"
 
 
@@ -57,6 +65,6 @@ def literal(host: str) -> Address | None:
 def _carried(address: Address) -> Address:
     if isinstance(address, IPv4Address):
         return address
-    if any(address in network for network in _NAT64):
+    if any(address in network for network in _CARRIERS):
         return IPv4Address(int(address) & 0xFFFF_FFFF)
-    return address.ipv4_mapped or address.sixtofour or address
+    return address.sixtofour or address

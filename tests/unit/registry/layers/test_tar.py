@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.support.oci import Entry, directory, file, hardlink, symlink, tar
 from webhook.errors import MalformedImage
 from webhook.registry.layers.tar import BLOCK, Archive, Kind
+from webhook.registry.transport.messages import RegistryError
 
 _KINDS: dict[bytes, Kind] = {
     tarfile.REGTYPE: "file",
@@ -46,7 +47,7 @@ class Log:
 def read(archive: bytes, *, pieces: int = 1 << 20, wanted: bool = True) -> Log:
     """The log of an archive that arrives so many bytes at a time."""
     log = Log(wanted)
-    reader = Archive(log)
+    reader = Archive(log, 1000)
     for start in range(0, len(archive), pieces):
         reader.feed(archive[start : start + pieces])
     reader.finish()
@@ -227,7 +228,7 @@ def test_sums_over_signed_bytes_are_taken_too() -> None:
 def test_overlayfs_attributes_are_reported() -> None:
     """They would hide or move what lower layers have."""
     log = Log(wanted=False)
-    reader = Archive(log)
+    reader = Archive(log, 1000)
     marked = {"SCHILY.xattr.trusted.overlay.opaque": "y"}
     reader.feed(tar(Entry("etc", tarfile.DIRTYPE, pax=marked), Entry("usr", pax={"SCHILY.xattr.user.mime": "x"})))
     reader.finish()
@@ -239,3 +240,24 @@ def test_python_and_we_agree_on_an_ordinary_archive() -> None:
     archive = tar(directory("etc"), file("etc/passwd", "root:x:0:0::/:\n"), symlink("bin", "usr/bin"))
     with tarfile.open(fileobj=io.BytesIO(archive)) as reference:
         assert [member.name for member in reference] == [name.rstrip("/") for _, name, _ in read(archive).entries]
+
+
+@pytest.mark.parametrize("flag", ["g", "x", "L", "K", "0", "5"])
+def test_every_header_counts(flag: str) -> None:
+    """Extended ones, too, which compress to nothing."""
+    blocks = header("h", flag.encode()) * 30
+    reader = Archive(Log(wanted=False), 30)
+    reader.feed(blocks)
+    with pytest.raises(RegistryError, match="more than 30 entries") as refused:
+        reader.feed(header("h", flag.encode()))
+    assert refused.value.cause == "tooLarge"
+
+
+@pytest.mark.parametrize("flag", ["g", "x"])
+def test_every_record_of_a_header_counts(flag: str) -> None:
+    """A header of a mebibyte has a hundred thousand."""
+    records = b"11 aaaa=bb\n" * 29
+    block = header("h", flag.encode(), b"%011o" % len(records)) + records + bytes(-len(records) % BLOCK)
+    Archive(Log(wanted=False), 30).feed(block)
+    with pytest.raises(RegistryError, match="more than 29 entries"):
+        Archive(Log(wanted=False), 29).feed(block)
