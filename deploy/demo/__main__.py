@@ -62,11 +62,11 @@ async def main(files: list[str]) -> int:
                 rows = [await _try(registry.host, index, server, trust) for index in range(len(EXAMPLES))]
     console.print(_table(rows))
     for row in rows:
-        told = row.answer.validated.get("status", {}).get("message") or "; ".join(
+        result = row.answer.validated.get("status", {}).get("message") or "; ".join(
             row.answer.validated.get("warnings", [])
         )
-        if told:
-            console.print(f"[bold]{escape(row.document['metadata'].get('name', ''))}[/]: {escape(told)}")
+        if result:
+            console.print(f"[bold]{escape(row.document['metadata'].get('name', ''))}[/]: {escape(result)}")
     wrong = [row for row in rows if row.expected is False]
     if wrong:
         console.print(f"[red]{len(wrong)} of {len(rows)} answers are not the expected ones[/]")
@@ -148,9 +148,9 @@ def _kubelet(document: dict[str, Any], identities: str) -> list[str]:
     sentences = []
     for slot in workload.slots():
         merged = effective(slot.container, workload.context)
-        told = said.get(slot.container.name, "")
-        found = _USER.search(told)
-        if kubelet.needs_image(merged, os) and not found and "no USER" not in told:
+        result = said.get(slot.container.name, "")
+        found = _USER.search(result)
+        if kubelet.needs_image(merged, os) and not found and "no USER" not in result:
             sentences.append(f"{slot.container.name}: not known")
             continue
         refused = kubelet.refusal(merged, parse_user(found[1] if found else ""), os)

@@ -127,32 +127,32 @@ def borrowed(state: Path | None = None, say: Say = silent) -> Iterator[Cluster]:
 def _start(layout: Layout, say: Say) -> None:
     began = time.monotonic()
 
-    def told(what: str) -> None:
+    def result(what: str) -> None:
         say(f"{time.monotonic() - began:5.1f} s  {what}")
 
     network.create(layout)
     layout.choose_ports()
     authority = Authority(layout.pki)
     authority.create()
-    told("network and certificates")
+    result("network and certificates")
 
     control_plane.start_etcd(layout)
     registry.start(layout)
     pause = images.pause(layout.registry)
-    told(f"registry at {layout.registry}")
+    result(f"registry at {layout.registry}")
 
     if not layout.processes.running(mounts.HOLDER):
         node.stop(layout)  # what is left of it could not be reached from new mounts
     mounts.hold(layout)
     node.start_containerd(layout, pause)
-    told("containerd")
+    result("containerd")
 
     api = control_plane.start_apiserver(layout, authority)
-    told(f"API server at {layout.apiserver}")
+    result(f"API server at {layout.apiserver}")
     control_plane.start_controllers(layout, authority)
     network.start_proxy(layout, authority)
     node.start_kubelet(layout, authority, api)
-    told("node ready")
+    result("node ready")
 
 
 def _layout(state: Path | None) -> Layout:

@@ -98,11 +98,11 @@ async def _measure(api: Cluster, registry: Registry, size: Size, quiet: float) -
         asked, stamp = 0, 0.0
         for scan in ("first", "second"):
             stamp = await _settled(port, quiet, stamp)
-            writes, told = await _written(api), await asyncio.to_thread(_metrics, port)
+            writes, result = await _written(api), await asyncio.to_thread(_metrics, port)
             new = _more(before, writes)
             yield (
-                f"controller, {scan} scan: {told['nonroot_scan_duration_seconds']:.1f} s until all is judged, "
-                f"{_memory(pid)}; {new} written; {len(registry.requests) - asked} requests to the registry; {_states(told)}"
+                f"controller, {scan} scan: {result['nonroot_scan_duration_seconds']:.1f} s until all is judged, "
+                f"{_memory(pid)}; {new} written; {len(registry.requests) - asked} requests to the registry; {_states(result)}"
             )
             before, asked = writes, len(registry.requests)
             if scan == "first":
@@ -285,20 +285,20 @@ async def _settled(port: int, quiet: float, former: float) -> float:
     while True:
         await asyncio.sleep(quiet / 5)
         try:
-            told = await asyncio.to_thread(_metrics, port)
+            result = await asyncio.to_thread(_metrics, port)
         except OSError:
             continue
-        now = (told.get("nonroot_scan_timestamp_seconds", 0), told["nonroot_report_writes_total"])
+        now = (result.get("nonroot_scan_timestamp_seconds", 0), result["nonroot_report_writes_total"])
         if now != last or now[0] <= former:
             last, since = now, time.monotonic()
         elif time.monotonic() - since >= quiet:
             return now[0]
 
 
-def _states(told: dict[str, float]) -> dict[str, int]:
+def _states(result: dict[str, float]) -> dict[str, int]:
     """The workloads by what becomes of them, over all namespaces."""
     states: Counter[str] = Counter()
-    for name, value in told.items():
+    for name, value in result.items():
         if name.startswith("nonroot_workloads{"):
             states[re.findall(r'state="(\w+)"', name)[0]] += int(value)
     return dict(states)

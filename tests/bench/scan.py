@@ -62,10 +62,11 @@ def _print() -> int:
 def _measure(server: "subprocess.Popen[str]", folder: Path) -> None:
     assert server.stdin is not None
     assert server.stdout is not None
-    told = json.loads(server.stdout.readline())
+    result = json.loads(server.stdout.readline())
     print(
-        f"{told['workloads']:,} workloads, {told['pods']:,} Pods, {told['objects']:,} objects of {told['bytes'] >> 20} MiB, "
-        f"{told['images']} images; {len(os.sched_getaffinity(0))} cores, {platform.system()} {platform.release()}, "
+        f"{result['workloads']:,} workloads, {result['pods']:,} Pods, {result['objects']:,} objects of "
+        f"{result['bytes'] >> 20} MiB, "
+        f"{result['images']} images; {len(os.sched_getaffinity(0))} cores, {platform.system()} {platform.release()}, "
         f"Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}"
     )
     for run in ("first", "second"):
@@ -73,7 +74,7 @@ def _measure(server: "subprocess.Popen[str]", folder: Path) -> None:
         command = [sys.executable, "-m", "webhook", "scan", "-o", "json", "--output-file", str(output)]
         environment = os.environ | {"KUBECONFIG": str(folder / "kubeconfig"), "XDG_CACHE_HOME": str(folder)}
         began = time.perf_counter()
-        with subprocess.Popen([*command, "--insecure-registry", told["registry"]], env=environment) as scan:
+        with subprocess.Popen([*command, "--insecure-registry", result["registry"]], env=environment) as scan:
             _, status, used = os.wait4(scan.pid, 0)
             seconds = time.perf_counter() - began
             scan.returncode = os.waitstatus_to_exitcode(status)
@@ -82,7 +83,7 @@ def _measure(server: "subprocess.Popen[str]", folder: Path) -> None:
         asked = json.loads(server.stdout.readline())
         document = json.loads(output.read_text())
         outcomes = {name: count for name, count in document["summary"]["workloads"].items() if count}
-        if len(document["workloads"]) != told["workloads"] or document["skipped"]:
+        if len(document["workloads"]) != result["workloads"] or document["skipped"]:
             raise SystemExit(f"it found {len(document['workloads'])} workloads and skipped {document['skipped'][:3]}")
         print(
             f"{run} run: {seconds:.1f} s, {used.ru_utime + used.ru_stime:.1f} s of CPU, at most {used.ru_maxrss >> 10} MiB; "
@@ -105,7 +106,7 @@ async def _serve(workloads: int, images: int, pods: int, folder: Path) -> None:
             objects[_PATHS[kind]].append(obj)
         api = Api(objects)
         async with serving(api, folder):
-            told = {
+            result = {
                 "workloads": workloads,
                 "pods": len(objects[_PATHS["Pod"]]),
                 "objects": sum(map(len, objects.values())),
@@ -113,7 +114,7 @@ async def _serve(workloads: int, images: int, pods: int, folder: Path) -> None:
                 "images": images,
                 "registry": registry.host,
             }
-            print(json.dumps(told), flush=True)
+            print(json.dumps(result), flush=True)
             while await asyncio.to_thread(sys.stdin.readline):
                 print(json.dumps({"api": len(api.asked), "registry": len(registry.requests)}), flush=True)
                 api.asked.clear()

@@ -25,10 +25,10 @@ class Api(msgspec.Struct, frozen=True):
         """One request; `Refused` unless it succeeds."""
         data = None if body is None else msgspec.json.encode(body)
         async with self.session.request(method, path, data=data, headers={"Content-Type": kind}) as answer:
-            told: dict[str, Any] = msgspec.json.decode(await answer.read())
+            result: dict[str, Any] = msgspec.json.decode(await answer.read())
             if answer.status >= 400:
-                raise Refused(told.get("message", answer.reason))
-            return told
+                raise Refused(result.get("message", answer.reason))
+            return result
 
 
 @asynccontextmanager

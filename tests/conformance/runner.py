@@ -137,13 +137,13 @@ class Judge(msgspec.Struct, frozen=True):
     async def _watch(self, path: str, batch: Batch) -> dict[Cell, Outcome]:
         clock = asyncio.get_running_loop().time
         deadline = clock() + PATIENCE
-        told: dict[str, Outcome] = {}
+        result: dict[str, Outcome] = {}
         while True:
-            await asyncio.sleep(STILL if told else POLL)
+            await asyncio.sleep(STILL if result else POLL)
             pod = await self.api.call("GET", f"{path}?resourceVersion=0")
-            found = told | outcomes(pod)
-            if batch.frozen and not told:
-                told = await self._events(pod["metadata"]["name"])
+            found = result | outcomes(pod)
+            if batch.frozen and not result:
+                result = await self._events(pod["metadata"]["name"])
             if batch.cells.keys() <= found.keys():
                 return {cell: found[name] for name, cell in batch.cells.items()}
             if clock() > deadline:
@@ -191,13 +191,13 @@ def _outcome(status: Json) -> Outcome | None:
     if not ids.keys() >= {"Uid", "Gid", "Groups"}:
         raise AssertionError(f"a container did not say who it is: {ended}")
     ran = Ran(ids["Uid"][0], ids["Gid"][0], tuple(sorted(ids["Groups"])), home)
-    told = status.get("user", {}).get("linux")
-    if told is not None and (told["uid"], told["gid"], sorted(told["supplementalGroups"])) != (
+    result = status.get("user", {}).get("linux")
+    if result is not None and (result["uid"], result["gid"], sorted(result["supplementalGroups"])) != (
         ran.uid,
         ran.gid,
         [*ran.groups],
     ):
-        raise AssertionError(f"the status says {told}, the process {ran}")
+        raise AssertionError(f"the status says {result}, the process {ran}")
     return ran
 
 

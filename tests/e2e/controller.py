@@ -23,8 +23,8 @@ def mismatches(target: Target) -> float | None:
         lines = target.kubectl("get", "--raw", path).splitlines()
     except Refused:
         return None
-    told = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-    return float(told["nonroot_identity_mismatches_total"]) if "nonroot_scan_timestamp_seconds" in told else None
+    result = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return float(result["nonroot_identity_mismatches_total"]) if "nonroot_scan_timestamp_seconds" in result else None
 
 
 def restart(target: Target) -> None:

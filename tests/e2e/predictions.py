@@ -24,13 +24,13 @@ class Predictions:
     def __init__(self) -> None:
         self.meant: set[str] = set()
         self.former: set[str] = set()
-        self.told: set[str] = set()
+        self.reported: set[str] = set()
         self._process: subprocess.Popen[str] | None = None
         self._over = False
 
     def wrong(self) -> list[str]:
         """Those that no test has meant to be wrong."""
-        return sorted(each for each in self.told - self.former if each.partition(" ")[0] not in self.meant)
+        return sorted(each for each in self.reported - self.former if each.partition(" ")[0] not in self.meant)
 
     @contextlib.contextmanager
     def listening(self, target: Target) -> Iterator[None]:
@@ -55,7 +55,7 @@ class Predictions:
             self._process = subprocess.Popen(command, env=dict(target.environment), stdout=subprocess.PIPE, text=True)
             with self._process as process:
                 assert process.stdout is not None
-                self.told.update(map(_words, process.stdout))
+                self.reported.update(map(_words, process.stdout))
 
 
 def _words(line: str) -> str:

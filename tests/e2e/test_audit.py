@@ -67,7 +67,7 @@ def fresh(target: Target, namespace: str, names: set[str]) -> dict[str, Outcome]
     return outcomes(target, namespace, names)
 
 
-def told(target: Target, namespace: str, reason: str) -> dict[str, str]:
+def answer(target: Target, namespace: str, reason: str) -> dict[str, str]:
     """The Deployments whose ReplicaSets have an Event of ours with that reason, and what it says."""
     found = target.get("events", namespace, "--field-selector", f"reason={reason}")
     return {each["involvedObject"]["name"].rpartition("-")[0]: each["message"] for each in found}
@@ -104,8 +104,10 @@ def test_what_was_foretold_is_what_happens(reporting: Target, images: dict[str, 
     line = [namespace, "Audit", "1", *(str(counts[each]) for each in ("refused", "fixed", "unknown")), "True"]
     listed = ("get", "nonrootpolicies", namespace, "--no-headers")
     eventually(lambda: target.kubectl(*listed).split()[: len(line)] == line, f"the status {line}")
-    eventually(lambda: told(target, namespace, "PodWouldBeDenied").keys() == REFUSED.keys(), "Events of what would be")
-    assert not told(target, namespace, "PodDenied")
+    eventually(
+        lambda: answer(target, namespace, "PodWouldBeDenied").keys() == REFUSED.keys(), "Events of what would be"
+    )
+    assert not answer(target, namespace, "PodDenied")
 
     target.kubectl("label", "namespace", namespace, "nonroot.dev/mode=enforce")
     eventually(lambda: enforced(target, namespace, images["g-root"].reference), "enforcement")
@@ -117,8 +119,8 @@ def test_what_was_foretold_is_what_happens(reporting: Target, images: dict[str, 
         assert found[name].uid == uids[name], name
         if predicted[name] == "unchanged":
             assert found[name].run_as_user is None, name
-    eventually(lambda: told(target, namespace, "PodDenied").keys() == REFUSED.keys(), "Events of denials")
-    for name, denial in told(target, namespace, "PodDenied").items():
+    eventually(lambda: answer(target, namespace, "PodDenied").keys() == REFUSED.keys(), "Events of denials")
+    for name, denial in answer(target, namespace, "PodDenied").items():
         assert found[name].reason == "FailedCreate", name
         assert REFUSED[name] in found[name].message, name
         assert REFUSED[name] in denial, name
@@ -156,7 +158,7 @@ def test_a_wrong_fact_is_noticed(
         (event,) = eventually(lambda: target.get(*selected), "an Event of it")
         assert (event["involvedObject"]["kind"], event["involvedObject"]["name"]) == ("Deployment", name)
         assert "where uid 4242 was foretold" in event["message"]
-        eventually(lambda: any(namespace in each for each in predictions.told), "it among all that were wrong")
+        eventually(lambda: any(namespace in each for each in predictions.reported), "it among all that were wrong")
     finally:
         target.kubectl("delete", "nonrootpolicy", namespace, "--wait=false")
         restart(target)  # so that the count is that of the other tests alone

@@ -96,9 +96,9 @@ def test_the_runtime_says_the_same_as_the_status(installed: Target, images: dict
     chosen = {name: images[name] for name in ("b-groupadd-system", "k-supplementary")}
     for name, outcome in _deploy(target, namespace, chosen, non_root=True).items():
         record = target.run("ctr", "-n", "k8s.io", "containers", "info", outcome.container).stdout
-        told = json.loads(record)["Spec"]["process"]["user"]
-        assert (told["uid"], told["gid"]) == (outcome.uid, outcome.gid), name
-        assert tuple(sorted(told["additionalGids"])) == outcome.groups, name
+        result = json.loads(record)["Spec"]["process"]["user"]
+        assert (result["uid"], result["gid"]) == (outcome.uid, outcome.gid), name
+        assert tuple(sorted(result["additionalGids"])) == outcome.groups, name
 
 
 def test_pod_security_restricted_admits_what_we_patched(
@@ -154,9 +154,9 @@ def test_a_volume_that_a_non_root_process_cannot_write(
     image = images["l-writer"].reference
     for name in ("told", "cured"):
         target.apply(*_volume(namespace, name, _prepare(target, name, images["g-root"].reference)), namespace=namespace)
-    told = target.apply(_writer("told", image), namespace=namespace)
-    assert "volume may not be writable" in told
-    assert "fsGroup" in told
+    result = target.apply(_writer("told", image), namespace=namespace)
+    assert "volume may not be writable" in result
+    assert "fsGroup" in result
     policy = {
         "apiVersion": "nonroot.dev/v1alpha1",
         "kind": "NonRootPolicy",

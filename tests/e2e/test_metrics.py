@@ -21,9 +21,9 @@ def test_prometheus_sees_what_is_documented(
     installed.namespace(namespace, **{"nonroot.dev/mode": "enforce"})
     named = deployment("named", images["a-useradd-uid"].pinned, non_root=True)
     installed.apply(named, deployment("root", images["g-root"].pinned, non_root=False), namespace=namespace)
-    told = outcomes(installed, namespace, {"named", "root"})
-    assert told["named"].uid == 1000
-    assert told["root"].reason == "FailedCreate"
+    result = outcomes(installed, namespace, {"named", "root"})
+    assert result["named"].uid == 1000
+    assert result["root"].reason == "FailedCreate"
     scan(installed, namespace)
     pods = installed.get("pods", NAMESPACE, "-l", "app.kubernetes.io/name=nonroot-webhook")
     lasting = [each for each in pods if "deletionTimestamp" not in each["metadata"]]  # of a restart by another test

@@ -62,11 +62,11 @@ def test_a_pull_secret_opens_an_image_for_its_own_pods_only(installed: Target, p
         ((), False),
         (("gone",), False),
     ):
-        context, told = _create(target, namespace, private, *secrets)
-        assert context.get("runAsUser") == (1000 if opened else None), (secrets, told)
-        assert ("unauthorized" in told) is not opened, (secrets, told)
-        assert "appuser" not in told
-        assert PASSWORD not in told
+        context, result = _create(target, namespace, private, *secrets)
+        assert context.get("runAsUser") == (1000 if opened else None), (secrets, result)
+        assert ("unauthorized" in result) is not opened, (secrets, result)
+        assert "appuser" not in result
+        assert PASSWORD not in result
     log = target.kubectl("-n", "nonroot-system", "logs", "-l", "app.kubernetes.io/component=admission", "--tail=-1")
     assert PASSWORD not in log
 
@@ -78,7 +78,7 @@ def test_a_template_is_opened_by_the_secrets_of_its_account(installed: Target, p
     puller = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "puller"}}
     target.apply({**puller, "imagePullSecrets": [{"name": "right"}]}, namespace=namespace)
 
-    def told(account: str, *secrets: str) -> str | None:
+    def result(account: str, *secrets: str) -> str | None:
         spec = {
             "serviceAccountName": account,
             "containers": [{"name": "app", "image": private}],
@@ -96,5 +96,5 @@ def test_a_template_is_opened_by_the_secrets_of_its_account(installed: Target, p
         return None if "still being looked at" in done.stderr else f"told: {done.stderr}"
 
     for account, secrets, opened in (("puller", (), True), ("default", (), False), ("puller", ("wrong",), False)):
-        said = eventually(partial(told, account, *secrets), f"a word on {account}")
+        said = eventually(partial(result, account, *secrets), f"a word on {account}")
         assert ("unauthorized" in said) is not opened, said

@@ -96,8 +96,8 @@ def test_what_only_nodes_can_pull_is_known_from_them(
     target.namespace(namespace, **{"nonroot.dev/mode": "enforce"})
     web, root = nodes_only["k-supplementary"], nodes_only["g-root"]
     for name, image in (("first", web), ("root", root)):
-        context, told = create(target, namespace, pod(image, name))
-        assert "unauthorized" in told
+        context, result = create(target, namespace, pod(image, name))
+        assert "unauthorized" in result
         assert context == {}
     first = identity(target, namespace, "first")
     assert identity(target, namespace, "root")["uid"] == 0
@@ -106,8 +106,8 @@ def test_what_only_nodes_can_pull_is_known_from_them(
     eventually(lambda: len(stored(target, line, "observed")) == 2, "what the nodes have shown")
 
     def verdict() -> dict[str, Any] | None:
-        context, told = create(target, namespace, pod(web, "second", non_root=True), "--dry-run=server")
-        return context if "unauthorized" not in told else None
+        context, result = create(target, namespace, pod(web, "second", non_root=True), "--dry-run=server")
+        return context if "unauthorized" not in result else None
 
     context = eventually(verdict, "an admission that knows")
     assert (context["runAsUser"], context["runAsGroup"]) == (first["uid"], first["gid"])
@@ -134,8 +134,8 @@ def test_what_was_known_is_answered_while_the_registry_is_away_and_after_a_resta
         target.kubectl("-n", "nonroot-system", "rollout", "status", "deployment/nonroot-webhook-admission")
         for reference in (by_tag, by_digest):
             eventually(partial(is_uid, target, namespace, reference, who), f"the uid of {reference}")
-        _, told = create(target, namespace, pod(f"{by_tag}-of-another"), "--dry-run=server")
-        assert "unreachable" in told
+        _, result = create(target, namespace, pod(f"{by_tag}-of-another"), "--dry-run=server")
+        assert "unreachable" in result
 
 
 def is_uid(target: Target, namespace: str, image: str, uid: int | None) -> bool:

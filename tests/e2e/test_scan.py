@@ -80,9 +80,9 @@ def scan(target: Target, kubeconfig: Path, namespace: str, *more: str) -> tuple[
     done = nonroot(kubeconfig, "scan", "-n", namespace, "-o", "json", *plain, *more)
     assert done.stdout, done.stderr
     assert done.stderr == ""
-    told: dict[str, Any] = json.loads(done.stdout)
-    jsonschema.validate(told, json.loads(document.SCHEMA.read_bytes()))
-    return told, done.returncode
+    result: dict[str, Any] = json.loads(done.stdout)
+    jsonschema.validate(result, json.loads(document.SCHEMA.read_bytes()))
+    return result, done.returncode
 
 
 def others(image: str) -> list[dict[str, Any]]:
@@ -126,10 +126,10 @@ def test_every_prediction_is_what_the_kubelet_reports(
     eventually(
         lambda: len(target.get("pods", namespace, "--field-selector=status.phase=Running")) > len(starting) + 2, "all"
     )
-    told, code = scan(target, readers["wide"], namespace)
-    assert (told["skipped"], code) == ([], 1)
-    by_name = {each["name"]: each for each in told["workloads"]}
-    assert {(each["kind"], each["name"]) for each in told["workloads"] if each["kind"] != "Deployment"} == {
+    result, code = scan(target, readers["wide"], namespace)
+    assert (result["skipped"], code) == ([], 1)
+    by_name = {each["name"]: each for each in result["workloads"]}
+    assert {(each["kind"], each["name"]) for each in result["workloads"] if each["kind"] != "Deployment"} == {
         ("Pod", "lone"), ("CronJob", "night"), ("Job", "once"), ("StatefulSet", "set"),
     }  # fmt: skip
     for name in starting:
@@ -144,8 +144,8 @@ def test_every_prediction_is_what_the_kubelet_reports(
     assert by_name["h-no-such-user"]["outcome"] == "refused"
     lone = by_name["lone"]["containers"][0]
     assert (by_name["lone"]["outcome"], lone["running"][0]["uid"]) == ("refused", 0)
-    assert told["summary"]["mismatches"] == 0
-    assert told["summary"]["workloads"]["root"] == sum(each.uid == 0 for each in became.values())
+    assert result["summary"]["mismatches"] == 0
+    assert result["summary"]["workloads"]["root"] == sum(each.uid == 0 for each in became.values())
 
 
 def test_whoever_may_see_one_namespace_scans_that_and_is_told_what_is_missing(
@@ -154,13 +154,13 @@ def test_whoever_may_see_one_namespace_scans_that_and_is_told_what_is_missing(
     """The outcomes are the same; an image that no registry tells of is known from its Pods where nodes may be listed."""
     target.apply(deployment("web", images["k-supplementary"].reference, non_root=False), namespace=namespace)
     outcomes(target, namespace, {"web"})
-    told, code = scan(target, readers["narrow"], namespace)
-    assert (told["workloads"][0]["outcome"], code) == ("fixed", 3)
-    assert [each["object"] for each in told["skipped"]] == [
+    result, code = scan(target, readers["narrow"], namespace)
+    assert (result["workloads"][0]["outcome"], code) == ("fixed", 3)
+    assert [each["object"] for each in result["skipped"]] == [
         f"labels of Namespace {namespace}", "NonRootPolicy objects", "NonRootException objects",
     ]  # fmt: skip
-    told, code = scan(target, readers["wide"], namespace, "--offline")
-    (container,) = told["workloads"][0]["containers"]
+    result, code = scan(target, readers["wide"], namespace, "--offline")
+    (container,) = result["workloads"][0]["containers"]
     assert (container["uid"], container["outcome"], code) == (1500, "fixed", 0), container
     everything = nonroot(readers["narrow"], "scan", "-o", "json", "--no-images")
     assert everything.returncode == 3
@@ -177,10 +177,10 @@ def test_the_plugin_works_with_the_real_kubectl(target: Target, readers: dict[st
         command = ["kubectl", "nonroot", *arguments]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
-    told = plugin("scan", "-n", namespace, "--no-images")
-    assert told.returncode == 1, told.stderr
-    assert told.stdout.startswith(f"{namespace}  policy ")
-    assert "root-user: runs as root" in told.stdout
+    result = plugin("scan", "-n", namespace, "--no-images")
+    assert result.returncode == 1, result.stderr
+    assert result.stdout.startswith(f"{namespace}  policy ")
+    assert "root-user: runs as root" in result.stdout
     governed = plugin("policy", "-n", namespace, "-o", "json")
     assert (governed.returncode, json.loads(governed.stdout)["namespace"]) == (0, namespace), governed.stderr
 

@@ -126,8 +126,10 @@ def test_a_template_is_warned_about_and_never_changed(
     }
     replicas = {"spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}}
     version, holder = holders.get(kind, ("apps/v1", replicas))
-    told = target.apply({"apiVersion": version, "kind": kind, "metadata": {"name": "x"}, **holder}, namespace=namespace)
-    assert "Warning: nonroot: image runs as root" in told
+    result = target.apply(
+        {"apiVersion": version, "kind": kind, "metadata": {"name": "x"}, **holder}, namespace=namespace
+    )
+    assert "Warning: nonroot: image runs as root" in result
     made = target.kubectl("-n", namespace, "get", kind.lower(), "x", "-o", "json")
     assert "runAsUser" not in made
     assert "nonroot.dev/injected" not in made

@@ -27,7 +27,7 @@ KEEP = "NONROOT_KEEP_FIGURES"
 class Fault(msgspec.Struct, frozen=True):
     """What users noticed of one fault under steady traffic. Times are seconds.
 
-    `recovered` is the time from the end of the fault to the last admission that failed; `told` is what most of those
+    `recovered` is the time from the end of the fault to the last admission that failed; `result` is what most of those
     read that failed because of us; `unpatched` are Pods that were admitted rightly, but without our patch.
     """
 
@@ -39,7 +39,7 @@ class Fault(msgspec.Struct, frozen=True):
     retried: int
     longest: float
     recovered: float
-    told: str = ""
+    result: str = ""
     note: str = ""
     unpatched: int = 0
 
@@ -57,7 +57,7 @@ class Fault(msgspec.Struct, frozen=True):
             tally.retried,
             longest,
             round(recovered, 1),
-            tally.told,
+            tally.result,
             note,
             tally.unpatched,
         )
@@ -151,7 +151,7 @@ def page(results: Results) -> str:
                 each.retried,
                 each.longest,
                 each.recovered,
-                each.told,
+                each.result,
                 each.note,
             )
             for each in results.faults.values()

@@ -14,7 +14,7 @@ import pytest
 from tests.resilience.clocks import JUMPS, Clock
 from tests.resilience.conftest import UID, app
 from tests.resilience.figures import Fact, record
-from tests.resilience.victim import MIB, Victim, serving, told
+from tests.resilience.victim import MIB, Victim, result, serving
 from tests.support.oci import image
 from tests.support.registry import Registry
 from tests.support.tables import table
@@ -91,7 +91,7 @@ async def test_names_do_not_resolve(silence: None, registry: Registry, tmp_path:
             await _right(victim, registry)
             found = await asyncio.gather(*asks)
             slowest = time.monotonic() - began
-            answers.append(f"all answered within {slowest:.1f} s; {told(found[0])[:120]}")
+            answers.append(f"all answered within {slowest:.1f} s; {result(found[0])[:120]}")
             assert slowest < 5
             assert not [each for each in found if each.get("patch")]
             await _right(victim, registry)

@@ -62,10 +62,10 @@ async def test_idle_connections_lose_nothing(places: tuple[Target, list[str]], t
             )
         )
     sent = len(PAUSES) * ROUNDS * AT_ONCE
-    told = ", ".join(f"{each:g}" for each in PAUSES)
+    result = ", ".join(f"{each:g}" for each in PAUSES)
     failures = [each for found in lost for each in found]
     record(
-        Fact(f"{sent} Pods on connections that were idle for {told} s", f"{len(failures)} lost {failures[:3] or ''}")
+        Fact(f"{sent} Pods on connections that were idle for {result} s", f"{len(failures)} lost {failures[:3] or ''}")
     )
     assert not failures
 
@@ -86,10 +86,10 @@ async def test_idle_connections_lose_nothing_through_rolling_restarts(
         await asyncio.sleep(EARLIER)
         await burst()
         await asyncio.to_thread(installed.kubectl, "rollout", "status", *rollout, "--timeout=120s")
-    tally, told = traffic.tally, ", ".join(f"{each:g}" for each in NEAR)
+    tally, result = traffic.tally, ", ".join(f"{each:g}" for each in NEAR)
     record(
         Fact(
-            f"bursts of {AT_ONCE} Pods on connections that were idle for {told} s, in the midst of rolling restarts",
+            f"bursts of {AT_ONCE} Pods on connections that were idle for {result} s, in the midst of rolling restarts",
             f"{tally.admissions} Pods, {tally.lost.total() + tally.away.total()} lost, {tally.unpatched} unpatched",
         )
     )

@@ -20,7 +20,7 @@ import zstandard
 from aiohttp import web
 
 from tests.resilience.conftest import LONG
-from tests.resilience.victim import LIMIT, MIB, Victim, serving, told
+from tests.resilience.victim import LIMIT, MIB, Victim, result, serving
 from tests.support.oci import Blob, Content, Layer, accounts_layer, document, file, hardlink, image, layer, symlink
 from tests.support.registry import Redirect, Registry, Status
 from tests.support.tables import table
@@ -127,7 +127,7 @@ async def test_a_hostile_image(
     registry.push("evil/app:1", await asyncio.to_thread(make))
     async with victim.attacked(request.node.callspec.id) as answers:
         response = await _settled(victim, f"{registry.host}/evil/app:1")
-        message = told(response)
+        message = result(response)
         answers.append(message[:200])
         assert not response.get("patch")
         assert len(message) < 4096
@@ -143,7 +143,7 @@ async def test_many_windows_at_once(victim: Victim, registry: Registry) -> None:
         found = await asyncio.gather(
             *(_settled(victim, f"{registry.host}/evil/app:{number}") for number in range(WINDOWS))
         )
-        answers.append(told(found[0])[:200])
+        answers.append(result(found[0])[:200])
     assert victim.memory() < LIMIT / 2
 
 
@@ -174,7 +174,7 @@ async def test_a_registry_that_never_ends(registry: Registry, tmp_path: Path) ->
             victim.attacked("a registry that leads to a stream without end") as answers,
         ):
             response = await _settled(victim, f"{registry.host}/evil/app:1")
-            answers.append(told(response)[:200])
+            answers.append(result(response)[:200])
             assert not response.get("patch")
     finally:
         stop.set()
@@ -187,8 +187,8 @@ async def test_words_of_a_registry_are_not_believed(victim: Victim, registry: Re
     registry.lie(Status(403, {"WWW-Authenticate": 'Basic realm="\\u001b[31m"'}, body))
     async with victim.attacked("errors full of escapes") as answers:
         response = await _settled(victim, f"{registry.host}/evil/app:1")
-        answers.append(told(response)[:200])
-        assert told(response).isprintable(), repr(told(response))
+        answers.append(result(response)[:200])
+        assert result(response).isprintable(), repr(result(response))
     _assert_clean(victim)
 
 

@@ -154,7 +154,7 @@ async def test_a_long_day(alone: Target, stocked: Registry, tmp_path: Path) -> N
             kinds = _kinds(shelf, {name: name for name in MODES})
             await _admitted(api, kinds, ADMISSIONS // 10)
             before = (victim.memory(), heartbeat.read(pulse).tasks)
-            tally, told = await _admitted(api, kinds, ADMISSIONS)
+            tally, result = await _admitted(api, kinds, ADMISSIONS)
             await asyncio.sleep(2)  # until the pulse has counted what is left
             beat = heartbeat.read(pulse)
             after, busy = (victim.memory(), beat.tasks), held(victim.process.pid)
@@ -164,7 +164,7 @@ async def test_a_long_day(alone: Target, stocked: Registry, tmp_path: Path) -> N
         Fact(
             f"{ADMISSIONS:,} admissions through a real API server, {IMAGES} images, while policies, exceptions and "
             "namespaces change: one server",
-            f"{told}; memory {before[0]:.0f} then {after[0]:.0f} MiB, tasks {before[1]} then {after[1]}; open "
+            f"{result}; memory {before[0]:.0f} then {after[0]:.0f} MiB, tasks {before[1]} then {after[1]}; open "
             f"{fresh.total()} when it was new, {busy.total()} under load ({busy[CALLERS]} connections of the API server's to "
             f"it), {rested.total()} after {REST:.0f} s of rest; loop silent {beat.silent:.0f} ms at most, at work "
             f"{beat.at_work:.0f} ms of that",
@@ -191,7 +191,7 @@ async def test_a_long_day_of_replicas(installed: Target, registry: Registry, tmp
         try:
             await _admitted(api, kinds, ADMISSIONS // 10)
             before, answered = [each.memory for each in both], [each.reviews for each in both]
-            tally, told = await _admitted(api, kinds, ADMISSIONS)
+            tally, result = await _admitted(api, kinds, ADMISSIONS)
             after, busy = [each.memory for each in both], [held(each.pid) for each in both]
             answered = [each.reviews - past for each, past in zip(both, answered, strict=True)]
         finally:
@@ -202,7 +202,7 @@ async def test_a_long_day_of_replicas(installed: Target, registry: Registry, tmp
         Fact(
             f"{ADMISSIONS:,} admissions through a real API server, {IMAGES} images, while policies, exceptions and "
             "namespaces change: the replicas of an installed release",
-            f"{told}; reviews {[round(each) for each in answered]}; memory {before} then {after} MiB; open "
+            f"{result}; reviews {[round(each) for each in answered]}; memory {before} then {after} MiB; open "
             f"{[each.total() for each in busy]} under load, {[each.total() for each in rested]} after {REST:.0f} s of rest",
         )
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.resilience.victim import MIB, Streams, Victim, head, serving, told
+from tests.resilience.victim import MIB, Streams, Victim, head, result, serving
 from tests.support.pods import minimal, tweak
 from tests.support.tables import table
 from tests.unit.server.test_asgi import review
@@ -67,7 +67,7 @@ async def test_a_hostile_review(victim: Victim, body: bytes, request: pytest.Fix
     """It is refused, or answered as any other; soon, and in a few words."""
     async with victim.attacked(request.node.callspec.id) as answers:
         status, answer = await victim.review(body)
-        said = answer["text"] if status != 200 else told(answer["response"])
+        said = answer["text"] if status != 200 else result(answer["response"])
         answers.append(f"{status}: {said[:120].strip()}")
         assert status in {200, 400}
         assert len(json.dumps(answer)) < 100_000
@@ -79,8 +79,8 @@ async def test_a_flood_of_large_reviews(victim: Victim) -> None:
     async with victim.attacked("200 reviews of 7 MiB at once") as answers:
         found = await asyncio.gather(*(victim.review(body, seconds=120) for _ in range(200)))
         codes = [status for status, _ in found]
-        (told,) = {answer["text"].strip() for status, answer in found if status != 200}
-        answers.append(f"{codes.count(200)} × 200, {codes.count(503)} × 503: {told}")
+        (result,) = {answer["text"].strip() for status, answer in found if status != 200}
+        answers.append(f"{codes.count(200)} × 200, {codes.count(503)} × 503: {result}")
         assert set(codes) == {200, 503}
 
 
@@ -150,6 +150,6 @@ async def test_images_that_name_this_machine(victim: Victim) -> None:
                 while response.get("status", {}).get("code") == 429:  # a name that takes long to resolve
                     await asyncio.sleep(0.2)
                     response = await victim.ask(reference)
-                assert "could not be read" in told(response), (reference, response)
+                assert "could not be read" in result(response), (reference, response)
             answers.append(f"{heard} connections")
     assert heard == 0

@@ -98,7 +98,7 @@ class Tally(msgspec.Struct):
     trouble: list[float] = []
 
     @property
-    def told(self) -> str:
+    def result(self) -> str:
         """What most of those read whose request was lost."""
         return self.lost.most_common(1)[0][0] if self.lost else ""
 
@@ -172,12 +172,12 @@ class Traffic:
         data, headers = msgspec.json.encode(pod), {"Content-Type": "application/json"}
         create = address if kind.stored else f"{address}?dryRun=All"
         async with self._session.post(create, data=data, headers=headers, timeout=limit) as reply:
-            status, answer, told = reply.status, msgspec.json.decode(await reply.read()), reply.headers
+            status, answer, result = reply.status, msgspec.json.decode(await reply.read()), reply.headers
         if kind.stored and status == 201:
             made = f"{address}/{answer['metadata']['name']}?gracePeriodSeconds=0"
             async with self._session.delete(made, timeout=limit) as reply:
                 await reply.read()
-        return status, answer, told
+        return status, answer, result
 
     def _count(self, tally: Tally, kind: Kind, status: int, answer: dict[str, Any], warnings: Sequence[str]) -> None:
         message = answer.get("message", "")

@@ -160,7 +160,7 @@ class Victim:
         assert peak < LIMIT, f"{peak:.0f} MiB: a replica would have been killed"
 
 
-def told(response: Mapping[str, Any]) -> str:
+def result(response: Mapping[str, Any]) -> str:
     """What a response says, whichever it is; never allowed without a word."""
     if response["allowed"]:
         return f"allowed; {'; '.join(response['warnings'])}"

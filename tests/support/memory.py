@@ -18,9 +18,9 @@ class Memory(IdentityIndex):
         super().__init__()
         self.created: list[ImageIdentity] = []
 
-    def save(self, asked: Reference, image: Image, query: Query) -> None:
+    def save(self, requested: Reference, image: Image, query: Query) -> None:
         """Create what there is to create, at once."""
-        for each in image_identity.of_image(asked, image, query.namespace if image.private else None, NOW):
+        for each in image_identity.of_image(requested, image, query.namespace if image.private else None, NOW):
             self.create(each)
 
     def create(self, identity: ImageIdentity) -> None:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from tests.support.evaluation import NOW
 from tests.support.images import Table, image, unknown
-from tests.support.judging import NOW
 from tests.support.made_up_cluster import named, of, running, take
 from tests.support.pods import DEFAULTS, Object, tweak
 from webhook.image.source import Image, Unknown
@@ -40,8 +40,8 @@ async def scanned(*objects: Object, cluster: str = "prod-eu", skipped: tuple[Ski
     """The document of a scan over some objects, made at noon in UTC."""
     found, _ = take(*objects)
     view = PolicySnapshot(Documents(exceptions=load([EXCEPTION], "a test").exceptions))
-    told = [await predict(each, view, Table(IMAGES), NOW) for each in found.values()]
-    return document(cluster, "2026-11-21T12:00:00+00:00", told, skipped)
+    result = [await predict(each, view, Table(IMAGES), NOW) for each in found.values()]
+    return document(cluster, "2026-11-21T12:00:00+00:00", result, skipped)
 
 
 async def small() -> Document:

@@ -84,18 +84,18 @@ def _errors(verdict: Verdict, state: State) -> list[Finding]:
 
 
 def _message(verdict: Verdict, findings: list[Finding]) -> str:
-    told = [finding.message for finding in findings[:MESSAGE_LIMIT]]
+    shown = [finding.message for finding in findings[:MESSAGE_LIMIT]]
     if len(findings) > MESSAGE_LIMIT:
-        told.append(f"and {len(findings) - MESSAGE_LIMIT} more")
-    return f"policy {quoted(verdict.effective_policy.policy.metadata.name)}: " + "; ".join(told)
+        shown.append(f"and {len(findings) - MESSAGE_LIMIT} more")
+    return f"policy {quoted(verdict.effective_policy.policy.metadata.name)}: " + "; ".join(shown)
 
 
 def _warnings(verdict: Verdict, on_unknown: OnUnknown | None = None) -> tuple[str, ...]:
     """What is worth telling, less the unknowns that the policy allows."""
-    told = _shown(verdict)
+    shown = _shown(verdict)
     if on_unknown is not None:
-        told = [each for each in told if each.severity != "unknown" or on_unknown.action(each.cause) != "Allow"]
-    return _lines(verdict, told)
+        shown = [each for each in shown if each.severity != "unknown" or on_unknown.action(each.cause) != "Allow"]
+    return _lines(verdict, shown)
 
 
 def _shown(verdict: Verdict) -> list[Finding]:

@@ -96,8 +96,8 @@ class ResponseCache:
         if found is None or found.effective_policy != effective_policy:
             return None
         for query, image in found.lookups:
-            asked = query if query.dry_run == dry_run else msgspec.structs.replace(query, dry_run=dry_run)
-            if await images.find(asked) is not image:
+            again = query if query.dry_run == dry_run else msgspec.structs.replace(query, dry_run=dry_run)
+            if await images.find(again) is not image:
                 return None
         return found
 

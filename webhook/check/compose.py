@@ -13,7 +13,7 @@ from webhook.check.files import Source
 from webhook.check.manifest.decode import locate, locate_node, plain
 from webhook.check.manifest.parser import MalformedYaml, Node, documents
 from webhook.check.report import Examined, Finding, Object, Report, Skipped
-from webhook.check.suppressions import Comment, comments, covers
+from webhook.check.suppressions import Comment, covers, read_comments
 from webhook.evaluation.finding import Severity
 from webhook.image import user as identity
 from webhook.image.config import User, parse_user
@@ -50,8 +50,8 @@ async def check(source: Source, images: Images, not_examined: Unknown, budget: f
     services = data.get("services") if isinstance(data, dict) else None
     if root is None or not isinstance(services, dict):
         return Report(skipped=(Skipped(source.path, 1, "a compose file has services, and this one has none"),))
-    said = list(comments(source.text, source.path))
-    skipped = [each for each in said if isinstance(each, Skipped)]
+    comments = list(read_comments(source.text, source.path))
+    skipped = [each for each in comments if isinstance(each, Skipped)]
     findings: list[Finding] = []
     left_out = allowed = 0
     for name, settings in services.items():
@@ -63,14 +63,14 @@ async def check(source: Source, images: Images, not_examined: Unknown, budget: f
                 Skipped(source.path, mark.line, f"service {quoted(service.name)} has a variable without a default")
             )
             continue
-        told = await _evaluate(service, images, budget)
-        if isinstance(told, Unknown) and told is not_examined:
+        result = await _evaluate(service, images, budget)
+        if isinstance(result, Unknown) and result is not_examined:
             left_out += 1
             continue
-        image_user, faults = (None, _unknown(service, told)) if isinstance(told, Unknown) else told
+        image_user, faults = (None, _unknown(service, result)) if isinstance(result, Unknown) else result
         for fault in faults:
             finding = _finding(source.path, root, pointer, service, image_user, fault)
-            if _allowed(root, pointer, fault.rule, [each for each in said if isinstance(each, Comment)]):
+            if _allowed(root, pointer, fault.rule, [each for each in comments if isinstance(each, Comment)]):
                 allowed += 1
             else:
                 findings.append(finding)
@@ -131,8 +131,8 @@ def _faults(service: _Service, user: User, found: Identity | ResolutionError | U
         return []
     if service.user is not None:
         return [_Fault("root-user", "error", field, f"runs as root: service {name} has user {quoted(service.user)}")]
-    said = f"USER {quoted(user.text)}" if user.text else "no USER"
-    message = f"image runs as root: service {name} (image {quoted(service.image)}, {said}) has no user of its own"
+    user_line = f"USER {quoted(user.text)}" if user.text else "no USER"
+    message = f"image runs as root: service {name} (image {quoted(service.image)}, {user_line}) has no user of its own"
     return [_Fault("root-image", "error", field, message)]
 
 
@@ -158,12 +158,12 @@ def _finding(path: str, root: Node, pointer: str, service: _Service, user: User 
     )
 
 
-def _allowed(root: Node, pointer: str, rule: Rule, said: list[Comment]) -> bool:
+def _allowed(root: Node, pointer: str, rule: Rule, comments: list[Comment]) -> bool:
     key, node = locate(root, pointer), locate_node(root, pointer)
     return (
         key is not None
         and node is not None
         and any(
-            rule in comment.rules and (comment.about == key.line or covers(node, comment.about)) for comment in said
+            rule in comment.rules and (comment.about == key.line or covers(node, comment.about)) for comment in comments
         )
     )

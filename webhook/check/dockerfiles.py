@@ -8,7 +8,7 @@ import msgspec
 
 from webhook.check.files import Source
 from webhook.check.report import Examined, Finding, Report, Skipped
-from webhook.check.suppressions import Comment, comments
+from webhook.check.suppressions import Comment, read_comments
 from webhook.dockerfile import Base, Evaluation, Malformed, evaluate, rules
 from webhook.dockerfile.finding import DockerfileFinding
 from webhook.image.passwd import AccountFiles
@@ -42,15 +42,17 @@ async def read(
     alone = evaluate(source.text, target=target, build_args=build_args)
     if isinstance(alone, Malformed):
         return alone
-    asked: list[str] = []
+    references: list[str] = []
     if alone.user is None and alone.base is not None:
-        asked = [alone.base]
+        references = [alone.base]
     elif alone.name not in ("", "root") and (alone.evidence.uid is None or not alone.evidence.line):
-        asked = list(dict.fromkeys(stage.external for stage in alone.stages if stage.external))[:_BASES]
+        references = list(dict.fromkeys(stage.external for stage in alone.stages if stage.external))[:_BASES]
     named = bool(alone.name)
-    told = dict(zip(asked, await asyncio.gather(*(_base(each, images, budget, named) for each in asked)), strict=True))
-    bases = {image: base for image, base in told.items() if isinstance(base, Base)}
-    unread = told.get(alone.base) if alone.user is None and alone.base is not None else None
+    answers = dict(
+        zip(references, await asyncio.gather(*(_base(each, images, budget, named) for each in references)), strict=True)
+    )
+    bases = {image: base for image, base in answers.items() if isinstance(base, Base)}
+    unread = answers.get(alone.base) if alone.user is None and alone.base is not None else None
     informed = evaluate(source.text, target=target, build_args=build_args, bases=bases) if bases else alone
     if isinstance(informed, Malformed):
         return informed
@@ -75,10 +77,10 @@ async def check(
     if reading.unread is not None and not left_out:
         reason = f"the base image {alone.base!a} could not be read: {reading.unread.cause}: {reading.unread.detail}"
         skipped.append(Skipped(source.path, alone.line, reason))
-    said = tuple(comments(source.text, source.path, RULES))
-    skipped += [each for each in said if isinstance(each, Skipped)]
+    comments = tuple(read_comments(source.text, source.path, RULES))
+    skipped += [each for each in comments if isinstance(each, Skipped)]
     found = rules.check(evaluation)
-    kept = [each for each in found if not _allowed(each, said)]
+    kept = [each for each in found if not _allowed(each, comments)]
     return Report(
         findings=tuple(_finding(source.path, evaluation, each) for each in kept),
         files=(Examined(source.path, "dockerfile", alone.user, alone.base),),
@@ -120,12 +122,12 @@ async def rewritten(
     if isinstance(reading, Malformed):
         return source.text
     evaluation = reading.informed
-    said = tuple(comments(source.text, source.path, RULES))
+    comments = tuple(read_comments(source.text, source.path, RULES))
     lines = source.text.split("\n")
     for each in rules.check(evaluation):
         before, line = lines[each.line - 1][: each.column - 1], lines[each.line - 1][each.column - 1 :]
         written = _WHOLE_USER.match(line)
-        if each.replacement and written and not _allowed(each, said):
+        if each.replacement and written and not _allowed(each, comments):
             lines[each.line - 1] = f"{before}{each.replacement}{line[written.end(1) :]}"
     changed = "\n".join(lines)
     after = evaluate(changed, target=target, build_args=build_args, bases=reading.bases)
@@ -147,10 +149,10 @@ def _finding(path: str, evaluation: Evaluation, found: DockerfileFinding) -> Fin
     )
 
 
-def _allowed(finding: DockerfileFinding, said: tuple[Comment | Skipped, ...]) -> bool:
+def _allowed(finding: DockerfileFinding, comments: tuple[Comment | Skipped, ...]) -> bool:
     """A comment of a Dockerfile has a line of its own, above the instruction that it speaks about."""
     return any(
         comment.about == finding.line != comment.line and finding.rule in comment.rules
-        for comment in said
+        for comment in comments
         if isinstance(comment, Comment)
     )

@@ -171,11 +171,11 @@ def _report(case: WorkloadInFile, verdict: Verdict) -> Report:
         exempted = sum(1 for _ in case.workload.slots())
         return Report(workloads=1, containers=exempted, allowed=exempted)
     left_out = [each for each in verdict.containers if each.subject.image is NOT_EXAMINED]
-    told = msgspec.structs.replace(
+    examined = msgspec.structs.replace(
         verdict, containers=tuple(each for each in verdict.containers if each not in left_out)
     )
     return Report(
-        findings=tuple(workloads.findings(case, told)),
+        findings=tuple(workloads.findings(case, examined)),
         workloads=1,
         containers=len(verdict.containers),
         not_examined=len(left_out),

@@ -33,7 +33,7 @@ class Comment(msgspec.Struct, frozen=True):
     reason: str
 
 
-def comments(text: str, path: str, known: tuple[str, ...] = _RULES) -> Iterator[Comment | Skipped]:
+def read_comments(text: str, path: str, known: tuple[str, ...] = _RULES) -> Iterator[Comment | Skipped]:
     """The comments of a file, broken ones as what they are; `known` are the rules that they may name."""
     if "nonroot:" not in text:
         return
@@ -55,17 +55,17 @@ def comments(text: str, path: str, known: tuple[str, ...] = _RULES) -> Iterator[
 
 
 def exceptions(
-    found: Object, workload: Workload, said: tuple[Comment, ...]
+    found: Object, workload: Workload, comments: tuple[Comment, ...]
 ) -> Iterator[tuple[Comment, NonRootException]]:
     """The comments that speak about this object or a container of it, as exceptions."""
-    if not said:
+    if not comments:
         return
     spans = [
         (slot.container.name, node)
         for slot in workload.slots()
         if (node := locate_node(found.node, f"{workload.pointer}/{slot.list}/{slot.index}")) is not None
     ]
-    for comment in said:
+    for comment in comments:
         names: tuple[str, ...] | None = None
         if comment.about == found.node.start.line:
             names = ()

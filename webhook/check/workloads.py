@@ -11,7 +11,7 @@ from webhook.check.manifest.decode import locate
 from webhook.check.manifest.objects import TemplateKinds
 from webhook.check.manifest.parser import MalformedYaml, Mark, Node, documents
 from webhook.check.report import Finding, Object, Skipped
-from webhook.check.suppressions import Comment, comments, exceptions
+from webhook.check.suppressions import Comment, exceptions, read_comments
 from webhook.errors import MalformedReview
 from webhook.evaluation import kubelet
 from webhook.evaluation.finding import Finding as Fault
@@ -50,24 +50,24 @@ def read(source: Source, kinds: TemplateKinds) -> Iterator[WorkloadInFile | Skip
     if source.chart and (start := source.text.find("{{")) != -1:
         yield Skipped(source.path, source.text.count("\n", 0, start) + 1, _RENDER)
         return
-    said: list[Comment] = []
-    for comment in comments(source.text, source.path):
+    comments: list[Comment] = []
+    for comment in read_comments(source.text, source.path):
         if isinstance(comment, Skipped):
             yield comment
         else:
-            said.append(comment)
+            comments.append(comment)
     used: set[Comment] = set()
     whole = True
     try:
         for document, root in enumerate(documents(source.text)):
             for found in kubernetes.objects(root):
-                for each in _case(source, document, found, kinds, tuple(said), used):
+                for each in _case(source, document, found, kinds, tuple(comments), used):
                     whole = whole and not isinstance(each, Skipped)
                     yield each
     except MalformedYaml as error:
         whole = False
         yield Skipped(source.path, error.line, _hinted(str(error), source))
-    for comment in said if whole else ():
+    for comment in comments if whole else ():
         if comment not in used:
             yield Skipped(
                 source.path, comment.line, "this comment stands at no container and at no object's first line"
@@ -105,7 +105,7 @@ def _case(
     document: int,
     found: kubernetes.Object,
     kinds: TemplateKinds,
-    said: tuple[Comment, ...],
+    comments: tuple[Comment, ...],
     used: set[Comment],
 ) -> Iterator[WorkloadInFile | Skipped | None]:
     try:
@@ -126,7 +126,7 @@ def _case(
         pointer = f"{workload.pointer}/{slot.list}/{slot.index}"
         mark = locate(found.node, f"{pointer}/image") or locate(found.node, pointer) or found.node.start
         yield Skipped(source.path, mark.line, why)
-    matching = tuple(exceptions(found, workload, said))
+    matching = tuple(exceptions(found, workload, comments))
     used.update(comment for comment, _ in matching)
     slots = None if rendered == list(workload.slots()) else tuple(rendered)
     yield WorkloadInFile(source.path, document, found, workload, slots, tuple(exception for _, exception in matching))

@@ -78,29 +78,29 @@ def check(
     from webhook.cli.images import ImageSource
 
     source = ImageSource(no_images, offline, insecure, registry_config)
-    asked = inputs.request(paths, policies, template_kinds, target, build_args)
+    request = inputs.request(paths, policies, template_kinds, target, build_args)
     if table:
-        sys.exit(asyncio.run(_table(asked, form, source, built, image_limit * 1_000_000)))
+        sys.exit(asyncio.run(_table(request, form, source, built, image_limit * 1_000_000)))
     if built is not None:
         raise InvalidSetting("--image is for --table; `nonroot inspect` tells what else there is to an image")
     if form not in FORMATS:
         raise InvalidSetting(f"-o {form} is for --table; without it there are {', '.join(FORMATS)}")
-    report = asyncio.run(_check(asked, source))
+    report = asyncio.run(_check(request, source))
     click.echo(render(form, report), nl=False)
     sys.exit(report.exit_code(fail_on))
 
 
-async def _check(asked: "Request", source: "ImageSource") -> "Report":
+async def _check(request: "Request", source: "ImageSource") -> "Report":
     from webhook.check.run import check
     from webhook.cli.images import images as images_of
     from webhook.cli.progress import counted
 
     async with images_of(source) as images:
         with counted() as progress:
-            return await check(asked, images, progress)
+            return await check(request, images, progress)
 
 
-async def _table(asked: "Request", form: str, source: "ImageSource", built: str | None, image_limit: int) -> int:
+async def _table(request: "Request", form: str, source: "ImageSource", built: str | None, image_limit: int) -> int:
     """Print the status table; the exit code."""
     from webhook.check.practices.table import table
     from webhook.cli.images import images as images_of
@@ -110,6 +110,6 @@ async def _table(asked: "Request", form: str, source: "ImageSource", built: str 
     if form not in TABLE_FORMATS:
         raise InvalidSetting(f"--table has no -o {form}; it has {', '.join(TABLE_FORMATS)}")
     async with images_of(source) as images:
-        told = await table(asked, images, built, image_limit)
-    click.echo(render_table(form, told), nl=False)
-    return told.exit_code
+        result = await table(request, images, built, image_limit)
+    click.echo(render_table(form, result), nl=False)
+    return result.exit_code

@@ -55,8 +55,8 @@ def fix(
     if not diff and "-" in paths:
         raise InvalidSetting("--write needs files: standard input cannot be written to")
     source = ImageSource(no_images, offline, insecure, registry_config)
-    asked = inputs.request(paths, policies, template_kinds)
-    fixes = asyncio.run(_fix(asked, source))
+    request = inputs.request(paths, policies, template_kinds)
+    fixes = asyncio.run(_fix(request, source))
     for change in fixes.changes:
         if diff:
             click.echo("".join(_diff(change.path, change.before, change.after)), nl=False)
@@ -67,22 +67,22 @@ def fix(
     sys.exit(fixes.rest.exit_code())
 
 
-async def _fix(asked: "Request", source: "ImageSource") -> "Fixes":
+async def _fix(request: "Request", source: "ImageSource") -> "Fixes":
     from webhook.check.fix import fix
     from webhook.cli.images import images as images_of
     from webhook.cli.progress import counted
 
     async with images_of(source) as images:
         with counted() as progress:
-            return await fix(asked, images, progress)
+            return await fix(request, images, progress)
 
 
 def _diff(path: str, before: str, after: str) -> list[str]:
     """A unified diff that `patch -p1` takes."""
     old, new = _LINE.findall(before), _LINE.findall(after)
     name = path.lstrip("/") if path != "-" else "stdin"
-    told = difflib.unified_diff(old, new, f"a/{name}", f"b/{name}")
-    return [line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in told]
+    lines = difflib.unified_diff(old, new, f"a/{name}", f"b/{name}")
+    return [line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines]
 
 
 def _write(path: Path, text: str) -> None:

@@ -52,9 +52,9 @@ def inspect(
     query = Query(image, os=os, accounts=True, survey=not quick, budget=_PATIENCE)
     found, cost = asyncio.run(_find(query, insecure, registry_config, offline=offline))
     platforms = asyncio.run(portrait.platforms(image, found, os)) if isinstance(found, Image) else ()
-    told = inspection.document(image, found, platforms, cost)
-    click.echo(inspection.as_json(told) if form == "json" else inspection.as_text(told), nl=False)
-    sys.exit(3 if told.error or any(each.problem or each.unread for each in told.platforms) else 0)
+    report = inspection.document(image, found, platforms, cost)
+    click.echo(inspection.as_json(report) if form == "json" else inspection.as_text(report), nl=False)
+    sys.exit(3 if report.error or any(each.problem or each.unread for each in report.platforms) else 0)
 
 
 async def _find(

@@ -44,45 +44,45 @@ def policy(name: str, context: str, policies: tuple[Path, ...], labels: tuple[st
         raise InvalidSetting("--label is for --policy without --context; the cluster knows its labels itself")
     documents = load_documents(policies) if policies else None
     if documents is None or context:
-        told = asyncio.run(_read(name, context, documents))
+        report = asyncio.run(_read(name, context, documents))
     else:
-        told = governance(documents, Namespace(name, dict(map(_label, labels))), datetime.now(UTC))
-    click.echo(render(told) if form == "json" else text(told), nl=False)
-    sys.exit(3 if told.skipped else 0)
+        report = governance(documents, Namespace(name, dict(map(_label, labels))), datetime.now(UTC))
+    click.echo(render(report) if form == "json" else text(report), nl=False)
+    sys.exit(3 if report.skipped else 0)
 
 
-def text(told: Governance) -> str:
+def text(report: Governance) -> str:
     """For a person: the policy, what it does, who else wanted to, and what is let be."""
-    return printed(_lines(told))
+    return printed(_lines(report))
 
 
-def _lines(told: Governance) -> Iterator[str | Text]:
-    injects = "injects" if told.injects else "injects nothing"
-    yield Text.assemble((told.namespace, "bold"), f": policy {told.policy}, mode {told.mode}, {injects}")
-    yield f"  {printable(told.why)}"
-    if told.label is not None:
-        yield f"  label {MODE_LABEL}={printable(told.label)}"
-    if told.problem:
-        yield Text(f"  problem: {printable(told.problem)}", style="bold red")
-    if told.exempt:
+def _lines(report: Governance) -> Iterator[str | Text]:
+    injects = "injects" if report.injects else "injects nothing"
+    yield Text.assemble((report.namespace, "bold"), f": policy {report.policy}, mode {report.mode}, {injects}")
+    yield f"  {printable(report.why)}"
+    if report.label is not None:
+        yield f"  label {MODE_LABEL}={printable(report.label)}"
+    if report.problem:
+        yield Text(f"  problem: {printable(report.problem)}", style="bold red")
+    if report.exempt:
         yield "  the namespace is exempt: nothing in it is judged"
     for name in _SHOWN_FIELDS:
-        shown = _shown(told.spec[name])
+        shown = _shown(report.spec[name])
         if shown:
             yield f"  {name}: {printable(shown, 2000)}"
-    for each in told.candidates:
+    for each in report.candidates:
         if not each.applies:
             yield f"  not {each.policy} (priority {each.priority}, {each.mode}): {printable(each.why)}"
-    yield from map(_exception, told.exceptions)
-    for skip in told.skipped:
+    yield from map(_exception, report.exceptions)
+    for skip in report.skipped:
         yield Text.assemble(("skipped ", "magenta"), f"{printable(skip.object)}: {printable(skip.reason)}")
 
 
-def _shown(said: Any) -> str:
+def _shown(item: Any) -> str:
     """A part of the policy's spec, as far as it says anything."""
-    if isinstance(said, dict):
-        said = {name: value for name, value in said.items() if value}
-    return said if isinstance(said, str) else msgspec.json.encode(said).decode() if said else ""
+    if isinstance(item, dict):
+        item = {name: value for name, value in item.items() if value}
+    return item if isinstance(item, str) else msgspec.json.encode(item).decode() if item else ""
 
 
 def _exception(exception: Excepted) -> Text:
@@ -97,9 +97,9 @@ def _exception(exception: Excepted) -> Text:
         if named
     ]
     until = f", until {exception.expires}" if exception.expires else ""
-    told = f"{until}: {'; '.join(about) or 'everything'}; because: {exception.reason}"
+    report = f"{until}: {'; '.join(about) or 'everything'}; because: {exception.reason}"
     return Text.assemble(
-        f"  exception {exception.name} ", (exception.state, _STYLES[exception.state]), printable(told, 2000)
+        f"  exception {exception.name} ", (exception.state, _STYLES[exception.state]), printable(report, 2000)
     )
 
 

@@ -30,24 +30,24 @@ def counted() -> Iterator[Progress | None]:
     bar = progress.Progress(*columns, progress.TimeElapsedColumn(), console=Console(stderr=True), transient=True)
     task = bar.add_task("judged", total=None)
 
-    def tell(done: int, total: int) -> None:
+    def update(done: int, total: int) -> None:
         bar.update(task, completed=done, total=total)
         if total >= _PATIENCE:
             bar.start()
 
     try:
-        yield tell
+        yield update
     finally:
         if bar.live.is_started:
             bar.stop()
 
 
-async def watched(work: Coroutine[Any, Any, T], told: Callable[[], str]) -> T:
-    """The outcome of the work; while it goes on, `told` says how far it is, in a line."""
+async def watched(work: Coroutine[Any, Any, T], status: Callable[[], str]) -> T:
+    """The outcome of the work; while it goes on, `status` says how far it is, in a line."""
     if not sys.stderr.isatty():
         return await work
     working = asyncio.ensure_future(work)
     while not (await asyncio.wait({working}, timeout=_TICK))[0]:
-        click.echo(f"\r\x1b[K{told()}", nl=False, err=True)
+        click.echo(f"\r\x1b[K{status()}", nl=False, err=True)
     click.echo("\r\x1b[K", nl=False, err=True)
     return working.result()

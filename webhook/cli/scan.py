@@ -54,13 +54,13 @@ def scan(
 
     source = ImageSource(no_images, offline, insecure, registry_config)
     documents = load_documents(policies) if policies else None
-    told = asyncio.run(_scan(namespaces, context, documents, source))
-    rendered = render(form, told)
+    document = asyncio.run(_scan(namespaces, context, documents, source))
+    rendered = render(form, document)
     if output_file is None:
         click.echo(rendered, nl=False)
     else:
         _write(output_file, rendered)
-    sys.exit(report(told).exit_code(fail_on))
+    sys.exit(report(document).exit_code(fail_on))
 
 
 async def _scan(

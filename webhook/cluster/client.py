@@ -169,10 +169,10 @@ class Cluster:
     ) -> RESTResponse:
         client = await self._connect()
         headers = {"Accept": accept, "Content-Type": content_type}
-        asked = await client.param_serialize(
+        parameters = await client.param_serialize(
             method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
         )
-        response = await client.call_api(*asked, _request_timeout=timeout)
+        response = await client.call_api(*parameters, _request_timeout=timeout)
         self._hear(response.headers.get("Date", ""))
         return response
 
@@ -249,12 +249,12 @@ class _Status(msgspec.Struct):
 
 def _refusal(status: int, method: str, what: str, answer: bytes) -> ClusterError:
     try:
-        said = msgspec.json.decode(answer, type=_Status)
+        body = msgspec.json.decode(answer, type=_Status)
     except msgspec.DecodeError:
-        said = _Status()
-    reason = f"{what}: {method} was answered {status} {said.message[:500]}".rstrip()
+        body = _Status()
+    reason = f"{what}: {method} was answered {status} {body.message[:500]}".rstrip()
     match status:
-        case 403 if "because it is being terminated" in said.message:
+        case 403 if "because it is being terminated" in body.message:
             return Terminating(reason)
         case 401 | 403:
             return Forbidden(f"{reason}; check the RBAC of the ServiceAccount")
@@ -263,7 +263,7 @@ def _refusal(status: int, method: str, what: str, answer: bytes) -> ClusterError
         case 409:
             return Conflict(reason)
         case 410:
-            return Expired(reason, said.metadata.token)
+            return Expired(reason, body.metadata.token)
         case _:
             return Unreachable(reason)
 

@@ -51,8 +51,8 @@ class Event(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """The same for every Event that says the same of the same object."""
-        said = hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
-        return f"{self.regarding.name[:NAME_LIMIT].strip('.-')}.{said}"
+        digest = hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
+        return f"{self.regarding.name[:NAME_LIMIT].strip('.-')}.{digest}"
 
 
 def document(event: Event, instance: str, count: int, now: datetime) -> dict[str, Any]:

@@ -123,13 +123,13 @@ class ClusterIdentityStore(IdentityIndex):
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
 
-    def save(self, asked: Reference, image: Image, query: Query) -> None:
+    def save(self, requested: Reference, image: Image, query: Query) -> None:
         """Write what nobody has written yet, some time soon; never for a dry run, nor while there is enough of it."""
         if query.dry_run or len(self) >= OBJECTS_LIMIT:
             return
         namespace = query.namespace if image.private else None
-        known = {each.name for each in self.of_digest(asked.name, image.digest)}
-        for each in image_identity.of_image(asked, image, namespace, datetime.now(UTC)):
+        known = {each.name for each in self.of_digest(requested.name, image.digest)}
+        for each in image_identity.of_image(requested, image, namespace, datetime.now(UTC)):
             offered = self._offered.get(each.name)
             if each.name in known or (offered is not None and self._clock() - offered < RENEWAL_INTERVAL):
                 continue

@@ -63,19 +63,19 @@ async def follow(cluster: Cluster, path: str, what: str, store: Store, *, only_m
 
     `what` names the objects for people. With `only_metadata` nothing else of them is asked for.
     """
-    said = ""
+    logged = ""
     while True:
         pause = RETRY_PAUSE
         try:
             await _follow(cluster, path, what, store, only_metadata=only_metadata)
-            said = ""
+            logged = ""
         except Expired:
             pass
         except ClusterError as error:
             pause = ABSENT_PAUSE if isinstance(error, Forbidden | Absent) else RETRY_PAUSE
-            if str(error) != said:
+            if str(error) != logged:
                 log.warning("changes are not seen: %s", error)
-            said = str(error)
+            logged = str(error)
         except Exception:
             pause = ABSENT_PAUSE
             log.exception("following %s failed, which is a bug", what)

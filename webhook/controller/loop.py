@@ -27,16 +27,16 @@ async def repeat(what: str, step: Callable[[], Awaitable[Interval]], due: asynci
 
     A failure is logged, the same one once, and does not touch whatever else the process does.
     """
-    said = ""
+    logged = ""
     while True:
         due.clear()
         try:
             interval = await step()
-            said = ""
+            logged = ""
         except ClusterError as error:
-            if str(error) != said:
+            if str(error) != logged:
                 log.warning("%s: %s", what, error)
-            said = str(error)
+            logged = str(error)
             interval = Interval(RETRY, RETRY)
         except Exception:
             log.exception("%s failed, which is a bug", what)

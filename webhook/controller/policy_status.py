@@ -48,13 +48,13 @@ class Item(msgspec.Struct, frozen=True):
     """A policy or exception as it is stored: what it says, or why that cannot be used, and its status as it stands."""
 
     metadata: Metadata
-    said: NonRootPolicy | NonRootException | Rejected
+    content: NonRootPolicy | NonRootException | Rejected
     status: msgspec.Raw
 
     @property
     def problem(self) -> str:
         """Why it cannot be used."""
-        return self.said.reason if isinstance(self.said, Rejected) else ""
+        return self.content.reason if isinstance(self.content, Rejected) else ""
 
 
 class ClusterState(msgspec.Struct, frozen=True):
@@ -67,8 +67,8 @@ class ClusterState(msgspec.Struct, frozen=True):
     def view(self) -> PolicySnapshot:
         """What applies where."""
         documents = Documents(
-            tuple(each.said for each in self.policies if isinstance(each.said, NonRootPolicy)),
-            tuple(each.said for each in self.exceptions if isinstance(each.said, NonRootException)),
+            tuple(each.content for each in self.policies if isinstance(each.content, NonRootPolicy)),
+            tuple(each.content for each in self.exceptions if isinstance(each.content, NonRootException)),
         )
         return PolicySnapshot(documents, {each.name: Namespace(each.name, each.labels) for each in self.namespaces})
 
@@ -118,12 +118,12 @@ class PolicyStatusController:
             new = status.of_policy(name, each.problem, governed, sums, former, each.metadata.generation, now)
             await self._write(POLICIES, "NonRootPolicy", each, former, new)
         for each in state.exceptions:
-            said = each.said if isinstance(each.said, NonRootException) else None
+            content = each.content if isinstance(each.content, NonRootException) else None
             old = _former(each, ExceptionStatus)
             effective_policy = view.effective_policy(each.metadata.namespace)
-            made = status.of_exception(said, each.problem, effective_policy, old, each.metadata.generation, now)
+            made = status.of_exception(content, each.problem, effective_policy, old, each.metadata.generation, now)
             await self._write(EXCEPTIONS, "NonRootException", each, old, made)
-        usable = (each.said for each in state.exceptions if isinstance(each.said, NonRootException))
+        usable = (each.content for each in state.exceptions if isinstance(each.content, NonRootException))
         return state, status.next_change(usable, now)
 
     async def _write(self, plural: str, kind: str, item: Item, former: S, new: S) -> None:

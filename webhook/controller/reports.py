@@ -65,12 +65,12 @@ def plan(wanted: Iterable[Report], stored: dict[tuple[str, str], tuple[str, str]
     for report in wanted:
         metadata = report["metadata"]
         namespace, name = metadata["namespace"], metadata["name"]
-        said = hashlib.sha256(_AGE.sub(b"", msgspec.json.encode(report, order="deterministic"))).hexdigest()
+        digest = hashlib.sha256(_AGE.sub(b"", msgspec.json.encode(report, order="deterministic"))).hexdigest()
         version, content = stored.pop((namespace, name), ("", ""))
-        if content == said:
+        if content == digest:
             continue
         labels = {**metadata.get("labels", {}), **MANAGED_BY}
-        annotations = {**metadata.get("annotations", {}), CONTENT: said}
+        annotations = {**metadata.get("annotations", {}), CONTENT: digest}
         guard = {"resourceVersion": version} if version else {}
         body = {**report, "metadata": {**metadata, "labels": labels, "annotations": annotations, **guard}}
         yield Write(namespace, name, version, body)

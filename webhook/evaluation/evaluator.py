@@ -78,20 +78,20 @@ async def evaluate(
         )
         for slot in (workload.slots() if slots is None else slots)
     ]
-    asked = [
+    unresolved = [
         case
         for case in cases
         if not case.fully_exempt and case.slot.container.image and kubelet.needs_image(case.effective, os)
     ]
-    if asked:
-        await _resolve_images(asked, workload, spec, images, os, namespace, budget, injects)
-    injected = slots is None and any(case.planned is not None for case in asked)
+    if unresolved:
+        await _resolve_images(unresolved, workload, spec, images, os, namespace, budget, injects)
+    injected = slots is None and any(case.planned is not None for case in unresolved)
     uids = tuple([written_uid(case.effective, case.planned) for case in cases]) if injected else ()
     return Verdict(effective_policy, tuple([_verdict(case, workload, spec, os, injects, uids) for case in cases]))
 
 
 async def _resolve_images(
-    asked: list[_Case],
+    unresolved: list[_Case],
     workload: Workload,
     spec: PolicySpec,
     images: Images,
@@ -101,10 +101,10 @@ async def _resolve_images(
     injects: bool,
 ) -> None:
     """Fill in what the images say."""
-    searches = [_find_image(case.slot.container, workload, spec, images, os, namespace, budget) for case in asked]
-    found = [await searches[0]] if len(asked) == 1 else await asyncio.gather(*searches)
+    searches = [_find_image(case.slot.container, workload, spec, images, os, namespace, budget) for case in unresolved]
+    found = [await searches[0]] if len(unresolved) == 1 else await asyncio.gather(*searches)
     strict = workload.context.supplemental_groups_policy == "Strict"
-    for case, image in zip(asked, found, strict=True):
+    for case, image in zip(unresolved, found, strict=True):
         case.image = image
         if not isinstance(image, Image):
             continue

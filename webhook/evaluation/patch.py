@@ -98,12 +98,12 @@ def _fs_group(verdict: Verdict, workload: Workload) -> dict[str, Any]:
     spec = verdict.effective_policy.policy.spec
     if spec.fs_group is None or OPENSHIFT_SCC in (workload.pod_metadata.annotations or {}):
         return {}
-    asked = any(
+    wanted = any(
         finding.rule == "volume-permissions" and each.state in {"fine", "fixable"} and each.subject.injects
         for each in verdict.containers
         for finding in each.findings
     )
-    if not asked or not workload.is_pod or any(each.subject.slot.kind == "ephemeral" for each in verdict.containers):
+    if not wanted or not workload.is_pod or any(each.subject.slot.kind == "ephemeral" for each in verdict.containers):
         return {}
     group: dict[str, Any] = {"fsGroup": spec.fs_group}
     if workload.context.fs_group_change_policy is None:

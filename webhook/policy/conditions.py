@@ -137,8 +137,8 @@ def of_exception(
         expires = exception.spec.expires
         states = [_exception_ready(expires, effective_policy, now)]
         soon = expires is not None and expires - EXPIRY_WARNING <= now < expires
-        told = f"it ends at {expires:%Y-%m-%d %H:%M %Z}" if expires else "it has no end"
-        states.append(_State("ExpiresSoon", "True" if soon else "False", "WithinAWeek" if soon else "NotSoon", told))
+        text = f"it ends at {expires:%Y-%m-%d %H:%M %Z}" if expires else "it has no end"
+        states.append(_State("ExpiresSoon", "True" if soon else "False", "WithinAWeek" if soon else "NotSoon", text))
     return ExceptionStatus(
         observed_generation=generation, conditions=_conditions(states, former.conditions, generation, now)
     )

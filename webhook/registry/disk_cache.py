@@ -67,27 +67,27 @@ class DiskCache:
     async def find(self, query: Query) -> Image | Unknown:
         """As `webhook.image.source.Images`; offline, what was not read before is unreachable."""
         try:
-            asked = reference.parse(query.reference)
+            requested = reference.parse(query.reference)
         except InvalidReference as error:
             return Unknown("invalid", str(error))
-        pointer = self._folder / _hashed(str(asked))
-        said, age = (asked.digest, 0.0) if asked.digest else self._pointed(pointer)
+        pointer = self._folder / _hashed(str(requested))
+        pointed, age = (requested.digest, 0.0) if requested.digest else self._pointed(pointer)
         if self._images is None:
-            found = self._recall(self._answer(asked, said, query), said, age) if said else None
+            found = self._recall(self._answer(requested, pointed, query), pointed, age) if pointed else None
             return found or Unknown("unreachable", "it was not read before, and --offline asks nobody")
-        digest = await self._images.resolve(query) if said and not asked.digest else said
-        known = self._recall(self._answer(asked, digest, query), digest) if digest else None
-        told = known or await self._images.find(query)
-        if isinstance(told, Image) and told.source == "registry" and not told.age:
-            kept = known is not None or self._keep(self._answer(asked, told.digest, query), told)
-            if kept and not asked.digest:
-                self._write(pointer, told.digest.encode())
-        return told
+        digest = await self._images.resolve(query) if pointed and not requested.digest else pointed
+        known = self._recall(self._answer(requested, digest, query), digest) if digest else None
+        fresh = known or await self._images.find(query)
+        if isinstance(fresh, Image) and fresh.source == "registry" and not fresh.age:
+            kept = known is not None or self._keep(self._answer(requested, fresh.digest, query), fresh)
+            if kept and not requested.digest:
+                self._write(pointer, fresh.digest.encode())
+        return fresh
 
-    def _answer(self, asked: Reference, digest: str, query: Query) -> Path:
+    def _answer(self, requested: Reference, digest: str, query: Query) -> Path:
         """Where the answer about a digest is: of its repository, for these platforms, and as much as was asked."""
         wanted = (query.os, sorted(query.architectures), query.accounts, query.survey)
-        return self._folder / _hashed(f"{asked.name}@{digest} {wanted}")
+        return self._folder / _hashed(f"{requested.name}@{digest} {wanted}")
 
     def _pointed(self, pointer: Path) -> tuple[str, float]:
         """The digest that a tag stood for, or nothing, and how many seconds ago that was said."""

@@ -53,7 +53,7 @@ class IdentityStore(Protocol):
         """All that is stored of what a normalised reference stood for."""
         ...
 
-    def save(self, asked: Reference, image: Image, query: Query) -> None:
+    def save(self, requested: Reference, image: Image, query: Query) -> None:
         """Take note of what a registry has told; never blocks."""
         ...
 
@@ -73,21 +73,23 @@ class FallbackSource:
         if why is None or why.cause in _FINAL:
             return found
         try:
-            asked = reference.parse(query.reference)
+            requested = reference.parse(query.reference)
         except InvalidReference:
             return found
         if isinstance(found, Image):
-            asked = msgspec.structs.replace(asked, digest=found.digest)
-        return self._recall(asked, query, why) or found
+            requested = msgspec.structs.replace(requested, digest=found.digest)
+        return self._recall(requested, query, why) or found
 
-    def _recall(self, asked: Reference, query: Query, why: Unknown) -> Image | None:
+    def _recall(self, requested: Reference, query: Query, why: Unknown) -> Image | None:
         digests = (
-            {each.digest for each in self._allowed(self._identities.of_reference(str(asked)), query)}
-            if asked.digest is None
-            else {asked.digest}
+            {each.digest for each in self._allowed(self._identities.of_reference(str(requested)), query)}
+            if requested.digest is None
+            else {requested.digest}
         )
         stored = [
-            each for digest in digests for each in self._allowed(self._identities.of_digest(asked.name, digest), query)
+            each
+            for digest in digests
+            for each in self._allowed(self._identities.of_digest(requested.name, digest), query)
         ]
         for source in ("registry", "observed") if why.cause in _SILENT else ("observed",):
             found = self._newest([each for each in stored if each.spec.source == source], query)
@@ -105,9 +107,9 @@ class FallbackSource:
             return None
         last = max(stored, key=lambda each: each.spec.last_seen)
         recent = {each.digest for each in stored if last.spec.last_seen - each.spec.last_seen <= DAY}
-        told = {platforms([each for each in stored if each.digest == digest], query) for digest in recent}
-        found = told.pop()
-        if told or found is None:
+        candidates = {platforms([each for each in stored if each.digest == digest], query) for digest in recent}
+        found = candidates.pop()
+        if candidates or found is None:
             return None
         age = max(0.0, self._clock() - last.spec.last_seen.timestamp())
         return Image(last.digest, found, last.spec.source, age)

@@ -185,10 +185,10 @@ class Layout:
         found: dict[str, list[str]] = {}
         for each in entries if isinstance(entries, list) else ():
             if isinstance(each, dict) and isinstance(each.get("digest"), str) and is_digest(each["digest"]):
-                said = each.get("annotations")
+                annotations = each.get("annotations")
                 names = (
-                    [said[key] for key in _REF_NAMES if isinstance(said.get(key), str)]
-                    if isinstance(said, dict)
+                    [annotations[key] for key in _REF_NAMES if isinstance(annotations.get(key), str)]
+                    if isinstance(annotations, dict)
                     else []
                 )
                 found.setdefault(each["digest"], []).extend(names)
@@ -240,10 +240,10 @@ class Layout:
         raise MalformedImage(f"{self.name} holds no such image; it has {offered or f'{len(names)} without a name'}")
 
 
-def _same(asked: str, name: str) -> bool:
+def _same(wanted: str, name: str) -> bool:
     """Whether they are one name: `app:1` is what docker save calls the image, `docker.io/library/app:1` what others do."""
     try:
-        return asked == name or references.parse(asked) == references.parse(name)
+        return wanted == name or references.parse(wanted) == references.parse(name)
     except InvalidReference:
         return False
 

@@ -138,23 +138,23 @@ def parse_document(raw: bytes, content_type: str) -> Manifest | Index:
     """
     fields = decode_json(raw, "manifest")
     document = read_struct(fields, _Document, "the manifest")
-    said = content_type.partition(";")[0].strip().lower()
+    declared = content_type.partition(";")[0].strip().lower()
     inside = document.media_type or ""
-    if _SCHEMA1.match(said) or document.fs_layers is not msgspec.UNSET or document.schema_version == 1:
+    if _SCHEMA1.match(declared) or document.fs_layers is not msgspec.UNSET or document.schema_version == 1:
         raise MalformedImage(
             "it is a Docker schema 1 image, which containerd 2.1 and later refuse; push it anew with a current tool"
         )
-    if said in _GENERIC:
-        said = inside or f"{_OCI}{'manifest' if document.manifests is None else 'index'}.v1+json"
-    if inside in (_MANIFESTS if said in _INDEXES else _INDEXES):
-        raise MalformedImage(f"the manifest says that it is {_show(inside)}, the registry that it is {_show(said)}")
+    if declared in _GENERIC:
+        declared = inside or f"{_OCI}{'manifest' if document.manifests is None else 'index'}.v1+json"
+    if inside in (_MANIFESTS if declared in _INDEXES else _INDEXES):
+        raise MalformedImage(f"the manifest says that it is {_show(inside)}, the registry that it is {_show(declared)}")
     if document.schema_version not in {2, None}:
         raise MalformedImage("the manifest has a schemaVersion other than 2")
-    if said in _INDEXES:
+    if declared in _INDEXES:
         _forbid("index", config=document.config, layers=document.layers)
         return Index(tuple(map(_descriptor, read_struct(fields, _Index, "the index").manifests or ())))
-    if said not in _MANIFESTS:
-        raise MalformedImage(f"it is no container image but {_show(said)}")
+    if declared not in _MANIFESTS:
+        raise MalformedImage(f"it is no container image but {_show(declared)}")
     _forbid("manifest", manifests=document.manifests)
     manifest = read_struct(fields, _Manifest, "the manifest")
     return Manifest(_descriptor(manifest.config), tuple(map(_descriptor, manifest.layers or ())))

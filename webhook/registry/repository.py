@@ -106,10 +106,10 @@ class Repository:
     async def _request_via(self, endpoint: Endpoint, question: _Question) -> Response:
         """Drive the log-in; `RegistryError` for every status but 200, and 405 to HEAD."""
         scheme = "http" if match_authority(endpoint.authority, self._settings.insecure) else "https"
-        told = (
+        namespace = (
             f"?ns={endpoint.mirrors}" if endpoint.mirrors else ""
         )  # containerd core/remotes/docker/resolver.go, addNamespace
-        url = f"{scheme}://{endpoint.authority}{endpoint.root}/{self._path}/{question.path}{told}"
+        url = f"{scheme}://{endpoint.authority}{endpoint.root}/{self._path}/{question.path}{namespace}"
         request = Request(
             question.method, url, endpoint.authority, question.limit, headers=question.headers, sink=question.sink
         )

@@ -149,8 +149,10 @@ class TagResolver:
                 elif not endpoint.mirrors:
                     raise
                 last = error
-        told: tuple[Cause, ...] = ("rateLimited", "unauthorized", "notFound")
-        raise next((refusals[cause] for cause in told if cause in refusals), last) or AssertionError("there is a door")
+        causes: tuple[Cause, ...] = ("rateLimited", "unauthorized", "notFound")
+        raise next((refusals[cause] for cause in causes if cause in refusals), last) or AssertionError(
+            "there is a door"
+        )
 
     async def _resolve(self, repository: Repository, reference: Reference, *, by_head: bool) -> str:
         """The digest, where it is not told `by_head` proven by the manifest itself, which is then kept."""

@@ -230,9 +230,9 @@ def schema() -> bytes:
 SCHEMA = Path(__file__).with_name("scan.v1.schema.json")
 
 
-def render(told: Document) -> str:
+def render(report: Document) -> str:
     """The document as indented JSON."""
-    return json_output.text(told)
+    return json_output.text(report)
 
 
 if __name__ == "__main__":

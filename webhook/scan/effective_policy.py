@@ -121,23 +121,23 @@ def _unmet(selector: LabelSelector, labels: dict[str, str]) -> str:
 
 
 def _excepted(exception: NonRootException, spec: PolicySpec, now: datetime) -> Excepted:
-    said = exception.spec
+    entry = exception.spec
     state: Literal["in force", "expires soon", "expired", "forbidden"] = "in force"
-    if said.expires is not None and now >= said.expires:
+    if entry.expires is not None and now >= entry.expires:
         state = "expired"
     elif spec.exceptions == "Forbid":
         state = "forbidden"
-    elif said.expires is not None and now >= said.expires - EXPIRY_WARNING:
+    elif entry.expires is not None and now >= entry.expires - EXPIRY_WARNING:
         state = "expires soon"
     return Excepted(
         exception.metadata.name,
-        said.reason,
+        entry.reason,
         state,
-        said.expires.isoformat() if said.expires else None,
-        tuple("/".join(filter(None, (each.kind, each.name))) for each in said.workloads),
-        said.images,
-        said.containers,
-        said.rules,
+        entry.expires.isoformat() if entry.expires else None,
+        tuple("/".join(filter(None, (each.kind, each.name))) for each in entry.workloads),
+        entry.images,
+        entry.containers,
+        entry.rules,
     )
 
 
@@ -145,14 +145,14 @@ def _plain(value: Any) -> Any:
     """A struct as its document spells it, with the defaults written out and what is unset left out."""
     if isinstance(value, msgspec.Struct):
         fields = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
-        said = ((spelled, getattr(value, name)) for spelled, name in fields)
-        return {spelled: _plain(each) for spelled, each in said if each is not None}
+        values = ((spelled, getattr(value, name)) for spelled, name in fields)
+        return {spelled: _plain(each) for spelled, each in values if each is not None}
     return [_plain(each) for each in value] if isinstance(value, tuple) else value
 
 
-def render(told: Governance) -> str:
+def render(report: Governance) -> str:
     """Indented JSON."""
-    return json_output.text(told)
+    return json_output.text(report)
 
 
 def schema() -> bytes:

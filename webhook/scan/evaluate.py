@@ -77,16 +77,16 @@ async def predict(
         if exempted:
             reason = exempted
             slots = workload.slots() if variant.slots is None else variant.slots
-            told = [_exempted(slot, exempted, found) for slot in slots]
+            results = [_exempted(slot, exempted, found) for slot in slots]
         else:
             enforced = msgspec.structs.replace(effective_policy, mode="Enforce")
             verdict = await _evaluate(workload, variant, enforced, exceptions, images, now)
-            told = [_container(each, verdict, found, exceptions, now) for each in verdict.containers]
+            results = [_container(each, verdict, found, exceptions, now) for each in verdict.containers]
             if effective_policy.mode == "Warn":  # where injection may be off
                 verdict = await _evaluate(workload, variant, effective_policy, exceptions, images, now)
             if asked_today:
                 replies.append(decision.admission_decision(_patched(verdict, effective_policy)))
-        for each in told:
+        for each in results:
             containers.setdefault((each.kind, each.name, each.image, each.outcome), each)
     outcomes = [each.outcome for each in containers.values()]
     denied = any(each.code != 200 for each in replies)
@@ -287,8 +287,8 @@ def _mismatch(observed_container: ObservedContainer, verdict: ContainerVerdict) 
     return next(filter(None, (mismatch(observed_container.pod, running, each) for each in predicted)), None)
 
 
-def _identities(told: Sequence[PlatformIdentity]) -> list[Identity]:
-    return [each.identity for each in told if isinstance(each.identity, Identity)]
+def _identities(results: Sequence[PlatformIdentity]) -> list[Identity]:
+    return [each.identity for each in results if isinstance(each.identity, Identity)]
 
 
 def _image(slot: Slot) -> str:

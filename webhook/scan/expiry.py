@@ -28,12 +28,12 @@ def lapsed(each: ContainerVerdict, verdict: Verdict, exceptions: Sequence[NonRoo
     """The exceptions that let a container be until they ended; empty where there are none, or others do still."""
     if each.exemption is not None:
         return ""
-    told = []
+    reasons = []
     for exception in exceptions:
         ended = exception.spec.expires
         if ended is not None and now >= ended:
             endless = msgspec.structs.replace(exception, spec=msgspec.structs.replace(exception.spec, expires=None))
             then = find_exemption(verdict.effective_policy, (endless,), each.subject.workload, each.subject.slot, now)
             if then is not None:
-                told.append(f"{then.reason} (it ended at {ended:%Y-%m-%d %H:%M %Z})")
-    return "; ".join(told)
+                reasons.append(f"{then.reason} (it ended at {ended:%Y-%m-%d %H:%M %Z})")
+    return "; ".join(reasons)

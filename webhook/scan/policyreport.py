@@ -65,9 +65,9 @@ def report(workload: Workload, api_version: str = OPENREPORTS) -> dict[str, Any]
     }
 
 
-def render(told: Document) -> str:
+def render(document: Document) -> str:
     """All reports as a List that kubectl applies."""
-    items = list(reports(told.workloads))
+    items = list(reports(document.workloads))
     return json_output.text({"apiVersion": "v1", "kind": "List", "items": items})
 
 

@@ -47,16 +47,16 @@ async def scan(
     once = MemoizedSource(images, await reader.accounts())
     source = FallbackSource(once if known is None else FallbackSource(once, known), seen)
     waiting: asyncio.Queue[InventoryItem | None] = asyncio.Queue(_AHEAD)
-    told: list[Workload] = []
+    evaluated: list[Workload] = []
     listed = 0
 
     async def judge() -> None:
         while (found := await waiting.get()) is not None:
             exemption = UNREACHED if found.reference.namespace in beyond else ""
             asked = found.reference.namespace not in silent
-            told.append(await predict(found, view, source, now, exemption, asked_today=asked))
+            evaluated.append(await predict(found, view, source, now, exemption, asked_today=asked))
             if progress:
-                progress(len(told), listed)
+                progress(len(evaluated), listed)
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -71,7 +71,7 @@ async def scan(
                 await waiting.put(None)
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None
-    return document(cluster, now.isoformat(timespec="seconds"), told, reader.skipped)
+    return document(cluster, now.isoformat(timespec="seconds"), evaluated, reader.skipped)
 
 
 def _learn(seen: IdentityIndex, reader: Reader, now: datetime) -> None:

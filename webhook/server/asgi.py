@@ -95,19 +95,19 @@ class Reviews:
         """Answer the review in a whole body within so many seconds."""
         started = time.perf_counter()
         try:
-            asked = review.decode(body)
-            outcome = await self._admission.review(asked, hook, seconds)
+            decoded = review.decode(body)
+            outcome = await self._admission.review(decoded, hook, seconds)
         except MalformedReview as error:
             return self._refused(error)
         observers = [
-            partial(self._metrics.answered, outcome, asked.operation, time.perf_counter() - started),
-            partial(self._answered, asked, outcome),
+            partial(self._metrics.answered, outcome, decoded.operation, time.perf_counter() - started),
+            partial(self._answered, decoded, outcome),
         ]
         if outcome.decision == "deny":
-            observers.append(partial(self._log, asked, outcome.findings, started))
+            observers.append(partial(self._log, decoded, outcome.findings, started))
         return Reply(200, outcome.body, JSON, self.draining, tuple(observers))
 
-    def _log(self, asked: Review, findings: Sequence[Finding], now: float) -> None:
+    def _log(self, decoded: Review, findings: Sequence[Finding], now: float) -> None:
         """Log a denial, the same one once a minute: a controller tries again and again, and a stranger may send any."""
         if now - self._quiet_since >= DENIAL_LOG_INTERVAL:
             if self._unlogged:
@@ -120,7 +120,7 @@ class Reviews:
             self._unlogged += 1
             return
         reasons = "; ".join([f"{finding.rule}: {finding.message}" for finding in findings[:MESSAGE_LIMIT]])
-        line = f"denied {asked.kind.kind[:63]} {quoted(f'{asked.namespace}/{asked.name}')} {reasons}"
+        line = f"denied {decoded.kind.kind[:63]} {quoted(f'{decoded.namespace}/{decoded.name}')} {reasons}"
         if line not in self._logged:
             self._logged.add(line)
             log.info("%s", line)

@@ -132,12 +132,12 @@ def running_containers(observed: Pod) -> Iterator[RunningContainer]:
 def _reported(observed: Pod) -> Iterator[tuple[Slot, _ContainerStatus]]:
     """Every container of which the kubelet has said anything."""
     status = observed.status
-    said = {
+    reported = {
         "initContainers": status.init_container_statuses,
         "containers": status.container_statuses,
         "ephemeralContainers": status.ephemeral_container_statuses,
     }
-    by_name = {(list_, each.name): each for list_, statuses in said.items() for each in statuses or ()}
+    by_name = {(list_, each.name): each for list_, statuses in reported.items() for each in statuses or ()}
     for slot in observed.workload.slots():
         own = by_name.get((slot.list, slot.container.name))
         if own is not None:

@@ -126,19 +126,19 @@ def test_filters_narrow_the_workloads_and_say_so(visit: Open) -> None:
 
 
 @pytest.mark.parametrize(
-    ("link", "told"),
+    ("link", "result"),
     [
         ("Could not tell", "1 of 7: Could not tell"),
         ("shop", "5 of 7: shop"),
         ("registry.example/name:1", "2 of 7: “re"),
     ],
 )
-def test_sums_lead_to_what_they_count(visit: Open, link: str, told: str) -> None:
+def test_sums_lead_to_what_they_count(visit: Open, link: str, result: str) -> None:
     """An outcome, a namespace, an image: each filters the workloads and takes the reader there."""
     opened = visit("small")
     opened.page.get_by_role("link", name=link, exact=True).focus()
     opened.page.keyboard.press("Enter")
-    expect(opened.page.get_by_role("search").get_by_role("status")).to_contain_text(told)
+    expect(opened.page.get_by_role("search").get_by_role("status")).to_contain_text(result)
     expect(opened.page.get_by_role("heading", name="Workloads", exact=True)).to_be_in_viewport()
 
 

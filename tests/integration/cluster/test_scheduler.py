@@ -186,8 +186,8 @@ def test_the_process_with_exactly_the_rights_of_the_chart(target: Target, kind: 
             eventually(lambda: _sums(target) == {"fixed": 2, "failing": 1}, "the same in the policy's status")
             running.process.send_signal(signal.SIGTERM)
             assert running.process.wait(60) == 0
-        told = {(each["involvedObject"]["kind"], each["reason"]) for each in _events(target)}
-        assert told >= {
+        outcome = {(each["involvedObject"]["kind"], each["reason"]) for each in _events(target)}
+        assert outcome >= {
             ("NonRootPolicy", "BadLabel"),
             ("NonRootException", "WithinAWeek"),
             ("NonRootException", "Expired"),
@@ -207,14 +207,14 @@ def test_what_is_applied_changed_or_deleted_is_in_the_reports_within_seconds(
     """Long before the next scan: of a Deployment, of a Pod that nobody made, and of a namespace with all that is in it."""
     name = f"{NAME}-moving"
 
-    def told() -> dict[str, str]:
+    def outcome() -> dict[str, str]:
         """The outcomes, by workload."""
         found = target.get(kind, name)
         return {each["scope"]["name"]: each["results"][0]["properties"]["outcome"] for each in found}
 
     def soon(outcomes: dict[str, str]) -> None:
         began = time.monotonic()
-        eventually(lambda: told() == outcomes, f"the outcomes {outcomes}")
+        eventually(lambda: outcome() == outcomes, f"the outcomes {outcomes}")
         print(f"{outcomes} after {time.monotonic() - began:.1f} s")
 
     with (

@@ -46,7 +46,7 @@ def test_every_alert_has_a_case_that_fires_and_one_that_does_not() -> None:
 @pytest.mark.parametrize("outcome", ["fires", "quiet"])
 @pytest.mark.parametrize("alert", CASES)
 def test_an_alert(rules: Path, alert: str, outcome: str) -> None:
-    told = _test(alert, CASES[alert][outcome], fires=outcome == "fires")
+    result = _test(alert, CASES[alert][outcome], fires=outcome == "fires")
     path = rules.with_name(f"{alert}-{outcome}.yaml")
-    path.write_text(yaml.safe_dump({"rule_files": [str(rules)], "evaluation_interval": "1m", "tests": [told]}))
+    path.write_text(yaml.safe_dump({"rule_files": [str(rules)], "evaluation_interval": "1m", "tests": [result]}))
     prometheus.promtool("test", "rules", path)

@@ -28,8 +28,8 @@ def complaints(expression: str, legend: str = "") -> Iterator[str]:
             if label not in family.labels:
                 yield f"{name} has no label {label}"
             else:
-                told = family.labels[label]
-                yield from (f"{name} has no {label} {each}" for each in values.split("|") if f"`{each}`" not in told)
+                result = family.labels[label]
+                yield from (f"{name} has no {label} {each}" for each in values.split("|") if f"`{each}`" not in result)
     if not found:
         return
     known = {label for family in found.values() for label in family.labels} | SCRAPED
@@ -53,8 +53,8 @@ def test_the_dashboard_asks_for_what_there_is() -> None:
 
 def test_the_alerts_ask_for_what_there_is() -> None:
     rules = [each for group in prometheus.rules()["groups"] for each in group["rules"]]
-    told = {each["alert"]: list(complaints(each["expr"], each["annotations"]["summary"])) for each in rules}
-    assert told == {each["alert"]: [] for each in rules}
+    result = {each["alert"]: list(complaints(each["expr"], each["annotations"]["summary"])) for each in rules}
+    assert result == {each["alert"]: [] for each in rules}
 
 
 def test_every_metric_of_ours_is_on_the_dashboard() -> None:

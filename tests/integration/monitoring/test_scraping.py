@@ -112,11 +112,11 @@ def test_every_panel_shows_something(scraping: Prometheus) -> None:
 
 def test_every_alert_can_be_evaluated_and_looks_at_something(scraping: Prometheus) -> None:
     """The metrics of ours in it are there, with the labels' values; those of the API server are not scraped here."""
-    told = [each for group in scraping.ask("rules")["groups"] for each in group["rules"]]
-    assert {each["name"]: (each["health"], each.get("lastError", "")) for each in told} == {
-        each["name"]: ("ok", "") for each in told
+    result = [each for group in scraping.ask("rules")["groups"] for each in group["rules"]]
+    assert {each["name"]: (each["health"], each.get("lastError", "")) for each in result} == {
+        each["name"]: ("ok", "") for each in result
     }
-    assert {each["name"] for each in told} == prometheus.alerts().keys()
+    assert {each["name"] for each in result} == prometheus.alerts().keys()
     asked = {
         f"{name}{matchers}" for text in prometheus.alerts().values() for name, matchers in prometheus.selectors(text)
     }
@@ -132,8 +132,8 @@ def test_a_healthy_release_alerts_nobody(scraping: Prometheus) -> None:
 def test_what_is_exposed_is_what_is_documented(scraping: Prometheus) -> None:
     """Every metric of the reference is scraped, with its type and its words, and no other of ours."""
     found = {
-        re.sub("_(bucket|sum|count)$", "", name): told[0]
-        for name, told in scraping.ask("metadata").items()
+        re.sub("_(bucket|sum|count)$", "", name): result[0]
+        for name, result in scraping.ask("metadata").items()
         if name.startswith("nonroot_")
     }
     documented = {each.name: {"type": each.kind, "help": each.text, "unit": ""} for each in (*ADMISSION, *CONTROLLER)}

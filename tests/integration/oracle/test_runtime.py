@@ -56,8 +56,8 @@ def tally(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) ->
     counts: Counter[str] = Counter()
     yield counts
     with capsys.disabled():
-        told = ", ".join(f"{count} {what}" for what, count in counts.most_common())
-        print(f"\n  {request.node.name}: {counts.total()} questions: {told}")  # the count is the result
+        result = ", ".join(f"{count} {what}" for what, count in counts.most_common())
+        print(f"\n  {request.node.name}: {counts.total()} questions: {result}")  # the count is the result
 
 
 def encoded(data: bytes | None) -> str | None:

@@ -162,8 +162,8 @@ STRICTER = {  # what one reader takes and another refuses or takes differently: 
 def test_every_text_is_read_as_kubernetes_reads_it() -> None:
     """The same JSON, or refused by both; where we are stricter, it is said above why."""
     questions = "".join(f"{json.dumps(text)}\n" for text in TEXTS)
-    told = subprocess.run([built(SOURCE)], input=questions, capture_output=True, check=True, text=True).stdout
-    answers = [json.loads(line) for line in told.splitlines()]
+    result = subprocess.run([built(SOURCE)], input=questions, capture_output=True, check=True, text=True).stdout
+    answers = [json.loads(line) for line in result.splitlines()]
     assert len(answers) == len(TEXTS)
     wrong = {}
     for text, theirs in zip(TEXTS, answers, strict=True):

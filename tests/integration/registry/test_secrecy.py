@@ -97,10 +97,10 @@ def test_the_worlds_do_look_different_to_the_owner() -> None:
     """Or the test above would compare nothing."""
     asked = [Step(True, False, False, "mutate", "Pod", ":1", ("good",), 0.0)]
     spec = {"mode": "Enforce"}
-    told = [
+    result = [
         asyncio.run(_told(Private("app", uid, pushed=True), asked, spec, ["", ""], told_to=OWNER)) for uid in (7, 8)
     ]
-    assert told[0] != told[1]
+    assert result[0] != result[1]
 
 
 def _image(private: Private) -> Any:

@@ -119,7 +119,7 @@ def verdict(
 
 
 @table(
-    ("given", "options", "code", "told"),
+    ("given", "options", "code", "result"),
     {
         "Audit says nothing": (verdict("Audit", (ERROR,), (INVALID,)), {}, 200, 0),
         "Audit says nothing of templates": (verdict("Audit", (ERROR,), templates="Deny"), {"template": True}, 200, 0),
@@ -184,16 +184,16 @@ def verdict(
         ),
     },
 )
-def test_the_mode_is_applied_last(given: Verdict, options: dict[str, bool], code: int, told: int) -> None:
+def test_the_mode_is_applied_last(given: Verdict, options: dict[str, bool], code: int, result: int) -> None:
     """What is told is counted in the message of a denial, else in the warnings."""
     found = admission_decision(given, **options)
     assert found.code == code
     if code == 200:
         assert found.message == ""
-        assert list(found.warnings) == [SAID] * told
+        assert list(found.warnings) == [SAID] * result
     else:
         assert found.warnings == ()
-        assert found.message == 'policy "strict": ' + "; ".join([TEXT] * told)
+        assert found.message == 'policy "strict": ' + "; ".join([TEXT] * result)
 
 
 def test_a_denial_tells_ten_findings_and_counts_the_rest() -> None:
@@ -214,9 +214,9 @@ def test_warnings_are_cut_only_where_the_api_server_would_cut_them() -> None:
 
 def test_warnings_that_the_api_server_would_drop_are_counted_instead() -> None:
     """A Pod may have thousands of containers."""
-    told = admission_decision(verdict("Enforce", (WARNING,) * 10_000)).warnings
-    assert told[-1] == f"nonroot: and {10_000 - len(told) + 1} more"
-    assert sum(map(len, told)) <= WARNINGS_LIMIT
+    result = admission_decision(verdict("Enforce", (WARNING,) * 10_000)).warnings
+    assert result[-1] == f"nonroot: and {10_000 - len(result) + 1} more"
+    assert sum(map(len, result)) <= WARNINGS_LIMIT
 
 
 def test_a_bad_namespace_label_is_told() -> None:
@@ -225,7 +225,7 @@ def test_a_bad_namespace_label_is_told() -> None:
 
 
 @table(
-    ("given", "told"),
+    ("given", "result"),
     {
         "what is refused, and what a patch does not cure": (verdict("Enforce", (ERROR, WARNING)), 2),
         "a warning of what it patches, for nobody else may be asked": (verdict("Enforce", (WARNING,)), 1),
@@ -236,9 +236,9 @@ def test_a_bad_namespace_label_is_told() -> None:
         "nothing in Audit": (verdict("Audit", (ERROR,)), 0),
     },
 )
-def test_a_mutating_hook_says_what_the_validating_one_might_not(given: Verdict, told: int) -> None:
+def test_a_mutating_hook_says_what_the_validating_one_might_not(given: Verdict, result: int) -> None:
     """Pod Security may refuse before it is called, or nothing may be left to call it for."""
-    assert advise(given) == (SAID,) * told
+    assert advise(given) == (SAID,) * result
 
 
 def test_allowed_is_an_answer_of_its_own() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.support.evaluation import apply
 from tests.support.images import Table, image, unknown
-from tests.support.judging import apply
 from tests.support.pods import IMAGE, Object, effective_policy, minimal, review, tweak, within
 from tests.support.tables import table
 from webhook.admission import handler

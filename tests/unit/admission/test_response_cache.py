@@ -15,7 +15,7 @@ from tests.unit.admission.test_handler import View
 from webhook.admission import handler
 from webhook.admission.handler import Admission, Outcome, WebhookKind
 from webhook.admission.response_cache import CACHE_LIMIT, cache_key
-from webhook.evaluation import evaluator as judging
+from webhook.evaluation import evaluator
 from webhook.image.source import Image, PlatformImage, Unknown
 from webhook.policy.types import ExceptionSpec, Metadata, NonRootException
 from webhook.workload.annotations import ANNOTATION
@@ -60,14 +60,14 @@ class Scene:
 
 
 @pytest.fixture
-def judgements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the Pods that are really judged."""
     names: list[str] = []
-    judge = judging.evaluate
+    evaluate = evaluator.evaluate
 
     async def noting(found: Any, *arguments: Any, **more: Any) -> Any:
         names.append(found.metadata.name)
-        return await judge(found, *arguments, **more)
+        return await evaluate(found, *arguments, **more)
 
     monkeypatch.setattr(handler, "evaluate", noting)
     return names
@@ -85,14 +85,14 @@ async def test_every_answer_is_that_of_a_first_time(
 
 
 @pytest.mark.parametrize("hook", ["mutate", "validate"])
-async def test_replicas_are_judged_once(judgements: list[str], hook: WebhookKind) -> None:
+async def test_replicas_are_judged_once(evaluations: list[str], hook: WebhookKind) -> None:
     """Whatever the API server has named them and their token volumes."""
     scene = Scene(image(""), mode="Enforce")
     for suffix in ("x2k9p", "8fq4z", "m0d7c"):
         outcome = await scene.ask(replica(minimal(), suffix), hook)
         assert outcome.workload is not None
         assert outcome.workload.name == f"web-{suffix}"
-    assert judgements == ["web-x2k9p", "web-x2k9p", "web-8fq4z", "web-m0d7c"]  # the first one by both
+    assert evaluations == ["web-x2k9p", "web-x2k9p", "web-8fq4z", "web-m0d7c"]  # the first one by both
 
 
 @pytest.mark.parametrize(
@@ -130,13 +130,13 @@ def test_a_pod_with_a_volume_that_findings_name_is_like_no_other(kind: str) -> N
     assert cache_key(workload(tweak(minimal(), {"spec.volumes": [{"name": "data", kind: {}}]}))) is None
 
 
-async def test_an_image_that_has_changed_is_judged_again(judgements: list[str]) -> None:
+async def test_an_image_that_has_changed_is_judged_again(evaluations: list[str]) -> None:
     """Its tag was moved, or it was read anew."""
     scene = Scene(image(""), mode="Enforce")
     assert (await scene.ask(minimal())).decision == "deny"
     scene.images.images[IMAGE] = image("1000")
     assert (await scene.ask(minimal())).decision == "allow"
-    assert len(judgements) == 4
+    assert len(evaluations) == 4
 
 
 async def test_an_image_that_has_changed_is_asked_for_once_again_by_the_next_replica() -> None:
@@ -159,7 +159,7 @@ async def test_another_policy_is_asked_again() -> None:
     assert (await scene.ask(minimal())).decision == "deny"
 
 
-async def test_an_exception_is_never_remembered(judgements: list[str]) -> None:
+async def test_an_exception_is_never_remembered(evaluations: list[str]) -> None:
     """It ends at its minute."""
     scene = Scene(image(""), mode="Enforce")
     assert (await scene.ask(minimal())).decision == "deny"
@@ -168,25 +168,25 @@ async def test_an_exception_is_never_remembered(judgements: list[str]) -> None:
         assert (await scene.ask(minimal())).decision == "allow"
     scene.view.excuses = ()
     assert (await scene.ask(minimal())).decision == "deny"
-    assert len(judgements) == 7  # the last is the first again, but for the fresh ones
+    assert len(evaluations) == 7  # the last is the first again, but for the fresh ones
 
 
 @pytest.mark.parametrize("found", [Unknown("pending", "soon"), Unknown("unreachable", "no route")])
-async def test_what_was_not_known_is_asked_again(judgements: list[str], found: Unknown) -> None:
+async def test_what_was_not_known_is_asked_again(evaluations: list[str], found: Unknown) -> None:
     """The next answer may be another."""
     scene = Scene(found, mode="Enforce")
     for _ in range(2):
         await scene.ask(minimal())
-    assert len(judgements) == 4
+    assert len(evaluations) == 4
 
 
-async def test_a_cure_that_did_not_come_is_waited_for(judgements: list[str]) -> None:
+async def test_a_cure_that_did_not_come_is_waited_for(evaluations: list[str]) -> None:
     """For how long depends on the clock."""
     scene = Scene(image("app"), mode="Enforce")
     demanding = tweak(minimal(), {"spec.securityContext.runAsNonRoot": True})
     for _ in range(2):
         assert (await scene.ask(demanding)).decision == "retry"
-    assert len(judgements) == 4
+    assert len(evaluations) == 4
 
 
 async def test_a_dry_run_asks_for_images_as_one() -> None:

@@ -36,8 +36,8 @@ async def test_every_finding_of_the_corpus_is_made_and_no_other(file: File) -> N
     for each, (_, words) in zip(report.skipped, file.skipped, strict=True):
         assert words in each.reason
     rules = {each.rule: each.severity for each in report.findings}
-    told = 1 if "error" in rules.values() else 3 if file.skipped or "unknown" in rules.values() else 0
-    assert report.exit_code() == told
+    result = 1 if "error" in rules.values() else 3 if file.skipped or "unknown" in rules.values() else 0
+    assert report.exit_code() == result
 
 
 def test_the_corpus_is_large_and_speaks_of_every_rule() -> None:

@@ -75,9 +75,9 @@ async def test_the_user_is_the_files_or_the_bases(
     report = await checked(tmp_path, text)
     assert places(report) == expected
     assert report.exit_code() == code
-    told = json.loads(render("json", report))["files"][0]
-    assert (told["kind"], told["user"]) == ("dockerfile", user)
-    assert told["base"] == (None if "scratch" in text else text.partition("FROM ")[2].split()[0])
+    result = json.loads(render("json", report))["files"][0]
+    assert (result["kind"], result["user"]) == ("dockerfile", user)
+    assert result["base"] == (None if "scratch" in text else text.partition("FROM ")[2].split()[0])
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,9 @@ ROOT = image(BASE, settings={"Entrypoint": ["/usr/bin/gosu", "app"], "Volumes": 
 
 def inspect(*arguments: str) -> tuple[int, str]:
     """Exit code and output."""
-    told = CliRunner().invoke(main, ["inspect", *arguments])
-    assert told.exception is None or isinstance(told.exception, SystemExit), told.exception
-    return told.exit_code, told.output
+    result = CliRunner().invoke(main, ["inspect", *arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
 
 
 def inspected(*arguments: str) -> Any:
@@ -58,10 +58,10 @@ def inspected(*arguments: str) -> Any:
 def test_a_layout_is_told_platform_by_platform(tmp_path: Path) -> None:
     """The name through the image's own files, the number as it stands, and what it cost."""
     reference = f"oci:{folder(tmp_path / 'x', oci_files({'': index(APP, ARM)}))}"
-    code, told = inspected(reference)
+    code, result = inspected(reference)
     assert code == 0
-    assert (told["version"], told["image"], told["digest"]) == (1, reference, index(APP, ARM).digest)
-    amd, arm = told["platforms"]
+    assert (result["version"], result["image"], result["digest"]) == (1, reference, index(APP, ARM).digest)
+    amd, arm = result["platforms"]
     assert {key: amd[key] for key in ("platform", "user", "uid", "gid", "groups", "home", "source", "problem")} == {
         "platform": "linux/amd64", "user": "app", "uid": 1500, "gid": 1600, "groups": [1600, 1700], "home": "/home/app",
         "source": "passwd", "problem": "",
@@ -71,14 +71,14 @@ def test_a_layout_is_told_platform_by_platform(tmp_path: Path) -> None:
     assert [note.partition(":")[0] for note in amd["notes"]] == ["exposes port 80/tcp"]
     assert (arm["uid"], arm["source"], arm["kubelet"], arm["findings"]) == (1500, "number", None, [])
     assert arm["groups"] == [1600, 1700]
-    assert told["cost"]["requests"] == 0
-    assert told["cost"]["bytes_image"] > 0
+    assert result["cost"]["requests"] == 0
+    assert result["cost"]["bytes_image"] > 0
 
 
 def test_root_is_said_to_be_root_and_what_would_trip_a_non_root_process(tmp_path: Path) -> None:
     """No USER, gosu at the entrance, a declared volume."""
-    _, told = inspected(f"oci:{folder(tmp_path, oci_files({'': ROOT}))}")
-    (platform,) = told["platforms"]
+    _, result = inspected(f"oci:{folder(tmp_path, oci_files({'': ROOT}))}")
+    (platform,) = result["platforms"]
     assert (platform["user"], platform["uid"], platform["source"]) == ("", 0, "none")
     assert platform["kubelet"] == "container has runAsNonRoot and image will run as root"
     assert [each["rule"] for each in platform["findings"]] == ["root-image"]
@@ -145,8 +145,8 @@ def test_what_the_image_needs_and_is_made_for_is_told_in_both_formats(tmp_path: 
         settings={"Entrypoint": ["docker-entrypoint.sh"], "Cmd": ["redis-server"], "Volumes": {"/data": {}}},
     )
     reference = f"oci:{folder(tmp_path / 'x', oci_files({'': made}))}"
-    _, told = inspected(reference)
-    (platform,) = told["platforms"]
+    _, result = inspected(reference)
+    (platform,) = result["platforms"]
     assert platform["file_capabilities"] == [
         {"path": "/coredns", "capabilities": ["NET_BIND_SERVICE"], "effective": True}
     ]
@@ -190,8 +190,8 @@ def test_layers_that_cannot_all_be_read_leave_the_rest_told(tmp_path: Path) -> N
     (tmp_path / "x").mkdir()
     base = f"blobs/{LAYERED.blobs[1].digest.replace(':', '/')}"
     reference = f"oci:{folder(tmp_path / 'x', {**files, base: files[base] + b'x'})}"
-    code, told = inspected(reference)
-    (platform,) = told["platforms"]
+    code, result = inspected(reference)
+    (platform,) = result["platforms"]
     assert code == 3
     assert (platform["uid"], platform["problem"]) == (1500, "")
     assert (platform["directories"], platform["setuid"]) == (None, None)
@@ -209,9 +209,9 @@ def test_archives_are_read_without_unpacking(tmp_path: Path, prefix: str) -> Non
         (f"oci-archive:{path}", "holds 2 images; add :NAME, of a, b"),
         (f"oci-archive:{path}:c", "it has a, b"),
     ):
-        code, told = inspected(reference)
+        code, result = inspected(reference)
         assert code == 3
-        assert reason in told["error"]["detail"]
+        assert reason in result["error"]["detail"]
 
 
 def test_what_docker_save_writes_is_read(tmp_path: Path) -> None:
@@ -223,16 +223,16 @@ def test_what_docker_save_writes_is_read(tmp_path: Path) -> None:
     }  # fmt: skip
     path = archive(tmp_path / "x.tar", docker_files(config, [("1/layer.tar", contents)], ["team/app:1"]))
     for reference in (f"docker-archive:{path}", f"docker-archive:{path}:team/app:1"):
-        code, told = inspected(reference)
-        assert (code, told["platforms"][0]["uid"]) == (0, 1500)
-        assert told["digest"].startswith("sha256:")
+        code, result = inspected(reference)
+        assert (code, result["platforms"][0]["uid"]) == (0, 1500)
+        assert result["digest"].startswith("sha256:")
     assert inspected(f"docker-archive:{path}:team/app:2")[0] == 3
     other = archive(
         tmp_path / "y.tar", docker_files(config, [("1/layer.tar", tar(file("etc/passwd", "app:x:7:7:::")))], None)
     )
-    code, told = inspected(f"docker-archive:{other}")
+    code, result = inspected(f"docker-archive:{other}")
     assert code == 3
-    assert "diff_id" in told["platforms"][0]["problem"]
+    assert "diff_id" in result["platforms"][0]["problem"]
 
 
 @pytest.mark.skipif(not shutil.which("skopeo"), reason="needs skopeo")
@@ -243,8 +243,8 @@ def test_what_skopeo_writes_is_read(tmp_path: Path, transport: str) -> None:
     target = f"{transport}:{tmp_path / 'to'}:{'team/app:1' if transport == 'docker-archive' else 'v1'}"
     subprocess.run(["skopeo", "copy", "--insecure-policy", "-q", f"oci:{source}", target], check=True, cwd=tmp_path)
     for reference in (target, f"{transport}:{tmp_path / 'to'}"):
-        code, told = inspected(reference)
-        assert (code, [each["uid"] for each in told["platforms"]]) == (0, [1500])
+        code, result = inspected(reference)
+        assert (code, [each["uid"] for each in result["platforms"]]) == (0, [1500])
 
 
 def _lied(content: Content, change: bytes) -> dict[str, bytes]:
@@ -268,11 +268,11 @@ def _lied(content: Content, change: bytes) -> dict[str, bytes]:
 )
 def test_broken_layouts_are_unknown_and_say_why(tmp_path: Path, files: dict[str, bytes], where: str | None) -> None:
     """A digest that lies, an index that is none; never a stack trace, never a guess."""
-    code, told = inspected(f"oci:{folder(tmp_path, files)}")
+    code, result = inspected(f"oci:{folder(tmp_path, files)}")
     assert code == (3 if where else 0)
-    assert (told["error"] is not None) == (where == "image")
+    assert (result["error"] is not None) == (where == "image")
     if where == "platform":
-        assert "bytes where" in told["platforms"][0]["problem"]
+        assert "bytes where" in result["platforms"][0]["problem"]
 
 
 @pytest.mark.parametrize("reference", ["oci:/nowhere", "oci-archive:/nowhere", "docker-archive:/etc/hostname"])
@@ -291,16 +291,16 @@ async def test_a_registry_is_asked_and_its_cost_is_told(tmp_path: Path, monkeypa
     async with Registry() as registry:
         registry.push("team/app:1", index(APP, ARM))
         arguments = (f"{registry.host}/team/app:1", "--insecure-registry", registry.host)
-        code, told = await asyncio.to_thread(inspected, *arguments)
+        code, result = await asyncio.to_thread(inspected, *arguments)
         text = (await asyncio.to_thread(inspect, *arguments))[1]
         registry.push("team/layered:1", LAYERED)
         layered = await asyncio.to_thread(
             inspected, f"{registry.host}/team/layered:1", "--insecure-registry", registry.host
         )
         missing = await asyncio.to_thread(inspect, f"{registry.host}/team/no:1", "--insecure-registry", registry.host)
-    assert (code, [each["uid"] for each in told["platforms"]]) == (0, [1500, 1500])
-    assert told["cost"]["requests"] >= 4
-    assert told["cost"]["bytes_read"] > 0
+    assert (code, [each["uid"] for each in result["platforms"]]) == (0, [1500, 1500])
+    assert result["cost"]["requests"] >= 4
+    assert result["cost"]["bytes_read"] > 0
     lines = text.splitlines()
     assert lines[1] == 'linux/amd64: USER "app", uid 1500, gid 1600, groups 1600 1700, home /home/app'
     assert lines[2].startswith("    with runAsNonRoot: refused: container has runAsNonRoot")
@@ -326,10 +326,10 @@ async def test_a_second_look_costs_a_head_and_an_offline_one_nothing(
     assert second["cost"] == {"requests": 1, "bytes_read": 0, "bytes_image": first["cost"]["bytes_image"]}
     assert (code, offline["cost"]["requests"]) == (0, 0)
     assert first["platforms"] == second["platforms"]
-    told = [
+    result = [
         {key: value for key, value in each["platforms"][0].items() if key != "findings"} for each in (first, offline)
     ]
-    assert told[0] == told[1]
+    assert result[0] == result[1]
     assert ", as of " in offline["platforms"][0]["findings"][0]["message"]
     assert (first["age"], second["age"]) == (0, 0)
     assert offline["age"] > 0
@@ -354,10 +354,10 @@ async def test_a_terminal_is_told_how_far_a_long_look_is(tmp_path: Path) -> None
             env={**os.environ, "XDG_CACHE_HOME": str(tmp_path), "DOCKER_CONFIG": str(tmp_path)},
         )
         os.close(stderr)
-        told = await asyncio.to_thread(os.read, terminal, 1000)
+        result = await asyncio.to_thread(os.read, terminal, 1000)
         exemption.set()
         out, _ = await running.communicate()
-    assert b" MB in 3 requests" in told or b" MB in 2 requests" in told
+    assert b" MB in 3 requests" in result or b" MB in 2 requests" in result
     assert out.startswith(f"{registry.host}/team/app:1  sha256:".encode())
     rest = os.read(terminal, 10_000)
     assert rest.endswith(b"\r\x1b[K")

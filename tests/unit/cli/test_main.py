@@ -40,17 +40,17 @@ def nonroot(
 
 def help_of(*command: str) -> str:
     """The help text at a width that does not depend on the terminal."""
-    told = CliRunner().invoke(main, [*command, "--help"], prog_name="nonroot", terminal_width=100)
-    return f"$ nonroot {' '.join([*command, '--help'])}\n{told.output}\n"
+    result = CliRunner().invoke(main, [*command, "--help"], prog_name="nonroot", terminal_width=100)
+    return f"$ nonroot {' '.join([*command, '--help'])}\n{result.output}\n"
 
 
 def test_the_help_is_the_one_that_was_agreed() -> None:
     """Flags are contracts. After an intended change: NONROOT_WRITE_HELP=1 pytest tests/unit/cli/test_main.py."""
     names = sorted(main.list_commands(None))  # type: ignore[arg-type]  # it does not look at the context
-    told = help_of() + "".join(help_of(name) for name in names)
+    result = help_of() + "".join(help_of(name) for name in names)
     if os.environ.get("NONROOT_WRITE_HELP"):
-        HELP.write_text(told)
-    assert HELP.read_text() == told
+        HELP.write_text(result)
+    assert HELP.read_text() == result
 
 
 def test_check_tells_its_findings_and_says_by_its_exit_code_what_they_come_to(tmp_path: Path) -> None:
@@ -71,10 +71,10 @@ def test_check_tells_its_findings_and_says_by_its_exit_code_what_they_come_to(tm
 
 def test_check_reads_standard_input_and_writes_its_contract() -> None:
     """As in a pipe behind helm or kustomize: JSON on standard output, nothing on standard error."""
-    told = nonroot("check", "-", "-o", "json", "--no-images", stdin=POD.replace("runAsNonRoot: true", "runAsUser: 0"))
-    document = json.loads(told.stdout)
+    result = nonroot("check", "-", "-o", "json", "--no-images", stdin=POD.replace("runAsNonRoot: true", "runAsUser: 0"))
+    document = json.loads(result.stdout)
     jsonschema.validate(document, json.loads(json_v1.schema()))
-    assert (told.returncode, told.stderr) == (1, "")
+    assert (result.returncode, result.stderr) == (1, "")
     assert (document["findings"][0]["path"], document["findings"][0]["line"]) == ("-", 11)
 
 
@@ -92,9 +92,9 @@ def test_check_goes_by_policies_and_exceptions_from_files(tmp_path: Path, docume
     """The very documents that the cluster takes."""
     (tmp_path / "policy.yaml").write_text(document)
     (tmp_path / "pod.yaml").write_text(POD.replace("runAsNonRoot: true", "runAsUser: 0"))
-    told = nonroot("check", "--no-images", "--policy", "policy.yaml", "pod.yaml", cwd=tmp_path)
-    assert told.returncode == code
-    assert "Traceback" not in told.stderr
+    result = nonroot("check", "--no-images", "--policy", "policy.yaml", "pod.yaml", cwd=tmp_path)
+    assert result.returncode == code
+    assert "Traceback" not in result.stderr
 
 
 @pytest.fixture
@@ -136,8 +136,10 @@ async def test_a_registry_config_says_it_all_instead(tmp_path: Path, registry: R
     )
     (tmp_path / "registries.yaml").write_text(f"insecure: ['{registry.host}']\ndockerConfig: login.json\n")
     reference = f"{registry.host}/team/app:1"
-    told = await asyncio.to_thread(nonroot, "inspect", reference, "--registry-config", "registries.yaml", cwd=tmp_path)
-    assert "uid 1500" in told.stdout
+    result = await asyncio.to_thread(
+        nonroot, "inspect", reference, "--registry-config", "registries.yaml", cwd=tmp_path
+    )
+    assert "uid 1500" in result.stdout
     wrong = await asyncio.to_thread(nonroot, "inspect", reference, "--registry-config", "no.yaml", cwd=tmp_path)
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert "no.yaml" in wrong.stderr
@@ -147,18 +149,18 @@ def test_a_broken_docker_config_is_said_to_be_one(tmp_path: Path) -> None:
     """And none of its content is shown."""
     (tmp_path / "pod.yaml").write_text(POD)
     (tmp_path / "config.json").write_text('{"auths": {"x": {"auth": "c2VjcmV0"}')
-    told = nonroot("check", "pod.yaml", cwd=tmp_path, DOCKER_CONFIG=str(tmp_path), XDG_CACHE_HOME=str(tmp_path))
-    assert told.returncode == 2
-    assert "docker config cannot be used" in told.stderr
-    assert "c2VjcmV0" not in told.stderr
+    result = nonroot("check", "pod.yaml", cwd=tmp_path, DOCKER_CONFIG=str(tmp_path), XDG_CACHE_HOME=str(tmp_path))
+    assert result.returncode == 2
+    assert "docker config cannot be used" in result.stderr
+    assert "c2VjcmV0" not in result.stderr
 
 
 def test_explain_prints_a_rules_own_documentation() -> None:
     """All of them by name, one in full, and what to do about a typing error."""
     listed = nonroot("explain")
     assert [line.split()[0] for line in listed.stdout.splitlines()] == list(rule_docs.names())
-    told = nonroot("explain", "named-user")
-    assert told.stdout.startswith(
+    result = nonroot("explain", "named-user")
+    assert result.stdout.startswith(
         "named-user\n\nThe image's USER is a name, and the Pod demands runAsNonRoot.\n\nWhy: "
     )
     wrong = nonroot("explain", "named")
@@ -172,7 +174,7 @@ def test_a_terminal_is_told_how_far_a_long_check_is(tmp_path: Path) -> None:
         (tmp_path / f"{number}.yaml").write_text(POD)
     for command, path, shown in (("check", ".", True), ("fix", ".", True), ("check", "1.yaml", False)):
         terminal, stderr = pty.openpty()
-        told = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-m", "webhook", command, path, "--offline"],
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -186,8 +188,8 @@ def test_a_terminal_is_told_how_far_a_long_check_is(tmp_path: Path) -> None:
             written += os.read(terminal, 10_000)
         os.close(stderr)
         os.close(terminal)
-        assert told.returncode == 3
-        assert b"judged" not in told.stdout
+        assert result.returncode == 3
+        assert b"judged" not in result.stdout
         assert (b"20/20" in written) is shown
         if command == "check":
             assert written.endswith(b"\x1b[2K.") if shown else written == b"."
@@ -199,10 +201,10 @@ def test_shells_complete_commands_and_rules(shell: str) -> None:
     script = nonroot(_NONROOT_COMPLETE=f"{shell}_source")
     assert "_NONROOT_COMPLETE" in script.stdout
     if shell == "bash":
-        told = nonroot(_NONROOT_COMPLETE="bash_complete", COMP_WORDS="nonroot explain named", COMP_CWORD="2")
-        assert told.stdout == "plain,named-user\n"
-        told = nonroot(_NONROOT_COMPLETE="bash_complete", COMP_WORDS="nonroot ch", COMP_CWORD="1")
-        assert told.stdout == "plain,check\n"
+        result = nonroot(_NONROOT_COMPLETE="bash_complete", COMP_WORDS="nonroot explain named", COMP_CWORD="2")
+        assert result.stdout == "plain,named-user\n"
+        result = nonroot(_NONROOT_COMPLETE="bash_complete", COMP_WORDS="nonroot ch", COMP_CWORD="1")
+        assert result.stdout == "plain,check\n"
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
@@ -217,9 +219,9 @@ def test_bash_completes_after_the_line_that_the_readme_gives(tmp_path: Path) -> 
         _nonroot_completion nonroot
         echo "${{COMPREPLY[@]}}" """
     path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    told = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, env=path)
-    assert told.stdout.splitlines()[-1] == "--offline", told.stderr
-    assert "_nonroot_completion" in told.stdout
+    result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, env=path)
+    assert result.stdout.splitlines()[-1] == "--offline", result.stderr
+    assert "_nonroot_completion" in result.stdout
 
 
 @pytest.mark.cluster
@@ -231,8 +233,8 @@ def test_kubectl_finds_the_plugin(tmp_path: Path) -> None:
     path = {**os.environ, "PATH": f"{plugin.parent}:{os.environ['PATH']}"}
     arguments = ["kubectl", "nonroot", "check", "-", "--no-images"]
     root = POD.replace("runAsNonRoot: true", "runAsUser: 0")
-    told = subprocess.run(arguments, input=root, capture_output=True, text=True, check=False, env=path)
-    assert (told.returncode, "error root-user" in told.stdout) == (1, True), told.stderr
+    result = subprocess.run(arguments, input=root, capture_output=True, text=True, check=False, env=path)
+    assert (result.returncode, "error root-user" in result.stdout) == (1, True), result.stderr
 
 
 @pytest.mark.cluster
@@ -251,8 +253,8 @@ def test_kubectl_completes_for_the_plugin(typed: list[str], offered: list[str] |
     """Asked as the shell's completion of kubectl asks; files are left to the shell."""
     path = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     command = ["kubectl", "__complete", "nonroot", *typed]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, env=path).stdout.splitlines()
-    assert told == offered if offered else {"check", "explain", "fix", "inspect", "serve"} <= set(told)
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=path).stdout.splitlines()
+    assert result == offered if offered else {"check", "explain", "fix", "inspect", "serve"} <= set(result)
 
 
 def test_the_plugin_of_kubectl_is_the_same_program() -> None:
@@ -270,8 +272,8 @@ def test_the_command_line_loads_nothing_of_a_cluster_or_a_server(command: list[s
         f"atexit.register(lambda: print(*sorted({slow!r} & set(sys.modules)), file=sys.stderr))\n"
         "from webhook.cli.main import main; main()"
     )
-    told = subprocess.run([sys.executable, "-c", program], input=POD, capture_output=True, text=True, check=False)
-    assert told.stderr.split() == []
+    result = subprocess.run([sys.executable, "-c", program], input=POD, capture_output=True, text=True, check=False)
+    assert result.stderr.split() == []
 
 
 def test_fix_shows_a_diff_and_writes_only_when_asked(tmp_path: Path) -> None:
@@ -310,9 +312,9 @@ def test_the_diff_is_one_that_patch_takes(tmp_path: Path) -> None:
 def test_fix_tells_what_is_left_for_people(tmp_path: Path) -> None:
     """Root is nobody's to guess; and standard input cannot be written to."""
     (tmp_path / "pod.yaml").write_text(POD.replace("runAsNonRoot: true", "runAsUser: 0"))
-    told = nonroot("fix", ".", "--no-images", "--write", cwd=tmp_path)
-    assert (told.returncode, told.stdout) == (1, "")
-    assert "error root-user" in told.stderr
+    result = nonroot("fix", ".", "--no-images", "--write", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "error root-user" in result.stderr
     refused = nonroot("fix", "-", "--write", stdin=POD)
     assert refused.returncode == 2
     assert "--write needs files" in refused.stderr
@@ -327,9 +329,9 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pyt
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    told = CliRunner().invoke(main, ["fix", str(tmp_path), "--no-images", "--write"])
-    assert told.exit_code == 2
-    assert told.output.startswith(f"nonroot: cannot write '{tmp_path}/pod.yaml': No space left on device")
+    result = CliRunner().invoke(main, ["fix", str(tmp_path), "--no-images", "--write"])
+    assert result.exit_code == 2
+    assert result.output.startswith(f"nonroot: cannot write '{tmp_path}/pod.yaml': No space left on device")
     assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"pod.yaml": text}
 
 

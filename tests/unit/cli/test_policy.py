@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from kubernetes.aio.config import kube_config
 
 from tests.support.api import serving
-from tests.support.judging import NOW
+from tests.support.evaluation import NOW
 from tests.support.pods import Object
 from tests.support.tables import table
 from tests.unit.scan.test_run import EXCEPTIONS, POLICIES, cluster_of, namespace
@@ -70,18 +70,20 @@ def expression(key: str, operator: str, *values: str) -> Object:
 )
 def test_why_a_policy_does_not_apply(spec: Object, why: str) -> None:
     """The first thing that speaks against it; of the one that applies, that nothing does."""
-    told = governance(of(rule("z-other", **spec), rule("m-first", priority=5)), Namespace("shop", {"tier": "web"}), NOW)
-    assert told.policy == "m-first"
-    by_name = {each.policy: each for each in told.candidates}
+    result = governance(
+        of(rule("z-other", **spec), rule("m-first", priority=5)), Namespace("shop", {"tier": "web"}), NOW
+    )
+    assert result.policy == "m-first"
+    by_name = {each.policy: each for each in result.candidates}
     assert (by_name["z-other"].applies, by_name["z-other"].why) == (False, why)
     assert by_name["m-first"].applies
 
 
 def test_without_a_policy_the_built_in_one_applies_and_says_so() -> None:
-    told = governance(Documents(), Namespace("shop"), NOW)
-    assert (told.policy, told.mode, told.injects, told.candidates) == ("built-in", "Audit", False, ())
-    assert told.why == "no NonRootPolicy selects the namespace"
-    assert told.spec["onUnknown"] == {"default": "Warn", "invalid": "Deny"}
+    result = governance(Documents(), Namespace("shop"), NOW)
+    assert (result.policy, result.mode, result.injects, result.candidates) == ("built-in", "Audit", False, ())
+    assert result.why == "no NonRootPolicy selects the namespace"
+    assert result.spec["onUnknown"] == {"default": "Warn", "invalid": "Deny"}
 
 
 @table(
@@ -96,10 +98,10 @@ def test_without_a_policy_the_built_in_one_applies_and_says_so() -> None:
 def test_an_exception_says_whether_it_counts(spec: Object, state: str) -> None:
     """None does where the policy forbids them."""
     said = exception("7", **spec)
-    (told,) = governance(of(said, rule("p")), Namespace("shop"), NOW).exceptions
-    assert told.state == state
-    (told,) = governance(of(said, rule("p", exceptions="Forbid")), Namespace("shop"), NOW).exceptions
-    assert told.state == ("expired" if state == "expired" else "forbidden")
+    (result,) = governance(of(said, rule("p")), Namespace("shop"), NOW).exceptions
+    assert result.state == state
+    (result,) = governance(of(said, rule("p", exceptions="Forbid")), Namespace("shop"), NOW).exceptions
+    assert result.state == ("expired" if state == "expired" else "forbidden")
     assert governance(of(said), Namespace("default"), NOW).exceptions == ()
 
 
@@ -150,9 +152,9 @@ def test_the_json_is_as_its_published_schema_says() -> None:
     """The schema is generated from the types; whoever changes them publishes it anew."""
     published = module.SCHEMA.read_bytes()
     assert published == module.schema(), "run: python -m webhook.scan.effective_policy"
-    told = json.loads(render(governance(EVERYTHING, Namespace("shop"), NOW)))
-    jsonschema.validate(told, json.loads(published))
-    assert told["spec"]["exemptions"]["images"] == ["gcr.io/*"]
+    result = json.loads(render(governance(EVERYTHING, Namespace("shop"), NOW)))
+    jsonschema.validate(result, json.loads(published))
+    assert result["spec"]["exemptions"]["images"] == ["gcr.io/*"]
 
 
 def run(*arguments: str) -> Result:
@@ -167,12 +169,12 @@ def test_files_need_no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert run("-n", "shop", "--policy", str(file)).output.startswith(
         "shop: policy built-in, mode Audit, injects nothing"
     )
-    told = run("-n", "shop", "--policy", str(file), "--label", "team=a", "-o", "json")
-    assert (told.exit_code, json.loads(told.output)["policy"]) == (0, "a")
+    result = run("-n", "shop", "--policy", str(file), "--label", "team=a", "-o", "json")
+    assert (result.exit_code, json.loads(result.output)["policy"]) == (0, "a")
     for arguments in (["--label", "team=a"], ["--policy", str(file), "--label", "team"]):
-        told = run("-n", "shop", *arguments)
-        assert (told.exit_code, "Traceback" in told.output) == (2, False)
-        assert "--label" in told.output
+        result = run("-n", "shop", *arguments)
+        assert (result.exit_code, "Traceback" in result.output) == (2, False)
+        assert "--label" in result.output
     assert run("-n", "shop").exit_code == 2
 
 
@@ -186,12 +188,12 @@ async def test_a_cluster_tells_its_own(tmp_path: Path, monkeypatch: pytest.Monke
     api.forbidden = {"/api/v1/namespaces/shop"} if forbidden else set()
     async with serving(api, tmp_path) as kubeconfig:
         monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
-        told = await asyncio.to_thread(run, "-n", "shop", "-o", "json")
-        document = json.loads(told.output)
-        assert (told.exit_code, document["policy"]) == (3 if forbidden else 0, "strict")
+        result = await asyncio.to_thread(run, "-n", "shop", "-o", "json")
+        document = json.loads(result.output)
+        assert (result.exit_code, document["policy"]) == (3 if forbidden else 0, "strict")
         assert document["mode"] == ("Enforce" if forbidden else "Warn")
         assert len(document["exceptions"]) == 1
         file = tmp_path / "policies.yaml"
         file.write_text(yaml.safe_dump_all([rule("mine")]))
-        told = await asyncio.to_thread(run, "-n", "shop", "--context", "small", "--policy", str(file), "-o", "json")
-        assert json.loads(told.output)["policy"] == "mine"
+        result = await asyncio.to_thread(run, "-n", "shop", "--context", "small", "--policy", str(file), "-o", "json")
+        assert json.loads(result.output)["policy"] == "mine"

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from kubernetes.aio.config import kube_config
 
 from tests.support.api import Api, serving
-from tests.support.judging import NOW
+from tests.support.evaluation import NOW
 from tests.support.made_up_cluster import named, of
 from tests.support.oci import accounts_layer, image
 from tests.support.pods import IMAGE, Object, minimal, tweak
@@ -67,18 +67,18 @@ async def test_the_exit_code(
     """As for a check; and one line, never a stack trace, where it cannot be done."""
     api = cluster_of(pods=[named(of("Pod", **each), f"p{number}") for number, each in enumerate(pods)], deployments=[])
     async with reachable(api, tmp_path, monkeypatch):
-        told = await asyncio.to_thread(scan, *arguments)
-    assert told.exit_code == code, told.output
-    assert "Traceback" not in told.output
-    assert (told.stderr.count("\n") == 1) == (code == 2)
+        result = await asyncio.to_thread(scan, *arguments)
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    assert (result.stderr.count("\n") == 1) == (code == 2)
 
 
 async def test_a_file_is_written_instead_of_standard_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every format can be; the cluster is the context's name."""
     path = tmp_path / "scan.json"
     async with reachable(cluster_of(pods=[named(minimal(), "web")], deployments=[]), tmp_path, monkeypatch):
-        told = await asyncio.to_thread(scan, "-o", "json", "--no-images", "--output-file", str(path))
-    assert told.output == ""
+        result = await asyncio.to_thread(scan, "-o", "json", "--no-images", "--output-file", str(path))
+    assert result.output == ""
     document = json.loads(path.read_text())
     assert (document["cluster"], document["summary"]["not_examined"]) == ("small", 1)
 
@@ -94,10 +94,10 @@ async def test_what_the_cluster_has_stored_of_an_image_is_told_offline(
     api = cluster_of(pods=[named(minimal(), "web")], deployments=[])
     api.objects[IDENTITIES] = [{"metadata": {"name": "odd"}, "spec": {}}, stored]
     async with reachable(api, tmp_path, monkeypatch):
-        told = await asyncio.to_thread(scan, "-o", "json", "--offline")
+        result = await asyncio.to_thread(scan, "-o", "json", "--offline")
         api.forbidden = {IDENTITIES}
         less = await asyncio.to_thread(scan, "-o", "json", "--offline")
-    assert json.loads(told.output)["workloads"][0]["containers"][0]["uid"] == 1500
+    assert json.loads(result.output)["workloads"][0]["containers"][0]["uid"] == 1500
     assert json.loads(less.output)["workloads"][0]["outcome"] == "unknown"
 
 
@@ -131,9 +131,9 @@ async def test_an_image_is_read_with_the_pull_secrets_of_its_pod(
         api.objects[SECRETS] = [secret(registry.host, password)]
         api.forbidden = {"/api/v1/namespaces/default/secrets/pull"} if forbidden else set()
         async with reachable(api, tmp_path, monkeypatch):
-            told = await asyncio.to_thread(scan, "-o", "json", "--insecure-registry", registry.host)
-    (container,) = json.loads(told.output)["workloads"][0]["containers"]
+            result = await asyncio.to_thread(scan, "-o", "json", "--insecure-registry", registry.host)
+    (container,) = json.loads(result.output)["workloads"][0]["containers"]
     assert (container["outcome"], container["uid"]) == (outcome, 77 if outcome == "fixed" else None)
     assert words in json.dumps(container["findings"])
-    assert password not in told.output
+    assert password not in result.output
     assert f"GET {PODS}" in api.asked

@@ -105,9 +105,9 @@ async def test_where_nothing_can_be_stored_that_is_said_once(
 async def test_what_a_pull_secret_opened_is_for_its_namespace(private: bool, namespaces: list[str] | None) -> None:
     api = Api()
     known = ClusterIdentityStore(api)
-    told = msgspec.structs.replace(TOLD, private=private)
+    result = msgspec.structs.replace(TOLD, private=private)
     async with run_in_background(known.writer):
-        known.save(ASKED, told, Query("registry.example/app:1", namespace="shop"))
+        known.save(ASKED, result, Query("registry.example/app:1", namespace="shop"))
         await asyncio.sleep(0.05)
     (body,) = api.bodies
     assert body["spec"].get("namespaces") == (tuple(namespaces) if namespaces else None)

@@ -45,7 +45,7 @@ def test_a_refusal_is_told_once_and_again_after_it_was_none(caplog: pytest.LogCa
         (listing, 403),
     ):
         refusals.note(url, status)
-    told = [record.getMessage().partition(":")[0] for record in caplog.records]
-    assert told == [
+    result = [record.getMessage().partition(":")[0] for record in caplog.records]
+    assert result == [
         f"the ServiceAccount may not {verb} namespaces (/api/v1/namespaces)" for verb in ("list", "watch", "list")
     ]

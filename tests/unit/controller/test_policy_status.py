@@ -81,13 +81,13 @@ async def test_statuses_are_written_once_and_then_only_when_something_changes(sc
 
 async def test_what_turns_bad_is_told_once(scene: Scene) -> None:
     await scene.round()
-    told = {(each.regarding.kind, each.regarding.name, each.reason): each for each in scene.events}
-    assert told.keys() == {
+    result = {(each.regarding.kind, each.regarding.name, each.reason): each for each in scene.events}
+    assert result.keys() == {
         ("Namespace", "blog", "BadLabel"),
         ("NonRootPolicy", "all", "BadLabel"),
         ("NonRootException", "old", "WithinAWeek"),
     }
-    assert "'strict'" in told["Namespace", "blog", "BadLabel"].note
+    assert "'strict'" in result["Namespace", "blog", "BadLabel"].note
     scene.events.clear()
     await scene.round()
     await scene.round(datetime(2026, 3, 6, tzinfo=UTC))

@@ -253,8 +253,8 @@ class Event(dict[str, Any]):
 
 
 async def test_only_what_may_matter_counts_as_a_change() -> None:
-    told: list[str | None] = []
-    changes = Triggers(OperateSettings("web"), None, told.append)
+    result: list[str | None] = []
+    changes = Triggers(OperateSettings("web"), None, result.append)
     changes._operators = 1
     for event, expected in (
         (Event(None, generation=1), 0),  # the first listing
@@ -266,10 +266,10 @@ async def test_only_what_may_matter_counts_as_a_change() -> None:
         (Event("DELETED", "n"), 4),
     ):
         await changes._namespace(**event)
-        assert len(told) == expected
+        assert len(result) == expected
     changes._operators = 2  # after an outage: what is other than before is a change
     await changes._namespace(**Event(None, generation=2))
-    assert len(told) == 4
+    assert len(result) == 4
     await changes._exception(**Event(None, "e", generation=3))
     await changes._policy(**Event(None, "p", generation=3))
-    assert told == [*(["shop"] * 4), "of-it", None]
+    assert result == [*(["shop"] * 4), "of-it", None]

@@ -28,9 +28,9 @@ def obj(name: str, generation: int = 1, uid: str = "u", owner: tuple[str, str] |
 class Told(Cluster):
     """Lists and streams of Pods one after the other; of all else there is nothing. At the end it is silent."""
 
-    def __init__(self, *told: list[Object] | list[tuple[str, Object]] | Exception) -> None:
+    def __init__(self, *result: list[Object] | list[tuple[str, Object]] | Exception) -> None:
         super().__init__()
-        self.told = list(told)
+        self.result = list(result)
         self.queries: list[str] = []
         self.whole = 0  # how often more than metadata was asked for
 
@@ -53,9 +53,9 @@ class Told(Cluster):
             yield json.dumps({"type": kind, "object": each}).encode()
 
     async def _next(self) -> list[Any]:
-        if not self.told:
+        if not self.result:
             await asyncio.Event().wait()
-        found = self.told.pop(0)
+        found = self.result.pop(0)
         if isinstance(found, Exception):
             raise found
         return found
@@ -69,7 +69,7 @@ async def changes(api: Told) -> list[str]:
     try:
         async with asyncio.timeout(5):
             await workloads.heard()
-            while api.told:
+            while api.result:
                 await asyncio.sleep(0.001)
         await asyncio.sleep(0.01)
     finally:

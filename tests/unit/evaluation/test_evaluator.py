@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.evaluation import NOW, evaluate_object
 from tests.support.images import PASSWD, Table, image, multi, platform_image, unknown
-from tests.support.judging import NOW, evaluate_object
 from tests.support.pods import IMAGE, effective_policy, minimal, tweak, within, workload
 from tests.support.tables import table
 from webhook.evaluation.evaluator import KNOWN_IMAGE_BUDGET, evaluate

@@ -34,20 +34,25 @@ def subject(found: Image | Unknown | None = None, os: str = "linux", kind: str =
 
 def test_a_finding_names_the_container_the_reason_and_the_next_step() -> None:
     """And points at the field."""
-    told = finding(subject(image("app")), "root-user", "runs as root", "is root", "set it", field="runAsUser")
-    assert told.message == 'runs as root: container "app" is root; set it'
-    assert told.pointer == "/spec/containers/0/securityContext/runAsUser"
-    assert (told.container, told.image, told.user, told.severity) == ("app", "registry.example/app:1", "app", "error")
+    result = finding(subject(image("app")), "root-user", "runs as root", "is root", "set it", field="runAsUser")
+    assert result.message == 'runs as root: container "app" is root; set it'
+    assert result.pointer == "/spec/containers/0/securityContext/runAsUser"
+    assert (result.container, result.image, result.user, result.severity) == (
+        "app",
+        "registry.example/app:1",
+        "app",
+        "error",
+    )
 
 
 def test_a_finding_says_what_kind_of_container_it_is_unless_regular() -> None:
     """So that one finds it in the Pod."""
     work = workload(tweak(minimal(), {"spec.initContainers.0": {"name": "setup"}}))
-    told = finding(
+    result = finding(
         msgspec.structs.replace(subject(), workload=work, slot=first(work)), "root-user", "reason", "is root", "set it"
     )
-    assert told.detail == 'init container "setup" is root'
-    assert (told.image, told.user, told.pointer) == ("", None, "/spec/initContainers/0")
+    assert result.detail == 'init container "setup" is root'
+    assert (result.image, result.user, result.pointer) == ("", None, "/spec/initContainers/0")
 
 
 @table(

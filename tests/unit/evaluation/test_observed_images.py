@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support.judging import evaluate_object, patched
+from tests.support.evaluation import evaluate_object, patched
 from tests.support.pods import effective_policy, minimal, tweak
 from webhook.evaluation.finding import describe_user
 from webhook.evaluation.verdict import Verdict
@@ -89,7 +89,7 @@ async def test_what_may_be_a_name_is_not_known_where_nothing_is_injected() -> No
 
 
 @pytest.mark.parametrize(
-    ("found", "told"),
+    ("found", "result"),
     [
         (shown(), "uid 1500 (USER not read, observed on a node 3 h ago)"),
         (shown(age=0), "uid 1500 (USER not read, observed on a node 0 s ago)"),
@@ -104,9 +104,9 @@ async def test_what_may_be_a_name_is_not_known_where_nothing_is_injected() -> No
         ),
     ],
 )
-async def test_who_said_so_and_when(found: Image, told: str) -> None:
+async def test_who_said_so_and_when(found: Image, result: str) -> None:
     verdict = await evaluate_object(minimal(), found)
-    assert describe_user(verdict.containers[0].subject) == told
+    assert describe_user(verdict.containers[0].subject) == result
 
 
 async def test_a_finding_says_that_it_is_hearsay() -> None:

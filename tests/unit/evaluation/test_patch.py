@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.evaluation import evaluate_object, patched
 from tests.support.images import DIGEST, image, multi, platform_image, unknown
-from tests.support.judging import evaluate_object, patched
 from tests.support.pods import DEFAULTS, IMAGE, effective_policy, first, minimal, tweak, workload
 from tests.support.tables import table
 from webhook.evaluation import patch

@@ -28,12 +28,12 @@ DIGEST = "sha256:" + "cd" * 32
 
 def identities(found: Image) -> list[Any]:
     """Who the image is, wherever it runs; without HOME, which is not kept."""
-    told = []
+    result = []
     for each in found.platforms:
         who = identity.resolve(each.config.user, each.accounts)
         assert isinstance(who, Identity)
-        told.append((str(each.platform), who.uid, who.gid, who.groups))
-    return told
+        result.append((str(each.platform), who.uid, who.gid, who.groups))
+    return result
 
 
 def swapped(content: Content) -> Content:

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.support.evaluation import NOW
 from tests.support.images import DIGEST, Table, image, unknown
-from tests.support.judging import NOW
 from tests.support.made_up_cluster import named, of, running, take
 from tests.support.pods import DEFAULTS, IMAGE, Object, minimal, tweak
 from tests.support.tables import table
@@ -61,17 +61,17 @@ async def predicted(
 )
 async def test_the_outcome(obj: Object, found: Image | Unknown, outcome: str, uid: int | None) -> None:
     """Enforced, whatever the mode is today."""
-    told = await predicted(named(obj, "web"), images=found)
-    (container,) = told.containers
-    assert (told.outcome, container.outcome, container.uid, told.mode, told.today) == (
+    result = await predicted(named(obj, "web"), images=found)
+    (container,) = result.containers
+    assert (result.outcome, container.outcome, container.uid, result.mode, result.today) == (
         outcome, outcome, uid, "Audit", "allow",
     )  # fmt: skip
 
 
 async def test_a_fixed_container_says_what_to_write_and_what_it_is_cured_of() -> None:
     """What injection cures is a note; the fields are those that injection adds."""
-    told = await predicted(named(of("Deployment", runAsNonRoot=True), "web"))
-    (container,) = told.containers
+    result = await predicted(named(of("Deployment", runAsNonRoot=True), "web"))
+    (container,) = result.containers
     assert container.path == "spec.template.spec.containers[0].securityContext"
     assert container.yaml == (
         "runAsUser: 1000\nallowPrivilegeEscalation: false\n"
@@ -85,8 +85,8 @@ async def test_a_fixed_container_says_what_to_write_and_what_it_is_cured_of() ->
 
 async def test_where_the_policy_never_injects_nothing_is_fixed() -> None:
     """And the same container, which the kubelet would refuse, is refused; a fixed one would not be."""
-    told = await predicted(named(of("Deployment", runAsNonRoot=True), "web"), said=documents(inject="Never"))
-    (container,) = told.containers
+    result = await predicted(named(of("Deployment", runAsNonRoot=True), "web"), said=documents(inject="Never"))
+    (container,) = result.containers
     assert (container.outcome, container.yaml, container.findings[0].severity) == ("refused", "", "error")
     assert (await predicted(named(of("Pod"), "web"), said=documents(inject="Never"))).outcome == "unchanged"
 
@@ -98,8 +98,8 @@ async def test_an_opt_in_fs_group_is_a_change() -> None:
     obj = tweak(of("Deployment", **SAFE), {"spec.template.spec.volumes": [claim]})
     obj["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = mount
     assert (await predicted(named(obj, "web"))).outcome == "unchanged"
-    told = await predicted(named(obj, "web"), said=documents(fsGroup=5))
-    assert (told.outcome, told.containers[0].findings[0].severity) == ("fixed", "note")
+    result = await predicted(named(obj, "web"), said=documents(fsGroup=5))
+    assert (result.outcome, result.containers[0].findings[0].severity) == ("fixed", "note")
 
 
 @table(
@@ -117,8 +117,8 @@ async def test_an_opt_in_fs_group_is_a_change() -> None:
 async def test_what_admission_says_today(mode: str, inject: str | None, obj: Object, today: str) -> None:
     """Under the mode that is in force, after what it injects."""
     spec = {"mode": mode, **({"inject": inject} if inject else {})}
-    told = await predicted(named(obj, "web"), said=documents(**spec))
-    assert (told.mode, told.today) == (mode, today)
+    result = await predicted(named(obj, "web"), said=documents(**spec))
+    assert (result.mode, result.today) == (mode, today)
 
 
 async def test_an_unknown_image_is_a_warning_today_where_the_policy_enforces() -> None:
@@ -129,10 +129,10 @@ async def test_an_unknown_image_is_a_warning_today_where_the_policy_enforces() -
         ("Allow", "unknown", "allow"),
         ("Deny", "refused", "deny"),
     ):
-        told = await predicted(
+        result = await predicted(
             pod, images=unknown("unreachable"), said=documents(mode="Enforce", onUnknown={"default": action})
         )
-        assert (told.outcome, told.today) == (outcome, today)
+        assert (result.outcome, result.today) == (outcome, today)
 
 
 @table(
@@ -149,8 +149,8 @@ async def test_an_unknown_image_is_a_warning_today_where_the_policy_enforces() -
 async def test_exceptions_count_as_at_admission(obj: Object, workloads: Object) -> None:
     """Of a template, by every name under which admission will see its Pods; an expired one ends at its minute."""
     spec = {"reason": "ticket 7", "workloads": [workloads]}
-    told = await predicted(named(obj, "web"), said=documents(spec))
-    assert (told.outcome, told.containers[0].reason) == ("excepted", "exception e: ticket 7")
+    result = await predicted(named(obj, "web"), said=documents(spec))
+    assert (result.outcome, result.containers[0].reason) == ("excepted", "exception e: ticket 7")
     ended = spec | {"expires": (NOW - timedelta(seconds=1)).isoformat()}
     assert (await predicted(named(obj, "web"), said=documents(ended))).outcome == "refused"
     other = spec | {"workloads": [workloads | {"name": "other-*"}]}
@@ -194,15 +194,15 @@ async def test_an_exempt_workload_is_not_judged_and_still_seen(exemptions: Objec
     """Its Pods are made by a controller, which may be exempt."""
     obj = tweak(of("Deployment", runAsUser=0), {"spec.template.spec.runtimeClassName": "vm"})
     pod = running(named(minimal(), "web-1-a", ("ReplicaSet", "web-1")), 0)
-    told = await predicted(
+    result = await predicted(
         named(obj, "web"),
         named(of("ReplicaSet"), "web-1", ("Deployment", "web")),
         pod,
         said=documents(exemptions=exemptions),
     )
-    (container,) = told.containers
-    assert (told.outcome, told.today, container.findings) == ("excepted", "allow", ())
-    assert told.reason.startswith("exempt: ")
+    (container,) = result.containers
+    assert (result.outcome, result.today, container.findings) == ("excepted", "allow", ())
+    assert result.reason.startswith("exempt: ")
     assert container.running[0].uid == 0
 
 
@@ -213,15 +213,15 @@ async def test_who_runs_now_is_told_and_compared_with_what_was_foretold() -> Non
     def pods(uid: int, count: int, **more: Any) -> list[Object]:
         return [running(named(minimal(), f"w-{uid}-{i}", ("StatefulSet", "web")), uid, **more) for i in range(count)]
 
-    told = await predicted(deployment, *pods(1000, 2, gid=1000, groups=(1000,)), *pods(0, 1))
-    (container,) = told.containers
+    result = await predicted(deployment, *pods(1000, 2, gid=1000, groups=(1000,)), *pods(0, 1))
+    (container,) = result.containers
     assert [(each.uid, each.gid, each.groups, each.pods) for each in container.running] == [
         (1000, 1000, (1000,), 2),
         (0, 0, (0,), 1),
     ]
-    assert (told.pods, container.mismatch) == (3, "runs as uid 0 where uid 1000 was foretold")
-    told = await predicted(deployment, *pods(1000, 1, gid=1000), *pods(0, 1, digest="sha256:" + "0" * 64))
-    assert told.containers[0].mismatch is None
+    assert (result.pods, container.mismatch) == (3, "runs as uid 0 where uid 1000 was foretold")
+    result = await predicted(deployment, *pods(1000, 1, gid=1000), *pods(0, 1, digest="sha256:" + "0" * 64))
+    assert result.containers[0].mismatch is None
 
 
 async def test_a_container_that_does_not_start_says_why() -> None:
@@ -252,27 +252,27 @@ async def test_where_no_hook_is_asked_today_nothing_is_denied_today() -> None:
     view = PolicySnapshot(documents(mode="Enforce"))
     (found,) = take(named(of("Deployment", runAsUser=0), "web"))[0].values()
     for asked, today in ((True, "deny"), (False, "allow")):
-        told = await predict(found, view, NotExamined(), NOW, asked_today=asked)
-        assert (told.outcome, told.today) == ("refused", today)
+        result = await predict(found, view, NotExamined(), NOW, asked_today=asked)
+        assert (result.outcome, result.today) == ("refused", today)
 
 
 async def test_a_pod_is_compared_with_its_own_spec_also_where_no_image_was_read() -> None:
     """A Pod that was patched says itself who it is."""
     pod = tweak(named(minimal(), "web-0", ("StatefulSet", "web")), {"spec.containers.0.securityContext.runAsUser": 7})
-    told = await predicted(named(of("StatefulSet"), "web"), running(pod, 8), images=unknown("unreachable"))
-    assert told.containers[0].mismatch == "runs as uid 8 where uid 7 was foretold"
-    told = await predicted(named(of("StatefulSet"), "web"), running(pod, 7), images=unknown("unreachable"))
-    assert told.containers[0].mismatch is None
+    result = await predicted(named(of("StatefulSet"), "web"), running(pod, 8), images=unknown("unreachable"))
+    assert result.containers[0].mismatch == "runs as uid 8 where uid 7 was foretold"
+    result = await predicted(named(of("StatefulSet"), "web"), running(pod, 7), images=unknown("unreachable"))
+    assert result.containers[0].mismatch is None
 
 
 async def test_a_wrong_fact_of_the_operators_shows() -> None:
     """What `knownImages` says has no digest to compare."""
     said = documents(knownImages=[{"image": "registry.example/*", "uid": 4}])
     pod = running(named(minimal(), "web"), 5)
-    told = await predicted(pod, images=unknown("unreachable"), said=said)
-    assert (told.outcome, told.containers[0].mismatch) == ("fixed", "runs as uid 5 where uid 4 was foretold")
+    result = await predicted(pod, images=unknown("unreachable"), said=said)
+    assert (result.outcome, result.containers[0].mismatch) == ("fixed", "runs as uid 5 where uid 4 was foretold")
     known = await predicted(pod, images=image("5"), said=said)  # whose word stands, while the operator's is as wrong
-    assert (known.containers[0].uid, known.containers[0].mismatch) == (5, told.containers[0].mismatch)
+    assert (known.containers[0].uid, known.containers[0].mismatch) == (5, result.containers[0].mismatch)
 
 
 async def test_an_image_that_is_none_is_compared_with_nothing() -> None:
@@ -285,19 +285,19 @@ async def test_images_that_are_left_out_are_counted_and_no_finding() -> None:
     """What the manifest alone says stays said."""
     found, _ = take(named(of("Deployment"), "web"), named(of("Pod", runAsUser=0), "lone"))
     view = PolicySnapshot(documents(mode="Enforce", onUnknown={"default": "Deny"}))
-    told = [await predict(each, view, NotExamined(), NOW) for each in found.values()]
-    assert [(each.outcome, each.today, len(each.containers[0].findings)) for each in told] == [
+    result = [await predict(each, view, NotExamined(), NOW) for each in found.values()]
+    assert [(each.outcome, each.today, len(each.containers[0].findings)) for each in result] == [
         ("unknown", "allow", 0),
         ("refused", "deny", 1),
     ]
-    assert told[0].containers[0].who == "not examined"
+    assert result[0].containers[0].who == "not examined"
 
 
 async def test_containers_of_several_shapes_are_told_once_each() -> None:
     """Two Pods of one custom resource, which differ in one container."""
     one = named(minimal(), "a", ("Workflow", "w"))
     other = tweak(named(minimal(), "b", ("Workflow", "w")), {"spec.containers.1": {"name": "b", "image": "root:1"}})
-    told = await predicted(one, other, images={IMAGE: APP, "root:1": image("")})
-    assert [(each.name, each.outcome) for each in told.containers] == [("app", "fixed"), ("b", "refused")]
-    assert (told.kind, told.outcome, told.pods) == ("Workflow", "refused", 2)
-    assert msgspec.json.encode(told)
+    result = await predicted(one, other, images={IMAGE: APP, "root:1": image("")})
+    assert [(each.name, each.outcome) for each in result.containers] == [("app", "fixed"), ("b", "refused")]
+    assert (result.kind, result.outcome, result.pods) == ("Workflow", "refused", 2)
+    assert msgspec.json.encode(result)

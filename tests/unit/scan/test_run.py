@@ -9,8 +9,8 @@ import pytest
 from kubernetes.aio.config import kube_config
 
 from tests.support.api import Api, serving
+from tests.support.evaluation import NOW
 from tests.support.images import Table, image, unknown
-from tests.support.judging import NOW
 from tests.support.made_up_cluster import named, of, running
 from tests.support.pods import IMAGE, Object, minimal, tweak
 from webhook.cluster.client import Absent, Cluster, Unreachable
@@ -90,8 +90,8 @@ async def scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         yield run
 
 
-def outcomes(told: Document) -> dict[tuple[str, str, str], str]:
-    return {(each.namespace, each.kind, each.name): each.outcome for each in told.workloads}
+def outcomes(result: Document) -> dict[tuple[str, str, str], str]:
+    return {(each.namespace, each.kind, each.name): each.outcome for each in result.workloads}
 
 
 async def test_a_whole_cluster_is_scanned_without_our_kinds(scanned: Scan) -> None:
@@ -103,16 +103,16 @@ async def test_a_whole_cluster_is_scanned_without_our_kinds(scanned: Scan) -> No
         cronjobs=[named(of("CronJob"), "night")],
     )
     progress: list[tuple[int, int]] = []
-    told = await scanned(api, progress=lambda *each: progress.append(each))
-    assert outcomes(told) == {
+    result = await scanned(api, progress=lambda *each: progress.append(each))
+    assert outcomes(result) == {
         ("default", "CronJob", "night"): "fixed",
         ("default", "Pod", "lone"): "fixed",
         ("shop", "Deployment", "web"): "refused",
     }
-    assert [(each.mode, each.policy, each.pods) for each in told.workloads] == [
+    assert [(each.mode, each.policy, each.pods) for each in result.workloads] == [
         ("Audit", "built-in", 0), ("Audit", "built-in", 1), ("Enforce", "built-in", 1),
     ]  # fmt: skip
-    assert (told.cluster, told.at, told.skipped) == ("small", "2026-06-01T12:00:00+00:00", ())
+    assert (result.cluster, result.at, result.skipped) == ("small", "2026-06-01T12:00:00+00:00", ())
     assert progress[-1] == (3, 3)
     assert {asked.partition(" ")[0] for asked in api.asked} == {"GET"}
 
@@ -120,8 +120,8 @@ async def test_a_whole_cluster_is_scanned_without_our_kinds(scanned: Scan) -> No
 async def test_one_namespace_is_asked_for_by_name_alone(scanned: Scan) -> None:
     """Whoever may only read that one can still scan it."""
     api = cluster_of(pods=[named(minimal(), "lone"), within(named(minimal(), "other"), "shop")], deployments=[])
-    told = await scanned(api, namespaces=("shop",))
-    assert outcomes(told) == {("shop", "Pod", "other"): "fixed"}
+    result = await scanned(api, namespaces=("shop",))
+    assert outcomes(result) == {("shop", "Pod", "other"): "fixed"}
     wide = [asked for asked in api.asked if "/namespaces/shop" not in asked]
     assert wide == [f"GET {POLICIES}", f"GET {HOOKS}", "GET /api/v1/nodes"]
 
@@ -131,10 +131,10 @@ async def test_what_may_not_be_read_is_said_and_the_rest_is_scanned(scanned: Sca
     api = cluster_of(pods=[within(named(minimal(), "lone"), "shop")], deployments=[])
     api.forbidden = {"/api/v1/namespaces/shop", "/apis/batch/v1/namespaces/shop/cronjobs", "/api/v1/nodes",
                      "/api/v1/namespaces/shop/serviceaccounts", POLICIES}  # fmt: skip
-    told = await scanned(api, namespaces=("shop",))
-    assert outcomes(told) == {("shop", "Pod", "lone"): "fixed"}
-    assert [each.object for each in told.skipped] == ["labels of Namespace shop", "NonRootPolicy objects", "CronJobs"]
-    assert all("403 forbidden" in each.reason for each in told.skipped)
+    result = await scanned(api, namespaces=("shop",))
+    assert outcomes(result) == {("shop", "Pod", "lone"): "fixed"}
+    assert [each.object for each in result.skipped] == ["labels of Namespace shop", "NonRootPolicy objects", "CronJobs"]
+    assert all("403 forbidden" in each.reason for each in result.skipped)
 
 
 async def test_a_kind_that_the_cluster_does_not_have_is_said(scanned: Scan) -> None:
@@ -152,13 +152,13 @@ async def test_the_clusters_policies_and_exceptions_count(scanned: Scan) -> None
     odd = {"metadata": {"name": "odd"}, "spec": {"mode": "Later"}}
     api.objects[POLICIES] = [{"metadata": {"name": "strict"}, "spec": {"mode": "Warn"}}, odd]
     api.objects[EXCEPTIONS] = [exception]
-    told = await scanned(api)
-    assert set(outcomes(told).values()) == {"excepted", "fixed"}
-    assert {each.policy for each in told.workloads} == {"strict"}
-    assert [each.object for each in told.skipped] == ["NonRootPolicy odd"]
+    result = await scanned(api)
+    assert set(outcomes(result).values()) == {"excepted", "fixed"}
+    assert {each.policy for each in result.workloads} == {"strict"}
+    assert [each.object for each in result.skipped] == ["NonRootPolicy odd"]
     api.asked.clear()
-    told = await scanned(api, documents=Documents())
-    assert {each.policy for each in told.workloads} == {"built-in"}
+    result = await scanned(api, documents=Documents())
+    assert {each.policy for each in result.workloads} == {"built-in"}
     assert f"GET {POLICIES}" not in api.asked
 
 
@@ -172,16 +172,19 @@ async def test_a_namespace_that_the_hooks_do_not_reach_is_let_be(scanned: Scan, 
     api.objects["/api/v1/namespaces"].append(namespace("gke-system"))
     api.objects[HOOKS] = [hooks]
     api.forbidden = {HOOKS} if name else set()
-    told = await scanned(api, hooks=name)
-    assert [(each.namespace, each.outcome) for each in told.workloads] == [
+    result = await scanned(api, hooks=name)
+    assert [(each.namespace, each.outcome) for each in result.workloads] == [
         ("default", "fixed"), ("gke-system", "fixed"), ("shop", "excepted"),
     ]  # fmt: skip
-    assert told.workloads[2].reason == "the API server does not ask admission about this namespace"
-    assert [(each.namespace, each.reached) for each in told.summary.namespaces] == [
+    assert result.workloads[2].reason == "the API server does not ask admission about this namespace"
+    assert [(each.namespace, each.reached) for each in result.summary.namespaces] == [
         ("default", True), ("gke-system", True), ("shop", False),
     ]  # fmt: skip
-    assert [each["metadata"]["namespace"] for each in policyreport.reports(told.workloads)] == ["default", "gke-system"]
-    assert "1 of 2 namespaces" not in (page := render(told))
+    assert [each["metadata"]["namespace"] for each in policyreport.reports(result.workloads)] == [
+        "default",
+        "gke-system",
+    ]
+    assert "1 of 2 namespaces" not in (page := render(result))
     assert "2 of 2 namespaces can be enforced today" in page
     assert "label --overwrite ns shop" not in page
     api.forbidden = {HOOKS}
@@ -192,8 +195,8 @@ async def test_a_list_of_many_pages_is_complete_though_it_grows_too_old(scanned:
     """Each workload once."""
     api = cluster_of(pods=[], deployments=[named(of("Deployment"), f"web-{number:04}") for number in range(1201)])
     api.expire = 1
-    told = await scanned(api)
-    assert len({each.name for each in told.workloads}) == len(told.workloads) == 1201
+    result = await scanned(api)
+    assert len({each.name for each in result.workloads}) == len(result.workloads) == 1201
     assert api.asked.count(f"GET {DEPLOYMENTS}") == 4
 
 
@@ -233,8 +236,8 @@ async def test_an_image_that_only_nodes_can_pull_is_known_from_its_pods(scanned:
     }
     objects: dict[str, list[Object]] = {"nodes": [node], "statefulsets": [named(of("StatefulSet"), "web")]}
     table = Table({IMAGE: unknown("unauthorized")})
-    told = await scanned(cluster_of(pods=[pod], deployments=[], **objects), table)
-    (container,) = told.workloads[0].containers
+    result = await scanned(cluster_of(pods=[pod], deployments=[], **objects), table)
+    (container,) = result.workloads[0].containers
     assert (container.outcome, container.uid, container.mismatch) == ("fixed", 7, None)
     api = cluster_of(pods=[pod], deployments=[], **objects)
     api.forbidden = {"/api/v1/nodes"}
@@ -262,5 +265,5 @@ async def test_what_is_stored_for_one_namespace_is_told_to_no_other(scanned: Sca
     document = await scanned(
         cluster_of(pods=pods, deployments=[]), Table({IMAGE: unknown("unauthorized")}), known=known
     )
-    told = {each.namespace: each.containers[0].uid for each in document.workloads}
-    assert told == {"default": None, "shop": 1500}
+    result = {each.namespace: each.containers[0].uid for each in document.workloads}
+    assert result == {"default": None, "shop": 1500}

@@ -33,7 +33,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workqueue, "WRITE_INTERVAL", 0)
 
 
-async def told(
+async def result(
     obj: Object,
     spec: Mapping[str, Any],
     found: Image | Unknown = ROOT,
@@ -57,17 +57,17 @@ async def told(
 
 
 async def test_a_denial_is_told_on_the_controller_of_the_pod() -> None:
-    (event,) = await told(OWNED, {"mode": "Enforce"})
+    (event,) = await result(OWNED, {"mode": "Enforce"})
     assert (event.regarding, event.reason, event.type) == (REPLICA_SET, "PodDenied", "Warning")
     assert event.note.startswith('policy "strict": image runs as root: container "app"')
 
 
 @pytest.mark.parametrize("mode", ["Audit", "Warn"])
 async def test_what_enforce_would_deny_is_told_too(mode: str) -> None:
-    (event,) = await told(OWNED, {"mode": mode})
+    (event,) = await result(OWNED, {"mode": mode})
     assert (event.regarding, event.reason) == (REPLICA_SET, "PodWouldBeDenied")
     assert event.note.startswith('in mode Enforce this would be refused: policy "strict": image runs as root')
-    (event,) = await told(BARE, {"mode": mode})
+    (event,) = await result(BARE, {"mode": mode})
     assert event.regarding == POD
 
 
@@ -102,16 +102,16 @@ async def test_what_enforce_would_deny_is_told_too(mode: str) -> None:
     ],
 )
 async def test_nothing_is_told_of(obj: Object, given: dict[str, Any]) -> None:
-    assert await told(obj, **{"spec": {}, **given}) == []
+    assert await result(obj, **{"spec": {}, **given}) == []
 
 
 async def test_an_unknown_image_is_told_of_where_enforce_would_refuse_it() -> None:
-    (event,) = await told(OWNED, {"mode": "Audit"}, Unknown("invalid", "another digest"))
+    (event,) = await result(OWNED, {"mode": "Audit"}, Unknown("invalid", "another digest"))
     assert "another digest" in event.note
 
 
 async def test_an_update_that_is_denied_is_told_on_the_pod_that_is_there() -> None:
     old = tweak(BARE, {"spec.containers.0.image": "registry.example/other:1"})
-    (event,) = await told(BARE, {"mode": "Enforce"}, operation="UPDATE", old=old)
+    (event,) = await result(BARE, {"mode": "Enforce"}, operation="UPDATE", old=old)
     assert (event.regarding, event.reason) == (POD, "PodDenied")
-    assert await told(BARE, {"mode": "Audit"}, operation="UPDATE", old=old) == []
+    assert await result(BARE, {"mode": "Audit"}, operation="UPDATE", old=old) == []

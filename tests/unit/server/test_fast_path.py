@@ -94,7 +94,9 @@ async def serving(protocol: type[HttpToolsProtocol], application: Any) -> AsyncI
             connection.transport.abort()
 
 
-async def told(protocol: type[HttpToolsProtocol], application: Any, pieces: list[bytes], expected: int) -> list[Answer]:
+async def result(
+    protocol: type[HttpToolsProtocol], application: Any, pieces: list[bytes], expected: int
+) -> list[Answer]:
     """All answers to some requests on one connection; at the end it is probed whether it still serves."""
     conversation = Conversation()
     async with serving(protocol, application) as (port, _), asyncio.timeout(LIMIT):
@@ -152,8 +154,8 @@ async def test_the_answers_are_those_of_uvicorn(
     """Whatever is sent, in whatever pieces."""
     monkeypatch.setattr(handler, "LARGE_PODS_CONTAINERS", 20)
     reviews._admission._large_pod_containers = 1
-    short = await told(ReviewProtocol, reviews, pieces, expected)
-    assert short == await told(BoundedProtocol, reviews, pieces, expected)
+    short = await result(ReviewProtocol, reviews, pieces, expected)
+    assert short == await result(BoundedProtocol, reviews, pieces, expected)
     assert len(short) >= expected
 
 
@@ -167,7 +169,7 @@ async def test_an_ordinary_review_takes_the_short_way(reviews: Reviews, monkeypa
         plain(self, app)
 
     monkeypatch.setattr(fast_path._Exchange, "begin", begin)
-    await told(ReviewProtocol, reviews, [PLAIN, post(target="/validate"), post(PADDED)], 3)
+    await result(ReviewProtocol, reviews, [PLAIN, post(target="/validate"), post(PADDED)], 3)
     assert taken == ["mutate", "validate"]
 
 
@@ -183,7 +185,7 @@ async def test_an_answer_that_waits_for_nothing_needs_no_task(
         plain(self, cycle, app)
 
     monkeypatch.setattr(HttpToolsProtocol, "_start_asgi_task", start)
-    await told(ReviewProtocol, reviews, [PLAIN * 2], 2)
+    await result(ReviewProtocol, reviews, [PLAIN * 2], 2)
     assert [each.__name__ for each in started] == ["RequestResponseCycle"]
 
 
@@ -220,8 +222,8 @@ def slow(reviews: Reviews, monkeypatch: pytest.MonkeyPatch) -> Slow:
 async def test_an_answer_that_waits_is_the_same(reviews: Reviews, slow: Slow) -> None:
     """And so is one that comes after it on its connection."""
     asyncio.get_running_loop().call_later(0.05, slow.go.set)
-    waited = await told(ReviewProtocol, reviews, [PLAIN, PLAIN], 2)
-    assert waited == await told(HttpToolsProtocol, reviews, [PLAIN, PLAIN], 2)
+    waited = await result(ReviewProtocol, reviews, [PLAIN, PLAIN], 2)
+    assert waited == await result(HttpToolsProtocol, reviews, [PLAIN, PLAIN], 2)
     assert len(waited) == 3
 
 
@@ -245,7 +247,7 @@ async def test_an_answer_that_is_given_up_is_ended(reviews: Reviews, slow: Slow,
 
 async def test_while_draining_the_answer_closes(reviews: Reviews) -> None:
     reviews.draining = True
-    answers = await told(ReviewProtocol, reviews, [PLAIN, PLAIN], 1)
+    answers = await result(ReviewProtocol, reviews, [PLAIN, PLAIN], 1)
     assert [(status, headers[b"connection"]) for status, headers, _ in answers] == [(200, b"close")]
 
 
@@ -284,8 +286,8 @@ async def test_a_bug_is_a_500_that_says_nothing(reviews: Reviews, monkeypatch: p
         raise KeyError("secret")
 
     monkeypatch.setattr(reviews, "answer", broken)
-    short = await told(ReviewProtocol, reviews, [PLAIN], 1)
-    assert short == await told(HttpToolsProtocol, reviews, [PLAIN], 1)
+    short = await result(ReviewProtocol, reviews, [PLAIN], 1)
+    assert short == await result(HttpToolsProtocol, reviews, [PLAIN], 1)
     assert short[0][0] == 500
 
 
@@ -308,9 +310,9 @@ async def test_a_source_that_fails_leaves_no_review_without_an_answer(delay: flo
     """Also where several images are waited for at once: then it is a future that fails, not a coroutine."""
     broken = Reviews(Admission(PolicySnapshot(ENFORCE), Failing(delay)), Metrics(), _fallback)
     many = tweak(minimal(), {"spec.containers": [{"name": f"c{each}", "image": IMAGE} for each in range(containers)]})
-    short = await told(ReviewProtocol, broken, [post(review(many))], 1)
+    short = await result(ReviewProtocol, broken, [post(review(many))], 1)
     assert len(short) == 1
-    assert short == await told(HttpToolsProtocol, broken, [post(review(many))], 1)
+    assert short == await result(HttpToolsProtocol, broken, [post(review(many))], 1)
 
 
 async def test_what_is_waited_for_may_fail_and_be_waited_for_anew() -> None:
@@ -348,7 +350,7 @@ async def test_observers_that_fail_cannot_lose_the_answer(
 ) -> None:
     """Neither the metrics nor the Events nor the log; each of them is tried though another fails."""
     root = review(tweak(minimal(), {"spec.securityContext.runAsUser": 0}))
-    expected = await told(protocol, reviews, [post(root, target="/validate")], 1)
+    expected = await result(protocol, reviews, [post(root, target="/validate")], 1)
 
     def fail(*_arguments: Any) -> None:
         raise KeyError("observer")
@@ -357,9 +359,9 @@ async def test_observers_that_fail_cannot_lose_the_answer(
         monkeypatch.setattr(reviews._metrics, observer, fail)
     for observer in ("_answered", "_log"):
         monkeypatch.setattr(reviews, observer, fail)
-    assert await told(protocol, reviews, [post(root, target="/validate")], 1) == expected
+    assert await result(protocol, reviews, [post(root, target="/validate")], 1) == expected
     assert [each.levelname for each in caplog.records] == ["ERROR"] * 3
-    refused = await told(protocol, reviews, [post(b"{}")], 1)
+    refused = await result(protocol, reviews, [post(b"{}")], 1)
     assert refused[0][0] == 400
 
 
@@ -373,7 +375,7 @@ async def test_observers_come_after_the_answer(reviews: Reviews, monkeypatch: py
         write(exchange, reply)
 
     monkeypatch.setattr(fast_path._Exchange, "_write", written)
-    await told(ReviewProtocol, reviews, [PLAIN], 1)
+    await result(ReviewProtocol, reviews, [PLAIN], 1)
     assert order == ["written", "observed"]
 
 

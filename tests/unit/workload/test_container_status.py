@@ -145,7 +145,7 @@ def test_what_was_foretold_is_no_mismatch(paths: dict[str, Any], reported: tuple
 
 
 @pytest.mark.parametrize(
-    ("paths", "reported", "told"),
+    ("paths", "reported", "result"),
     [
         ({}, (1501, 1600, 1700), "runs as uid 1501 where uid 1500 was foretold"),
         ({}, (1500, 0, 1700), "runs as gid 0 where gid 1600 was foretold"),
@@ -161,8 +161,8 @@ def test_what_was_foretold_is_no_mismatch(paths: dict[str, Any], reported: tuple
         ({f"{CONTEXT}.runAsGroup": 1700}, (1500, 1600), "runs as gid 1600 where gid 1700 was foretold"),
     ],
 )
-def test_another_identity_is_a_mismatch(paths: dict[str, Any], reported: tuple[int, ...], told: str) -> None:
-    assert contradiction(paths, reported, WEB) == told
+def test_another_identity_is_a_mismatch(paths: dict[str, Any], reported: tuple[int, ...], result: str) -> None:
+    assert contradiction(paths, reported, WEB) == result
 
 
 def test_one_platform_that_fits_is_enough_and_none_is_no_prediction() -> None:

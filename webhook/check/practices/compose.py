@@ -68,14 +68,14 @@ def replicas(services: _Services) -> Row:
 def numeric_user(services: _Services) -> Row:
     """No service as root by its own wish."""
     practice = "Non-root numeric user"
-    said = [(name, str(service["user"])) for name, service in services if service.get("user") is not None]
-    for name, text in said:
+    users = [(name, str(service["user"])) for name, service in services if service.get("user") is not None]
+    for name, text in users:
         user = parse_user(text)
         if user.uid is None and user.name not in ("", "root"):
             return failed(practice, f"{quoted(text, 60)} is a name. Write its number.", f"services.{name}.user")
         if not user.uid:
             return failed(practice, "Runs as root.", f"services.{name}.user")
-    return passed(practice, "Numbers.") if said else not_applicable(practice, "The images decide.")
+    return passed(practice, "Numbers.") if users else not_applicable(practice, "The images decide.")
 
 
 def healthcheck(services: _Services) -> Row:

@@ -34,9 +34,9 @@ def upstream_health(lines: list[str]) -> Row:
     upstream = _find(lines, r"\bupstream\s")
     if not upstream:
         return not_applicable(practice, "No upstream.")
-    told = _find(lines, r"\b(?:max_fails\s*=\s*[1-9]|fail_timeout\s*=|health_check\b|proxy_next_upstream\s)")
-    if told:
-        return passed(practice, "Watched.", f"line {told}")
+    handled = _find(lines, r"\b(?:max_fails\s*=\s*[1-9]|fail_timeout\s*=|health_check\b|proxy_next_upstream\s)")
+    if handled:
+        return passed(practice, "Watched.", f"line {handled}")
     return failed(practice, "Dead servers keep getting requests. Set max_fails and fail_timeout.", f"line {upstream}")
 
 

@@ -161,17 +161,17 @@ def document(
     )
 
 
-def as_json(told: Document) -> str:
+def as_json(report: Document) -> str:
     """Indented JSON."""
-    return json_output.text(told)
+    return json_output.text(report)
 
 
-def as_text(told: Document) -> str:
+def as_text(report: Document) -> str:
     """A block of lines for each platform."""
-    if told.error is not None:
-        return f"{_safe(told.image)}: could not be read: {told.error.cause}: {_safe(told.error.detail)}\n"
-    lines = [f"{_safe(told.image)}  {told.digest}{f'  as of {ago(told.age)}' if told.age else ''}"]
-    for each in told.platforms:
+    if report.error is not None:
+        return f"{_safe(report.image)}: could not be read: {report.error.cause}: {_safe(report.error.detail)}\n"
+    lines = [f"{_safe(report.image)}  {report.digest}{f'  as of {ago(report.age)}' if report.age else ''}"]
+    for each in report.platforms:
         user = f'USER "{_safe(each.user)}"' if each.user else "no USER"
         lines.append(f"{_safe(each.platform)}: {user}, {_identity(each)}")
         refusal = f"refused: {_safe(each.kubelet)}" if each.kubelet else "starts"
@@ -188,7 +188,7 @@ def as_text(told: Document) -> str:
             lines.append(f"    made for: {_safe(str(each.suggestion))}")
         if each.unread:
             lines.append(f"    the layers could not all be read: {_safe(each.unread)}")
-    cost = told.cost
+    cost = report.cost
     requests = f"{cost.requests} request{'s' if cost.requests != 1 else ''}"
     lines.append(f"{requests}, {_size(cost.bytes_read)} read of {_size(cost.bytes_image)}")
     return "\n".join(lines) + "\n"

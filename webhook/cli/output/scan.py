@@ -15,15 +15,15 @@ _MODULES = {
 }
 
 
-def render(form: str, told: Document) -> str:
+def render(form: str, document: Document) -> str:
     """The document in one of `FORMATS`; only that one's module is loaded."""
     if form in _MODULES:
-        rendered: str = import_module(_MODULES[form]).render(told)
+        rendered: str = import_module(_MODULES[form]).render(document)
         return rendered
-    return check.render(form, report(told))
+    return check.render(form, report(document))
 
 
-def report(told: Document) -> Report:
+def report(document: Document) -> Report:
     """The same as a check would have found it in files; the path is where the object stands in the cluster."""
     findings = [
         Finding(
@@ -39,16 +39,16 @@ def report(told: Document) -> Report:
             image=container.image,
             user=container.user,
         )
-        for workload in told.workloads
+        for workload in document.workloads
         for container in workload.containers
         for finding in container.findings
     ]
-    sums = told.summary
+    sums = document.summary
     return Report(
         findings=tuple(findings),
-        skipped=tuple(Skipped(each.object, 1, each.reason) for each in told.skipped),
-        workloads=len(told.workloads),
-        containers=sum(len(each.containers) for each in told.workloads),
+        skipped=tuple(Skipped(each.object, 1, each.reason) for each in document.skipped),
+        workloads=len(document.workloads),
+        containers=sum(len(each.containers) for each in document.workloads),
         not_examined=sums.not_examined,
         allowed=sums.containers.excepted,
     )

@@ -13,20 +13,20 @@ _STYLES = {"refused": "bold red", "unknown": "magenta", "fixed": "cyan", "unchan
 _WORTH = frozenset({"error", "warning", "unknown"})
 
 
-def render(told: Document) -> str:
+def render(document: Document) -> str:
     """The document as lines."""
-    return printed(_lines(told))
+    return printed(_lines(document))
 
 
-def _lines(told: Document) -> Iterator[str | Text]:
-    by_name = {name: list(those) for name, those in groupby(told.workloads, key=lambda each: each.namespace)}
-    for namespace in told.summary.namespaces:
+def _lines(document: Document) -> Iterator[str | Text]:
+    by_name = {name: list(those) for name, those in groupby(document.workloads, key=lambda each: each.namespace)}
+    for namespace in document.summary.namespaces:
         yield _heading(namespace)
         for workload in by_name[namespace.namespace]:
             yield from _workload(workload)
-    for each in told.skipped:
+    for each in document.skipped:
         yield Text.assemble(("skipped ", "magenta"), f"{printable(each.object)}: {printable(each.reason)}")
-    yield _closing(told)
+    yield _closing(document)
 
 
 def _heading(namespace: NamespaceSummary) -> Text:
@@ -36,8 +36,8 @@ def _heading(namespace: NamespaceSummary) -> Text:
 
 
 def _counted(counts: Counts) -> str:
-    told = [f"{getattr(counts, name)} {name}" for name in _STYLES if getattr(counts, name)]
-    return ", ".join(told) + (f"; {counts.root} run as root now" if counts.root else "")
+    document = [f"{getattr(counts, name)} {name}" for name in _STYLES if getattr(counts, name)]
+    return ", ".join(document) + (f"; {counts.root} run as root now" if counts.root else "")
 
 
 def _workload(workload: Workload) -> Iterator[Text]:
@@ -74,10 +74,10 @@ def _container(container: Container) -> Iterator[Text]:
         yield Text(f"      mismatch: {container.mismatch}", style="bold red")
 
 
-def _closing(told: Document) -> str:
-    sums = told.summary
+def _closing(document: Document) -> str:
+    sums = document.summary
     left_out = f"; {many(sums.not_examined, 'image')} not examined (--no-images)" if sums.not_examined else ""
     return (
-        f"{printable(told.cluster)}: {many(len(told.workloads), 'workload')} with {many(sums.pods, 'Pod')}; "
+        f"{printable(document.cluster)}: {many(len(document.workloads), 'workload')} with {many(sums.pods, 'Pod')}; "
         f"if all were enforced now: {_counted(sums.workloads) or 'nothing would change'}{left_out}"
     )

@@ -29,5 +29,5 @@ def summary(report: Report) -> str:
         f"{report.allowed} allowed" if report.allowed else "",
         f"{many(report.not_examined, 'image')} not examined (--no-images)" if report.not_examined else "",
     ]
-    told = ", ".join(part for part in counts if part and not part.startswith("0 "))
-    return f"{seen}: {told or 'nothing found'}"
+    text = ", ".join(part for part in counts if part and not part.startswith("0 "))
+    return f"{seen}: {text or 'nothing found'}"

@@ -27,11 +27,11 @@ def _lines(report: Report) -> Iterator[str | Text]:
 
 def _finding(finding: Finding) -> Text:
     line = Text(f"{printable(finding.path)}:{finding.line}:{finding.column}: ", style="bold")
-    told = Text.assemble(line, (finding.severity, _STYLES[finding.severity]), " ", (finding.rule, "bold"))
+    text = Text.assemble(line, (finding.severity, _STYLES[finding.severity]), " ", (finding.rule, "bold"))
     about = subject(finding)
-    told.append(f"  {about}" if about else "")
-    told.append(f"\n    {printable(finding.message, 2000)}")
+    text.append(f"  {about}" if about else "")
+    text.append(f"\n    {printable(finding.message, 2000)}")
     if finding.kubelet:
-        told.append(f"\n    kubelet: CreateContainerConfigError: {printable(finding.kubelet)}")
-    told.append(f"\n    fix: {printable(finding.fix)}")
-    return told
+        text.append(f"\n    kubelet: CreateContainerConfigError: {printable(finding.kubelet)}")
+    text.append(f"\n    fix: {printable(finding.fix)}")
+    return text

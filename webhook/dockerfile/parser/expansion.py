@@ -314,9 +314,9 @@ class _Scanner:
         if modifier == "?":
             if empty:
                 kind = "unset" if value is Missing.UNSET else "empty"
-                said = f" ({word[:80]!a})" if word else ""
+                quoted_word = f" ({word[:80]!a})" if word else ""
                 raise ParseError(
-                    f"{name} is {kind}, and the file demands it{said}; give it a value, as with --build-arg"
+                    f"{name} is {kind}, and the file demands it{quoted_word}; give it a value, as with --build-arg"
                 )
             return plain
         return None if word is None else self._trimmed(plain, modifier, word)

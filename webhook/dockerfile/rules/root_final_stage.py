@@ -23,13 +23,13 @@ def check(evaluation: Evaluation) -> Iterator[DockerfileFinding]:
     """The USER is known, and it is root's."""
     if not evaluation.root:
         return
-    said = f"USER {quoted(evaluation.user)} is root" if evaluation.user else "no USER is set, which is root"
+    subject = f"USER {quoted(evaluation.user)} is root" if evaluation.user else "no USER is set, which is root"
     yield DockerfileFinding(
         rule=NAME,
         severity="error",
         line=evaluation.line,
         column=evaluation.column,
         reason="image runs as root",
-        detail=f"{evaluation.final.title}: {said}",
+        detail=f"{evaluation.final.title}: {subject}",
         fix="create a user with a fixed number and end the final stage with it, such as: USER 10001",
     )

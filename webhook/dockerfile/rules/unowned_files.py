@@ -28,13 +28,13 @@ def check(evaluation: Evaluation) -> Iterator[DockerfileFinding]:
     """COPY without --chown, and a step or volume that shows that the user writes there."""
     if not evaluation.user or evaluation.root:
         return
-    reach, copied, told = WritablePaths(), dict[str, Step](), set[int]()
+    reach, copied, reported = WritablePaths(), dict[str, Step](), set[int]()
     for step in evaluation.steps:
         reach.apply(step)
         for path, why in _written(step):
             origin = copied.get(path)
-            if origin is not None and not reach.given(path) and origin.line not in told:
-                told.add(origin.line)
+            if origin is not None and not reach.given(path) and origin.line not in reported:
+                reported.add(origin.line)
                 yield _finding(origin, path, why)
         if step.keyword in ("COPY", "ADD") and step.owner in _ROOTS and step.instruction.flag("chmod") is None:
             copied |= dict.fromkeys(_places(step), step)

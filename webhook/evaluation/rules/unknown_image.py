@@ -55,8 +55,8 @@ def check(subject: Subject) -> Finding | None:
 def _unverified(subject: Subject) -> Unknown:
     """A node has shown the uid, and not whether the USER is a number: so the kubelet's answer is not known."""
     fallback_reason = subject.image.fallback_reason if isinstance(subject.image, Image) else None
-    said = f"; {fallback_reason.detail}" if fallback_reason else ""
+    detail = f"; {fallback_reason.detail}" if fallback_reason else ""
     return Unknown(
         fallback_reason.cause if fallback_reason else "local",
-        f"runAsNonRoot asks for a number as the image's USER, which nobody has read{said}",
+        f"runAsNonRoot asks for a number as the image's USER, which nobody has read{detail}",
     )

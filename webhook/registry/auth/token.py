@@ -223,16 +223,16 @@ def _proactive(request: Request, login: _Login) -> Generator[Request, Response, 
     No failure of it is an error: the registry will say itself what it wants.
     """
     session, authority = login.session, login.authority
-    told = session.challenges.get(authority)
-    parameters = session.expected.get(authority) if told is None else told.parameters
+    challenge = session.challenges.get(authority)
+    parameters = session.expected.get(authority) if challenge is None else challenge.parameters
     if parameters is None:
         return ""
-    if told is not None and "scope" in parameters:
-        parameters = {**parameters, "scope": _carried_over(parameters["scope"], told.repository, login.repository)}
+    if challenge is not None and "scope" in parameters:
+        parameters = {**parameters, "scope": _carried_over(parameters["scope"], challenge.repository, login.repository)}
     header = ""
     try:
-        asked = msgspec.structs.replace(request, tentative=True)
-        header = yield from _bearer(asked, parameters, login, posts=told is not None)
+        fields = msgspec.structs.replace(request, tentative=True)
+        header = yield from _bearer(fields, parameters, login, posts=challenge is not None)
     except RegistryError:
         pass
     finally:  # however it has failed
@@ -274,22 +274,22 @@ def _token(
 ) -> Generator[Request, Response, tuple[str, float]]:
     credential = login.credential
     realm = _check_realm(parameters.get("realm", ""), login)
-    asked = {"service": parameters.get("service", ""), "scope": parameters.get("scope") or login.scope}
-    asked = {key: value for key, value in asked.items() if value}
+    fields = {"service": parameters.get("service", ""), "scope": parameters.get("scope") or login.scope}
+    fields = {key: value for key, value in fields.items() if value}
     by_grant = credential.username == IDENTITY_TOKEN
     if not by_grant:
-        response = yield _get_token(request, realm, asked, credential)
+        response = yield _get_token(request, realm, fields, credential)
         by_grant = response.status in _NO_GET and bool(credential.basic) and posts
     if by_grant:
-        response = yield _post_token(request, realm, asked, credential)
+        response = yield _post_token(request, realm, fields, credential)
     if response.status != 200:
         raise refusal(response, f"asking {login.authority}'s token service for {login.scope}")
     return _read_token(response.body, login.authority)
 
 
-def _get_token(request: Request, realm: str, asked: dict[str, str], credential: Credential) -> Request:
+def _get_token(request: Request, realm: str, fields: dict[str, str], credential: Credential) -> Request:
     parts = urlsplit(realm)
-    query = "&".join(filter(None, (parts.query, urlencode(asked))))
+    query = "&".join(filter(None, (parts.query, urlencode(fields))))
     return Request(
         "GET",
         urlunsplit(parts._replace(query=query, fragment="")),
@@ -300,8 +300,8 @@ def _get_token(request: Request, realm: str, asked: dict[str, str], credential: 
     )
 
 
-def _post_token(request: Request, realm: str, asked: dict[str, str], credential: Credential) -> Request:
-    form = {**asked, "client_id": _CLIENT}
+def _post_token(request: Request, realm: str, fields: dict[str, str], credential: Credential) -> Request:
+    form = {**fields, "client_id": _CLIENT}
     if credential.username == IDENTITY_TOKEN:
         form |= {"grant_type": "refresh_token", "refresh_token": credential.password}
     else:

@@ -211,8 +211,8 @@ class Layers:
                 _same(layers[need.layer], facts.diff_id, diff_ids[need.layer])
                 need = steps.send(facts)
         except StopIteration as stop:
-            told: Result = stop.value
-            return told
+            result: Result = stop.value
+            return result
 
     async def _read(self, layer: Descriptor, wanted: frozenset[str], fetch: Fetch) -> LayerIndex:
         known = self._facts.get(layer.digest)

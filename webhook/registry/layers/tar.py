@@ -120,12 +120,12 @@ class Archive:
 
     def attributes(self) -> Attributes:
         """Those of the entry whose `visit` is running; read on demand, because few who visit want them."""
-        block, said = self._block, self._records
+        block, headers = self._block, self._records
         return Attributes(
-            uid=_decimal("uid", said.get("uid"), _number(block[108:116])),
-            gid=_decimal("gid", said.get("gid"), _number(block[116:124])),
+            uid=_decimal("uid", headers.get("uid"), _number(block[108:116])),
+            gid=_decimal("gid", headers.get("gid"), _number(block[116:124])),
             mode=_number(block[100:108]) & 0o7777,
-            capabilities=_capabilities(said.get(_CAPABILITY)),
+            capabilities=_capabilities(headers.get(_CAPABILITY)),
         )
 
     def _step(self, piece: bytes) -> None:

@@ -86,10 +86,10 @@ class Transport:
             self._breaker.failed(request.authority)
         else:
             self._breaker.succeeded(request.authority)
-        asked = retry_after(response) or 0.0
-        if pause is None or response.status not in _RETRIED or asked > self._settings.timeouts.retry_after:
+        requested = retry_after(response) or 0.0
+        if pause is None or response.status not in _RETRIED or requested > self._settings.timeouts.retry_after:
             return None
-        wait = max(pause, asked)
+        wait = max(pause, requested)
         return wait if self._clock() + wait < deadline else None
 
     async def _follow(self, request: Request, cost: Cost) -> Response:

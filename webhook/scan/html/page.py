@@ -219,6 +219,6 @@ def _reported(document: Document) -> str:
     """How much is known of who runs now."""
     active = [each for workload in document.workloads if workload.pods for each in workload.containers]
     silent = sum(1 for each in active if not each.running)
-    told = f"Of {many(len(active), 'container')} with Pods, {sum(map(is_root, active))} run as uid 0."
+    sentence = f"Of {many(len(active), 'container')} with Pods, {sum(map(is_root, active))} run as uid 0."
     why = "they have not started, or their node is older than Kubernetes 1.33"
-    return f"{told} Of {silent} no kubelet has said: {why}." if silent else told
+    return f"{sentence} Of {silent} no kubelet has said: {why}." if silent else sentence

@@ -13,12 +13,12 @@ POD = "{metadata: {name: p}, spec: {containers: [{name: c, image: i}]}}"
 
 def found(text: str) -> list[Any]:
     """(kind, pointer in the document, pointer of the Pod spec in the object) of every object."""
-    told = []
+    result = []
     for root in documents(text):
         for each in objects(root):
             verdict = workload(each)
-            told.append((each.kind, each.pointer, verdict and verdict.pointer))
-    return told
+            result.append((each.kind, each.pointer, verdict and verdict.pointer))
+    return result
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,9 @@ def table(folder: Path, files: dict[str, str], *arguments: str) -> tuple[int, st
     """Exit code and output for a folder with these files."""
     for name, text in files.items():
         (folder / name).write_text(text)
-    told = CliRunner().invoke(main, ["check", "--table", str(folder), "--no-images", *arguments])
-    assert told.exception is None or isinstance(told.exception, SystemExit), told.exception
-    return told.exit_code, told.output
+    result = CliRunner().invoke(main, ["check", "--table", str(folder), "--no-images", *arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
 
 
 def rows(folder: Path, files: dict[str, str]) -> dict[str, dict[str, Any]]:
@@ -108,9 +108,9 @@ def test_the_exit_code_says_what_it_comes_to(
 def test_markdown_is_for_tables(tmp_path: Path) -> None:
     """A check has other formats."""
     (tmp_path / "pod.yaml").write_text(POD)
-    told = CliRunner().invoke(main, ["check", str(tmp_path), "-o", "markdown", "--no-images"])
-    assert told.exit_code == 2
-    assert "is for --table" in told.output
+    result = CliRunner().invoke(main, ["check", str(tmp_path), "-o", "markdown", "--no-images"])
+    assert result.exit_code == 2
+    assert "is for --table" in result.output
 
 
 def test_the_published_schema_is_that_of_the_types() -> None:
@@ -149,11 +149,11 @@ async def test_the_size_is_the_built_images_or_at_least_its_bases(
 ) -> None:
     """The largest platform counts; what could not be read is told."""
     (tmp_path / "Dockerfile").write_text(f"FROM {base}\nUSER 1234\n")
-    told = await table_of(Request((str(tmp_path),)), Images(IMAGES), built, limit * 1_000_000)
-    (sheet,) = told.sheets
+    result = await table_of(Request((str(tmp_path),)), Images(IMAGES), built, limit * 1_000_000)
+    (sheet,) = result.sheets
     (row,) = [each for each in sheet.rows if each.practice == f"Image under {limit} MB"]
     assert (row.status, row.comment.startswith(comment)) == (status, True)
-    assert ["unreachable" in each.reason for each in told.skipped] == [True] * ("down:1" in (base, built))
+    assert ["unreachable" in each.reason for each in result.skipped] == [True] * ("down:1" in (base, built))
 
 
 async def test_without_images_no_base_is_missed(tmp_path: Path) -> None:
@@ -169,6 +169,6 @@ def test_the_built_image_may_lie_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     _, text = table(tmp_path / "src", {"Dockerfile": DOCKERFILE}, "--image", reference, "--image-limit", "7")
     assert re.search(r"Image under 7 MB +Pass", text)
-    told = CliRunner().invoke(main, ["check", str(tmp_path / "src"), "--image", reference, "--no-images"])
-    assert told.exit_code == 2
-    assert "--image is for --table" in told.output
+    result = CliRunner().invoke(main, ["check", str(tmp_path / "src"), "--image", reference, "--no-images"])
+    assert result.exit_code == 2
+    assert "--image is for --table" in result.output

@@ -35,12 +35,12 @@ REPORT = Report(
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_format_tells_everything_and_lets_no_stranger_write_to_the_terminal(form: str) -> None:
     """All rules, paths and lines; no escape sequence, no override of the writing direction, nothing unescaped."""
-    told = render(form, REPORT)
+    outcome = render(form, REPORT)
     for part in ("named-user", "unknown-image", "volume-permissions", "chart/x.yaml", "write 1000"):
-        assert part in told
+        assert part in outcome
     if form != "json":
-        assert "\x1b" not in told
-        assert "\u202e" not in told
+        assert "\x1b" not in outcome
+        assert "\u202e" not in outcome
     for form_of in FORMATS:
         assert render(form_of, Report())
 
@@ -136,10 +136,10 @@ def test_sarif_has_rules_with_help_and_fingerprints_that_survive_moved_lines() -
 def test_sarif_is_as_the_official_schema_says() -> None:
     """The schema comes out of the source of a Go module that carries it."""
     module = "github.com/owenrumney/go-sarif/v3@v3.3.1"
-    told = subprocess.run(
+    outcome = subprocess.run(
         ["go", "mod", "download", "-json", module], check=True, capture_output=True, text=True, cwd="/"
     )
-    source = (Path(json.loads(told.stdout)["Dir"]) / "pkg/report/v210/sarif/schema.go").read_text()
+    source = (Path(json.loads(outcome.stdout)["Dir"]) / "pkg/report/v210/sarif/schema.go").read_text()
     found = re.search(r"`(\{.*\})\s*`", source, re.DOTALL)
     assert found is not None
     schema = json.loads(found[1])

@@ -36,13 +36,13 @@ def workload(outcome: Outcome, *containers: Container, **more: Any) -> Workload:
     return Workload(outcome=outcome, containers=containers, **{**given, **more})
 
 
-def told(*workloads: Workload, skipped: tuple[Skip, ...] = ()) -> Document:
+def reported(*workloads: Workload, skipped: tuple[Skip, ...] = ()) -> Document:
     return document.document("small", "2026-06-01T12:00:00+00:00", workloads, skipped)
 
 
 ROOT = container("refused", finding(), running=(Running(0, 0, (0,), 2), Running(5, 5, (5,), 1)))
 ODD = container("unknown", finding("unknown", NASTY, "unknown-image"), name=NASTY, image=NASTY)
-TOLD = told(
+TOLD = reported(
     workload("refused", ROOT, container("excepted", name="mesh", kind="init", reason="exception e: ticket 7")),
     workload(
         "fixed",
@@ -74,7 +74,7 @@ def test_every_format_tells_what_matters_and_lets_no_stranger_write_to_the_termi
         assert "CronJobs" in text
         assert "\u202e" not in text
     assert "\x1b" not in text
-    assert render(form, told())
+    assert render(form, reported())
 
 
 def test_the_text_is_for_a_person() -> None:
@@ -100,7 +100,9 @@ def test_the_text_is_for_a_person() -> None:
         "small: 5 workloads with 10 Pods; if all were enforced now: 1 refused, 2 unknown, 1 fixed, 1 unchanged; "
         "1 run as root now; 1 image not examined (--no-images)"
     )
-    assert render("text", told()) == "small: 0 workloads with 0 Pods; if all were enforced now: nothing would change\n"
+    assert (
+        render("text", reported()) == "small: 0 workloads with 0 Pods; if all were enforced now: nothing would change\n"
+    )
 
 
 def test_the_json_is_as_its_published_schema_says() -> None:
@@ -143,12 +145,12 @@ def test_a_scan_for_code_scanning_says_where_in_the_cluster() -> None:
 )  # fmt: skip
 def test_the_exit_code(findings: tuple[str, ...], fail_on: Any, code: int) -> None:
     """As for a check."""
-    one = told(workload("refused", container("refused", *map(finding, findings))))
+    one = reported(workload("refused", container("refused", *map(finding, findings))))
     assert report(one).exit_code(fail_on) == code
 
 
 def test_what_was_skipped_could_not_be_told() -> None:
-    assert report(told(skipped=(Skip("Pods", "forbidden"),))).exit_code() == 3
+    assert report(reported(skipped=(Skip("Pods", "forbidden"),))).exit_code() == 3
 
 
 @pytest.mark.oracle
@@ -188,7 +190,7 @@ def test_a_report_says_each_rule_of_each_container_and_who_is_fine() -> None:
 
 def test_a_report_changes_only_when_what_it_says_does() -> None:
     """Neither with the time nor with the number of Pods, or every scan would write every report."""
-    one = told(workload("unchanged", container(running=(Running(5, 5, (5,), 1),)), pods=1))
+    one = reported(workload("unchanged", container(running=(Running(5, 5, (5,), 1),)), pods=1))
     other = document.document(
         "small", "later", [workload("unchanged", container(running=(Running(5, 5, (5,), 9),)), pods=9)]
     )
@@ -197,25 +199,27 @@ def test_a_report_changes_only_when_what_it_says_does() -> None:
 
 def test_a_report_is_bounded() -> None:
     """A Pod of thousands of containers does not fill etcd."""
-    (made,) = reports(told(workload("unchanged", *(container(name=f"c{number}") for number in range(5000)))).workloads)
+    (made,) = reports(
+        reported(workload("unchanged", *(container(name=f"c{number}") for number in range(5000)))).workloads
+    )
     assert len(made["results"]) == made["summary"]["pass"] == 1000
 
 
 def test_an_exception_that_ends_within_a_week_says_so() -> None:
     """For whoever reads reports, and for whoever reads text."""
-    ending = told(workload("excepted", container("excepted", reason="exception e: ticket 7", expires_soon=True)))
+    ending = reported(workload("excepted", container("excepted", reason="exception e: ticket 7", expires_soon=True)))
     (made,) = reports(ending.workloads)
     assert (made["summary"]["skip"], made["results"][0]["message"]) == (
         1, "container app is let be for less than a week more: exception e: ticket 7",
     )  # fmt: skip
     assert "      ends within a week: exception e: ticket 7" in render("text", ending)
-    ended = told(workload("refused", container("refused", finding(), reason="exception e: r (it ended at noon)")))
+    ended = reported(workload("refused", container("refused", finding(), reason="exception e: r (it ended at noon)")))
     assert "      exception e: r (it ended at noon)" in render("text", ended)
 
 
 def test_a_fixed_container_passes_and_says_what_admission_adds() -> None:
     fixed = container("fixed", yaml="runAsUser: 1000\nrunAsNonRoot: true\n")
-    (made,) = reports(told(workload("fixed", fixed)).workloads)
+    (made,) = reports(reported(workload("fixed", fixed)).workloads)
     assert made["results"][0]["message"] == (
         "container app will run as uid 1000; admission adds runAsUser: 1000 runAsNonRoot: true"
     )

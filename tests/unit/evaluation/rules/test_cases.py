@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.cases import FOLDER, Case, load
-from tests.support.judging import evaluate_object, patched
+from tests.support.evaluation import evaluate_object, patched
 from tests.support.pods import effective_policy, minimal, tweak, workload
 from webhook.evaluation import patch
 

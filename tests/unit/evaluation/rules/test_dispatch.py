@@ -4,8 +4,8 @@ from typing import Any
 
 from hypothesis import given, settings
 
+from tests.support.evaluation import evaluate_object
 from tests.support.images import multi
-from tests.support.judging import evaluate_object
 from tests.support.pods import effective_policy, minimal, tweak
 from tests.support.variety import IMAGES, PODS, POLICIES
 from webhook.evaluation.rules import RULES, check

@@ -101,13 +101,13 @@ async def test_a_failure_is_remembered_for_its_subject_alone(tmp_path: Path) -> 
 async def test_many_ask_once_and_what_one_answer_told_is_not_asked_again(tmp_path: Path) -> None:
     """Of forty questions at a time, four are put and the others find the answer."""
     stub = Stub(tmp_path / "stub", 'echo asked >> "$0.calls"; sleep 0.1')
-    asked, told = program(stub), list[bytes]()
+    asked, result = program(stub), list[bytes]()
 
     def read(_code: int, output: bytes) -> bytes:
-        told.append(output)
+        result.append(output)
         return output
 
-    answers = [asked.ask(f"{n % 20}", b"", lambda: told[0] if told else None, read) for n in range(40)]
+    answers = [asked.ask(f"{n % 20}", b"", lambda: result[0] if result else None, read) for n in range(40)]
     assert len(await asyncio.gather(*answers)) == 40
     assert 1 <= stub.calls <= 4
 

@@ -121,8 +121,8 @@ async def test_names_are_text_wherever_they_come_from() -> None:
     },
 )
 async def test_the_headline(objects: tuple[dict[str, object], ...], headline: str) -> None:
-    told: Document = await scanned(*objects)
-    assert headline in _text(render(told))
+    result: Document = await scanned(*objects)
+    assert headline in _text(render(result))
 
 
 async def test_what_is_past_the_first_rows_waits_for_the_script() -> None:
