@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from webhook.cli.logs import LOG_FORMAT, LOG_LEVEL, Format, configure
 from webhook.cli.options import INSECURE_REGISTRY, SERVER_REGISTRY_CONFIG
 
 
@@ -61,15 +62,29 @@ _DAYS = click.IntRange(1, 36500)
     show_default=True,
     help="Answer GET /report, beside the metrics, with the last scan as a page: to anybody who reaches the port.",
 )
+@_setting(
+    "cluster-name", "What the report page calls the cluster; else the name that the cluster gives itself.", default=""
+)
 @INSECURE_REGISTRY
 @SERVER_REGISTRY_CONFIG
-def operate(ca_lifetime: int, leaf_lifetime: int, scan_interval: int, insecure: tuple[str, ...], **given: Any) -> None:
+@LOG_LEVEL
+@LOG_FORMAT
+def operate(
+    ca_lifetime: int,
+    leaf_lifetime: int,
+    scan_interval: int,
+    insecure: tuple[str, ...],
+    log_level: str,
+    log_format: Format,
+    **given: Any,
+) -> None:
     """Run the controller: certificates, the status of policies, the background scan and its reports."""
     from datetime import timedelta
 
     from webhook.controller import run
     from webhook.controller.settings import OperateSettings
 
+    configure(log_level, log_format)
     spans = {
         "ca_lifetime": timedelta(days=ca_lifetime),
         "leaf_lifetime": timedelta(days=leaf_lifetime),

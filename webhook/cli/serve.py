@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from webhook.cli.logs import LOG_FORMAT, LOG_LEVEL, Format, configure
 from webhook.cli.options import INSECURE_REGISTRY, POLICY, SERVER_REGISTRY_CONFIG
 
 
@@ -30,6 +31,8 @@ from webhook.cli.options import INSECURE_REGISTRY, POLICY, SERVER_REGISTRY_CONFI
 @click.option("--key", type=click.Path(path_type=Path), help="PEM file of its key.")
 @INSECURE_REGISTRY
 @SERVER_REGISTRY_CONFIG
+@LOG_LEVEL
+@LOG_FORMAT
 def serve(
     host: str,
     port: int,
@@ -41,12 +44,15 @@ def serve(
     key: Path | None,
     insecure: tuple[str, ...],
     registry_config: Path | None,
+    log_level: str,
+    log_format: Format,
 ) -> None:
     """Answer the API server's admission reviews."""
     from webhook.cli.policy_files import load_documents
     from webhook.server.server import run
     from webhook.server.settings import ServeSettings
 
+    configure(log_level, log_format)
     run(
         ServeSettings(
             host=host,

@@ -28,6 +28,7 @@ from webhook.scan.collector import Reader
 from webhook.scan.document import Container, Document, Workload, renewed
 from webhook.scan.html import page
 from webhook.scan.run import scan
+from webhook.text import many
 
 ANNOUNCED_LIMIT = 10_000  # mismatches that are not told again
 NAMESPACE_METRICS_LIMIT = 1_000  # namespaces with numbers of their own: each costs a Prometheus up to five series
@@ -39,7 +40,8 @@ class BackgroundScan(Collector):
     """Scans a cluster, or looks at some namespaces of it, and keeps what came of that; also for `/metrics`.
 
     `reconciler` is told what nodes have shown. Without `reports` none are written, and those that are there are deleted.
-    `hooks` is the ValidatingWebhookConfiguration that says which namespaces admission is asked about.
+    `hooks` is the ValidatingWebhookConfiguration that says which namespaces admission is asked about, `cluster_name` what the
+    page calls the cluster, if not by the API server's address.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class BackgroundScan(Collector):
         *,
         reports: bool,
         hooks: str = "nonroot-webhook",
+        cluster_name: str = "",
     ) -> None:
         self._api = api
+        self._cluster_name = cluster_name
         self._images = images
         self._record = record
         self._wants_reports = reports
@@ -73,7 +77,7 @@ class BackgroundScan(Collector):
         began = loop.time()
         reader, seen, now = Reader(self._api, hooks=self._hooks), IdentityIndex(), datetime.now(UTC)
         await self._reconciler.load()
-        cluster = await self._api.name()
+        cluster = self._cluster_name or await self._api.name()
         document = await scan(reader, self._images, cluster=cluster, known=self._reconciler.index, seen=seen, now=now)
         if document.skipped and (self.document is None or document.skipped != self.document.skipped):
             first = document.skipped[0]
@@ -82,6 +86,18 @@ class BackgroundScan(Collector):
         self.document, self._page = document, ""
         self._announce(document)
         self.seconds = loop.time() - began
+        counts = document.summary.workloads
+        log.info(
+            "scanned %s in %.1f s: %d unchanged, %d fixable, %d denied, %d unknown, %d exempted once enforced; %d run as root now",
+            many(len(document.workloads), "workload"),
+            self.seconds,
+            counts.unchanged,
+            counts.fixed,
+            counts.refused,
+            counts.unknown,
+            counts.excepted,
+            counts.root,
+        )
         await self._reconciler.reconcile(reader.observations, reader.uses, reader.platforms, now)
         await self._report(document)
 

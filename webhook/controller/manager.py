@@ -5,7 +5,6 @@ import contextlib
 import logging
 import signal
 import socket
-import sys
 from functools import partial
 
 from webhook import certificates
@@ -38,7 +37,6 @@ log = logging.getLogger(__name__)
 
 def main(settings: OperateSettings) -> None:
     """Run until SIGTERM or SIGINT."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     asyncio.run(_operate(settings))
 
 
@@ -60,7 +58,15 @@ async def _operate(settings: OperateSettings) -> None:
         images = await closing.enter_async_context(contextlib.aclosing(client))
         reconciler = Reconciler(cluster, memory)
         hooks = settings.validating_configuration
-        scanning = BackgroundScan(cluster, images, reconciler, recorder.record, reports=settings.reports, hooks=hooks)
+        scanning = BackgroundScan(
+            cluster,
+            images,
+            reconciler,
+            recorder.record,
+            reports=settings.reports,
+            hooks=hooks,
+            cluster_name=settings.cluster_name,
+        )
         page = scanning.html if settings.report_page else None
         collectors = scanning, Background(client.stats, Event=recorder.writer)
         serving = probes.serve(state, settings.host, settings.metrics_port, collectors, page)

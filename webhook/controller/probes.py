@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from webhook import metrics
-from webhook.errors import InvalidSetting
+from webhook.server.sockets import listen
 
 Page = Callable[[], Awaitable[str]]
 _PAGE_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY"}
@@ -36,7 +36,7 @@ async def serve(
 ) -> AsyncIterator[int]:
     """Answer `/healthz`, `/readyz` and `/metrics`; gives the port, which is a free one where 0 was asked for.
 
-    `collectors` are shown beside the state; with a `page` that is what `/report` answers, once it is not "".
+    `collectors` are shown beside the state; with a `page` that is what `/report` answers, once it is not "", and `/` leads to it.
     """
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector):
@@ -61,20 +61,17 @@ async def serve(
         answer.enable_compression()
         return answer
 
+    async def start(_: web.Request) -> web.Response:
+        raise web.HTTPFound("/report")
+
     app = web.Application()
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", prometheus)])
     if page is not None:
-        app.add_routes([web.get("/report", report)])
+        app.add_routes([web.get("/report", report), web.get("/", start)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as error:
-            raise InvalidSetting(
-                f"cannot listen on {host}:{port}: {error.strerror}; choose another --metrics-port"
-            ) from None
-        port = runner.addresses[0][1]
-        yield port
+        await web.SockSite(runner, listen(host, port, "--metrics-port")).start()
+        yield runner.addresses[0][1]
     finally:
         await runner.cleanup()

@@ -25,6 +25,7 @@ class OperateSettings(msgspec.Struct, frozen=True):
     scan_interval: timedelta = timedelta(minutes=30)
     reports: bool = True
     report_page: bool = False
+    cluster_name: str = ""
     insecure_registries: tuple[str, ...] = ()
     registry_config: Path | None = None
 

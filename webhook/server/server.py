@@ -6,7 +6,6 @@ import gc
 import logging
 import signal
 import socket
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
@@ -19,7 +18,6 @@ from starlette.types import ASGIApp
 from webhook import certificates
 from webhook.admission.handler import Admission, Outcome
 from webhook.admission.review import Review
-from webhook.errors import InvalidSetting
 from webhook.image.source import Images
 from webhook.policy.cache import PolicyCache, PolicyLister, PolicySnapshot
 from webhook.registry import config_file
@@ -32,6 +30,7 @@ from webhook.server.fast_path import ReviewProtocol
 from webhook.server.limits import REQUEST_TIMEOUT, BoundedProtocol
 from webhook.server.probes import build
 from webhook.server.settings import ServeSettings
+from webhook.server.sockets import listen
 from webhook.server.tls import ServingCertificate
 
 if TYPE_CHECKING:
@@ -48,7 +47,6 @@ def run(settings: ServeSettings) -> None:
     """Serve until SIGTERM or SIGINT; `InvalidSetting` where the settings cannot be used."""
     settings.check()
     access = config_file.load(settings.registry_config, settings.insecure_registries)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     with _certificate(settings) as (certificate, ca), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(settings, access, certificate, ca))
 
@@ -110,7 +108,10 @@ async def _serve(
         app = build(metrics, ready, ca)
         reviews = Reviews(Admission(view, images), metrics, app, answered)
         secure, plain = _Server(reviews, certificate), _Server(app)
-        sockets = _bind(settings.host, settings.port), _bind(settings.host, settings.metrics_port)
+        sockets = (
+            listen(settings.host, settings.port, "--port or --host"),
+            listen(settings.host, settings.metrics_port, "--metrics-port or --host"),
+        )
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(certificate.watch())
             serving = [
@@ -203,20 +204,6 @@ async def _denials(
         denials = DenialEvents(view, images, recorder.record)
         async with run_in_background(recorder.writer, denials.dry_runs):
             yield denials.observe
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise InvalidSetting(
-            f"cannot listen on {host}:{port}: {error.strerror}; choose another --port or --host"
-        ) from None
-    return listener
 
 
 class _Server(uvicorn.Server):

@@ -204,6 +204,15 @@ automountServiceAccountToken: false
 {{- end }}
 {{- end }}
 
+{{- define "nonroot.logArguments" -}}
+{{- if ne .Values.logging.level "info" }}
+- --log-level={{ .Values.logging.level }}
+{{- end }}
+{{- if ne .Values.logging.format "text" }}
+- --log-format={{ .Values.logging.format }}
+{{- end }}
+{{- end }}
+
 {{- /* With `tokenExpirationSeconds` the token is mounted as the kubelet does it by itself, but for its lifetime. */}}
 {{- define "nonroot.tokenMount" -}}
 - name: token

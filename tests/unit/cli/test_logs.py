@@ -1,0 +1,38 @@
+"""How the servers log."""
+
+import json
+import logging
+import sys
+
+from webhook.cli.logs import JsonFormatter
+
+
+def _record(message: str, *arguments: object, error: BaseException | None = None) -> logging.LogRecord:
+    info = (type(error), error, error.__traceback__) if error else None
+    return logging.LogRecord("webhook.server.asgi", logging.INFO, __file__, 1, message, arguments, info)
+
+
+def test_a_record_is_one_line_of_json() -> None:
+    """Whatever a stranger puts into a message: line ends and control characters are escaped."""
+    record = _record("denied %s", 'a\n"b"\x1b')
+    record.fields = {"namespace": "shop"}
+    line = JsonFormatter().format(record)
+    assert "\n" not in line
+    found = json.loads(line)
+    assert found.pop("time").endswith("+00:00")
+    assert found == {
+        "level": "info",
+        "logger": "webhook.server.asgi",
+        "message": 'denied a\n"b"\x1b',
+        "namespace": "shop",
+    }
+
+
+def test_a_stack_trace_is_part_of_its_record() -> None:
+    try:
+        raise ValueError("why")
+    except ValueError:
+        error = sys.exc_info()[1]
+    assert json.loads(JsonFormatter().format(_record("it failed", error=error)))["exception"].endswith(
+        "ValueError: why"
+    )
