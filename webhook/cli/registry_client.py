@@ -10,6 +10,7 @@ from webhook.errors import InvalidSetting
 from webhook.registry import config_file
 from webhook.registry.auth.keychain import PullSecrets
 from webhook.registry.client import RegistryClient
+from webhook.registry.settings import WORKSTATION
 
 _CONFIG_LIMIT = 8 * 1024 * 1024
 
@@ -29,7 +30,7 @@ def registry_client(
     `InvalidSetting` where a file is unusable.
     """
     access = config_file.load(config, insecure)
-    settings = access.settings
+    settings = msgspec.structs.replace(access.settings, limits=WORKSTATION)
     if patience is not None:
         timeouts = msgspec.structs.replace(settings.timeouts, look_up=patience, layer=patience)
         settings = msgspec.structs.replace(settings, timeouts=timeouts)

@@ -25,7 +25,7 @@ from webhook.registry.settings import ANY_REGISTRY, AUTHORITY, ClientCertificate
 
 _FILE = "hosts.toml"
 _PORT = re.compile(r"_([0-9]+)_\Z")  # as in HOST_PORT_, for file systems without colons
-_CAPABILITIES = frozenset({"pull", "resolve", "push"})
+_PULLING = frozenset({"pull", "resolve"})
 
 
 class HostFiles(msgspec.Struct, frozen=True):
@@ -98,10 +98,9 @@ class _Reading:
     def _host(self, url: str, entry: _Entry, registry: str, path: Path) -> Host | None:
         """One host, or None for one that nothing may be pulled from."""
         where = f"{path}: {url or 'the registry itself'}"
-        capabilities = {each.lower() for each in entry.capabilities} or _CAPABILITIES
-        unknown = capabilities - _CAPABILITIES
-        if unknown:
-            raise InvalidSetting(f"{where}: there is no capability {min(unknown)!a}; write pull, resolve or push")
+        capabilities = {
+            each.lower() for each in entry.capabilities
+        } or _PULLING  # those of later versions do not matter
         if entry.skip_verify:
             raise InvalidSetting(f"{where}: skip_verify is not taken, anybody could answer then; name its CA as ca")
         if entry.header:
@@ -118,14 +117,19 @@ class _Reading:
         return host
 
     def _located(self, url: str, entry: _Entry, where: str) -> Host:
-        parts = urlsplit(url if url.startswith("http") else f"https://{url}")
+        try:
+            parts = urlsplit(url if url.startswith("http") else f"https://{url}")
+        except ValueError:
+            parts = urlsplit("")
         authority = parts.netloc.lower()
+        if parts.scheme == "https":
+            authority = authority.removesuffix(":443")
         if parts.scheme not in {"http", "https"} or parts.query or not AUTHORITY.match(authority):
             raise InvalidSetting(f"{where} is no address of a host; write it like https://mirror.example.com")
         if (parts.scheme == "http") != (match_authority(authority, self._insecure) is not None):
             plain = "is over plain HTTP and not listed" if parts.scheme == "http" else "is over TLS and listed"
             raise InvalidSetting(f"{where} {plain} under insecure; say the same in both places")
-        root = posixpath.normpath(parts.path).rstrip("/") if parts.path else ""
+        root = f"/{posixpath.normpath(parts.path).strip('/')}".rstrip("/") if parts.path else ""
         if not entry.override_path and not root.endswith("/v2"):
             root += "/v2"
         return Host(authority, root)

@@ -79,9 +79,13 @@ class ContentStore:
         choice = choose(entries, query.os, query.architectures)
         if len(choice.chosen) + len(choice.undecided) > self._limits.platforms:
             raise RegistryError("tooLarge", f"the index has more than {self._limits.platforms} platforms to look at")
-        found = await _together(choice.chosen, lambda entry: self._entry(repository, entry, query))
+        chosen = await _together(choice.chosen, lambda entry: self._entry(repository, entry, query))
+        found = [image for image in chosen if image is not None]
         every = choose(entries, query.os, frozenset())
-        honest = all(entry.platform == each.platform for entry, each in zip(choice.chosen, found, strict=True))
+        honest = all(
+            image is not None and entry.platform == image.platform
+            for entry, image in zip(choice.chosen, chosen, strict=True)
+        )
         index = tuple(entry.platform for entry in every.chosen if entry.platform) if honest else None
         covered = {each.platform for each in found}
         for entry in choice.undecided:
@@ -92,7 +96,8 @@ class ContentStore:
         if not found:
             wanted = ", ".join(f"{query.os}/{each}" for each in sorted(query.architectures)) or query.os
             offered = ", ".join(sorted({str(each.platform) for each in entries if each.platform})[:20])
-            raise RegistryError("notFound", f"the index has no image for {wanted}; it has {offered or 'none'}")
+            detail = "the registry lacks the image that the index has" if choice.chosen else "the index has no image"
+            raise RegistryError("notFound", f"{detail} for {wanted}; it has {offered or 'none'}")
         return tuple(found), None if every.undecided else index
 
     async def aclose(self) -> None:
@@ -105,17 +110,15 @@ class ContentStore:
         stored = self._memory.of_digest(repository, digest) if self._memory else ()
         return [each for each in stored if each.spec.source == "registry"]
 
-    async def _entry(self, repository: Repository, entry: Descriptor, query: Query) -> PlatformImage:
-        document = await self._manifest(repository, entry.digest, entry)
-        if isinstance(document, Index):
-            raise MalformedImage(f"{entry.digest} is an index where its own index promises a manifest")
-        return await self._image(repository, entry.digest, document, query)
+    async def _entry(self, repository: Repository, entry: Descriptor, query: Query) -> PlatformImage | None:
+        manifest = await self._child(repository, entry)
+        return None if manifest is None else await self._image(repository, entry.digest, manifest, query)
 
     async def _undecided(self, repository: Repository, entry: Descriptor, query: Query) -> PlatformImage | None:
         """An entry without a platform counts by its config's; one that is no image, such as a signature, not at all."""
-        document = await self._manifest(repository, entry.digest, entry)
-        if isinstance(document, Index):
-            raise MalformedImage(f"{entry.digest} is an index where its own index promises a manifest")
+        document = await self._child(repository, entry)
+        if document is None:
+            return None
         try:
             check_config(document.config)
         except MalformedImage:
@@ -124,6 +127,22 @@ class ContentStore:
         if not runs(config.platform, query.os, query.architectures):
             return None
         return await self._image(repository, entry.digest, document, query)
+
+    async def _child(self, repository: Repository, entry: Descriptor) -> Manifest | None:
+        """The manifest of an index's entry; None for a platform that was not copied with the index, as by many mirrors.
+
+        A node that runs this platform cannot pull it, and the others never ask for it: containerd/containerd
+        core/images/image.go (Manifest) reads the chosen entry alone.
+        """
+        try:
+            document = await self._manifest(repository, entry.digest, entry)
+        except RegistryError as error:
+            if error.cause != "notFound":
+                raise
+            return None
+        if isinstance(document, Index):
+            raise MalformedImage(f"{entry.digest} is an index where its own index promises a manifest")
+        return document
 
     async def _image(self, repository: Repository, digest: str, manifest: Manifest, query: Query) -> PlatformImage:
         check_config(manifest.config)
@@ -206,12 +225,12 @@ async def _or_unknown(work: Awaitable[T]) -> T | Unknown:
 
 
 async def _together(
-    entries: Iterable[Descriptor], work: Callable[[Descriptor], Awaitable[PlatformImage]]
-) -> list[PlatformImage]:
+    entries: Iterable[Descriptor], work: Callable[[Descriptor], Awaitable[PlatformImage | None]]
+) -> list[PlatformImage | None]:
     """The outcomes in order, a few at a time; the first failure cancels the rest and is raised."""
     turns = asyncio.Semaphore(_AT_ONCE)
 
-    async def in_turn(entry: Descriptor) -> PlatformImage:
+    async def in_turn(entry: Descriptor) -> PlatformImage | None:
         async with turns:
             return await work(entry)
 

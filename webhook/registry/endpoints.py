@@ -14,6 +14,7 @@ from webhook.registry.auth.keychain import Credentials, Keychain, MalformedKeych
 from webhook.registry.auth.token import ANONYMOUS, Credential
 from webhook.registry.settings import ANY_REGISTRY, Host, RegistrySettings
 from webhook.registry.transport.messages import RegistryError
+from webhook.registry.transport.urls import same_authority
 
 _HUB = {"docker.io": "registry-1.docker.io"}  # containerd/containerd core/remotes/docker/registry.go, DefaultHost
 
@@ -61,7 +62,7 @@ class Endpoints:
         home = api_host(reference.registry)
         endpoints: list[Endpoint] = []
         for host in self._able(reference):
-            own = host.authority in {"", home, reference.registry}
+            own = not host.authority or any(same_authority(host.authority, name) for name in (home, reference.registry))
             authority = home if own else host.authority
             image = reference.name if own else f"{authority}/{reference.repository}"
             private = found = pod.find(image) if own else []

@@ -21,7 +21,7 @@ from webhook.image.golang import decode_json
 from webhook.image.source import Image, Query, Unknown
 from webhook.registry.content_store import ContentStore
 from webhook.registry.manifest import Descriptor, check_digest, is_digest
-from webhook.registry.settings import RegistrySettings
+from webhook.registry.settings import WORKSTATION, RegistrySettings
 from webhook.registry.transport.messages import Cost, RegistryError, Sink
 
 TRANSPORTS = ("oci:", "oci-archive:", "docker-archive:")
@@ -115,10 +115,10 @@ class Layout:
         path, self._tag = _split(rest)
         self.name = reference
         self.cost = Cost()
-        self._limits = RegistrySettings().limits
+        self._limits = WORKSTATION
         self._files: _Files = _Folder(path) if self._transport == "oci" else _Tar(path)
         self._blobs: dict[str, _Blob] = {}
-        self._contents = ContentStore(RegistrySettings())
+        self._contents = ContentStore(RegistrySettings(limits=WORKSTATION))
 
     async def find(self, query: Query) -> Image | Unknown:
         """As `webhook.image.source.Images`; which image it is was said at construction."""

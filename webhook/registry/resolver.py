@@ -134,8 +134,12 @@ class TagResolver:
     async def _ask(
         self, reference: Reference, endpoints: Sequence[Endpoint], cost: Cost, deadline: float, *, by_head: bool
     ) -> Resolution:
-        """Every door in turn until one opens, as the kubelet tries credentials; a mirror may fail in any way."""
-        refusals: dict[Cause, RegistryError] = {}
+        """Every endpoint in turn until one answers, as the kubelet tries credentials; a mirror may fail in any way.
+
+        Where none does, what the registry itself has said counts before what a mirror did.
+        """
+        own: dict[Cause, RegistryError] = {}
+        mirrors: dict[Cause, RegistryError] = {}
         last = None
         for number, endpoint in enumerate(endpoints):
             try:
@@ -145,13 +149,14 @@ class TagResolver:
                 return Resolution(digest, number, at)
             except RegistryError as error:
                 if error.is_refusal:
-                    refusals.setdefault(error.cause, error)
+                    (mirrors if endpoint.mirrors else own).setdefault(error.cause, error)
                 elif not endpoint.mirrors:
                     raise
                 last = error
-        causes: tuple[Cause, ...] = ("rateLimited", "unauthorized", "notFound")
-        raise next((refusals[cause] for cause in causes if cause in refusals), last) or AssertionError(
-            "there is a door"
+        refusals = own or mirrors
+        order: tuple[Cause, ...] = ("rateLimited", "unauthorized", "notFound")
+        raise next((refusals[cause] for cause in order if cause in refusals), last) or AssertionError(
+            "nobody was asked"
         )
 
     async def _resolve(self, repository: Repository, reference: Reference, *, by_head: bool) -> str:

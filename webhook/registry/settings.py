@@ -30,6 +30,10 @@ class Limits(msgspec.Struct, frozen=True):
     survey_bytes: int = 8192 * _MIB  # of all layers together, where each of them is read
 
 
+# For a command line, which has its machine's memory: all that containerd takes (klauspost/compress zstd/framedec.go).
+WORKSTATION = Limits(zstd_window=512 * _MIB)
+
+
 class Timeouts(msgspec.Struct, frozen=True):
     """Seconds.
 

@@ -42,6 +42,11 @@ def test_hosts_are_asked_in_the_order_of_the_file_then_the_server(tmp_path: Path
             capabilities = ["push"]
             [host."http://plain:5000"]
             [host."https://[fd00::1]:5000"]
+            [host."https://F.corp:443//v2//x/"]
+            capabilities = ["pull", "resolve", "referrers"]
+            override_path = true
+            [host."https://later.corp"]
+            capabilities = ["referrers"]
         """,
     )
     assert found.hosts["docker.io"] == (
@@ -52,6 +57,7 @@ def test_hosts_are_asked_in_the_order_of_the_file_then_the_server(tmp_path: Path
         Host("e.corp", ""),
         Host("plain:5000"),
         Host("[fd00::1]:5000"),
+        Host("f.corp", "/v2/x"),
         Host("registry-1.docker.io"),
     )
 
@@ -120,7 +126,7 @@ def test_a_folder_without_a_host_file_is_dockers(tmp_path: Path) -> None:
         ('[host."https://m"]\nskip_verify = true', "https://m: skip_verify is not taken, anybody could answer then"),
         ("skip_verify = true", "the registry itself: skip_verify is not taken"),
         ('[host."https://m"]\n[host."https://m".header]\nx = "hunter2"', "header is not taken"),
-        ('[host."https://m"]\ncapabilities = ["fly"]', "there is no capability 'fly'"),
+        ('server = "https://[::1"', "no address of a host"),
         ('[host."http://m"]', "http://m is over plain HTTP and not listed under insecure"),
         ('server = "https://plain:5000"', "https://plain:5000 is over TLS and listed under insecure"),
         ('server = "ftp://m"', "no address of a host"),

@@ -10,6 +10,7 @@ import zstandard
 from isal import isal_zlib
 
 from webhook.errors import MalformedImage
+from webhook.registry.transport.messages import RegistryError
 
 _GZIP = b"\x1f\x8b\x08"
 _ZSTD = b"\x28\xb5\x2f\xfd"
@@ -22,8 +23,11 @@ _SLICE = 1 << 16  # what is copied again for every gzip member; eStargz has a me
 Write = Callable[[bytes], None]
 
 
-class LargeWindow(MalformedImage):
+class LargeWindow(RegistryError):
     """A zstd frame asks for more memory than its reader was given: who has more to give may begin again."""
+
+    def __init__(self, window: int) -> None:
+        super().__init__("tooLarge", f"a layer's zstd data needs a window of more than {window >> 20} MiB")
 
 
 class Decompressor:
@@ -137,7 +141,7 @@ class _Zstd:
             self._stream.write(data)
         except zstandard.ZstdError as error:
             if _NO_ROOM in str(error):
-                raise LargeWindow(f"a layer's zstd data needs a window of more than {self._window >> 20} MiB") from None
+                raise LargeWindow(self._window) from None
             raise MalformedImage("a layer's zstd data is damaged") from None
         finally:
             self._sink.take = None

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Literal, Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -87,17 +88,32 @@ class Response(msgspec.Struct, frozen=True):
         return f"<Response {self.status}>"
 
 
+_FORBIDDEN: tuple[Cause, str] = ("unauthorized", "the credentials that apply do not allow reading it")
+_REFUSALS: Mapping[int, tuple[Cause, str]] = {
+    400: ("unreachable", "it does not understand the request, as a server that is no registry would say"),
+    401: _FORBIDDEN,
+    402: ("unauthorized", "its account there has to be paid for, or has used up its quota"),
+    403: _FORBIDDEN,
+    404: ("notFound", "no such image there, or none that these credentials may see"),
+    410: ("notFound", "it was there and has been removed for good"),
+    429: ("rateLimited", "too many requests"),
+    451: ("unauthorized", "it may not be given out for legal reasons"),
+}
+
+
 def refusal(response: Response, asked: str) -> RegistryError:
     """What a status other than 200 means for who asked; `asked` says what for, in a few words without secrets."""
     status = response.status
-    detail = f"{asked}: the registry answered {status}"
-    if status in {401, 403}:
-        return RegistryError("unauthorized", f"{detail}; the credentials that apply do not allow reading it")
-    if status == 404:
-        return RegistryError("notFound", f"{detail}; no such image there, or none that these credentials may see")
-    if status == 429:
-        return RegistryError("rateLimited", f"{detail}; too many requests", retry_after(response))
-    return RegistryError("unreachable", detail, retry_after(response))
+    if not response.own and status in {401, 403}:
+        elsewhere = urlsplit(response.url).netloc
+        if status == 403:
+            detail = f"{asked}: {elsewhere}, where the registry redirects to, answered 403; its link may have expired"
+            return RegistryError("unreachable", detail)
+        detail = f"{asked}: {elsewhere}, where the registry redirects to, wants credentials and gets none"
+        return RegistryError("unauthorized", detail)
+    cause, meaning = _REFUSALS.get(status, ("unreachable", ""))
+    detail = f"{asked}: the registry answered {status}" + (meaning and f"; {meaning}")
+    return RegistryError(cause, detail, None if cause in {"unauthorized", "notFound"} else retry_after(response))
 
 
 def retry_after(response: Response) -> float | None:

@@ -8,11 +8,10 @@ import pytest
 import zstandard
 
 from tests.support.oci import file, sha256, tar
-from webhook.errors import MalformedImage
 from webhook.registry.layers.reader import Layers
 from webhook.registry.manifest import Descriptor
 from webhook.registry.settings import Limits, RegistrySettings
-from webhook.registry.transport.messages import Sink
+from webhook.registry.transport.messages import RegistryError, Sink
 
 USUAL, LARGE = 20, 22  # exponents of windows, in bytes
 SETTINGS = RegistrySettings(limits=Limits(zstd_usual_window=1 << USUAL, zstd_window=1 << LARGE))
@@ -63,8 +62,9 @@ async def test_an_unusual_window_is_had_by_beginning_again() -> None:
 
 async def test_a_window_that_nobody_gives_is_refused() -> None:
     registry = Registry(LARGE + 1)
-    with pytest.raises(MalformedImage, match="needs a window of more than 4 MiB"):
+    with pytest.raises(RegistryError, match="needs a window of more than 4 MiB") as refused:
         await registry.read(Layers(SETTINGS))
+    assert refused.value.cause == "tooLarge"  # the limit is ours: nodes have more
 
 
 async def test_large_windows_are_had_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
