@@ -1,5 +1,6 @@
 """A small API server over plain HTTP that answers as told, and the answers that tests tell it to give."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -20,19 +21,28 @@ class Api:
         self.asked: list[tuple[str, str, Any, str]] = []
         self.status = 200
         self.date = ""
+        self.headers: dict[str, str] = {}
+        self.pace = 0.0  # seconds between two pieces of an answer
         self.body: bytes = b"{}"
         self.pages: list[tuple[int, Any]] = []  # answers that come before that, each once
 
     def answer(self, status: int, document: Any) -> None:
         self.status, self.body = status, json.dumps(document).encode()
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         self.asked.append((request.method, request.path_qs, json.loads(body or b"null"), request.content_type))
         if self.pages:
             status, document = self.pages.pop(0)
-            return web.json_response(document, status=status)
+            return web.json_response(document, status=status, headers=self.headers)
         headers = {"Date": self.date} if self.date else None
+        if self.pace:
+            answer = web.StreamResponse()
+            await answer.prepare(request)
+            for start in range(0, len(self.body), 100):
+                await asyncio.sleep(self.pace)
+                await answer.write(self.body[start : start + 100])
+            return answer
         return web.Response(status=self.status, body=self.body, content_type="application/json", headers=headers)
 
 

@@ -5,22 +5,25 @@ every replica half a second and 30 MiB, and msgspec reads the few fields that ma
 
     ClusterError        the message names the object, the reason and the next step
     ├── Forbidden       RBAC does not let us
+    ├── Denied          the API server does not take this one object: invalid, or an admission policy is against it
     │   └── Terminating its namespace is being deleted, and takes nothing new
     ├── Conflict        somebody else wrote in between; look again
     │   └── Absent      there is no such object, or no such kind
     ├── Expired         a list went on for longer than the API server remembers
     └── Unreachable     the API server did not answer, or not as an API server does
+        └── Busy        it asks to come again later
 """
 
 import asyncio
 import contextlib
+import os
 import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 import msgspec
@@ -29,9 +32,13 @@ from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTResponse
 
-from webhook.errors import NonrootError
+from webhook.errors import InvalidSetting, NonrootError
+from webhook.proxies import Proxies
 
-TIMEOUT = 10.0  # seconds for any answer
+SILENCE_TIMEOUT = 10.0  # seconds without a byte, after which a connection is taken for dead
+ANSWER_TIMEOUT = 300.0  # seconds for a whole answer: a page of large Pods over a slow link takes a minute
+RETRY_AFTER_LIMIT = 60.0  # seconds that we let the API server keep us waiting
+READ_TRIES = 5  # of a read that is answered "come again later"
 PAGE = 500  # objects of a list in one answer
 JSON = "application/json"
 # Source: kubernetes/apimachinery pkg/apis/meta/v1/types.go (PartialObjectMetadata)
@@ -42,6 +49,10 @@ MANAGED_BY = {"app.kubernetes.io/part-of": "nonroot-webhook", "app.kubernetes.io
 
 # kubernetes/apimachinery pkg/util/validation/validation.go, IsDNS1123Subdomain
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+
+# What tells RBAC from admission, which answers 403 as well: k8s.io/apiserver
+# pkg/endpoints/handlers/responsewriters/errors.go (ForbiddenMessage).
+_LACKS_RIGHT = re.compile(r'User ".*" cannot ', re.DOTALL)
 
 T = TypeVar("T")
 
@@ -54,7 +65,11 @@ class Forbidden(ClusterError):
     """RBAC does not allow the call."""
 
 
-class Terminating(Forbidden):
+class Denied(ClusterError):
+    """This one object is not taken; what is said of any other is another matter."""
+
+
+class Terminating(Denied):
     """The object's namespace is being deleted. Source: kubernetes plugin/pkg/admission/namespace/lifecycle/admission.go."""
 
 
@@ -70,6 +85,14 @@ class Unreachable(ClusterError):
     """There was no answer, or none that an API server in order gives."""
 
 
+class Busy(Unreachable):
+    """The API server has too much to do; `retry_after` is in how many seconds it wants to be asked again."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class Expired(ClusterError):
     """A list is older than the API server remembers; `token` asks for the rest of it as it is now."""
 
@@ -78,12 +101,17 @@ class Expired(ClusterError):
         self.token = token
 
 
-class _ListMetadata(msgspec.Struct, frozen=True):
+class ListMetadata(msgspec.Struct, frozen=True, rename="camel"):
+    """Where the rest of a list begins, and its version: what a stream of changes goes on from."""
+
     token: str = msgspec.field(default="", name="continue")
+    resource_version: str = ""
 
 
-class _List(msgspec.Struct):
-    metadata: _ListMetadata
+class Page(msgspec.Struct, frozen=True):
+    """Some objects of a list as they came, which name no kind."""
+
+    metadata: ListMetadata
     items: tuple[msgspec.Raw, ...] | None = None
 
 
@@ -127,16 +155,31 @@ class Cluster:
         """One call: the answer's bytes, None for a 404 where `absent_ok`.
 
         `what` names the object in errors. A name that is put into `path` must be one that the API server gave, or `is_name`.
+        A read that the API server asks to repeat later is repeated, as long as it gives the seconds.
+        Source: k8s.io/client-go rest/with_retry.go.
         """
+        tries = READ_TRIES if method == "GET" else 1
+        while True:
+            tries -= 1
+            try:
+                return await self._call(method, path, what, body, content_type, accept)
+            except Absent:
+                if not absent_ok:
+                    raise
+                return None
+            except Busy as busy:
+                if not tries:
+                    raise
+                await asyncio.sleep(busy.retry_after)
+
+    async def _call(self, method: str, path: str, what: str, body: object, content_type: str, accept: str) -> bytes:
         with _answering(what):
-            timeout = aiohttp.ClientTimeout(total=TIMEOUT)
+            timeout = aiohttp.ClientTimeout(ANSWER_TIMEOUT, sock_connect=SILENCE_TIMEOUT, sock_read=SILENCE_TIMEOUT)
             response = await self._send(method, path, timeout, body, content_type=content_type, accept=accept)
             answer: bytes = await response.read()  # type: ignore[no-untyped-call]
         if 200 <= response.status < 300:
             return answer
-        if response.status == 404 and absent_ok:
-            return None
-        raise _refusal(response.status, method, what, answer)
+        raise _refusal(response, method, what, answer)
 
     def _hear(self, date: str) -> None:
         with contextlib.suppress(ValueError):  # no date, or none that is one
@@ -146,11 +189,11 @@ class Cluster:
         """The lines of a stream of changes until the API server ends it; `silence` seconds without one are an error."""
         rest = b""
         with _answering(what):
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT, sock_read=silence)
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=SILENCE_TIMEOUT, sock_read=silence)
             response = await self._send("GET", path, timeout, accept=METADATA if only_metadata else JSON)
             if response.status != 200:
                 answer: bytes = await response.read()  # type: ignore[no-untyped-call]
-                raise _refusal(response.status, "GET", what, answer)
+                raise _refusal(response, "GET", what, answer)
             with contextlib.closing(response.response):
                 async for chunk in response.response.content.iter_any():
                     *whole, rest = (rest + chunk).split(b"\n")
@@ -179,7 +222,12 @@ class Cluster:
     async def pages(
         self, path: str, what: str, *, only_metadata: bool = False
     ) -> AsyncIterator[tuple[msgspec.Raw, ...]]:
-        """The objects of a list as they came, which name no kind, some hundred at a time and each of them once.
+        """The objects of a list, as `chunks` has them."""
+        async for page in self.chunks(path, what, only_metadata=only_metadata):
+            yield page.items or ()
+
+    async def chunks(self, path: str, what: str, *, only_metadata: bool = False) -> AsyncIterator[Page]:
+        """A list, some hundred objects at a time and each of them once.
 
         They are of one moment unless reading them takes minutes: then the rest is as it is by then.
         Source: k8s.io/apiserver pkg/storage/etcd3/errors.go (handleCompactedErrorForPaging)
@@ -195,8 +243,8 @@ class Cluster:
                     raise
                 token = expired.token
                 continue
-            page = decode(body or b"", _List, what)
-            yield page.items or ()
+            page = decode(body or b"", Page, what)
+            yield page
             token = page.metadata.token
             if not token:
                 return
@@ -214,6 +262,9 @@ class Cluster:
                 configuration = Configuration()
                 try:
                     await self._configure(configuration)
+                    _proxy(configuration)
+                except InvalidSetting as error:
+                    raise Unreachable(str(error)) from None
                 except (config.ConfigException, OSError) as error:
                     raise Unreachable(
                         f"there is neither a service account nor a usable kubeconfig: {error}; set KUBECONFIG"
@@ -233,6 +284,18 @@ class Cluster:
         self._from_kubeconfig = True
 
 
+def _proxy(configuration: Configuration) -> None:
+    """Choose the proxy here, as Go's clients do; the library would leave that to Python, whose NO_PROXY knows no network.
+
+    A kubeconfig's `proxy-url` wins. Nor are CAs held to rules that Go's clients do not have.
+    """
+    server = urlsplit(configuration.host)
+    if not configuration.proxy:
+        configuration.proxy = Proxies(os.environ).find(server.scheme, server.hostname or "", server.port)
+    configuration.client_session_kwargs = {"trust_env": False}
+    configuration.disable_strict_ssl_verification = True
+
+
 @contextlib.contextmanager
 def _answering(what: str) -> Iterator[None]:
     """The client library's errors as ours."""
@@ -244,18 +307,23 @@ def _answering(what: str) -> Iterator[None]:
 
 class _Status(msgspec.Struct):
     message: str = ""
-    metadata: _ListMetadata = _ListMetadata()
+    metadata: ListMetadata = ListMetadata()
 
 
-def _refusal(status: int, method: str, what: str, answer: bytes) -> ClusterError:
+def _refusal(response: RESTResponse, method: str, what: str, answer: bytes) -> ClusterError:
     try:
         body = msgspec.json.decode(answer, type=_Status)
     except msgspec.DecodeError:
         body = _Status()
+    status = response.status
     reason = f"{what}: {method} was answered {status} {body.message[:500]}".rstrip()
     match status:
         case 403 if "because it is being terminated" in body.message:
             return Terminating(reason)
+        case 403 if method != "GET" and body.message and not _LACKS_RIGHT.search(body.message):
+            return Denied(reason)
+        case 400 | 405 | 413 | 415 | 422:
+            return Denied(reason)
         case 401 | 403:
             return Forbidden(f"{reason}; check the RBAC of the ServiceAccount")
         case 404:
@@ -265,7 +333,10 @@ def _refusal(status: int, method: str, what: str, answer: bytes) -> ClusterError
         case 410:
             return Expired(reason, body.metadata.token)
         case _:
-            return Unreachable(reason)
+            seconds = str(response.headers.get("Retry-After", ""))
+            if seconds.isascii() and seconds.isdigit():
+                return Busy(reason, min(float(seconds), RETRY_AFTER_LIMIT))
+            return Busy(reason, 1.0) if status == 429 else Unreachable(reason)
 
 
 def is_name(text: str) -> bool:

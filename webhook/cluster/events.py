@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from webhook.cluster import client
-from webhook.cluster.client import Absent, Cluster, Conflict, Terminating
+from webhook.cluster.client import Absent, Cluster, Conflict, Terminating, is_name
 from webhook.cluster.workqueue import WorkQueue
 
 API_VERSION = "events.k8s.io/v1"
@@ -52,7 +52,8 @@ class Event(msgspec.Struct, frozen=True):
     def name(self) -> str:
         """The same for every Event that says the same of the same object."""
         digest = hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
-        return f"{self.regarding.name[:NAME_LIMIT].strip('.-')}.{digest}"
+        about = (self.regarding.name[:NAME_LIMIT].strip(".-"), self.regarding.kind[:NAME_LIMIT].lower())
+        return f"{next(filter(is_name, about), 'object')}.{digest}"
 
 
 def document(event: Event, instance: str, count: int, now: datetime) -> dict[str, Any]:
@@ -70,9 +71,13 @@ def document(event: Event, instance: str, count: int, now: datetime) -> dict[str
         "type": event.type,
         "action": event.action,
         "reason": event.reason,
-        "note": event.note.encode()[:NOTE_LIMIT].decode(errors="ignore"),
+        "note": _clipped(event.note),
     }
     return made | (repeated(1, count - 1, now) if count > 1 else {})
+
+
+def _clipped(note: str) -> str:
+    return note[:NOTE_LIMIT].encode(errors="replace")[:NOTE_LIMIT].decode(errors="ignore")
 
 
 def repeated(before: int, more: int, now: datetime) -> dict[str, Any]:
@@ -136,7 +141,10 @@ class EventRecorder:
         ] = {}  # by the Event's name: it tells them apart in a sixth of the memory
 
     def record(self, event: Event) -> None:
-        """Tell of an Event; never blocks, and is never known to fail."""
+        """Tell of an Event; never blocks, and is never known to fail. None stands where no namespace can be."""
+        if not is_name(event.namespace):
+            return
+        event = msgspec.structs.replace(event, note=_clipped(event.note))
         name = event.name
         tally = self._tallies.pop(name, None) or _PendingCount()
         self._tallies[name] = tally
@@ -144,7 +152,7 @@ class EventRecorder:
             del self._tallies[next(iter(self._tallies))]
         tally.count += 1
         now = self._clock()
-        if now >= tally.due and self.writer.add(name, partial(self._write, event, tally)):
+        if now >= tally.due and self.writer.add(name, partial(self._write, event, tally), event.namespace):
             tally.due = now + REPEAT_INTERVAL
 
     async def _write(self, event: Event, tally: _PendingCount) -> None:

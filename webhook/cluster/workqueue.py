@@ -1,7 +1,9 @@
 """Writes to the API server that nobody waits for: one task, a bounded queue, one write at a time.
 
-What cannot be written is dropped, never saved up: whatever is told here is told again by the next one that meets it. Where
-the API server does not let us, or does not know the kind, nothing is offered to it for some minutes; that is logged once.
+What cannot be written is dropped, never saved up: whatever is told here is told again by the next one that meets it. While
+the API server does not answer, nothing is offered to it for some seconds. Where RBAC does not let us write, or the kind is
+not installed, nothing is offered for some minutes, in that namespace alone. One object that is not taken, as invalid or by
+an admission policy, says nothing about any other.
 """
 
 import asyncio
@@ -11,12 +13,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from typing import NoReturn
 
-from webhook.cluster.client import Absent, ClusterError, Forbidden
+from webhook.cluster.client import Absent, Busy, ClusterError, Denied, Forbidden
 
 QUEUE_LIMIT = 1000  # writes that may wait
 WRITE_INTERVAL = 0.02  # seconds between two of them at least
 REFUSED_PAUSE = 300.0  # seconds without a try after a refusal that only a person will change
-FAILED_PAUSE = 5.0  # and after any other failure
+FAILED_PAUSE = 5.0  # seconds without a try while the API server does not answer, unless it asks for more
+REFUSED_LIMIT = 1000  # namespaces that are kept as refused
 
 Write = Callable[[], Awaitable[object]]
 
@@ -36,19 +39,18 @@ class WorkQueue:
         self._limit = limit
         self._rests = rests
         self._clock = clock
-        self._waiting: dict[Hashable, Write] = {}
+        self._waiting: dict[Hashable, tuple[str, Write]] = {}
         self._some = asyncio.Event()
-        self._closed_until = 0.0
-        self._said = ""
+        self._closed: dict[str | None, float] = {}  # until when, by namespace; None: in all of them
         self.written = self.failed = self.dropped = 0
 
-    def add(self, key: Hashable, write: Write) -> bool:
+    def add(self, key: Hashable, write: Write, namespace: str = "") -> bool:
         """Queue a write, in place of one with the same key that still waits; False where it is dropped. Never blocks."""
         full = key not in self._waiting and len(self._waiting) >= self._limit
-        if full or self._clock() < self._closed_until:
+        if full or self._clock() < max(self._closed.get(each, 0.0) for each in (None, namespace)):
             self.dropped += 1
             return False
-        self._waiting[key] = write
+        self._waiting[key] = namespace, write
         self._some.set()
         return True
 
@@ -56,32 +58,48 @@ class WorkQueue:
         """Write what is offered, until cancelled. `write` raises `ClusterError` where it fails, and is not tried again."""
         while True:
             await self._some.wait()
-            write = self._waiting.pop(next(iter(self._waiting)))
+            namespace, write = self._waiting.pop(next(iter(self._waiting)))
             if not self._waiting:
                 self._some.clear()
-            await self._try(write)
+            await self._try(namespace, write)
             await asyncio.sleep(self._rests * WRITE_INTERVAL)
 
-    async def _try(self, write: Write) -> None:
+    async def _try(self, namespace: str, write: Write) -> None:
         try:
             await write()
         except ClusterError as error:
-            self.failed += 1
-            refused = isinstance(error, Forbidden | Absent)
-            self._closed_until = self._clock() + (REFUSED_PAUSE if refused else FAILED_PAUSE)
-            kind = type(error).__name__
-            if kind != self._said:
-                log.warning("no %s are written for now: %s", self._what, error)
-            self._said = kind
-            return
+            self._fail(namespace, error)
         except Exception:
             self.failed += 1
             log.exception("one of the %s failed, which is a bug", self._what)
-            return
-        self.written += 1
-        if self._said:
-            log.info("%s are written again", self._what)
-        self._said = ""
+        else:
+            self.written += 1
+            for place in (None, namespace):
+                if self._closed.pop(place, None) is not None:
+                    log.info("%s are written again%s", self._what, _within(place))
+
+    def _fail(self, namespace: str, error: ClusterError) -> None:
+        self.failed += 1
+        place: str | None
+        match error:
+            case Denied():
+                log.warning("one of the %s is not taken: %s", self._what, error)
+                return
+            case Forbidden() | Absent():
+                place, pause = namespace, REFUSED_PAUSE
+            case Busy():
+                place, pause = None, max(FAILED_PAUSE, error.retry_after)
+            case _:
+                place, pause = None, FAILED_PAUSE
+        if self._closed.pop(place, None) is None:
+            log.warning("no %s are written for now%s: %s", self._what, _within(place), error)
+        self._closed[place] = self._clock() + pause
+        if len(self._closed) > REFUSED_LIMIT:
+            del self._closed[next(iter(self._closed))]
+
+
+def _within(namespace: str | None) -> str:
+    return f" in namespace {namespace}" if namespace else ""
 
 
 @contextlib.asynccontextmanager

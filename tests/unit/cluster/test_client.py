@@ -1,18 +1,21 @@
 """Calls to the Kubernetes API, against a small server that answers as told."""
 
+import asyncio
 import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import AsyncMock
 
 import aiohttp
 import pytest
+from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import kube_config
 
 from tests.support.scripted import Api, status
 from webhook.cluster import client as cluster
-from webhook.cluster.client import Cluster, Expired, Terminating, Unreachable
+from webhook.cluster.client import Busy, Cluster, Expired, Terminating, Unreachable
 
 
 async def test_a_namespace_that_ends_is_told_from_a_right_that_is_missing(api: Api, connection: Cluster) -> None:
@@ -39,6 +42,70 @@ async def test_no_answer_is_unreachable(
     monkeypatch.setattr(client, "call_api", fail)
     with pytest.raises(Unreachable, match="does not answer"):
         await connection.call("GET", "/api/v1/pods", "Pods")
+
+
+async def test_a_slow_link_is_no_dead_one(api: Api, connection: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time runs from the last byte: a page of large Pods takes longer than an API server may be silent."""
+    monkeypatch.setattr(cluster, "SILENCE_TIMEOUT", 0.3)
+    api.pace, api.body = 0.05, b"{" + b" " * 998 + b"}"
+    assert await connection.call("GET", "/api/v1/pods", "Pods") == api.body
+    api.pace = 0.6
+    with pytest.raises(Unreachable, match="does not answer"):
+        await connection.call("GET", "/api/v1/pods", "Pods")
+
+
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that were waited."""
+    found: list[float] = []
+    monkeypatch.setattr(asyncio, "sleep", AsyncMock(side_effect=found.append))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("code", "seconds", "waited"), [(429, "5", 5), (429, "", 1), (503, "2", 2), (429, "86400", 60), (429, "-1", 1)]
+)
+async def test_a_read_is_repeated_when_the_api_server_asks_for_it(
+    api: Api, connection: Cluster, naps: list[float], code: int, seconds: str, waited: float
+) -> None:
+    api.headers = {"Retry-After": seconds} if seconds else {}
+    api.pages = [(code, status(code, "too many requests"))] * 2
+    assert await connection.call("GET", "/api/v1/pods", "Pods") == b"{}"
+    assert naps == [waited, waited]
+
+
+async def test_who_is_put_off_for_ever_hears_of_it(api: Api, connection: Cluster, naps: list[float]) -> None:
+    """And a write, which may have had an effect, is not repeated."""
+    api.answer(429, status(429, "too many requests"))
+    with pytest.raises(Busy, match="Pods: GET was answered 429 too many requests"):
+        await connection.call("GET", "/api/v1/pods", "Pods")
+    assert len(api.asked) == cluster.READ_TRIES
+    api.asked.clear()
+    with pytest.raises(Busy):
+        await connection.call("POST", "/api/v1/pods", "Pods", {})
+    assert len(api.asked) == 1
+
+
+async def test_no_proxy_has_networks(api: Api, connection: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in Go: the API server of a cluster has an address, and Python would ask the proxy for it."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "10.96.0.0/12")
+    assert await connection.call("GET", "/api/v1/pods", "Pods") == b"{}"  # a loopback address needs no entry
+    for host, proxy in (("https://10.96.0.1:443", None), ("https://192.0.2.1:6443", "http://127.0.0.1:9")):
+        configuration = Configuration(host=host)
+        cluster._proxy(configuration)
+        assert configuration.proxy == proxy
+    configuration = Configuration(host="https://10.96.0.1:443", proxy="http://kubeconfig.example:3128")
+    cluster._proxy(configuration)
+    assert configuration.proxy == "http://kubeconfig.example:3128"
+
+
+async def test_a_proxy_that_is_none_is_named(api: Api, connection: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "socks5://user:hunter2@proxy")
+    with pytest.raises(Unreachable, match="HTTP_PROXY names no http or https proxy") as raised:
+        await connection.call("GET", "/api/v1/pods", "Pods")
+    assert "hunter2" not in str(raised.value)
 
 
 def page(names: str, token: str = "") -> tuple[int, Any]:
@@ -92,7 +159,7 @@ async def test_without_any_credentials_the_next_step_is_named(api: Api, monkeypa
 
 def test_every_error_is_in_the_tree() -> None:
     named = {each.__name__ for each in cluster.ClusterError.__subclasses__()}
-    assert named == {"Forbidden", "Conflict", "Expired", "Unreachable"}
+    assert named == {"Forbidden", "Denied", "Conflict", "Expired", "Unreachable"}
 
 
 def test_nothing_that_needs_no_cluster_imports_kopf_or_kubernetes() -> None:

@@ -14,8 +14,8 @@ from kubernetes.aio.config import kube_config
 
 from tests.support import cluster
 from tests.support.clock import Clock
-from webhook.cluster import events, workqueue
-from webhook.cluster.client import Absent, Cluster, ClusterError, Conflict, Forbidden, Terminating
+from webhook.cluster import client, events, workqueue
+from webhook.cluster.client import Absent, Cluster, ClusterError, Conflict, Denied, Forbidden, Terminating
 from webhook.cluster.events import EVENTS_LIMIT, REPEAT_INTERVAL, TRIES, Event, EventRecorder, Regarding
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, UTC)
@@ -60,6 +60,22 @@ def test_an_event_is_named_after_its_object_and_what_it_says() -> None:
     long = msgspec.structs.replace(EVENT, regarding=msgspec.structs.replace(OWNER, name="a" * 199 + "." + "b" * 53))
     assert len(long.name) <= 253
     assert ".." not in long.name
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "start"),
+    [
+        ("ClusterRole", "system:node", "clusterrole."),
+        ("Widget", "Web_1", "widget."),
+        ("Widget", "", "widget."),
+        ("!", "../../secrets", "object."),
+    ],
+)
+def test_an_object_whose_name_no_event_can_have_gets_one_nevertheless(kind: str, name: str, start: str) -> None:
+    """A custom resource may be called as no Event may, and a forged review anything."""
+    event = msgspec.structs.replace(EVENT, regarding=Regarding("v1", kind, "shop", name, "u-4"))
+    assert event.name.startswith(start)
+    assert client.is_name(event.name)
 
 
 def test_an_event_about_a_cluster_scoped_object_stands_in_default() -> None:
@@ -184,6 +200,31 @@ async def test_what_cannot_be_written(api: Api, clock: Clock, refusals: list[Clu
         await settled()
     assert recorder.writer.failed == failed
     assert not api.refusals
+
+
+@pytest.mark.parametrize("namespace", ["../../../secrets/x", "Shop", "a b"])
+async def test_where_no_namespace_can_be_nothing_is_written(api: Api, clock: Clock, namespace: str) -> None:
+    """Else it would change the path that is asked for."""
+    recorder = EventRecorder(api, "one", clock=clock)
+    async with workqueue.run_in_background(recorder.writer):
+        recorder.record(msgspec.structs.replace(EVENT, regarding=msgspec.structs.replace(OWNER, namespace=namespace)))
+        await settled()
+    assert api.calls == []
+
+
+async def test_an_event_that_is_not_taken_silences_no_other(api: Api, clock: Clock) -> None:
+    """Nor does a namespace in which RBAC lets nobody write."""
+    recorder = EventRecorder(api, "one", clock=clock)
+    for error in (Denied("422"), Forbidden("RBAC")):
+        api.stored.clear()
+        api.refusals = [error]
+        async with workqueue.run_in_background(recorder.writer):
+            recorder.record(msgspec.structs.replace(EVENT, note=str(error)))
+            await settled()
+            elsewhere = msgspec.structs.replace(OWNER, namespace="ci")
+            recorder.record(msgspec.structs.replace(EVENT, note=str(error), regarding=elsewhere))
+            await settled()
+        assert len(api.stored) == 1
 
 
 def test_what_is_remembered_is_bounded(api: Api, clock: Clock) -> None:

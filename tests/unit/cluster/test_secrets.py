@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.scripted import PASSWORD, Api, a_secret, status
 from webhook.cluster import secrets
-from webhook.cluster.client import Cluster, Conflict, Forbidden, Unreachable
+from webhook.cluster.client import Cluster, Conflict, Denied, Forbidden, Unreachable
 from webhook.cluster.secrets import Secret
 
 
@@ -45,14 +45,23 @@ async def test_a_new_secret_is_created_and_a_read_one_replaced_under_its_version
 
 
 @pytest.mark.parametrize(
-    ("code", "error"),
-    [(401, Forbidden), (403, Forbidden), (404, Conflict), (409, Conflict), (422, Unreachable), (500, Unreachable)],
+    ("code", "message", "error"),
+    [
+        (401, "because", Forbidden),
+        (403, 'secrets is forbidden: User "me" cannot create resource "secrets"', Forbidden),
+        (403, 'admission webhook "x" denied the request: because', Denied),
+        (403, 'secrets "ca" is forbidden: exceeded quota: because', Denied),
+        (404, "because", Conflict),
+        (409, "because", Conflict),
+        (422, "because", Denied),
+        (500, "because", Unreachable),
+    ],
 )
 async def test_a_refusal_names_the_object_and_the_reason(
-    api: Api, connection: Cluster, code: int, error: type[Exception]
+    api: Api, connection: Cluster, code: int, message: str, error: type[Exception]
 ) -> None:
-    api.answer(code, status(code, "because"))
-    with pytest.raises(error, match=rf"^Secret web/ca: POST was answered {code} because") as raised:
+    api.answer(code, status(code, message))
+    with pytest.raises(error, match=rf"^Secret web/ca: POST was answered {code} {message}") as raised:
         await secrets.write(connection, "web", "ca", Secret("Opaque", {"a": PASSWORD}))
     assert PASSWORD.decode() not in str(raised.value)
     assert "t0ken" not in str(raised.value)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.clock import Clock
 from webhook.cluster import workqueue
-from webhook.cluster.client import Absent, ClusterError, Forbidden, Unreachable
+from webhook.cluster.client import Absent, Busy, ClusterError, Denied, Forbidden, Unreachable
 from webhook.cluster.workqueue import FAILED_PAUSE, REFUSED_PAUSE, WorkQueue, run_in_background
 
 
@@ -119,3 +119,59 @@ async def test_a_failure_closes_the_door_for_a_while_and_is_said_once(
         "things are written again",
     ]
     assert writer.dropped == 2
+
+
+async def test_an_object_that_is_not_taken_closes_nothing(target: Target, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither one that is invalid nor one that an admission policy is against."""
+    writer = WorkQueue("things", clock=Clock())
+    async with run_in_background(writer):
+        target.error = Denied("thing a: POST was answered 422 invalid name")
+        writer.add("a", target.write("a"), "shop")
+        await until(lambda: writer.failed == 1)
+        target.error = None
+        assert writer.add("b", target.write("b"), "shop")
+        await until(lambda: writer.written == 1)
+    (record,) = caplog.records
+    assert record.getMessage() == "one of the things is not taken: thing a: POST was answered 422 invalid name"
+
+
+async def test_a_refusal_in_one_namespace_closes_no_other(target: Target, caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    writer = WorkQueue("things", clock=clock)
+    async with run_in_background(writer):
+        target.error = Forbidden("no right")
+        writer.add("a", target.write("a"), "ci")
+        await until(lambda: writer.failed == 1)
+        target.error = None
+        assert not writer.add("a", target.write("a"), "ci")
+        for number in range(5):
+            assert writer.add(number, target.write(str(number)), "shop")
+        await until(lambda: writer.written == 5)
+        assert not writer.add("a", target.write("a"), "ci")
+        clock.now += REFUSED_PAUSE
+        assert writer.add("a", target.write("a"), "ci")
+    assert [each.getMessage() for each in caplog.records] == ["no things are written for now in namespace ci: no right"]
+
+
+async def test_namespaces_that_refuse_are_bounded(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workqueue, "REFUSED_LIMIT", 3)
+    writer = WorkQueue("things", clock=Clock())
+    target.error = Forbidden("no right")
+    async with run_in_background(writer):
+        for number in range(9):
+            assert writer.add(number, target.write("a"), f"team-{number}")
+        await until(lambda: writer.failed == 9)
+    assert len(writer._closed) == 3
+
+
+async def test_an_api_server_that_asks_for_a_pause_gets_it(target: Target) -> None:
+    clock = Clock()
+    writer = WorkQueue("things", clock=clock)
+    target.error = Busy("later", 30)
+    async with run_in_background(writer):
+        writer.add("a", target.write("a"))
+        await until(lambda: writer.failed == 1)
+    clock.now += 29
+    assert not writer.add("a", target.write("a"))
+    clock.now += 1
+    assert writer.add("a", target.write("a"))
