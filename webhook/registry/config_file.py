@@ -5,6 +5,7 @@
     registries: [docker.io, harbor.corp]    # no others are asked; as image names say it, docker.io for Docker Hub
     mirrors: {docker.io: [mirror.corp]}     # asked before the registry itself
     authorities: {harbor.corp: harbor.pem}  # CAs to trust there, beside the system's
+    authority: proxy-ca.pem                 # a CA to trust at every host: that of a proxy which inspects TLS
     clientCertificates: {harbor.corp: {certificate: tls.crt, key: tls.key}}
     certsDirectory: /etc/containerd/certs.d # or containerd's host files
     dockerConfig: config.json               # credentials for all, after a Pod's own
@@ -76,6 +77,7 @@ class RegistryConfig(_Document, frozen=True):
     registries: tuple[Authority, ...] = ()
     mirrors: dict[Authority, Annotated[tuple[Authority, ...], Meta(min_length=1)]] = {}
     authorities: dict[Authority, str] = {}
+    authority: str | None = None
     client_certificates: dict[Authority, ClientPair] = {}
     certs_directory: str | None = None
     docker_config: str | None = None
@@ -113,6 +115,7 @@ def load(path: Path | None, insecure: Iterable[str] = ()) -> Access:
         registries=frozenset(config.registries),
         denied_networks=config.denied_networks,
         authorities=files.authorities,
+        authority="" if config.authority is None else read_text(folder / config.authority),
         client_certificates=files.client_certificates,
         hosts=files.hosts,
         proxy=config.proxy,

@@ -106,11 +106,12 @@ class RegistrySettings(msgspec.Struct, frozen=True):
     `insecure` lists HOST or HOST:PORT that are spoken to over plain HTTP, at whatever address; `allowed` those that
     may have a loopback, link-local or Service address over verified TLS; `denied_networks` are CIDRs beside the
     built-in ones, above all the cluster's Service range. `authorities` maps HOST or HOST:PORT to the PEM of the CA to
-    trust there, beside the system's, `client_certificates` to what is shown there. `hosts` maps a registry to those who
-    are asked for its images, in turn, itself alone by default; `ANY_REGISTRY` stands for those that are not named.
-    Hosts other than the registry's own get the operator's credentials for them and never a Pod's. `registries`, unless
-    empty, are the only ones asked at all. `proxy` takes HTTPS_PROXY, HTTP_PROXY and NO_PROXY from the environment; a
-    proxy resolves names itself, so the rules about addresses then hold for literal addresses only.
+    trust there, beside the system's, and `authority` is one to trust everywhere; `client_certificates` to what is
+    shown there. `hosts` maps a registry to those who are asked for its images, in turn, itself alone by default;
+    `ANY_REGISTRY` stands for those that are not named. Hosts other than the registry's own get the operator's
+    credentials for them and never a Pod's. `registries`, unless empty, are the only ones asked at all. `proxy` takes
+    HTTPS_PROXY, HTTP_PROXY and NO_PROXY from the environment; a proxy resolves names itself, so the rules about
+    addresses then hold for literal addresses only.
     """
 
     insecure: frozenset[str] = frozenset()
@@ -118,6 +119,7 @@ class RegistrySettings(msgspec.Struct, frozen=True):
     registries: frozenset[str] = frozenset()
     denied_networks: tuple[str, ...] = ()
     authorities: Mapping[str, str] = msgspec.field(default_factory=dict)
+    authority: str = ""
     client_certificates: Mapping[str, ClientCertificate] = msgspec.field(default_factory=dict)
     hosts: Mapping[str, tuple[Host, ...]] = msgspec.field(default_factory=dict)
     proxy: bool = False

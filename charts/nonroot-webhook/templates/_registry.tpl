@@ -21,6 +21,9 @@
 {{- with $authorities }}
 {{- $_ := set $config "authorities" . }}
 {{- end }}
+{{- if $registry.authority }}
+{{- $_ := set $config "authority" "authority.crt" }}
+{{- end }}
 {{- $clients := dict }}
 {{- range $host, $_ := $registry.clientCertificates }}
 {{- $file := printf "clients/%s" (include "nonroot.hostFile" $host) }}
@@ -116,6 +119,13 @@ checksum/registry: {{ printf "%s%s" (include "nonroot.registryConfig" .) (toYaml
     items:
       - key: .dockerconfigjson
         path: docker-config.json
+{{- end }}
+{{- with .Values.registry.authority }}
+- {{ ternary "secret" "configMap" (hasKey . "secret") }}:
+    name: {{ .secret | default .configMap }}
+    items:
+      - key: {{ .key }}
+        path: authority.crt
 {{- end }}
 {{- range $host, $source := .Values.registry.authorities }}
 - {{ ternary "secret" "configMap" (hasKey $source "secret") }}:

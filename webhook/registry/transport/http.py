@@ -6,7 +6,6 @@ whatever it points to may not.
 """
 
 import asyncio
-import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 import aiohttp
 from yarl import URL
 
-from webhook.registry.settings import RegistrySettings, match_authority
+from webhook.registry.settings import RegistrySettings
 from webhook.registry.transport import tls
 from webhook.registry.transport.circuit_breaker import Breaker
 from webhook.registry.transport.dialer import AddressDenied, EgressPolicy, denied
@@ -47,7 +46,7 @@ class Transport:
         self._settings = settings
         self._clock = clock
         self._egress = EgressPolicy(settings)
-        self._tls = tls.contexts(settings)
+        self._tls = tls.Contexts(settings)
         self._breaker = Breaker(settings.lives.breaker, clock)
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
@@ -141,7 +140,7 @@ class Transport:
                 headers=headers,
                 data=request.form,
                 allow_redirects=False,
-                ssl=self._context(authority),
+                ssl=self._tls.of(authority),
                 proxy=self._egress.proxy(url),
                 timeout=aiohttp.ClientTimeout(total=total, sock_connect=timeouts.connect, sock_read=timeouts.idle),
             ) as answer:
@@ -199,10 +198,6 @@ class Transport:
             )
             self._sessions[own] = session
         return session
-
-    def _context(self, authority: str) -> ssl.SSLContext | bool:
-        entry = match_authority(authority, self._tls)
-        return True if entry is None else self._tls[entry]
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from tests.support.registry import Login, Registry
 from tests.unit.registry.samples import ACCOUNTS, NAMED, Connect, docker_config
 from webhook.errors import InvalidSetting
 from webhook.registry.settings import ClientCertificate, RegistrySettings
-from webhook.registry.transport.tls import contexts
+from webhook.registry.transport.tls import Contexts
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_an_authority_must_be_one() -> None:
     """Or the client does not start."""
     for pem in ("", "no", "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"):
         with pytest.raises(InvalidSetting, match="CA given for quay"):
-            contexts(RegistrySettings(authorities={"quay.io": pem}))
+            Contexts(RegistrySettings(authorities={"quay.io": pem}))
 
 
 def test_a_client_certificate_must_be_one(authority: Authority, tmp_path: Path) -> None:
@@ -81,12 +81,31 @@ def test_a_client_certificate_must_be_one(authority: Authority, tmp_path: Path) 
     for key, says in ((encrypted, "is no pair"), (tmp_path / "gone", "cannot be read"), (None, "is no pair")):
         pair = ClientCertificate(authority.certificate, key)
         with pytest.raises(InvalidSetting, match=f"client certificate given for a.io {says}"):
-            contexts(RegistrySettings(client_certificates={"a.io": pair}))
+            Contexts(RegistrySettings(client_certificates={"a.io": pair}))
 
 
 def test_a_port_has_what_its_host_has(authority: Authority) -> None:
     """A client certificate for one port does not cost it the CA of the host."""
     shown = {"a.io:5000": ClientCertificate(authority.certificate, authority.key)}
-    made = contexts(RegistrySettings(authorities={"a.io": authority.pem}, client_certificates=shown))
-    ours = {each: len(made[each].get_ca_certs()) for each in ("a.io", "a.io:5000")}
-    assert ours["a.io"] == ours["a.io:5000"] > len(ssl.create_default_context().get_ca_certs())
+    made = Contexts(RegistrySettings(authorities={"a.io": authority.pem}, client_certificates=shown))
+    assert _trusted(made, "a.io") == _trusted(made, "a.io:5000") == SYSTEM + 1
+    assert made.of("b.io") is True
+
+
+def test_an_authority_for_every_host_is_trusted_beside_those_of_one(authority: Authority, tmp_path: Path) -> None:
+    """As behind a proxy that inspects TLS."""
+    (other := tmp_path / "other").mkdir()
+    everywhere = Authority(other).pem
+    made = Contexts(RegistrySettings(authorities={"a.io": authority.pem}, authority=everywhere))
+    assert (_trusted(made, "a.io"), _trusted(made, "b.io")) == (SYSTEM + 2, SYSTEM + 1)
+    with pytest.raises(InvalidSetting, match="the CA given for every host is no PEM certificate"):
+        Contexts(RegistrySettings(authority="nonsense"))
+
+
+SYSTEM = len(ssl.create_default_context().get_ca_certs())
+
+
+def _trusted(contexts: Contexts, host: str) -> int:
+    context = contexts.of(host)
+    assert isinstance(context, ssl.SSLContext)
+    return len(context.get_ca_certs())
