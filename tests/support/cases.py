@@ -1,7 +1,8 @@
 """The cases of the rules: tests/cases/RULE.yaml, with lists `fail`, `pass` and `patched`.
 
 A case is a minimal Pod with `pod` tweaks and its image: `image` (user, passwd, group, platform, longline), `images` for
-several platforms, or `unknown` for why it could not be read. `policy` is the spec of an Enforce policy. A failing case
+several platforms, or `unknown` for why it could not be read. `policy` is the spec of an Enforce policy, `restricted` the
+level of the namespace. A failing case
 `says` a part of the message; a patched one says what the first container's security context `becomes`, and the Pod's.
 """
 
@@ -12,13 +13,20 @@ import msgspec
 import yaml
 
 from tests.support.images import PASSWD, multi, platform_image
+from tests.support.pods import effective_policy
+from webhook.image.capabilities import FileCapabilities
+from webhook.image.filesystem import Capable, Special, Survey
 from webhook.image.source import Cause, Image, PlatformImage, Unknown
+from webhook.policy.selection import EffectivePolicy
 
 FOLDER = Path(__file__).parents[1] / "unit/evaluation/rules/cases"
 
 
 class OnePlatform(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An image for one platform; `longline` is the length of a last line in passwd."""
+    """An image for one platform; `longline` is the length of a last line in passwd.
+
+    Its layers were read where `capable` (capabilities by path) or `setuid` (paths) are given, though empty.
+    """
 
     user: str
     passwd: str | None = PASSWD
@@ -26,11 +34,23 @@ class OnePlatform(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     platform: str = "linux/amd64"
     unknown: Cause | None = None
     longline: int = 0
+    entrypoint: list[str] = []
+    capable: dict[str, list[str]] | None = None
+    setuid: list[str] | None = None
 
     def build(self) -> PlatformImage:
         """The image."""
         passwd = self.passwd + "x" * self.longline if self.passwd is not None else None
-        return platform_image(self.user, passwd, self.group, platform=self.platform, unknown=self.unknown)
+        made = platform_image(self.user, passwd, self.group, platform=self.platform, unknown=self.unknown)
+        config = msgspec.structs.replace(made.config, entrypoint=tuple(self.entrypoint))
+        if self.capable is None and self.setuid is None:
+            return msgspec.structs.replace(made, config=config)
+        special = tuple(Special(path, 0, 0, 0o4755) for path in self.setuid or ())
+        capable = tuple(
+            Capable(path, FileCapabilities(tuple(names), effective=True))
+            for path, names in (self.capable or {}).items()
+        )
+        return msgspec.structs.replace(made, config=config, survey=Survey(None, (), special, capable))
 
 
 class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,9 +62,14 @@ class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     images: list[OnePlatform] = []
     unknown: Cause | None = None
     policy: dict[str, Any] = {}
+    restricted: bool = False
     says: str = ""
     becomes: dict[str, Any] = {}
     pod_becomes: dict[str, Any] = {}
+
+    def effective_policy(self) -> EffectivePolicy:
+        """The policy in force."""
+        return msgspec.structs.replace(effective_policy(**self.policy), restricted=self.restricted)
 
     def found(self) -> Image | Unknown:
         """What the image source says."""

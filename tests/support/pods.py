@@ -19,7 +19,7 @@ DIGEST = "sha256:" + "cd" * 32
 DEFAULTS = {  # all that a policy of defaults has to inject, beside a uid
     "runAsNonRoot": True,
     "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
+    "capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]},
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 

@@ -87,7 +87,10 @@ async def evaluate(
         await _resolve_images(unresolved, workload, spec, images, os, namespace, budget, injects)
     injected = slots is None and any(case.planned is not None for case in unresolved)
     uids = tuple([written_uid(case.effective, case.planned) for case in cases]) if injected else ()
-    return Verdict(effective_policy, tuple([_verdict(case, workload, spec, os, injects, uids) for case in cases]))
+    restricted = effective_policy.restricted
+    return Verdict(
+        effective_policy, tuple([_verdict(case, workload, spec, os, injects, uids, restricted) for case in cases])
+    )
 
 
 async def _resolve_images(
@@ -121,7 +124,13 @@ async def _resolve_images(
 
 
 def _verdict(
-    case: _Case, workload: Workload, spec: PolicySpec, os: str, injects: bool, uids: tuple[int | None, ...]
+    case: _Case,
+    workload: Workload,
+    spec: PolicySpec,
+    os: str,
+    injects: bool,
+    uids: tuple[int | None, ...],
+    restricted: bool,
 ) -> ContainerVerdict:
     subject = Subject(
         workload,
@@ -136,6 +145,7 @@ def _verdict(
         case.assigned,
         uids,
         case.fault_free,
+        restricted,
     )
     return decide(subject, () if case.fully_exempt else rules.check(subject), case.exemption)
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from webhook.evaluation import privileges
+from webhook.evaluation.subject import Subject
 from webhook.evaluation.verdict import ContainerVerdict, Verdict
 from webhook.image.user import Injection
 from webhook.workload.annotations import ANNOTATION, OPENSHIFT_SCC
@@ -40,6 +42,9 @@ def operations(verdict: Verdict, workload: Workload, annotate: bool = True) -> l
         entry: dict[str, Any] = {"container": each.subject.slot.container.name, "fields": sorted(fields)}
         if each.digest:
             entry["digest"] = each.digest
+        left_out = privileges.left_out(each.subject, privileges.privileges(each.subject))
+        if left_out:
+            entry["leftOut"] = sorted(left_out)
         record.append(entry)
     group = _fs_group(verdict, workload)
     if group:
@@ -70,20 +75,24 @@ def injected(verdict: ContainerVerdict) -> dict[str, Any]:
             fields["runAsGroup"] = subject.planned.gid
     elif effective.run_as_user == 0:
         return {}
-    defaults = subject.policy.defaults
+    defaults = subject.policy.defaults_of(subject.slot.container.image or "")
     if "runAsNonRoot" in defaults and effective.run_as_non_root is None:
         fields["runAsNonRoot"] = True
     if OPENSHIFT_SCC in (subject.workload.pod_metadata.annotations or {}) or own.privileged:
         return fields
+    known = privileges.privileges(subject)
+    left_out = privileges.left_out(subject, known) | _left_out_before(subject)
     capabilities = own.capabilities
     added = (capabilities and capabilities.add) or ()
     escalation = own.allow_privilege_escalation is None and not _ESCALATING & set(added)
-    if "allowPrivilegeEscalation" in defaults and escalation:
+    if "allowPrivilegeEscalation" in defaults and escalation and "allowPrivilegeEscalation" not in left_out:
         fields["allowPrivilegeEscalation"] = False
-    if "capabilities" in defaults and (
-        capabilities is None or (capabilities.add is None and capabilities.drop is None)
+    if (
+        "capabilities" in defaults
+        and (capabilities is None or (capabilities.add is None and capabilities.drop is None))
+        and "capabilities" not in left_out
     ):
-        fields["capabilities"] = {"drop": ["ALL"]}
+        fields["capabilities"] = privileges.added(known)
     if (
         "seccompProfile" in defaults
         and own.seccomp_profile is None
@@ -118,6 +127,13 @@ def _annotation(workload: Workload, record: list[dict[str, Any]]) -> Operation:
     if annotations is None:
         return {"op": "add", "path": "/metadata/annotations", "value": {ANNOTATION: text}}
     return {"op": "add", "path": f"/metadata/annotations/{ANNOTATION.replace('/', '~1')}", "value": text}
+
+
+def _left_out_before(subject: Subject) -> frozenset[Any]:
+    """What an earlier pass left out of the container, which then had no runAsUser, so that its image was asked."""
+    text = (subject.workload.metadata.annotations or {}).get(ANNOTATION, "")
+    names = [each.get("leftOut") for each in _earlier(text) if each.get("container") == subject.slot.container.name]
+    return frozenset(name for found in names if isinstance(found, list) for name in found if isinstance(name, str))
 
 
 def _earlier(text: str) -> list[Any]:

@@ -13,7 +13,8 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
 
     `image` is None where the spec alone says the uid; `identities` holds one identity a platform; `planned` are the numbers
     that injection would write, and `uids` the runAsUser of every container of the Pod after it (None: unset), none where
-    nothing is planned; `fault_free`: the image has no fault (`webhook.image.user.ImageAnalysis`), and nothing else is planned.
+    nothing is planned; `fault_free`: the image has no fault (`webhook.image.user.ImageAnalysis`), and nothing else is planned;
+    `restricted`: its namespace enforces Pod Security restricted.
     """
 
     workload: Workload
@@ -28,6 +29,7 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
     assigned: bool = False
     uids: tuple[int | None, ...] = ()
     fault_free: bool = False
+    restricted: bool = False
 
     @property
     def pointer(self) -> str:

@@ -7,6 +7,7 @@ import msgspec
 from webhook.policy.types import Metadata, Mode, NonRootPolicy, PolicySpec
 
 MODE_LABEL = "nonroot.dev/mode"
+_POD_SECURITY = "pod-security.kubernetes.io/enforce"
 BUILT_IN = NonRootPolicy(Metadata("built-in"), PolicySpec())
 
 _STRICTNESS: dict[Mode, int] = {"Audit": 0, "Warn": 1, "Enforce": 2}
@@ -26,12 +27,16 @@ class Namespace(msgspec.Struct, frozen=True):
 
 
 class EffectivePolicy(msgspec.Struct, frozen=True):
-    """The one policy of a namespace and the mode in force there; `why` for `nonroot policy`, `problem` a bad label."""
+    """The one policy of a namespace and the mode in force there; `why` for `nonroot policy`, `problem` a bad label.
+
+    `restricted`: the namespace enforces Pod Security restricted.
+    """
 
     policy: NonRootPolicy
     mode: Mode
     why: str
     problem: str = ""
+    restricted: bool = False
 
     @property
     def injects(self) -> bool:
@@ -54,9 +59,10 @@ def select_policy(policies: Iterable[NonRootPolicy], namespace: Namespace) -> Ef
     else:
         others = f"before {len(selected) - 1} other(s) by priority, then name" if len(selected) > 1 else "the only one"
         why = f"selected by namespaceSelector with priority {policy.spec.priority}, {others}"
+    restricted = _restricted(namespace)
     label = namespace.labels.get(MODE_LABEL)
     if label is None or policy.spec.namespace_label == "Ignore":
-        return EffectivePolicy(policy, policy.spec.mode, why)
+        return EffectivePolicy(policy, policy.spec.mode, why, restricted=restricted)
     mode = _MODES.get(label.lower())
     problem = ""
     if mode is None:
@@ -66,7 +72,12 @@ def select_policy(policies: Iterable[NonRootPolicy], namespace: Namespace) -> Ef
             "it must be audit, warn or enforce, and counts as enforce"
         )
     if policy.spec.namespace_label == "StricterOnly" and _STRICTNESS[mode] < _STRICTNESS[policy.spec.mode]:
-        return EffectivePolicy(
-            policy, policy.spec.mode, f"{why}; the namespace label asks for less, which the policy ignores", problem
-        )
-    return EffectivePolicy(policy, mode, f"{why}; the mode is the namespace label's", problem)
+        ignored = f"{why}; the namespace label asks for less, which the policy ignores"
+        return EffectivePolicy(policy, policy.spec.mode, ignored, problem, restricted)
+    return EffectivePolicy(policy, mode, f"{why}; the mode is the namespace label's", problem, restricted)
+
+
+def _restricted(namespace: Namespace) -> bool:
+    """As k8s.io/pod-security-admission api/helpers.go (ParseLevel): a level that it does not know counts as restricted."""
+    level = namespace.labels.get(_POD_SECURITY, "privileged")
+    return level not in {"privileged", "baseline"}

@@ -13,10 +13,13 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from webhook.image import reference
+
 API_VERSION = "nonroot.dev/v1alpha1"
 
 Mode = Literal["Audit", "Warn", "Enforce"]
 Action = Literal["Allow", "Warn", "Deny"]
+Default = Literal["runAsNonRoot", "allowPrivilegeEscalation", "capabilities", "seccompProfile"]
 Uid = Annotated[int, Meta(ge=1, le=2147483647, description="A numeric id above 0.")]
 Gid = Annotated[int, Meta(ge=0, le=2147483647, description="A numeric group id.")]
 Name = Annotated[str, Meta(min_length=1, max_length=253)]
@@ -125,6 +128,17 @@ class Exemptions(_Document, frozen=True):
     images: Annotated[tuple[Glob, ...], Meta(description="Globs on the normalised reference.")] = ()
 
 
+class ImageDefaults(_Document, frozen=True):
+    """The defaults of some images, in place of the policy's."""
+
+    images: Annotated[
+        tuple[Glob, ...], Meta(min_length=1, description="Globs on the normalised reference: these images.")
+    ]
+    defaults: Annotated[
+        tuple[Default, ...], Meta(description="All that is injected besides runAsUser; empty: nothing.")
+    ]
+
+
 Rule = Literal[
     "root-user",
     "root-image",
@@ -135,12 +149,12 @@ Rule = Literal[
     "identity-drift",
     "unmapped-uid",
     "group-without-user",
+    "program-privileges",
     "token-file-mode",
     "volume-permissions",
     "windows-administrator",
     "unknown-image",
 ]
-Default = Literal["runAsNonRoot", "allowPrivilegeEscalation", "capabilities", "seccompProfile"]
 
 
 class PolicySpec(_Document, frozen=True):
@@ -168,6 +182,19 @@ class PolicySpec(_Document, frozen=True):
     defaults: Annotated[
         tuple[Default, ...], Meta(description="The securityContext fields injected besides runAsUser.")
     ] = ("runAsNonRoot", "allowPrivilegeEscalation", "capabilities", "seccompProfile")
+    image_defaults: Annotated[
+        tuple[ImageDefaults, ...],
+        Meta(
+            description="Other defaults for images listed by glob, which keep their runAsUser; the first that matches."
+        ),
+    ] = ()
+    setuid_programs: Annotated[
+        tuple[Name, ...],
+        Meta(
+            description="Base names of setuid programs that containers need while they run, such as sudo: where the image "
+            "is known to have one, allowPrivilegeEscalation is left alone."
+        ),
+    ] = ()
     fs_group: Annotated[
         Uid | None, Meta(description="The fsGroup for Pods with volumes that their user could not write; unset: none.")
     ] = None
@@ -182,6 +209,13 @@ class PolicySpec(_Document, frozen=True):
         tuple[Literal["istio", "linkerd"], ...],
         Meta(description="Mesh init containers that are let be, by container name and image."),
     ] = ()
+
+    def defaults_of(self, image: str) -> tuple[Default, ...]:
+        """The fields injected besides runAsUser into a container of that image."""
+        if not self.image_defaults:
+            return self.defaults
+        name = reference.normalised(image)
+        return next((each.defaults for each in self.image_defaults if matcher(each.images)(name)), self.defaults)
 
     def injects(self, mode: Mode) -> bool:
         """Whether Pods are patched when `mode` is in force."""

@@ -73,6 +73,8 @@ class Container(Wire, frozen=True, gc=False):
     image: str | None = None
     image_pull_policy: str | None = None
     restart_policy: str | None = None
+    command: tuple[str, ...] | None = None
+    args: tuple[str, ...] | None = None
     security_context: SecurityContext | None = None
     volume_mounts: tuple[VolumeMount, ...] | None = None
 

@@ -156,6 +156,7 @@ def test_lines_are_copied(visit: Open) -> None:
         "allowPrivilegeEscalation: false",
         "capabilities:",
         "  drop: [ALL]",
+        "  add: [NET_BIND_SERVICE]",
         "seccompProfile: {type: RuntimeDefault}",
     ]
 

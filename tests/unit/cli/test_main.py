@@ -284,7 +284,7 @@ def test_fix_shows_a_diff_and_writes_only_when_asked(tmp_path: Path) -> None:
     pod.chmod(0o640)
     shown = nonroot("fix", "pod.yaml", "--no-images", cwd=tmp_path)
     assert pod.read_text() == text
-    assert shown.stdout.startswith("--- a/pod.yaml\n+++ b/pod.yaml\n@@ -9,3 +9,9 @@\n")
+    assert shown.stdout.startswith("--- a/pod.yaml\n+++ b/pod.yaml\n@@ -9,3 +9,10 @@\n")
     assert "+        runAsNonRoot: true\n" in shown.stdout
     written = nonroot("fix", "pod.yaml", "--no-images", "--write", cwd=tmp_path)
     assert (written.returncode, written.stdout) == (0, "")

@@ -4,6 +4,7 @@ import copy
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,8 @@ from tests.support.tables import table
 from webhook.evaluation import patch
 from webhook.evaluation.subject import Subject
 from webhook.evaluation.verdict import ContainerVerdict
+from webhook.image.capabilities import FileCapabilities
+from webhook.image.filesystem import Capable, Survey
 from webhook.image.source import Image, Unknown
 from webhook.workload.workload import effective
 
@@ -161,7 +164,15 @@ async def test_what_is_injected_into_a_container(
     ("spec", "expected"),
     {
         "no defaults": ({"defaults": []}, {"runAsUser": 1000}),
-        "one default": ({"defaults": ["capabilities"]}, {"runAsUser": 1000, "capabilities": {"drop": ["ALL"]}}),
+        "one default": ({"defaults": ["capabilities"]}, {"runAsUser": 1000, "capabilities": DEFAULTS["capabilities"]}),
+        "another default for the image": (
+            {"imageDefaults": [{"images": ["registry.example/*"], "defaults": ["runAsNonRoot"]}]},
+            {"runAsUser": 1000, "runAsNonRoot": True},
+        ),
+        "another default for other images": (
+            {"imageDefaults": [{"images": ["registry.example/other:*"], "defaults": []}]},
+            FULL,
+        ),
         "never inject": ({"inject": "Never"}, None),
         "an exempt image": ({"exemptions": {"images": ["registry.example/*"]}}, None),
         "known from the operator, but the registry is better": (
@@ -448,3 +459,19 @@ async def test_a_patch_is_legal_and_proves_non_root(pod: dict[str, Any], policy:
             if "allowPrivilegeEscalation" in added:
                 assert not context.get("privileged")
                 assert "CAP_SYS_ADMIN" not in (context.get("capabilities", {}).get("add") or ())
+
+
+def surveyed(capable: tuple[Capable, ...]) -> Image:
+    """An image whose layers were read."""
+    (one,) = image("app").platforms
+    config = msgspec.structs.replace(one.config, entrypoint=("/app",))
+    return multi(msgspec.structs.replace(one, config=config, survey=Survey(None, (), (), capable)))
+
+
+async def test_what_was_left_out_stays_out_in_a_second_pass() -> None:
+    """Then the Pod says its uid, so that nobody asks for the image: the record says what it needs."""
+    known = surveyed((Capable("/app", FileCapabilities(("NET_RAW",), effective=True)),))
+    once = patched(minimal(), await evaluate_object(minimal(), known))
+    record = json.loads(once["metadata"]["annotations"]["nonroot.dev/injected"])
+    assert record[0]["leftOut"] == ["allowPrivilegeEscalation", "capabilities"]
+    assert patched(once, await evaluate_object(once, unknown("pending"))) == once

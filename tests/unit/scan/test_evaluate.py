@@ -75,7 +75,7 @@ async def test_a_fixed_container_says_what_to_write_and_what_it_is_cured_of() ->
     assert container.path == "spec.template.spec.containers[0].securityContext"
     assert container.yaml == (
         "runAsUser: 1000\nallowPrivilegeEscalation: false\n"
-        "capabilities:\n  drop: [ALL]\nseccompProfile: {type: RuntimeDefault}\n"
+        "capabilities:\n  drop: [ALL]\n  add: [NET_BIND_SERVICE]\nseccompProfile: {type: RuntimeDefault}\n"
     )
     (finding,) = container.findings
     assert (finding.rule, finding.severity, finding.dockerfile) == ("named-user", "note", "USER 1000")

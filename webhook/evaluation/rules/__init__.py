@@ -9,6 +9,7 @@ from webhook.evaluation.rules import (
     invalid_user,
     named_user,
     platforms_disagree,
+    program_privileges,
     root_image,
     root_user,
     token_file_mode,
@@ -32,6 +33,7 @@ RULES = (
     unmapped_uid,
     group_without_user,
     unknown_image,
+    program_privileges,
     token_file_mode,
     volume_permissions,
 )
@@ -50,7 +52,9 @@ _FAULTS_OF_IMAGES = (
 Check = Callable[[Subject], Finding | None]
 _CHECKS: tuple[Check, ...] = tuple(rule.check for rule in RULES)
 _OF_FAULT_FREE_IMAGES: tuple[Check, ...] = tuple(rule.check for rule in RULES if rule not in _FAULTS_OF_IMAGES)
-_WITHOUT_IMAGE: tuple[Check, ...] = tuple(check for check in _OF_FAULT_FREE_IMAGES if check is not named_user.check)
+_WITHOUT_IMAGE: tuple[Check, ...] = tuple(
+    check for check in _OF_FAULT_FREE_IMAGES if check not in {named_user.check, program_privileges.check}
+)
 
 
 def check(subject: Subject) -> tuple[Finding, ...]:

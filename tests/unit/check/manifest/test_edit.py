@@ -18,7 +18,10 @@ from webhook.check.run import Request
 from webhook.image.source import NotExamined
 from webhook.policy.types import Documents, Metadata, NonRootPolicy, PolicySpec
 
-CURED = "runAsNonRoot: true, allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}, seccompProfile: {type: RuntimeDefault}"
+CURED = (
+    "runAsNonRoot: true, allowPrivilegeEscalation: false, capabilities: {drop: [ALL], add: [NET_BIND_SERVICE]}, "
+    "seccompProfile: {type: RuntimeDefault}"
+)
 
 
 async def fixed(folder: Path, text: str, *, no_images: bool = True) -> tuple[str, Fixes]:
@@ -37,6 +40,7 @@ async def test_the_uid_behind_the_name_is_written_with_everything_admission_adds
         "        allowPrivilegeEscalation: false\n"
         "        capabilities:\n"
         "          drop: [ALL]\n"
+        "          add: [NET_BIND_SERVICE]\n"
         "        seccompProfile:\n"
         "          type: RuntimeDefault\n"
     )
