@@ -37,7 +37,7 @@ check: $(VENV)/.dev ## format, lint, types, import contracts
 
 unit: export PYTHONDONTWRITEBYTECODE = # each worker would compile every test anew
 unit: $(VENV)/.dev ## the tests that need nothing but Python: seconds
-	$(BIN)/pytest tests/unit --numprocesses auto --dist worksteal -m "not registry and not chart and not browser and not cluster and not e2e and not oracle and not index"
+	$(BIN)/pytest tests/unit --numprocesses auto --dist worksteal
 
 test: check ## everything, on a real cluster that is started and ended here (KUBECONFIG=… uses yours)
 	$(BIN)/python -m deploy.with_cluster $(BIN)/pytest --hypothesis-profile=thorough --cov --cov-report=term

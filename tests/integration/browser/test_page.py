@@ -13,8 +13,6 @@ from tests.unit.cli.output.test_formats import REPORT
 from webhook.cli.output import render as render_check
 from webhook.scan.html.page import render
 
-pytestmark = pytest.mark.browser
-
 Open = Callable[..., Visit]
 
 

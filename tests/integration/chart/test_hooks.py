@@ -21,7 +21,6 @@ from tests.support.helm import CHART, NAMESPACE, TOOLS, Manifest, ProgramError, 
 from tests.support.pods import DEFAULTS
 
 pytestmark = [
-    pytest.mark.chart,
     pytest.mark.cluster,
     pytest.mark.skipif("not os.environ.get('KUBECONFIG')", reason="needs KUBECONFIG: make test starts a cluster"),
 ]

@@ -15,8 +15,6 @@ from deploy.local import build
 from tests.support import schemas
 from tests.support.helm import CHART, TOOLS, Manifest, kubeconform, manifests, run, template
 
-pytestmark = pytest.mark.chart
-
 DEPLOY = CHART.parents[1] / "deploy"
 ARGO_CD = DEPLOY / "argocd" / "application.yaml"
 FLUX = DEPLOY / "flux" / "release.yaml"

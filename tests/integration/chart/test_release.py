@@ -18,7 +18,6 @@ from deploy.local import build
 from tests.support.helm import CHART, TOOLS, manifests, run
 
 pytestmark = [
-    pytest.mark.chart,
     pytest.mark.cluster,
     pytest.mark.skipif("not os.environ.get('KUBECONFIG')", reason="needs KUBECONFIG: make test starts a cluster"),
 ]

@@ -16,8 +16,6 @@ from tests.support.helm import CHART, TOOLS, Manifest, ProgramError, kubeconform
 from webhook.registry.auth.credential_providers import CredentialProviderConfig
 from webhook.registry.config_file import RegistryConfig
 
-pytestmark = pytest.mark.chart
-
 VALUE_SETS = sorted(CHART.glob("ci/*-values.yaml"))
 SUITES = sorted(CHART.glob("tests/*_test.yaml"))
 CRDS = sorted(CHART.glob("files/crds/*.yaml"))

@@ -26,7 +26,7 @@ from webhook.controller.certificate_objects import CertificateObjects
 from webhook.controller.certificate_rotation import InOrder, Names, Pending, Plan, Rotation
 from webhook.controller.manager import PERIOD
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 ID = secrets.token_hex(4)
 NAMESPACE = f"operate-{ID}"

@@ -20,7 +20,7 @@ from webhook.image.config import Platform
 from webhook.image.identity_index import IdentityIndex
 from webhook.image.image_identity import ImageIdentity, Observation, of_observation
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 AMD64 = Platform("linux", "amd64")
 IMAGE = f"registry.example/store-{secrets.token_hex(4)}:1"
 

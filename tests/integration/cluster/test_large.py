@@ -5,7 +5,7 @@ import pytest
 from tests.bench import large
 from tests.support import cluster
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 
 async def test_a_second_scan_writes_nothing_and_what_is_new_is_reported() -> None:

@@ -19,7 +19,7 @@ from webhook.policy.cache import PolicyCache
 from webhook.policy.types import API_VERSION
 from webhook.server.policy_watch import watch
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 NAMESPACE = f"view-{secrets.token_hex(4)}"  # one for all tests here: namespaces take long to go
 
 

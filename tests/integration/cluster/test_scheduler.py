@@ -25,7 +25,7 @@ from webhook.controller.image_identities import Reconciler
 from webhook.controller.policy_status import PolicyStatusController
 from webhook.image.identity_index import IdentityIndex
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 FLAGS = ("--namespace=default", "--no-manage-certificates", "--report-page")
 NAME = f"oversight-{secrets.token_hex(4)}"

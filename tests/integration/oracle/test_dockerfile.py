@@ -15,7 +15,6 @@ from tests.unit.dockerfile import corpus
 from tests.unit.dockerfile.faults import FAULTS, ODDITIES
 
 pytestmark = [
-    pytest.mark.oracle,
     pytest.mark.skipif(shutil.which("go") is None, reason="the oracle is a Go program"),
 ]
 _VAGUE = "we do not know the USER"  # right, if not sharp: `${X##*}` is empty whatever X is

@@ -19,7 +19,6 @@ from webhook.image.passwd import AccountFiles
 from webhook.registry.layers.index import ancestors
 
 pytestmark = [
-    pytest.mark.oracle,
     pytest.mark.skipif(shutil.which("go") is None, reason="the oracle is a Go program"),
     pytest.mark.skipif(os.geteuid() != 0, reason="the oracle mounts an overlayfs"),
 ]

@@ -25,7 +25,6 @@ from webhook.image.passwd import AccountFiles
 from webhook.image.user import Identity, ResolutionError, resolve
 
 pytestmark = [
-    pytest.mark.oracle,
     pytest.mark.skipif(
         shutil.which("go") is None, reason="Go is not on the PATH, so the real libraries cannot be asked"
     ),

@@ -4,13 +4,9 @@ import json
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from tests.support.oracle import built
 from webhook.check.manifest.decode import plain
 from webhook.check.manifest.parser import MalformedYaml, documents
-
-pytestmark = pytest.mark.oracle
 
 SOURCE = Path(__file__).parent / "yaml"
 

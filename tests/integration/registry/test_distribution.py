@@ -21,7 +21,6 @@ from tests.unit.registry.samples import ACCOUNTS, BASE, NAMED, Connect, docker_c
 from webhook.registry.transport.messages import Cost
 
 pytestmark = [
-    pytest.mark.registry,
     pytest.mark.skipif(
         not shutil.which("docker-registry") or not shutil.which("skopeo"), reason="needs docker-registry, skopeo"
     ),

@@ -14,7 +14,6 @@ from tests.unit.registry.samples import ACCOUNTS, BASE, NAMED, Connect, docker_c
 from webhook.registry.settings import Host
 
 pytestmark = [
-    pytest.mark.registry,
     pytest.mark.skipif(
         not all(map(shutil.which, ("docker-registry", "skopeo", "tinyproxy"))),
         reason="needs docker-registry, skopeo, tinyproxy",

@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack
 from typing import Any, Literal
 
 import msgspec
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -26,8 +25,6 @@ from webhook.policy.types import Documents, Metadata, NonRootPolicy, PolicySpec
 from webhook.registry.client import RegistryClient
 from webhook.registry.fallback import FallbackSource
 from webhook.registry.settings import Lives, RegistrySettings
-
-pytestmark = pytest.mark.registry
 
 OWNER, STRANGER = "owner", "stranger"
 

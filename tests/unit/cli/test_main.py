@@ -1,6 +1,5 @@
 """The command as people run it: a process, its output, its exit code; and how fast it is there."""
 
-import asyncio
 import errno
 import json
 import os
@@ -9,15 +8,12 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from click.testing import CliRunner
 
-from tests.support.oci import file, image, layer
-from tests.support.registry import Login, Registry
 from tests.unit.check.files import POD
 from webhook.cli import rule_docs
 from webhook.cli.main import main
@@ -97,54 +93,6 @@ def test_check_goes_by_policies_and_exceptions_from_files(tmp_path: Path, docume
     assert "Traceback" not in result.stderr
 
 
-@pytest.fixture
-async def registry() -> AsyncIterator[Registry]:
-    """A registry for those who have logged in."""
-    async with Registry(login=Login({"me": "hunter-two"})) as registry:
-        registry.push("team/app:1", image(layer(file("etc/passwd", "app:x:1500:1500::/:/bin/sh\n")), user="app"))
-        yield registry
-
-
-@pytest.mark.registry
-async def test_check_reads_images_with_the_users_own_docker_login(tmp_path: Path, registry: Registry) -> None:
-    """The name in the image's config, its uid in the image's own files; without the login it is said to be unknown."""
-    (tmp_path / "pod.yaml").write_text(POD.replace("named:1", f"{registry.host}/team/app:1"))
-    (tmp_path / "config.json").write_text(
-        json.dumps({"auths": {registry.host: {"username": "me", "password": "hunter-two"}}})
-    )
-    arguments = ("check", "pod.yaml", "--insecure-registry", registry.host)
-    with_login = await asyncio.to_thread(
-        nonroot, *arguments, cwd=tmp_path, DOCKER_CONFIG=str(tmp_path), XDG_CACHE_HOME=str(tmp_path)
-    )
-    assert "pod.yaml:9:7: error named-user" in with_login.stdout
-    assert "runAsUser: 1500" in with_login.stdout
-    assert (with_login.returncode, with_login.stderr) == (1, "")
-    without = await asyncio.to_thread(
-        nonroot, *arguments, cwd=tmp_path, DOCKER_CONFIG=str(tmp_path / "none"), XDG_CACHE_HOME=str(tmp_path)
-    )
-    assert "unknown unknown-image" in without.stdout
-    assert "unauthorized" in without.stdout
-    assert without.returncode == 3
-    assert "hunter-two" not in with_login.stdout + without.stdout
-
-
-@pytest.mark.registry
-async def test_a_registry_config_says_it_all_instead(tmp_path: Path, registry: Registry) -> None:
-    """The same file as for serve: credentials, plain HTTP and the rest."""
-    (tmp_path / "login.json").write_text(
-        json.dumps({"auths": {registry.host: {"username": "me", "password": "hunter-two"}}})
-    )
-    (tmp_path / "registries.yaml").write_text(f"insecure: ['{registry.host}']\ndockerConfig: login.json\n")
-    reference = f"{registry.host}/team/app:1"
-    result = await asyncio.to_thread(
-        nonroot, "inspect", reference, "--registry-config", "registries.yaml", cwd=tmp_path
-    )
-    assert "uid 1500" in result.stdout
-    wrong = await asyncio.to_thread(nonroot, "inspect", reference, "--registry-config", "no.yaml", cwd=tmp_path)
-    assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert "no.yaml" in wrong.stderr
-
-
 def test_a_broken_docker_config_is_said_to_be_one(tmp_path: Path) -> None:
     """And none of its content is shown."""
     (tmp_path / "pod.yaml").write_text(POD)
@@ -222,39 +170,6 @@ def test_bash_completes_after_the_line_that_the_readme_gives(tmp_path: Path) -> 
     result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, env=path)
     assert result.stdout.splitlines()[-1] == "--offline", result.stderr
     assert "_nonroot_completion" in result.stdout
-
-
-@pytest.mark.cluster
-@pytest.mark.skipif(not shutil.which("kubectl"), reason="needs kubectl")
-def test_kubectl_finds_the_plugin(tmp_path: Path) -> None:
-    """The real kubectl, which looks for `kubectl-nonroot` on the PATH, hands on arguments, input and exit code."""
-    plugin = Path(sys.executable).with_name("kubectl-nonroot")
-    assert plugin.exists(), "pip install -e . makes it"
-    path = {**os.environ, "PATH": f"{plugin.parent}:{os.environ['PATH']}"}
-    arguments = ["kubectl", "nonroot", "check", "-", "--no-images"]
-    root = POD.replace("runAsNonRoot: true", "runAsUser: 0")
-    result = subprocess.run(arguments, input=root, capture_output=True, text=True, check=False, env=path)
-    assert (result.returncode, "error root-user" in result.stdout) == (1, True), result.stderr
-
-
-@pytest.mark.cluster
-@pytest.mark.skipif(not shutil.which("kubectl"), reason="needs kubectl")
-@pytest.mark.parametrize(
-    ("typed", "offered"),
-    [
-        (["insp"], ["inspect", ":4"]),
-        (["explain", "named-"], ["named-user", ":4"]),
-        (["inspect", "--off"], ["--offline", ":4"]),
-        (["check", "--policy", ""], [":0"]),
-        ([""], None),
-    ],
-)
-def test_kubectl_completes_for_the_plugin(typed: list[str], offered: list[str] | None) -> None:
-    """Asked as the shell's completion of kubectl asks; files are left to the shell."""
-    path = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    command = ["kubectl", "__complete", "nonroot", *typed]
-    result = subprocess.run(command, capture_output=True, text=True, check=True, env=path).stdout.splitlines()
-    assert result == offered if offered else {"check", "explain", "fix", "inspect", "serve"} <= set(result)
 
 
 def test_the_plugin_of_kubectl_is_the_same_program() -> None:

@@ -1,12 +1,10 @@
 """`nonroot scan` as a command: its flags, its exit codes, and images read with the pull secrets of their Pods."""
 
 import asyncio
-import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -16,17 +14,14 @@ from kubernetes.aio.config import kube_config
 from tests.support.api import Api, serving
 from tests.support.evaluation import NOW
 from tests.support.made_up_cluster import named, of
-from tests.support.oci import accounts_layer, image
-from tests.support.pods import IMAGE, Object, minimal, tweak
-from tests.support.registry import Login, Registry
-from tests.unit.scan.test_run import PODS, cluster_of
+from tests.support.pods import IMAGE, Object, minimal
+from tests.unit.scan.test_run import cluster_of
 from webhook.cli.main import main
 from webhook.image import image_identity
 from webhook.image.config import Platform
 from webhook.image.image_identity import Observation
 
 IDENTITIES = "/apis/nonroot.dev/v1alpha1/imageidentities"
-SECRETS = "/api/v1/secrets"
 
 
 def scan(*arguments: str) -> Result:
@@ -99,41 +94,3 @@ async def test_what_the_cluster_has_stored_of_an_image_is_told_offline(
         less = await asyncio.to_thread(scan, "-o", "json", "--offline")
     assert json.loads(result.output)["workloads"][0]["containers"][0]["uid"] == 1500
     assert json.loads(less.output)["workloads"][0]["outcome"] == "unknown"
-
-
-def secret(host: str, password: str) -> Object:
-    login = {"auths": {host: {"auth": base64.b64encode(f"user:{password}".encode()).decode()}}}
-    data = {".dockerconfigjson": base64.b64encode(json.dumps(login).encode()).decode()}
-    metadata = {"name": "pull", "namespace": "default"}
-    return {"metadata": metadata, "type": "kubernetes.io/dockerconfigjson", "data": data}
-
-
-@pytest.mark.registry
-@pytest.mark.parametrize(
-    ("password", "forbidden", "outcome", "words"),
-    [
-        ("right", False, "fixed", ""),
-        ("wrong", False, "unknown", "unauthorized"),
-        ("right", True, "unknown", "the pull secret default/pull is forbidden: scan with a kubeconfig that may get"),
-    ],
-)
-async def test_an_image_is_read_with_the_pull_secrets_of_its_pod(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str, forbidden: bool, outcome: str, words: str
-) -> None:
-    """By the same kubeconfig; where it may not read Secrets nobody can tell, and which one is said. No password is."""
-    async with Registry(Login({"user": "right"})) as registry:
-        registry.push("team/app:1", image(accounts_layer("app:x:77:77::/:/bin/sh"), user="app"))
-        paths: dict[str, Any] = {
-            "spec.containers.0.image": f"{registry.host}/team/app:1",
-            "spec.imagePullSecrets.0.name": "pull",
-        }
-        api = cluster_of(pods=[named(tweak(minimal(), paths), "web")], deployments=[])
-        api.objects[SECRETS] = [secret(registry.host, password)]
-        api.forbidden = {"/api/v1/namespaces/default/secrets/pull"} if forbidden else set()
-        async with reachable(api, tmp_path, monkeypatch):
-            result = await asyncio.to_thread(scan, "-o", "json", "--insecure-registry", registry.host)
-    (container,) = json.loads(result.output)["workloads"][0]["containers"]
-    assert (container["outcome"], container["uid"]) == (outcome, 77 if outcome == "fixed" else None)
-    assert words in json.dumps(container["findings"])
-    assert password not in result.output
-    assert f"GET {PODS}" in api.asked

@@ -1,13 +1,11 @@
 """Workflows, the action and Dependabot's file: what GitHub would read, by the tools that know its rules."""
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-from deploy.local import build
 from tests.support.builtin_schemas import complaints
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -15,16 +13,6 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 ACTION = ROOT / "deploy" / "action" / "action.yml"
 DEPENDABOT = ROOT / ".github" / "dependabot.yml"
 FILES = [*WORKFLOWS, ACTION, DEPENDABOT]
-
-
-@pytest.mark.oracle
-def test_actionlint_has_nothing_to_say() -> None:
-    """Expressions, events, permissions, runners; and each script by shellcheck, where that is installed."""
-    build.ensure(["actionlint"])
-    done = subprocess.run(
-        [build.program("actionlint", "actionlint"), *WORKFLOWS], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout) == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ import msgspec
 import pytest
 import yaml
 
-from deploy.local import build
-from tests.support.helm import CHART, RELEASE, TOOLS, manifests, run
+from tests.support.helm import CHART
 
 ROOT = CHART.parent.parent
 KIND = ROOT / "deploy" / "kind"
@@ -91,22 +90,6 @@ def test_it_touches_no_cluster_but_its_own(tmp_path: Path) -> None:
             assert command[1:3] == ["--context", "kind-nonroot"]
         if command[0] == "helm":
             assert command[command.index("--kube-context") + 1] == "kind-nonroot"
-
-
-@pytest.mark.chart
-def test_the_chart_takes_what_helm_is_given(tmp_path: Path) -> None:
-    build.ensure(TOOLS)
-    recorded = _record("up.sh", tmp_path, missing=True)
-    command = recorded.commands[recorded.first("helm", "upgrade")]
-    settings = [word for place, word in enumerate(command) if "--set" in command[place - 1] or "--set" in word]
-    (admission,) = (
-        each
-        for each in manifests(run("helm", "template", RELEASE, CHART, *settings))
-        if each["kind"] == "Deployment" and each["metadata"]["name"].endswith("-admission")
-    )
-    (container,) = admission["spec"]["template"]["spec"]["containers"]
-    assert container["image"] == "nonroot-webhook:0123456789ab"
-    assert "--insecure-registry=nonroot-registry:5000" in container["args"]
 
 
 def test_the_tests_are_told_where_the_cluster_and_its_registry_are(tmp_path: Path) -> None:

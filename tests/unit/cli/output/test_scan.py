@@ -6,11 +6,10 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
-from tests.support.reports import schema_of
 from webhook.cli.output.scan import FORMATS, render, report
 from webhook.scan import document
 from webhook.scan.document import Container, Document, Finding, Outcome, Running, Skip, Workload
-from webhook.scan.policyreport import KINDS, OPENREPORTS, RULE, reports
+from webhook.scan.policyreport import RULE, reports
 
 NASTY = "\x1b[31m<b>::error::%0A\n,\u202e"
 
@@ -151,23 +150,6 @@ def test_the_exit_code(findings: tuple[str, ...], fail_on: Any, code: int) -> No
 
 def test_what_was_skipped_could_not_be_told() -> None:
     assert report(reported(skipped=(Skip("Pods", "forbidden"),))).exit_code() == 3
-
-
-@pytest.mark.oracle
-@pytest.mark.parametrize("api_version", KINDS)
-def test_reports_are_valid_and_shaped_as_their_readers_expect(api_version: str) -> None:
-    """One a workload, of the workload and owned by it; sums that are those of its results."""
-    made = list(reports(TOLD.workloads, api_version))
-    assert len(made) == len(TOLD.workloads)
-    for each in made:
-        jsonschema.validate(each, schema_of(api_version))
-        assert (each["apiVersion"], each["kind"]) == (api_version, KINDS[api_version])
-        results = [result["result"] for result in each["results"]]
-        assert each["summary"] == {name: results.count(name) for name in ("pass", "fail", "warn", "error", "skip")}
-        assert len({json.dumps(result) for result in each["results"]}) == len(results)
-        (owner,) = each["metadata"]["ownerReferences"]
-        assert each["scope"] == {**owner, "namespace": each["metadata"]["namespace"]}
-    assert ("source" in made[0]) == (api_version == OPENREPORTS)
 
 
 def test_a_report_says_each_rule_of_each_container_and_who_is_fine() -> None:

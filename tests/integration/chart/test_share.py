@@ -13,7 +13,7 @@ from tests.integration.chart.test_hooks import Hook, called, kubectl, namespace,
 
 __all__ = ["namespace", "pytestmark", "registered", "tools"]
 
-CORPUS = Path(__file__).with_name("check") / "corpus"
+CORPUS = Path(__file__).parents[2] / "unit" / "check" / "corpus"
 SHAPES = (
     "add-ons",
     "helm-secured",
