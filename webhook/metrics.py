@@ -150,6 +150,16 @@ SCAN_TIMESTAMP = Family(
     "nonroot_scan_timestamp_seconds", "gauge", "When the last scan was made, in seconds since 1970."
 )
 SCAN_DURATION = Family("nonroot_scan_duration_seconds", "gauge", "How long the last scan took.")
+WEAKENED = Family(
+    "nonroot_enforcement_weakened_total",
+    "counter",
+    "Namespaces that went from Enforce to a lesser mode, or whose root images were allowed; an Event names each.",
+)
+FAIL_OPEN = Family(
+    "nonroot_fail_open_namespaces",
+    "gauge",
+    "Enforced namespaces whose Pods are admitted while admission is away: a policy enforces them, and no label does.",
+)
 MISMATCHES = Family(
     "nonroot_identity_mismatches_total",
     "counter",
@@ -169,7 +179,7 @@ ADMISSION = (
 )
 CONTROLLER = (
     *(WORKLOADS, ROOT_WORKLOADS, MISMATCHES, SCAN_TIMESTAMP, SCAN_DURATION, REPORT_WRITES, IDENTITY_WRITES),
-    *(CERTIFICATE_EXPIRY, CERTIFICATE_WRITES, *_BACKGROUND),
+    *(WEAKENED, FAIL_OPEN, CERTIFICATE_EXPIRY, CERTIFICATE_WRITES, *_BACKGROUND),
 )
 
 

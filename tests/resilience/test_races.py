@@ -9,7 +9,7 @@ from tests.unit.server.test_asgi import review
 from webhook.admission.handler import Admission
 from webhook.admission.review import decode
 from webhook.image.source import Image, Query
-from webhook.policy.cache import PolicyCache
+from webhook.policy.cache import PolicyCache, StoredObject
 from webhook.policy.selection import Namespace
 from webhook.policy.types import ExceptionSpec, Metadata, NonRootException, NonRootPolicy, PolicySpec
 
@@ -30,7 +30,8 @@ class Slow:
 
 def _show(view: PolicyCache, mode: str, name: str, *exceptions: NonRootException) -> None:
     policy = NonRootPolicy(Metadata(name), PolicySpec(mode=mode))  # type: ignore[arg-type]  # one of the three
-    view.replace([Namespace("default")], [policy, *exceptions])
+    stored = [StoredObject(name, policy), *(StoredObject(each.metadata.name, each) for each in exceptions)]
+    view.replace([Namespace("default")], stored)
 
 
 async def test_a_policy_that_changes_in_mid_request_counts_from_the_next_on() -> None:

@@ -52,7 +52,7 @@ async def _operate(settings: OperateSettings) -> None:
         recorder = EventRecorder(cluster, socket.gethostname())
         memory = ClusterIdentityStore(cluster)
         await closing.enter_async_context(run_in_background(recorder.writer, memory.writer))
-        standing = PolicyStatusController(cluster, recorder.record)
+        standing = PolicyStatusController(cluster, recorder.record, settings.validating_configuration)
         access = config_file.load(settings.registry_config, settings.insecure_registries)
         client = RegistryClient(access.settings, PullSecrets(cluster), credentials=access.credentials, memory=memory)
         images = await closing.enter_async_context(contextlib.aclosing(client))
@@ -68,7 +68,7 @@ async def _operate(settings: OperateSettings) -> None:
             cluster_name=settings.cluster_name,
         )
         page = scanning.html if settings.report_page else None
-        collectors = scanning, Background(client.stats, Event=recorder.writer)
+        collectors = scanning, standing, Background(client.stats, Event=recorder.writer)
         serving = probes.serve(state, settings.host, settings.metrics_port, collectors, page)
         log.info("probes and metrics at http://%s:%d", settings.host, await closing.enter_async_context(serving))
 

@@ -5,23 +5,36 @@ is continued by the next one, and a round in which nothing has changed writes no
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
+from webhook import metrics
 from webhook.cluster import client
 from webhook.cluster.client import Absent, Cluster, Conflict
 from webhook.cluster.events import Event, Regarding
 from webhook.policy import conditions as status
-from webhook.policy.cache import PolicySnapshot, Rejected, accept
-from webhook.policy.conditions import Condition, ExceptionStatus, Outcomes, PolicyStatus
+from webhook.policy.cache import PolicySnapshot, StoredObject, accept, in_force
+from webhook.policy.conditions import Condition, ExceptionStatus, Outcomes, PolicyScope, PolicyStatus
+from webhook.policy.exemptions import exempts
 from webhook.policy.selection import EffectivePolicy, Namespace
-from webhook.policy.types import API_VERSION, Documents, NonRootException, NonRootPolicy
+from webhook.policy.types import API_VERSION, NonRootException, NonRootPolicy
+from webhook.scan.collector import read_reach
+from webhook.scan.coverage import Reach
 
 POLICIES, EXCEPTIONS = "nonrootpolicies", "nonrootexceptions"
-_TROUBLE = {"Ready": "False", "NamespaceLabelsValid": "False", "ExpiresSoon": "True"}  # the status that is bad news
+# The status that is bad news.
+_TROUBLE = {
+    "Ready": "False",
+    "NamespaceLabelsValid": "False",
+    "FieldsKnown": "False",
+    "FailsOpen": "True",
+    "ExpiresSoon": "True",
+}
 
 S = TypeVar("S", PolicyStatus, ExceptionStatus)
 
@@ -41,20 +54,17 @@ class Metadata(msgspec.Struct, frozen=True, rename="camel"):
 
 class _Object(msgspec.Struct, frozen=True):
     metadata: Metadata
+    spec: msgspec.Raw = msgspec.Raw(b"{}")
     status: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 class Item(msgspec.Struct, frozen=True):
-    """A policy or exception as it is stored: what it says, or why that cannot be used, and its status as it stands."""
+    """A policy or exception as it is stored, what is in force of it, and its spec and status as they stand."""
 
     metadata: Metadata
-    content: NonRootPolicy | NonRootException | Rejected
+    stored: StoredObject
+    spec: msgspec.Raw
     status: msgspec.Raw
-
-    @property
-    def problem(self) -> str:
-        """Why it cannot be used."""
-        return self.content.reason if isinstance(self.content, Rejected) else ""
 
 
 class ClusterState(msgspec.Struct, frozen=True):
@@ -66,10 +76,7 @@ class ClusterState(msgspec.Struct, frozen=True):
 
     def view(self) -> PolicySnapshot:
         """What applies where."""
-        documents = Documents(
-            tuple(each.content for each in self.policies if isinstance(each.content, NonRootPolicy)),
-            tuple(each.content for each in self.exceptions if isinstance(each.content, NonRootException)),
-        )
+        documents = in_force(each.stored for each in (*self.policies, *self.exceptions))
         return PolicySnapshot(documents, {each.name: Namespace(each.name, each.labels) for each in self.namespaces})
 
 
@@ -80,51 +87,68 @@ async def read(api: Cluster) -> ClusterState:
         async for page in api.pages("/api/v1/namespaces", "namespaces")
         for raw in page
     ]
-    return ClusterState(tuple(namespaces), await _items(api, POLICIES), await _items(api, EXCEPTIONS))
+    policies, exceptions = (
+        await _items(api, POLICIES, "NonRootPolicy"),
+        await _items(api, EXCEPTIONS, "NonRootException"),
+    )
+    return ClusterState(tuple(namespaces), policies, exceptions)
 
 
-async def _items(api: Cluster, plural: str) -> tuple[Item, ...]:
+async def _items(api: Cluster, plural: str, kind: str) -> tuple[Item, ...]:
     found = []
     try:
         async for page in api.pages(f"/apis/{API_VERSION}/{plural}", plural):
             for raw in page:
-                stored = client.decode(raw, _Object, plural)
-                found.append(Item(stored.metadata, accept(msgspec.json.decode(raw)), stored.status))
+                item = client.decode(raw, _Object, plural)
+                # An item of a list may lack the two fields that the list itself has.
+                stored = accept({"apiVersion": API_VERSION, "kind": kind, **msgspec.json.decode(raw)})
+                found.append(Item(item.metadata, stored, item.spec, item.status))
     except Absent:
         return ()
     return tuple(found)
 
 
-class PolicyStatusController:
-    """Keeps every status up to date. `sums` are the last scan's, by policy: None before the first, which keeps old ones."""
+class PolicyStatusController(Collector):
+    """Keeps every status up to date. `sums` are the last scan's, by policy: None before the first, which keeps old ones.
 
-    def __init__(self, api: Cluster, record: Callable[[Event], None]) -> None:
+    `hooks` is the ValidatingWebhookConfiguration that says of which namespaces the API server admits Pods unjudged while
+    admission is away.
+    """
+
+    def __init__(self, api: Cluster, record: Callable[[Event], None], hooks: str = "nonroot-webhook") -> None:
         self._api = api
         self._record = record
+        self._hooks = hooks
         self._announced: set[tuple[str, str]] = set()
+        self._former: dict[str, EffectivePolicy] = {}  # by namespace's uid, as the last round found it
+        self._weakened = 0
+        self._fail_open = 0
         self.sums: dict[str, Outcomes] | None = None
 
     async def round(self, now: datetime) -> tuple[ClusterState, datetime | None]:
         """Read, compare and write; gives what was read, and when time alone will make a difference. `ClusterError`."""
-        state = await read(self._api)
+        state, reach = await read(self._api), await read_reach(self._api, self._hooks)
         now = now.replace(microsecond=0)  # as Kubernetes has its times
         view = state.view()
         governed = {each.name: view.effective_policy(each.name) for each in state.namespaces}
         self._announce(state, governed)
+        self._compare(state, governed)
+        open_namespaces = _fail_open(state, governed, reach)
+        self._fail_open = len(open_namespaces)
         for each in state.policies:
-            name = each.metadata.name
+            sums = None if self.sums is None else self.sums.get(each.metadata.name, Outcomes())
+            scope = _scope(each.stored, state, governed, open_namespaces)
             former = _former(each, PolicyStatus)
-            sums = None if self.sums is None else self.sums.get(name, Outcomes())
-            new = status.of_policy(name, each.problem, governed, sums, former, each.metadata.generation, now)
+            spec, generation = msgspec.json.decode(each.spec), each.metadata.generation
+            new = status.of_policy(each.stored, spec, scope, sums, former, generation, now)
             await self._write(POLICIES, "NonRootPolicy", each, former, new)
         for each in state.exceptions:
-            content = each.content if isinstance(each.content, NonRootException) else None
             old = _former(each, ExceptionStatus)
             effective_policy = view.effective_policy(each.metadata.namespace)
-            made = status.of_exception(content, each.problem, effective_policy, old, each.metadata.generation, now)
+            made = status.of_exception(each.stored, effective_policy, old, each.metadata.generation, now)
             await self._write(EXCEPTIONS, "NonRootException", each, old, made)
-        usable = (each.content for each in state.exceptions if isinstance(each.content, NonRootException))
-        return state, status.next_change(usable, now)
+        usable = [each.stored.document for each in state.exceptions]
+        return state, status.next_change((each for each in usable if isinstance(each, NonRootException)), now)
 
     async def _write(self, plural: str, kind: str, item: Item, former: S, new: S) -> None:
         if new == former:
@@ -155,6 +179,64 @@ class PolicyStatusController:
                 regarding = Regarding("v1", "Namespace", "", about.name, about.uid)
                 self._record(Event(regarding, "controller", "Review", "BadLabel", key[1]))
         self._announced = {key for key in problems if key[1]}
+
+    def _compare(self, state: ClusterState, governed: dict[str, EffectivePolicy]) -> None:
+        """Tell of each namespace that is enforced less than when it was looked at last."""
+        current = {each.uid: governed[each.name] for each in state.namespaces}
+        for about in state.namespaces:
+            before, now = self._former.get(about.uid), current[about.uid]
+            change = before and _weakened(before, now)
+            if change:
+                self._weakened += 1
+                regarding = Regarding("v1", "Namespace", "", about.name, about.uid)
+                note = f"{change}, by policy {now.policy.metadata.name}: {now.why}"
+                self._record(Event(regarding, "controller", "Review", "EnforcementWeakened", note))
+        self._former = current
+
+    def collect(self) -> Iterable[Metric]:
+        """The families, for prometheus-client."""
+        yield metrics.WEAKENED.at(self._weakened)
+        yield metrics.FAIL_OPEN.at(self._fail_open)
+
+
+def _weakened(before: EffectivePolicy, now: EffectivePolicy) -> str:
+    """What a namespace that was enforced has lost, "" where nothing."""
+    if before.mode != "Enforce":
+        return ""
+    if now.mode != "Enforce":
+        return f"enforced by policy {before.policy.metadata.name} until now, it is in mode {now.mode}"
+    if now.policy.spec.root_images == "Allow" and before.policy.spec.root_images != "Allow":
+        return "images that run as root are allowed now"
+    return ""
+
+
+def _fail_open(state: ClusterState, governed: Mapping[str, EffectivePolicy], reach: Reach) -> frozenset[str]:
+    """The enforced namespaces whose Pods the API server admits where admission does not answer."""
+    return frozenset(
+        each.name
+        for each in state.namespaces
+        if governed[each.name].mode == "Enforce"
+        and not exempts(governed[each.name].policy.spec, each.name)
+        and reach.fails_open(Namespace(each.name, each.labels))
+    )
+
+
+def _scope(
+    stored: StoredObject, state: ClusterState, governed: Mapping[str, EffectivePolicy], fail_open: Collection[str]
+) -> PolicyScope:
+    policy = stored.document
+    if not isinstance(policy, NonRootPolicy):
+        return PolicyScope({})
+    selector = policy.spec.namespace_selector
+    selected = {
+        each.name: governed[each.name]
+        for each in state.namespaces
+        if selector.matches(Namespace(each.name, each.labels).selectable)
+    }
+    name = policy.metadata.name
+    return PolicyScope(
+        selected, [each for each, rule in selected.items() if each in fail_open and rule.policy.metadata.name == name]
+    )
 
 
 _JSON_PATCH = "application/json-patch+json"

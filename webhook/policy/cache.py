@@ -10,7 +10,7 @@ import msgspec
 from webhook.errors import InvalidDocument
 from webhook.policy import selection
 from webhook.policy.exemptions import ExceptionIndex
-from webhook.policy.loader import read
+from webhook.policy.loader import known_fields, read
 from webhook.policy.selection import BUILT_IN, EffectivePolicy, Namespace
 from webhook.policy.types import Documents, NonRootException, NonRootPolicy
 from webhook.workload.workload import Workload
@@ -75,21 +75,52 @@ class PolicySnapshot:
         return found.all if workload is None else found.about(workload)
 
 
-class Rejected(msgspec.Struct, frozen=True):
-    """An object of the cluster that cannot be used: `name` is its kind and name, `reason` names the field."""
+class StoredObject(msgspec.Struct, frozen=True):
+    """A policy or exception of the cluster as far as it can be used; `name` is its kind and name.
+
+    `document` is what is in force: None where nothing is. `problem` says why the object cannot be used as it is, and names
+    the field; a policy's `document` is then the last version that could be. `unknown_fields` are paths in the spec of a
+    policy that this version does not know: they have no effect.
+    """
 
     name: str
-    reason: str
+    document: NonRootPolicy | NonRootException | None
+    problem: str = ""
+    unknown_fields: tuple[str, ...] = ()
 
 
-def accept(body: Mapping[str, Any]) -> NonRootPolicy | NonRootException | Rejected:
-    """Convert an object of the API server, which is never an error: what the CRD let through may still be wrong."""
-    metadata = body["metadata"]
-    name = "/".join(filter(None, (metadata.get("namespace"), metadata["name"])))
+def accept(body: Mapping[str, Any], former: NonRootPolicy | NonRootException | None = None) -> StoredObject:
+    """Convert an object of the API server, which is never an error: a newer version may have written it.
+
+    A policy that cannot be used must not end what it enforces: `former`, the version that was in force until now, stays,
+    or else the one that the controller has noted in its status. An exception that is not wholly understood exempts nothing.
+    """
+    metadata, kind = body["metadata"], body.get("kind")
+    name = f"{kind} " + "/".join(filter(None, (metadata.get("namespace"), metadata["name"])))
+    document, unknown = known_fields(dict(body)) if kind == "NonRootPolicy" else (dict(body), ())
     try:
-        return read(dict(body), "the cluster")
+        return StoredObject(name, read(document, "the cluster"), unknown_fields=unknown)
     except InvalidDocument as error:
-        return Rejected(f"{body.get('kind')} {name}", str(error))
+        last = (former or _last_usable(document)) if kind == "NonRootPolicy" else None
+        return StoredObject(name, last, str(error))
+
+
+def _last_usable(document: dict[str, Any]) -> NonRootPolicy | NonRootException | None:
+    """The version of a policy that `PolicyStatus.last_usable` holds, as it is stored."""
+    try:
+        restored, _ = known_fields({**document, "spec": document["status"]["lastUsable"]})
+        return read(restored, "the status")
+    except (KeyError, TypeError, InvalidDocument):
+        return None
+
+
+def in_force(objects: Iterable[StoredObject]) -> Documents:
+    """The policies and exceptions that count, of all objects that there are."""
+    documents = [each.document for each in objects]
+    return Documents(
+        tuple(each for each in documents if isinstance(each, NonRootPolicy)),
+        tuple(each for each in documents if isinstance(each, NonRootException)),
+    )
 
 
 class PolicyCache:
@@ -102,21 +133,17 @@ class PolicyCache:
         self._clock = clock
         self._snapshot: PolicySnapshot | None = None
         self._synced: dict[str, float] = {}
-        self.problems: Mapping[str, str] = {}  # by kind and name, the objects that are kept out
+        self.problems: Mapping[str, str] = {}  # by kind and name, the objects that cannot be used as they are
 
     def replace(
         self,
         namespaces: Iterable[Namespace],
-        objects: Iterable[NonRootPolicy | NonRootException | Rejected],
+        objects: Iterable[StoredObject],
     ) -> None:
         """Replace what is known by all there is now."""
-        found = tuple(objects)
-        documents = Documents(
-            tuple(each for each in found if isinstance(each, NonRootPolicy)),
-            tuple(each for each in found if isinstance(each, NonRootException)),
-        )
-        self.problems = {each.name: each.reason for each in found if isinstance(each, Rejected)}
-        self._snapshot = PolicySnapshot(documents, {each.name: each for each in namespaces})
+        stored = tuple(objects)
+        self.problems = {each.name: each.problem for each in stored if each.problem}
+        self._snapshot = PolicySnapshot(in_force(stored), {each.name: each for each in namespaces})
 
     def mark_synced(self, resource: str) -> None:
         """Note that the stream of changes of a resource, such as `namespaces`, is alive now."""

@@ -4,19 +4,21 @@ Conditions are as kubernetes/apimachinery pkg/apis/meta/v1/types.go (Condition) 
 change of `status`. Nothing in a status changes while nothing else does, so that nothing is written either.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
+from webhook.policy.cache import StoredObject
 from webhook.policy.selection import MODE_LABEL, EffectivePolicy
 from webhook.policy.types import NonRootException
 
 EXPIRY_WARNING = timedelta(days=7)  # before its end, an exception warns
 NAMED_OBJECTS = 5  # objects that a message names; of the others it says how many
 MESSAGE_LIMIT = 1000
+SPEC_LIMIT = 128 * 1024  # bytes of a spec that its status keeps: the API server stores 1.5 MiB of an object
 
 Count = Annotated[int, Meta(ge=0)]
 
@@ -50,11 +52,22 @@ class _Status(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class PolicyStatus(_Status, frozen=True):
-    """What the controller makes of a policy."""
+    """What the controller makes of a policy.
+
+    `last_usable` is the policy's spec as it was stored when it could be used last: that stays in force where another one
+    is stored that cannot be.
+    """
 
     namespaces: Annotated[Count, Meta(description="The namespaces to which this policy applies.")] | None = None
     workloads: (
         Annotated[Outcomes, Meta(description="What would become of the workloads there if they were enforced now.")]
+        | None
+    ) = None
+    last_usable: (
+        Annotated[
+            dict[str, Any],
+            Meta(description="The last spec that could be used; it stays in force while the present one cannot be."),
+        ]
         | None
     ) = None
 
@@ -72,69 +85,126 @@ class _State(msgspec.Struct, frozen=True):
     message: str
 
 
+class PolicyScope(msgspec.Struct, frozen=True):
+    """The namespaces of one policy.
+
+    `selected` are those that it selects, by name, each with the policy that is in force there; `fails_open` those that it
+    enforces and whose Pods the API server admits while admission is away.
+    """
+
+    selected: Mapping[str, EffectivePolicy]
+    fails_open: Sequence[str] = ()
+
+
 def of_policy(
-    name: str,
-    problem: str,
-    governed: dict[str, EffectivePolicy],
+    stored: StoredObject,
+    spec: dict[str, Any],
+    scope: PolicyScope,
     workloads: Outcomes | None,
     former: PolicyStatus,
     generation: int,
     now: datetime,
 ) -> PolicyStatus:
-    """The status of a policy.
+    """The status of a policy: `stored`, with its `spec` as it is written there.
 
-    `problem` says why its document cannot be used, "" where it can; `governed` is each namespace with what governs it,
-    of which those count that this policy does; `workloads` None: not scanned yet, which keeps what the former status said.
+    `workloads` None: not scanned yet, which keeps what the former status said.
     """
-    namespaces = {
-        each: effective_policy
-        for each, effective_policy in governed.items()
-        if effective_policy.policy.metadata.name == name
-    }
-    states = [_policy_ready(problem, len(namespaces))]
-    bad = sorted(each for each, effective_policy in namespaces.items() if effective_policy.problem)
-    if bad:
+    name = stored.document.metadata.name if stored.document is not None else ""
+    governed = {each: rule for each, rule in scope.selected.items() if rule.policy.metadata.name == name}
+    states = [_policy_ready(stored, scope.selected, governed)]
+    if stored.document is not None:
+        states += [_labels_valid(governed), _fails_open(scope.fails_open)]
+    if stored.unknown_fields:
         states.append(
             _State(
-                "NamespaceLabelsValid",
+                "FieldsKnown",
                 "False",
-                "BadLabel",
-                f"{_named(bad)}: the label {MODE_LABEL} must be audit, warn or enforce; anything else counts as enforce",
+                "UnknownFields",
+                f"{_named(stored.unknown_fields)}: unknown to this version of nonroot-webhook, and without effect; "
+                "the rest applies. Upgrade it, or remove the field",
             )
         )
-    elif not problem:
-        states.append(_State("NamespaceLabelsValid", "True", "AllValid", f"every {MODE_LABEL} has a meaning"))
     return PolicyStatus(
         observed_generation=generation,
         conditions=_conditions(states, former.conditions, generation, now),
-        namespaces=len(namespaces),
+        namespaces=len(governed),
         workloads=former.workloads if workloads is None else workloads,
+        last_usable=former.last_usable if stored.problem else _kept(spec),
     )
 
 
-def _policy_ready(problem: str, namespaces: int) -> _State:
-    if problem:
-        return _State("Ready", "False", "Unusable", f"this policy counts nowhere: {problem}")
-    if not namespaces:
+def _kept(spec: dict[str, Any]) -> dict[str, Any] | None:
+    return spec if len(msgspec.json.encode(spec)) <= SPEC_LIMIT else None
+
+
+def _policy_ready(stored: StoredObject, selected: Mapping[str, EffectivePolicy], governed: Collection[str]) -> _State:
+    if stored.document is None:
+        return _State("Ready", "False", "Unusable", f"this policy counts nowhere: {stored.problem}")
+    if stored.problem:
         return _State(
-            "Ready", "True", "NoNamespace", "no namespace is governed by it: none is selected, or others come first"
+            "Ready",
+            "False",
+            "LastVersionInForce",
+            f"this version cannot be used, and the last one that could stays in force: {stored.problem}",
         )
-    return _State("Ready", "True", "InForce", "it applies to the namespaces that it selects")
+    if not selected:
+        return _State("Ready", "True", "NoNamespace", "its namespaceSelector selects no namespace")
+    first = sorted({rule.policy.metadata.name for name, rule in selected.items() if name not in governed})
+    if not first:
+        return _State("Ready", "True", "InForce", "it applies to the namespaces that it selects")
+    if governed:
+        return _State(
+            "Ready",
+            "True",
+            "InForce",
+            f"it applies to {len(governed)} of the {len(selected)} namespaces that it selects; in the others another "
+            f"policy comes first: {_named(first)}",
+        )
+    return _State(
+        "Ready",
+        "False",
+        "Shadowed",
+        f"Shadowed by {_named(first)}: in each of the {len(selected)} namespaces that it selects another policy comes first, "
+        "by its priority, then as the stricter one, then by its name",
+    )
+
+
+def _labels_valid(governed: Mapping[str, EffectivePolicy]) -> _State:
+    bad = sorted(each for each, rule in governed.items() if rule.problem)
+    if not bad:
+        return _State("NamespaceLabelsValid", "True", "AllValid", f"every {MODE_LABEL} has a meaning")
+    return _State(
+        "NamespaceLabelsValid",
+        "False",
+        "BadLabel",
+        f"{_named(bad)}: the label {MODE_LABEL} must be audit, warn or enforce; anything else counts as enforce",
+    )
+
+
+def _fails_open(namespaces: Sequence[str]) -> _State:
+    if not namespaces:
+        return _State("FailsOpen", "False", "NoneDoes", "no namespace depends on admission being there to be enforced")
+    return _State(
+        "FailsOpen",
+        "True",
+        "NotLabelled",
+        f"{_named(sorted(namespaces))}: enforced by this policy and not by a label, so that their Pods are admitted "
+        f"unjudged while admission is away; label the namespace {MODE_LABEL}=enforce, or set labelNamespaces: true",
+    )
 
 
 def of_exception(
-    exception: NonRootException | None,
-    problem: str,
+    stored: StoredObject,
     effective_policy: EffectivePolicy,
     former: ExceptionStatus,
     generation: int,
     now: datetime,
 ) -> ExceptionStatus:
-    """The status of an exception, which is None where its document cannot be used: `problem` says why."""
-    if exception is None:
-        states = [_State("Ready", "False", "Unusable", f"this exception counts nowhere: {problem}")]
+    """The status of an exception."""
+    if not isinstance(stored.document, NonRootException):
+        states = [_State("Ready", "False", "Unusable", f"this exception exempts nothing: {stored.problem}")]
     else:
-        expires = exception.spec.expires
+        expires = stored.document.spec.expires
         states = [_exception_ready(expires, effective_policy, now)]
         soon = expires is not None and expires - EXPIRY_WARNING <= now < expires
         text = f"it ends at {expires:%Y-%m-%d %H:%M %Z}" if expires else "it has no end"

@@ -70,6 +70,9 @@ RESOURCES = (
             Column("Fixed", ".status.workloads.fixed", "integer"),
             Column("Unknown", ".status.workloads.unknown", "integer"),
             Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+            Column("Why", '.status.conditions[?(@.type=="Ready")].reason'),
+            Column("Fails open", '.status.conditions[?(@.type=="FailsOpen")].status', wide=True),
+            Column("Message", '.status.conditions[?(@.type=="Ready")].message', wide=True),
             Column("Priority", ".spec.priority", "integer", wide=True),
             Column("Inject", ".spec.inject", wide=True),
             Column("Root images", ".spec.rootImages", wide=True),
@@ -243,6 +246,8 @@ def _status(kind: type[msgspec.Struct]) -> dict[str, Any]:
     status = schema(kind)
     status["properties"]["conditions"]["x-kubernetes-list-type"] = "map"
     status["properties"]["conditions"]["x-kubernetes-list-map-keys"] = ["type"]
+    if "lastUsable" in status["properties"]:  # of whichever version wrote it
+        status["properties"]["lastUsable"]["x-kubernetes-preserve-unknown-fields"] = True
     return status
 
 

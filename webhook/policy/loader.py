@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, TypeVar
 
 import msgspec
+from msgspec import inspect
 
 from webhook.errors import InvalidDocument
 from webhook.policy.types import Documents, ExceptionSpec, Metadata, NonRootException, NonRootPolicy, PolicySpec
@@ -59,6 +60,33 @@ def read(document: Any, where: str) -> NonRootPolicy | NonRootException:
     if outer.spec is msgspec.UNSET:
         raise InvalidDocument(f"{name}: spec is missing; it needs at least a reason")
     return NonRootException(metadata, _convert(outer.spec, ExceptionSpec, name, "$.spec"))
+
+
+def known_fields(document: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """A stored policy without the fields of its spec that this version does not know, and the paths of those."""
+    unknown: list[str] = []
+    spec = _known(document.get("spec"), inspect.type_info(PolicySpec), "spec", unknown)
+    return ({**document, "spec": spec} if "spec" in document else document), tuple(sorted(unknown))
+
+
+def _known(value: Any, kind: inspect.Type, path: str, unknown: list[str]) -> Any:
+    match kind:
+        case inspect.Metadata():
+            return _known(value, kind.type, path, unknown)
+        case inspect.UnionType():
+            (only,) = [each for each in kind.types if not isinstance(each, inspect.NoneType)]
+            return _known(value, only, path, unknown)
+        case inspect.StructType() if isinstance(value, dict):
+            fields = {field.encode_name: field.type for field in kind.fields}
+            unknown += [f"{path}.{name}" for name in value if name not in fields]
+            return {
+                name: _known(each, fields[name], f"{path}.{name}", unknown)
+                for name, each in value.items()
+                if name in fields
+            }
+        case inspect.VarTupleType() if isinstance(value, list):
+            return [_known(each, kind.item_type, f"{path}[{index}]", unknown) for index, each in enumerate(value)]
+    return value
 
 
 def _convert(value: Any, kind: type[T], where: str, root: str) -> T:

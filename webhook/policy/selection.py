@@ -1,4 +1,4 @@
-"""Which policy governs a namespace, and whom it lets be: exemptions, presets and exceptions."""
+"""Which policy is in force in a namespace, and in which mode."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from webhook.policy.types import Metadata, Mode, NonRootPolicy, PolicySpec
 
 MODE_LABEL = "nonroot.dev/mode"
 _POD_SECURITY = "pod-security.kubernetes.io/enforce"
-BUILT_IN = NonRootPolicy(Metadata("built-in"), PolicySpec())
+BUILT_IN = NonRootPolicy(Metadata("(built-in)"), PolicySpec())  # a name that no object of the cluster can have
 
 _STRICTNESS: dict[Mode, int] = {"Audit": 0, "Warn": 1, "Enforce": 2}
 _MODES: dict[str, Mode] = {"audit": "Audit", "warn": "Warn", "enforce": "Enforce"}
@@ -44,21 +44,39 @@ class EffectivePolicy(msgspec.Struct, frozen=True):
         return self.policy.spec.injects(self.mode)
 
 
-def precedence(policy: NonRootPolicy) -> tuple[int, str]:
-    """Of several policies that select a namespace the smallest one applies."""
-    return -policy.spec.priority, policy.metadata.name
+Precedence = tuple[int, tuple[int, ...], str]
+"""What decides between policies that select one namespace, in this order; the smallest applies."""
+
+
+def precedence(policy: NonRootPolicy, namespace: Namespace) -> Precedence:
+    """The highest priority applies, then the stricter policy, then the first name.
+
+    Stricter is the mode that would be in force in the namespace, then not to allow root images, then no exceptions.
+    """
+    spec = policy.spec
+    mode = _effective(policy, namespace, "").mode
+    lenience = (-_STRICTNESS[mode], int(spec.root_images == "Allow"), int(spec.exceptions == "Allow"))
+    return -spec.priority, lenience, policy.metadata.name
 
 
 def select_policy(policies: Iterable[NonRootPolicy], namespace: Namespace) -> EffectivePolicy:
-    """The policy in force: of those that select the namespace the highest priority, then the first name; else Audit."""
+    """The policy in force: of those that select the namespace the first by `precedence`; else the built-in one, Audit."""
     labels = namespace.selectable
     selected = [policy for policy in policies if policy.spec.namespace_selector.matches(labels)]
-    policy = min(selected, key=precedence, default=BUILT_IN)
-    if policy is BUILT_IN:
-        why = "no NonRootPolicy selects the namespace"
+    if not selected:
+        return _effective(BUILT_IN, namespace, "no NonRootPolicy selects the namespace")
+    if len(selected) == 1:
+        policy, others = selected[0], "the only one"
     else:
-        others = f"before {len(selected) - 1} other(s) by priority, then name" if len(selected) > 1 else "the only one"
-        why = f"selected by namespaceSelector with priority {policy.spec.priority}, {others}"
+        policy = min(selected, key=lambda each: precedence(each, namespace))
+        others = f"before {len(selected) - 1} other(s) by priority, then the stricter one, then name"
+    return _effective(
+        policy, namespace, f"selected by namespaceSelector with priority {policy.spec.priority}, {others}"
+    )
+
+
+def _effective(policy: NonRootPolicy, namespace: Namespace, why: str) -> EffectivePolicy:
+    """A policy with the mode that it has in a namespace."""
     restricted = _restricted(namespace)
     label = namespace.labels.get(MODE_LABEL)
     if label is None or policy.spec.namespace_label == "Ignore":

@@ -168,7 +168,9 @@ class PolicySpec(_Document, frozen=True):
     templates: Annotated[
         Literal["Warn", "Deny"], Meta(description="What Enforce does about a Deployment or another template.")
     ] = "Warn"
-    priority: Annotated[int, Meta(description="The highest priority applies to a namespace; then the name.")] = 0
+    priority: Annotated[
+        int, Meta(description="The highest priority applies to a namespace; then the stricter policy, then the name.")
+    ] = 0
     namespace_selector: LabelSelector = LabelSelector()
     namespace_label: Annotated[
         Literal["Honor", "StricterOnly", "Ignore"],

@@ -15,10 +15,9 @@ from webhook.errors import InvalidSetting
 from webhook.image.config import Platform, normalise_platform
 from webhook.image.identity_index import IdentityIndex
 from webhook.image.image_identity import Observation
-from webhook.policy import cache
-from webhook.policy.cache import Rejected
+from webhook.policy.cache import StoredObject, accept, in_force
 from webhook.policy.selection import Namespace
-from webhook.policy.types import API_VERSION, Documents, NonRootException, NonRootPolicy
+from webhook.policy.types import API_VERSION, Documents
 from webhook.scan import coverage
 from webhook.scan.coverage import Reach
 from webhook.scan.document import Skip
@@ -132,8 +131,7 @@ class Reader:
 
     async def documents(self) -> Documents:
         """The policies and exceptions. Where our kinds are not installed there are none."""
-        policies: list[NonRootPolicy] = []
-        exceptions: list[NonRootException] = []
+        stored: list[StoredObject] = []
         base = f"/apis/{API_VERSION}"
         for resource, kind, everywhere in (
             ("nonrootpolicies", "NonRootPolicy", True),
@@ -141,28 +139,13 @@ class Reader:
         ):
             async for raw in self._list(base, resource, f"{kind} objects", everywhere=everywhere, optional=True):
                 body = {"apiVersion": API_VERSION, "kind": kind, **msgspec.json.decode(raw)}
-                accepted = cache.accept(body)
-                if isinstance(accepted, Rejected):
-                    self.skipped.append(Skip(accepted.name, accepted.reason))
-                elif isinstance(accepted, NonRootPolicy):
-                    policies.append(accepted)
-                else:
-                    exceptions.append(accepted)
-        return Documents(tuple(policies), tuple(exceptions))
+                stored.append(accept(body))
+        self.skipped += [Skip(each.name, each.problem) for each in stored if each.problem]
+        return in_force(stored)
 
     async def reach(self) -> Reach:
         """The namespaces whose Pods admission gets to see: as it is installed, or would be where nobody can tell."""
-        what = "ValidatingWebhookConfigurations"
-        path = f"/apis/admissionregistration.k8s.io/v1/{what.lower()}"
-        try:
-            if self._hooks:
-                found = [await self._cluster.call("GET", f"{path}/{self._hooks}", what) or b""]
-            else:
-                pages = self._cluster.pages(f"{path}?labelSelector={quote(coverage.PART_OF)}", what)
-                found = [bytes(raw) async for page in pages for raw in page]
-        except (Absent, Forbidden):
-            found = []
-        return coverage.read(found) or coverage.DEFAULT
+        return await read_reach(self._cluster, self._hooks)
 
     async def accounts(self) -> Accounts | None:
         """The accounts that give pull secrets; None where they cannot be listed, but perhaps read."""
@@ -241,6 +224,24 @@ class Reader:
             async for page in self._cluster.pages(path, what):
                 for raw in page:
                     yield raw
+
+
+async def read_reach(cluster: Cluster, hooks: str) -> Reach:
+    """What the hooks reach: those of the ValidatingWebhookConfiguration of that name, or of ours where none is named.
+
+    Where they may not be read, or are not there, it is what the chart would install.
+    """
+    what = "ValidatingWebhookConfigurations"
+    path = f"/apis/admissionregistration.k8s.io/v1/{what.lower()}"
+    try:
+        if hooks:
+            found = [await cluster.call("GET", f"{path}/{hooks}", what) or b""]
+        else:
+            pages = cluster.pages(f"{path}?labelSelector={quote(coverage.PART_OF)}", what)
+            found = [bytes(raw) async for page in pages for raw in page]
+    except (Absent, Forbidden):
+        found = []
+    return coverage.read(found) or coverage.DEFAULT
 
 
 def base(version: str) -> str:

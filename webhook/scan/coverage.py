@@ -39,6 +39,7 @@ class _Hook(msgspec.Struct, frozen=True, rename="camel"):
     namespace_selector: _Selector = _Selector()
     match_conditions: tuple[_Condition, ...] = ()
     rules: tuple[_Rule, ...] = (_Rule(("pods",)),)
+    failure_policy: str = "Fail"  # kubernetes pkg/apis/admissionregistration/v1/defaults.go
 
     @property
     def of_pods(self) -> bool:
@@ -77,6 +78,11 @@ class Reach:
         """Whether Pods of a namespace are sent to us as its labels stand."""
         return any(hook.of_pods and hook.reaches(namespace) for hook in self._hooks)
 
+    def fails_open(self, namespace: Namespace) -> bool:
+        """Whether Pods of a namespace are sent to us, and admitted where we do not answer."""
+        policies = {hook.failure_policy for hook in self._hooks if hook.of_pods and hook.reaches(namespace)}
+        return bool(policies) and "Fail" not in policies
+
 
 def read(configurations: Iterable[bytes | msgspec.Raw]) -> Reach | None:
     """The reach of what is installed; None where nothing is. `msgspec.ValidationError` for what is no configuration."""
@@ -86,13 +92,11 @@ def read(configurations: Iterable[bytes | msgspec.Raw]) -> Reach | None:
 
 
 # Before anything is installed: the chart's own defaults, but for the namespace into which it will be.
-DEFAULT = Reach(
-    [
-        _Hook(
-            match_conditions=(
-                _Condition(_PREFIXES, "'kube-', 'openshift-', 'gke-'"),
-                _Condition(_NAMES, "'calico-system', 'tigera-operator'"),
-            )
-        )
-    ]
+_CONDITIONS = (
+    _Condition(_PREFIXES, "'kube-', 'openshift-', 'gke-'"),
+    _Condition(_NAMES, "'calico-system', 'tigera-operator'"),
 )
+_LABELLED = _Selector(
+    match_expressions=(_Requirement(MODE_LABEL, "Exists"), _Requirement(MODE_LABEL, "NotIn", ("audit", "warn")))
+)
+DEFAULT = Reach([_Hook(_LABELLED, _CONDITIONS), _Hook(match_conditions=_CONDITIONS, failure_policy="Ignore")])

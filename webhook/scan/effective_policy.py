@@ -1,6 +1,7 @@
 """Documents + a namespace -> which policy governs it and why, as `nonroot policy` tells it; JSON version 1 of that.
 
-Why a policy does not apply is said by the same comparisons by which it does not: its selector, its priority, its name.
+Why a policy does not apply is said by the same comparisons by which it does not: its selector, its priority, how strict it
+is, its name.
 """
 
 from datetime import datetime
@@ -45,7 +46,7 @@ class Excepted(msgspec.Struct, frozen=True):
 class Governance(msgspec.Struct, frozen=True):
     """The whole output of `nonroot policy -o json`: one namespace.
 
-    `label` is its nonroot.dev/mode, null where it has none. `policy` is `built-in` where none of the `candidates` applies,
+    `label` is its nonroot.dev/mode, null where it has none. `policy` is `(built-in)` where none of the `candidates` applies,
     and `spec` what it says, defaults written out. Where `exempt`, nothing in the namespace is judged.
     """
 
@@ -90,7 +91,7 @@ def governance(
         spec=_plain(spec),
         candidates=tuple(
             _candidate(each, effective_policy.policy, namespace)
-            for each in sorted(documents.policies, key=selection.precedence)
+            for each in sorted(documents.policies, key=lambda each: selection.precedence(each, namespace))
         ),
         exceptions=tuple(_excepted(each, spec, now) for each in exceptions),
         skipped=skipped,
@@ -104,8 +105,10 @@ def _candidate(policy: NonRootPolicy, applying: NonRootPolicy, namespace: Namesp
         why = "it selects the namespace, and no other that does comes before it"
     elif not why and policy.spec.priority < first:
         why = f"its priority {policy.spec.priority} is lower than {first}, that of {name}"
+    elif not why and selection.precedence(policy, namespace)[1] > selection.precedence(applying, namespace)[1]:
+        why = f"its priority is that of {name}, which is stricter"
     elif not why:
-        why = f"its priority is that of {name}, whose name comes first"
+        why = f"its priority is that of {name}, which is as strict and whose name comes first"
     return Candidate(policy.metadata.name, policy.spec.priority, policy.spec.mode, policy is applying, why)
 
 

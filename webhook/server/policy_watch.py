@@ -9,9 +9,8 @@ import kopf
 from webhook.cluster import watch as watching
 from webhook.cluster.watch import ApiAnswer
 from webhook.policy import cache
-from webhook.policy.cache import PolicyCache, Rejected
+from webhook.policy.cache import PolicyCache, StoredObject
 from webhook.policy.selection import Namespace
-from webhook.policy.types import NonRootException, NonRootPolicy
 
 PAUSE = 0.05  # seconds at least between two views; the first change of a burst shows at once
 _RESOURCES = {
@@ -46,7 +45,7 @@ class _Store:
     def __init__(self, policies: PolicyCache) -> None:
         self._policies = policies
         self._namespaces: dict[str, Namespace] = {}
-        self._objects: dict[str, NonRootPolicy | NonRootException | Rejected] = {}
+        self._objects: dict[str, StoredObject] = {}
         self._served: set[str] = set()  # resources that the API server has: without our CRDs, namespaces alone
         self._unheard: dict[str, set[str]] = {}  # by resource, the listed objects of which no event has told yet
         self._pausing = self._waiting = False
@@ -71,7 +70,8 @@ class _Store:
         elif resource == "namespaces":
             self._namespaces[uid] = Namespace(metadata["name"], dict(metadata.get("labels") or {}))
         else:
-            self._objects[uid] = cache.accept(body)
+            former = self._objects.get(uid)
+            self._objects[uid] = cache.accept(body, former.document if former is not None else None)
         self._unheard[resource].discard(uid)
         self._publish()
 

@@ -65,7 +65,10 @@ def expression(key: str, operator: str, *values: str) -> Object:
             "its namespaceSelector wants kubernetes.io/metadata.name NotIn (shop), and the label is 'shop'",
         ),
         "a lower priority": ({"priority": 4}, "its priority 4 is lower than 5, that of m-first"),
-        "a later name": ({"priority": 5}, "its priority is that of m-first, whose name comes first"),
+        "a later name": (
+            {"priority": 5},
+            "its priority is that of m-first, which is as strict and whose name comes first",
+        ),
     },
 )
 def test_why_a_policy_does_not_apply(spec: Object, why: str) -> None:
@@ -81,7 +84,7 @@ def test_why_a_policy_does_not_apply(spec: Object, why: str) -> None:
 
 def test_without_a_policy_the_built_in_one_applies_and_says_so() -> None:
     result = governance(Documents(), Namespace("shop"), NOW)
-    assert (result.policy, result.mode, result.injects, result.candidates) == ("built-in", "Audit", False, ())
+    assert (result.policy, result.mode, result.injects, result.candidates) == ("(built-in)", "Audit", False, ())
     assert result.why == "no NonRootPolicy selects the namespace"
     assert result.spec["onUnknown"] == {"default": "Warn", "invalid": "Deny"}
 
@@ -167,7 +170,7 @@ def test_files_need_no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     file = tmp_path / "policies.yaml"
     file.write_text(yaml.safe_dump_all([rule("a", namespaceSelector={"matchLabels": {"team": "a"}})]))
     assert run("-n", "shop", "--policy", str(file)).output.startswith(
-        "shop: policy built-in, mode Audit, injects nothing"
+        "shop: policy (built-in), mode Audit, injects nothing"
     )
     result = run("-n", "shop", "--policy", str(file), "--label", "team=a", "-o", "json")
     assert (result.exit_code, json.loads(result.output)["policy"]) == (0, "a")

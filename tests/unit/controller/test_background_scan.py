@@ -71,7 +71,7 @@ async def test_what_the_hooks_do_not_reach_is_let_be(scene: Scene) -> None:
     hook = {"namespaceSelector": {"matchExpressions": [expression]}}
     scene.objects.put(HOOKS, {"metadata": {"name": "nonroot-webhook"}, "webhooks": [hook]})
     await scene.scanning.round()
-    assert scene.scanning.sums() == {"built-in": Outcomes(excepted=2)}
+    assert scene.scanning.sums() == {"(built-in)": Outcomes(excepted=2)}
 
 
 async def test_workloads_are_summed_up_for_each_policy(scene: Scene) -> None:
@@ -233,11 +233,11 @@ async def test_a_look_at_some_namespaces_leaves_the_others_as_they_were(scene: S
     ]  # fmt: skip
     assert now.at == first.at
     assert "newcomer" in await scene.scanning.html()
-    assert scene.scanning.sums() == {"built-in": Outcomes(fixed=1, failing=2)}
+    assert scene.scanning.sums() == {"(built-in)": Outcomes(fixed=1, failing=2)}
     scene.objects.stored[NAMESPACES].pop(("", "shop"))
     scene.objects.stored[PODS].pop(("shop", "newcomer"))
     await scene.scanning.look({"shop"})
-    assert scene.scanning.sums() == {"built-in": Outcomes(fixed=1, failing=1)}
+    assert scene.scanning.sums() == {"(built-in)": Outcomes(fixed=1, failing=1)}
 
 
 async def test_a_look_that_cannot_see_a_label_guesses_no_mode(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,11 @@ async def test_statuses_are_written_once_and_then_only_when_something_changes(sc
         "PATCH the status of NonRootPolicy all",
         "PATCH the status of NonRootException shop/old",
     ]
-    assert scene.conditions(POLICIES, "all") == {"Ready": "True InForce", "NamespaceLabelsValid": "False BadLabel"}
+    assert scene.conditions(POLICIES, "all") == {
+        "Ready": "True InForce",
+        "NamespaceLabelsValid": "False BadLabel",
+        "FailsOpen": "False NoneDoes",
+    }
     assert scene.conditions(EXCEPTIONS, "old") == {"Ready": "True InForce", "ExpiresSoon": "True WithinAWeek"}
     (policy,) = scene.objects.all(POLICIES)
     assert policy["status"]["namespaces"] == 2
@@ -122,7 +126,91 @@ async def test_a_document_that_the_crd_let_through_is_unusable_and_says_why(scen
     assert moment.view().effective_policy("shop").policy.metadata.name == "all"
     scene.policy("broken", mode="Audit")
     await scene.round()
-    assert scene.conditions(POLICIES, "broken")["Ready"] == "True NoNamespace"
+    assert scene.conditions(POLICIES, "broken")["Ready"] == "False Shadowed"
+
+
+async def test_a_policy_that_turns_unusable_stays_in_force_for_controllers_that_have_just_started(scene: Scene) -> None:
+    scene.policy("shops", mode="Enforce", priority=1)
+    await scene.round()
+    scene.policy("shops", mode="Enforce", rootImages="Assign")
+    state, _ = await PolicyStatusController(scene.objects, scene.events.append).round(NOW)
+    assert scene.conditions(POLICIES, "shops")["Ready"] == "False LastVersionInForce"
+    rule = state.view().effective_policy("shop")
+    assert (rule.policy.metadata.name, rule.policy.spec.priority, rule.mode) == ("shops", 1, "Enforce")
+    assert "LastVersionInForce" in [each.reason for each in scene.events if each.regarding.name == "shops"]
+
+
+async def test_the_fields_of_a_newer_version_are_told_and_the_rest_applies(scene: Scene) -> None:
+    scene.policy("all", mode="Warn", colour="red")
+    state, _ = await scene.round()
+    assert scene.conditions(POLICIES, "all")["FieldsKnown"] == "False UnknownFields"
+    assert state.view().effective_policy("shop").mode == "Warn"
+
+
+async def test_a_policy_of_the_built_in_ones_former_name_has_no_namespaces_of_its(scene: Scene) -> None:
+    """Seen before: it counted the namespaces that no policy selects."""
+    nowhere = {"matchLabels": {"a": "b"}}
+    scene.policy("all", mode="Warn", namespaceSelector=nowhere)
+    scene.policy("built-in", namespaceSelector=nowhere)
+    await scene.round()
+    assert [each["status"]["namespaces"] for each in scene.objects.all(POLICIES)] == [0, 0]
+
+
+async def test_what_is_enforced_without_a_label_fails_open(scene: Scene) -> None:
+    scene.policy("all", mode="Enforce")
+    scene.namespace("labelled", **{"nonroot.dev/mode": "enforce"})
+    scene.namespace("warned", **{"nonroot.dev/mode": "warn"})
+    for unjudged in ("kube-system", "openshift-monitoring"):
+        scene.namespace(unjudged)
+    await scene.round()
+    (condition,) = (
+        each
+        for each in scene.objects.all(POLICIES)[0]["status"]["conditions"]
+        if (each["type"], each["status"]) == ("FailsOpen", "True")
+    )
+    assert condition["message"].startswith("shop: enforced by this policy and not by a label")
+    assert "NotLabelled" in [each.reason for each in scene.events]
+    assert [each.samples[0].value for each in scene.standing.collect()] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        pytest.param(
+            {"mode": "Warn"}, "enforced by policy all until now, it is in mode Warn, by policy all", id="mode"
+        ),
+        pytest.param(
+            {"mode": "Enforce", "rootImages": "Allow"},
+            "images that run as root are allowed now, by policy all",
+            id="root",
+        ),
+        pytest.param({"mode": "Enforce", "templates": "Deny"}, "", id="nothing less"),
+    ],
+)
+async def test_a_namespace_that_is_enforced_less_says_so(scene: Scene, change: dict[str, Any], told: str) -> None:
+    scene.policy("all", mode="Enforce")
+    await scene.round()
+    scene.events.clear()
+    scene.policy("all", **change)
+    for _ in range(2):
+        await scene.round()
+    notes = [(each.regarding.name, each.note) for each in scene.events if each.reason == "EnforcementWeakened"]
+    assert [name for name, _ in notes] == (["shop"] if told == "" or "Warn" in told else ["blog", "shop"])[
+        : 2 * bool(told)
+    ]
+    assert all(note.startswith(told) for _, note in notes)
+    assert next(iter(scene.standing.collect())).samples[0].value == len(notes)
+
+
+async def test_an_equal_policy_does_not_weaken_by_its_name(scene: Scene) -> None:
+    """Seen before: `aaa-company {Warn}` switched `shops {Enforce}` off."""
+    scene.namespace("blog")
+    scene.policy("shops", mode="Enforce")
+    scene.policy("aaa-company", mode="Warn")
+    state, _ = await scene.round()
+    assert state.view().effective_policy("shop").mode == "Enforce"
+    assert scene.conditions(POLICIES, "aaa-company")["Ready"] == "False Shadowed"
+    assert "Shadowed" in [each.reason for each in scene.events]
 
 
 async def test_a_status_of_somebody_elses_making_is_replaced(scene: Scene) -> None:

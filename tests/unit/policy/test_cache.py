@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from webhook.policy import cache, selection
-from webhook.policy.cache import PolicyCache, PolicySnapshot, Rejected
+from webhook.policy.cache import PolicyCache, PolicySnapshot
 from webhook.policy.loader import load
 from webhook.policy.selection import Namespace
 from webhook.policy.types import Documents, NonRootException, NonRootPolicy
@@ -77,19 +77,21 @@ class TestAccept:
         body = policy("p", mode="Warn") | {"status": {"conditions": []}}
         body["metadata"] |= {"uid": "u", "resourceVersion": "1", "managedFields": [{}], "creationTimestamp": "x"}
         accepted = cache.accept(body)
-        assert isinstance(accepted, NonRootPolicy)
-        assert accepted.spec.mode == "Warn"
+        assert isinstance(accepted.document, NonRootPolicy)
+        assert (accepted.document.spec.mode, accepted.problem, accepted.unknown_fields) == ("Warn", "", ())
 
     def test_an_exception(self) -> None:
         accepted = cache.accept(exception("e", "web", expires="2026-12-31T23:59:00Z"))
-        assert isinstance(accepted, NonRootException)
-        assert accepted.metadata.namespace == "web"
+        assert isinstance(accepted.document, NonRootException)
+        assert accepted.document.metadata.namespace == "web"
 
     @pytest.mark.parametrize(
         ("body", "name", "reason"),
         [
             pytest.param(policy("p", mode="Strict"), "NonRootPolicy p", "spec.mode", id="a mode from the future"),
-            pytest.param(policy("p", colour=1), "NonRootPolicy p", "colour", id="an unknown field"),
+            pytest.param(
+                exception("e", "web", colour=1), "NonRootException web/e", "colour", id="a field that may narrow it"
+            ),
             pytest.param(
                 exception("e", "web", reason=""), "NonRootException web/e", "spec.reason", id="an empty reason"
             ),
@@ -98,9 +100,52 @@ class TestAccept:
     )
     def test_what_is_wrong_is_named_and_never_an_error(self, body: dict[str, Any], name: str, reason: str) -> None:
         rejected = cache.accept(body)
-        assert isinstance(rejected, Rejected)
-        assert rejected.name == name
-        assert reason in rejected.reason
+        assert (rejected.name, rejected.document) == (name, None)
+        assert reason in rejected.problem
+
+    def test_of_a_policy_the_fields_that_are_unknown_have_no_effect_and_the_rest_applies(self) -> None:
+        assign: dict[str, Any] = {"uid": 5, "images": ["a"]}
+        known: dict[str, Any] = {"mode": "Enforce", "assign": assign, "rootImages": "Assign"}
+        newer = policy(
+            "p",
+            **known | {"assign": {**assign, "why": 1}},
+            colour=1,
+            namespaceSelector={"matchExpressions": [{"key": "a", "operator": "Exists", "weight": 2}]},
+        )
+        accepted = cache.accept(newer)
+        assert accepted.unknown_fields == (
+            "spec.assign.why",
+            "spec.colour",
+            "spec.namespaceSelector.matchExpressions[0].weight",
+        )
+        selector = {"matchExpressions": [{"key": "a", "operator": "Exists"}]}
+        assert accepted.document == cache.accept(policy("p", **known, namespaceSelector=selector)).document
+        assert accepted.problem == ""
+
+    def test_a_policy_that_cannot_be_used_leaves_its_last_version_in_force(self) -> None:
+        good = cache.accept(policy("p", mode="Enforce")).document
+        broken = cache.accept(policy("p", mode="Strict"), good)
+        assert (broken.document, "spec.mode" in broken.problem) == (good, True)
+
+    @pytest.mark.parametrize(
+        ("status", "mode"),
+        [
+            pytest.param({"lastUsable": {"mode": "Enforce"}}, "Enforce", id="of this version"),
+            pytest.param({"lastUsable": {"mode": "Enforce", "colour": 1}}, "Enforce", id="of a newer one"),
+            pytest.param({"lastUsable": {"mode": "Strict"}}, None, id="unusable itself"),
+            pytest.param({"lastUsable": "x"}, None, id="no spec"),
+            pytest.param({}, None, id="nothing"),
+            pytest.param(None, None, id="null"),
+        ],
+    )
+    def test_which_a_replica_that_has_just_started_finds_in_the_status(self, status: Any, mode: str | None) -> None:
+        document = cache.accept(policy("p", mode="Strict") | {"status": status}).document
+        assert (document.spec.mode if isinstance(document, NonRootPolicy) else None) == mode
+
+    def test_an_exception_that_cannot_be_used_exempts_nothing_whatever_it_was_before(self) -> None:
+        former = cache.accept(exception("e", "web")).document
+        broken = exception("e", "web", rules=["no-such-rule"]) | {"status": {"lastUsable": {"reason": "because"}}}
+        assert cache.accept(broken, former).document is None
 
 
 class TestClusterView:
@@ -133,6 +178,15 @@ class TestClusterView:
         assert policies.effective_policy("web").mode == "Audit"
         policies.replace([Namespace("web", {"nonroot.dev/mode": "enforce"})], ())
         assert policies.effective_policy("web").mode == "Enforce"
+
+    def test_a_policy_that_turns_unusable_goes_on_enforcing(self) -> None:
+        """Seen before: an unknown field took the policy away, and its namespaces fell to Audit."""
+        good = cache.accept(policy("strict", mode="Enforce"))
+        for body in (policy("strict", mode="Enforce", someFieldOfTheNextVersion=True), policy("strict", mode="Strict")):
+            policies = PolicyCache()
+            policies.replace([Namespace("web")], [cache.accept(body, good.document)])
+            rule = policies.effective_policy("web")
+            assert (rule.policy.metadata.name, rule.mode) == ("strict", "Enforce")
 
     def test_what_is_wrong_is_kept_out_and_named_until_it_is_right(self) -> None:
         policies = PolicyCache()

@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 
 from webhook.policy import conditions
-from webhook.policy.conditions import Condition, ExceptionStatus, Outcomes, PolicyStatus
+from webhook.policy.cache import StoredObject
+from webhook.policy.conditions import Condition, ExceptionStatus, Outcomes, PolicyScope, PolicyStatus
 from webhook.policy.selection import EffectivePolicy, Namespace, select_policy
 from webhook.policy.types import ExceptionSpec, Metadata, NonRootException, NonRootPolicy, PolicySpec
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
 NEW_POLICY, NEW_EXCEPTION, DEFAULTS = PolicyStatus(), ExceptionStatus(), PolicySpec()
+SPEC = {"mode": "Enforce"}
 POLICY = NonRootPolicy(Metadata("strict"), PolicySpec(mode="Enforce"))
 
 
@@ -27,14 +29,18 @@ def governed(**labels: str) -> dict[str, EffectivePolicy]:
 def of_policy(
     former: PolicyStatus = NEW_POLICY,
     *,
-    name: str = "strict",
+    policy: NonRootPolicy | None = POLICY,
     problem: str = "",
+    unknown: tuple[str, ...] = (),
     namespaces: dict[str, EffectivePolicy] | None = None,
+    fails_open: tuple[str, ...] = (),
     workloads: Outcomes | None = None,
     now: datetime = NOW,
+    spec: dict[str, Any] = SPEC,
 ) -> PolicyStatus:
-    found = governed(a="", b="warn") if namespaces is None else namespaces
-    return conditions.of_policy(name, problem, found, workloads, former, 3, now)
+    scope = PolicyScope(governed(a="", b="warn") if namespaces is None else namespaces, fails_open)
+    stored = StoredObject("NonRootPolicy strict", policy, problem, unknown)
+    return conditions.of_policy(stored, spec, scope, workloads, former, 3, now)
 
 
 def of_exception(
@@ -47,7 +53,8 @@ def of_exception(
 ) -> ExceptionStatus:
     exception = NonRootException(Metadata("x", "a"), ExceptionSpec(reason="because", expires=expires))
     effective_policy = EffectivePolicy(NonRootPolicy(Metadata("strict"), policy), "Enforce", "")
-    return conditions.of_exception(None if problem else exception, problem, effective_policy, former, 3, now)
+    stored = StoredObject("NonRootException a/x", None if problem else exception, problem)
+    return conditions.of_exception(stored, effective_policy, former, 3, now)
 
 
 def condition(found: PolicyStatus | ExceptionStatus, kind: str) -> Condition:
@@ -66,17 +73,66 @@ def test_a_policy_in_force_says_where_and_with_what_effect() -> None:
     assert condition(found, "NamespaceLabelsValid").status == "True"
 
 
-def test_a_policy_that_governs_nothing_says_so() -> None:
-    found = of_policy(name="other")
+def test_a_policy_that_selects_nothing_says_so() -> None:
+    found = of_policy(namespaces={})
     assert found.namespaces == 0
-    assert condition(found, "Ready").reason == "NoNamespace"
+    assert (condition(found, "Ready").status, condition(found, "Ready").reason) == ("True", "NoNamespace")
+
+
+OTHER = NonRootPolicy(Metadata("shops"), PolicySpec())
+
+
+def test_a_policy_that_is_shadowed_everywhere_is_not_ready_and_says_by_which() -> None:
+    found = of_policy(policy=OTHER)
+    assert found.namespaces == 0
+    ready = condition(found, "Ready")
+    assert (ready.status, ready.reason) == ("False", "Shadowed")
+    assert ready.message.startswith("Shadowed by strict: ")
+
+
+def test_a_policy_that_is_shadowed_in_part_is_ready_and_says_so() -> None:
+    other = select_policy([OTHER], Namespace("c"))
+    ready = condition(of_policy(namespaces=governed(a="", b="") | {"c": other}), "Ready")
+    assert (ready.status, ready.message) == (
+        "True",
+        "it applies to 2 of the 3 namespaces that it selects; in the others another policy comes first: shops",
+    )
 
 
 def test_a_policy_that_cannot_be_used_names_the_field() -> None:
-    found = of_policy(name="broken", problem="spec.mode: Invalid enum value")
+    found = of_policy(policy=None, problem="spec.mode: Invalid enum value", namespaces={})
     assert [each.type for each in found.conditions] == ["Ready"]
     assert (condition(found, "Ready").status, condition(found, "Ready").reason) == ("False", "Unusable")
     assert "spec.mode" in condition(found, "Ready").message
+
+
+def test_a_policy_whose_last_version_stays_in_force_says_so_and_keeps_it() -> None:
+    former = of_policy()
+    assert former.last_usable == SPEC
+    found = of_policy(former, problem="spec.mode: Invalid enum value 'Strict'", spec={"mode": "Strict"})
+    ready = condition(found, "Ready")
+    assert (ready.status, ready.reason) == ("False", "LastVersionInForce")
+    assert "spec.mode: Invalid enum value 'Strict'" in ready.message
+    assert (found.namespaces, found.last_usable) == (2, SPEC)
+
+
+def test_a_spec_that_is_too_large_for_two_is_not_kept_twice() -> None:
+    assert of_policy(spec={"mode": "x" * conditions.SPEC_LIMIT}).last_usable is None
+
+
+def test_fields_that_this_version_does_not_know_are_named() -> None:
+    found = condition(of_policy(unknown=("spec.colour",)), "FieldsKnown")
+    assert (found.status, found.reason) == ("False", "UnknownFields")
+    assert found.message.startswith("spec.colour: unknown to this version of nonroot-webhook, and without effect")
+    assert "FieldsKnown" not in [each.type for each in of_policy().conditions]
+
+
+def test_the_namespaces_that_are_enforced_only_while_admission_is_there_are_named() -> None:
+    assert condition(of_policy(), "FailsOpen").status == "False"
+    found = condition(of_policy(fails_open=("b", "a")), "FailsOpen")
+    assert (found.status, found.reason) == ("True", "NotLabelled")
+    assert found.message.startswith("a, b: enforced by this policy and not by a label")
+    assert "nonroot.dev/mode=enforce" in found.message
 
 
 def test_bad_labels_are_named_some_of_them_at_most() -> None:
@@ -100,7 +156,7 @@ def test_a_status_changes_only_when_something_did() -> None:
     assert of_policy(former, workloads=Outcomes(failing=4), now=LATER) == former
     changed = of_policy(former, namespaces={}, now=LATER)  # another reason, not another status
     assert condition(changed, "Ready").last_transition_time == NOW
-    broken = of_policy(former, problem="spec", now=LATER)
+    broken = of_policy(former, problem="spec: wrong", now=LATER)
     assert condition(broken, "Ready").last_transition_time == LATER
 
 

@@ -29,13 +29,17 @@ TEAM_A = LabelSelector({"team": "a"})
 @table(
     ("policies", "chosen"),
     {
-        "none": ([], "built-in"),
+        "none": ([], "(built-in)"),
         "the only one": ([policy("a")], "a"),
         "the highest priority": ([policy("a", 1), policy("b", 2)], "b"),
+        "then the stricter mode": ([policy("b", mode="Enforce"), policy("a", mode="Warn")], "b"),
+        "never the stricter one of a lower priority": ([policy("b", mode="Enforce"), policy("a", 1)], "a"),
+        "then no root images": ([policy("b"), policy("a", root_images="Allow")], "b"),
+        "then no exceptions": ([policy("b", exceptions="Forbid"), policy("a")], "b"),
         "then the first name": ([policy("b", 1), policy("a", 1)], "a"),
         "a negative priority": ([policy("b"), policy("a", -1)], "b"),
         "one that selects": ([policy("a", 9, LabelSelector({"team": "b"})), policy("b", 0, TEAM_A)], "b"),
-        "none that selects": ([policy("a", 9, LabelSelector({"team": "b"}))], "built-in"),
+        "none that selects": ([policy("a", 9, LabelSelector({"team": "b"}))], "(built-in)"),
         "one that selects by the name's own label": (
             [policy("a", 0, LabelSelector({"kubernetes.io/metadata.name": "shop"}))],
             "a",
@@ -47,6 +51,21 @@ def test_exactly_one_policy_governs_a_namespace(policies: list[NonRootPolicy], c
     namespace = Namespace("shop", {"team": "a", "kubernetes.io/metadata.name": "a lie"})
     assert select_policy(policies, namespace).policy.metadata.name == chosen
     assert select_policy(reversed(policies), namespace).policy.metadata.name == chosen
+
+
+@table(
+    ("label", "chosen"),
+    {
+        "no label": (None, "ignores"),
+        "a label that only one of them heeds": ("enforce", "honors"),
+        "one that makes that one milder": ("audit", "ignores"),
+    },
+)
+def test_the_stricter_policy_is_the_one_that_is_stricter_in_the_namespace(label: str | None, chosen: str) -> None:
+    """Its label decides with them."""
+    policies = [policy("ignores", mode="Warn", namespace_label="Ignore"), policy("honors")]
+    namespace = Namespace("shop", {} if label is None else {"nonroot.dev/mode": label})
+    assert select_policy(policies, namespace).policy.metadata.name == chosen
 
 
 def test_without_a_policy_there_is_audit_and_no_injection() -> None:

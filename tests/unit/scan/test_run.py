@@ -110,7 +110,7 @@ async def test_a_whole_cluster_is_scanned_without_our_kinds(scanned: Scan) -> No
         ("shop", "Deployment", "web"): "refused",
     }
     assert [(each.mode, each.policy, each.pods) for each in result.workloads] == [
-        ("Audit", "built-in", 0), ("Audit", "built-in", 1), ("Enforce", "built-in", 1),
+        ("Audit", "(built-in)", 0), ("Audit", "(built-in)", 1), ("Enforce", "(built-in)", 1),
     ]  # fmt: skip
     assert (result.cluster, result.at, result.skipped) == ("small", "2026-06-01T12:00:00+00:00", ())
     assert progress[-1] == (3, 3)
@@ -158,7 +158,7 @@ async def test_the_clusters_policies_and_exceptions_count(scanned: Scan) -> None
     assert [each.object for each in result.skipped] == ["NonRootPolicy odd"]
     api.asked.clear()
     result = await scanned(api, documents=Documents())
-    assert {each.policy for each in result.workloads} == {"built-in"}
+    assert {each.policy for each in result.workloads} == {"(built-in)"}
     assert f"GET {POLICIES}" not in api.asked
 
 
