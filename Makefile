@@ -59,7 +59,7 @@ cluster-down: $(VENV)/.dev ## end it, and everything it started
 	$(BIN)/python -m deploy.try_it down
 
 image: $(VENV)/.dev ## build our own image with buildah
-	$(BIN)/python -m tests.images.build --product
+	$(BIN)/python -m deploy.dev.images.build --product
 
 generate: $(VENV)/.dev ## what is generated from the code: CRDs, JSON Schemas, chart documentation, plain manifests
 	$(BIN)/python -m webhook.policy.crd charts/nonroot-webhook/files/crds

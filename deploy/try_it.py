@@ -9,8 +9,8 @@ import subprocess
 import sys
 
 from deploy import release
+from deploy.dev.images.build import build_all, build_product, push, push_all
 from deploy.local import build, cluster
-from tests.images.build import build_all, build_product, push, push_all
 
 NEXT = """
 The cluster is up, and the namespace "demo" enforces. To use it:

@@ -27,7 +27,7 @@ from ruamel.yaml.error import YAMLError
 
 from deploy.demo.images import EXAMPLES
 from deploy.demo.reviews import KINDS, Admitted, admit, pod
-from tests.support.registry import Registry
+from deploy.dev.registry import Registry
 from webhook.evaluation import kubelet
 from webhook.image.config import parse_user
 from webhook.workload import scheduling

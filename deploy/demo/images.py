@@ -2,7 +2,7 @@
 
 import msgspec
 
-from tests.support.oci import Content, Layer, accounts_layer, directory, file, image, layer
+from deploy.dev.oci import Content, Layer, accounts_layer, directory, file, image, layer
 
 DEBIAN = ("root:x:0:0:root:/root:/bin/bash", "www-data:x:33:33:www-data:/var/www:/usr/sbin/nologin")
 ALPINE = ("root:x:0:0:root:/root:/bin/ash", "guest:x:405:100:guest:/dev/null:/sbin/nologin")

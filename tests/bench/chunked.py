@@ -25,10 +25,10 @@ from typing import Any
 import msgspec
 import zstandard
 
-from tests.images import build
-from tests.support.oci import Blob, Content
+from deploy.dev.images import build
+from deploy.dev.oci import Blob, Content
+from deploy.dev.registry import Registry
 from tests.support.oracle import built
-from tests.support.registry import Registry
 from webhook.image.source import Image, Query
 from webhook.registry.client import RegistryClient
 from webhook.registry.layers.index import clean

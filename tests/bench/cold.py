@@ -10,10 +10,10 @@ import random
 import time
 from typing import NamedTuple
 
+from deploy.dev.oci import Layer, accounts_layer, directory, file, image, index, layer
+from deploy.dev.registry import Login, Registry
 from tests.bench.servers import PAGE
 from tests.bench.wire import Wire
-from tests.support.oci import Layer, accounts_layer, directory, file, image, index, layer
-from tests.support.registry import Login, Registry
 from webhook.image.source import Image, Query, Unknown
 from webhook.registry.client import RegistryClient
 from webhook.registry.settings import RegistrySettings

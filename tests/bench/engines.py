@@ -23,6 +23,7 @@ from unittest import mock
 
 import yaml
 
+from deploy.dev.registry import Registry
 from deploy.local.paths import cache
 from tests.bench import load, servers, throughput
 from tests.bench.hooks import kubectl
@@ -31,7 +32,6 @@ from tests.bench.servers import Server
 from tests.bench.throughput import Case
 from tests.support import control_plane
 from tests.support.pods import Object
-from tests.support.registry import Registry
 
 T = TypeVar("T")
 

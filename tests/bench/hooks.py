@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from webhook import certificates
+from webhook.server import certificates
 
 PATIENCE = 20.0  # seconds until an API server must have noticed a new configuration
 Kind = Literal["Mutating", "Validating"]

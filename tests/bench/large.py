@@ -25,9 +25,9 @@ import msgspec
 import pytest
 from kubernetes.aio.config import kube_config
 
+from deploy.dev.oci import accounts_layer, image
+from deploy.dev.registry import Registry
 from tests.support import cluster, control_plane, reports
-from tests.support.oci import accounts_layer, image
-from tests.support.registry import Registry
 from webhook.cluster.client import Cluster, Conflict, Unreachable
 from webhook.cluster.image_identities import PATH as IDENTITIES
 from webhook.image.image_identity import ImageIdentitySpec

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import zstandard
 
+from deploy.dev.images import build
 from tests.bench.chunked import Layout, exported
-from tests.images import build
 from webhook.image.config import parse_config
 from webhook.registry.layers.reader import Layers
 from webhook.registry.manifest import Descriptor, Manifest, parse_document

@@ -19,11 +19,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from deploy.dev.oci import accounts_layer, image
+from deploy.dev.registry import Registry
 from tests.support.api import Api, serving
 from tests.support.made_up_cluster import API, named
-from tests.support.oci import accounts_layer, image
 from tests.support.pods import Object
-from tests.support.registry import Registry
 
 HERE = Path(__file__).parent
 NAMESPACES = 100

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from deploy.local.paths import cache
-from webhook import certificates
+from webhook.server import certificates
 
 OURS = "nonroot-webhook"
 POD_SECURITY = "Pod Security webhook"

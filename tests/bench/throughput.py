@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deploy.demo.images import DEBIAN
+from deploy.dev.oci import accounts_layer, image
+from deploy.dev.registry import Registry
 from tests.bench import load, servers
 from tests.bench.capture import NAMED, NUMERIC, ROOT
 from tests.bench.hooks import kubectl
 from tests.bench.load import Figure
 from tests.bench.servers import Server
-from tests.support.oci import accounts_layer, image
-from tests.support.registry import Registry
 
 REVIEWS = Path(__file__).parent / "reviews"
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))

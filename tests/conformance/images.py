@@ -11,8 +11,8 @@ from urllib.parse import urljoin
 
 import aiohttp
 
+from deploy.dev import oci
 from tests.conformance.model import Files
-from tests.support import oci
 
 BUSYBOX = Path("/bin/busybox")
 REPOSITORY = "kubelet-matrix"

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import pytest
 
 from deploy import release
+from deploy.dev.images.build import Built, Pushed, build_all, build_product, push, push_all
 from tests.e2e.predictions import Predictions
 from tests.e2e.target import Target
-from tests.images.build import Built, Pushed, build_all, build_product, push, push_all
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.target import Target
-from webhook import certificates
+from webhook.server import certificates
 
 NAME = "sidecar"
 

@@ -12,8 +12,8 @@ from deploy.release import NAMESPACE
 from tests.e2e.target import Target, eventually
 from tests.support import schemas
 from tests.support.oracle import built
-from webhook import certificates
-from webhook.certificates import Pair
+from webhook.server import certificates
+from webhook.server.certificates import Pair
 
 SECRET = "of-the-user"  # its name
 CERT_MANAGER = ("github.com/cert-manager/cert-manager", "v1.21.2")

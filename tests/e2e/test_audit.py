@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
+from deploy.dev.images.build import Pushed
 from tests.e2e.controller import mismatches, restart, scan
 from tests.e2e.predictions import Predictions
 from tests.e2e.target import Outcome, Refused, Target, deployment, eventually, outcomes
 from tests.e2e.test_first_light import REFUSED
-from tests.images.build import Pushed
 from tests.support import reports
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]

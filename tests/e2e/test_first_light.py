@@ -5,8 +5,8 @@ import secrets
 
 import pytest
 
+from deploy.dev.images.build import Built, Pushed
 from tests.e2e.target import Outcome, Refused, Target, deployment, eventually, outcomes
-from tests.images.build import Built, Pushed
 from tests.support.pods import DEFAULTS
 
 pytestmark = pytest.mark.e2e

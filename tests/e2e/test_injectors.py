@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from deploy.dev.images.build import Pushed
 from tests.e2e.injector import NAME, injector
 from tests.e2e.target import Refused, Target, eventually
-from tests.images.build import Pushed
 from tests.support.pods import DEFAULTS
 
 pytestmark = pytest.mark.e2e

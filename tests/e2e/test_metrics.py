@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from deploy.dev.images.build import Pushed
 from deploy.release import NAMESPACE
 from tests.e2e.controller import scan
 from tests.e2e.target import Target, deployment, eventually, outcomes
-from tests.images.build import Pushed
 from tests.support import prometheus
 from webhook.metrics import ADMISSION, CONTROLLER
 

@@ -22,8 +22,8 @@ import pytest
 from kubernetes.client import Configuration
 from kubernetes.config import load_kube_config
 
+from deploy.dev.images.build import Pushed
 from tests.e2e.target import Target
-from tests.images.build import Pushed
 
 pytestmark = pytest.mark.e2e
 

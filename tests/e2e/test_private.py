@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from deploy.dev.images.build import Pushed
 from tests.e2e.conftest import fronts
 from tests.e2e.front import front
 from tests.e2e.target import Target, eventually
-from tests.images.build import Pushed
 
 pytestmark = pytest.mark.e2e
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from deploy.dev.images.build import Built, Pushed
 from tests.e2e.conftest import fronts
 from tests.e2e.controller import scan
 from tests.e2e.front import front
 from tests.e2e.target import Refused, Target, eventually
-from tests.images.build import Built, Pushed
 
 pytestmark = pytest.mark.e2e
 

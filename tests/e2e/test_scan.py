@@ -16,8 +16,8 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
+from deploy.dev.images.build import Pushed
 from tests.e2e.target import Target, deployment, eventually, outcomes
-from tests.images.build import Pushed
 from webhook.cluster.client import Cluster, Expired
 from webhook.scan import document
 

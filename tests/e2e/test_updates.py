@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from deploy.dev.images.build import Pushed
 from tests.e2e.target import Refused, Target, eventually
-from tests.images.build import Pushed
 from webhook.workload.workload import TEMPLATE_KINDS
 
 pytestmark = pytest.mark.e2e

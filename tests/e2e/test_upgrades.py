@@ -25,16 +25,16 @@ import msgspec
 import pytest
 
 from deploy import release
+from deploy.dev.images.build import ROOT, Pushed, build_product, push
 from deploy.release import CONFIGURATIONS, NAMESPACE, RELEASE
 from tests.e2e import issuers
 from tests.e2e.conftest import registries
 from tests.e2e.controller import mismatches, scan
 from tests.e2e.target import Refused, Target, deployment, eventually, outcomes
 from tests.e2e.test_audit import reporting
-from tests.images.build import ROOT, Pushed, build_product, push
 from tests.support.pods import minimal
 from tests.unit.server.test_asgi import review
-from webhook import certificates
+from webhook.server import certificates
 
 __all__ = ["reporting"]
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from deploy import release
+from deploy.dev.images.build import Pushed
 from tests.e2e.controller import mismatches
 from tests.e2e.predictions import Predictions
 from tests.e2e.target import Target, deployment, eventually, outcomes
-from tests.images.build import Pushed
 
 pytestmark = pytest.mark.e2e
 

@@ -16,21 +16,21 @@ import msgspec
 import pytest
 
 from deploy import release
+from deploy.dev.images.build import Pushed
+from deploy.dev.oci import Content, accounts_layer, image
+from deploy.dev.registry import Registry
 from deploy.local import cluster, paths
 from deploy.local.layout import Layout
 from tests.conformance.cluster import connect
 from tests.e2e.conftest import product, target
 from tests.e2e.target import Refused, Target, eventually
-from tests.images.build import Pushed
 from tests.resilience import rights
 from tests.resilience.figures import RECORDED, Fault, record
 from tests.resilience.replicas import ADMISSION, CONTROLLER, Replica, replicas, whole
 from tests.resilience.traffic import BEFORE, Kind, Tally, Traffic
 from tests.support import control_plane
 from tests.support.cluster import CRDS, OURS, reach
-from tests.support.oci import Content, accounts_layer, image
 from tests.support.pods import DEFAULTS
-from tests.support.registry import Registry
 from tests.unit.server.test_asgi import review
 
 __all__ = ["product", "target"]

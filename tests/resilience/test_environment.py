@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from deploy.dev.oci import image
+from deploy.dev.registry import Registry
 from tests.resilience.clocks import JUMPS, Clock
 from tests.resilience.conftest import UID, app
 from tests.resilience.figures import Fact, record
 from tests.resilience.victim import MIB, Victim, result, serving
-from tests.support.oci import image
-from tests.support.registry import Registry
 from tests.support.tables import table
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(300)]

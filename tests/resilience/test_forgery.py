@@ -8,14 +8,14 @@ from collections import Counter
 
 import pytest
 
+from deploy.dev.oci import image
+from deploy.dev.registry import Registry
 from deploy.release import NAMESPACE
 from tests.e2e.target import Target
 from tests.resilience.conftest import LONG, Scene, long
 from tests.resilience.figures import Fact, record
 from tests.resilience.replicas import CONTROLLER, Replica, replicas
 from tests.resilience.traffic import Kind, Traffic
-from tests.support.oci import image
-from tests.support.registry import Registry
 from tests.unit.server.test_asgi import review
 from webhook.cluster import events, image_identities, workqueue
 

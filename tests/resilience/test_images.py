@@ -19,10 +19,10 @@ import pytest
 import zstandard
 from aiohttp import web
 
+from deploy.dev.oci import Blob, Content, Layer, accounts_layer, document, file, hardlink, image, layer, symlink
+from deploy.dev.registry import Redirect, Registry, Status
 from tests.resilience.conftest import LONG
 from tests.resilience.victim import LIMIT, MIB, Victim, result, serving
-from tests.support.oci import Blob, Content, Layer, accounts_layer, document, file, hardlink, image, layer, symlink
-from tests.support.registry import Redirect, Registry, Status
 from tests.support.tables import table
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(300)]

@@ -14,6 +14,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from deploy.dev.oci import accounts_layer, image
+from deploy.dev.registry import Registry
 from tests.conformance.cluster import Api, Refused, connect
 from tests.e2e.target import Target
 from tests.resilience import heartbeat
@@ -23,9 +25,7 @@ from tests.resilience.figures import Fact, record
 from tests.resilience.replicas import whole
 from tests.resilience.traffic import Kind, Tally, Traffic
 from tests.resilience.victim import MIB, Victim, serving
-from tests.support.oci import accounts_layer, image
 from tests.support.pods import minimal, tweak
-from tests.support.registry import Registry
 from tests.unit.server.test_asgi import review
 from webhook.admission import response_cache
 from webhook.registry.settings import CacheLimits

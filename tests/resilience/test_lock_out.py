@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from deploy import release
+from deploy.dev.images.build import Pushed
 from deploy.release import NAMESPACE, RELEASE
 from tests.e2e.target import Refused, Target, eventually
-from tests.images.build import Pushed
 from tests.resilience.conftest import install, long
 from tests.resilience.figures import Fact, record
 from tests.resilience.replicas import ADMISSION, CONTROLLER, replicas, whole

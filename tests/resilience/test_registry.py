@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
+from deploy.dev.registry import Fault, Hang, Registry, Replace, Reset, Status
 from tests.resilience.conftest import LONG, UID, Scene, app
 from tests.resilience.traffic import Expectation, Kind
-from tests.support.registry import Fault, Hang, Registry, Replace, Reset, Status
 from tests.support.tables import table
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(600)]

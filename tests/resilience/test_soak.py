@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
+from deploy.dev.oci import Content, accounts_layer, image
 from tests.conformance import images
 from tests.e2e.target import Target
 from tests.resilience import heartbeat
@@ -24,7 +25,6 @@ from tests.resilience.descriptors import CALLERS, SPARE, held
 from tests.resilience.figures import Fact, record
 from tests.resilience.victim import Victim, serving
 from tests.support.distribution import Distribution
-from tests.support.oci import Content, accounts_layer, image
 from tests.support.pods import minimal, tweak
 from tests.unit.server.test_asgi import review
 

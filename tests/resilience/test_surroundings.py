@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
+from deploy.dev.images.build import Pushed
 from deploy.local import cluster, control_plane
 from deploy.local.layout import Layout
 from deploy.release import NAMESPACE
 from tests.e2e.controller import scan
 from tests.e2e.target import Refused, Target, deployment, eventually
-from tests.images.build import Pushed
 from tests.resilience import rights
 from tests.resilience.clocks import JUMPS, Clock
 from tests.resilience.conftest import Scene, install, long, serve

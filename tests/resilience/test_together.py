@@ -11,15 +11,15 @@ from typing import Any
 import aiohttp
 import pytest
 
+from deploy.dev.oci import image
+from deploy.dev.registry import Hang, Registry
 from tests.conformance.cluster import connect
 from tests.e2e.target import Refused, Target, eventually
 from tests.resilience.conftest import LONG, born
 from tests.resilience.test_images import IMAGES, WINDOWS, windowed
 from tests.resilience.test_malice import DOCUMENTS, WHOLE
 from tests.resilience.victim import LIMIT, MIB, Victim, head, serving
-from tests.support.oci import image
 from tests.support.pods import Object, minimal, tweak
-from tests.support.registry import Hang, Registry
 from tests.unit.server.test_asgi import review
 from webhook.admission.handler import LARGE_PODS_CONTAINERS, SMALL_POD_CONTAINERS
 from webhook.errors import CROWDED

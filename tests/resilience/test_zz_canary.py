@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from deploy.dev.oci import image
+from deploy.dev.registry import Login, Registry
 from deploy.release import NAMESPACE
 from tests.conformance.cluster import connect
 from tests.e2e.target import Target
@@ -17,8 +19,6 @@ from tests.resilience.conftest import UID, app, long
 from tests.resilience.figures import Fact, record
 from tests.resilience.replicas import ADMISSION, CONTROLLER, Replica, whole
 from tests.resilience.traffic import Kind, Traffic
-from tests.support.oci import image
-from tests.support.registry import Login, Registry
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(300)]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from deploy.dev.images.build import Pushed
 from deploy.release import NAMESPACE
 from tests.e2e.controller import restart
 from tests.e2e.target import Target, deployment, eventually
-from tests.images.build import Pushed
 from tests.resilience import rights
 from tests.resilience.conftest import long, serve
 from tests.resilience.figures import Fact, record

@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from deploy.dev.oci import Blob, Content
 from tests.support.authority import Authority
-from tests.support.oci import Blob, Content
 
 USERS = "app:$2b$04$aw.OfUD2H56bSsBsY9Zjru1muAxFMf/zttZ5rQYbWX5RqcGQ/OYZy\n"  # bcrypt of "secret"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support.oci import Content, Layer, tar
+from deploy.dev.oci import Content, Layer, tar
 
 
 def oci_files(named: Mapping[str, Content]) -> dict[str, bytes]:

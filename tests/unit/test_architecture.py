@@ -1,6 +1,7 @@
 """The layout is a contract: pyproject.toml says who may import whom, and what stays off the fast path."""
 
 import logging.config
+import re
 import subprocess
 import sys
 import tomllib
@@ -11,13 +12,13 @@ import pytest
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+TOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+SETTINGS = TOOLS["importlinter"]
 # What opens sockets and files, and what is made for that; everything else is the path.
 EDGE = frozenset(
     {
         "__main__",
         "caching",
-        "certificates",
         "check",
         "cli",
         "cluster",
@@ -47,6 +48,27 @@ def test_every_module_is_on_the_path_or_at_the_edge() -> None:
     placed = {name.removeprefix("webhook.") for name in path["source_modules"]}
     assert placed | EDGE == modules
     assert not placed & EDGE
+
+
+def test_the_folder_names_say_what_there_is() -> None:
+    """At most six modules stand beside the packages; a seventh belongs into one of them."""
+    loose = {file.stem for file in (ROOT / "webhook").glob("*.py")} - {"__init__", "__main__"}
+    assert len(loose) <= 6, sorted(loose)
+
+
+def test_a_unit_test_needs_nothing_but_python() -> None:
+    """So that `pytest tests/unit` needs no marker expression: what has a marker stands in tests/integration."""
+    markers = [each.partition(":")[0] for each in TOOLS["pytest"]["ini_options"]["markers"]]
+    marked = re.compile(rf"pytest\.mark\.({'|'.join(markers)})\b")
+    assert [file.name for file in (ROOT / "tests/unit").rglob("*.py") if marked.search(file.read_text())] == []
+
+
+def test_nothing_outside_of_the_tests_imports_them() -> None:
+    """What a demonstration and a test share stands in deploy/dev/."""
+    graph = grimp.build_graph("webhook", "deploy", "tests", cache_dir=None)
+    tests = graph.find_descendants("tests") | {"tests"}
+    importers = {name for test in tests for name in graph.find_modules_that_directly_import(test)}
+    assert importers - tests == set()
 
 
 @pytest.mark.parametrize("module", ["webhook.cli.main", "webhook.server.server"])

@@ -17,10 +17,10 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from webhook import certificates
-from webhook.certificates import Pair, Unusable, Validity
 from webhook.cluster.secrets import Secret
 from webhook.controller.certificate_objects import ConfigurationKind, WebhookConfiguration
+from webhook.server import certificates
+from webhook.server.certificates import Pair, Unusable, Validity
 
 SETTLE = timedelta(seconds=5)  # every API server of the cluster has seen a bundle that one of them shows for so long
 OVERLAP = timedelta(minutes=10)  # every replica serves a leaf that was written so long ago: kubelets sync within two

@@ -7,7 +7,6 @@ import signal
 import socket
 from functools import partial
 
-from webhook import certificates
 from webhook.cluster import watch
 from webhook.cluster.client import Cluster, ClusterError, Conflict
 from webhook.cluster.events import EventRecorder
@@ -27,6 +26,7 @@ from webhook.controller.workload_watch import Workloads
 from webhook.metrics import Background
 from webhook.registry import config_file
 from webhook.registry.client import RegistryClient
+from webhook.server import certificates
 
 PERIOD = 10.0  # seconds between two looks where nothing wakes us; Secrets are never watched, only read by name
 PAUSE = 1.0  # seconds between two rounds at least, should somebody else write what we write

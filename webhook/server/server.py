@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from webhook import certificates
 from webhook.admission.handler import Admission, Outcome
 from webhook.admission.review import Review
 from webhook.image.source import Images
@@ -24,6 +23,7 @@ from webhook.registry import config_file
 from webhook.registry.client import RegistryClient
 from webhook.registry.fallback import FallbackSource
 from webhook.registry.transport.stats import RegistryStats
+from webhook.server import certificates
 from webhook.server.asgi import Reviews
 from webhook.server.counters import Metrics
 from webhook.server.fast_path import ReviewProtocol

@@ -20,11 +20,11 @@ import uvicorn
 from tests.e2e.target import Refused, Target
 from tests.support import cluster, helm
 from tests.support.controller import controller
-from webhook.certificates import authority
 from webhook.cluster.client import Cluster, ClusterError, Conflict
 from webhook.controller.certificate_objects import CertificateObjects
 from webhook.controller.certificate_rotation import InOrder, Names, Pending, Plan, Rotation
 from webhook.controller.manager import PERIOD
+from webhook.server.certificates import authority
 
 pytestmark = pytest.mark.timeout(300)
 

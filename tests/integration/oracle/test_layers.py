@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from deploy.dev.oci import Entry, directory, file, hardlink, opaque, raw_layer, symlink, tar, whiteout
 from tests.integration.oracle.layers_program import Oracle
-from tests.support.oci import Entry, directory, file, hardlink, opaque, raw_layer, symlink, tar, whiteout
 from tests.unit.registry.layers import test_overlay as test_rootfs
 from tests.unit.registry.layers import test_tar as test_archive
 from webhook.errors import MalformedImage

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy.dev.images.build import ROOT, Pushed, build_product, default_cache, in_image
 from deploy.release import CHART
 from tests.e2e.conftest import namespace, product, target
 from tests.e2e.target import Target, eventually
-from tests.images.build import ROOT, Pushed, build_product, default_cache, in_image
 
 __all__ = ["namespace", "product", "target"]
 

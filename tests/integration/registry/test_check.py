@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.oci import file, image, layer
-from tests.support.registry import Login, Registry
+from deploy.dev.oci import file, image, layer
+from deploy.dev.registry import Login, Registry
 from tests.unit.check.files import POD
 from tests.unit.cli.test_main import nonroot
 

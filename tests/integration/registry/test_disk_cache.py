@@ -4,9 +4,9 @@ import asyncio
 import re
 from pathlib import Path
 
-from tests.support.oci import accounts_layer
-from tests.support.oci import image as built
-from tests.support.registry import Login, Registry
+from deploy.dev.oci import accounts_layer
+from deploy.dev.oci import image as built
+from deploy.dev.registry import Login, Registry
 from tests.unit.check.files import POD
 from tests.unit.cli.test_main import nonroot
 from tests.unit.registry.samples import docker_config

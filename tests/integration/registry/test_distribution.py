@@ -14,9 +14,9 @@ from aiohttp import web
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
+from deploy.dev.oci import image, index
 from tests.support.authority import Authority
 from tests.support.distribution import Distribution, password_file, trusting
-from tests.support.oci import image, index
 from tests.unit.registry.samples import ACCOUNTS, BASE, NAMED, Connect, docker_config
 from webhook.registry.transport.messages import Cost
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.oci import (
+from deploy.dev.oci import (
     index,
 )
-from tests.support.registry import Hang, Registry
+from deploy.dev.registry import Hang, Registry
 from tests.unit.check.test_inspection import APP, ARM, LAYERED, _check_layers, inspect, inspected
 
 

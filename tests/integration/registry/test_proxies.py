@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from deploy.dev.oci import image, index
 from tests.support.authority import Authority
 from tests.support.distribution import Distribution, free_port, listening, password_file, trusting
-from tests.support.oci import image, index
 from tests.unit.registry.samples import ACCOUNTS, BASE, NAMED, Connect, docker_config
 from webhook.registry.settings import Host
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from deploy.dev.oci import accounts_layer, image
+from deploy.dev.registry import Login, Registry
 from tests.support.made_up_cluster import named
-from tests.support.oci import accounts_layer, image
 from tests.support.pods import Object, minimal, tweak
-from tests.support.registry import Login, Registry
 from tests.unit.cli.test_scan import reachable, scan
 from tests.unit.scan.test_run import PODS, cluster_of
 

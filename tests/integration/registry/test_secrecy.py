@@ -13,10 +13,10 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from deploy.dev.oci import accounts_layer, image
+from deploy.dev.registry import Login, Registry, Status
 from tests.support.memory import Memory
-from tests.support.oci import accounts_layer, image
 from tests.support.pods import Object, minimal, review, tweak, within
-from tests.support.registry import Login, Registry, Status
 from tests.unit.registry.conftest import NO_PAUSE, Clock
 from tests.unit.registry.samples import Secrets, secret
 from webhook.admission.handler import Admission, WebhookKind

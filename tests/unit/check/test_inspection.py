@@ -11,8 +11,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from tests.support.layouts import archive, docker_files, folder, oci_files
-from tests.support.oci import (
+from deploy.dev.oci import (
     Content,
     accounts_layer,
     directory,
@@ -25,6 +24,7 @@ from tests.support.oci import (
     tar,
     whiteout,
 )
+from tests.support.layouts import archive, docker_files, folder, oci_files
 from webhook.cli.main import main
 from webhook.cli.output import inspection
 

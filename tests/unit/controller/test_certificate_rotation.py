@@ -9,8 +9,6 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from tests.support.controllers import CONFIGURATIONS, FakeObjects, Killed
-from webhook import certificates
-from webhook.certificates import Pair
 from webhook.cluster.client import Conflict
 from webhook.cluster.secrets import Secret
 from webhook.controller.certificate_rotation import (
@@ -25,6 +23,8 @@ from webhook.controller.certificate_rotation import (
     Step,
     WriteSecret,
 )
+from webhook.server import certificates
+from webhook.server.certificates import Pair
 
 BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.images import build
+from deploy.dev.images import build
 
 
 def test_every_folder_is_a_shape_and_every_shape_a_folder() -> None:

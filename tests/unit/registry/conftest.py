@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.registry import Registry
+from deploy.dev.registry import Registry
 from webhook.image.source import Image, Query, Unknown
 from webhook.registry.auth.keychain import PullSecrets
 from webhook.registry.client import RegistryClient

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from deploy.dev.registry import Login, Registry, Status
 from tests.support.authority import Authority
-from tests.support.registry import Login, Registry, Status
 from tests.unit.registry.samples import NAMED, Connect, Secrets, docker_config, secret
 from webhook.errors import InvalidSetting
 from webhook.registry.certs_d import HostFiles, load

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.oci import accounts_layer, image
-from tests.support.registry import Fault, Hang, Headers, Registry, Replace, Reset, Slow, Status, Trickle
+from deploy.dev.oci import accounts_layer, image
+from deploy.dev.registry import Fault, Hang, Headers, Registry, Replace, Reset, Slow, Status, Trickle
 from tests.unit.registry.conftest import Client
 from webhook.image.passwd import AccountFiles, by_name
 from webhook.image.source import Image, Query, Unknown

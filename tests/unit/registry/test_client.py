@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support import oci
-from tests.support.oci import file, image, layer
-from tests.support.registry import Hang, Login, Registry, Replace, Reset, Slow, Status
+from deploy.dev import oci
+from deploy.dev.oci import file, image, layer
+from deploy.dev.registry import Hang, Login, Registry, Replace, Reset, Slow, Status
 from tests.unit.registry.conftest import Client
 from tests.unit.registry.samples import ACCOUNTS, APP, BASE, BOTH, NAMED, Connect, Secrets, secret
 from webhook.image.passwd import AccountFiles

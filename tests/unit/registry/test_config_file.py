@@ -10,8 +10,8 @@ import msgspec
 import pytest
 import yaml
 
+from deploy.dev.registry import Login, Registry
 from tests.support.authority import Authority
-from tests.support.registry import Login, Registry
 from tests.unit.registry import stubs
 from tests.unit.registry.auth.test_credential_providers import answer, provider
 from tests.unit.registry.samples import NAMED, Secrets, docker_config, secret

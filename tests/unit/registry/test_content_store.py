@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.support import oci
-from tests.support.oci import file, image, index, layer, symlink
-from tests.support.registry import Headers, Registry, Replace
+from deploy.dev import oci
+from deploy.dev.oci import file, image, index, layer, symlink
+from deploy.dev.registry import Headers, Registry, Replace
 from tests.unit.registry.conftest import Client
 from tests.unit.registry.samples import ACCOUNTS, APP, BASE, NAMED, Connect
 from webhook.image.config import Platform

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.oci import image
-from tests.support.registry import Login, Registry, Reset, Status
+from deploy.dev.oci import image
+from deploy.dev.registry import Login, Registry, Reset, Status
 from tests.unit.registry.samples import ACCOUNTS, BOTH, NAMED, Connect, Secret, Secrets, docker_config, secret
 from webhook.image.source import Unknown
 from webhook.registry.settings import Host

@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from deploy.dev.oci import Content, accounts_layer, image, index
+from deploy.dev.registry import Hang, Login, Registry, Status
 from tests.support.memory import NOW, Memory
-from tests.support.oci import Content, accounts_layer, image, index
-from tests.support.registry import Hang, Login, Registry, Status
 from tests.unit.registry.conftest import Client
 from tests.unit.registry.samples import Connect, Secrets, secret
 from webhook.image import image_identity

@@ -6,8 +6,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-from tests.support.oci import OCI_CONFIG, OCI_MANIFEST, document, image
-from tests.support.registry import Fault, Login, Redirect, Registry, Status
+from deploy.dev.oci import OCI_CONFIG, OCI_MANIFEST, document, image
+from deploy.dev.registry import Fault, Login, Redirect, Registry, Status
 from tests.unit.registry.conftest import Client
 from tests.unit.registry.samples import BASE, NAMED, Connect
 from webhook.image.source import Image, Unknown

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import oci
+from deploy.dev import oci
 from webhook.errors import MalformedImage
 from webhook.image.config import Platform
 from webhook.registry.manifest import (

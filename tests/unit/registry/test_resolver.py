@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.oci import image
-from tests.support.registry import Headers, Login, Registry, Reset, Status
+from deploy.dev.oci import image
+from deploy.dev.registry import Headers, Login, Registry, Reset, Status
 from tests.unit.registry.conftest import Client
 from tests.unit.registry.samples import ACCOUNTS, BASE, NAMED, Connect, Secrets, secret
 from webhook.caching import LRUCache

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.oci import accounts_layer, image
+from deploy.dev.oci import accounts_layer, image
+from deploy.dev.registry import Login, Registry
 from tests.support.pods import minimal, tweak
-from tests.support.registry import Login, Registry
 from tests.unit.registry.auth.test_credential_providers import answer, provider
 from tests.unit.registry.stubs import Stub
 from tests.unit.server.test_asgi import review
-from webhook import certificates
+from webhook.server import certificates
 
 POLICY = """
 apiVersion: nonroot.dev/v1alpha1

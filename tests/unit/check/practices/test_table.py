@@ -10,12 +10,12 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from deploy.dev.oci import accounts_layer, index
+from deploy.dev.oci import image as oci_image
 from tests.support.images import Table as Images
 from tests.support.images import image, multi, unknown
 from tests.support.layouts import folder as written
 from tests.support.layouts import oci_files
-from tests.support.oci import accounts_layer, index
-from tests.support.oci import image as oci_image
 from tests.unit.check.files import POD
 from webhook.check.practices.table import table as table_of
 from webhook.check.run import Request

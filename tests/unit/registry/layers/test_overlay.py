@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.oci import Compression, Entry, Layer, directory, file, hardlink, layer, opaque, symlink, whiteout
+from deploy.dev.oci import Compression, Entry, Layer, directory, file, hardlink, layer, opaque, symlink, whiteout
 from webhook.errors import MalformedImage
 from webhook.image.passwd import AccountFiles
 from webhook.registry.layers.index import LayerIndex

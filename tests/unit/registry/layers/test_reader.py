@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from tests.support.oci import file, sha256, tar
+from deploy.dev.oci import file, sha256, tar
 from webhook.registry.layers.reader import Layers
 from webhook.registry.manifest import Descriptor
 from webhook.registry.settings import Limits, RegistrySettings

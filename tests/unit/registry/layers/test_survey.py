@@ -5,8 +5,8 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from tests.support.oci import Entry, directory, file, hardlink, layer, opaque, owned, symlink, tar, whiteout
-from tests.support.oci import Layer as Built
+from deploy.dev.oci import Entry, directory, file, hardlink, layer, opaque, owned, symlink, tar, whiteout
+from deploy.dev.oci import Layer as Built
 from webhook.errors import MalformedImage
 from webhook.image.capabilities import FileCapabilities
 from webhook.image.config import Config, Platform, parse_user

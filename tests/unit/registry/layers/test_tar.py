@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.oci import Entry, directory, file, hardlink, symlink, tar
+from deploy.dev.oci import Entry, directory, file, hardlink, symlink, tar
 from webhook.errors import MalformedImage
 from webhook.registry.layers.tar import BLOCK, Archive, Kind
 from webhook.registry.transport.messages import RegistryError

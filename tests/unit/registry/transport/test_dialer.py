@@ -5,8 +5,8 @@ import socket
 import pytest
 from aiohttp.abc import ResolveResult
 
-from tests.support.oci import image
-from tests.support.registry import Login, Redirect, Registry
+from deploy.dev.oci import image
+from deploy.dev.registry import Login, Redirect, Registry
 from tests.unit.registry.conftest import Client
 from tests.unit.registry.samples import BASE, Connect
 from webhook.registry.settings import RegistrySettings, host_of, match_authority

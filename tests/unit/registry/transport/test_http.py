@@ -9,8 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.support.oci import file, image, layer
-from tests.support.registry import Fault, Headers, Login, Redirect, Registry, Replace, Reset, Slow, Status
+from deploy.dev.oci import file, image, layer
+from deploy.dev.registry import Fault, Headers, Login, Redirect, Registry, Replace, Reset, Slow, Status
 from tests.unit.registry.conftest import Client
 from tests.unit.registry.samples import ACCOUNTS, BASE, NAMED, Connect, docker_config
 from webhook.image.source import Unknown

@@ -1,7 +1,7 @@
 """What is counted of look-ups: who was asked, what came of it, and what need not be asked."""
 
-from tests.support.oci import accounts_layer, image, layer
-from tests.support.registry import Registry
+from deploy.dev.oci import accounts_layer, image, layer
+from deploy.dev.registry import Registry
 from tests.support.tables import table
 from tests.unit.registry.conftest import Client
 from tests.unit.registry.samples import Connect

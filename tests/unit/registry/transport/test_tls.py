@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from deploy.dev.registry import Login, Registry
 from tests.support.authority import Authority
-from tests.support.registry import Login, Registry
 from tests.unit.registry.samples import ACCOUNTS, NAMED, Connect, docker_config
 from webhook.errors import InvalidSetting
 from webhook.registry.settings import ClientCertificate, RegistrySettings

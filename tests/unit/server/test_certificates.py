@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from webhook import certificates
-from webhook.certificates import BACKDATE, Pair, Unusable
+from webhook.server import certificates
+from webhook.server.certificates import BACKDATE, Pair, Unusable
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -1,7 +1,7 @@
 """Build the test images and the product image with buildah, without any image from the internet.
 
-    python -m tests.images.build --registry 127.0.0.1:5000            # the twelve shapes, pushed
-    python -m tests.images.build --registry 127.0.0.1:5000 --product  # and the repository's own Dockerfile
+    python -m deploy.dev.images.build --registry 127.0.0.1:5000            # the twelve shapes, pushed
+    python -m deploy.dev.images.build --registry 127.0.0.1:5000 --product  # and the repository's own Dockerfile
 
 The bases come from Debian itself: ``mmdebstrap`` for Debian, and BusyBox compiled from Debian's source package, because
 Debian's binary is built without ``adduser``. They get the names that the Dockerfiles ask for, in a storage of our own
@@ -33,7 +33,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
+ROOT = HERE.parents[2]
 PROJECT = "nonroot-test"
 
 DEBIAN = "localhost/debian:bookworm-slim"
@@ -594,7 +594,7 @@ def _scratch(cache: Path) -> Iterator[Path]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build, push if a registry is named, and print one line per image."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.images.build", description=__doc__.splitlines()[0] if __doc__ else ""
+        prog="python -m deploy.dev.images.build", description=__doc__.splitlines()[0] if __doc__ else ""
     )
     parser.add_argument("--registry", metavar="HOST:PORT", help="push there")
     parser.add_argument("--secure", action="store_true", help="the registry speaks TLS (default: plain HTTP)")

@@ -22,7 +22,7 @@ from typing import Any, Literal, Self
 import msgspec
 from aiohttp import web
 
-from tests.support.oci import Content
+from deploy.dev.oci import Content
 
 _ROUTE = re.compile(r"/v2/(?P<name>.+)/(?P<kind>manifests|blobs)/(?P<reference>[^/]+)\Z")
 
