@@ -56,6 +56,13 @@ _DAYS = click.IntRange(1, 36500)
     help="Write a policy report for every workload, where the cluster has a kind for those.",
 )
 @click.option(
+    "--pass-results/--no-pass-results",
+    envvar="NONROOT_PASS_RESULTS",
+    default=True,
+    show_default=True,
+    help="Write results of containers that nothing speaks against; else they are only counted in the summaries.",
+)
+@click.option(
     "--report-page/--no-report-page",
     envvar="NONROOT_REPORT_PAGE",
     default=False,

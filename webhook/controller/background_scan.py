@@ -39,7 +39,8 @@ log = logging.getLogger(__name__)
 class BackgroundScan(Collector):
     """Scans a cluster, or looks at some namespaces of it, and keeps what came of that; also for `/metrics`.
 
-    `reconciler` is told what nodes have shown. Without `reports` none are written, and those that are there are deleted.
+    `reconciler` is told what nodes have shown. Without `reports` none are written, and those that are there are deleted;
+    without `passes` results that say nothing against a container are left out.
     `hooks` is the ValidatingWebhookConfiguration that says which namespaces admission is asked about, `cluster_name` what the
     page calls the cluster, if not by the API server's address.
     """
@@ -52,6 +53,7 @@ class BackgroundScan(Collector):
         record: Callable[[Event], None],
         *,
         reports: bool,
+        passes: bool = True,
         hooks: str = "nonroot-webhook",
         cluster_name: str = "",
     ) -> None:
@@ -60,6 +62,7 @@ class BackgroundScan(Collector):
         self._images = images
         self._record = record
         self._wants_reports = reports
+        self._passes = passes
         self._hooks = hooks
         self._reconciler = reconciler
         self._reports = Reports(api)
@@ -117,7 +120,7 @@ class BackgroundScan(Collector):
 
     async def _report(self, document: Document, namespaces: tuple[str, ...] = ()) -> None:
         if self._wants_reports:
-            reports = partial(policyreport.reports, document.workloads)
+            reports = partial(policyreport.reports, document.workloads, passes=self._passes)
             await self._reports.update(reports, namespaces, complete=not document.skipped)
         else:
             await self._reports.update(None, namespaces)

@@ -64,6 +64,7 @@ async def _operate(settings: OperateSettings) -> None:
             reconciler,
             recorder.record,
             reports=settings.reports,
+            passes=settings.pass_results,
             hooks=hooks,
             cluster_name=settings.cluster_name,
         )

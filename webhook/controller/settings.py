@@ -24,6 +24,7 @@ class OperateSettings(msgspec.Struct, frozen=True):
     metrics_port: int = 8080
     scan_interval: timedelta = timedelta(minutes=30)
     reports: bool = True
+    pass_results: bool = True
     report_page: bool = False
     cluster_name: str = ""
     insecure_registries: tuple[str, ...] = ()

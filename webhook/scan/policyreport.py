@@ -8,6 +8,7 @@ policy-report/pkg/api/wgpolicyk8s.io/v1alpha2/policyreport_types.go; kyverno/kyv
 readers know: scope and owner are the object, results name no resources).
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Literal
@@ -22,6 +23,7 @@ OPENREPORTS: Api = "openreports.io/v1alpha1"
 KINDS: dict[str, str] = {OPENREPORTS: "Report", "wgpolicyk8s.io/v1alpha2": "PolicyReport"}
 RULE = "runs-as-non-root"  # of the one result of a container that no rule speaks against
 _SOURCE = "nonroot-webhook"
+_LABEL, _NAME = 63, 244  # characters of a label's value, and of a name without its end
 _RESULTS = 1000  # of one report: a Pod may have thousands of containers, and etcd takes 1.5 MiB
 _SEVERITIES: dict[str, tuple[Result, str]] = {
     "error": ("fail", "high"),
@@ -31,15 +33,17 @@ _SEVERITIES: dict[str, tuple[Result, str]] = {
 }
 
 
-def reports(workloads: Iterable[Workload], api_version: str = OPENREPORTS) -> Iterator[dict[str, Any]]:
+def reports(
+    workloads: Iterable[Workload], api_version: str = OPENREPORTS, *, passes: bool = True
+) -> Iterator[dict[str, Any]]:
     """One report a workload, of the kind that has that API version; none in namespaces that are out of admission's reach."""
     for each in workloads:
         if each.reason != UNREACHED:
-            yield report(each, api_version)
+            yield report(each, api_version, passes=passes)
 
 
-def report(workload: Workload, api_version: str = OPENREPORTS) -> dict[str, Any]:
-    """A workload's report, to be deleted with it."""
+def report(workload: Workload, api_version: str = OPENREPORTS, *, passes: bool = True) -> dict[str, Any]:
+    """A workload's report, to be deleted with it. Without `passes` such results are counted and left out."""
     about = {
         "apiVersion": workload.api_version,
         "kind": workload.kind,
@@ -50,19 +54,27 @@ def report(workload: Workload, api_version: str = OPENREPORTS) -> dict[str, Any]
     counts = dict.fromkeys(("pass", "fail", "warn", "error", "skip"), 0)
     for each in results:
         counts[each["result"]] += 1
+    labels = {"outcome": workload.outcome, "mode": workload.mode, "policy": workload.policy}
     return {
         "apiVersion": api_version,
         "kind": KINDS[api_version],
         "metadata": {
-            "name": f"nonroot-{workload.object_uid}",
+            "name": _name(workload),
             "namespace": workload.namespace,
+            "labels": {f"nonroot.dev/{key}": value for key, value in labels.items() if len(value) <= _LABEL},
             "ownerReferences": [about],
         },
         **({"source": _SOURCE} if api_version == OPENREPORTS else {}),
         "scope": about | {"namespace": workload.namespace},
-        "results": results,
+        "results": [each for each in results if passes or each["result"] != "pass"],
         "summary": counts,
     }
+
+
+def _name(workload: Workload) -> str:
+    """Readable, and of this very object: of two kinds with one name, or of a later object with the same, it is another."""
+    digest = hashlib.sha256(workload.object_uid.encode()).hexdigest()[:8]
+    return f"nonroot-{workload.kind.lower()}-{workload.name}"[:_NAME].rstrip("-.") + f"-{digest}"
 
 
 def render(document: Document) -> str:
@@ -105,6 +117,8 @@ def _result(
         "image": container.image,
         "digest": container.digest,
         "outcome": container.outcome,
+        "mode": workload.mode,
+        "today": workload.today,
         "runningAsUid": running,
         "mismatch": container.mismatch or "",
         "waiting": container.waiting.reason if container.waiting else "",

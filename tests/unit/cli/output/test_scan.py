@@ -1,6 +1,7 @@
 """Every format of one scan: complete, safe to print, and as its schema says."""
 
 import json
+import re
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]  # it ships no types
@@ -166,8 +167,27 @@ def test_a_report_says_each_rule_of_each_container_and_who_is_fine() -> None:
         "later": [(RULE, "skip", "info")],
     }
     result = next(each for each in reports(TOLD.workloads) if each["scope"]["name"] == "web")["results"][0]
-    assert result["properties"] == {"container": "app", "image": "app:1", "outcome": "refused", "runningAsUid": "0,5"}
+    assert result["properties"] == {
+        "container": "app", "image": "app:1", "outcome": "refused", "mode": "Audit", "today": "allow", "runningAsUid": "0,5",
+    }  # fmt: skip
     assert (result["policy"], result["message"]) == ("strict", "it is root; write 1000")
+
+
+def test_a_report_is_found_by_what_it_says_and_read_by_its_name() -> None:
+    """Labels for `kubectl get -l`; a name that tells the workload, and no other object of that name."""
+    made = {each["scope"]["name"]: each["metadata"] for each in reports(TOLD.workloads)}
+    assert re.fullmatch(r"nonroot-deployment-web-[0-9a-f]{8}", made["web"]["name"])
+    assert made["web"]["labels"] == {
+        "nonroot.dev/outcome": "refused", "nonroot.dev/mode": "Audit", "nonroot.dev/policy": "strict",
+    }  # fmt: skip
+    (other,) = reports([workload("unchanged", container(), object_uid="of-another", policy="p" * 64, name="n" * 253)])
+    assert len(other["metadata"]["name"]) == 253
+    assert "nonroot.dev/policy" not in other["metadata"]["labels"]
+
+
+def test_passes_may_be_left_out_and_are_counted() -> None:
+    (made,) = reports([workload("unchanged", container())], passes=False)
+    assert (made["results"], made["summary"]["pass"]) == ([], 1)
 
 
 def test_a_report_changes_only_when_what_it_says_does() -> None:
