@@ -13,6 +13,7 @@ from webhook.check import workloads
 from webhook.check.files import Source, read
 from webhook.check.manifest.objects import KNOWN_TEMPLATE_KINDS, TemplateKinds
 from webhook.check.report import Examined, Report, Skipped, merge
+from webhook.check.surveying import Surveying
 from webhook.check.workloads import WorkloadInFile
 from webhook.errors import InvalidSetting
 from webhook.evaluation.evaluator import Progress, evaluate
@@ -95,6 +96,7 @@ async def evaluate_all(
     `injects` overrides what the policies would patch.
     """
     view, now, done = PolicySnapshot(request.documents), datetime.now(UTC), 0
+    images = Surveying(images)
 
     async def one(case: WorkloadInFile) -> Verdict:
         nonlocal done

@@ -68,13 +68,16 @@ def finding(
     )
 
 
-def image_user(subject: Subject) -> str:
-    """`(image "x", USER "app")`, for messages."""
+def image_user(subject: Subject, answer: PlatformIdentity | None = None) -> str:
+    """`(image "x", USER "app")`, for messages; of the platform in question where that is not the first or only one."""
     image = quoted(subject.slot.container.image or "")
     if not subject.identities:
         return f"(image {image})"
-    user, platform = subject.identities[0].user, subject.identities[0].platform
+    shown = answer or subject.identities[0]
+    user, platform = shown.user, shown.platform
     built_for = f", built for {quoted(platform.os)}" if platform.os not in {"", subject.os} else ""
+    if answer is not None and len({(each.user, each.identity) for each in subject.identities}) > 1:
+        built_for = f" on {quoted(str(platform))}"
     return f"(image {image}, {_user(user)}{built_for}{_provenance(subject.image)})"
 
 

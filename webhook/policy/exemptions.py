@@ -6,6 +6,7 @@ from datetime import datetime
 import msgspec
 
 from webhook.image.reference import normalised
+from webhook.policy.injectors import preset_matches
 from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import NonRootException, PolicySpec, matcher
 from webhook.workload.workload import Slot, Workload
@@ -17,28 +18,6 @@ SERVICE_ACCOUNT = "system:serviceaccount:"
 
 
 GLOB = frozenset("*?[")  # what makes a text stand for others
-
-
-_PRESETS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    # Container names, and globs on the normalised image reference; both must match. Anybody may push a proxyv2, so the
-    # registries are the projects' own; whoever mirrors them names the mirror in exemptions.images.
-    "istio": (
-        ("istio-init", "istio-proxy", "istio-validation"),
-        tuple(
-            f"{where}/{name}[:@]*"
-            for where in ("docker.io/istio", "gcr.io/istio-release", "registry.istio.io/release")
-            for name in ("proxyv2", "install-cni")
-        ),
-    ),
-    "linkerd": (
-        ("linkerd-init", "linkerd-proxy", "linkerd-network-validator"),
-        tuple(
-            f"{where}/{name}[:@]*"
-            for where in ("cr.l5d.io/linkerd", "ghcr.io/linkerd")
-            for name in ("proxy", "proxy-init")
-        ),
-    ),
-}
 
 
 def exempt(spec: PolicySpec, namespace: str, user: str, workload: Workload) -> str | None:
@@ -85,8 +64,7 @@ def find_exemption(
     if matcher(spec.exemptions.images)(image):
         return Exemption(f"policy {effective_policy.policy.metadata.name} exempts the image")
     for preset in spec.presets:
-        names, images = _PRESETS[preset]
-        if slot.container.name in names and matcher(images)(image):
+        if preset_matches(preset, slot.container.name, image, spec.preset_mirrors):
             return Exemption(f"preset {preset} of policy {effective_policy.policy.metadata.name}")
     if spec.exceptions == "Forbid":
         return None

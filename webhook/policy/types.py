@@ -19,6 +19,7 @@ API_VERSION = "nonroot.dev/v1alpha1"
 
 Mode = Literal["Audit", "Warn", "Enforce"]
 Action = Literal["Allow", "Warn", "Deny"]
+Preset = Literal["istio", "linkerd", "opentelemetry", "tekton", "argo-workflows", "gitlab-runner", "velero"]
 Default = Literal["runAsNonRoot", "allowPrivilegeEscalation", "capabilities", "seccompProfile"]
 Uid = Annotated[int, Meta(ge=1, le=2147483647, description="A numeric id above 0.")]
 Gid = Annotated[int, Meta(ge=0, le=2147483647, description="A numeric group id.")]
@@ -208,8 +209,15 @@ class PolicySpec(_Document, frozen=True):
         tuple[KnownImage, ...], Meta(description="Who images are about which no registry can be asked.")
     ] = ()
     presets: Annotated[
-        tuple[Literal["istio", "linkerd"], ...],
-        Meta(description="Mesh init containers that are let be, by container name and image."),
+        tuple[Preset, ...],
+        Meta(description="Containers of well-known injectors that are let be, by container name and image."),
+    ] = ()
+    preset_mirrors: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=512)], ...],
+        Meta(
+            description="Where else the presets' images may come from: the registry, and what of the path stands before the "
+            "image's name, such as mirror.example/dockerhub."
+        ),
     ] = ()
 
     def defaults_of(self, image: str) -> tuple[Default, ...]:

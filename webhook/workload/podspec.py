@@ -75,6 +75,7 @@ class Container(Wire, frozen=True, gc=False):
     restart_policy: str | None = None
     command: tuple[str, ...] | None = None
     args: tuple[str, ...] | None = None
+    target_container_name: str | None = None
     security_context: SecurityContext | None = None
     volume_mounts: tuple[VolumeMount, ...] | None = None
 

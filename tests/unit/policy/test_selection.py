@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -274,6 +275,28 @@ def test_a_policy_may_exempt_images() -> None:
         "an image of that name by anybody": (["istio"], "istio-init", "docker.io/evil/proxyv2:1.24", False),
         "a longer image name": (["linkerd"], "linkerd-init", "cr.l5d.io/linkerd/proxy-evil:1", False),
         "another mesh": (["linkerd"], "istio-init", "docker.io/istio/proxyv2:1.24", False),
+        "OpenTelemetry": (
+            ["opentelemetry"],
+            "opentelemetry-auto-instrumentation-java",
+            "ghcr.io/open-telemetry/opentelemetry-operator/autoinstrumentation-java:2.9",
+            True,
+        ),
+        "Tekton": (
+            ["tekton"],
+            "prepare",
+            "gcr.io/tekton-releases/github.com/tektoncd/pipeline/cmd/entrypoint:v1",
+            True,
+        ),
+        "Argo Workflows": (["argo-workflows"], "wait", "quay.io/argoproj/argoexec:v3.7", True),
+        "GitLab Runner": (
+            ["gitlab-runner"],
+            "helper",
+            "registry.gitlab.com/gitlab-org/gitlab-runner/gitlab-runner-helper:x86_64-v18",
+            True,
+        ),
+        "Velero": (["velero"], "restore-wait", "velero/velero:v1.18", True),
+        "somebody else's argoexec": (["argo-workflows"], "wait", "docker.io/evil/argoexec:v3.7", False),
+        "another container of Argo's image": (["argo-workflows"], "main", "quay.io/argoproj/argoexec:v3.7", False),
         "no preset": ([], "istio-init", "docker.io/istio/proxyv2:1.24", False),
     },
 )
@@ -282,3 +305,19 @@ def test_presets(presets: list[str], name: str, image: str, released: bool) -> N
     work = workload(tweak(minimal(), {"spec.containers.0.name": name, "spec.containers.0.image": image}))
     found = find_exemption(effective_policy(presets=presets), [], work, first(work), NOW)
     assert (found is not None) is released
+
+
+@pytest.mark.parametrize(
+    ("image", "released"),
+    [
+        ("mirror.example/hub/istio/proxyv2:1.24", True),
+        ("mirror.example/hub/proxyv2:1.24", True),
+        ("mirror.example/other/proxyv2:1.24", False),
+        ("mirror.example/hub/evil:1", False),
+    ],
+)
+def test_a_preset_counts_for_mirrors_that_the_policy_names(image: str, released: bool) -> None:
+    """A registry of the operator's own, and no other."""
+    work = workload(tweak(minimal(), {"spec.containers.0.name": "istio-init", "spec.containers.0.image": image}))
+    rule = effective_policy(presets=["istio"], presetMirrors=["mirror.example/hub"])
+    assert (find_exemption(rule, [], work, first(work), NOW) is not None) == released

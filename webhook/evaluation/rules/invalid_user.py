@@ -32,7 +32,7 @@ def check(subject: Subject) -> Finding | None:
                 subject,
                 NAME,
                 "image's user is out of range",
-                f"{image_user(subject)} is refused: {answer.identity.detail}; "
+                f"{image_user(subject, answer)} is refused: {answer.identity.detail}; "
                 "kubelets before 1.34 and unpatched runtimes could run it as root",
                 f"set {subject.field('runAsUser')} to a uid from 1 to 2147483647, "
                 "or end the Dockerfile with: USER 1001",

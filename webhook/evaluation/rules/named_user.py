@@ -27,6 +27,8 @@ def check(subject: Subject) -> Finding | None:
         return None
     if any(isinstance(answer.identity, Unknown) for answer in subject.identities):
         return None  # told as such; what is not yet known on one platform may still be cured on all
+    if len({answer.identity.uid for answer in subject.identities if isinstance(answer.identity, Identity)}) > 1:
+        return None  # platforms-disagree says so; no one number is right
     for answer in subject.identities:
         if (
             answer.user.uid is None
@@ -43,7 +45,7 @@ def check(subject: Subject) -> Finding | None:
                 subject,
                 NAME,
                 "image has a non-numeric user",
-                f"{image_user(subject)} has runAsNonRoot, and the kubelet cannot verify the user "
+                f"{image_user(subject, answer)} has runAsNonRoot, and the kubelet cannot verify the user "
                 f"{quoted(answer.user.name)}, which is uid {uid} in the image's /etc/passwd",
                 f"set {fields}, or end the Dockerfile with: USER {planned.replacing(answer.user)}",
                 field="runAsUser",

@@ -12,9 +12,11 @@ Source: kubernetes pkg/kubelet/kuberuntime/helpers.go (getImageUser)
 
 from typing import Final
 
+from webhook.evaluation import advice
 from webhook.evaluation.finding import Finding, finding, image_user
 from webhook.evaluation.subject import Subject
 from webhook.image.user import Identity
+from webhook.text import quoted
 
 NAME: Final = "root-image"
 
@@ -31,16 +33,15 @@ def check(subject: Subject) -> Finding | None:
     demanded = subject.effective.run_as_non_root is True
     if subject.policy.root_images == "Allow" and not demanded:
         return None
-    name = roots[0].user.name
-    origin = "is uid 0 in the image's /etc/passwd" if name else "means uid 0"
+    root = roots[0]
+    why = f": {quoted(root.user.name)} is uid 0 in the image's /etc/passwd" if root.user.name else ""
     return finding(
         subject,
         NAME,
         "image runs as root",
-        f"{image_user(subject)} would run as root: the image's USER {origin}"
+        f"{image_user(subject, root)} would run as root{why}"
         + (", and runAsNonRoot is true, so that the kubelet would refuse it" if demanded else ""),
-        f"set {subject.field('runAsUser')} to a uid above 0 under which the image can run, "
-        "or end its Dockerfile with a numeric user, such as: USER 1001",
+        advice.other_os(subject) or advice.non_root(subject, of_image=True),
         field="runAsUser",
         fixable=subject.assigned,
     )

@@ -11,6 +11,7 @@ Source: kubernetes pkg/kubelet/kuberuntime/security_context_others.go
 
 from typing import Final
 
+from webhook.evaluation import advice
 from webhook.evaluation.finding import Finding, finding, image_user
 from webhook.evaluation.subject import Subject
 
@@ -27,6 +28,6 @@ def check(subject: Subject) -> Finding | None:
         NAME,
         "runs as root",
         f"{image_user(subject)} runs as uid 0 by {source} securityContext.runAsUser",
-        f"set {subject.field('runAsUser')} to a uid above 0, such as 1000",
+        advice.non_root(subject, of_image=False),
         field="runAsUser",
     )

@@ -21,13 +21,13 @@ NAME: Final = "unknown-image"
 
 _NEXT = {
     "unauthorized": "name a pull secret for its registry in spec.imagePullSecrets that the webhook may read",
-    "notFound": "check the image's name and tag",
-    "unreachable": "check the registry's name and the way to it",
+    "notFound": "check the image's name and tag; if only nodes have it, name it in the policy's knownImages",
+    "unreachable": "check the registry's name and the way to it (proxy, mirrors and CAs: the chart's registry values)",
     "rateLimited": "wait, or give the webhook credentials for the registry",
     "invalid": "rebuild and push the image",
     "tooLarge": "rebuild the image within the limits",
     "pending": "try again in a moment",
-    "local": "push the image to a registry",
+    "local": "name the image in the policy's knownImages, or push it to a registry",
 }
 
 
@@ -45,11 +45,16 @@ def check(subject: Subject) -> Finding | None:
         NAME,
         "image could not be read",
         f"{image_user(subject)}: {found.cause}: {found.detail}",
-        f"{_NEXT[found.cause]}, or set {subject.field('runAsUser')}",
+        f"{_NEXT[found.cause]}, or set {_field(subject)}",
         severity="unknown",
         field="runAsUser",
         cause=found.cause,
     )
+
+
+def _field(subject: Subject) -> str:
+    """The field that says the user itself; Windows has no uid, and the API server refuses one."""
+    return subject.field("windowsOptions.runAsUserName" if subject.os == "windows" else "runAsUser")
 
 
 def _unverified(subject: Subject) -> Unknown:

@@ -29,7 +29,7 @@ def check(subject: Subject) -> Finding | None:
                 subject,
                 NAME,
                 "image's user does not exist",
-                f"{image_user(subject)} cannot start: {answer.identity.detail}",
+                f"{image_user(subject, answer)} cannot start: {answer.identity.detail}",
                 f"set {subject.field('runAsUser')} to a uid above 0, "
                 "or create the user in the last stage of the Dockerfile and end it with its number, such as: USER 1001",
                 field="runAsUser",

@@ -1,0 +1,115 @@
+"""What a person is advised is what he can do, and names a number only where something stands for it."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.support.evaluation import evaluate_object
+from tests.support.images import image, multi, platform_image
+from tests.support.pods import IMAGE, minimal, tweak
+from webhook.evaluation.finding import Finding
+from webhook.image.filesystem import Directory, StepDown, Survey
+from webhook.image.source import Image
+
+INIT = "spec.initContainers"
+ROOT_INIT: dict[str, Any] = {"name": "setup", "image": IMAGE, "securityContext": {"runAsUser": 0}}
+
+
+async def told(paths: dict[str, Any], found: Image | None = None) -> Finding:
+    """The first error of a Pod."""
+    verdict = await evaluate_object(tweak(minimal(), paths), found or image("app"))
+    error, *_ = [each for each in verdict.findings if each.severity == "error"]
+    return error
+
+
+@pytest.mark.parametrize(
+    ("name", "reference", "title", "preset"),
+    [
+        ("istio-init", "mirror.example/istio/proxyv2:1.23", "Istio", "istio"),
+        (
+            "opentelemetry-auto-instrumentation-java",
+            "ghcr.io/x/autoinstrumentation-java:2",
+            "the OpenTelemetry operator",
+            "opentelemetry",
+        ),
+        ("place-scripts", "gcr.io/tektoncd/shell:v0.60", "Tekton", "tekton"),
+        ("wait", "quay.io/argoproj/argoexec:v3.5", "Argo Workflows", "argo-workflows"),
+        (
+            "init-permissions",
+            "registry.gitlab.com/gitlab-org/gitlab-runner-helper:x86_64-v17",
+            "GitLab Runner",
+            "gitlab-runner",
+        ),
+        ("restore-wait", "velero/velero:v1.18.2", "Velero", "velero"),
+    ],
+)
+async def test_what_an_injector_adds_is_the_platform_teams(name: str, reference: str, title: str, preset: str) -> None:
+    """Never a number, which would break it."""
+    found = await told({INIT: [ROOT_INIT | {"name": name, "image": reference}]})
+    assert f"{title} adds it, so that no manifest of yours can change it" in found.fix
+    assert f"preset {preset} in the policy" in found.fix
+    assert "runAsUser" not in found.fix
+
+
+async def test_a_chown_init_container_is_replaced_by_an_fs_group() -> None:
+    """Another uid would only make it fail."""
+    found = await told({INIT: [ROOT_INIT | {"command": ["sh", "-c", "chown -R 1000:1000 /data"]}]})
+    assert found.fix.startswith("remove it and set spec.securityContext.fsGroup")
+    assert 'a NonRootException for the container "setup"' in found.fix
+
+
+async def test_beside_a_container_with_a_uid_that_uid_is_advised() -> None:
+    """Whether the spec says it or injection does."""
+    found = await told({INIT: [ROOT_INIT], "spec.containers.0.securityContext.runAsUser": 1234})
+    assert found.fix == (
+        "set spec.initContainers[0].securityContext.runAsUser: 1234, as the Pod's other containers have it"
+    )
+    assert ".runAsUser: 1000, as the Pod's" in (await told({INIT: [ROOT_INIT]})).fix
+
+
+async def test_a_debugger_is_told_of_his_own_command() -> None:
+    """Nobody can write spec.ephemeralContainers."""
+    debugger = {"name": "debugger", "image": IMAGE, "targetContainerName": "app", "securityContext": {"runAsUser": 0}}
+    found = await told({"spec.ephemeralContainers": [debugger], "spec.containers.0.securityContext.runAsUser": 1234})
+    assert found.fix == (
+        "take the uid of the container that you debug, 1234: kubectl debug --custom=FILE, where FILE holds "
+        '{"securityContext": {"runAsUser": 1234, "runAsNonRoot": true}}'
+    )
+
+
+async def test_a_root_image_is_told_what_it_is_made_for() -> None:
+    """Where its layers say so."""
+    passwd = "root:x:0:0::/:/bin/sh\nredis:x:999:1000::/:/bin/sh\n"
+    made = platform_image("", passwd)
+    survey = Survey(
+        None,
+        (Directory("/data", "volume", present=True, uid=999, gid=1000),),
+        (),
+        (),
+        (StepDown("/docker-entrypoint.sh", "gosu", "redis"),),
+    )
+    config = msgspec.structs.replace(made.config, volumes=("/data",))
+    found = await told({}, multi(msgspec.structs.replace(made, survey=survey, config=config)))
+    assert "runAsUser 999, runAsGroup 1000, fsGroup 1000 (high confidence)" in found.fix
+    assert "USER 1001" not in (await told({}, image(""))).fix
+
+
+async def test_a_windows_image_is_told_to_say_so() -> None:
+    """The API server refuses a runAsUser beside it."""
+    found = await told({}, multi(platform_image("", platform="windows/amd64")))
+    assert found.fix.startswith("the image is for Windows: set spec.os.name: windows")
+
+
+async def test_the_platform_in_question_is_quoted() -> None:
+    """Not the first of the index."""
+    found = await told({}, multi(platform_image("app"), platform_image("0", platform="linux/arm64")))
+    assert 'USER "0" on "linux/arm64") would run as root' in found.detail
+
+
+async def test_platforms_that_disagree_get_one_advice() -> None:
+    """No number is right for both."""
+    other = platform_image("app", "app:x:999:999::/:", platform="linux/arm64")
+    pod = tweak(minimal(), {"spec.securityContext.runAsNonRoot": True})
+    verdict = await evaluate_object(pod, multi(platform_image("app"), other))
+    assert [each.rule for each in verdict.findings] == ["platforms-disagree"]

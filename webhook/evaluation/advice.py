@@ -1,0 +1,79 @@
+"""What to do about a container that runs as root, for whoever can do it: the owner, the platform team, a debugger.
+
+The advice names a number only where something of the Pod or of the image stands for it.
+"""
+
+import re
+
+from webhook.evaluation.subject import Subject
+from webhook.image import suggestion
+from webhook.image.source import Image
+from webhook.policy.injectors import injector
+from webhook.text import quoted
+from webhook.workload.workload import effective
+
+_CHOWN = re.compile(r"\b(chown|chgrp|chmod)\b")
+
+
+def other_os(subject: Subject) -> str:
+    """The next step where the image is for Windows and the Pod does not say that it is; else ""."""
+    if not subject.identities or any(each.platform.os != "windows" for each in subject.identities):
+        return ""
+    pod = subject.workload.pointer.strip("/").replace("/", ".")
+    return f"the image is for Windows: set {pod}.os.name: windows, and no runAsUser, which Windows does not have"
+
+
+def non_root(subject: Subject, *, of_image: bool) -> str:
+    """The next step; `of_image`: it is the image's USER that is root, which its Dockerfile may mend as well."""
+    container = subject.slot.container
+    added = injector(container.name, container.image or "")
+    if added is not None:
+        preset, title = added
+        return (
+            f"{title} adds it, so that no manifest of yours can change it: ask the platform team for the preset "
+            f"{preset} in the policy, a NonRootException, or another image or user in the settings of {title}"
+        )
+    if subject.slot.kind == "init" and _CHOWN.search(" ".join((*(container.command or ()), *(container.args or ())))):
+        pod = subject.workload.pointer.strip("/").replace("/", ".")
+        return (
+            f"remove it and set {pod}.securityContext.fsGroup, which gives volumes to the group of the other containers; "
+            f"or allow it by a NonRootException for the container {quoted(container.name, 63)}"
+        )
+    uid = _neighbours_uid(subject)
+    if subject.slot.kind == "ephemeral":
+        number = f"the uid of the container that you debug, {uid}" if uid else "the uid of the container that you debug"
+        shown = uid or "UID"
+        return (
+            f"take {number}: kubectl debug --custom=FILE, where FILE holds "
+            f'{{"securityContext": {{"runAsUser": {shown}, "runAsNonRoot": true}}}}'
+        )
+    field = subject.field("runAsUser")
+    if of_image:
+        suggested = suggestion.first(subject.image.platforms) if isinstance(subject.image, Image) else None
+        if suggested is not None:
+            return f"its image is made for {suggested}; set them, {field} among them"
+    if uid is not None:
+        return f"set {field}: {uid}, as the Pod's other containers have it"
+    if of_image:
+        return (
+            f"set {field} to a uid above 0 under which the image can run (nonroot inspect tells what it is made for), "
+            "or end its Dockerfile with a numeric USER"
+        )
+    return (
+        f"set {field} to a uid above 0 under which the image can run, or remove it where the image has a numeric USER"
+    )
+
+
+def _neighbours_uid(subject: Subject) -> int | None:
+    """The one uid that other containers of the Pod say or are given; an ephemeral one's is that of its target."""
+    target = subject.slot.container.target_container_name
+    found: set[int] = set()
+    for number, slot in enumerate(subject.workload.slots()):
+        if slot.container is subject.slot.container or (target and slot.container.name != target):
+            continue
+        uid = effective(slot.container, subject.workload.context).run_as_user
+        if uid is None and number < len(subject.uids):
+            uid = subject.uids[number]
+        if uid:
+            found.add(uid)
+    return found.pop() if len(found) == 1 else None
