@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from webhook.check.files import Source, read
-from webhook.check.manifest.edit import Addition, NotEditable, apply
+from webhook.check.manifest.edit import Addition, apply
 from webhook.check.report import Report, Skipped, merge
 from webhook.check.run import IMAGE_BUDGET, Request, check_sources, evaluate_all, gather
 from webhook.check.workloads import WorkloadInFile
@@ -17,18 +17,20 @@ from webhook.image.source import Images
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A file's text before and after."""
+    """A file's text before and after. `fixed` counts the containers, or the USER instructions, that were fixed."""
 
     path: str
     before: str
     after: str
+    fixed: int = 1
 
 
 class Fixes(msgspec.Struct, frozen=True):
-    """The changes, and the check of the files as they would be then."""
+    """The changes, and the check of the files as they would be then. `texts` are all of these as they would be."""
 
     changes: tuple[Change, ...]
     rest: Report
+    texts: tuple[Source, ...] = ()
 
 
 async def fix(request: Request, images: Images, progress: Progress | None = None) -> Fixes:
@@ -47,16 +49,20 @@ async def fix(request: Request, images: Images, progress: Progress | None = None
         if isinstance(source, Skipped):
             then.append(source)
             continue
+        fixed = 1
         if source.kind == "dockerfile":
             after = await _rewritten(source, request, images)
         else:
-            after, unedited = _edited(source, wanted.get(source.path, []))
+            additions = wanted.get(source.path, [])
+            after, unedited = _edited(source, additions)
+            fixed = len(additions) - len(unedited)
             left += unedited
         if after != source.text:
-            changes.append(Change(source.path, source.mark + source.text, source.mark + after))
+            changes.append(Change(source.path, source.mark + source.text, source.mark + after, fixed))
         then.append(msgspec.structs.replace(source, text=after))
     rest = await check_sources(then, request, images)
-    return Fixes(tuple(changes), merge([rest, Report(skipped=tuple(left))]))
+    texts = tuple(each for each in then if isinstance(each, Source))
+    return Fixes(tuple(changes), merge([rest, Report(skipped=tuple(left))]), texts)
 
 
 async def _rewritten(source: Source, request: Request, images: Images) -> str:
@@ -81,17 +87,5 @@ def _wanted(cases: Iterable[WorkloadInFile], verdicts: Iterable[Verdict]) -> dic
 
 def _edited(source: Source, additions: list[Addition]) -> tuple[str, list[Skipped]]:
     """The text with every addition that can be made, and why the others cannot."""
-    try:
-        return apply(source.text, additions), []
-    except NotEditable as first:
-        possible: list[Addition] = []
-        left: list[Skipped] = []
-        for addition in additions:
-            try:
-                apply(source.text, [addition])
-                possible.append(addition)
-            except NotEditable as error:
-                left.append(Skipped(source.path, error.line, str(error)))
-        if not left:
-            return source.text, [Skipped(source.path, first.line, str(first))]
-        return apply(source.text, possible), list(dict.fromkeys(left))
+    text, failures = apply(source.text, additions)
+    return text, list(dict.fromkeys(Skipped(source.path, each.line, str(each)) for each in failures))

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 @options.NO_IMAGES
 @options.OFFLINE
 @options.TEMPLATE_KINDS
-@click.option("--target", metavar="STAGE", help="The stage of Dockerfiles that is built; the last where none is given.")
-@click.option("--build-arg", "build_args", multiple=True, metavar="NAME=VALUE", help="As for docker build; repeatable.")
+@options.TARGET
+@options.BUILD_ARGS
 @click.option(
     "--image", "built", metavar="IMAGE", help="The image that the Dockerfile builds, for its size in --table."
 )

@@ -58,6 +58,12 @@ TEMPLATE_KINDS = click.option(
     metavar="GROUP/KIND=POINTER",
     help="A custom kind that carries a Pod template, such as example.com/Worker=/spec/template; repeatable.",
 )
+TARGET = click.option(
+    "--target", metavar="STAGE", help="The stage of Dockerfiles that is built; the last where none is given."
+)
+BUILD_ARGS = click.option(
+    "--build-arg", "build_args", multiple=True, metavar="NAME=VALUE", help="As for docker build; repeatable."
+)
 OFFLINE = click.option(
     "--offline",
     is_flag=True,

@@ -125,6 +125,8 @@ def _merge(found: dict[str, Any], value: Node, key: Node) -> None:
         merged.update(data)
     if not sources:
         raise MalformedYaml("<< takes a mapping, or a list of them", key.start.line)
+    if isinstance(value, Alias) and not isinstance(inside, Mapping):
+        raise MalformedYaml("<< takes no alias of a list: write the list there, <<: [*a, *b]", key.start.line)
     for name, data in merged.items():
         if name in found and found[name] != data:
             raise MalformedYaml(

@@ -43,24 +43,57 @@ class _Edit(msgspec.Struct, frozen=True):
     text: str
 
 
-def apply(text: str, additions: list[Addition]) -> str:
-    """The text with all additions; `NotEditable` names the first that cannot be made."""
+class _Planned(msgspec.Struct, frozen=True):
+    addition: Addition
+    edits: tuple[_Edit, ...]
+
+
+def apply(text: str, additions: list[Addition]) -> tuple[str, list[NotEditable]]:
+    """The text with every addition that can be made, and why the others cannot; in time linear to the text."""
     if not additions:
-        return text
+        return text, []
     try:
-        expected = _expected(text, additions)
+        data = [plain(root) for root in documents(text)]
     except MalformedYaml as error:
-        raise NotEditable("nothing is added to a file that cannot be read to its end", error.line) from None
-    edits: list[_Edit] = []
+        return text, [NotEditable("nothing is added to a file that cannot be read to its end", error.line)]
+    planned: list[_Planned] = []
+    failures: list[NotEditable] = []
     for addition in additions:
-        for pointer, members in _by_parent(addition.operations).items():
-            edits.extend(_edits(text, _mapping(addition.node, pointer), members))
-    changed = text
-    for edit in sorted(edits, key=lambda each: each.start, reverse=True):
-        changed = changed[: edit.start] + edit.text + changed[edit.end :]
-    if _data(changed) != expected:
-        raise NotEditable("the file is written in a way that cannot be added to safely", additions[0].node.start.line)
-    return changed
+        try:
+            planned.append(_Planned(addition, tuple(_plan(text, addition))))
+        except NotEditable as error:
+            failures.append(error)
+    safe = _safe(text, data, planned)
+    failures += [
+        NotEditable("the file is written in a way that cannot be added to safely", each.addition.node.start.line)
+        for each in planned
+        if each not in safe
+    ]
+    return _written(text, safe), failures
+
+
+def _plan(text: str, addition: Addition) -> Iterator[_Edit]:
+    for pointer, members in _by_parent(addition.operations).items():
+        yield from _edits(text, _mapping(addition.node, pointer), members)
+
+
+def _safe(text: str, data: list[Any], planned: list[_Planned]) -> list[_Planned]:
+    """Those whose text, read again, holds the data that was meant; halved until each one is known."""
+    if not planned or _data(_written(text, planned)) == _expected(data, planned):
+        return planned
+    if len(planned) == 1:
+        return []
+    middle = len(planned) // 2
+    return _safe(text, data, planned[:middle]) + _safe(text, data, planned[middle:])
+
+
+def _written(text: str, planned: list[_Planned]) -> str:
+    parts: list[str] = []
+    done = 0
+    for edit in sorted((edit for each in planned for edit in each.edits), key=lambda each: each.start):
+        parts += (text[done : edit.start], edit.text)
+        done = edit.end
+    return "".join((*parts, text[done:]))
 
 
 def _by_parent(operations: tuple[Operation, ...]) -> dict[str, dict[str, Any]]:
@@ -101,14 +134,15 @@ def _edits(text: str, parent: Mapping, members: dict[str, Any]) -> Iterator[_Edi
         there = entry(parent, name)
         if there is None:
             fresh[name] = value
-        else:  # as null, which counts as not there
+        else:  # as null or empty, which counts as not there
             yield _fill(text, there[1], value)
     if fresh:
         yield _into_flow(text, parent, fresh) if parent.flow else _into_block(text, parent, fresh)
 
 
 def _fill(text: str, value: Node, data: Any) -> _Edit:
-    if not isinstance(value, Scalar):
+    empty = isinstance(value, Mapping) and not value.entries and not value.shared
+    if not (isinstance(value, Scalar) or empty):
         raise NotEditable("it is there, in a way that cannot be added to", value.start.line)
     start, end = value.start.index, value.end.index
     return _Edit(start, end, f"{'' if end > start else ' '}{_inline(data, _is_json(text))}")
@@ -199,10 +233,10 @@ def _data(text: str) -> list[Any] | None:
         return None
 
 
-def _expected(text: str, additions: list[Addition]) -> list[Any]:
+def _expected(before: list[Any], planned: list[_Planned]) -> list[Any]:
     """The data of the text with the operations applied."""
-    data = [copy.deepcopy(plain(root)) for root in documents(text)]
-    for addition in additions:
+    data = copy.deepcopy(before)
+    for addition in (each.addition for each in planned):
         for operation in addition.operations:
             *way, last = (addition.pointer + operation["path"]).split("/")[1:]
             place = data[addition.document]

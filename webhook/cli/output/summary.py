@@ -1,5 +1,6 @@
 """What the formats for people have in common: what a finding is about, and the closing sentence."""
 
+from webhook.check.fix import Fixes
 from webhook.check.report import Finding, Report
 from webhook.text import many, printable
 
@@ -19,7 +20,22 @@ def summary(report: Report) -> str:
     """The closing sentence: what was looked at, and what came of it."""
     files, workloads = len(report.files), report.workloads
     looked_at = many(workloads, "workload") if workloads and not files else many(files, "file")
-    seen = f"{looked_at}, {many(report.containers, 'container')}"
+    not_examined = f", {many(report.not_examined, 'image')} not examined (--no-images)" if report.not_examined else ""
+    seen = f"{looked_at}, {many(report.containers, 'container')}{not_examined}"
+    return f"{seen}: {_counts(report) or ('nothing found in the rest' if not_examined else 'nothing found')}"
+
+
+def fixed(fixes: Fixes, *, written: bool) -> str:
+    """The closing sentence of a fix: what was changed, and what is left for people."""
+    places = sum(each.fixed for each in fixes.changes)
+    verb = "fixed" if written else "to be fixed"
+    done = f"{many(places, 'place')} in {many(len(fixes.changes), 'file')} {verb}" if places else "nothing to fix"
+    files = f"{many(len(fixes.rest.files), 'file')}, {many(fixes.rest.containers, 'container')}"
+    return f"{files}: {done}; left: {_counts(fixes.rest) or 'nothing'}"
+
+
+def _counts(report: Report) -> str:
+    """The findings by severity and what was left out; empty where there is nothing."""
     counts = [
         many(report.count("error"), "error"),
         many(report.count("warning"), "warning"),
@@ -27,7 +43,5 @@ def summary(report: Report) -> str:
         many(report.count("note"), "note"),
         f"{len(report.skipped)} skipped" if report.skipped else "",
         f"{report.allowed} allowed" if report.allowed else "",
-        f"{many(report.not_examined, 'image')} not examined (--no-images)" if report.not_examined else "",
     ]
-    text = ", ".join(part for part in counts if part and not part.startswith("0 "))
-    return f"{seen}: {text or 'nothing found'}"
+    return ", ".join(part for part in counts if part and not part.startswith("0 "))

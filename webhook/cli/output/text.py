@@ -14,15 +14,15 @@ _STYLES = {"error": "bold red", "warning": "yellow", "unknown": "magenta", "note
 
 def render(report: Report) -> str:
     """The report as lines."""
-    return printed(_lines(report))
+    return printed((*lines(report), summary(report)))
 
 
-def _lines(report: Report) -> Iterator[str | Text]:
+def lines(report: Report) -> Iterator[str | Text]:
+    """The findings and what was skipped, without the closing sentence."""
     yield from map(_finding, report.findings)
     for each in report.skipped:
         place = Text(f"{printable(each.path)}:{each.line}: ", style="bold")
         yield Text.assemble(place, ("skipped", "magenta"), f" {printable(each.reason)}")
-    yield summary(report)
 
 
 def _finding(finding: Finding) -> Text:

@@ -53,8 +53,8 @@ def test_the_text_is_for_a_person() -> None:
         "    fix: write 1000",
     ]
     assert lines[-1] == (
-        "2 files, 3 containers: 1 error, 1 warning, 1 unknown, 1 note, 1 skipped, 1 allowed, "
-        "1 image not examined (--no-images)"
+        "2 files, 3 containers, 1 image not examined (--no-images): "
+        "1 error, 1 warning, 1 unknown, 1 note, 1 skipped, 1 allowed"
     )
 
 
