@@ -1,6 +1,6 @@
 """The two review paths as a bare ASGI callable, in front of the FastAPI application that answers everything else.
 
-A FastAPI route costs more than the whole judgement (CONTRIBUTING, performance), and every Pod creation waits for this one.
+A FastAPI route costs more than the whole evaluation (docs/decisions/performance.md), and every Pod creation waits for this one.
 Two kinds of error are told apart: a review that is malformed is a 4xx that says why; a Pod that is bad is a 200 whose
 review denies it.
 """

@@ -1,6 +1,6 @@
 """uvicorn's own HTTP protocol, with a short way for the ordinary review: its body whole, its answer in one write.
 
-The messages between a server and an ASGI application are half of what a bare answer costs (CONTRIBUTING, performance).
+The messages between a server and an ASGI application are half of what a bare answer costs (docs/decisions/performance.md).
 Whatever is not ordinary, such as a body in chunks or a large one, an `Expect`, another method or path, or a request that
 came before the last one was answered, goes uvicorn's own way, to the same `Reviews`.
 """
