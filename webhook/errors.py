@@ -2,6 +2,7 @@
 
     NonrootError
     ├── MalformedReview     the AdmissionReview cannot be read; answered with its HTTP status
+    │   └── MalformedObject its object cannot be read; answered inside the review
     ├── InvalidDocument     a NonRootPolicy or NonRootException is wrong; names document and field
     ├── InvalidReference    the text is no image reference
     ├── InvalidSetting      a flag or file given at start is unusable
@@ -23,6 +24,10 @@ class MalformedReview(NonrootError):
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
         self.status = status
+
+
+class MalformedObject(MalformedReview):
+    """The object in an AdmissionReview is one that no API server would store."""
 
 
 class InvalidDocument(NonrootError):

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from webhook.evaluation.finding import Finding
+from webhook.evaluation.rules import unpinned_user
 from webhook.evaluation.verdict import State, Verdict, denies
 from webhook.policy.types import OnUnknown
 from webhook.text import quoted
@@ -30,11 +31,15 @@ ALLOWED = AdmissionDecision(200)
 
 
 def admission_decision(verdict: Verdict, *, template: bool = False, may_retry: bool = False) -> AdmissionDecision:
-    """Apply the mode, last. `may_retry`: the request may still be asked to come again, while an image is pending."""
+    """Apply the mode, last.
+
+    `may_retry`: the request may still be asked to come again, while an image is pending or where a patch was missed.
+    """
     mode = verdict.effective_policy.mode
     if mode == "Audit":
         return ALLOWED
-    if not verdict.findings and not verdict.effective_policy.problem:
+    missed = [] if template else [unpinned_user.missed(each.subject) for each in verdict.containers if each.missed]
+    if not verdict.findings and not missed and not verdict.effective_policy.problem:
         return ALLOWED
     spec = verdict.effective_policy.policy.spec
     if mode == "Warn" or (template and spec.templates == "Warn"):
@@ -43,10 +48,10 @@ def admission_decision(verdict: Verdict, *, template: bool = False, may_retry: b
     pending = [] if template else [finding for finding in verdict.findings if finding.cause == "pending"]
     fixable = [] if template else _errors(verdict, "fixable")
     final = any(finding.cause != "pending" for finding in denied)  # refused whatever the others turn out to be
-    if may_retry and (pending or fixable) and not final:
-        return AdmissionDecision(429, _message(verdict, pending or fixable))
-    if denied or fixable:
-        return AdmissionDecision(403, _message(verdict, denied or fixable))
+    if may_retry and (pending or fixable or missed) and not final:
+        return AdmissionDecision(429, _message(verdict, pending or [*fixable, *missed]))
+    if denied or fixable or missed:
+        return AdmissionDecision(403, _message(verdict, denied or [*fixable, *missed]))
     return AdmissionDecision(200, warnings=_warnings(verdict, spec.on_unknown))
 
 

@@ -8,6 +8,7 @@ securityContext is immutable, so nothing is patched on update).
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from webhook.admission import response
 from webhook.admission.decision import AdmissionDecision
 from webhook.admission.response_cache import CachedResponse, RecordingSource, ResponseCache, cache_key
 from webhook.admission.review import Review, absent
-from webhook.errors import CROWDED, MalformedReview
+from webhook.errors import MalformedObject
 from webhook.evaluation import patch
 from webhook.evaluation.evaluator import evaluate
 from webhook.evaluation.finding import Finding, describe_user
@@ -30,12 +31,13 @@ from webhook.image.source import Images
 from webhook.policy.cache import PolicyLister
 from webhook.policy.exemptions import exempt
 from webhook.policy.selection import EffectivePolicy
+from webhook.text import quoted
 from webhook.workload import annotations as annotations_
 from webhook.workload import workload as pod
 from webhook.workload.annotations import MIRROR_ANNOTATION
 from webhook.workload.workload import Slot, Workload
 
-WebhookKind = Literal["mutate", "validate"]
+WebhookKind = Literal["mutate", "validate", "enforce"]  # "enforce" is "validate" for namespaces that carry the label
 
 WARN_BUDGET = 0.3  # seconds that mode Warn waits for an image
 ENFORCE_BUDGET = 3.5  # seconds at most; the hooks' own timeout is 5
@@ -48,6 +50,9 @@ _EVALUATED_SUBRESOURCES = frozenset({"", "ephemeralcontainers"})
 _PENDING_LIMIT = 4096
 _UNRESERVED = contextlib.nullcontext()
 AUDIT_LIMIT = 2000  # characters of an audit annotation
+NAMESPACE_LIMIT = 253  # characters of a namespace's name that is remembered: an API server's is never longer
+
+log = logging.getLogger(__name__)
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -71,11 +76,33 @@ class Admission:
         self._images = images
         self._clock = clock
         self._waiting: dict[tuple[str, ...], float] = {}
+        self._missed: dict[str, float] = {}  # by namespace, since when patches are missed
         self._large_pod_containers = 0  # containers of large Pods
         self._responses = ResponseCache()
 
     async def review(self, review: Review, hook: WebhookKind, timeout: float = ENFORCE_BUDGET) -> Outcome:
-        """Answer one review within `timeout` seconds; `MalformedReview` where its object is malformed, or has no room."""
+        """Answer one review within `timeout` seconds, whatever is in it.
+
+        By the hook `enforce` the API server asks about namespaces that carry the label, which it has read itself: the
+        mode is Enforce then, even where our view has not seen the namespace yet, or is an old one. So an old view need
+        not make a replica unready, which would shut the enforced namespaces and open all others.
+        """
+        enforced = hook == "enforce"
+        if enforced:
+            hook = "validate"
+        try:
+            return await self._review(review, hook, timeout, enforced=enforced)
+        except (MalformedObject, _Unjudged) as error:
+            retry, reason = isinstance(error, _Unjudged) and error.retry, str(error)
+        except Exception:
+            log.exception("a review was not judged")
+            retry, reason = True, "the webhook failed to judge it, which its log explains"
+        rule = self._effective_policy(review.namespace, enforced=enforced)
+        if rule.mode != "Enforce" or (hook == "mutate" and not retry):
+            return _pass(review, hook, f"not judged: {reason}"[:AUDIT_LIMIT], rule)
+        return _refuse(review, hook, rule, 429 if retry else 403, reason)
+
+    async def _review(self, review: Review, hook: WebhookKind, timeout: float, *, enforced: bool) -> Outcome:
         if review.sub_resource not in _EVALUATED_SUBRESOURCES or review.operation not in {"CREATE", "UPDATE"}:
             return _pass(review, hook, "subresource")
         if hook == "mutate" and (
@@ -93,7 +120,9 @@ class Admission:
         namespace = review.namespace or metadata.namespace or ""
         if not self._view.knows(namespace):
             await self._wait_for_namespace(namespace)
-        effective_policy = self._view.effective_policy(namespace)
+        if hook == "mutate" and self._missed:
+            self._missed.pop(namespace, None)
+        effective_policy = self._effective_policy(namespace, enforced=enforced)
         why = exempt(effective_policy.policy.spec, namespace, review.user_info.username, workload)
         if why is not None:
             return _pass(review, hook, f"exempt: {why}", effective_policy)
@@ -124,10 +153,14 @@ class Admission:
                     budget=_budget(effective_policy, workload, timeout),
                     now=datetime.now(UTC),
                 )
-            pending = _pending_images(verdict, hook)
-            entry = self._answer(review, hook, workload, verdict, self._may_retry(namespace, pending))
-            if key is not None and not pending:
+            pending, missed = _pending_images(verdict), hook == "validate" and _missed(verdict)
+            may_retry = self._may_retry(namespace, pending)
+            may_retry = (missed and self._may_be_patched(namespace)) or may_retry
+            entry = self._answer(review, hook, workload, verdict, may_retry)
+            if key is not None and not pending and not missed:
                 self._responses.keep(key, entry, images)
+        if entry.decision == "deny" and workload.is_pod and not self._view.knows(namespace):
+            return _refuse(review, hook, effective_policy, 429, f"{_unseen(namespace)}: {entry.message}")
         return Outcome(
             response.addressed(review.uid, entry.rest),
             hook,
@@ -141,22 +174,38 @@ class Admission:
 
     @contextlib.contextmanager
     def _reserve(self, workload: Workload) -> Iterator[None]:
-        """Room for a large Pod until it is judged; `MalformedReview` where there is none."""
+        """Room for a large Pod until it is judged; `_Unjudged` where there is none."""
         size = workload.size
         if size > LARGE_PODS_CONTAINERS:
-            raise MalformedReview(
-                f"{size} containers are more than the {LARGE_PODS_CONTAINERS} that are judged at most", 413
+            raise _Unjudged(
+                f"{size} containers are more than the {LARGE_PODS_CONTAINERS} that are judged at most: make several Pods"
             )
         if self._large_pod_containers + size > LARGE_PODS_CONTAINERS:
-            raise MalformedReview(
-                f"{self._large_pod_containers} containers of large Pods are being judged; come again in a second",
-                CROWDED,
+            raise _Unjudged(
+                f"{self._large_pod_containers} containers of large Pods are being judged: try again in a second",
+                retry=True,
             )
         self._large_pod_containers += size
         try:
             yield
         finally:
             self._large_pod_containers -= size
+
+    def _effective_policy(self, namespace: str, *, enforced: bool) -> EffectivePolicy:
+        """The policy in force; in mode Enforce where the API server said so, or where we cannot place the namespace.
+
+        A view that has not seen a namespace cannot tell which labels it has, and so which policies select it.
+        """
+        found = self._view.effective_policy(namespace)
+        if found.mode == "Enforce":
+            return found
+        if enforced:
+            why = f"{found.why}; the API server asks by the hook of enforced namespaces"
+        elif self._view.may_enforce and not self._view.knows(namespace):
+            why = f"{found.why}; the namespace has not been seen yet, and some policy enforces"
+        else:
+            return found
+        return msgspec.structs.replace(found, mode="Enforce", why=why)
 
     async def _wait_for_namespace(self, namespace: str) -> None:
         """Wait a moment for a namespace that the API server made before our watch told of it, and of its labels."""
@@ -187,7 +236,7 @@ class Admission:
         )
 
     def _may_retry(self, namespace: str, images: list[str]) -> bool:
-        """Whether a Pod may still be kept waiting for this set of images: for PATIENCE seconds from the first time."""
+        """Whether a Pod may be kept waiting for this set of images: for PENDING_RETRY_WINDOW from the first time."""
         if not images:
             return False
         now = self._clock()
@@ -200,22 +249,63 @@ class Admission:
             del self._waiting[next(iter(self._waiting))]
         return now - since < PENDING_RETRY_WINDOW
 
+    def _may_be_patched(self, namespace: str) -> bool:
+        """Whether another try may bring a patch that was missed: for PENDING_RETRY_WINDOW from the first one.
 
-def _pending_images(verdict: Verdict, hook: WebhookKind) -> list[str]:
-    """The images that a Pod may be kept waiting for, in mode Enforce; a template waits for none.
+        It begins anew whenever /mutate is asked about a Pod of the namespace, for then the API server reaches us.
+        """
+        now = self._clock()
+        since = self._missed.pop(namespace, now)
+        if now - since > 2 * PENDING_RETRY_WINDOW:
+            since = now
+        if len(namespace) > NAMESPACE_LIMIT:
+            return False
+        self._missed[namespace] = since
+        if len(self._missed) > _PENDING_LIMIT:
+            del self._missed[next(iter(self._missed))]
+        return now - since < PENDING_RETRY_WINDOW
 
-    Both doors wait for pending images; /validate also for a cure that /mutate, which was skipped, would bring.
-    """
+
+class _Unjudged(Exception):  # an outcome, not an error
+    """A Pod was not judged for want of room; `retry`: there may be some in a moment."""
+
+    def __init__(self, message: str, *, retry: bool = False) -> None:
+        super().__init__(message)
+        self.retry = retry
+
+
+def _pending_images(verdict: Verdict) -> list[str]:
+    """The images that a Pod may be kept waiting for, in mode Enforce; a template waits for none."""
     if verdict.effective_policy.mode != "Enforce":
         return []
     return sorted(
         each.subject.slot.container.image or ""
         for each in verdict.containers
-        if each.subject.workload.is_pod
-        and (
-            (hook == "validate" and each.state == "fixable")
-            or any(finding.cause == "pending" for finding in each.findings)
-        )
+        if each.subject.workload.is_pod and any(finding.cause == "pending" for finding in each.findings)
+    )
+
+
+def _missed(verdict: Verdict) -> bool:
+    """Whether a Pod of an enforced namespace lacks what /mutate would have written."""
+    return verdict.effective_policy.mode == "Enforce" and any(
+        each.subject.workload.is_pod and (each.missed or each.state == "fixable") for each in verdict.containers
+    )
+
+
+def _unseen(namespace: str) -> str:
+    return f"the webhook has not seen the namespace {quoted(namespace)} yet, and judges it as enforced: try again"
+
+
+def _refuse(
+    review: Review, hook: WebhookKind, effective_policy: EffectivePolicy, code: Literal[403, 429], reason: str
+) -> Outcome:
+    """The answer that refuses without a verdict."""
+    return Outcome(
+        response.addressed(review.uid, response.encode(AdmissionDecision(code, reason))),
+        hook,
+        {403: "deny", 429: "retry"}[code],
+        effective_policy,
+        message=reason,
     )
 
 

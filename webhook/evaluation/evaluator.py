@@ -14,7 +14,7 @@ from webhook.image import reference, user
 from webhook.image.config import Config, Platform, User
 from webhook.image.passwd import ResolvedIds
 from webhook.image.source import Image, Images, PlatformImage, Query, Unknown
-from webhook.image.user import GroupMismatch, Injection, PlatformIdentity
+from webhook.image.user import GroupMismatch, Identity, Injection, PlatformIdentity
 from webhook.policy.exemptions import Exemption, find_exemption
 from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import Assign, KnownImage, NonRootException, PolicySpec, matcher
@@ -28,6 +28,8 @@ Progress = Callable[[int, int], None]
 
 
 _NO_GROUP = "runAsGroup {} would be needed, which is not written where OpenShift's SCC has set the security context"
+_NO_RULES: frozenset[str] = frozenset()
+_ROOT_IMAGES = frozenset({"root-image", "unpinned-user"})
 KNOWN_IMAGE_BUDGET = 0.3  # seconds granted to the registry where the policy already knows the image
 
 
@@ -87,9 +89,8 @@ async def evaluate(
         await _resolve_images(unresolved, workload, spec, images, os, namespace, budget, injects)
     injected = slots is None and any(case.planned is not None for case in unresolved)
     uids = tuple([written_uid(case.effective, case.planned) for case in cases]) if injected else ()
-    restricted = effective_policy.restricted
     return Verdict(
-        effective_policy, tuple([_verdict(case, workload, spec, os, injects, uids, restricted) for case in cases])
+        effective_policy, tuple([_verdict(case, workload, effective_policy, os, injects, uids) for case in cases])
     )
 
 
@@ -126,12 +127,14 @@ async def _resolve_images(
 def _verdict(
     case: _Case,
     workload: Workload,
-    spec: PolicySpec,
+    effective_policy: EffectivePolicy,
     os: str,
     injects: bool,
     uids: tuple[int | None, ...],
-    restricted: bool,
 ) -> ContainerVerdict:
+    spec = effective_policy.policy.spec
+    exemption = case.exemption or _root_allowed(case, effective_policy, os)
+    exempt_rules = exemption.rules if exemption is not None else _NO_RULES
     subject = Subject(
         workload,
         case.slot,
@@ -145,9 +148,36 @@ def _verdict(
         case.assigned,
         uids,
         case.fault_free,
-        restricted,
+        effective_policy.restricted,
+        effective_policy.mode == "Enforce",
+        _permits_root(case, spec, exempt_rules, os),
+        exempt_rules,
     )
-    return decide(subject, () if case.fully_exempt else rules.check(subject), case.exemption)
+    return decide(subject, () if case.fully_exempt else rules.check(subject), exemption)
+
+
+def _root_allowed(case: _Case, effective_policy: EffectivePolicy, os: str) -> Exemption | None:
+    """The exemption that `rootImages: Allow` is for a container that runs as root by its image, or may."""
+    if effective_policy.policy.spec.root_images != "Allow" or os != "linux" or case.effective.run_as_user is not None:
+        return None
+    if case.effective.run_as_non_root:
+        return None
+    root = any(isinstance(each.identity, Identity) and each.identity.uid == 0 for each in case.identities)
+    if not (root or isinstance(case.image, Unknown)):
+        return None
+    return Exemption(f"policy {effective_policy.policy.metadata.name} allows root images", _ROOT_IMAGES)
+
+
+def _permits_root(case: _Case, spec: PolicySpec, exempt_rules: frozenset[str], os: str) -> bool:
+    """Whether a container that leaves its user to its image may run as root."""
+    if not exempt_rules and spec.root_images != "Allow":
+        return False
+    named = "root-image" if os == "linux" else "windows-administrator"
+    unread = "unknown-image" in exempt_rules and (
+        isinstance(case.image, Unknown) or any(isinstance(each.identity, Unknown) for each in case.identities)
+    )
+    allowed = spec.root_images == "Allow" and os == "linux"
+    return allowed or unread or bool(exempt_rules & {named, "unpinned-user"})
 
 
 async def _find_image(

@@ -17,6 +17,23 @@ def needs_image(effective: Effective, os: str) -> bool:
     return effective.run_as_user is None
 
 
+def never_root(effective: Effective, os: str) -> bool:
+    """Whether the spec alone keeps a container from running as root, whatever its image turns out to be.
+
+    Then the kubelet starts it under a uid above 0, or refuses to start it. On Windows a uid means nothing.
+    """
+    if effective.run_as_non_root:
+        return True
+    if os == "windows":
+        return effective.windows_user is not None and not is_administrator(effective.windows_user)
+    return effective.run_as_user is not None and effective.run_as_user > 0
+
+
+def is_administrator(name: str) -> bool:
+    """Whether the kubelet takes a Windows user's name for root: strings.EqualFold, which also folds the long s."""
+    return name.casefold() == ADMINISTRATOR
+
+
 def refusal(effective: Effective, user: User | None, os: str) -> str | None:
     """The kubelet's error, without its closing "(pod: …, container: …)"; None where it starts the container.
 
@@ -46,11 +63,11 @@ def refusal(effective: Effective, user: User | None, os: str) -> str | None:
 
 def _windows_refusal(effective: Effective, user: User | None) -> str | None:
     if effective.windows_user is not None:
-        if effective.windows_user.lower() != ADMINISTRATOR:
+        if not is_administrator(effective.windows_user):
             return None
         name = f"runAsUserName ({effective.windows_user})"
     else:
-        if user is None or user.name.lower() != ADMINISTRATOR:
+        if user is None or not is_administrator(user.name):
             return None
         name = f"runAsUser ({user.name})"
     return f"container's {name} which will be regarded as root identity and will break non-root policy"

@@ -60,19 +60,27 @@ def operations(verdict: Verdict, workload: Workload, annotate: bool = True) -> l
 
 
 def injected(verdict: ContainerVerdict) -> dict[str, Any]:
-    """The security context fields to add to one container: none unless it is proven non-root, once they are there."""
+    """The security context fields to add to one container: none unless it is proven non-root, once they are there.
+
+    Of a container whose user nobody could tell, and on Windows, that is at most `runAsNonRoot`.
+    """
     subject = verdict.subject
-    if not subject.injects or verdict.state not in {"fine", "fixable"} or subject.os != "linux":
+    if not subject.injects or verdict.state in {"refused", "skipped"}:
         return {}
+    if verdict.state == "unknown" or subject.unknown is not None or subject.os != "linux":
+        return {"runAsNonRoot": True} if subject.verifies else {}
     own = subject.slot.container.security_context or _NONE
     effective = subject.effective
     fields: dict[str, Any] = {}
     if effective.run_as_user is None:
-        if not isinstance(subject.planned, Injection):
+        if subject.verifies:
+            fields["runAsNonRoot"] = True
+        elif not isinstance(subject.planned, Injection):
             return {}
-        fields["runAsUser"] = subject.planned.uid
-        if subject.planned.gid is not None and effective.run_as_group is None:
-            fields["runAsGroup"] = subject.planned.gid
+        else:
+            fields["runAsUser"] = subject.planned.uid
+            if subject.planned.gid is not None and effective.run_as_group is None:
+                fields["runAsGroup"] = subject.planned.gid
     elif effective.run_as_user == 0:
         return {}
     defaults = subject.policy.defaults_of(subject.slot.container.image or "")

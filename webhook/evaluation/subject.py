@@ -2,6 +2,7 @@
 
 import msgspec
 
+from webhook.evaluation import kubelet
 from webhook.image.source import Image, Unknown
 from webhook.image.user import GroupMismatch, Identity, Injection, PlatformIdentity
 from webhook.policy.types import PolicySpec
@@ -14,7 +15,9 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
     `image` is None where the spec alone says the uid; `identities` holds one identity a platform; `planned` are the numbers
     that injection would write, and `uids` the runAsUser of every container of the Pod after it (None: unset), none where
     nothing is planned; `fault_free`: the image has no fault (`webhook.image.user.ImageAnalysis`), and nothing else is planned;
-    `restricted`: its namespace enforces Pod Security restricted.
+    `restricted`: its namespace enforces Pod Security restricted; `enforced`: mode Enforce is in force; `permits_root`: an
+    exemption or the policy lets the container run as root where its image says so; `exempt_rules` are those of which an
+    exception drops the findings.
     """
 
     workload: Workload
@@ -30,6 +33,71 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
     uids: tuple[int | None, ...] = ()
     fault_free: bool = False
     restricted: bool = False
+    enforced: bool = False
+    permits_root: bool = False
+    exempt_rules: frozenset[str] = frozenset()
+
+    @property
+    def unknown(self) -> Unknown | None:
+        """Why the image, or what a USER name needs of it on some platform, is not known; None where all is."""
+        if isinstance(self.image, Unknown):
+            return self.image
+        return next((each.identity for each in self.identities if isinstance(each.identity, Unknown)), None)
+
+    @property
+    def windows_users(self) -> list[str]:
+        """On Windows, the names that the container may run under: the spec's, or else one a platform."""
+        given = self.effective.windows_user
+        return [given] if given is not None else [each.user.name for each in self.identities]
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the Pod as it stands keeps the kubelet from starting the container as root."""
+        return kubelet.never_root(self.effective, self.os)
+
+    @property
+    def pins(self) -> bool:
+        """Whether injection would write what keeps the kubelet from starting the container as root."""
+        if not self.injects or self.pinned:
+            return False
+        return self.verifies or (
+            self.os == "linux" and self.effective.run_as_user is None and isinstance(self.planned, Injection)
+        )
+
+    @property
+    def verifies(self) -> bool:
+        """Whether injection writes `runAsNonRoot: true` alone, so that the kubelet decides by the image that it pulls.
+
+        That is so of an image that could not be read, where policy says Verify; of one whose USER is another number on
+        another platform; and on Windows, where nobody has a uid, in mode Enforce.
+        """
+        if not self.injects or self.effective.run_as_non_root is not None:
+            return False
+        unknown = self.unknown
+        if unknown is not None:
+            asked = self.policy.on_unknown.action(unknown.cause, enforced=self.enforced) == "Verify"
+            return asked and not self.permits_root and not self.pinned
+        if not self.identities:
+            return False
+        if self.os == "windows":
+            return self.enforced and not any(map(kubelet.is_administrator, self.windows_users))
+        return self.effective.run_as_user is None and self.planned is None and self.numeric
+
+    @property
+    def uids_of_platforms(self) -> set[int]:
+        """The uids of the image's USER, as far as they are known: one, or several where platforms disagree."""
+        return {each.identity.uid for each in self.identities if isinstance(each.identity, Identity)}
+
+    @property
+    def numeric(self) -> bool:
+        """Whether the kubelet starts the image on every platform with `runAsNonRoot: true`: USER is a number above 0."""
+        return all(
+            each.user.uid is not None
+            and not each.user.unread
+            and isinstance(each.identity, Identity)
+            and each.identity.uid > 0
+            for each in self.identities
+        )
 
     @property
     def pointer(self) -> str:

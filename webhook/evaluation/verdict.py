@@ -28,6 +28,11 @@ class ContainerVerdict(msgspec.Struct, frozen=True):
         """The digest that its image resolved to, where it was asked for."""
         return self.subject.image.digest if isinstance(self.subject.image, Image) else ""
 
+    @property
+    def missed(self) -> bool:
+        """Whether only a patch that was not made leaves it open, in mode Enforce, whether it runs as root."""
+        return self.subject.enforced and self.state in {"fine", "unknown"} and self.subject.pins
+
     def fixes(self, finding: Finding) -> bool:
         """Whether injection takes this finding of it away."""
         return finding.fixable and self.subject.injects and self.state in {"fine", "fixable"}
@@ -51,13 +56,21 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def decide(subject: Subject, findings: tuple[Finding, ...], exemption: Exemption | None) -> ContainerVerdict:
-    """Sum up one container. What an exception's rules cover is dropped; an excepted container is never fixable."""
-    if exemption is not None:
-        findings = tuple(each for each in findings if exemption.rules and each.rule not in exemption.rules)
-        severities = {each.severity for each in findings}
-        state: State = "refused" if "error" in severities else "unknown" if "unknown" in severities else "skipped"
-        return ContainerVerdict(subject, state, findings, exemption)
-    state = "fine"
+    """Sum up one container. Of the rules that an exemption names the findings are dropped, and nothing else changes."""
+    if exemption is None:
+        return ContainerVerdict(subject, _state(subject, findings), findings)
+    if not exemption.rules:
+        return ContainerVerdict(subject, "skipped", (), exemption)
+    kept = tuple(each for each in findings if each.rule not in exemption.rules)
+    state = _state(subject, kept)
+    root_permitted = subject.permits_root and not subject.pinned and not subject.pins
+    if state == "fine" and (root_permitted or _state(subject, findings) in {"refused", "unknown"}):
+        state = "skipped"
+    return ContainerVerdict(subject, state, kept, exemption)
+
+
+def _state(subject: Subject, findings: tuple[Finding, ...]) -> State:
+    state: State = "fine"
     for each in findings:
         if each.severity == "error":
             state = "fixable" if each.fixable and subject.injects and state in {"fine", "fixable"} else "refused"
@@ -65,7 +78,7 @@ def decide(subject: Subject, findings: tuple[Finding, ...], exemption: Exemption
             break
         if each.severity == "unknown":
             state = "unknown"
-    return ContainerVerdict(subject, state, findings)
+    return state
 
 
 def denies(finding: Finding, container: ContainerVerdict, on_unknown: OnUnknown) -> bool:

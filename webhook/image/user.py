@@ -246,9 +246,23 @@ def _plan(
 ) -> Injection | GroupMismatch | None:
     if not all(isinstance(answer.identity, Identity) and answer.identity.uid for answer in found):
         return None
-    plans = {injection(each.config.user, each.accounts, run_as_group, strict) for each in image.platforms}
+    plans = [injection(each.config.user, each.accounts, run_as_group, strict) for each in image.platforms]
     drift = next((plan for plan in plans if isinstance(plan, GroupMismatch)), None)
-    return drift or (plans.pop() if len(plans) == 1 else None)
+    return drift or _common([plan for plan in plans if isinstance(plan, Injection)], found)
+
+
+def _common(plans: list[Injection], found: tuple[PlatformIdentity, ...]) -> Injection | None:
+    """The numbers that are right on every platform.
+
+    A gid that one platform needs is written for all where it is the primary group of the others anyway.
+    """
+    if len(set(plans)) == 1:
+        return plans[0]
+    if len({plan.uid for plan in plans}) > 1:
+        return None
+    gids = {plan.gid for plan in plans} - {None}
+    primary = {each.identity.gid for each in found if isinstance(each.identity, Identity)}
+    return Injection(plans[0].uid, gids.pop()) if len(gids) == 1 and primary == gids else None
 
 
 def _fault_free(

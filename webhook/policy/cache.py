@@ -23,6 +23,11 @@ class PolicyLister(Protocol):
         """Whether the namespace, and so its labels, has been seen; one that was just made may be on its way."""
         ...
 
+    @property
+    def may_enforce(self) -> bool:
+        """Whether any policy enforces, so that a namespace that has not been seen may be an enforced one."""
+        ...
+
     def effective_policy(self, namespace: str) -> "EffectivePolicy":
         """The policy in force for a namespace."""
         ...
@@ -44,6 +49,7 @@ class PolicySnapshot:
 
     def __init__(self, documents: Documents, namespaces: Mapping[str, Namespace] | None = None) -> None:
         self._policies = documents.policies
+        self._may_enforce = any(each.spec.mode == "Enforce" for each in documents.policies)
         self._complete = namespaces is None
         self._namespaces = namespaces or {}
         self._governing: dict[str, EffectivePolicy] = {}
@@ -55,6 +61,11 @@ class PolicySnapshot:
     def knows(self, namespace: str) -> bool:
         """Whether there could be more to know of a namespace: of files there is not."""
         return self._complete or namespace in self._namespaces
+
+    @property
+    def may_enforce(self) -> bool:
+        """Whether any policy enforces."""
+        return self._may_enforce
 
     def effective_policy(self, namespace: str) -> EffectivePolicy:
         """The policy in force for a namespace: worked out once, then a dict look-up."""
@@ -162,6 +173,11 @@ class PolicyCache:
     def knows(self, namespace: str) -> bool:
         """Whether a namespace has been seen."""
         return self._snapshot is not None and self._snapshot.knows(namespace)
+
+    @property
+    def may_enforce(self) -> bool:
+        """Whether any policy enforces, or none is known yet."""
+        return self._snapshot is None or self._snapshot.may_enforce
 
     def effective_policy(self, namespace: str) -> EffectivePolicy:
         """The policy in force for a namespace; the built-in one before the first view."""

@@ -18,7 +18,7 @@ from webhook.image import reference
 API_VERSION = "nonroot.dev/v1alpha1"
 
 Mode = Literal["Audit", "Warn", "Enforce"]
-Action = Literal["Allow", "Warn", "Deny"]
+Action = Literal["Allow", "Warn", "Verify", "Deny"]
 Preset = Literal["istio", "linkerd", "opentelemetry", "tekton", "argo-workflows", "gitlab-runner", "velero"]
 Default = Literal["runAsNonRoot", "allowPrivilegeEscalation", "capabilities", "seccompProfile"]
 Uid = Annotated[int, Meta(ge=1, le=2147483647, description="A numeric id above 0.")]
@@ -78,9 +78,17 @@ class LabelSelector(_Document, frozen=True):
 
 
 class OnUnknown(_Document, frozen=True):
-    """What to do, in mode Enforce, about a container whose image could not be read, by cause."""
+    """What to do about a container whose image could not be read, by cause.
 
-    default: Annotated[Action, Meta(description="For every cause that is not set here.")] = "Warn"
+    Verify injects `runAsNonRoot: true`, so that the kubelet decides: it starts an image with a numeric USER above 0, and
+    neither root nor a name. Deny refuses, in mode Enforce. Allow and Warn let a container in that may run as root: an
+    exemption from what Enforce guarantees. Neither holds for a container that says `runAsNonRoot: false`.
+    """
+
+    default: Annotated[
+        Action | None,
+        Meta(description="For every cause that is not set here; unset: Verify in Enforce, Warn in Audit and Warn."),
+    ] = None
     unauthorized: Annotated[Action | None, Meta(description="The registry asks for credentials that we lack.")] = None
     not_found: Annotated[Action | None, Meta(description="The registry does not have the image.")] = None
     unreachable: Annotated[Action | None, Meta(description="The registry does not answer.")] = None
@@ -92,9 +100,14 @@ class OnUnknown(_Document, frozen=True):
     pending: Annotated[Action | None, Meta(description="The image was not read in time; asking again may help.")] = None
     local: Annotated[Action | None, Meta(description="The image is on the nodes alone, in no registry.")] = None
 
-    def action(self, cause: str) -> Action:
-        """The action for a cause of `webhook.image.source.Cause`."""
-        return getattr(self, _SNAKE.sub(r"_\1", cause).lower()) or self.default
+    def action(self, cause: str, *, enforced: bool = True) -> Action:
+        """The action for a cause of `webhook.image.source.Cause`; `enforced`: in mode Enforce."""
+        stated: Action | None = getattr(self, _SNAKE.sub(r"_\1", cause).lower())
+        return stated or self.default_action(enforced=enforced)
+
+    def default_action(self, *, enforced: bool) -> Action:
+        """The action for a cause that is not set; `enforced`: in mode Enforce."""
+        return self.default or ("Verify" if enforced else "Warn")
 
 
 _SNAKE = re.compile("([A-Z])")
@@ -155,6 +168,7 @@ Rule = Literal[
     "volume-permissions",
     "windows-administrator",
     "unknown-image",
+    "unpinned-user",
 ]
 
 
@@ -178,7 +192,11 @@ class PolicySpec(_Document, frozen=True):
         Meta(description="Whether the namespace label nonroot.dev/mode overrides the mode."),
     ] = "Honor"
     root_images: Annotated[
-        Literal["Refuse", "Allow", "Assign"], Meta(description="What becomes of images that run as root.")
+        Literal["Refuse", "Allow", "Assign"],
+        Meta(
+            description="What becomes of images that run as root. Allow exempts every container that leaves its user to "
+            "its image from what Enforce guarantees."
+        ),
     ] = "Refuse"
     assign: Assign | None = None
     on_unknown: OnUnknown = OnUnknown()

@@ -75,6 +75,8 @@ def governance(
     """What governs a namespace at a moment; `skipped` is what could not be read of it, `reach` what admission sees."""
     effective_policy = selection.select_policy(documents.policies, namespace)
     spec = effective_policy.policy.spec
+    default = spec.on_unknown.default_action(enforced=effective_policy.mode == "Enforce")
+    on_unknown = msgspec.structs.replace(spec.on_unknown, default=default)
     exceptions = (
         each for each in documents.exceptions if (each.metadata.namespace or DEFAULT_NAMESPACE) == namespace.name
     )
@@ -88,7 +90,7 @@ def governance(
         why=effective_policy.why,
         problem=effective_policy.problem,
         exempt=exemptions.exempts(spec, namespace.name) or not reach.covers(namespace),
-        spec=_plain(spec),
+        spec=_plain(msgspec.structs.replace(spec, on_unknown=on_unknown)),
         candidates=tuple(
             _candidate(each, effective_policy.policy, namespace)
             for each in sorted(documents.policies, key=lambda each: selection.precedence(each, namespace))

@@ -26,7 +26,7 @@ from webhook.text import quoted
 DENIAL_LOG_INTERVAL = 60.0  # seconds in which the same denial is logged once
 DENIAL_LOG_LIMIT = 256  # denials that are logged in that time
 TIMEOUT_MARGIN = 1.5  # seconds of the API server's timeout that are kept for the way back
-WEBHOOK_PATHS: dict[str, WebhookKind] = {"/mutate": "mutate", "/validate": "validate"}
+WEBHOOK_PATHS: dict[str, WebhookKind] = {"/mutate": "mutate", "/validate": "validate", "/validate/enforce": "enforce"}
 JSON = b"application/json"
 PLAIN = b"text/plain; charset=utf-8"
 

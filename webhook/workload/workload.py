@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from webhook.errors import MalformedReview
+from webhook.errors import MalformedObject
 from webhook.workload.podspec import (
     Container,
     Metadata,
@@ -126,7 +126,7 @@ class Workload(msgspec.Struct, frozen=True, gc=False):
 
 
 def decode(kind: str, raw: bytes | msgspec.Raw | Pod) -> Workload | None:
-    """The workload in an object of `kind`, None where it has no Pod spec; `MalformedReview` where it is malformed.
+    """The workload in an object of `kind`, None where it has no Pod spec; `MalformedObject` where it is malformed.
 
     Of a Pod the object may be decoded already.
     """
@@ -134,7 +134,7 @@ def decode(kind: str, raw: bytes | msgspec.Raw | Pod) -> Workload | None:
         if isinstance(raw, Pod) or kind == "Pod":
             pod = raw if isinstance(raw, Pod) else _POD.decode(raw)
             if pod.metadata is None:
-                raise MalformedReview("the Pod in the request has no metadata")
+                raise MalformedObject("the Pod in the request has no metadata")
             return Workload(kind, pod.metadata, pod.spec) if pod.spec else None
         if kind in CONTROLLERS:
             controller = _CONTROLLER.decode(raw)
@@ -147,7 +147,7 @@ def decode(kind: str, raw: bytes | msgspec.Raw | Pod) -> Workload | None:
             pod_template = _POD_TEMPLATE.decode(raw)
             return _template(kind, pod_template.metadata, _TemplateHolder(pod_template.template), "/template")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedReview(f"the {kind} in the request is malformed: {error}") from None
+        raise MalformedObject(f"the {kind} in the request is malformed: {error}") from None
     return None
 
 

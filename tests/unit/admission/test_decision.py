@@ -68,11 +68,11 @@ SAID = "nonroot: " + TEXT
         "an exception for everything": ((ERROR, WARNING), True, Exemption("x"), "skipped", 0),
         "an exception for the rule": ((ERROR,), True, Exemption("x", frozenset({"root-user"})), "skipped", 0),
         "an exception for another rule": ((ERROR,), True, Exemption("x", frozenset({"root-image"})), "refused", 1),
-        "an excepted container is never cured": (
+        "an exception for another rule changes nothing": (
             (CURABLE,),
             True,
             Exemption("x", frozenset({"root-image"})),
-            "refused",
+            "fixable",
             1,
         ),
         "an exception leaves an unknown unknown": (
@@ -82,7 +82,7 @@ SAID = "nonroot: " + TEXT
             "unknown",
             1,
         ),
-        "an exception beside a warning": ((WARNING,), True, Exemption("x", frozenset({"root-image"})), "skipped", 1),
+        "an exception beside a warning": ((WARNING,), True, Exemption("x", frozenset({"root-image"})), "fine", 1),
     },
 )
 def test_a_container_is_summed_up(

@@ -21,7 +21,6 @@ from webhook.admission.handler import (
     Outcome,
     WebhookKind,
 )
-from webhook.errors import MalformedReview
 from webhook.image.source import Image, Query, Unknown
 from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import ExceptionSpec, Metadata, NonRootException
@@ -44,6 +43,8 @@ class View:
         """As `webhook.policy.cache.PolicyLister`."""
         self.unseen -= 1
         return self.unseen < 0
+
+    may_enforce = True
 
     def effective_policy(self, namespace: str) -> EffectivePolicy:
         """As `webhook.policy.cache.PolicyLister`."""
@@ -198,7 +199,7 @@ async def test_a_pod_is_patched_and_then_admitted() -> None:
         "Audit lets root in": ("Audit", image(""), "allow", 0),
         "Warn lets root in and says so": ("Warn", image(""), "allow", 1),
         "Enforce refuses root": ("Enforce", image(""), "deny", 0),
-        "Enforce lets the unknown in and says so": ("Enforce", unknown("unreachable"), "allow", 1),
+        "Enforce asks for the patch that an unknown one lacks": ("Enforce", unknown("unreachable"), "retry", 0),
         "Enforce refuses the invalid": ("Enforce", unknown("invalid"), "deny", 0),
     },
 )
@@ -231,10 +232,10 @@ async def test_a_pending_image_is_waited_for_and_no_longer_than_half_a_minute(ho
     scene = Scene().found(unknown("pending"))
     for seconds, decision in ((0, "retry"), (1, "retry"), (28.9, "retry"), (0.2, "allow"), (20, "allow")):
         scene.clock.now += seconds
-        outcome = await scene.ask(hook, minimal())
+        outcome = await scene.ask(hook, DEMANDS)
         assert outcome.decision == decision
     scene.clock.now += 11
-    assert (await scene.ask(hook, minimal())).decision == "retry"
+    assert (await scene.ask(hook, DEMANDS)).decision == "retry"
 
 
 async def test_come_again_is_said_in_the_words_of_the_api() -> None:
@@ -342,9 +343,9 @@ async def test_how_long_the_image_of_a_template_may_take(templates: str, budget:
 
 async def test_on_an_update_only_new_images_are_judged() -> None:
     """And nothing is patched: securityContext is immutable."""
-    old = tweak(minimal(), {"spec.containers.1": {"name": "b", "image": "a.io/root"}})
+    old = tweak(DEMANDS, {"spec.containers.1": {"name": "b", "image": "a.io/root"}})
     new = tweak(old, {"spec.containers.0.image": "a.io/new"})
-    scene = Scene(root=image(""), new=image("7"))
+    scene = Scene(root=image(""), new=image("7")).found(image("7"))
     assert (await scene.ask("validate", new, "UPDATE", old=old)).decision == "allow"
     assert [query.reference for query in scene.images.asked] == ["a.io/new"]
     assert (await scene.ask("validate", old, "UPDATE", old=new)).decision == "allow"
@@ -367,7 +368,8 @@ async def test_new_ephemeral_containers_are_judged_and_patched_alone() -> None:
     more = {"old": old, "sub_resource": "ephemeralcontainers"}
     mutated = await scene.ask("mutate", new, "UPDATE", **more)
     assert [each["path"] for each in operations(mutated)] == ["/spec/ephemeralContainers/1/securityContext"]
-    assert (await scene.ask("validate", new, "UPDATE", **more)).decision == "allow"
+    assert (await scene.ask("validate", new, "UPDATE", **more)).decision == "retry"  # as it stands, without the patch
+    assert (await scene.ask("validate", apply(new, operations(mutated)), "UPDATE", **more)).decision == "allow"
     bad = tweak(old, {"spec.ephemeralContainers.1": {"name": "two", "image": "a.io/root"}})
     assert (await scene.ask("validate", bad, "UPDATE", **more)).decision == "deny"
 
@@ -452,10 +454,50 @@ async def test_a_reinvoked_hook_says_nothing_else_under_the_same_key() -> None:
     assert response(last)["auditAnnotations"]["identities"].count("uid ") == 2
 
 
-async def test_a_malformed_object_is_malformed() -> None:
-    """Which the server answers with its status."""
-    with pytest.raises(MalformedReview):
-        await Scene().ask("validate", {"kind": "Pod", "metadata": {"name": 7}})
+@table(
+    ("mode", "hook", "decision"),
+    {
+        "Enforce refuses it": ("Enforce", "validate", "deny"),
+        "so does the hook that enforces": ("Audit", "enforce", "deny"),
+        "Audit refuses nothing": ("Audit", "validate", "skip"),
+        "nor does the mutating hook": ("Enforce", "mutate", "skip"),
+    },
+)
+async def test_a_malformed_object_is_refused_where_enforced(mode: str, hook: WebhookKind, decision: str) -> None:
+    """It can never be judged, and no API server would store it."""
+    outcome = await Scene(effective_policy(mode)).ask(hook, {"kind": "Pod", "metadata": {"name": 7}})
+    assert outcome.decision == decision
+    if decision == "deny":
+        assert response(outcome)["status"]["code"] == 403
+        assert "the Pod in the request is malformed" in response(outcome)["status"]["message"]
+
+
+class Broken(Table):
+    """Images of which none can be asked for, which is a bug."""
+
+    async def find(self, query: Query) -> Image | Unknown:
+        """As `webhook.image.source.Images`."""
+        raise RuntimeError(f"no room for {query.reference}")
+
+
+@table(
+    ("mode", "hook", "decision"),
+    {
+        "Enforce asks to come again": ("Enforce", "validate", "retry"),
+        "also before it patches": ("Enforce", "mutate", "retry"),
+        "so does the hook that enforces": ("Audit", "enforce", "retry"),
+        "Audit refuses nothing": ("Audit", "validate", "skip"),
+    },
+)
+async def test_a_bug_admits_nothing_where_enforced(
+    mode: str, hook: WebhookKind, decision: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What fails is logged, and not told to strangers."""
+    admits = Admission(View(effective_policy(mode)), Broken({}))
+    outcome = await admits.review(review(minimal()), hook)
+    assert outcome.decision == decision
+    assert "no room for" in caplog.text
+    assert "no room for" not in outcome.body.decode()
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
@@ -482,7 +524,8 @@ class Waited:
 
 def crowd(number: int) -> Object:
     """A Pod of so many containers."""
-    containers = [{"name": f"c{each}", "image": f"{IMAGE}{each}"} for each in range(number)]
+    demands = {"runAsNonRoot": True}
+    containers = [{"name": f"c{each}", "image": f"{IMAGE}{each}", "securityContext": demands} for each in range(number)]
     return tweak(minimal(), {"spec.containers": containers})
 
 
@@ -494,13 +537,15 @@ async def test_large_pods_share_a_bound_and_small_ones_are_judged() -> None:
     async with asyncio.TaskGroup() as tasks:
         first = tasks.create_task(admits.review(review(crowd(half + 1)), "validate"))
         await images.asked.wait()
-        with pytest.raises(MalformedReview, match=r"5001 containers of large Pods .* come again in a second") as busy:
-            await admits.review(review(crowd(half)), "validate")
-        with pytest.raises(MalformedReview, match="10001 containers are more than the 10000") as never:
-            await admits.review(review(crowd(LARGE_PODS_CONTAINERS + 1)), "validate")
+        busy = await admits.review(review(crowd(half)), "validate")
+        never = await admits.review(review(crowd(LARGE_PODS_CONTAINERS + 1)), "validate")
         small = tasks.create_task(admits.review(review(crowd(SMALL_POD_CONTAINERS)), "validate"))
         await asyncio.sleep(0)
         images.come.set()
-    assert (busy.value.status, never.value.status) == (503, 413)
+    assert (busy.decision, never.decision) == ("retry", "deny")
+    assert "5001 containers of large Pods are being judged: try again in a second" in busy.message
+    assert "10001 containers are more than the 10000 that are judged at most" in never.message
     assert first.result().decision == small.result().decision == "allow"
     assert (await admits.review(review(crowd(half)), "validate")).decision == "allow"  # there is room again
+    audits = Admission(View(effective_policy(mode="Audit")), images)
+    assert (await audits.review(review(crowd(LARGE_PODS_CONTAINERS + 1)), "validate")).decision == "skip"

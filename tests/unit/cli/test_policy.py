@@ -135,7 +135,7 @@ def test_a_person_is_told_all_of_it() -> None:
         ),
         "  rootImages: Refuse",
         "  templates: Warn",
-        '  onUnknown: {"default":"Warn","invalid":"Deny"}',
+        '  onUnknown: {"default":"Verify","invalid":"Deny"}',
         "  exceptions: Allow",
         '  exemptions: {"images":["gcr.io/*"]}',
         '  presets: ["istio"]',

@@ -127,10 +127,10 @@ def without(*names: str) -> dict[str, Any]:
         "an image without USER": ({}, image(""), None),
         "a USER that is root": ({}, image("root"), None),
         "a USER that nobody has": ({}, image("nobody"), None),
-        "an unknown image": ({}, unknown("unreachable"), None),
-        "accounts that are unknown": ({}, multi(platform_image("app", unknown="pending")), None),
+        "an unknown image": ({}, unknown("unreachable"), {"runAsNonRoot": True}),
+        "accounts that are unknown": ({}, multi(platform_image("app", unknown="pending")), {"runAsNonRoot": True}),
         "a uid that the user namespace does not map": ({"spec.hostUsers": False}, image("70000"), None),
-        "a Pod for Windows": ({"spec.os.name": "windows"}, image("ContainerUser"), None),
+        "a Pod for Windows": ({"spec.os.name": "windows"}, image("ContainerUser"), {"runAsNonRoot": True}),
         "a shared uid with another primary group": (
             {},
             image("app", "first:x:1000:7\napp:x:1000:1000\n"),
@@ -454,6 +454,8 @@ async def test_a_patch_is_legal_and_proves_non_root(pod: dict[str, Any], policy:
             added = set(context) - set(was)
             if not added:
                 continue
+            if added == {"runAsNonRoot"} and context["runAsNonRoot"]:
+                continue  # the kubelet decides
             assert pod["spec"]["os"] != {"name": "windows"}
             assert context.get("runAsUser", own.get("runAsUser")) not in {None, 0}
             if "allowPrivilegeEscalation" in added:

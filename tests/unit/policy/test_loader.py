@@ -23,7 +23,7 @@ def test_a_policy_of_one_word_has_every_default() -> None:
     (found,) = load([document()], "f").policies
     spec = found.spec
     assert (spec.mode, spec.inject, spec.templates, spec.namespace_label) == ("Audit", None, "Warn", "Honor")
-    assert (spec.root_images, spec.on_unknown.default, spec.on_unknown.invalid) == ("Refuse", "Warn", "Deny")
+    assert (spec.root_images, spec.on_unknown.default, spec.on_unknown.invalid) == ("Refuse", None, "Deny")
     assert (spec.presets, spec.known_images, spec.exceptions, spec.fs_group) == ((), (), "Allow", None)
     assert spec.defaults == ("runAsNonRoot", "allowPrivilegeEscalation", "capabilities", "seccompProfile")
 

@@ -28,13 +28,13 @@ def test_injection_is_settable_apart_from_the_mode(inject: Any, mode: Any, expec
 @table(
     ("given", "cause", "action"),
     {
-        "the default": ({}, "notFound", "Warn"),
+        "the default": ({}, "notFound", "Verify"),
         "invalid content": ({}, "invalid", "Deny"),
         "another default": ({"default": "Deny"}, "tooLarge", "Deny"),
         "a default does not soften invalid": ({"default": "Allow"}, "invalid", "Deny"),
         "a cause of its own": ({"default": "Deny", "rateLimited": "Allow"}, "rateLimited", "Allow"),
         "of two words": ({"notFound": "Deny"}, "notFound", "Deny"),
-        "null is the default": ({"invalid": None}, "invalid", "Warn"),
+        "null is the default": ({"invalid": None}, "invalid", "Verify"),
     },
 )
 def test_what_to_do_about_the_unknown(given: dict[str, Any], cause: str, action: Action) -> None:

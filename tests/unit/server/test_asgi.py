@@ -134,14 +134,22 @@ async def test_a_mutation_is_a_json_patch(reviews: Reviews) -> None:
         (b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"}', "has no request"),
         (review(minimal(), uid=""), "has no uid"),
         (review(minimal(), object=None), "has no object"),
-        (review(minimal(), object=5), "malformed"),
-        (review(tweak(minimal(), {"spec.containers": "x"})), "malformed"),
     ],
 )
 async def test_a_malformed_review_is_a_400_that_says_why(reviews: Reviews, body: bytes, says: str) -> None:
     reply = await call(reviews, body)
     assert reply.status == 400
     assert says in reply.body.decode()
+
+
+@pytest.mark.parametrize("path", ["/validate", "/validate/enforce"])
+@pytest.mark.parametrize("obj", [5, tweak(minimal(), {"spec.containers": "x"}), {"kind": "Pod"}])
+async def test_a_malformed_object_is_refused_inside_the_review(reviews: Reviews, path: str, obj: Any) -> None:
+    """An HTTP error would admit it by a hook that fails open."""
+    reply = await call(reviews, review(minimal(), object=obj), path)
+    assert (reply.status, reply.response["uid"], reply.response["allowed"]) == (200, "the-uid", False)
+    assert reply.response["status"]["code"] == 403
+    assert "the Pod in the request" in reply.response["status"]["message"]
 
 
 async def test_a_body_of_seven_mebibytes_is_taken_whole_or_in_pieces(reviews: Reviews) -> None:

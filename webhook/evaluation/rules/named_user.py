@@ -14,7 +14,6 @@ from typing import Final
 
 from webhook.evaluation.finding import Finding, finding, image_user
 from webhook.evaluation.subject import Subject
-from webhook.image.source import Unknown
 from webhook.image.user import Identity, Injection
 from webhook.text import quoted
 
@@ -25,9 +24,9 @@ def check(subject: Subject) -> Finding | None:
     """A resolvable, non-root name that the kubelet would not verify."""
     if subject.os != "linux" or subject.effective.run_as_user is not None or not subject.effective.run_as_non_root:
         return None
-    if any(isinstance(answer.identity, Unknown) for answer in subject.identities):
+    if subject.unknown is not None:
         return None  # told as such; what is not yet known on one platform may still be cured on all
-    if len({answer.identity.uid for answer in subject.identities if isinstance(answer.identity, Identity)}) > 1:
+    if len(subject.uids_of_platforms) > 1:
         return None  # platforms-disagree says so; no one number is right
     for answer in subject.identities:
         if (

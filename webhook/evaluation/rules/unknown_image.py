@@ -1,7 +1,8 @@
 """The image could not be read, so nobody can say who the container runs as.
 
-Why: a guess would be worth nothing. The policy's `onUnknown` decides, by cause, whether such a Pod is let in; nothing
-is injected into the container.
+Why: a guess would be worth nothing. The policy's `onUnknown` decides, by cause, what becomes of such a Pod. With Verify,
+the default of mode Enforce, `runAsNonRoot: true` is injected and nothing else, so that the kubelet decides: it starts an
+image whose USER is a number above 0, and neither root nor a name.
 Fails: no `runAsUser`, and an image that the registry refused, does not have, or could not deliver intact and in time.
 Passes: an image that was read, now or before, or that a node has shown, unless `runAsNonRoot` asks whether its USER is
 a number; any image where the spec sets a `runAsUser`.
@@ -33,9 +34,7 @@ _NEXT = {
 
 def check(subject: Subject) -> Finding | None:
     """The image, or what a USER name needs of it, is not known."""
-    found = subject.image
-    if not isinstance(found, Unknown):
-        found = next((answer.identity for answer in subject.identities if isinstance(answer.identity, Unknown)), None)
+    found = subject.unknown
     if found is None and subject.unverified and not (subject.injects and isinstance(subject.planned, Injection)):
         found = _unverified(subject)
     if found is None:
@@ -44,7 +43,7 @@ def check(subject: Subject) -> Finding | None:
         subject,
         NAME,
         "image could not be read",
-        f"{image_user(subject)}: {found.cause}: {found.detail}",
+        f"{image_user(subject)}: {found.cause}: {found.detail}{_left_to_kubelet(subject, found)}",
         f"{_NEXT[found.cause]}, or set {_field(subject)}",
         severity="unknown",
         field="runAsUser",
@@ -55,6 +54,20 @@ def check(subject: Subject) -> Finding | None:
 def _field(subject: Subject) -> str:
     """The field that says the user itself; Windows has no uid, and the API server refuses one."""
     return subject.field("windowsOptions.runAsUserName" if subject.os == "windows" else "runAsUser")
+
+
+def _left_to_kubelet(subject: Subject, found: Unknown) -> str:
+    """What happens next where the kubelet decides by `runAsNonRoot`, for each kind of image that it may find."""
+    if subject.policy.on_unknown.action(found.cause, enforced=subject.enforced) != "Verify":
+        return ""
+    if not (subject.verifies or subject.effective.run_as_non_root):
+        return ""
+    if subject.os == "windows":
+        return "; the kubelet decides: it does not start ContainerAdministrator, and any other user runs"
+    return (
+        "; the kubelet decides: a numeric USER above 0 runs, and a named one or root does not start "
+        "(CreateContainerConfigError)"
+    )
 
 
 def _unverified(subject: Subject) -> Unknown:

@@ -13,7 +13,7 @@ Source: kubernetes pkg/kubelet/kuberuntime/security_context_windows.go
 from typing import Final
 
 from webhook.evaluation.finding import Finding, finding, image_user
-from webhook.evaluation.kubelet import ADMINISTRATOR
+from webhook.evaluation.kubelet import is_administrator
 from webhook.evaluation.subject import Subject
 
 NAME: Final = "windows-administrator"
@@ -23,9 +23,7 @@ def check(subject: Subject) -> Finding | None:
     """The name that the kubelet regards as root, from the spec or else from the image."""
     if subject.os != "windows":
         return None
-    given = subject.effective.windows_user
-    names = [given] if given is not None else [answer.user.name for answer in subject.identities]
-    if any(name.lower() == ADMINISTRATOR for name in names):
+    if any(map(is_administrator, subject.windows_users)):
         return finding(
             subject,
             NAME,

@@ -115,14 +115,15 @@ async def test_an_addition_that_cannot_be_made_leaves_the_others_alone(tmp_path:
 
 
 async def test_excepted_root_and_unknown_containers_are_let_be(tmp_path: Path) -> None:
-    """As at admission: no defaults for what is not proven to be non-root."""
+    """As at admission: no defaults for what is not proven to be non-root; an exception for a rule drops its findings only."""
     text = POD + (
         "    - {name: b, image: root:1}\n"
         "    - {name: c, image: down:1}\n"
         "    - {name: d, image: numeric:1} # nonroot: allow root-image just because\n"
     )
     after, fixes = await fixed(tmp_path, text, no_images=False)
-    assert after.splitlines()[-3:] == text.splitlines()[-3:]
+    assert after.splitlines()[-3:-1] == text.splitlines()[-3:-1]
+    assert "runAsUser: 1000" in after.splitlines()[-1]
     assert [each.rule for each in fixes.rest.findings] == ["root-image", "unknown-image"]
     assert fixes.rest.exit_code() == 1
 
