@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
 
@@ -104,23 +104,75 @@ class SingleFlight:
 
 
 class FairSemaphore:
-    """A bound on what runs at once, in all and for any one name: no tenant's slow registry starves another."""
+    """A bound on what runs at once: `total` in all and `each` for any one name, but one for every name.
 
-    def __init__(self, total: int, each: int) -> None:
-        self._total = asyncio.Semaphore(total)
+    A name for which nothing runs need not wait until others are done, however slow they are; only beyond `most` (four times
+    the total) does it wait like them. Turns go round by name, not by who came first.
+    """
+
+    def __init__(self, total: int, each: int, most: int | None = None) -> None:
+        self._total = total
         self._each = each
-        self._lanes: dict[str, tuple[asyncio.Semaphore, int]] = {}
+        self._most = 4 * total if most is None else most
+        self._running: Counter[str] = Counter()
+        self._sum = 0
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
     async def run(self, name: str, work: Callable[[], Awaitable[V]]) -> V:
         """Do the work when its turn has come."""
-        lane, waiting = self._lanes.get(name) or (asyncio.Semaphore(self._each), 0)
-        self._lanes[name] = (lane, waiting + 1)
+        if name in self._waiting or not self._may_start(name):
+            await self._wait(name)
+        else:
+            self._start(name)
         try:
-            async with lane, self._total:
-                return await work()
+            return await work()
         finally:
-            lane, waiting = self._lanes[name]
-            if waiting == 1:
-                del self._lanes[name]
-            else:
-                self._lanes[name] = (lane, waiting - 1)
+            self._end(name)
+
+    def _may_start(self, name: str) -> bool:
+        running = self._running[name]
+        if not running:
+            return self._sum < self._most
+        return running < self._each and self._sum < self._total
+
+    def _start(self, name: str) -> None:
+        self._running[name] += 1
+        self._sum += 1
+
+    def _end(self, name: str) -> None:
+        self._sum -= 1
+        self._running[name] -= 1
+        if not self._running[name]:
+            del self._running[name]
+        self._pass_on()
+
+    async def _wait(self, name: str) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(name, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._clean(name)
+            else:  # it was given at the same moment
+                self._end(name)
+            raise
+
+    def _clean(self, name: str) -> None:
+        """Forget who has given up; the name keeps its place."""
+        queue = deque(turn for turn in self._waiting.get(name, ()) if not turn.cancelled())
+        if queue:
+            self._waiting[name] = queue
+        else:
+            self._waiting.pop(name, None)
+
+    def _pass_on(self) -> None:
+        """Give turns to those who may start, one to each name in a round; who was given one is the last of the next."""
+        for name in list(self._waiting):
+            self._clean(name)
+            if name in self._waiting and self._may_start(name):
+                queue = self._waiting.pop(name)
+                self._start(name)
+                queue.popleft().set_result(None)
+                if queue:
+                    self._waiting[name] = queue

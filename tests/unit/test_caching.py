@@ -1,6 +1,7 @@
 """Memory is bounded, work is done once, and nobody is left waiting or running."""
 
 import asyncio
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -108,28 +109,94 @@ async def test_closing_cancels_what_flies() -> None:
     assert task.cancelled()
 
 
-async def test_no_lane_takes_more_than_its_share() -> None:
+class Turns:
+    """Work under a semaphore that is done when the test says so."""
+
+    def __init__(self, *bounds: int) -> None:
+        self.semaphore = FairSemaphore(*bounds)
+        self.running: list[str] = []
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+        self._ends: dict[str, asyncio.Event] = {}
+
+    async def begin(self, *works: str) -> None:
+        """Begin works, each called by its name and a digit."""
+        for work in works:
+            self._ends[work] = asyncio.Event()
+            self.tasks[work] = asyncio.create_task(self.semaphore.run(work[0], partial(self._work, work)))
+        await self.settle()
+
+    async def end(self, *works: str) -> None:
+        """Let works end."""
+        for work in works:
+            self._ends[work].set()
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Until nothing moves."""
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    async def _work(self, work: str) -> None:
+        self.running.append(work)
+        try:
+            await self._ends[work].wait()
+        finally:
+            self.running.remove(work)
+
+
+async def test_no_name_takes_more_than_its_share() -> None:
     """Two names, of which one is busy."""
-    lanes, running, most = FairSemaphore(3, 2), {"a": 0, "b": 0}, {"a": 0, "b": 0}
-    release = asyncio.Event()
+    turns = Turns(3, 2)
+    await turns.begin("a1", "a2", "a3", "b1", "b2")
+    assert turns.running == ["a1", "a2", "b1"]
+    await turns.end("a1")
+    assert turns.running == ["a2", "b1", "a3"]
+    await turns.end("a2", "a3")
+    assert turns.running == ["b1", "b2"]
+    await turns.end("b1", "b2")
+    assert not turns.semaphore._waiting
+    assert not turns.semaphore._running
 
-    async def work(name: str) -> None:
-        running[name] += 1
-        most[name] = max(most[name], running[name])
-        await release.wait()
-        running[name] -= 1
 
-    tasks = [asyncio.create_task(lanes.run("a", lambda: work("a"))) for _ in range(5)]
+async def test_every_name_has_a_turn_of_its_own() -> None:
+    """However many are busy with what never ends; up to a bound."""
+    turns = Turns(4, 2, 6)
+    await turns.begin("a1", "a2", "a3", "b1", "b2", "b3")
+    assert turns.running == ["a1", "a2", "b1", "b2"]
+    await turns.begin("c1", "c2", "d1", "e1")
+    assert turns.running == ["a1", "a2", "b1", "b2", "c1", "d1"]
+    await turns.end("d1")
+    assert turns.running == ["a1", "a2", "b1", "b2", "c1", "e1"]
+    await turns.end(*turns.running)
+    await turns.end(*turns.running)
+
+
+async def test_turns_go_round_by_name() -> None:
+    """Who has asked for many does not come before who has asked for one."""
+    turns = Turns(1, 1, 1)
+    await turns.begin("a1", "a2", "a3", "a4", "b1", "c1")
+    order = []
+    while turns.running:
+        order += turns.running
+        await turns.end(*turns.running)
+    assert order == ["a1", "a2", "b1", "c1", "a3", "a4"]
+
+
+async def test_who_gives_up_leaves_the_turn_to_others() -> None:
+    """While it waits, and at the moment when it is given one."""
+    turns = Turns(1, 1, 1)
+    await turns.begin("a1", "b1", "c1", "d1")
+    turns.tasks["b1"].cancel()
+    await turns.settle()
+    turns._ends["a1"].set()
     await asyncio.sleep(0)
-    tasks += [asyncio.create_task(lanes.run("b", lambda: work("b"))) for _ in range(5)]
-    for _ in range(5):
-        await asyncio.sleep(0)
-    assert running == {"a": 2, "b": 1}
-    release.set()
-    await asyncio.gather(*tasks)
-    assert most["a"] == 2
-    assert most["b"] <= 2
-    assert lanes._lanes == {}
+    await asyncio.sleep(0)  # a1 has ended, c1 was given its turn and has not run yet
+    turns.tasks["c1"].cancel()
+    await turns.settle()
+    assert turns.running == ["d1"]
+    await turns.end("d1")
+    assert not turns.semaphore._waiting
+    assert turns.semaphore._sum == 0
 
 
 class Clock:

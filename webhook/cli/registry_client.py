@@ -30,7 +30,7 @@ def registry_client(
     `InvalidSetting` where a file is unusable.
     """
     access = config_file.load(config, insecure)
-    settings = msgspec.structs.replace(access.settings, limits=WORKSTATION)
+    settings = msgspec.structs.replace(access.settings, limits=WORKSTATION, layers_per_namespace=access.settings.layers)
     if patience is not None:
         timeouts = msgspec.structs.replace(settings.timeouts, look_up=patience, layer=patience)
         settings = msgspec.structs.replace(settings, timeouts=timeouts)

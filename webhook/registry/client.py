@@ -19,6 +19,7 @@ next time.
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -27,9 +28,10 @@ import msgspec
 from webhook.caching import FairSemaphore, LRUCache, SingleFlight
 from webhook.errors import InvalidReference, MalformedImage
 from webhook.image import reference as references
+from webhook.image.config import Platform
 from webhook.image.passwd import AccountFiles
 from webhook.image.reference import NAME_LIMIT, Reference
-from webhook.image.source import Image, Query, Unknown
+from webhook.image.source import Image, PlatformImage, Query, Unknown
 from webhook.registry.auth import realms
 from webhook.registry.auth.docker_config import DockerConfig
 from webhook.registry.auth.keychain import Credentials, PullSecrets
@@ -40,8 +42,10 @@ from webhook.registry.fallback import IdentityStore
 from webhook.registry.repository import Repository
 from webhook.registry.resolver import TRANSIENT, ResolutionKey, Resolved, TagResolver
 from webhook.registry.settings import RegistrySettings, match_authority
+from webhook.registry.tenant import TENANT
 from webhook.registry.transport.http import Transport
 from webhook.registry.transport.messages import Cost, RegistryError
+from webhook.registry.transport.names import CrowdedNames
 from webhook.registry.transport.stats import RegistryStats
 
 _LONGEST_REFUSAL = 600.0
@@ -98,6 +102,7 @@ class RegistryClient:
         self._resolver = TagResolver(settings, self._endpoints, opener, self._content, memory, self.stats, clock)
         self._flights = SingleFlight()
         self._lanes = FairSemaphore(settings.look_ups, settings.look_ups_per_namespace)
+        self._looking: Counter[str] = Counter()  # look-ups by namespace
         self._next_fault = -_FAULT_PAUSE
         self._answers: LRUCache[Key, _CachedLookup] = LRUCache(settings.cache_limits.answers)
 
@@ -134,16 +139,23 @@ class RegistryClient:
         if answer is not None and self._clock() < (answer.always_until if query.always_pull else answer.until):
             self.stats.answered += 1
             return answer.outcome
+        own_key = (key[0], query.namespace, *key[2:])
+        failure = self._answers.get(own_key)
+        if failure is not None and self._clock() < failure.until and failure is not answer:
+            self.stats.answered += 1
+            return failure.outcome
         self.stats.observe("answer", hit=False)
         try:
             reference = references.parse(query.reference)
         except InvalidReference as error:
             return Unknown("invalid", str(error))
-        flight = (key, query.always_pull)
-        if not self._flights.running(flight) and len(self._flights) >= self._settings.queued:
-            return self._stale(answer) or Unknown("pending", "too many images are being looked at; ask again")
+        flight = (own_key, query.always_pull)  # or one would wait among another's look-ups
+        if not self._flights.running(flight):
+            if self._crowded(query.namespace):
+                return self._stale(answer) or Unknown("pending", "too many images are being looked at; ask again")
+            self._looking[query.namespace] += 1
         task = self._flights.start(
-            flight, lambda: self._look_up(key, query, reference, Cost() if cost is None else cost)
+            flight, lambda: self._look_up(key, own_key, query, reference, Cost() if cost is None else cost)
         )
         if query.budget > 0:
             await asyncio.wait({task}, timeout=query.budget)
@@ -174,6 +186,12 @@ class RegistryClient:
         await self._content.aclose()
         await self._transport.aclose()
 
+    def _crowded(self, namespace: str) -> bool:
+        """Whether a namespace has more look-ups running and waiting than its share."""
+        own, settings = self._looking[namespace], self._settings
+        full = len(self._flights) >= settings.queued and own >= settings.look_ups_per_namespace
+        return full or own >= settings.queued_per_namespace
+
     def _stale(self, answer: _CachedLookup | None) -> Image | None:
         """The answer of before, with its age, unless it is too old, known to be outdated, or no longer his to read."""
         if answer is None or answer.confirmed is None or not isinstance(answer.outcome, Image):
@@ -183,26 +201,37 @@ class RegistryClient:
             return None
         return msgspec.structs.replace(answer.outcome, age=age)
 
-    async def _look_up(self, key: Key, query: Query, reference: Reference, cost: Cost) -> Image | Unknown:
-        """One look-up in its turn, and its outcome kept."""
+    async def _look_up(self, key: Key, own_key: Key, query: Query, reference: Reference, cost: Cost) -> Image | Unknown:
+        """One look-up in its turn, and its outcome kept: what was read for everybody, a failure for its namespace alone."""
+        TENANT.set(query.namespace)
         try:
-            answer = await self._lanes.run(query.namespace, lambda: self._answer(query, reference, cost))
-        except RegistryError as error:
-            answer = self._refused(Unknown(error.cause, str(error)), error.retry_after)
-        except MalformedImage as error:
-            answer = self._refused(Unknown("invalid", str(error)))
-        except TimeoutError:
-            seconds = self._settings.timeouts.look_up
-            answer = self._refused(Unknown("unreachable", f"{reference} was not read within {seconds:g} s"))
-        except Exception as error:  # noqa: BLE001  # the last handler
-            answer = self._refused(self._fault(query.reference, error))
+            answer = await self._in_turn(query, reference, cost)
+        finally:
+            self._looking[query.namespace] -= 1
+            if not self._looking[query.namespace]:
+                del self._looking[query.namespace]
         if isinstance(answer.outcome, Unknown) and answer.outcome.cause in TRANSIENT:
             before = self._answers.get(key)
             stale = self._stale(before)
             if before is not None and stale is not None:
                 answer = msgspec.structs.replace(answer, outcome=stale, confirmed=before.confirmed, at=before.at)
-        self._answers.put(key, answer, _weight(answer.outcome) + len(query.reference))
+        shared = isinstance(answer.outcome, Image) and not _unread(answer.outcome)
+        self._answers.put(key if shared else own_key, answer, _weight(answer.outcome) + len(query.reference))
         return answer.outcome
+
+    async def _in_turn(self, query: Query, reference: Reference, cost: Cost) -> _CachedLookup:
+        """What came of the look-up, whatever went wrong."""
+        try:
+            return await self._lanes.run(query.namespace, lambda: self._answer(query, reference, cost))
+        except RegistryError as error:
+            return self._refused(Unknown(error.cause, str(error)), error.retry_after)
+        except MalformedImage as error:
+            return self._refused(Unknown("invalid", str(error)))
+        except TimeoutError:
+            seconds = self._settings.timeouts.look_up
+            return self._refused(Unknown("unreachable", f"{reference} was not read within {seconds:g} s"))
+        except Exception as error:  # noqa: BLE001  # the last handler
+            return self._refused(self._fault(query.reference, error))
 
     def _fault(self, image: str, error: Exception) -> Unknown:
         """An error of our own, as an answer: counted, and logged once a minute at most."""
@@ -228,10 +257,13 @@ class RegistryClient:
 
     async def _answer(self, query: Query, reference: Reference, cost: Cost) -> _CachedLookup:
         async with asyncio.timeout(self._settings.timeouts.look_up):
-            resolved = await self._resolver.resolve(query, reference, cost)
-            digest = resolved.resolution.digest
-            found, index = await self._content.images(resolved.repository, digest, query)
-        image = Image(digest, found, index=index, private=resolved.private)
+            try:
+                resolved, found, index = await self._read(query, reference, cost)
+            except CrowdedNames as error:  # of whom we had joined
+                if error.tenant == query.namespace:
+                    raise
+                resolved, found, index = await self._read(query, reference, cost)
+        image = Image(resolved.resolution.digest, found, index=index, private=resolved.private)
         if self._memory is not None and not resolved.stale:
             try:
                 self._memory.save(reference, image, query)
@@ -239,10 +271,17 @@ class RegistryClient:
                 self._fault(query.reference, error)
         return self._found(image, resolved)
 
+    async def _read(
+        self, query: Query, reference: Reference, cost: Cost
+    ) -> tuple[Resolved, tuple[PlatformImage, ...], tuple[Platform, ...] | None]:
+        """What the reference stands for, and what that holds."""
+        resolved = await self._resolver.resolve(query, reference, cost)
+        return resolved, *await self._content.images(resolved.repository, resolved.resolution.digest, query)
+
     def _found(self, image: Image, resolved: Resolved) -> _CachedLookup:
         """The answer for as long as its confirmation holds, or a moment if that is stale or accounts were not read."""
         now, lives, key, at = self._clock(), self._settings.lives, resolved.key, resolved.resolution.at
-        unread = [now + self._life(each.accounts) for each in image.platforms if isinstance(each.accounts, Unknown)]
+        unread = [now + self._life(each) for each in _unread(image)]
         if resolved.stale:
             until = min([now + lives.unreachable, *unread])
             image = msgspec.structs.replace(image, age=now - at)
@@ -250,6 +289,11 @@ class RegistryClient:
         until = min([at + lives.tag, *unread])
         always = min(until, at + lives.always)
         return _CachedLookup(image, until, always, key, at)
+
+
+def _unread(image: Image) -> list[Unknown]:
+    """Why platforms' accounts were not read."""
+    return [each.accounts for each in image.platforms if isinstance(each.accounts, Unknown)]
 
 
 def _weight(outcome: Image | Unknown) -> int:

@@ -24,6 +24,7 @@ class Limits(msgspec.Struct, frozen=True):
     tar_free_bytes: int = 512 * _MIB
     entries: int = 2_000_000
     links: int = 250_000
+    link_bytes: int = 48 * _MIB  # of memory for a layer's symbolic links
     zstd_window: int = 64 * _MIB
     zstd_usual_window: int = 8 * _MIB  # all that levels below the ultra ones ask for; one layer at a time may have more
     rereads: int = 8
@@ -41,6 +42,7 @@ class Timeouts(msgspec.Struct, frozen=True):
     program that hands out credentials.
     """
 
+    names: float = 10.0  # resolving one
     connect: float = 5.0
     idle: float = 15.0
     document: float = 20.0
@@ -112,6 +114,9 @@ class RegistrySettings(msgspec.Struct, frozen=True):
     credentials for them and never a Pod's. `registries`, unless empty, are the only ones asked at all. `proxy` takes
     HTTPS_PROXY, HTTP_PROXY and NO_PROXY from the environment; a proxy resolves names itself, so the rules about
     addresses then hold for literal addresses only.
+
+    `look_ups` are read at once, `queued` more may wait, and `layers` are transferred at once, in `layer_threads`. A namespace
+    has the share of them that is named after it, and always at least one: of layers `layers_at_most` in all.
     """
 
     insecure: frozenset[str] = frozenset()
@@ -126,7 +131,11 @@ class RegistrySettings(msgspec.Struct, frozen=True):
     look_ups: int = 32
     look_ups_per_namespace: int = 8
     queued: int = 2000
+    queued_per_namespace: int = 500
     layer_threads: int = 2
+    layers: int = 4
+    layers_per_namespace: int = 2
+    layers_at_most: int = 6
     user_agent: str = "nonroot-webhook"
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()

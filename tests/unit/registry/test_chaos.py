@@ -97,7 +97,7 @@ async def test_no_answer_is_wrong_none_is_late_and_what_was_known_stays(
         registry.honest()
     assert len(answers) >= 1000
     assert all(found in {None, 1000 + number} for number, found in answers)
-    assert admissions.slowest < BUDGET + 1.0
+    assert admissions.slowest < BUDGET + 5.0  # and not as long as the registry takes, on a busy machine too
     client.clock.now += 400
     await client.aclose()
 

@@ -150,10 +150,14 @@ async def test_a_layer_has_an_end(registry: Registry, connect: Connect) -> None:
 
 
 async def test_too_many_at_once_are_put_off(registry: Registry, connect: Connect) -> None:
-    """Without a place in the queue."""
-    client = connect(queued=1)
+    """Without a place in the queue; a namespace that has less than its share of turns finds one."""
+    client = connect(queued=1, look_ups_per_namespace=1)
     registry.lie(Hang())
     assert await client.cause(f"{registry.host}/team/a:1", budget=0.01) == "pending"
+    assert "too many" in await client.detail(f"{registry.host}/team/b:1", budget=0.01)
+    assert "still being" in await client.detail(f"{registry.host}/team/b:1", budget=0.01, namespace="other")
+    client = connect(queued_per_namespace=1)
+    assert "still being" in await client.detail(f"{registry.host}/team/a:1", budget=0.01)
     assert "too many" in await client.detail(f"{registry.host}/team/b:1", budget=0.01)
 
 

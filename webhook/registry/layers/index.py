@@ -19,6 +19,7 @@ from webhook.registry.transport.messages import RegistryError
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _AUFS = ".wh..wh."
+_LINK = 200  # bytes of memory that a link takes beside its two texts, roughly
 _NOTHING: frozenset[str] = frozenset()  # one for nearly all layers
 
 
@@ -99,6 +100,7 @@ class LayerIndexer:
         self._removed: set[str] = set()
         self._opaque: set[str] = set()
         self._links: dict[str, str] = {}
+        self._link_bytes = 0
         self._parent = self._place = ""
         self._pending = ""
 
@@ -161,12 +163,17 @@ class LayerIndexer:
         points_to = target if kind == "symlink" else None
         if kind == "hardlink":
             points_to = self._links.get(self._resolve(target))
+        before = self._links.pop(path, None)
+        if before is not None:
+            self._link_bytes -= _LINK + len(path) + len(before)
         if points_to is None:
-            self._links.pop(path, None)
             return
         self._links[path] = points_to
-        if len(self._links) > self._limits.links:
-            raise RegistryError("tooLarge", f"a layer has more than {self._limits.links} symbolic links")
+        self._link_bytes += _LINK + len(path) + len(points_to)
+        if self._link_bytes > self._limits.link_bytes:
+            raise RegistryError(
+                "tooLarge", f"a layer's symbolic links take more than {self._limits.link_bytes >> 20} MiB"
+            )
 
     def _place_node(self, path: str, kind: Kind, target: str, size: int) -> bool:
         if kind == "directory":

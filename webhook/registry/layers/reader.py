@@ -9,9 +9,10 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
-from webhook.caching import LRUCache, SingleFlight
+from webhook.caching import FairSemaphore, LRUCache, SingleFlight
 from webhook.errors import MalformedImage
 from webhook.image import start
 from webhook.image.config import Config
@@ -24,6 +25,7 @@ from webhook.registry.layers.survey import Surveyed, Surveyor, Tree, capable, di
 from webhook.registry.layers.tar import Archive
 from webhook.registry.manifest import Descriptor, check_layer
 from webhook.registry.settings import Limits, RegistrySettings
+from webhook.registry.tenant import TENANT
 from webhook.registry.transport.messages import RegistryError, Sink
 from webhook.registry.transport.stats import RegistryStats
 
@@ -146,8 +148,8 @@ class Layers:
         self._surveyed: LRUCache[tuple[str, ...], Surveyed] = LRUCache(settings.cache_limits.surveys)
         self._flights = SingleFlight()
         self._pool = ThreadPoolExecutor(settings.layer_threads, thread_name_prefix="layer")
-        self._streams = asyncio.Semaphore(2 * settings.layer_threads)
-        self._large = asyncio.Semaphore(1)  # of these, one with a window beyond the usual: that is most of its memory
+        self._turns = FairSemaphore(settings.layers, settings.layers_per_namespace, settings.layers_at_most)
+        self._large = FairSemaphore(1, 1, 1)  # of these, one with a window beyond the usual: that is most of its memory
 
     async def accounts(self, layers: Sequence[Descriptor], diff_ids: Sequence[str], fetch: Fetch) -> AccountFiles:
         """The accounts files of the image that these layers make, the first of them the base.
@@ -223,7 +225,13 @@ class Layers:
                 return known
             if len(wanted | known.wanted) <= _WANTED:
                 wanted |= known.wanted
-        return await self._flights.join((layer.digest, wanted), lambda: self._index(layer, wanted, fetch))
+        tenant = TENANT.get()  # or one would wait for a transfer that another's registry keeps slow
+
+        async def turn() -> LayerIndex:
+            known = self._facts.get(layer.digest)  # another namespace may have read it in the meantime
+            return known if known is not None and wanted <= known.wanted else await self._index(layer, wanted, fetch)
+
+        return await self._flights.join((tenant, layer.digest, wanted), lambda: self._turns.run(tenant, turn))
 
     async def _index(self, layer: Descriptor, wanted: frozenset[str], fetch: Fetch) -> LayerIndex:
         facts = await self._look(layer, lambda: Indexed(wanted, self._settings.limits), fetch)
@@ -250,8 +258,8 @@ class Layers:
         try:
             return await self._stream(layer, look, fetch, limits.zstd_usual_window)
         except LargeWindow:
-            async with self._large:
-                return await self._stream(layer, look, fetch, limits.zstd_window)
+            again = partial(self._stream, layer, look, fetch, limits.zstd_window)
+            return await self._large.run(TENANT.get(), again)
 
     async def _stream(self, layer: Descriptor, look: Callable[[], Look[Result]], fetch: Fetch, window: int) -> Result:
         sinks: list[LayerSink[Result]] = []
@@ -261,7 +269,7 @@ class Layers:
             return sinks[-1]
 
         try:
-            async with self._streams, asyncio.timeout(self._settings.timeouts.layer):
+            async with asyncio.timeout(self._settings.timeouts.layer):
                 await fetch(layer, fresh)
                 return await sinks[-1].finish()
         except TimeoutError:

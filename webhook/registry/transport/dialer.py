@@ -8,13 +8,13 @@ import os
 import socket
 from collections.abc import Callable
 
-import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from webhook.proxies import Proxies
 from webhook.registry.settings import RegistrySettings, match_authority
 from webhook.registry.transport.addresses import classify, literal, networks
 from webhook.registry.transport.messages import Request
+from webhook.registry.transport.names import SystemResolver
 from webhook.registry.transport.urls import Url, forbidden, same_authority
 
 
@@ -23,17 +23,17 @@ class AddressDenied(OSError):
 
 
 class CheckedResolver(AbstractResolver):
-    """Resolves names through the system, and gives out only the addresses that `allows`."""
+    """Resolves names by `names`, which others may use too, and gives out only the addresses that `allows`."""
 
-    def __init__(self, allows: Callable[[str, str], bool]) -> None:
-        self._resolver = aiohttp.ThreadedResolver()
+    def __init__(self, names: AbstractResolver, allows: Callable[[str, str], bool]) -> None:
+        self._names = names
         self._allows = allows
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """The allowed addresses; `AddressDenied` where there are only others."""
-        found = await self._resolver.resolve(host, port, family)
+        found = await self._names.resolve(host, port, family)
         allowed = [each for each in found if self._allows(f"{host}:{port}", each["host"])]
         if found and not allowed:
             raise AddressDenied(f"{host} has an address that is not allowed")
@@ -41,7 +41,6 @@ class CheckedResolver(AbstractResolver):
 
     async def close(self) -> None:
         """Nothing is held."""
-        await self._resolver.close()
 
 
 class EgressPolicy:
@@ -49,6 +48,7 @@ class EgressPolicy:
 
     def __init__(self, settings: RegistrySettings) -> None:
         self._settings = settings
+        self._names = SystemResolver(settings.timeouts.names)
         self._denied = networks(settings.denied_networks)
         self._proxies = Proxies(os.environ if settings.proxy else {})
         self._proxy_servers = {f"{host}:{port}" for host, port in self._proxies.servers}
@@ -73,7 +73,11 @@ class EgressPolicy:
 
     def resolver(self, *, own: bool) -> CheckedResolver:
         """For connections to the image reference's `own` registry, or to whatever that points to."""
-        return CheckedResolver(lambda authority, address: self.allows(authority, address, own=own))
+        return CheckedResolver(self._names, lambda authority, address: self.allows(authority, address, own=own))
+
+    async def aclose(self) -> None:
+        """Resolve no more names."""
+        await self._names.close()
 
     def proxy(self, url: Url) -> str | None:
         """The proxy by which the URL is asked; None: itself."""

@@ -30,7 +30,8 @@ _READ = 256 * 1024
 _NO_TLS = frozenset(
     {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"}
 )  # OpenSSL's
-_SLOWEST = 32 * 1024  # bytes a second, over a whole blob and once `idle` has passed
+_SLOWEST = 32 * 1024  # bytes a second over a whole blob, once `idle` has passed
+_RISE = 7  # how many times that the rate is more when the time for a layer is up: what is slow must also be short
 
 
 class Transport:
@@ -78,6 +79,7 @@ class Transport:
         """Close every connection."""
         for session in self._sessions.values():
             await session.close()
+        await self._egress.aclose()
 
     def _again(self, request: Request, response: Response, pause: float | None, deadline: float) -> float | None:
         """In how many seconds to ask again for what was answered so; None: the answer stands."""
@@ -179,8 +181,10 @@ class Transport:
             if left < 0:
                 raise RegistryError("invalid", f"{authority} sends more than {size} bytes for a blob of that size")
             elapsed = self._clock() - started
-            if elapsed > self._settings.timeouts.idle and size - left < elapsed * _SLOWEST:
-                raise RegistryError("unreachable", f"{authority} sends a blob at less than {_SLOWEST >> 10} KiB/s")
+            slowest = _SLOWEST * (1 + _RISE * elapsed / self._settings.timeouts.layer)
+            if elapsed > self._settings.timeouts.idle and size - left < elapsed * slowest:
+                detail = f"{authority} sends a blob at less than {int(slowest) >> 10} KiB/s after {elapsed:.0f} s"
+                raise RegistryError("unreachable", detail)
             await sink.feed(piece)
         if left:
             raise RegistryError("unreachable", f"{authority} broke off a blob after {size - left} of {size} bytes")
@@ -190,7 +194,12 @@ class Transport:
         session = self._sessions.get(own)
         if session is None:
             session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(resolver=self._egress.resolver(own=own), limit=128, limit_per_host=16),
+                connector=aiohttp.TCPConnector(
+                    resolver=self._egress.resolver(own=own),
+                    use_dns_cache=False,  # with it a namespace would wait for another's look-up
+                    limit=0,  # look-ups are bounded, by namespace
+                    limit_per_host=16,
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 read_bufsize=_READ,

@@ -45,7 +45,7 @@ def test_members_and_frames_are_read_one_after_the_other(parts: list[bytes], pie
 def test_any_other_bytes_never_break_it(data: bytes, pieces: int) -> None:
     """Whether they look compressed or not."""
     for noise in (data, b"\x1f\x8b\x08" + data, b"\x28\xb5\x2f\xfd" + data, gzip.compress(data) + data):
-        with suppress(MalformedImage):
+        with suppress(MalformedImage, LargeWindow):
             decompressed(noise, pieces=pieces)
 
 

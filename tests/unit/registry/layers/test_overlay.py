@@ -244,8 +244,10 @@ def test_no_layers_no_accounts() -> None:
 def test_links_and_entries_are_counted() -> None:
     """Before they fill the memory."""
     many = layer(*(symlink(f"l{number}", "x") for number in range(20)))
-    with pytest.raises(RegistryError, match="10 symbolic links"):
-        facts(many, frozenset({"etc/passwd"}), Limits(links=10))
+    with pytest.raises(RegistryError, match="symbolic links take more than 0 MiB"):
+        facts(many, frozenset({"etc/passwd"}), Limits(link_bytes=19 * 204))
+    again = layer(*[symlink("l", "x"), file("l")] * 20, symlink("l", "x" * 100), symlink("l", "x"))
+    facts(again, frozenset({"etc/passwd"}), Limits(link_bytes=400))
     with pytest.raises(RegistryError, match="10 entries"):
         facts(many, frozenset({"etc/passwd"}), Limits(entries=10))
 

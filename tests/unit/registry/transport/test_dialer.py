@@ -3,7 +3,7 @@
 import socket
 
 import pytest
-from aiohttp.abc import ResolveResult
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from deploy.dev.oci import image
 from deploy.dev.registry import Login, Redirect, Registry
@@ -71,8 +71,10 @@ def test_private_addresses_are_for_the_references_own_host(
 async def test_only_the_addresses_that_are_allowed_are_connected_to() -> None:
     """Of several that a name has; none at all is an error."""
 
-    class Fake:
-        async def resolve(self, host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+    class Fake(AbstractResolver):
+        async def resolve(
+            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+        ) -> list[ResolveResult]:
             return [
                 ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=0)
                 for address in ("10.0.0.1", "127.0.0.1", "93.184.216.34")
@@ -81,8 +83,7 @@ async def test_only_the_addresses_that_are_allowed_are_connected_to() -> None:
         async def close(self) -> None:
             pass
 
-    resolver = CheckedResolver(lambda authority, address: (authority, address) == ("a:443", "93.184.216.34"))
-    resolver._resolver = Fake()  # type: ignore[assignment]
+    resolver = CheckedResolver(Fake(), lambda authority, address: (authority, address) == ("a:443", "93.184.216.34"))
     assert [each["host"] for each in await resolver.resolve("a", 443)] == ["93.184.216.34"]
     with pytest.raises(AddressDenied):
         await resolver.resolve("b", 443)

@@ -1,0 +1,178 @@
+"""One namespace does the worst that it can, and another's images are read as if it were not there."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from deploy.dev.oci import accounts_layer, file, image, layer
+from deploy.dev.registry import Hang, Registry, Slow
+from tests.unit.registry.conftest import NO_PAUSE, Client
+from tests.unit.registry.samples import ACCOUNTS, BASE, NAMED, Connect
+from webhook.image.source import Image, Query
+from webhook.registry.settings import Timeouts
+from webhook.registry.transport.http import Transport
+from webhook.registry.transport.messages import RegistryError
+
+
+async def begin(client: Client, host: str, count: int, namespace: str = "evil", path: str = "evil/app") -> None:
+    """Ask for images that are never answered, and do not wait."""
+    for number in range(count):
+        await client.find(Query(f"{host}/{path}{number}:1", namespace=namespace, budget=0))
+    await asyncio.sleep(0.05)
+
+
+async def test_slow_layers_hold_up_their_own_namespace(registry: Registry, connect: Connect) -> None:
+    """However many they are: another's tiny image has its turn at once."""
+    slow = [layer(file("etc/passwd", f"app:x:{number}:7::/:")) for number in range(20)]
+    for number, each in enumerate(slow):
+        registry.push(f"evil/app{number}:1", image(each, user="app"))
+        registry.lie(Slow(), path=each.blob.digest)
+    client = connect()
+    await begin(client, registry.host, 20)
+    registry.push("good/app:1", NAMED)
+    found = await client.image(f"{registry.host}/good/app:1", namespace="good", budget=2)
+    assert found.platforms[0].accounts == ACCOUNTS
+    assert sum(registry.asked("GET", each.blob.digest) for each in slow) == 2
+
+
+async def test_a_layer_that_a_slow_registry_has_too_is_read_from_ones_own(registry: Registry, connect: Connect) -> None:
+    """What one namespace reads of a digest is not what another waits for."""
+    async with Registry() as evil:
+        for host in (registry, evil):
+            host.push("team/app:1", NAMED)
+        evil.lie(Slow(), path=BASE.blob.digest)
+        client = connect(insecure=frozenset({registry.host, evil.host}))
+        await client.find(Query(f"{evil.host}/team/app:1", namespace="evil", budget=0.2))
+        assert evil.asked("GET", BASE.blob.digest)
+        found = await client.image(f"{registry.host}/team/app:1", namespace="good", budget=2)
+        assert found.platforms[0].accounts == ACCOUNTS
+
+
+async def test_many_namespaces_do_not_fill_all_turns(registry: Registry, connect: Connect) -> None:
+    """Ten with eight look-ups each that hang: the next has one of its own."""
+    registry.lie(Hang(), path="evil")
+    client = connect()
+    for tenant in range(10):
+        await begin(client, registry.host, 8, f"evil{tenant}")
+    registry.push("good/app:1", NAMED)
+    assert isinstance(await client.ask(f"{registry.host}/good/app:1", namespace="good", budget=2), Image)
+
+
+async def test_an_image_that_waits_in_anothers_queue_is_read_for_who_asks(registry: Registry, connect: Connect) -> None:
+    """Also where the question is the same."""
+    registry.lie(Hang(), path="evil")
+    registry.push("public/app:1", NAMED)
+    client = connect(look_ups_per_namespace=2)
+    await begin(client, registry.host, 4)
+    await client.find(Query(f"{registry.host}/public/app:1", namespace="evil", budget=0))
+    assert isinstance(await client.ask(f"{registry.host}/public/app:1", namespace="good", budget=2), Image)
+
+
+async def test_a_failure_is_its_namespaces_own(registry: Registry, connect: Connect) -> None:
+    """What one was not told for lack of turns another is."""
+    slow = [layer(file("etc/passwd", f"app:x:{number}:7::/:")) for number in range(2)]
+    for number, each in enumerate(slow):
+        registry.push(f"evil/app{number}:1", image(each, user="app"))
+        registry.lie(Slow(), path=each.blob.digest)
+    registry.push("public/app:1", NAMED)
+    client = connect(timeouts=Timeouts(backoff=(), look_up=0.3))
+    await begin(client, registry.host, 2)
+    for _ in range(2):
+        assert await client.cause(f"{registry.host}/public/app:1", namespace="evil") == "unreachable"
+    assert registry.asked("GET", "public/app/manifests") == 1
+    found = await client.image(f"{registry.host}/public/app:1", namespace="good")
+    assert found.platforms[0].accounts == ACCOUNTS
+
+
+@pytest.fixture
+def slow_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Names under slow.invalid are not resolved before the test is over; every other is this machine."""
+    over, plain = threading.Event(), socket.getaddrinfo
+
+    def resolve(host: str, *more: Any) -> Any:
+        if host.endswith("slow.invalid"):
+            over.wait(30)
+            raise socket.gaierror(-3, "no")
+        return plain("127.0.0.1" if host.endswith(".invalid") else host, *more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    yield
+    over.set()
+
+
+@pytest.mark.usefixtures("slow_names")
+async def test_slow_names_hold_up_their_own_namespace(registry: Registry, connect: Connect) -> None:
+    """Every thread that is waiting counts, and whoever joined its look-up asks anew."""
+    registry.push("good/app:1", NAMED)
+    port = registry.host.rpartition(":")[2]
+    fast, also = f"fast.invalid:{port}", f"also.invalid:{port}"
+    client = connect(
+        insecure=frozenset({fast, also}),
+        look_ups_per_namespace=16,
+        timeouts=Timeouts(backoff=NO_PAUSE.backoff, names=5, document=5),
+    )
+    for number in range(8):
+        await begin(client, f"x{number}.slow.invalid", 1)
+    evil = asyncio.create_task(client.detail(f"{fast}/good/app:1", namespace="evil"))
+    await asyncio.sleep(0)
+    found = await client.ask(f"{fast}/good/app:1", namespace="good", budget=2)
+    assert isinstance(found, Image)
+    assert "too many names" in await evil
+    assert isinstance(await client.ask(f"{also}/good/app:1", namespace="other", budget=2), Image)
+
+
+@pytest.mark.usefixtures("slow_names")
+async def test_a_name_is_not_waited_for_without_end(connect: Connect) -> None:
+    """The thread goes on, the look-up does not."""
+    client = connect(timeouts=Timeouts(backoff=(), names=0.05))
+    assert "did not answer in time" in await client.detail("x.slow.invalid/a:1")
+
+
+class Answer:
+    """A body that arrives so fast, by the test's clock."""
+
+    content_length = None
+
+    def __init__(self, client: Client, rate: int, size: int) -> None:
+        self._client, self._rate, self._size = client, rate, size
+        self.content = self
+
+    async def iter_chunked(self, _: int) -> Any:
+        """A second's worth at a time."""
+        for _ in range(self._size // self._rate):
+            self._client.clock.now += 1
+            yield b"x" * self._rate
+
+
+class Drain:
+    """Takes everything."""
+
+    async def feed(self, piece: bytes) -> None:
+        """Take the next bytes."""
+
+
+@pytest.mark.parametrize(("rate", "seconds"), [(20, 16), (50, 25), (100, 92), (200, 226)])
+async def test_what_is_slow_must_be_short(client: Client, rate: int, seconds: int) -> None:
+    """The rate that a transfer must have on average rises with time."""
+    transport: Transport = client._transport
+    answer, started = Answer(client, rate * 1024, 4000 * rate * 1024), client.clock.now
+    with pytest.raises(RegistryError, match="at less than"):
+        await transport._pour(answer, Drain(), 4000 * rate * 1024, "a", ())  # type: ignore[arg-type]
+    assert client.clock.now - started == pytest.approx(seconds, abs=2)
+
+
+async def test_an_image_for_everybody_is_read_once_by_each_namespace_that_waits(
+    registry: Registry, connect: Connect
+) -> None:
+    """What several ask for at once is transferred by no more than have a turn, and then known to all."""
+    content = image(accounts_layer("app:x:5:5::/:"), user="app")
+    registry.push("public/app:1", content)
+    client = connect()
+    answers = [client.ask(f"{registry.host}/public/app:1", namespace=f"ns{number}") for number in range(40)]
+    assert all(isinstance(each, Image) for each in await asyncio.gather(*answers))
+    assert registry.asked("GET", "manifests") == 1
+    assert registry.asked("GET", "blobs") <= 1 + 6
