@@ -8,7 +8,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsa
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help run check unit test test-e2e test-survive bench cluster cluster-down image generate sbom lock clean
+.PHONY: help run check unit test test-e2e test-survive bench cluster cluster-down image generate docs sbom lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,15 +61,24 @@ cluster-down: $(VENV)/.dev ## end it, and everything it started
 image: $(VENV)/.dev ## build our own image with buildah
 	$(BIN)/python -m deploy.dev.images.build --product
 
-generate: $(VENV)/.dev ## what is generated from the code: CRDs, JSON Schemas, chart documentation, plain manifests
+generate: $(VENV)/.dev ## what is generated from the code: CRDs, JSON Schemas, reference documentation, plain manifests
 	$(BIN)/python -m webhook.policy.crd charts/nonroot-webhook/files/crds
 	$(BIN)/python -m webhook.cli.output.json_v1
 	$(BIN)/python -m webhook.cli.output.table
 	$(BIN)/python -m webhook.cli.output.inspection
 	$(BIN)/python -m webhook.scan.document
 	$(BIN)/python -m webhook.scan.effective_policy
-	$(BIN)/python -m tests.support.chart_readme
+	$(BIN)/python -m deploy.dev.chart_readme
+	$(BIN)/python -m deploy.dev.reference
 	$(BIN)/python -m deploy.plain
+
+docs: $(VENV)/.docs ## dist/docs: the documentation as a site, strictly: every link and page is checked
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build --quiet --config-file .mkdocs.yml
+
+$(VENV)/.docs: docs/requirements.txt | $(VENV)/bin/python
+	@$(PYTHON) -m venv $(VENV)/docs
+	@$(VENV)/docs/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r docs/requirements.txt
+	@touch $@
 
 sbom: $(VENV)/.dev ## dist/sbom.cdx.json: every package that runs, with its hashes (CycloneDX)
 	@mkdir -p dist
@@ -80,6 +89,7 @@ lock: $(VENV)/.dev ## pin the dependencies again, with hashes
 	$(LOCK) -o requirements.txt pyproject.toml
 	$(LOCK) --extra dev -o requirements-dev.txt pyproject.toml
 	$(LOCK) -o tests/bench/requirements.txt tests/bench/requirements.in
+	$(LOCK) -o docs/requirements.txt docs/requirements.in
 	$(LOCK) --only-build-deps --build-deps-for wheel -o requirements-build.txt pyproject.toml
 
 clean: ## remove what was made here; the cache of built programs stays

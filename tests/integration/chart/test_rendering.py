@@ -10,8 +10,9 @@ import msgspec
 import pytest
 import yaml
 
+from deploy.dev import chart_readme
 from deploy.local import build
-from tests.support import chart_readme, schemas
+from tests.support import schemas
 from tests.support.helm import CHART, TOOLS, Manifest, ProgramError, kubeconform, manifests, pick, run, template
 from webhook.registry.auth.credential_providers import CredentialProviderConfig
 from webhook.registry.config_file import RegistryConfig
@@ -129,13 +130,13 @@ def test_artifact_hub_is_told_of_every_crd() -> None:
 def test_the_readme_lists_values_and_metrics() -> None:
     readme = chart_readme.README.read_text()
     expected = chart_readme.filled_in(readme, (CHART / "values.yaml").read_text())
-    assert readme == expected, "run: python -m tests.support.chart_readme"
+    assert readme == expected, "run: python -m deploy.dev.chart_readme"
 
 
 def test_the_schema_has_the_policy_of_the_crd() -> None:
     schema = chart_readme.SCHEMA.read_text()
     expected = chart_readme.with_policies(schema, chart_readme.POLICIES.read_text())
-    assert schema == expected, "run: python -m tests.support.chart_readme"
+    assert schema == expected, "run: python -m deploy.dev.chart_readme"
 
 
 # The keys that `controller` may have for itself, by nonroot.podSettings, and that values.yaml lists once.

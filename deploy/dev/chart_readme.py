@@ -1,6 +1,6 @@
 """What of the chart is made from something else: tables of its README, and the schema of the value `policies`.
 
-    python -m tests.support.chart_readme    # writes them; a test says when it has been forgotten
+    python -m deploy.dev.chart_readme    # writes them; a test says when it has been forgotten
 
 README's tables are of values, from values.yaml and its comments, and of metrics, from the code. A policy among the values
 is checked by the schema of the CRD, so that Helm refuses a typing error which would otherwise apply to all namespaces.
@@ -24,7 +24,7 @@ CHART = Path(__file__).resolve().parents[2] / "charts" / "nonroot-webhook"
 README = CHART / "README.md"
 SCHEMA = CHART / "values.schema.json"
 POLICIES = CHART / "files" / "crds" / "nonrootpolicies.yaml"
-BEGIN = "<!-- {}: begin; made by python -m tests.support.chart_readme -->"
+BEGIN = "<!-- {}: begin; made by python -m deploy.dev.chart_readme -->"
 END = "<!-- {}: end -->"
 BAR = r"\|"  # a bar that does not end a cell
 
