@@ -19,7 +19,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
@@ -185,7 +185,9 @@ class Cluster:
         with contextlib.suppress(ValueError):  # no date, or none that is one
             self._heard = (parsedate_to_datetime(date), time.monotonic())
 
-    async def lines(self, path: str, what: str, silence: float, *, only_metadata: bool = False) -> AsyncIterator[bytes]:
+    async def lines(
+        self, path: str, what: str, silence: float, *, only_metadata: bool = False
+    ) -> AsyncGenerator[bytes]:
         """The lines of a stream of changes until the API server ends it; `silence` seconds without one are an error."""
         rest = b""
         with _answering(what):

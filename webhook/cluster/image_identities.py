@@ -1,6 +1,5 @@
 """ImageIdentity objects at the API server: written, changed, removed, listed, and followed as they change."""
 
-import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -14,6 +13,7 @@ import msgspec
 from webhook.caching import LRUCache
 from webhook.cluster import reflector
 from webhook.cluster.client import MANAGED_BY, Absent, Cluster, Conflict
+from webhook.cluster.supervisor import background
 from webhook.cluster.workqueue import WorkQueue, run_in_background
 from webhook.image import identity_index, image_identity
 from webhook.image.identity_index import IdentityIndex
@@ -115,13 +115,8 @@ class ClusterIdentityStore(IdentityIndex):
     @contextlib.asynccontextmanager
     async def alive(self) -> AsyncIterator[None]:
         """Follow what is stored, and write what is learned, meanwhile."""
-        following = asyncio.create_task(follow(self._cluster, self))
-        try:
-            async with run_in_background(self.writer):
-                yield
-        finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+        async with background(follow(self._cluster, self)), run_in_background(self.writer):
+            yield
 
     def save(self, requested: Reference, image: Image, query: Query) -> None:
         """Write what nobody has written yet, some time soon; never for a dry run, nor while there is enough of it."""

@@ -30,8 +30,8 @@ class PullSecrets:
     `advice` is the next step where a namespace's may not be read.
     """
 
-    def __init__(self, cluster: Cluster | None = None, advice: str = _BIND) -> None:
-        self._cluster = cluster or Cluster()
+    def __init__(self, cluster: Cluster, advice: str = _BIND) -> None:
+        self._cluster = cluster
         self._advice = advice
 
     async def get(self, namespace: str, name: str) -> Secret | Unknown | None:
@@ -53,10 +53,6 @@ class PullSecrets:
         except ClusterError as error:
             return self._unread(error, namespace, what)
         return tuple(each.name for each in found.image_pull_secrets or () if each.name)
-
-    async def aclose(self) -> None:
-        """Close the connection."""
-        await self._cluster.aclose()
 
     def _unread(self, error: ClusterError, namespace: str, what: str) -> Unknown:
         if not isinstance(error, Forbidden):

@@ -10,10 +10,11 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import NoReturn
 
 from webhook.cluster.client import Absent, Busy, ClusterError, Denied, Forbidden
+from webhook.cluster.supervisor import background, supervise
 
 QUEUE_LIMIT = 1000  # writes that may wait
 WRITE_INTERVAL = 0.02  # seconds between two of them at least
@@ -35,7 +36,7 @@ class WorkQueue:
     def __init__(
         self, what: str, *, limit: int = QUEUE_LIMIT, rests: int = 1, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._what = what
+        self.what = what
         self._limit = limit
         self._rests = rests
         self._clock = clock
@@ -71,19 +72,19 @@ class WorkQueue:
             self._fail(namespace, error)
         except Exception:
             self.failed += 1
-            log.exception("one of the %s failed, which is a bug", self._what)
+            log.exception("one of the %s failed, which is a bug", self.what)
         else:
             self.written += 1
             for place in (None, namespace):
                 if self._closed.pop(place, None) is not None:
-                    log.info("%s are written again%s", self._what, _within(place))
+                    log.info("%s are written again%s", self.what, _within(place))
 
     def _fail(self, namespace: str, error: ClusterError) -> None:
         self.failed += 1
         place: str | None
         match error:
             case Denied():
-                log.warning("one of the %s is not taken: %s", self._what, error)
+                log.warning("one of the %s is not taken: %s", self.what, error)
                 return
             case Forbidden() | Absent():
                 place, pause = namespace, REFUSED_PAUSE
@@ -92,7 +93,7 @@ class WorkQueue:
             case _:
                 place, pause = None, FAILED_PAUSE
         if self._closed.pop(place, None) is None:
-            log.warning("no %s are written for now%s: %s", self._what, _within(place), error)
+            log.warning("no %s are written for now%s: %s", self.what, _within(place), error)
         self._closed[place] = self._clock() + pause
         if len(self._closed) > REFUSED_LIMIT:
             del self._closed[next(iter(self._closed))]
@@ -102,13 +103,6 @@ def _within(namespace: str | None) -> str:
     return f" in namespace {namespace}" if namespace else ""
 
 
-@contextlib.asynccontextmanager
-async def run_in_background(*writers: WorkQueue) -> AsyncIterator[None]:
+def run_in_background(*writers: WorkQueue) -> contextlib.AbstractAsyncContextManager[None]:
     """Run writers meanwhile; what waits at the end is dropped."""
-    tasks = [asyncio.create_task(each.run()) for each in writers]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    return background(*(supervise(f"writing {each.what}", each.run) for each in writers))

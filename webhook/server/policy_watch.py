@@ -1,92 +1,109 @@
 """The cluster as the admission replicas see it: namespaces, policies and exceptions, never Pods."""
 
 import asyncio
+from collections.abc import Callable, Collection, Coroutine
 from functools import partial
-from typing import Any
+from typing import Generic, NoReturn, TypeVar
 
-import kopf
+import msgspec
 
-from webhook.cluster import watch as watching
-from webhook.cluster.watch import ApiAnswer
-from webhook.policy import cache
-from webhook.policy.cache import PolicyCache, StoredObject
+from webhook.cluster import reflector
+from webhook.cluster.client import Cluster
+from webhook.policy.cache import PolicyCache, StoredObject, accept
 from webhook.policy.selection import Namespace
+from webhook.policy.types import API_VERSION
 
-PAUSE = 0.05  # seconds at least between two views; the first change of a burst shows at once
-_RESOURCES = {
-    "namespaces": ("", "v1"),
-    "nonrootpolicies": ("nonroot.dev", "v1alpha1"),
-    "nonrootexceptions": ("nonroot.dev", "v1alpha1"),
-}
+STREAM_LIFETIME = 30  # seconds; by each new stream the API server confirms what we hold
+PUBLISH_INTERVAL = 0.05  # seconds at least between two snapshots; the first change of a burst shows at once
 
-
-async def watch(policies: PolicyCache, stop: asyncio.Event) -> None:
-    """Keep a view up to date until `stop` is set, through whatever happens to the API server."""
-    await watching.run(partial(register, policies), stop)
+T = TypeVar("T")
 
 
-def register(
-    policies: PolicyCache, registry: kopf.OperatorRegistry, _settings: kopf.OperatorSettings
-) -> watching.Observe:
-    """Add the handlers that fill a view."""
-    store = _Store(policies)
-
-    async def changed(**event: Any) -> None:
-        store.change(event["resource"].plural, event["type"] == "DELETED", event["body"])
-
-    for plural, (group, version) in _RESOURCES.items():
-        kopf.on.event(group, version, plural, registry=registry)(changed)
-    return store.observe
-
-
-class _Store:
-    """What one operator has heard, shown once every listing has been heard to its end, and from then on as it changes."""
+class PolicyWatch:
+    """Keeps a `PolicyCache` as the API server has it, once all three listings are complete."""
 
     def __init__(self, policies: PolicyCache) -> None:
         self._policies = policies
-        self._namespaces: dict[str, Namespace] = {}
-        self._objects: dict[str, StoredObject] = {}
-        self._served: set[str] = set()  # resources that the API server has: without our CRDs, namespaces alone
-        self._unheard: dict[str, set[str]] = {}  # by resource, the listed objects of which no event has told yet
+        self.namespaces = _Store(_namespace, self._publish)
+        self.policies = _Store(partial(_document, "NonRootPolicy"), self._publish)
+        self.exceptions = _Store(partial(_document, "NonRootException"), self._publish)
         self._pausing = self._waiting = False
 
-    def observe(self, answer: ApiAnswer) -> None:
-        """Take note of what there is to hear, and that a resource's stream is alive."""
-        self._served |= answer.resources & _RESOURCES.keys()
-        if answer.name not in _RESOURCES:
-            return
-        self._policies.mark_synced(answer.name)
-        if answer.uids is not None:
-            self._unheard[answer.name] = set(answer.uids)
-            self._publish()
+    def loops(self, cluster: Cluster) -> tuple[Coroutine[None, None, NoReturn], ...]:
+        """What to run until cancelled; while the API server is away the cache stays as it was."""
+        return (
+            self._follow(cluster, "/api/v1/namespaces", self.namespaces),
+            self._follow(cluster, f"/apis/{API_VERSION}/nonrootpolicies", self.policies),
+            self._follow(cluster, f"/apis/{API_VERSION}/nonrootexceptions", self.exceptions),
+        )
 
-    def change(self, resource: str, deleted: bool, body: kopf.Body) -> None:
-        """Take an object as it is now, or forget it."""
-        metadata = body["metadata"]
-        uid: str = metadata["uid"]
-        if deleted:
-            self._namespaces.pop(uid, None)
-            self._objects.pop(uid, None)
-        elif resource == "namespaces":
-            self._namespaces[uid] = Namespace(metadata["name"], dict(metadata.get("labels") or {}))
-        else:
-            former = self._objects.get(uid)
-            self._objects[uid] = cache.accept(body, former.document if former is not None else None)
-        self._unheard[resource].discard(uid)
-        self._publish()
+    def _follow(self, cluster: Cluster, path: str, store: "_Store[T]") -> Coroutine[None, None, NoReturn]:
+        resource = path.rpartition("/")[2]
+        synced = partial(self._policies.mark_synced, resource)
+        return reflector.follow(cluster, path, resource, store, lifetime=STREAM_LIFETIME, synced=synced)
 
     def _publish(self) -> None:
         """Show it all: at once after a quiet time, else when the pause is over."""
-        if not self._served <= self._unheard.keys() or any(self._unheard.values()):
+        if not (self.namespaces.listed and self.policies.listed and self.exceptions.listed):
             return
         if self._pausing:
             self._waiting = True
             return
-        self._policies.replace(self._namespaces.values(), self._objects.values())
+        documents = (*self.policies.objects.values(), *self.exceptions.objects.values())
+        self._policies.replace(self.namespaces.objects.values(), documents)
         self._pausing, self._waiting = True, False
-        asyncio.get_running_loop().call_later(PAUSE, self._resume)
+        asyncio.get_running_loop().call_later(PUBLISH_INTERVAL, self._resume)
 
     def _resume(self) -> None:
         self._pausing = False
         if self._waiting:
             self._publish()
+
+
+class _Metadata(msgspec.Struct):
+    name: str
+    labels: dict[str, str] | None = None
+
+
+class _Object(msgspec.Struct):
+    metadata: _Metadata
+
+
+_OBJECT = msgspec.json.Decoder(_Object)
+
+
+def _namespace(raw: msgspec.Raw, _former: Namespace | None) -> Namespace:
+    metadata = _OBJECT.decode(raw).metadata
+    return Namespace(metadata.name, metadata.labels or {})
+
+
+def _document(kind: str, raw: msgspec.Raw, former: StoredObject | None) -> StoredObject:
+    body = {"apiVersion": API_VERSION, "kind": kind, **msgspec.json.decode(raw)}
+    return accept(body, None if former is None else former.document)
+
+
+class _Store(Generic[T]):
+    """The objects of one kind by their keys; `listed` once there has been a complete listing.
+
+    `read` makes of an object, and of what there was of it before, what is kept of it.
+    """
+
+    def __init__(self, read: Callable[[msgspec.Raw, T | None], T], changed: Callable[[], None]) -> None:
+        self._read = read
+        self._changed = changed
+        self.objects: dict[str, T] = {}
+        self.listed = False
+
+    def update(self, key: str, raw: msgspec.Raw) -> None:
+        self.objects[key] = self._read(raw, self.objects.get(key))
+        self._changed()
+
+    def delete(self, key: str) -> None:
+        self.objects.pop(key, None)
+        self._changed()
+
+    def replace(self, keys: Collection[str]) -> None:
+        for key in self.objects.keys() - set(keys):
+            del self.objects[key]
+        self.listed = True
+        self._changed()

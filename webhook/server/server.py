@@ -34,6 +34,7 @@ from webhook.server.sockets import listen
 from webhook.server.tls import ServingCertificate
 
 if TYPE_CHECKING:
+    from webhook.cluster.client import Cluster
     from webhook.cluster.image_identities import ClusterIdentityStore
 
 KEEP_ALIVE = 120  # seconds; the API server reuses idle connections for 90, and loses a Pod where we close first
@@ -89,10 +90,11 @@ async def _serve(
     metrics = Metrics(stats)
     metrics.expiry = lambda: certificate.expiry
     async with (
-        _memory(settings) as memory,
-        _view(settings, stop) as view,
-        _images(settings, access, memory, stats) as images,
-        _denials(settings, view, images, metrics) as answered,
+        _cluster(settings) as cluster,
+        _memory(cluster) as memory,
+        _view(settings, cluster) as view,
+        _images(cluster, access, memory, stats) as images,
+        _denials(cluster, view, images, metrics) as answered,
     ):
         if isinstance(view, PolicyCache):
             metrics.view_age = lambda: view.age
@@ -140,70 +142,74 @@ async def _drained(server: uvicorn.Server) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _memory(settings: ServeSettings) -> "AsyncIterator[ClusterIdentityStore | None]":
-    """What replicas share, and find again after a restart; standalone there is nothing of the kind."""
+async def _cluster(settings: ServeSettings) -> "AsyncIterator[Cluster | None]":
+    """The one connection to the API server; standalone there is none."""
     if settings.standalone:
         yield None
         return
-    from webhook.cluster.client import Cluster
-    from webhook.cluster.image_identities import ClusterIdentityStore
+    from webhook.cluster.client import Cluster  # what standalone never needs is not imported
 
     async with contextlib.aclosing(Cluster()) as cluster:
-        memory = ClusterIdentityStore(cluster)
-        async with memory.alive():
-            yield memory
+        yield cluster
 
 
 @contextlib.asynccontextmanager
-async def _view(settings: ServeSettings, stop: asyncio.Event) -> AsyncIterator[PolicySnapshot | PolicyCache]:
-    if settings.standalone:
+async def _memory(cluster: "Cluster | None") -> "AsyncIterator[ClusterIdentityStore | None]":
+    """What replicas share, and find again after a restart; standalone there is nothing of the kind."""
+    if cluster is None:
+        yield None
+        return
+    from webhook.cluster.image_identities import ClusterIdentityStore
+
+    memory = ClusterIdentityStore(cluster)
+    async with memory.alive():
+        yield memory
+
+
+@contextlib.asynccontextmanager
+async def _view(settings: ServeSettings, cluster: "Cluster | None") -> AsyncIterator[PolicySnapshot | PolicyCache]:
+    if cluster is None:
         yield PolicySnapshot(settings.documents)
         return
-    from webhook.server.policy_watch import watch  # kopf: half a second and 60 MiB that standalone never needs
+    from webhook.cluster.supervisor import background
+    from webhook.server.policy_watch import PolicyWatch
 
     view = PolicyCache()
-    watching = asyncio.create_task(watch(view, stop))
-    try:
+    async with background(*PolicyWatch(view).loops(cluster)):
         yield view
-    finally:
-        stop.set()
-        await watching
 
 
 @contextlib.asynccontextmanager
 async def _images(
-    settings: ServeSettings, access: config_file.Access, memory: "ClusterIdentityStore | None", stats: RegistryStats
+    cluster: "Cluster | None", access: config_file.Access, memory: "ClusterIdentityStore | None", stats: RegistryStats
 ) -> AsyncIterator[Images]:
-    async with contextlib.AsyncExitStack() as closing:
-        secrets = None
-        if not settings.standalone:
-            from webhook.cluster.pull_secrets import PullSecrets
+    secrets = None
+    if cluster is not None:
+        from webhook.cluster.pull_secrets import PullSecrets
 
-            secrets = await closing.enter_async_context(contextlib.aclosing(PullSecrets()))
-        client = RegistryClient(access.settings, secrets, credentials=access.credentials, memory=memory, stats=stats)
-        await closing.enter_async_context(contextlib.aclosing(client))
+        secrets = PullSecrets(cluster)
+    client = RegistryClient(access.settings, secrets, credentials=access.credentials, memory=memory, stats=stats)
+    async with contextlib.aclosing(client):
         yield client if memory is None else FallbackSource(client, memory)
 
 
 @contextlib.asynccontextmanager
 async def _denials(
-    settings: ServeSettings, view: PolicyLister, images: Images, metrics: Metrics
+    cluster: "Cluster | None", view: PolicyLister, images: Images, metrics: Metrics
 ) -> AsyncIterator[Callable[[Review, Outcome], None]]:
     """What is told of every answer, for Events on workloads."""
-    if settings.standalone:
+    if cluster is None:
         yield lambda _asked, _outcome: None
         return
-    from webhook.cluster.client import Cluster
     from webhook.cluster.events import EventRecorder
     from webhook.cluster.workqueue import run_in_background
     from webhook.server.denial_events import DenialEvents
 
-    async with contextlib.aclosing(Cluster()) as cluster:
-        recorder = EventRecorder(cluster, socket.gethostname())
-        metrics.background.writers["Event"] = recorder.writer
-        denials = DenialEvents(view, images, recorder.record)
-        async with run_in_background(recorder.writer, denials.dry_runs):
-            yield denials.observe
+    recorder = EventRecorder(cluster, socket.gethostname())
+    metrics.background.writers["Event"] = recorder.writer
+    denials = DenialEvents(view, images, recorder.record)
+    async with run_in_background(recorder.writer, denials.dry_runs):
+        yield denials.observe
 
 
 class _Server(uvicorn.Server):

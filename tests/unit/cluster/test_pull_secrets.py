@@ -1,20 +1,17 @@
 """The pull secrets of Pods, asked of a small server that answers as told."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from tests.support.scripted import PASSWORD, Api, a_secret, status
+from webhook.cluster.client import Cluster
 from webhook.cluster.pull_secrets import PullSecrets
 from webhook.cluster.secrets import Secret
 from webhook.image.source import Unknown
 
 
 @pytest.fixture
-async def secrets(api: Api) -> AsyncIterator[PullSecrets]:
-    made = PullSecrets()
-    yield made
-    await made.aclose()
+def secrets(connection: Cluster) -> PullSecrets:
+    return PullSecrets(connection)
 
 
 async def test_a_pull_secret_is_given_as_it_is(api: Api, secrets: PullSecrets) -> None:
