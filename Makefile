@@ -4,11 +4,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+UNIT := pytest tests/unit --numprocesses auto --dist worksteal
 LOCK := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-annotate --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help run check unit test test-e2e test-survive bench cluster cluster-down image generate docs sbom lock clean
+.PHONY: help run check unit test test-newest test-oldest test-e2e test-survive bench cluster cluster-down image generate docs sbom lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,9 +36,20 @@ check: $(VENV)/.dev ## format, lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit: export PYTHONDONTWRITEBYTECODE = # each worker would compile every test anew
+unit test-newest test-oldest: export PYTHONDONTWRITEBYTECODE = # each worker would compile every test anew
 unit: $(VENV)/.dev ## the tests that need nothing but Python: seconds
-	$(BIN)/pytest tests/unit --numprocesses auto --dist worksteal
+	$(BIN)/$(UNIT)
+
+test-newest: $(VENV)/.dev ## the unit tests with the newest version of every dependency, as `pip install .` takes them
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-newest
+	$(BIN)/uv pip install --quiet --python $(VENV)-newest/bin/python --resolution highest -e '.[dev]'
+	$(VENV)-newest/bin/$(UNIT)
+
+test-oldest: $(VENV)/.dev ## the unit tests with the oldest version of every dependency that pyproject.toml admits
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-oldest
+	$(BIN)/uv pip compile --quiet --python $(BIN)/python --resolution lowest-direct pyproject.toml -o $(VENV)-oldest/requirements.txt
+	$(BIN)/uv pip install --quiet --python $(VENV)-oldest/bin/python -c $(VENV)-oldest/requirements.txt -e '.[dev]'
+	$(VENV)-oldest/bin/$(UNIT)
 
 test: check ## everything, on a real cluster that is started and ended here (KUBECONFIG=… uses yours)
 	$(BIN)/python -m deploy.with_cluster $(BIN)/pytest --hypothesis-profile=thorough --cov --cov-report=term
@@ -93,4 +105,4 @@ lock: $(VENV)/.dev ## pin the dependencies again, with hashes
 	$(LOCK) --only-build-deps --build-deps-for wheel -o requirements-build.txt pyproject.toml
 
 clean: ## remove what was made here; the cache of built programs stays
-	rm -rf $(VENV) dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-newest $(VENV)-oldest dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

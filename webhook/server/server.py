@@ -26,9 +26,8 @@ from webhook.registry.transport.stats import RegistryStats
 from webhook.server import certificates
 from webhook.server.asgi import Reviews
 from webhook.server.counters import Metrics
-from webhook.server.fast_path import ReviewProtocol
-from webhook.server.limits import REQUEST_TIMEOUT, BoundedProtocol
 from webhook.server.probes import build
+from webhook.server.protocols import protocol
 from webhook.server.settings import ServeSettings
 from webhook.server.sockets import listen
 from webhook.server.tls import ServingCertificate
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from webhook.cluster.image_identities import ClusterIdentityStore
 
 KEEP_ALIVE = 120  # seconds; the API server reuses idle connections for 90, and loses a Pod where we close first
+HANDSHAKE = 10.0  # seconds that a client may take to begin TLS
 DRAIN = 3.0  # seconds during which answers close their connections before the server goes
 GRACE = 5  # seconds for requests in flight at the very end
 
@@ -59,7 +59,7 @@ def _loop_factory() -> "type[asyncio.AbstractEventLoop]":
         """uvloop's, but for the time that a client may take to begin TLS: a minute, and uvicorn cannot be told."""
 
         async def create_server(self, *arguments: Any, **keywords: Any) -> Any:
-            hurry = {"ssl_handshake_timeout": REQUEST_TIMEOUT} if keywords.get("ssl") else {}
+            hurry = {"ssl_handshake_timeout": HANDSHAKE} if keywords.get("ssl") else {}
             return await super().create_server(*arguments, **keywords, **hurry)  # type: ignore[call-overload]
 
     return Loop
@@ -219,7 +219,7 @@ class _Server(uvicorn.Server):
         config = uvicorn.Config(
             app,
             loop="none",
-            http=ReviewProtocol if isinstance(app, Reviews) else BoundedProtocol,
+            http=protocol(app),
             ws="none",
             lifespan="off",
             log_config=None,

@@ -7,6 +7,7 @@ unlisted.
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from string import hexdigits
 from typing import Literal
 
 from webhook.errors import InvalidSetting
@@ -60,6 +61,18 @@ def literal(host: str) -> Address | None:
         return ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
         return None
+
+
+def is_ambiguous(host: str) -> bool:
+    """Whether a resolver may read `host` as an IPv4 address though it is not written as four decimal numbers.
+
+    `127.1`, `2130706433` and `0177.0.0.1` are 127.0.0.1 to inet_aton(3). No domain ends in a number: whatwg/url
+    url.bs, "ends in a number checker".
+    """
+    last = host.removesuffix(".").rpartition(".")[2].lower()
+    digits = last.removeprefix("0x")
+    numeric = last.isdecimal() or (last != digits and all(digit in hexdigits for digit in digits))
+    return numeric and literal(host) is None
 
 
 def _carried(address: Address) -> Address:

@@ -12,7 +12,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from webhook.proxies import Proxies
 from webhook.registry.settings import RegistrySettings, match_authority
-from webhook.registry.transport.addresses import classify, literal, networks
+from webhook.registry.transport.addresses import classify, is_ambiguous, literal, networks
 from webhook.registry.transport.messages import Request
 from webhook.registry.transport.names import SystemResolver
 from webhook.registry.transport.urls import Url, forbidden, same_authority
@@ -57,6 +57,8 @@ class EgressPolicy:
         """`RegistryError` for a URL that may not be asked."""
         if url.scheme == "http" and match_authority(url.authority, self._settings.insecure) is None:
             raise forbidden(f"{url.authority} would be spoken to over plain HTTP; list it as insecure if that is meant")
+        if is_ambiguous(url.host):
+            raise forbidden(f"{url.authority} is an address that cannot be followed: write it as four decimal numbers")
         own = same_authority(url.authority, request.authority)
         if literal(url.host) is not None and not self.allows(url.authority, url.host, own=own):
             raise forbidden(denied(url.authority, own=own))

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 import pytest
 
 from webhook.errors import InvalidSetting
-from webhook.registry.transport.addresses import Kind, classify, literal, networks
+from webhook.registry.transport.addresses import Kind, classify, is_ambiguous, literal, networks
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,23 @@ def test_a_literal_host_is_an_address() -> None:
     assert literal("fe80::1%eth0") == ip_address("fe80::1")
     assert literal("127.0.0.1") == ip_address("127.0.0.1")
     assert literal("localhost") is None
-    assert literal("2130706433") is None  # the resolver makes an address of it, which is checked then
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.1", "2130706433", "0177.0.0.1", "0x7f000001", "0x7f.1", "127.0.0.1.", "127.0.0.0x1", "1.2.3.4.5", "0x"],
+)
+def test_what_only_a_resolver_reads_as_an_address_is_ambiguous(host: str) -> None:
+    """Whatever it would make of it."""
+    assert is_ambiguous(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "[::1]", "::1", "quay.io", "1.example", "localhost", "0xy", "a.b2", "x.0g"]
+)
+def test_names_and_addresses_as_they_are_written_are_not(host: str) -> None:
+    """Digits elsewhere than in a whole last label are part of a name."""
+    assert not is_ambiguous(host)
 
 
 def test_a_network_must_be_one() -> None:

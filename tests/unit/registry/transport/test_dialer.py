@@ -19,7 +19,7 @@ async def test_an_address_on_this_machine_is_denied(registry: Registry, connect:
     """Written out or behind a name, over TLS or not; no connection is opened."""
     client = connect(insecure=frozenset())
     port = registry.host.rpartition(":")[2]
-    for host in ("127.0.0.1", "localhost", "127.1", "0x7f000001", "169.254.169.254"):
+    for host in ("127.0.0.1", "localhost", "127.1", "2130706433", "0177.0.0.1", "0x7f000001", "169.254.169.254"):
         detail = await client.detail(f"{host}:{port}/team/app:1")
         assert "address that is not allowed" in detail or "cannot be followed" in detail, detail
     assert registry.requests == []
