@@ -176,8 +176,7 @@ def _authors_own(pod: dict[str, Any]) -> set[str]:
         reasons |= {"seccompProfile"}
     if any(each.get("runAsNonRoot") is False for each in levels):
         reasons |= {"runAsNonRoot != true"}
-    unmapped = spec.get("hostUsers") is False and any((each.get("runAsUser") or 0) > 65535 for each in levels)
-    if unmapped or ("runAsGroup" in levels[0] and "runAsUser" not in levels[0]):
+    if "runAsGroup" in levels[0] and "runAsUser" not in levels[0]:
         # It cannot start, so it is warned of and not patched; /validate is not called where every uid is explicit.
         reasons |= {
             "allowPrivilegeEscalation != false",

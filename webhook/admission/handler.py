@@ -152,6 +152,7 @@ class Admission:
                     injects=effective_policy.injects and patchable,
                     budget=_budget(effective_policy, workload, timeout),
                     now=datetime.now(UTC),
+                    requester=review.user_info.username,
                 )
             pending, missed = _pending_images(verdict), hook == "validate" and _missed(verdict)
             may_retry = self._may_retry(namespace, pending)

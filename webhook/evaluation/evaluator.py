@@ -17,7 +17,7 @@ from webhook.image.source import Image, Images, PlatformImage, Query, Unknown
 from webhook.image.user import GroupMismatch, Identity, Injection, PlatformIdentity
 from webhook.policy.exemptions import Exemption, find_exemption
 from webhook.policy.selection import EffectivePolicy
-from webhook.policy.types import Assign, KnownImage, NonRootException, PolicySpec, matcher
+from webhook.policy.types import Assign, KnownImage, NonRootException, PolicySpec, image_matcher, matcher
 from webhook.workload import scheduling
 from webhook.workload.annotations import OPENSHIFT_SCC
 from webhook.workload.podspec import Container
@@ -62,12 +62,13 @@ async def evaluate(
     exceptions: Sequence[NonRootException] = (),
     slots: tuple[Slot, ...] | None = None,
     injects: bool | None = None,
+    requester: str | None = None,
 ) -> Verdict:
     """Judge `slots` (every container where None) of a workload as it stands.
 
-    `injects` overrides what the policy would patch. Images are asked for all at once and each waits `budget` seconds at
-    most; an image is only asked for where the spec does not say the user. What cannot be told is a state of its own,
-    never an exception.
+    `injects` overrides what the policy would patch; `requester` is the user who asks for the workload, None where nobody
+    has. Images are asked for all at once and each waits `budget` seconds at most; an image is only asked for where the
+    spec does not say the user. What cannot be told is a state of its own, never an exception.
     """
     spec = effective_policy.policy.spec
     injects = effective_policy.injects if injects is None else injects
@@ -76,7 +77,7 @@ async def evaluate(
         _Case(
             slot,
             effective(slot.container, workload.context),
-            find_exemption(effective_policy, exceptions, workload, slot, now),
+            find_exemption(effective_policy, exceptions, workload, slot, now, requester),
         )
         for slot in (workload.slots() if slots is None else slots)
     ]
@@ -221,7 +222,11 @@ def stated(spec: PolicySpec, container: Container) -> Image | None:
 
 def _knows(known: KnownImage, container: Container) -> bool:
     """Whether the operator means this image: by a glob on the normalised reference, or by its digest alone."""
-    return bool(matcher((known.image, f"*@{known.image}"))(reference.normalised(container.image or "")))
+    return bool(
+        matcher((reference.normalised_glob(known.image), f"*@{known.image}"))(
+            reference.normalised(container.image or "")
+        )
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -240,6 +245,6 @@ def _no_group(workload: Workload, own: Effective) -> bool:
 def _assignable(assign: Assign, case: _Case) -> bool:
     """The image is listed, and its USER is empty or 0 on every platform; a name is never overridden."""
     image = reference.normalised(case.slot.container.image or "")
-    return bool(matcher(assign.images)(image)) and all(
+    return bool(image_matcher(assign.images)(image)) and all(
         not each.user.uid and not each.user.name for each in case.identities
     )

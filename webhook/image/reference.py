@@ -25,6 +25,7 @@ _KNOWN_DIGEST = {
     "sha384": re.compile(r"[0-9a-f]{96}\Z"),
     "sha512": re.compile(r"[0-9a-f]{128}\Z"),
 }
+_WILDCARD = re.compile(r"[*?\[]")
 _IDENTIFIER = re.compile(r"[a-f0-9]{64}\Z")
 
 
@@ -53,7 +54,7 @@ def parse(text: str) -> Reference:
     if at:
         _check_digest(text, digest)
     host, slash, path = rest.partition("/")
-    if not slash or not (host == "localhost" or "." in host or ":" in host or host.lower() != host):
+    if not slash or not _is_host(host):
         host, path = DEFAULT_REGISTRY, rest
     elif host == "index.docker.io":
         host = DEFAULT_REGISTRY
@@ -80,6 +81,28 @@ def normalised(text: str) -> str:
         return str(parse(text))
     except InvalidReference:
         return text
+
+
+@lru_cache(maxsize=4096)
+def normalised_glob(glob: str) -> str:
+    """A glob as people write it, in the form that `normalised` gives to references: `nginx*` is `docker.io/library/nginx*`.
+
+    One that leaves the registry open, such as `*/app:1` or `registry*/app`, stays as it is.
+    """
+    head = _WILDCARD.split(glob, maxsplit=1)[0]
+    if head == glob:
+        return normalised(glob)
+    host, slash, path = glob.partition("/")
+    if not slash:
+        return f"{DEFAULT_REGISTRY}/library/{glob}" if head and "." not in head.partition(":")[0] else glob
+    if host == "index.docker.io":
+        return f"{DEFAULT_REGISTRY}/{path}"
+    return glob if _WILDCARD.search(host) or _is_host(host) else f"{DEFAULT_REGISTRY}/{glob}"
+
+
+def _is_host(text: str) -> bool:
+    """Whether what stands before the first slash is a registry, and not the first part of a name on Docker Hub."""
+    return text == "localhost" or "." in text or ":" in text or text.lower() != text
 
 
 def _check_digest(text: str, digest: str) -> None:

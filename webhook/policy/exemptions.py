@@ -1,14 +1,15 @@
 """Who is not judged: exempt requests, presets and unexpired exceptions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
 from webhook.image.reference import normalised
-from webhook.policy.injectors import preset_matches
+from webhook.policy.injectors import INJECTORS, preset_matches
 from webhook.policy.selection import EffectivePolicy
-from webhook.policy.types import NonRootException, PolicySpec, matcher
+from webhook.policy.types import NonRootException, PolicySpec, WorkloadSelector, image_matcher, matcher
 from webhook.workload.workload import Slot, Workload
 
 SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-node-lease"})
@@ -18,6 +19,39 @@ SERVICE_ACCOUNT = "system:serviceaccount:"
 
 
 GLOB = frozenset("*?[")  # what makes a text stand for others
+
+
+class Controller(msgspec.Struct, frozen=True):
+    """Kubernetes' own controller of a kind: the kind's API group, and the user as whom it makes objects.
+
+    Source: kubernetes plugin/pkg/auth/authorizer/rbac/bootstrappolicy/controller_policy.go
+    """
+
+    group: str
+    user: str
+
+
+def _controller(group: str, account: str) -> Controller:
+    return Controller(group, f"{SERVICE_ACCOUNT}kube-system:{account}")
+
+
+CONTROLLERS = {
+    "ReplicaSet": _controller("apps", "replicaset-controller"),
+    "Deployment": _controller("apps", "deployment-controller"),
+    "StatefulSet": _controller("apps", "statefulset-controller"),
+    "DaemonSet": _controller("apps", "daemon-set-controller"),
+    "Job": _controller("batch", "job-controller"),
+    "CronJob": _controller("batch", "cronjob-controller"),
+    "ReplicationController": _controller("", "replication-controller"),
+}
+_MANAGER = "system:kube-controller-manager"  # all of them, where they have no accounts of their own
+_GROUPS = {"pod": "", **{kind.lower(): each.group for kind, each in CONTROLLERS.items()}}
+_OWN_KINDS = {("", "Pod"), *((each.group, kind) for kind, each in CONTROLLERS.items())}
+# What an owner is made by in turn, where its name tells: NAME-HASH. A Pod says no more than that.
+_MADE_BY = {
+    ("apps", "ReplicaSet"): (("apps", "Deployment"), ("argoproj.io", "Rollout")),
+    ("batch", "Job"): (("batch", "CronJob"),),
+}
 
 
 def exempt(spec: PolicySpec, namespace: str, user: str, workload: Workload) -> str | None:
@@ -43,10 +77,16 @@ def exempts(spec: PolicySpec, namespace: str) -> bool:
 
 
 class Exemption(msgspec.Struct, frozen=True):
-    """Why a container is let be. Empty `rules`: all of them."""
+    """Why findings about a container are dropped.
+
+    `rules` limits it to those rules; empty means every rule. `exceptions` are the names of those that apply, `source` is
+    what the exemption comes from, as metrics tell them apart.
+    """
 
     reason: str
     rules: frozenset[str] = frozenset()
+    exceptions: tuple[str, ...] = ()
+    source: Literal["exception", "preset", "image", "rootImages"] = "rootImages"
 
 
 def find_exemption(
@@ -55,28 +95,37 @@ def find_exemption(
     workload: Workload,
     slot: Slot,
     now: datetime,
+    requester: str | None = None,
 ) -> Exemption | None:
-    """The exemption, preset or unexpired exception that lets a container be."""
+    """The exemption, preset or unexpired exceptions that a container has.
+
+    `requester` is the user who asks for the workload; None: nobody has asked, and what it says of its owner is believed.
+    """
     spec = effective_policy.policy.spec
     if not (exceptions or spec.exemptions.images or spec.presets):
         return None
     image = normalised(slot.container.image or "")
-    if matcher(spec.exemptions.images)(image):
-        return Exemption(f"policy {effective_policy.policy.metadata.name} exempts the image")
-    for preset in spec.presets:
-        if preset_matches(preset, slot.container.name, image, spec.preset_mirrors):
-            return Exemption(f"preset {preset} of policy {effective_policy.policy.metadata.name}")
-    if spec.exceptions == "Forbid":
+    if image_matcher(spec.exemptions.images)(image):
+        return Exemption(f"policy {effective_policy.policy.metadata.name} exempts the image", source="image")
+    matching = [
+        each
+        for each in (exceptions if spec.exceptions == "Allow" else ())
+        if _applies(each, workload, slot, image, now, requester)
+    ]
+    rules = [frozenset[str](each.spec.rules) for each in matching]
+    reasons = [f"exception {each.metadata.name}: {each.spec.reason}" for each in matching]
+    preset = next((each for each in spec.presets if preset_matches(each, slot, image, spec.preset_mirrors)), None)
+    if preset is not None:
+        rules.append(INJECTORS[preset].rules)
+        reasons.append(f"preset {preset} of policy {effective_policy.policy.metadata.name}")
+    if not reasons:
         return None
-    matching = [each for each in exceptions if _applies(each, workload, slot, image, now)]
-    if not matching:
-        return None
-    rules = (
-        frozenset[str]()
-        if any(not each.spec.rules for each in matching)
-        else frozenset(rule for each in matching for rule in each.spec.rules)
+    return Exemption(
+        "; ".join(reasons),
+        frozenset().union(*rules) if all(rules) else frozenset(),
+        tuple([each.metadata.name for each in matching]),
+        "exception" if matching else "preset",
     )
-    return Exemption("; ".join(f"exception {each.metadata.name}: {each.spec.reason}" for each in matching), rules)
 
 
 class ExceptionIndex:
@@ -97,36 +146,69 @@ class ExceptionIndex:
     def about(self, workload: Workload) -> tuple[NonRootException, ...]:
         """Those that may be about a workload, in their order."""
         places = set(self._others)
-        for _, name in _names(workload):
-            places.update(self._named.get(name, ()))
+        for claim in _claims(workload):
+            places.update(self._named.get(claim.name, ()))
         return tuple([self.all[place] for place in sorted(places)])
 
 
-def _applies(exception: NonRootException, workload: Workload, slot: Slot, image: str, now: datetime) -> bool:
+def _applies(
+    exception: NonRootException, workload: Workload, slot: Slot, image: str, now: datetime, requester: str | None
+) -> bool:
     spec = exception.spec
     if spec.expires is not None and now >= spec.expires:
         return False
     if spec.containers and not matcher(spec.containers)(slot.container.name):
         return False
-    if spec.images and not matcher(spec.images)(image):
+    if spec.images and not image_matcher(spec.images)(image):
         return False
     return not spec.workloads or any(
-        (not selector.kind or selector.kind == kind) and matcher((selector.name,))(name)
-        for selector in spec.workloads
-        for kind, name in _names(workload)
+        _selects(selector, claim, requester) for selector in spec.workloads for claim in _claims(workload)
     )
 
 
-def _names(workload: Workload) -> list[tuple[str, str]]:
-    """A workload's own kind and name and its controller's; a ReplicaSet's Deployment by the name it derives from."""
-    names = [(workload.kind, workload.name)]
+class _Claim(msgspec.Struct, frozen=True, gc=False):
+    """A name under which an exception may know a workload; `owner` is what it says that it is owned by (None: its own name)."""
+
+    group: str
+    kind: str
+    name: str
+    owner: tuple[str, str] | None = None
+
+
+def _claims(workload: Workload) -> Iterator[_Claim]:
+    """A workload's own name, its controller's, and that of the controller's controller where the name derives from it."""
+    yield _Claim(_GROUPS.get(workload.kind.lower(), ""), workload.kind, workload.name)
     for owner in workload.metadata.owner_references or ():
         if not owner.controller:
             continue
-        names.append((owner.kind, owner.name))
+        kind = (owner.api_version.rpartition("/")[0], owner.kind)
+        yield _Claim(*kind, owner.name, kind)
         stem, dash, _ = owner.name.rpartition("-")
-        if owner.kind == "ReplicaSet" and dash:
-            names.append(("Deployment", stem))
-        if owner.kind == "Job" and dash:
-            names.append(("CronJob", stem))
-    return names
+        for maker in _MADE_BY.get(kind, ()) if dash else ():
+            yield _Claim(*maker, stem, kind)
+
+
+def _selects(selector: WorkloadSelector, claim: _Claim, requester: str | None) -> bool:
+    if not matcher((selector.name,))(claim.name) or not _names_kind(selector.kind, claim):
+        return False
+    if claim.owner is None:
+        return True
+    stated = f"{SERVICE_ACCOUNT}{selector.service_account}" if selector.service_account else ""
+    if requester is None:
+        return claim.owner in _OWN_KINDS or bool(stated)
+    # Anybody may write ownerReferences into a Pod: only who makes the Pods of such an owner is believed.
+    controller = CONTROLLERS.get(claim.owner[1]) if claim.owner in _OWN_KINDS else None
+    return (bool(stated) and requester == stated) or (
+        controller is not None and requester in {controller.user, _MANAGER}
+    )
+
+
+def _names_kind(text: str, claim: _Claim) -> bool:
+    """Whether `deployment`, `Deployments` or `Deployment.apps` is a claim's kind; kinds of Kubernetes are of its own groups."""
+    if not text:
+        return True
+    kind, dot, group = text.lower().partition(".")
+    own = claim.kind.lower()
+    if kind not in {own, f"{own}s"}:
+        return False
+    return claim.group == (group if dot else _GROUPS.get(own, claim.group))

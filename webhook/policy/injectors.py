@@ -10,30 +10,52 @@ from functools import lru_cache
 import msgspec
 
 from webhook.image import reference
-from webhook.policy.types import Preset, matcher
+from webhook.policy.types import Preset, Rule, matcher
+from webhook.workload.workload import Slot
 
 
 class Injector(msgspec.Struct, frozen=True):
-    """Who adds them: globs on their `containers`, the registry paths of the project, and its image names there."""
+    """Who adds them: globs on the names of its init containers, its registry paths, and its image names there.
+
+    `rules` are those that these containers break by design; `regular` are containers that are no init containers and do
+    too, `harmless` those that break none. With `own_program` the init containers have no command but the image's own.
+    """
 
     title: str
-    containers: tuple[str, ...]
+    init: tuple[str, ...]
     registries: tuple[str, ...]
     images: tuple[str, ...]
+    regular: tuple[str, ...] = ()
+    harmless: tuple[str, ...] = ()
+    rules: frozenset[Rule] = frozenset({"root-image"})
+    own_program: bool = False
 
+    @property
+    def containers(self) -> tuple[str, ...]:
+        """Globs on all of its containers' names."""
+        return (*self.init, *self.regular, *self.harmless)
+
+
+_EXPLICIT_ROOT: frozenset[Rule] = frozenset({"root-user"})
 
 INJECTORS: dict[Preset, Injector] = {
     "istio": Injector(
         "Istio",
-        ("istio-init", "istio-proxy", "istio-validation"),
+        ("istio-init",),
         ("docker.io/istio", "gcr.io/istio-release", "registry.istio.io/release"),
         ("proxyv2", "install-cni"),
+        harmless=("istio-proxy", "istio-validation"),
+        rules=_EXPLICIT_ROOT,
+        own_program=True,
     ),
     "linkerd": Injector(
         "Linkerd",
-        ("linkerd-init", "linkerd-proxy", "linkerd-network-validator"),
+        ("linkerd-init",),
         ("cr.l5d.io/linkerd", "ghcr.io/linkerd"),
         ("proxy", "proxy-init"),
+        harmless=("linkerd-proxy", "linkerd-network-validator"),
+        rules=_EXPLICIT_ROOT,
+        own_program=True,
     ),
     "opentelemetry": Injector(
         "the OpenTelemetry operator",
@@ -48,24 +70,30 @@ INJECTORS: dict[Preset, Injector] = {
         ("entrypoint", "entrypoint-*", "shell", "busybox", "workingdirinit", "workingdirinit-*"),
     ),
     "argo-workflows": Injector(
-        "Argo Workflows", ("init", "wait"), ("quay.io/argoproj", "docker.io/argoproj"), ("argoexec",)
+        "Argo Workflows", ("init",), ("quay.io/argoproj", "docker.io/argoproj"), ("argoexec",), regular=("wait",)
     ),
     "gitlab-runner": Injector(
         "GitLab Runner",
-        ("init-permissions", "helper", "init-build-uid-gid-collector"),
+        ("init-permissions", "init-build-uid-gid-collector"),
         ("registry.gitlab.com/gitlab-org", "registry.gitlab.com/gitlab-org/gitlab-runner"),
         ("gitlab-runner-helper",),
+        regular=("helper",),
     ),
     "velero": Injector("Velero", ("restore-wait",), ("docker.io/velero",), ("velero", "velero-restore-helper")),
 }
 
 
-def preset_matches(preset: Preset, container: str, image: str, mirrors: tuple[str, ...]) -> bool:
-    """Whether a container is one that the preset lets be: by name, and an image of the project or of a mirror of it."""
-    found = INJECTORS[preset]
+def preset_matches(preset: Preset, slot: Slot, image: str, mirrors: tuple[str, ...]) -> bool:
+    """Whether a container is one that the preset exempts: by its kind and name, and an image of the project or a mirror.
+
+    Whoever takes such a name and image for a container of another kind, or for another program, is not meant.
+    """
+    found, container = INJECTORS[preset], slot.container
+    names = {"init": found.init, "regular": found.regular}.get(slot.kind, ())
+    if not matcher(names)(container.name) or (found.own_program and container.command):
+        return False
     places = (*found.registries, *(place for mirror in mirrors for place in (mirror, f"{mirror}/*")))
-    globs = tuple(f"{place}/{name}[:@]*" for place in places for name in found.images)
-    return bool(matcher(found.containers)(container) and matcher(globs)(image))
+    return bool(matcher(tuple(f"{place}/{name}[:@]*" for place in places for name in found.images))(image))
 
 
 @lru_cache(maxsize=4096)

@@ -118,7 +118,8 @@ class Assign(_Document, frozen=True):
 
     uid: Annotated[Uid, Meta(description="The runAsUser that is injected.")]
     images: Annotated[
-        tuple[Glob, ...], Meta(min_length=1, description="Globs on the normalised reference: only these get it.")
+        tuple[Glob, ...],
+        Meta(min_length=1, description="Globs on the image, as nginx* or registry.example/*: only these get it."),
     ]
     gid: Annotated[Gid | None, Meta(description="The runAsGroup that is injected; unset: none.")] = None
 
@@ -126,7 +127,7 @@ class Assign(_Document, frozen=True):
 class KnownImage(_Document, frozen=True):
     """An identity stated by the operator for images that no registry can tell about."""
 
-    image: Annotated[Glob, Meta(description="A glob on the normalised reference, or a digest.")]
+    image: Annotated[Glob, Meta(description="A glob on the image, as nginx:1.27 or registry.example/*; or a digest.")]
     uid: Annotated[Uid, Meta(description="The uid of its USER.")]
     gid: Annotated[Gid, Meta(description="The primary group of its USER.")] = 0
     groups: Annotated[tuple[Gid, ...], Meta(description="The further groups of its USER.")] = ()
@@ -139,7 +140,7 @@ class Exemptions(_Document, frozen=True):
     users: Annotated[tuple[Glob, ...], Meta(description="Who asks, such as system:node:*.")] = ()
     service_accounts: Annotated[tuple[Glob, ...], Meta(description="As NAMESPACE:NAME.")] = ()
     runtime_classes: Annotated[tuple[Name, ...], Meta(description="A Pod's runtimeClassName.")] = ()
-    images: Annotated[tuple[Glob, ...], Meta(description="Globs on the normalised reference.")] = ()
+    images: Annotated[tuple[Glob, ...], Meta(description="Globs on the image, as nginx* or registry.example/*.")] = ()
 
 
 class ImageDefaults(_Document, frozen=True):
@@ -228,7 +229,7 @@ class PolicySpec(_Document, frozen=True):
     ] = ()
     presets: Annotated[
         tuple[Preset, ...],
-        Meta(description="Containers of well-known injectors that are let be, by container name and image."),
+        Meta(description="Well-known programs whose own init containers, by name and image, may run as root."),
     ] = ()
     preset_mirrors: Annotated[
         tuple[Annotated[str, Meta(min_length=1, max_length=512)], ...],
@@ -243,7 +244,7 @@ class PolicySpec(_Document, frozen=True):
         if not self.image_defaults:
             return self.defaults
         name = reference.normalised(image)
-        return next((each.defaults for each in self.image_defaults if matcher(each.images)(name)), self.defaults)
+        return next((each.defaults for each in self.image_defaults if image_matcher(each.images)(name)), self.defaults)
 
     def injects(self, mode: Mode) -> bool:
         """Whether Pods are patched when `mode` is in force."""
@@ -251,10 +252,23 @@ class PolicySpec(_Document, frozen=True):
 
 
 class WorkloadSelector(_Document, frozen=True):
-    """A workload by kind and name; a Pod also counts as its controller's."""
+    """A workload by kind and name; a Pod also counts as its controller's where the controller itself makes it."""
 
     name: Annotated[Glob, Meta(description="A glob on the name.")]
-    kind: Annotated[str, Meta(max_length=63, description="As Deployment or CronJob; unset: any.")] = ""
+    kind: Annotated[
+        str,
+        Meta(
+            max_length=253,
+            description="As Deployment, CronJob or, with its API group, Cluster.example.com; unset: any.",
+        ),
+    ] = ""
+    service_account: Annotated[
+        str,
+        Meta(
+            max_length=317,
+            description="As NAMESPACE:NAME, who makes the Pods; needed for controllers other than Kubernetes' own.",
+        ),
+    ] = ""
 
 
 class ExceptionSpec(_Document, frozen=True):
@@ -262,7 +276,9 @@ class ExceptionSpec(_Document, frozen=True):
 
     reason: Annotated[str, Meta(min_length=1, max_length=1024, description="Why; shown wherever it applies.")]
     workloads: Annotated[tuple[WorkloadSelector, ...], Meta(description="Which workloads; empty: every one.")] = ()
-    images: Annotated[tuple[Glob, ...], Meta(description="Globs on the normalised reference; empty: every image.")] = ()
+    images: Annotated[
+        tuple[Glob, ...], Meta(description="Globs on the image, as nginx:1.27 or registry.example/*; empty: every one.")
+    ] = ()
     containers: Annotated[tuple[Glob, ...], Meta(description="Globs on container names; empty: every one.")] = ()
     rules: Annotated[tuple[Rule, ...], Meta(description="Rule names; empty: every rule.")] = ()
     expires: Annotated[datetime, Meta(tz=True, description="The minute at which it ends; unset: never.")] | None = None
@@ -302,3 +318,9 @@ def matcher(globs: tuple[str, ...]) -> Callable[[str], object]:
     if not globs:
         return lambda _text: None
     return re.compile("|".join(f"(?:{translate(glob)})" for glob in globs)).match
+
+
+@lru_cache(maxsize=4096)
+def image_matcher(globs: tuple[str, ...]) -> Callable[[str], object]:
+    """The same for a normalised image reference; a glob may be written as people write references: `nginx:1.27`."""
+    return matcher(tuple(map(reference.normalised_glob, globs)))

@@ -21,7 +21,7 @@ from webhook.image import reference
 from webhook.image.source import NOT_EXAMINED, Image, Images
 from webhook.image.user import Identity, Injection, PlatformIdentity, platform_identities
 from webhook.policy.cache import PolicyLister
-from webhook.policy.exemptions import SERVICE_ACCOUNT, exempt
+from webhook.policy.exemptions import CONTROLLERS, exempt
 from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import NonRootException
 from webhook.scan import document, expiry
@@ -34,16 +34,6 @@ from webhook.workload.workload import Slot, Workload
 IMAGE_BUDGET = 600.0  # seconds; the registry client gives up on an image long before
 
 _NEW_UID = 1001  # for a user that the image does not have yet, as the rules' documentation has it
-# Whom admission sees making the Pods: the service account of a controller in kubernetes pkg/controller.
-_MAKERS = {
-    "Deployment": "replicaset-controller",
-    "ReplicaSet": "replicaset-controller",
-    "StatefulSet": "statefulset-controller",
-    "DaemonSet": "daemon-set-controller",
-    "Job": "job-controller",
-    "CronJob": "job-controller",
-    "ReplicationController": "replication-controller",
-}
 _BETWEEN = {"Deployment": "ReplicaSet", "CronJob": "Job"}
 _REBUILT = frozenset(
     {"named-user", "root-image", "invalid-user", "unresolvable-user", "platforms-disagree", "identity-drift"}
@@ -112,18 +102,22 @@ def _made(workload: Workload) -> Workload:
     if workload.is_pod:
         return workload
     name = workload.name
-    owner = OwnerReference(workload.kind, name, controller=True)
     if workload.kind in _BETWEEN:
         name = f"{name}-"
-        owner = OwnerReference(_BETWEEN[workload.kind], name, controller=True)
-    owners = (owner, OwnerReference("Pod", f"{name}-", controller=True))
+    owners = (_owner(_BETWEEN.get(workload.kind, workload.kind), name), _owner("Pod", f"{name}-"))
     metadata = msgspec.structs.replace(workload.metadata, owner_references=owners)
     return msgspec.structs.replace(workload, metadata=metadata)
 
 
+def _owner(kind: str, name: str) -> OwnerReference:
+    group = CONTROLLERS[kind].group if kind in CONTROLLERS else ""
+    return OwnerReference(kind, name, controller=True, api_version=f"{group}/v1" if group else "v1")
+
+
 def _maker(kind: str) -> str:
     """The user who asks for the Pods; nobody knows who would make a bare one."""
-    return f"{SERVICE_ACCOUNT}kube-system:{_MAKERS[kind]}" if kind in _MAKERS else ""
+    controller = CONTROLLERS.get(_BETWEEN.get(kind, kind))
+    return controller.user if controller is not None else ""
 
 
 async def _evaluate(

@@ -56,9 +56,13 @@ class DenialEvents:
             if len(msgspec.msgpack.encode(workload)) > DRY_RUN_POD_LIMIT:
                 return
             images = tuple(slot.container.image for slot in workload.slots())
-            self.dry_runs.add((about, images), partial(self._dry_run, about, workload, effective_policy))
+            self.dry_runs.add(
+                (about, images), partial(self._dry_run, about, workload, effective_policy, review.user_info.username)
+            )
 
-    async def _dry_run(self, about: Regarding, workload: Workload, effective_policy: EffectivePolicy) -> None:
+    async def _dry_run(
+        self, about: Regarding, workload: Workload, effective_policy: EffectivePolicy, requester: str
+    ) -> None:
         """Judge with everything that Enforce would do, cures included."""
         dry_verdict = await evaluate(
             workload,
@@ -68,6 +72,7 @@ class DenialEvents:
             budget=DRY_RUN_IMAGE_BUDGET,
             now=datetime.now(UTC),
             exceptions=self._view.exceptions(about.namespace),
+            requester=requester,
         )
         message = decision.refusal(dry_verdict)
         if message:

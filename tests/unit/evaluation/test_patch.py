@@ -129,7 +129,11 @@ def without(*names: str) -> dict[str, Any]:
         "a USER that nobody has": ({}, image("nobody"), None),
         "an unknown image": ({}, unknown("unreachable"), {"runAsNonRoot": True}),
         "accounts that are unknown": ({}, multi(platform_image("app", unknown="pending")), {"runAsNonRoot": True}),
-        "a uid that the user namespace does not map": ({"spec.hostUsers": False}, image("70000"), None),
+        "a uid that a user namespace may not map": (
+            {"spec.hostUsers": False},
+            image("70000"),
+            FULL | {"runAsUser": 70000},
+        ),
         "a Pod for Windows": ({"spec.os.name": "windows"}, image("ContainerUser"), {"runAsNonRoot": True}),
         "a shared uid with another primary group": (
             {},

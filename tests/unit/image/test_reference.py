@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.support.tables import table
 from webhook.errors import InvalidReference
+from webhook.image import reference
 from webhook.image.reference import Reference, parse
 
 HEX = "0123456789abcdef" * 4
@@ -129,3 +130,28 @@ def test_any_text_is_normalised_once_or_refused(text: str) -> None:
     except InvalidReference:
         return
     assert parse(str(found)) == found
+
+
+@table(
+    ("glob", "normal"),
+    {
+        "a name on Docker Hub": ("nginx*", "docker.io/library/nginx*"),
+        "a tag": ("nginx:1.2?", "docker.io/library/nginx:1.2?"),
+        "a tag with a dot": ("nginx:1.27*", "docker.io/library/nginx:1.27*"),
+        "a user's": ("bitnami/*", "docker.io/bitnami/*"),
+        "the registry's other name": ("index.docker.io/library/nginx:*", "docker.io/library/nginx:*"),
+        "no glob at all": ("nginx:1.27", "docker.io/library/nginx:1.27"),
+        "no tag is the default one": ("nginx", "docker.io/library/nginx:latest"),
+        "a registry": ("registry.example/*", "registry.example/*"),
+        "a registry with a port": ("registry:5000/*", "registry:5000/*"),
+        "localhost": ("localhost/*", "localhost/*"),
+        "any registry": ("*/nginx:*", "*/nginx:*"),
+        "everything": ("*", "*"),
+        "part of a registry": ("registry*/app:1", "registry*/app:1"),
+        "a registry's beginning": ("registry.example*", "registry.example*"),
+        "no reference": ("two words", "two words"),
+    },
+)
+def test_globs_are_normalised_as_references_are(glob: str, normal: str) -> None:
+    """What people write of Docker Hub is what they see there; what leaves the registry open stays open."""
+    assert reference.normalised_glob(glob) == normal
