@@ -15,17 +15,26 @@ import yaml
 from tests.support.images import PASSWD, multi, platform_image
 from tests.support.pods import effective_policy
 from webhook.image.capabilities import FileCapabilities
-from webhook.image.filesystem import Capable, Special, Survey
+from webhook.image.filesystem import Capable, Directory, Special, Survey
 from webhook.image.source import Cause, Image, PlatformImage, Unknown
 from webhook.policy.selection import EffectivePolicy
 
 FOLDER = Path(__file__).parents[1] / "unit/evaluation/rules/cases"
 
 
+class WorkDir(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The working directory of an image; its mode in decimal."""
+
+    path: str
+    uid: int = 0
+    gid: int = 0
+    mode: int = 0o755
+
+
 class OnePlatform(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An image for one platform; `longline` is the length of a last line in passwd.
 
-    Its layers were read where `capable` (capabilities by path) or `setuid` (paths) are given, though empty.
+    Its layers were read where `capable` (capabilities by path), `setuid` (paths) or `workdir` are given, though empty.
     """
 
     user: str
@@ -37,20 +46,23 @@ class OnePlatform(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     entrypoint: list[str] = []
     capable: dict[str, list[str]] | None = None
     setuid: list[str] | None = None
+    workdir: WorkDir | None = None
 
     def build(self) -> PlatformImage:
         """The image."""
         passwd = self.passwd + "x" * self.longline if self.passwd is not None else None
         made = platform_image(self.user, passwd, self.group, platform=self.platform, unknown=self.unknown)
         config = msgspec.structs.replace(made.config, entrypoint=tuple(self.entrypoint))
-        if self.capable is None and self.setuid is None:
+        if self.capable is None and self.setuid is None and self.workdir is None:
             return msgspec.structs.replace(made, config=config)
         special = tuple(Special(path, 0, 0, 0o4755) for path in self.setuid or ())
         capable = tuple(
             Capable(path, FileCapabilities(tuple(names), effective=True))
             for path, names in (self.capable or {}).items()
         )
-        return msgspec.structs.replace(made, config=config, survey=Survey(None, (), special, capable))
+        at = self.workdir
+        directories = () if at is None else (Directory(at.path, "workingDirectory", True, at.uid, at.gid, at.mode),)
+        return msgspec.structs.replace(made, config=config, survey=Survey(None, directories, special, capable))
 
 
 class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,7 +14,7 @@ from webhook.evaluation.finding import Finding
 from webhook.image.source import Image, Images, Query, Unknown
 from webhook.policy.selection import EffectivePolicy
 from webhook.workload.annotations import ANNOTATION, OPENSHIFT_SCC
-from webhook.workload.podspec import Container, PodSpec, Volume
+from webhook.workload.podspec import Container, FileModes, PodSpec, Volume
 from webhook.workload.workload import Workload
 
 CACHE_LIMIT = 8 * 1024 * 1024  # bytes
@@ -23,10 +23,11 @@ _OBJECT_OVERHEAD = 4  # what Python's objects take, against what they say
 # All that these structs will ever hold, but for what is looked at here one by one; so a new field is never forgotten.
 _CONTAINERS = ("containers", "init_containers", "ephemeral_containers")
 _APART = {*_CONTAINERS, "node_selector", "volumes"}
+_VOLUME_APART = {"name", "projected", "secret", "config_map"}
 _LISTS = attrgetter(*_CONTAINERS)
 _OF_SPEC = attrgetter(*(each for each in PodSpec.__struct_fields__ if each not in _APART))
 _OF_CONTAINER = attrgetter(*(each for each in Container.__struct_fields__ if each != "volume_mounts"))
-_OF_VOLUME = attrgetter(*(each for each in Volume.__struct_fields__ if each not in {"name", "projected"}))
+_OF_VOLUME = attrgetter(*(each for each in Volume.__struct_fields__ if each not in _VOLUME_APART))
 _PLAIN = _OF_VOLUME(Volume())
 
 
@@ -38,7 +39,7 @@ def cache_key(workload: Workload) -> Hashable | None:
     spec, annotations = workload.spec, workload.metadata.annotations
     projected = False
     for volume in spec.volumes or ():
-        if _OF_VOLUME(volume) != _PLAIN:
+        if _OF_VOLUME(volume) != _PLAIN or _private(volume.secret) or _private(volume.config_map):
             return None
         projected = projected or volume.projected is not None
     regular, init, ephemeral = _LISTS(spec)
@@ -51,6 +52,11 @@ def cache_key(workload: Workload) -> Hashable | None:
         projected,
         None if annotations is None else (annotations.get(ANNOTATION), OPENSHIFT_SCC in annotations),
     )
+
+
+def _private(files: FileModes | None) -> bool:
+    """Whether some file is not everybody's to read, so that who mounts it matters."""
+    return files is not None and not files.strictest & 0o004
 
 
 class RecordingSource:

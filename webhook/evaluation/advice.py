@@ -5,12 +5,11 @@ The advice names a number only where something of the Pod or of the image stands
 
 import re
 
-from webhook.evaluation.subject import Subject
+from webhook.evaluation.subject import Subject, pod_uids
 from webhook.image import suggestion
 from webhook.image.source import Image
 from webhook.policy.injectors import injector
 from webhook.text import quoted
-from webhook.workload.workload import effective
 
 _CHOWN = re.compile(r"\b(chown|chgrp|chmod)\b")
 
@@ -68,12 +67,7 @@ def _neighbours_uid(subject: Subject) -> int | None:
     """The one uid that other containers of the Pod say or are given; an ephemeral one's is that of its target."""
     target = subject.slot.container.target_container_name
     found: set[int] = set()
-    for number, slot in enumerate(subject.workload.slots()):
-        if slot.container is subject.slot.container or (target and slot.container.name != target):
-            continue
-        uid = effective(slot.container, subject.workload.context).run_as_user
-        if uid is None and number < len(subject.uids):
-            uid = subject.uids[number]
-        if uid:
+    for slot, uid in pod_uids(subject):
+        if uid and slot.container is not subject.slot.container and target in {None, "", slot.container.name}:
             found.add(uid)
     return found.pop() if len(found) == 1 else None

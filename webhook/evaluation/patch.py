@@ -116,7 +116,10 @@ def _fs_group(verdict: Verdict, workload: Workload) -> dict[str, Any]:
     if spec.fs_group is None or OPENSHIFT_SCC in (workload.pod_metadata.annotations or {}):
         return {}
     wanted = any(
-        finding.rule == "volume-permissions" and each.state in {"fine", "fixable"} and each.subject.injects
+        finding.rule == "volume-permissions"
+        and finding.fixable
+        and each.state in {"fine", "fixable"}
+        and each.subject.injects
         for each in verdict.containers
         for finding in each.findings
     )

@@ -6,7 +6,7 @@ from webhook.evaluation import kubelet
 from webhook.image.source import Image, Unknown
 from webhook.image.user import GroupMismatch, Identity, Injection, PlatformIdentity
 from webhook.policy.types import PolicySpec
-from webhook.workload.workload import Effective, Slot, Workload
+from webhook.workload.workload import Effective, Slot, Workload, effective
 
 
 class Subject(msgspec.Struct, frozen=True, gc=False):
@@ -136,8 +136,17 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
         return uids.pop() if len(uids) == 1 else None
 
 
-def written_uid(effective: Effective, planned: Injection | GroupMismatch | None) -> int | None:
+def pod_uids(subject: Subject) -> list[tuple[Slot, int | None]]:
+    """Every container of the Pod with the runAsUser that it says or is given; None where there is none."""
+    context, uids = subject.workload.context, subject.uids
+    return [
+        (slot, uids[number] if number < len(uids) else effective(slot.container, context).run_as_user)
+        for number, slot in enumerate(subject.workload.slots())
+    ]
+
+
+def written_uid(merged: Effective, planned: Injection | GroupMismatch | None) -> int | None:
     """The runAsUser of a container once planned numbers are written; None where there is none."""
-    if effective.run_as_user is not None:
-        return effective.run_as_user
+    if merged.run_as_user is not None:
+        return merged.run_as_user
     return planned.uid if isinstance(planned, Injection) else None

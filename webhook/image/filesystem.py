@@ -1,5 +1,6 @@
 """What an image's layers say beside its accounts: owners of what a process writes to, programs with privileges, scripts."""
 
+from collections.abc import Container
 from typing import Literal
 
 import msgspec
@@ -32,9 +33,17 @@ class Directory(msgspec.Struct, frozen=True):
 
     def writable(self, uid: int, groups: tuple[int, ...]) -> bool:
         """Whether a process of that uid and these groups, without capabilities, may make files in it."""
+        return self._grants(2, uid, groups)
+
+    def enterable(self, uid: int, groups: Container[int | None]) -> bool:
+        """Whether such a process may change to it; the folders that lead there are not looked at."""
+        return self._grants(1, uid, groups)
+
+    def _grants(self, bit: int, uid: int, groups: Container[int | None]) -> bool:
+        """The kernel takes the owner's bits, else the group's, else the others': the first that apply, not the best."""
         if uid == self.uid:
-            return bool(self.mode & 0o200)
-        return bool(self.mode & (0o020 if self.gid in groups else 0o002))
+            return bool(self.mode & bit << 6)
+        return bool(self.mode & (bit << 3 if self.gid in groups else bit))
 
 
 class Special(msgspec.Struct, frozen=True):

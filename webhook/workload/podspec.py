@@ -76,8 +76,36 @@ class Container(Wire, frozen=True, gc=False):
     command: tuple[str, ...] | None = None
     args: tuple[str, ...] | None = None
     target_container_name: str | None = None
+    working_dir: str | None = None
     security_context: SecurityContext | None = None
     volume_mounts: tuple[VolumeMount, ...] | None = None
+
+
+class MaybeReadOnly(Wire, frozen=True, gc=False):
+    """A volume source that can be read-only as a whole; `driver` is the name of a CSI driver."""
+
+    driver: str = ""
+    read_only: bool | None = None
+
+
+class FileItem(Wire, frozen=True, gc=False):
+    """A key of a Secret or ConfigMap with the mode of its file."""
+
+    mode: int | None = None
+
+
+class FileModes(Wire, frozen=True, gc=False):
+    """The modes of the files that a Secret or ConfigMap makes."""
+
+    default_mode: int | None = None
+    items: tuple[FileItem, ...] | None = None
+
+    @property
+    def strictest(self) -> int:
+        """The mode of the file that the fewest may read; 0644 where nothing is said."""
+        default = 0o644 if self.default_mode is None else self.default_mode
+        modes = [default if each.mode is None else each.mode for each in self.items or ()] or [default]
+        return min(modes, key=lambda mode: mode & 0o044)
 
 
 class Present(Wire, frozen=True, gc=False):
@@ -88,11 +116,14 @@ class Volume(Wire, frozen=True, gc=False):
     """A volume, of which only those kinds are told apart that matter to a non-root process."""
 
     name: str = ""
-    persistent_volume_claim: Present | None = None
+    persistent_volume_claim: MaybeReadOnly | None = None
     ephemeral: Present | None = None
-    csi: Present | None = None
+    csi: MaybeReadOnly | None = None
     projected: Present | None = None
     host_path: Present | None = None
+    nfs: MaybeReadOnly | None = None
+    secret: FileModes | None = None
+    config_map: FileModes | None = None
 
 
 class LocalReference(Wire, frozen=True, gc=False):

@@ -12,11 +12,11 @@ import msgspec
 from webhook.errors import MalformedObject
 from webhook.workload.podspec import (
     Container,
+    MaybeReadOnly,
     Metadata,
     Pod,
     PodSecurityContext,
     PodSpec,
-    Present,
     SecurityContext,
     Volume,
     Wire,
@@ -167,7 +167,7 @@ def _claimed(volumes: tuple[Volume, ...], templates: tuple[_ClaimTemplate, ...])
     Source: kubernetes pkg/controller/statefulset/stateful_set_utils.go (updateStorage)
     """
     names = [each.metadata.name or "" for each in templates if each.metadata]
-    claims = (Volume(name=name, persistent_volume_claim=Present()) for name in names)
+    claims = (Volume(name=name, persistent_volume_claim=MaybeReadOnly()) for name in names)
     return (*claims, *(each for each in volumes if each.name not in names))
 
 

@@ -9,9 +9,11 @@ from webhook.evaluation.rules import (
     invalid_user,
     named_user,
     platforms_disagree,
+    private_files,
     program_privileges,
     root_image,
     root_user,
+    shared_volume,
     token_file_mode,
     unknown_image,
     unmapped_uid,
@@ -19,6 +21,7 @@ from webhook.evaluation.rules import (
     unresolvable_user,
     volume_permissions,
     windows_administrator,
+    working_directory,
 )
 from webhook.evaluation.subject import Subject
 
@@ -38,6 +41,9 @@ RULES = (
     program_privileges,
     token_file_mode,
     volume_permissions,
+    shared_volume,
+    private_files,
+    working_directory,
 )
 
 # Most containers of most Pods say their uid, and then nobody asked for the image; most images that are asked for have no
@@ -54,9 +60,8 @@ _FAULTS_OF_IMAGES = (
 Check = Callable[[Subject], Finding | None]
 _CHECKS: tuple[Check, ...] = tuple(rule.check for rule in RULES)
 _OF_FAULT_FREE_IMAGES: tuple[Check, ...] = tuple(rule.check for rule in RULES if rule not in _FAULTS_OF_IMAGES)
-_WITHOUT_IMAGE: tuple[Check, ...] = tuple(
-    check for check in _OF_FAULT_FREE_IMAGES if check not in {named_user.check, program_privileges.check}
-)
+_OF_ANY_IMAGE: tuple[Check, ...] = (named_user.check, program_privileges.check, working_directory.check)
+_WITHOUT_IMAGE: tuple[Check, ...] = tuple(check for check in _OF_FAULT_FREE_IMAGES if check not in _OF_ANY_IMAGE)
 
 
 def check(subject: Subject) -> tuple[Finding, ...]:

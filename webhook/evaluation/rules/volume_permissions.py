@@ -1,14 +1,15 @@
 """A non-root process may not be able to write its volume.
 
 Why: a new persistent volume belongs to root. Without an `fsGroup` the kubelet leaves it so, and a process with another
-uid gets "permission denied" at its first write.
+uid gets "permission denied" at its first write. Of hostPath, NFS and some CSI drivers the kubelet never changes the
+owner, whatever `fsGroup` says.
 Fails: a container that runs as non-root and mounts a persistent, ephemeral or CSI volume for writing, in a Pod without
-`fsGroup`.
-Passes: an `fsGroup` in the Pod, a read-only mount, or a policy whose `fsGroup` is injected.
+`fsGroup`. Where an `fsGroup` has no effect that is a note, with what helps instead.
+Passes: an `fsGroup` in the Pod, a read-only mount or volume, or a policy whose `fsGroup` is injected.
 Fix: set `spec.securityContext.fsGroup` to a gid, such as the container's uid, with `fsGroupChangePolicy:
 OnRootMismatch`.
 Dockerfile: none.
-Source: kubernetes pkg/volume/volume_linux.go (SetVolumeOwnership)
+Source: kubernetes pkg/volume/volume_linux.go (SetVolumeOwnership), pkg/volume/csi/csi_mounter.go (supportsFSGroup)
 """
 
 from typing import Final
@@ -16,30 +17,62 @@ from typing import Final
 from webhook.evaluation.finding import Finding, finding, image_user
 from webhook.evaluation.subject import Subject
 from webhook.text import quoted
+from webhook.workload.podspec import Volume
 
 NAME: Final = "volume-permissions"
+
+_NFS = "give the export's folder to the uid on the server, or map its clients to it (anonuid)"
+_SHARE = "set the owner in the driver's mount options (uid, gid) or in its StorageClass"
+_HOST = "give the folder to the uid on the nodes, or use a persistent volume"
+# Drivers whose volumes are shared file systems: fsGroupPolicy None, or ReadWriteOnceWithFSType without an fsType.
+_IGNORING = {
+    "nfs.csi.k8s.io": _NFS,
+    "smb.csi.k8s.io": _SHARE,
+    "efs.csi.aws.com": _SHARE,
+    "file.csi.azure.com": _SHARE,
+}
 
 
 def check(subject: Subject) -> Finding | None:
     """A writable mount of a volume that is root's by default."""
-    owned = {
-        volume.name
-        for volume in subject.workload.spec.volumes or ()
-        if volume.persistent_volume_claim is not None or volume.ephemeral is not None or volume.csi is not None
-    }
-    if not owned or subject.os != "linux" or subject.workload.context.fs_group is not None or not subject.uid:
+    volumes = {each.name: each for each in subject.workload.spec.volumes or () if _kept(each)}
+    if not volumes or subject.os != "linux" or not subject.uid:
         return None
     for mount in subject.slot.container.volume_mounts or ():
-        if mount.name in owned and not mount.read_only:
-            pod = subject.workload.pointer.strip("/").replace("/", ".")
-            return finding(
-                subject,
-                NAME,
-                "volume may not be writable",
-                f"{image_user(subject)} runs as uid {subject.uid} and mounts {quoted(mount.name)} "
-                f"at {quoted(mount.mount_path)}, a volume that is root's until an fsGroup says otherwise",
-                f"set {pod}.securityContext.fsGroup, such as {subject.uid}, with fsGroupChangePolicy: OnRootMismatch",
-                severity="warning",
-                fixable=subject.policy.fs_group is not None,
-            )
+        volume = volumes.get(mount.name)
+        if volume is None or mount.read_only:
+            continue
+        instead = _instead(volume)
+        if instead is None and subject.workload.context.fs_group is not None:
+            continue
+        pod = subject.workload.pointer.strip("/").replace("/", ".")
+        owner = "a volume that is root's until an fsGroup says otherwise"
+        return finding(
+            subject,
+            NAME,
+            "volume may not be writable",
+            f"{image_user(subject)} runs as uid {subject.uid} and mounts {quoted(mount.name)} "
+            f"at {quoted(mount.mount_path)}, {'whose owner no fsGroup changes' if instead else owner}",
+            instead
+            or f"set {pod}.securityContext.fsGroup, such as {subject.uid}, with fsGroupChangePolicy: OnRootMismatch",
+            severity="note" if instead else "warning",
+            fixable=instead is None and subject.policy.fs_group is not None,
+        )
     return None
+
+
+def _kept(volume: Volume) -> bool:
+    """Whether it outlives the container and can be written."""
+    sources = (volume.persistent_volume_claim, volume.csi, volume.nfs)
+    if any(each is not None and each.read_only for each in sources):
+        return False
+    return volume.ephemeral is not None or volume.host_path is not None or any(each is not None for each in sources)
+
+
+def _instead(volume: Volume) -> str | None:
+    """What helps where an fsGroup has no effect."""
+    if volume.host_path is not None:
+        return _HOST
+    if volume.nfs is not None:
+        return _NFS
+    return None if volume.csi is None else _IGNORING.get(volume.csi.driver)

@@ -1,0 +1,48 @@
+"""A non-root process cannot read the files of a Secret or ConfigMap that it mounts.
+
+Why: the kubelet writes these files as root's. With a mode such as 0400 nobody else can read them, unless the Pod's
+`fsGroup` gives them to a group of the process.
+Fails: a container that runs as non-root, in a Pod without `fsGroup`, and mounts a Secret or ConfigMap with a
+`defaultMode`, or a mode of an item, that others cannot read.
+Passes: mode 0644, which is the default, or 0444; an `fsGroup`.
+Fix: set `spec.securityContext.fsGroup`, such as the container's uid, or `defaultMode: 0444`.
+Dockerfile: none.
+Source: kubernetes pkg/volume/secret/secret.go, pkg/volume/volume_linux.go (SetVolumeOwnership)
+"""
+
+from typing import Final
+
+from webhook.evaluation.finding import Finding, finding, image_user
+from webhook.evaluation.subject import Subject
+from webhook.text import quoted
+
+NAME: Final = "private-files"
+
+_OTHERS, _GROUP = 0o004, 0o040
+
+
+def check(subject: Subject) -> Finding | None:
+    """A mounted Secret or ConfigMap with a file that the uid cannot read."""
+    context = subject.workload.context
+    if subject.os != "linux" or not subject.uid or context.fs_group is not None:
+        return None
+    groups = {subject.effective.run_as_group, *(context.supplemental_groups or ())}
+    readable = _OTHERS | (_GROUP if 0 in groups else 0)
+    modes = {
+        each.name: files.strictest
+        for each in subject.workload.spec.volumes or ()
+        if (files := each.secret or each.config_map) is not None and not files.strictest & readable
+    }
+    for mount in subject.slot.container.volume_mounts or () if modes else ():
+        if mount.name in modes:
+            pod = subject.workload.pointer.strip("/").replace("/", ".")
+            return finding(
+                subject,
+                NAME,
+                "files may not be readable",
+                f"{image_user(subject)} runs as uid {subject.uid} and mounts {quoted(mount.name)} at "
+                f"{quoted(mount.mount_path)}, whose files are root's with mode {modes[mount.name]:04o}",
+                f"set {pod}.securityContext.fsGroup, such as {subject.uid}, or the volume's defaultMode: 0444",
+                severity="warning",
+            )
+    return None
