@@ -4,10 +4,13 @@
 #   docker build --build-arg BUILD_BASE=… --build-arg RUNTIME_BASE=… .
 # BUILD_BASE needs python3 (3.11 or later) with the venv module; RUNTIME_BASE the same python3 at the same path, and
 # certificate authorities. RUNTIME_BASE needs find and chmod once, and no shell ever. Tag and digest are exact, because
-# "slim" alone is a different image next month; Dependabot moves both. (The digest is the one that others have published
-# for this tag: where this is tested, Docker Hub is out of reach, and a Debian made by hand takes its place.)
-ARG BUILD_BASE=python:3.11.10-slim-bookworm@sha256:840e180ebcc6e5c8efab209c43f5e40fd2af98cb49db5c7103c90539c56bb30e
-ARG RUNTIME_BASE=python:3.11.10-slim-bookworm@sha256:840e180ebcc6e5c8efab209c43f5e40fd2af98cb49db5c7103c90539c56bb30e
+# "slim" alone is a different image next month. Dependabot looks each week for a newer tag, or a
+# newer digest of this one, and moves it in deploy/base/Dockerfile; a test fails until both lines here say the same.
+# Where this is tested Docker Hub is out of reach, and a Debian made by hand takes its place; so the digest is the one of
+# the tag's index that several public repositories state for it, in Dockerfiles of October 2026. `docker buildx imagetools
+# inspect python:3.13.16-slim-bookworm` says what it is now.
+ARG BUILD_BASE=python:3.13.16-slim-bookworm@sha256:a1165e272e578941b84abc79e4ab38a0305cd12803a5c4247979ac7655f4d641
+ARG RUNTIME_BASE=python:3.13.16-slim-bookworm@sha256:a1165e272e578941b84abc79e4ab38a0305cd12803a5c4247979ac7655f4d641
 
 FROM ${BUILD_BASE} AS dependencies
 

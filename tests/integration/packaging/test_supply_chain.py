@@ -80,7 +80,7 @@ def test_there_is_a_wheel_of_every_pin_for_each_architecture(machine: str, tmp_p
     tags = [f"manylinux_2_{minor}_{machine}" for minor in (36, 35, 34, 31, 28, 26, 24, 17, 12, 5)]
     tags += [f"manylinux2014_{machine}", f"manylinux1_{machine}"]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--only-binary=:all:", "--require-hashes", "--python-version", "3.11", "--implementation", "cp"]
+    command += ["--only-binary=:all:", "--require-hashes", "--python-version", "3.13", "--implementation", "cp"]
     command += [word for tag in tags for word in ("--platform", tag)]
     done = subprocess.run(
         [*command, "--dest", str(tmp_path), "-r", str(LOCK)], capture_output=True, text=True, check=False

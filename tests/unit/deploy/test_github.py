@@ -58,6 +58,17 @@ def test_every_supported_kubernetes_is_tried() -> None:
     assert [int(minor[1]) for minor in minors if minor] == list(range(first, 37))
 
 
+def test_the_base_of_the_image_is_the_one_that_dependabot_moves() -> None:
+    """By tag and digest, in a folder that it reads."""
+    (docker,) = (
+        each for each in yaml.safe_load(DEPENDABOT.read_text())["updates"] if each["package-ecosystem"] == "docker"
+    )
+    (base,) = re.findall(r"^FROM (\S+)$", (ROOT / docker["directory"][1:] / "Dockerfile").read_text(), re.MULTILINE)
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+@sha256:[0-9a-f]{64}", base)
+    bases = re.findall(r"^ARG (?:BUILD|RUNTIME)_BASE=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert bases == [base, base], "copy the FROM line of deploy/base/Dockerfile into both arguments"
+
+
 def test_dependabot_finds_every_pinned_thing() -> None:
     """Each ecosystem that has files, and each folder with a go.mod."""
     updates = yaml.safe_load(DEPENDABOT.read_text())["updates"]
