@@ -11,8 +11,6 @@
 "Could not tell" is not here: it is a value, `webhook.image.source.Unknown`, and the policy decides what it means.
 """
 
-CROWDED = 503  # the HTTP status of what finds no room now: come again in a second
-
 
 class NonrootError(Exception):
     """The message names the thing, the reason and the next step; it never holds a credential."""

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import urllib.request
 from collections import Counter
 from collections.abc import Coroutine
 from pathlib import Path
@@ -22,7 +23,6 @@ from tests.resilience.victim import LIMIT, MIB, Victim, head, serving
 from tests.support.pods import Object, minimal, tweak
 from tests.unit.server.test_asgi import review
 from webhook.admission.handler import LARGE_PODS_CONTAINERS, SMALL_POD_CONTAINERS
-from webhook.errors import CROWDED
 from webhook.server.limits import FEW_CONNECTIONS
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(300)]
@@ -59,8 +59,8 @@ async def test_the_heaviest_attacks_at_once(tmp_path: Path) -> None:
                 writer.close()
         assert victim.memory("VmHWM") < LIMIT * SHARE
         result = set(found)
-        assert result >= {200, 503}
-        assert not LONG or result == {200, 503}  # a client on a busy machine may be too late to begin TLS
+        assert 200 in result
+        assert not LONG or result == {200}  # a client on a busy machine may be too late to begin TLS
 
 
 async def test_an_api_server_comes_again_by_itself(alone: Target, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ async def test_an_api_server_comes_again_by_itself(alone: Target, tmp_path: Path
         )  # else one answer is for all
         large = (tweak(each, {"spec.securityContext.runAsUser": 1000}) for each in unlike)
         under_way = asyncio.create_task(victim.review(crowd))
-        while (await victim.review(review(next(large))))[0] != CROWDED:
+        while not _crowded((await victim.review(review(next(large))))[1]):
             assert not under_way.done()
             await asyncio.sleep(0.02)
         before = _turned_away(victim)
@@ -92,8 +92,16 @@ async def test_an_api_server_comes_again_by_itself(alone: Target, tmp_path: Path
         await under_way
 
 
-def _turned_away(victim: Victim) -> int:
-    return victim.log.read_text().count(f"refused a request with status {CROWDED}")
+def _crowded(answer: dict[str, Any]) -> bool:
+    """Whether a review found no room, and says so inside its answer."""
+    status = answer["response"].get("status", {})
+    return status.get("code") == 429 and "large Pods are being judged" in status["message"]
+
+
+def _turned_away(victim: Victim) -> float:
+    with urllib.request.urlopen(f"http://127.0.0.1:{victim.metrics_port}/metrics", timeout=5) as reply:
+        lines = reply.read().decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if 'decision="retry"' in line)
 
 
 def _crowd(number: int, image: str) -> Object:

@@ -97,26 +97,35 @@ class Admission:
         except Exception:
             log.exception("a review was not judged")
             retry, reason = True, "the webhook failed to judge it, which its log explains"
-        rule = self._effective_policy(review.namespace, enforced=enforced)
+        return self.unjudged(review.uid, review.namespace, "enforce" if enforced else hook, reason, retry=retry)
+
+    def unjudged(self, uid: str, namespace: str, hook: WebhookKind, reason: str, *, retry: bool) -> Outcome:
+        """The answer to a review that was not judged: refused where the namespace is enforced, else let through.
+
+        `retry`: there may be room, or no bug, the next time. An HTTP error instead would be admitted by any hook that
+        fails open.
+        """
+        rule = self._effective_policy(namespace, enforced=hook == "enforce")
+        hook = "validate" if hook == "enforce" else hook
         if rule.mode != "Enforce" or (hook == "mutate" and not retry):
-            return _pass(review, hook, f"not judged: {reason}"[:AUDIT_LIMIT], rule)
-        return _refuse(review, hook, rule, 429 if retry else 403, reason)
+            return _pass(uid, hook, f"not judged: {reason}"[:AUDIT_LIMIT], rule)
+        return _refuse(uid, hook, rule, 429 if retry else 403, reason)
 
     async def _review(self, review: Review, hook: WebhookKind, timeout: float, *, enforced: bool) -> Outcome:
         if review.sub_resource not in _EVALUATED_SUBRESOURCES or review.operation not in {"CREATE", "UPDATE"}:
-            return _pass(review, hook, "subresource")
+            return _pass(review.uid, hook, "subresource")
         if hook == "mutate" and (
             review.kind.kind != "Pod" or (review.operation == "UPDATE" and not review.sub_resource)
         ):
-            return _pass(review, hook, "nothing-to-patch")
+            return _pass(review.uid, hook, "nothing-to-patch")
         workload = pod.decode(review.kind.kind, review.object)
         if workload is None:
-            return _pass(review, hook, "no-pod-spec")
+            return _pass(review.uid, hook, "no-pod-spec")
         metadata = workload.metadata
         if metadata.deletion_timestamp is not None and review.operation == "UPDATE":
-            return _pass(review, hook, "deleting")
+            return _pass(review.uid, hook, "deleting")
         if workload.is_pod and MIRROR_ANNOTATION in (metadata.annotations or {}):
-            return _pass(review, hook, "mirror-pod")
+            return _pass(review.uid, hook, "mirror-pod")
         namespace = review.namespace or metadata.namespace or ""
         if not self._view.knows(namespace):
             await self._wait_for_namespace(namespace)
@@ -125,12 +134,12 @@ class Admission:
         effective_policy = self._effective_policy(namespace, enforced=enforced)
         why = exempt(effective_policy.policy.spec, namespace, review.user_info.username, workload)
         if why is not None:
-            return _pass(review, hook, f"exempt: {why}", effective_policy)
+            return _pass(review.uid, hook, f"exempt: {why}", effective_policy)
         if hook == "mutate" and not effective_policy.injects:
-            return _pass(review, hook, "not-injecting", effective_policy)
+            return _pass(review.uid, hook, "not-injecting", effective_policy)
         slots = _significant(review, workload)
         if slots == ():
-            return _pass(review, hook, "insignificant", effective_policy)
+            return _pass(review.uid, hook, "insignificant", effective_policy)
         exceptions = self._view.exceptions(namespace, workload)
         key = entry = None
         if workload.is_pod and review.operation == "CREATE" and not exceptions:
@@ -161,7 +170,7 @@ class Admission:
             if key is not None and not pending and not missed:
                 self._responses.keep(key, entry, images)
         if entry.decision == "deny" and workload.is_pod and not self._view.knows(namespace):
-            return _refuse(review, hook, effective_policy, 429, f"{_unseen(namespace)}: {entry.message}")
+            return _refuse(review.uid, hook, effective_policy, 429, f"{_unseen(namespace)}: {entry.message}")
         return Outcome(
             response.addressed(review.uid, entry.rest),
             hook,
@@ -298,11 +307,11 @@ def _unseen(namespace: str) -> str:
 
 
 def _refuse(
-    review: Review, hook: WebhookKind, effective_policy: EffectivePolicy, code: Literal[403, 429], reason: str
+    uid: str, hook: WebhookKind, effective_policy: EffectivePolicy, code: Literal[403, 429], reason: str
 ) -> Outcome:
     """The answer that refuses without a verdict."""
     return Outcome(
-        response.addressed(review.uid, response.encode(AdmissionDecision(code, reason))),
+        response.addressed(uid, response.encode(AdmissionDecision(code, reason))),
         hook,
         {403: "deny", 429: "retry"}[code],
         effective_policy,
@@ -310,10 +319,8 @@ def _refuse(
     )
 
 
-def _pass(review: Review, hook: WebhookKind, why: str, effective_policy: EffectivePolicy | None = None) -> Outcome:
-    return Outcome(
-        response.addressed(review.uid, response.encode(audit={"skipped": why})), hook, "skip", effective_policy
-    )
+def _pass(uid: str, hook: WebhookKind, why: str, effective_policy: EffectivePolicy | None = None) -> Outcome:
+    return Outcome(response.addressed(uid, response.encode(audit={"skipped": why})), hook, "skip", effective_policy)
 
 
 def _significant(review: Review, workload: Workload) -> tuple[Slot, ...] | None:

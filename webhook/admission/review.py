@@ -3,6 +3,8 @@
 Source: k8s.io/api admission/v1/types.go; k8s.io/apiserver pkg/admission/plugin/webhook/request/admissionreview.go.
 """
 
+import re
+
 import msgspec
 
 from webhook.errors import MalformedReview
@@ -91,6 +93,37 @@ def _of_a_pod(body: bytes) -> _PodEnvelope | None:
         return None
     review = envelope.request
     return envelope if review is not None and review.kind.kind == "Pod" else None
+
+
+class Address(msgspec.Struct, frozen=True, gc=False):
+    """Whose answer is waited for: the uid of a request, and its namespace."""
+
+    uid: str
+    namespace: str
+
+
+START = 8192  # bytes of a review in which an API server has said all but the objects
+
+
+def address(start: bytes) -> Address | None:
+    """Read uid and namespace from the first bytes of a review that has no room; None where they are not in them.
+
+    API servers write the request's fields in the order of their type, and the objects last.
+    Source: k8s.io/api admission/v1/types.go (AdmissionRequest)
+    """
+    before, found, request = start[:START].partition(b'"request"')
+    head = request.partition(b'"object"')[0]
+    uid, namespace = _UID.search(head), _NAMESPACE.search(head)
+    if not found or b'"AdmissionReview"' not in before or uid is None:
+        return None
+    try:
+        return Address(*(msgspec.json.decode(each[1], type=str) if each else "" for each in (uid, namespace)))
+    except _UNREADABLE:
+        return None
+
+
+_UID = re.compile(rb'"uid"\s*:\s*("(?:[^"\\]|\\.)+")')
+_NAMESPACE = re.compile(rb'"namespace"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
 def absent(found: msgspec.Raw | Pod) -> bool:

@@ -7,7 +7,7 @@ review denies it.
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache, partial
 from urllib.parse import parse_qs
 
@@ -18,8 +18,7 @@ from webhook.admission import review
 from webhook.admission.decision import MESSAGE_LIMIT
 from webhook.admission.handler import ENFORCE_BUDGET, Admission, Outcome, WebhookKind
 from webhook.admission.review import SIZE_LIMIT, Review
-from webhook.errors import CROWDED, MalformedReview
-from webhook.evaluation.finding import Finding
+from webhook.errors import MalformedReview
 from webhook.server.counters import Metrics
 from webhook.text import quoted
 
@@ -78,6 +77,8 @@ class Reviews:
             return
         try:
             body = await _body(scope, receive)
+        except _TooLarge as error:
+            reply = self.unread(hook, error.start, str(error), retry=False) or self._refused(error)
         except MalformedReview as error:
             reply = self._refused(error)
         else:
@@ -85,8 +86,6 @@ class Reviews:
         headers = [(b"content-type", reply.content_type), (b"content-length", str(len(reply.body)).encode())]
         if reply.closes:
             headers.append((b"connection", b"close"))
-        if reply.status == CROWDED:
-            headers.append((b"retry-after", b"1"))
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
         reply.observe()
@@ -104,10 +103,19 @@ class Reviews:
             partial(self._answered, decoded, outcome),
         ]
         if outcome.decision == "deny":
-            observers.append(partial(self._log, decoded, outcome.findings, started))
+            observers.append(partial(self._log, decoded, outcome, started))
         return Reply(200, outcome.body, JSON, self.draining, tuple(observers))
 
-    def _log(self, decoded: Review, findings: Sequence[Finding], now: float) -> None:
+    def unread(self, hook: WebhookKind, start: bytes, reason: str, *, retry: bool) -> Reply | None:
+        """The answer to a review of which no more than its start was read; None where that does not say whose it is."""
+        address = review.address(start)
+        if address is None:
+            return None
+        outcome = self._admission.unjudged(address.uid, address.namespace, hook, reason, retry=retry)
+        observer = partial(self._metrics.answered, outcome, "other", 0.0)
+        return Reply(200, outcome.body, JSON, True, (observer,))
+
+    def _log(self, decoded: Review, outcome: Outcome, now: float) -> None:
         """Log a denial, the same one once a minute: a controller tries again and again, and a stranger may send any."""
         if now - self._quiet_since >= DENIAL_LOG_INTERVAL:
             if self._unlogged:
@@ -119,7 +127,8 @@ class Reviews:
         if len(self._logged) >= DENIAL_LOG_LIMIT:
             self._unlogged += 1
             return
-        reasons = "; ".join([f"{finding.rule}: {finding.message}" for finding in findings[:MESSAGE_LIMIT]])
+        findings = outcome.findings[:MESSAGE_LIMIT]
+        reasons = "; ".join([f"{finding.rule}: {finding.message}" for finding in findings]) or outcome.message
         line = f"denied {decoded.kind.kind[:63]} {quoted(f'{decoded.namespace}/{decoded.name}')} {reasons}"
         if line not in self._logged:
             self._logged.add(line)
@@ -134,20 +143,29 @@ class Reviews:
         return Reply(error.status, f"{error}\n".encode(), PLAIN, closes, observers)
 
 
+class _TooLarge(MalformedReview):
+    """A body that is larger than any review; `start` are its first bytes."""
+
+    def __init__(self, start: bytes) -> None:
+        super().__init__(f"the review is larger than {SIZE_LIMIT} bytes: make the object smaller", 413)
+        self.start = start[: review.START]
+
+
 async def _body(scope: Scope, receive: Receive) -> bytes:
     """The request's body, whole; `MalformedReview` with 405, 411, 413 or 415 where it is not one we take."""
+    announced = 0
     if scope["method"] != "POST":
         raise MalformedReview("an AdmissionReview is sent by POST", 405)
     for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit() and len(value) < 20 and int(value) > SIZE_LIMIT:
-            raise _too_large()
+        if name == b"content-length" and value.isdigit() and len(value) < 20:
+            announced = int(value)
         if name == b"content-type" and value.partition(b";")[0].strip().lower() != b"application/json":
             raise MalformedReview("the content type must be application/json", 415)
     message = await receive()
     body: bytes = message.get("body", b"")
+    if max(announced, len(body)) > SIZE_LIMIT:
+        raise _TooLarge(body)
     if not message.get("more_body", False):
-        if len(body) > SIZE_LIMIT:
-            raise _too_large()
         return body
     parts, size = [body], len(body)
     while message.get("more_body", False):
@@ -157,12 +175,8 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > SIZE_LIMIT:
-            raise _too_large()
+            raise _TooLarge(b"".join(parts))
     return b"".join(parts)
-
-
-def _too_large() -> MalformedReview:
-    return MalformedReview(f"the body is larger than {SIZE_LIMIT} bytes", 413)
 
 
 @lru_cache(maxsize=64)

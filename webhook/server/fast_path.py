@@ -17,7 +17,6 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from webhook.admission.handler import WebhookKind
-from webhook.errors import CROWDED
 from webhook.server.asgi import JSON, PLAIN, WEBHOOK_PATHS, Reply, Reviews, timeout
 from webhook.server.limits import BoundedProtocol
 
@@ -45,6 +44,7 @@ class ReviewProtocol(BoundedProtocol):
     def on_message_begin(self) -> None:
         """Begin a request, as yet without the scope that uvicorn makes for each."""
         self._in_body = self._whole = False
+        self._start = b""
         self.url, self.headers, self.expect_100_continue = b"", [], False
 
     def on_headers_complete(self) -> None:
@@ -66,6 +66,16 @@ class ReviewProtocol(BoundedProtocol):
             self.cycle.body += body
         else:
             super().on_body(body)
+
+    def refusal(self, reason: str) -> bytes:
+        """The response to a request that finds no room: inside its review, where its start says whose it is."""
+        target = _target(self.url)
+        start = bytes(self.cycle.body) if isinstance(self.cycle, _Exchange) else self._start
+        reply = None if target is None else self.app.unread(target[0], start, reason, retry=True)
+        if reply is None:
+            return super().refusal(reason)
+        reply.observe()
+        return _response(reply, closes=True)
 
     def on_message_complete(self) -> None:
         """Answer, now that the body is whole."""
@@ -182,21 +192,21 @@ class _Exchange:
     def _write(self, reply: Reply) -> None:
         protocol = self.protocol
         closes = reply.closes or not self.keep_alive
-        protocol.transport.write(
-            b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b%b\r\n%b"
-            % (
-                STATUS_LINE[reply.status],
-                reply.content_type,
-                len(reply.body),
-                b"connection: close\r\n" if closes else b"",
-                b"retry-after: 1\r\n" if reply.status == CROWDED else b"",
-                reply.body,
-            )
-        )
+        protocol.transport.write(_response(reply, closes=closes))
         self.response_complete = True
         if closes:
             protocol.transport.close()
         protocol.on_answer()
+
+
+def _response(reply: Reply, *, closes: bool) -> bytes:
+    return b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b" % (
+        STATUS_LINE[reply.status],
+        reply.content_type,
+        len(reply.body),
+        b"connection: close\r\n" if closes else b"",
+        reply.body,
+    )
 
 
 @types.coroutine

@@ -10,7 +10,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from webhook.admission.review import SIZE_LIMIT
+from webhook.admission.review import SIZE_LIMIT, START
 
 REQUEST_TIMEOUT = 10.0  # seconds from the first byte of a request to its last
 SMALL_REQUEST = 32 * 1024  # bytes of a request that is always taken: nearly every review
@@ -21,10 +21,10 @@ MOST_CONNECTIONS = 1000  # an API server has one for each call that is under way
 FEW_CONNECTIONS = 64  # that are kept whatever came over them, for an API server asks over the same ones again and again
 REFUSED_CONNECTIONS = 256  # that are refused, and read to their end so that their clients hear why
 
-_REFUSAL = b"no room for another large review: those that are not answered yet are too many; come again in a second\n"
+_REFUSAL = "no room for another large review: those that are not answered yet are too many; try again in a second"
 _REFUSED = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n"
-    b"content-length: %d\r\nretry-after: 1\r\nconnection: close\r\n\r\n%b" % (len(_REFUSAL), _REFUSAL)
+    b"content-length: %d\r\nretry-after: 1\r\nconnection: close\r\n\r\n%b"
 )
 
 
@@ -38,6 +38,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body = False
         self._whole = True  # the last request, with nothing after it
         self._deadline: asyncio.TimerHandle | None = None
+        self._start = b""  # of the body
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Wait for a first request as long as for any other: Go's client keeps connections that it never used.
@@ -97,18 +98,31 @@ class BoundedProtocol(HttpToolsProtocol):
         """Say why, and let the rest of the request pass: a client that still sends when we close never reads it."""
         self.held = 0
         self.refused = True
+        refusal = self.refusal(_REFUSAL)
         self.cycle.disconnected = self.cycle.response_complete = True  # the application hears and says no more
         self.cycle.body = bytearray()
         self.cycle.message_event.set()
-        self.transport.write(_REFUSED)
+        self.transport.write(refusal)
         if self._whole:
             self.transport.close()
         else:
             self.flow.resume_reading()
 
+    def refusal(self, reason: str) -> bytes:
+        """The whole response to a request that finds no room."""
+        body = f"{reason}\n".encode()
+        return _REFUSED % (len(body), body)
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body, and keep what the first ones say of whose it is."""
+        if len(self._start) < START:
+            self._start += body[: START - len(self._start)]
+        super().on_body(body)
+
     def on_message_begin(self) -> None:
         """A head begins."""
         self._in_body = self._whole = False
+        self._start = b""
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.pods import minimal, review_body, tweak
 from tests.support.tables import table
-from webhook.admission.review import Review, decode
+from webhook.admission.review import START, Address, Review, address, decode
 from webhook.errors import MalformedReview
 from webhook.workload.podspec import Pod
 
@@ -125,3 +125,31 @@ def _read(body: bytes) -> None:
     assert isinstance(review, Review)
     assert review.uid
     msgspec.json.encode(review.uid)
+
+
+FIRST = b'{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{'
+
+
+@table(
+    ("start", "read"),
+    {
+        "as an API server writes it": (
+            review_body(minimal(), namespace="shop"),
+            ("705ab4f5-6393-11e8-b7cc-42010a800002", "shop"),
+        ),
+        "the first of many bytes": (
+            FIRST + b'"uid":"u","namespace":"shop","object":' + b"x" * START,
+            ("u", "shop"),
+        ),
+        "an escaped uid": (FIRST + rb'"uid" : "a\"b","namespace":"n","object":{}', ('a"b', "n")),
+        "no namespace": (FIRST + b'"uid":"u","object":{"metadata":{"namespace":"other"}}', ("u", "")),
+        "the uid of the object alone": (FIRST + b'"object":{"metadata":{"uid":"u"}}', None),
+        "a uid too far away": (FIRST + b" " * START + b'"uid":"u"', None),
+        "an uid that is no JSON": (FIRST + b'"uid":"\\x"', None),
+        "no review": (b'{"request":{"uid":"u"}}', None),
+        "nothing": (b"", None),
+    },
+)
+def test_whose_review_it_is_stands_in_its_first_bytes(start: bytes, read: tuple[str, str] | None) -> None:
+    """Where there is no room for the rest."""
+    assert address(start) == (read and Address(*read))

@@ -167,6 +167,20 @@ async def test_a_larger_body_is_a_413_however_it_comes(reviews: Reviews) -> None
     assert (reply.status, reply.headers["connection"]) == (413, "close")
 
 
+@pytest.mark.parametrize("path", ["/mutate", "/validate", "/validate/enforce"])
+async def test_a_review_that_is_too_large_is_refused_inside_where_its_start_says_whose_it_is(
+    reviews: Reviews, path: str
+) -> None:
+    """An HTTP error would admit it by a hook that fails open; the mutating one leaves the refusal to the others."""
+    body = review(minimal(), namespace="shop") + b" " * SIZE_LIMIT
+    for reply in (await call(reviews, body, path), await call(reviews, [body[:9000], body[9000:]], path)):
+        assert (reply.status, reply.response["uid"]) == (200, "the-uid")
+        assert reply.response["allowed"] is (path == "/mutate")
+        if path != "/mutate":
+            assert reply.response["status"]["code"] == 403
+            assert "the review is larger than 7340032 bytes" in reply.response["status"]["message"]
+
+
 async def test_a_request_that_breaks_off_is_a_400(reviews: Reviews) -> None:
     scope = {"type": "http", "path": "/validate", "method": "POST", "headers": [], "query_string": b""}
     messages = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])

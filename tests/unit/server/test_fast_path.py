@@ -24,7 +24,8 @@ from webhook.admission import handler
 from webhook.admission.handler import Admission
 from webhook.image.source import Image, Query, Unknown
 from webhook.policy.cache import PolicySnapshot
-from webhook.server import fast_path
+from webhook.policy.types import Documents, LabelSelector, Metadata, NonRootPolicy, PolicySpec
+from webhook.server import fast_path, limits
 from webhook.server.asgi import Reviews
 from webhook.server.counters import Metrics
 from webhook.server.fast_path import ReviewProtocol
@@ -131,7 +132,7 @@ async def result(
         "one without a body": ([post(b"")], 1),
         "in chunks": ([post(CHUNKED, "Transfer-Encoding: chunked"), PLAIN], 2),
         "one that is large": ([post(PADDED), PLAIN], 1),
-        "one that is too large": ([post(b"", f"Content-Length: {1 << 40}")], 1),
+        "one that is too large": ([post(b"x", f"Content-Length: {1 << 40}")], 1),
         "one that asks to go on": ([post(BODY, "Expect: 100-continue"), PLAIN], 2),
         "one that closes": ([post(BODY, "Connection: close"), PLAIN], 1),
         "of HTTP/1.0": ([post(version="1.0")], 1),
@@ -486,3 +487,32 @@ async def test_nothing_is_left_of_a_connection_that_is_lost(
         assert left() is None
     finally:
         gc.enable()
+
+
+@table(
+    ("target", "namespace", "allowed"),
+    {
+        "of an enforced namespace": ("/validate", "shop", False),
+        "by the hook that enforces": ("/validate/enforce", "shop", False),
+        "before it is patched": ("/mutate", "shop", False),
+        "of an audited namespace": ("/validate", "audited", True),
+        "of an audited namespace, by the hook that enforces": ("/validate/enforce", "audited", False),
+    },
+)
+@pytest.mark.parametrize("padding", [55_000, 300_000])
+async def test_a_review_that_finds_no_room_is_answered_inside(
+    target: str, namespace: str, allowed: bool, padding: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it comes the short way or not: 503 would be admitted by every hook that fails open."""
+    audit = PolicySpec(priority=1, namespace_selector=LabelSelector({"kubernetes.io/metadata.name": "audited"}))
+    documents = Documents((*ENFORCE.policies, NonRootPolicy(Metadata("lenient"), audit)))
+    app = Reviews(Admission(PolicySnapshot(documents), Table({})), Metrics(), _fallback)
+    monkeypatch.setattr(limits, "LARGE_LIMIT", 1000)
+    body = review(minimal(), namespace=namespace) + b" " * padding
+    sent = post(body, target=target)
+    ((status, headers, found), *_) = await result(ReviewProtocol, app, [sent[:45_000], sent[45_000:]], 1)
+    answer = json.loads(found)["response"]
+    assert (status, headers[b"connection"], answer["uid"], answer["allowed"]) == (200, b"close", "the-uid", allowed)
+    if not allowed:
+        assert answer["status"]["code"] == 429
+        assert "no room for another large review" in answer["status"]["message"]
