@@ -44,6 +44,11 @@ class _Case(msgspec.Struct, gc=False):
     planned: Injection | GroupMismatch | None = None
     assigned: bool = False
     fault_free: bool = False
+    pod_rules: frozenset[str] = _NO_RULES
+
+    def exempt_from(self, rule: str) -> bool:
+        """Whether findings of a rule about it are dropped."""
+        return self.exemption is not None and (not self.exemption.rules or rule in self.exemption.rules)
 
     @property
     def fully_exempt(self) -> bool:
@@ -90,9 +95,20 @@ async def evaluate(
         await _resolve_images(unresolved, workload, spec, images, os, namespace, budget, injects)
     injected = slots is None and any(case.planned is not None for case in unresolved)
     uids = tuple([written_uid(case.effective, case.planned) for case in cases]) if injected else ()
-    return Verdict(
+    if slots is None:
+        _assign_pod_rules(cases)
+    verdict = Verdict(
         effective_policy, tuple([_verdict(case, workload, effective_policy, os, injects, uids) for case in cases])
     )
+    return verdict if spec.fs_group is None or verdict.takes_fs_group else verdict.without_fs_group()
+
+
+def _assign_pod_rules(cases: list[_Case]) -> None:
+    """Choose the container of which each Pod-level rule tells: the first that is not exempt from it."""
+    for rule in rules.POD_RULES:
+        case = next((case for case in cases if not case.exempt_from(rule)), None)
+        if case is not None:
+            case.pod_rules |= {rule}
 
 
 async def _resolve_images(
@@ -153,6 +169,7 @@ def _verdict(
         effective_policy.mode == "Enforce",
         _permits_root(case, spec, exempt_rules, os),
         exempt_rules,
+        case.pod_rules,
     )
     return decide(subject, () if case.fully_exempt else rules.check(subject), exemption)
 

@@ -111,19 +111,16 @@ def injected(verdict: ContainerVerdict) -> dict[str, Any]:
 
 
 def _fs_group(verdict: Verdict, workload: Workload) -> dict[str, Any]:
-    """The opt-in fsGroup, where some container could not write its volume and every container may be patched."""
+    """The opt-in fsGroup, where some container could not write its volume and the Pod takes one."""
     spec = verdict.effective_policy.policy.spec
     if spec.fs_group is None or OPENSHIFT_SCC in (workload.pod_metadata.annotations or {}):
         return {}
     wanted = any(
-        finding.rule == "volume-permissions"
-        and finding.fixable
-        and each.state in {"fine", "fixable"}
-        and each.subject.injects
+        finding.rule == "volume-permissions" and each.fixes(finding)
         for each in verdict.containers
         for finding in each.findings
     )
-    if not wanted or not workload.is_pod or any(each.subject.slot.kind == "ephemeral" for each in verdict.containers):
+    if not wanted or not workload.is_pod:
         return {}
     group: dict[str, Any] = {"fsGroup": spec.fs_group}
     if workload.context.fs_group_change_policy is None:

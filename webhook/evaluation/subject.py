@@ -17,7 +17,7 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
     nothing is planned; `fault_free`: the image has no fault (`webhook.image.user.ImageAnalysis`), and nothing else is planned;
     `restricted`: its namespace enforces Pod Security restricted; `enforced`: mode Enforce is in force; `permits_root`: an
     exemption or the policy lets the container run as root where its image says so; `exempt_rules` are those of which an
-    exception drops the findings.
+    exception drops the findings; `pod_rules` are those about the whole Pod whose findings are told of this container.
     """
 
     workload: Workload
@@ -36,6 +36,7 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
     enforced: bool = False
     permits_root: bool = False
     exempt_rules: frozenset[str] = frozenset()
+    pod_rules: frozenset[str] = frozenset()
 
     @property
     def unknown(self) -> Unknown | None:

@@ -54,6 +54,28 @@ class Verdict(msgspec.Struct, frozen=True):
         """All findings, in the order of containers and rules."""
         return tuple([finding for each in self.containers for finding in each.findings])
 
+    @property
+    def takes_fs_group(self) -> bool:
+        """Whether an fsGroup, which every container gets, would meet none that is unknown, exempted or running already."""
+        return all(
+            each.state in {"fine", "fixable"} and each.exemption is None and each.subject.slot.kind != "ephemeral"
+            for each in self.containers
+        )
+
+    def without_fs_group(self) -> "Verdict":
+        """The same where no fsGroup is injected, so that what it would cure is told."""
+        containers = [
+            msgspec.structs.replace(
+                each,
+                findings=tuple(
+                    msgspec.structs.replace(finding, fixable=False) if finding.rule == "volume-permissions" else finding
+                    for finding in each.findings
+                ),
+            )
+            for each in self.containers
+        ]
+        return msgspec.structs.replace(self, containers=tuple(containers))
+
 
 def decide(subject: Subject, findings: tuple[Finding, ...], exemption: Exemption | None) -> ContainerVerdict:
     """Sum up one container. Of the rules that an exemption names the findings are dropped, and nothing else changes."""

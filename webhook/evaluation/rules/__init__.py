@@ -46,6 +46,9 @@ RULES = (
     working_directory,
 )
 
+# Those about the whole Pod: told of its first container that is not exempt from them, so that they vanish only where all are.
+POD_RULES = frozenset({group_without_user.NAME, token_file_mode.NAME})
+
 # Most containers of most Pods say their uid, and then nobody asked for the image; most images that are asked for have no
 # fault: these have nothing to look at then.
 _FAULTS_OF_IMAGES = (

@@ -19,11 +19,11 @@ NAME: Final = "group-without-user"
 
 
 def check(subject: Subject) -> Finding | None:
-    """Said once a Pod, on its first container."""
+    """Told once a Pod, of the container that the Pod-level pass has chosen."""
     pod = subject.workload.context
-    if subject.os != "linux" or pod.run_as_group is None or pod.run_as_user is not None:
+    if NAME not in subject.pod_rules or subject.os != "linux":
         return None
-    if next(subject.workload.slots()).container is not subject.slot.container:
+    if pod.run_as_group is None or pod.run_as_user is not None:
         return None
     path = subject.workload.pointer.strip("/").replace("/", ".") + ".securityContext"
     return finding(

@@ -19,13 +19,11 @@ NAME: Final = "token-file-mode"
 
 
 def check(subject: Subject) -> Finding | None:
-    """Said once a Pod, on its first container."""
-    if not subject.injects or not subject.uids or subject.os != "linux":
+    """Told once a Pod, of the container that the Pod-level pass has chosen."""
+    if NAME not in subject.pod_rules or not subject.injects or not subject.uids or subject.os != "linux":
         return None
     workload = subject.workload
     if None in subject.uids or len(set(subject.uids)) != 1:
-        return None
-    if next(workload.slots()).container is not subject.slot.container:
         return None
     if not any(volume.projected is not None for volume in workload.spec.volumes or ()):
         return None
