@@ -19,7 +19,7 @@ import msgspec
 from webhook.admission import decision as decision_
 from webhook.admission import response
 from webhook.admission.decision import AdmissionDecision
-from webhook.admission.response_cache import CachedResponse, RecordingSource, ResponseCache, cache_key
+from webhook.admission.response_cache import CachedResponse, Key, RecordingSource, ResponseCache, cacheable
 from webhook.admission.review import Review, absent
 from webhook.errors import MalformedObject
 from webhook.evaluation import patch
@@ -142,9 +142,12 @@ class Admission:
             return _pass(review.uid, hook, "insignificant", effective_policy)
         exceptions = self._view.exceptions(namespace, workload)
         key = entry = None
+        evaluated = workload
         if workload.is_pod and review.operation == "CREATE" and not exceptions:
-            same = cache_key(workload)
-            key = same and (hook, namespace, same)
+            pod_of_template = cacheable(workload)
+            if pod_of_template is not None:
+                evaluated = pod_of_template
+                key = Key(hook, namespace, evaluated)
         if key is not None:
             entry = await self._responses.find(key, effective_policy, self._images, dry_run=review.dry_run)
         if entry is None:
@@ -152,7 +155,7 @@ class Admission:
             patchable = not workload.is_pod or review.operation == "CREATE" or bool(review.sub_resource)
             with self._reserve(workload) if workload.size > SMALL_POD_CONTAINERS else _UNRESERVED:
                 verdict = await evaluate(
-                    workload,
+                    evaluated,
                     effective_policy,
                     images,
                     namespace=namespace,
@@ -166,7 +169,7 @@ class Admission:
             pending, missed = _pending_images(verdict), hook == "validate" and _missed(verdict)
             may_retry = self._may_retry(namespace, pending)
             may_retry = (missed and self._may_be_patched(namespace)) or may_retry
-            entry = self._answer(review, hook, workload, verdict, may_retry)
+            entry = self._answer(review, hook, evaluated, verdict, may_retry)
             if key is not None and not pending and not missed:
                 self._responses.keep(key, entry, images)
         if entry.decision == "deny" and workload.is_pod and not self._view.knows(namespace):

@@ -1,11 +1,12 @@
 """The second replica of a template is answered as the first was, unless anything that counts is another."""
 
+import inspect
 import json
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.images import Table, image, multi
@@ -14,12 +15,16 @@ from tests.support.variety import IMAGES, PODS, POLICIES
 from tests.unit.admission.test_handler import View
 from webhook.admission import handler
 from webhook.admission.handler import Admission, Outcome, WebhookKind
-from webhook.admission.response_cache import CACHE_LIMIT, cache_key
+from webhook.admission.response_cache import CACHE_LIMIT, cacheable
 from webhook.evaluation import evaluator
 from webhook.image.source import Image, PlatformImage, Unknown
 from webhook.policy.types import ExceptionSpec, Metadata, NonRootException
+from webhook.workload import podspec
 from webhook.workload.annotations import ANNOTATION
+from webhook.workload.workload import Workload
 
+METADATA = ("name", "generate_name", "namespace", "uid", "owner_references", "deletion_timestamp")  # is not evaluated
+LISTS = {"containers", "init_containers", "ephemeral_containers", "volumes", "node_selector"}
 TOKEN: Object = {"projected": {"sources": []}}
 
 
@@ -60,17 +65,17 @@ class Scene:
 
 
 @pytest.fixture
-def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the Pods that are really judged."""
-    names: list[str] = []
+def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[Workload]:
+    """The Pods that are really evaluated."""
+    evaluated: list[Workload] = []
     evaluate = evaluator.evaluate
 
-    async def noting(found: Any, *arguments: Any, **more: Any) -> Any:
-        names.append(found.metadata.name)
+    async def noting(found: Workload, *arguments: Any, **more: Any) -> Any:
+        evaluated.append(found)
         return await evaluate(found, *arguments, **more)
 
     monkeypatch.setattr(handler, "evaluate", noting)
-    return names
+    return evaluated
 
 
 @given(IMAGES, st.lists(PODS, min_size=2, max_size=6), POLICIES, st.sampled_from(["Audit", "Warn", "Enforce"]))
@@ -85,14 +90,15 @@ async def test_every_answer_is_that_of_a_first_time(
 
 
 @pytest.mark.parametrize("hook", ["mutate", "validate"])
-async def test_replicas_are_judged_once(evaluations: list[str], hook: WebhookKind) -> None:
+async def test_replicas_are_judged_once(evaluations: list[Workload], hook: WebhookKind) -> None:
     """Whatever the API server has named them and their token volumes."""
     scene = Scene(image(""), mode="Enforce")
     for suffix in ("x2k9p", "8fq4z", "m0d7c"):
         outcome = await scene.ask(replica(minimal(), suffix), hook)
         assert outcome.workload is not None
         assert outcome.workload.name == f"web-{suffix}"
-    assert evaluations == ["web-x2k9p", "web-x2k9p", "web-8fq4z", "web-m0d7c"]  # the first one by both
+    assert len(evaluations) == 4  # the first one by both, and each by the fresh one
+    assert len(set(evaluations)) == 1
 
 
 @pytest.mark.parametrize(
@@ -121,16 +127,70 @@ async def test_replicas_are_judged_once(evaluations: list[str], hook: WebhookKin
 )
 def test_what_counts_makes_a_pod_another(paths: dict[str, Any]) -> None:
     """Each of these alone."""
-    assert cache_key(workload(tweak(minimal(), paths))) != cache_key(workload())
+    assert cacheable(workload(tweak(minimal(), paths))) != cacheable(workload())
+
+
+@example({})
+@given(PODS)
+async def test_what_is_evaluated_is_the_key(paths: dict[str, Any]) -> None:
+    """So nothing outside of the key can change a response."""
+    evaluated: list[Workload] = []
+    evaluate = evaluator.evaluate
+
+    async def noting(found: Workload, *arguments: Any, **more: Any) -> Any:
+        evaluated.append(found)
+        return await evaluate(found, *arguments, **more)
+
+    scene = Scene(image("1000"), mode="Enforce")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(handler, "evaluate", noting)
+        await scene.admission.review(review(tweak(minimal(), paths)), "mutate")
+    keys = list(scene.admission._responses._answers._entries)
+    assert keys or paths
+    assert all(key.pod is found for key, found in zip(keys, evaluated, strict=False))
+
+
+def test_an_input_of_the_evaluation_is_in_the_key_or_checked_beside_it() -> None:
+    """A parameter that is new has no place here: say first why a cached response cannot depend on it."""
+    assert set(inspect.signature(evaluator.evaluate).parameters) == {
+        "workload",  # in the key, as it is evaluated
+        "namespace",  # in the key
+        "effective_policy",  # compared by the cache
+        "injects",  # follows from the effective policy where a Pod is created
+        "images",  # compared by the cache, image by image
+        "budget",  # only says how long to wait: an unknown image is never kept
+        "exceptions",  # there are none where there is a key
+        "now",  # only read for exceptions
+        "requester",  # only read for exceptions
+        "slots",  # every container, where a Pod is created
+    }
+
+
+def test_a_field_of_a_pod_is_in_the_key_unless_evaluation_never_sees_it() -> None:
+    """A new field is in the key and is evaluated; one of the metadata is neither, until it is named here."""
+    pod = podspec.PodSpec(containers=(podspec.Container(),))
+    dropped: dict[str, Any] = dict.fromkeys(METADATA, "x")
+    kept = cacheable(Workload("Pod", podspec.Metadata(**dropped), pod))
+    assert kept is not None
+    assert kept.metadata == podspec.Metadata(annotations=None)
+    assert set(podspec.Metadata.__struct_fields__) == {*METADATA, "annotations"}
+    assert set(Workload.__struct_fields__) == {"kind", "metadata", "spec", "pointer", "template_metadata"}
+    for name in set(podspec.PodSpec.__struct_fields__) - LISTS:
+        other = cacheable(Workload("Pod", podspec.Metadata(), msgspec.structs.replace(pod, **{name: ("x",)})))
+        assert other != kept, name
+    for name in set(podspec.Container.__struct_fields__) - {"volume_mounts"}:
+        container = msgspec.structs.replace(podspec.Container(), **{name: ("x",)})
+        other = cacheable(Workload("Pod", podspec.Metadata(), podspec.PodSpec(containers=(container,))))
+        assert other != kept, name
 
 
 @pytest.mark.parametrize("kind", ["persistentVolumeClaim", "ephemeral", "csi"])
 def test_a_pod_with_a_volume_that_findings_name_is_like_no_other(kind: str) -> None:
     """They name its mounts, too."""
-    assert cache_key(workload(tweak(minimal(), {"spec.volumes": [{"name": "data", kind: {}}]}))) is None
+    assert cacheable(workload(tweak(minimal(), {"spec.volumes": [{"name": "data", kind: {}}]}))) is None
 
 
-async def test_an_image_that_has_changed_is_judged_again(evaluations: list[str]) -> None:
+async def test_an_image_that_has_changed_is_judged_again(evaluations: list[Workload]) -> None:
     """Its tag was moved, or it was read anew."""
     scene = Scene(image(""), mode="Enforce")
     pod = tweak(minimal(), {"spec.securityContext.runAsNonRoot": True})
@@ -160,7 +220,7 @@ async def test_another_policy_is_asked_again() -> None:
     assert (await scene.ask(minimal())).decision == "deny"
 
 
-async def test_an_exception_is_never_remembered(evaluations: list[str]) -> None:
+async def test_an_exception_is_never_remembered(evaluations: list[Workload]) -> None:
     """It ends at its minute."""
     scene = Scene(image(""), mode="Enforce")
     assert (await scene.ask(minimal())).decision == "deny"
@@ -173,7 +233,7 @@ async def test_an_exception_is_never_remembered(evaluations: list[str]) -> None:
 
 
 @pytest.mark.parametrize("found", [Unknown("pending", "soon"), Unknown("unreachable", "no route")])
-async def test_what_was_not_known_is_asked_again(evaluations: list[str], found: Unknown) -> None:
+async def test_what_was_not_known_is_asked_again(evaluations: list[Workload], found: Unknown) -> None:
     """The next answer may be another."""
     scene = Scene(found, mode="Enforce")
     for _ in range(2):
@@ -181,7 +241,7 @@ async def test_what_was_not_known_is_asked_again(evaluations: list[str], found: 
     assert len(evaluations) == 4
 
 
-async def test_a_cure_that_did_not_come_is_waited_for(evaluations: list[str]) -> None:
+async def test_a_cure_that_did_not_come_is_waited_for(evaluations: list[Workload]) -> None:
     """For how long depends on the clock."""
     scene = Scene(image("app"), mode="Enforce")
     demanding = tweak(minimal(), {"spec.securityContext.runAsNonRoot": True})
