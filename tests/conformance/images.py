@@ -17,7 +17,7 @@ from tests.conformance.model import Files
 BUSYBOX = Path("/bin/busybox")
 REPOSITORY = "kubelet-matrix"
 CONNECTIONS = 16
-_ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
 @cache
@@ -42,7 +42,7 @@ def accounts(files: Files) -> tuple[oci.Layer, ...]:
 
 def content(user: str | None, files: Files) -> oci.Content:
     """The image with that `config.User` and these files."""
-    return oci.image(base(), *accounts(files), user=user, architecture=_ARCHITECTURE)
+    return oci.image(base(), *accounts(files), user=user, architecture=ARCHITECTURE)
 
 
 async def push(registry: str, images: Iterable[oci.Content]) -> None:

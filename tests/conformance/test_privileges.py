@@ -1,0 +1,158 @@
+"""Programs with file capabilities under the real kernel, kubelet and runtime: what ran before our patch runs after it.
+
+Each image is a static busybox that carries a capability and copies its own /proc/self/status into the termination message:
+so the process itself says who it is and what it may. What only the layers could tell, and nobody has read, is shown to
+fail, too.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jsonpatch
+import msgspec
+import pytest
+
+from deploy.dev import oci
+from tests.conformance import images, runner
+from tests.conformance.cluster import Api
+from tests.conformance.ours import ENFORCE, NOW, workload
+from webhook.check.surveying import Surveying
+from webhook.evaluation.evaluator import evaluate
+from webhook.evaluation.patch import operations
+from webhook.image.source import Images
+from webhook.policy.selection import EffectivePolicy
+from webhook.registry.client import RegistryClient
+from webhook.registry.settings import RegistrySettings
+
+pytestmark = pytest.mark.e2e
+
+BIND, RAW = 10, 13  # linux/capability.h
+REPORT = ("cp", "/proc/self/status", "/dev/termination-log")
+PATIENCE = 120.0  # seconds for one Pod
+
+Json = dict[str, Any]
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How a container ended that ran: its uid, its effective capabilities and its no_new_privs flag."""
+
+    uid: str
+    effective: int
+    no_new_privs: str
+
+
+STOPPED = None  # it could not be executed: the runtime, or the shell that should, has failed
+
+
+def carrying(name: str, capability: int, entrypoint: Sequence[str]) -> oci.Content:
+    """The image whose program /NAME carries the capability, +ep, and whose USER is a name."""
+    value = b"\1\0\0\2" + (1 << capability).to_bytes(4, "little") + bytes(12)
+    program = oci.owned(oci.file(name, images.BUSYBOX.read_bytes()), 0, 0, 0o755)
+    program = msgspec.structs.replace(program, pax={"SCHILY.xattr.security.capability": value.decode("ascii")})
+    return oci.image(
+        images.base(),
+        oci.accounts_layer("root:x:0:0::/:/bin/sh", "app:x:1500:1500::/:/bin/sh"),
+        oci.layer(program),
+        user="app",
+        architecture=images.ARCHITECTURE,
+        settings={"Entrypoint": list(entrypoint)},
+    )
+
+
+FIRST = carrying("busybox-bind", BIND, ("/busybox-bind", *REPORT))
+STARTED = carrying("busybox-bind", BIND, ("/bin/busybox", "sh", "-c", f"exec /busybox-bind {' '.join(REPORT)}"))
+MORE = carrying("busybox-raw", RAW, ("/busybox-raw", *REPORT))
+
+
+def pod(image: str) -> Json:
+    """A Pod that says nothing about users."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"generateName": "privileges-"},
+        "spec": {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 0,
+            "automountServiceAccountToken": False,
+            "containers": [{"name": "app", "image": image}],
+        },
+    }
+
+
+async def injected(written: Json, source: Images, policy: EffectivePolicy = ENFORCE) -> Json:
+    """The Pod as admission would store it."""
+    work = workload(written)
+    verdict = await evaluate(work, policy, source, namespace="x", budget=60.0, now=NOW)
+    patched: Json = jsonpatch.apply_patch(written, msgspec.json.encode(operations(verdict, work)).decode())
+    return patched
+
+
+async def ended(api: Api, namespace: str, body: Json) -> Ended | None:
+    """How the Pod's container ends."""
+    pods = f"/api/v1/namespaces/{namespace}/pods"
+    name = (await api.call("POST", pods, body))["metadata"]["name"]
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        status = (await api.call("GET", f"{pods}/{name}"))["status"]
+        for each in status.get("containerStatuses", ()):
+            if over := each["state"].get("terminated"):
+                lines = dict(line.split(":", 1) for line in over.get("message", "").splitlines() if ":\t" in line)
+                if over["exitCode"]:
+                    return STOPPED
+                return Ended(lines["Uid"].split()[1], int(lines["CapEff"].strip(), 16), lines["NoNewPrivs"].strip())
+        await asyncio.sleep(0.5)
+    raise AssertionError(f"{name} did not end: {status}")
+
+
+async def test_what_ran_before_injection_runs_after_it(api: Api, registry: str) -> None:
+    """As the same user and with the same capabilities in effect, wherever the layers were read or NET_BIND_SERVICE is all."""
+    shapes: Mapping[str, oci.Content] = {"first": FIRST, "started": STARTED, "more": MORE}
+    await images.push(registry, shapes.values())
+    namespace = await runner.namespace(api)
+    client = RegistryClient(RegistrySettings(insecure=frozenset({registry})))
+    try:
+        found: dict[tuple[str, str], Ended | None] = {}
+
+        async def run(shape: str, how: str, body: Json) -> None:
+            found[shape, how] = await ended(api, namespace, body)
+
+        plans = []
+        for shape, content in shapes.items():
+            written = pod(images.reference(registry, content))
+            dropping = pod(images.reference(registry, content))
+            dropping["spec"]["containers"][0]["securityContext"] = {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            plans += [
+                (shape, "as written", written),
+                (shape, "drop ALL", dropping),
+                (shape, "layers read", await injected(written, Surveying(client))),
+                (shape, "nothing known", await injected(written, client)),
+            ]
+        await asyncio.gather(*(run(*plan) for plan in plans))
+    finally:
+        await client.aclose()
+        await api.call("DELETE", f"/api/v1/namespaces/{namespace}")
+
+    bind, raw = 1 << BIND, 1 << RAW
+    assert {how: each for (shape, how), each in found.items() if shape == "first"} == {
+        "as written": Ended("1500", bind, "0"),
+        "drop ALL": STOPPED,  # the runtime itself cannot start it
+        "layers read": Ended("1500", bind, "1"),
+        "nothing known": Ended("1500", bind, "1"),
+    }
+    assert {how: each for (shape, how), each in found.items() if shape == "started"} == {
+        "as written": Ended("1500", bind, "0"),
+        "drop ALL": STOPPED,  # the shell cannot
+        "layers read": Ended("1500", bind, "0"),
+        "nothing known": Ended("1500", 0, "1"),  # it starts, without the capability
+    }
+    assert {how: each for (shape, how), each in found.items() if shape == "more"} == {
+        "as written": Ended("1500", raw, "0"),
+        "drop ALL": STOPPED,
+        "layers read": Ended("1500", raw, "0"),
+        "nothing known": STOPPED,
+    }
