@@ -89,7 +89,7 @@ class _Reading:
         else:
             try:
                 document = convert(tomllib.loads(read_text(path)), _Document, str(path))
-            except (tomllib.TOMLDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:  # ValueError: also a number of 5000 digits
                 raise InvalidSetting(f"{path} is no TOML: {error}") from None
         found = [self._host(url, entry, registry, path) for url, entry in document.host.items()]
         found.append(self._host(document.server, document, registry, path))

@@ -95,7 +95,7 @@ class Keychain:
         """What applies to `image` (HOST/NAME, normalised, without tag), the most specific keys first."""
         found = [
             credential
-            for key in sorted(self._credentials, key=lambda text: text.encode("utf-8", "surrogateescape"), reverse=True)
+            for key in sorted(self._credentials, key=str.encode, reverse=True)
             if matches(key, image)
             for credential in self._credentials[key]
         ]
@@ -196,6 +196,9 @@ def _decode(raw: bytes) -> Any:
         raise MalformedKeychain("it is not JSON") from None
     if not isinstance(document, dict):
         raise MalformedKeychain("it is not a JSON object")
+    if b"\\ud" in raw.lower():  # half a surrogate pair, which is no text: Go's decoder puts U+FFFD in its place
+        text = json.dumps(document, ensure_ascii=False).encode("utf-16", "surrogatepass")
+        document = json.loads(text.decode("utf-16", "replace"))
     return document
 
 

@@ -143,7 +143,8 @@ def authorised(request: Request, repository: str, credential: Credential, sessio
 def challenges(values: tuple[str, ...]) -> list[Challenge]:
     """The challenges of WWW-Authenticate headers, several to a header allowed (RFC 9110 section 11.6.1)."""
     found: list[Challenge] = []
-    for value in values:
+    for raw in values:
+        value = raw.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # what is no text cannot be sent on
         position = 0
         while position < len(value):
             parameter = _PARAMETER.match(value, position) if found else None
@@ -334,7 +335,7 @@ def _read_token(body: bytes, authority: str) -> tuple[str, float]:
     """The token, and for how many seconds it is used."""
     try:
         answer = msgspec.json.decode(body, type=_TokenAnswer)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):  # UnicodeDecodeError among them
         detail = f"{authority}'s token service answered something other than a token"
         raise RegistryError("unauthorized", detail) from None
     token = answer.token or answer.access_token
