@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # A kind cluster with a registry beside it, and nothing of ours in it: the half of up.sh that the tests need too.
 #
-#   eval "$(deploy/kind/cluster.sh)" && make test      KIND_IMAGE=kindest/node:v1.34.0 for another Kubernetes
+#   eval "$(deploy/kind/cluster.sh)" && make test
 #
+# NODES=2 for another number of nodes than three; KUBERNETES=1.35 for one of the versions, with their images' digests, that
+# .github/workflows/test.yml lists; KIND_IMAGE=… for any other image of a node.
 # Prints KUBECONFIG, and NONROOT_REGISTRY: the registry at the address that this machine has in kind's network, so that
 # the machine, nodes and Pods all reach it there (on Linux). What is there already is used.
 set -euo pipefail
@@ -13,8 +15,20 @@ registry=nonroot-registry # the container, and its name for nodes and Pods: Dock
 port=5000
 push=5001 # the same registry, on this machine's loopback
 
+if [ -n "${KUBERNETES:-}" ]; then
+  versions=$here/../../.github/workflows/test.yml
+  version=$(sed -n "s/^ *- \(v${KUBERNETES//./\\.}\.[0-9]*@sha256:[0-9a-f]*\)$/\1/p" "$versions")
+  if [ -z "$version" ]; then
+    echo "KUBERNETES=$KUBERNETES is not among the versions of $versions: set KIND_IMAGE instead" >&2
+    exit 1
+  fi
+  KIND_IMAGE=kindest/node:$version
+fi
 if ! kind get clusters | grep -qx "$cluster"; then
-  kind create cluster --config "$here/cluster.yaml" --wait 180s ${KIND_IMAGE:+--image "$KIND_IMAGE"} >&2
+  {
+    cat "$here/cluster.yaml"
+    for ((node = 2; node <= ${NODES:-3}; node++)); do echo "  - role: worker"; done
+  } | kind create cluster --config - --wait 180s ${KIND_IMAGE:+--image "$KIND_IMAGE"} >&2
 fi
 for address in $(docker network inspect kind --format '{{range .IPAM.Config}}{{.Gateway}} {{end}}'); do
   case $address in *.*) break ;; esac # not the IPv6 one

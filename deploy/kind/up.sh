@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # From nothing to a kind cluster with a registry and the webhook enforcing in the namespace "demo".
 #
-#   deploy/kind/up.sh            KIND_IMAGE=kindest/node:v1.34.0 for another Kubernetes, 1.30 or later
+#   deploy/kind/up.sh            NODES=2, KUBERNETES=1.35 (1.30 or later) or KIND_IMAGE=…: see cluster.sh
 #   deploy/kind/down.sh          ends all of it
 #
 # Needs docker, kind, kubectl and helm. What is there already is used, so it can be run again after a change.
+# Where Docker Hub is out of reach: BUILD_BASE and RUNTIME_BASE as in the Dockerfile, or IMAGE, a whole image of ours that
+# docker has; DEMO_BASE, a base with adduser and sleep.
 #
 # Not run by our tests: kind's node images are on Docker Hub only, which the machine that tests this cannot reach.
 # There every command is recorded instead of run (tests/unit/deploy/test_kind.py), and what Helm is given is rendered for real; the
@@ -20,7 +22,9 @@ cluster=nonroot
 registry=nonroot-registry:5000 # for nodes and Pods, by Docker's DNS
 push=localhost:5001            # the same, for docker on this machine
 image=nonroot-webhook
-example=demo/named-user:1
+named=demo/named-user:1
+root_image=demo/root:1
+export DOCKER_BUILDKIT=1 # the Dockerfile mounts secrets, which Docker before 23 cannot without
 
 for program in docker kind kubectl helm; do
   if ! command -v "$program" >/dev/null; then
@@ -32,7 +36,12 @@ done
 "$here/cluster.sh" >/dev/null
 
 # Tagged by its content, so that Helm replaces Pods when, and only when, the image is another one.
-docker build --tag "$image:dev" "$root"
+if [ -n "${IMAGE:-}" ]; then
+  docker tag "$IMAGE" "$image:dev"
+else
+  docker build --tag "$image:dev" ${BUILD_BASE:+--build-arg "BUILD_BASE=$BUILD_BASE"} \
+    ${RUNTIME_BASE:+--build-arg "RUNTIME_BASE=$RUNTIME_BASE"} "$root"
+fi
 id=$(docker image inspect --format '{{.Id}}' "$image:dev")
 tag=${id#sha256:}
 tag=${tag:0:12}
@@ -48,13 +57,20 @@ helm upgrade --install nonroot "$root/charts/nonroot-webhook" --kube-context "$c
 kubectl --context "$context" wait --timeout 60s --for 'jsonpath={.webhooks[0].clientConfig.caBundle}' \
   validatingwebhookconfiguration/nonroot-webhook mutatingwebhookconfiguration/zz-nonroot-webhook
 
-docker build --tag "$push/$example" - <<'DOCKERFILE'
-FROM busybox:1.36
-RUN adduser -D -u 1000 app
-USER app
+for target in root named; do
+  reference=$push/$root_image
+  [ "$target" = root ] || reference=$push/$named
+  docker build --target "$target" --build-arg "BASE=${DEMO_BASE:-busybox:1.36}" --tag "$reference" - <<'DOCKERFILE'
+ARG BASE
+FROM ${BASE} AS root
+USER root
 CMD ["sleep", "3600"]
+FROM root AS named
+RUN adduser -D -u 1000 app || adduser --disabled-password --gecos "" --uid 1000 app
+USER app
 DOCKERFILE
-docker push "$push/$example"
+  docker push "$reference"
+done
 
 kubectl --context "$context" create namespace demo --dry-run=client --output yaml |
   kubectl --context "$context" apply --filename -
@@ -64,10 +80,10 @@ cat <<NEXT
 
 The namespace "demo" enforces. Try:
 
-  kubectl --context $context -n demo run named --image=$registry/$example \\
+  kubectl --context $context -n demo run named --image=$registry/$named \\
     --overrides='{"spec":{"securityContext":{"runAsNonRoot":true}}}'
   kubectl --context $context -n demo get pod named -o jsonpath='{.spec.containers[0].securityContext}'
-  kubectl --context $context -n demo run root --image=busybox:1.36     # refused, and says why
+  kubectl --context $context -n demo run root --image=$registry/$root_image     # refused, and says why
 
 deploy/kind/down.sh ends it.
 NEXT

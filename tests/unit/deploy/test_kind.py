@@ -1,8 +1,10 @@
 """deploy/kind, as far as it goes without kind's node image: every program is a recorder, except Helm's rendering."""
 
 import os
+import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -20,6 +22,8 @@ RECORDER = """\
 case "${0##*/} $*" in
   "docker container inspect"*) exit "$MISSING" ;;
   "docker image inspect"*) echo sha256:0123456789abcdef ;;
+  "kind create cluster"*) cat >"$HOME/configuration" ;;
+  "docker build"*) echo "$DOCKER_BUILDKIT" >>"$HOME/buildkit" ;;
   "kind get clusters") [ "$MISSING" = 1 ] || echo nonroot ;;
   "kind get nodes"*) printf 'nonroot-control-plane\\nnonroot-worker\\n' ;;
   "docker network inspect kind"*) echo fc00:f853::1 172.18.0.1 ;;
@@ -43,16 +47,39 @@ class Recorded(msgspec.Struct, frozen=True):
         return any(tuple(command[: len(words)]) == words for command in self.commands)
 
 
-def _record(script: str, folder: Path, *, missing: bool, programs: str = "docker kind kubectl helm") -> Recorded:
+def _record(
+    script: str,
+    folder: Path,
+    *,
+    missing: bool,
+    programs: str = "docker kind kubectl helm",
+    settings: Mapping[str, str] | None = None,
+) -> Recorded:
     """Run a script with recorders for `programs`; `missing` says that neither cluster nor registry is there yet."""
     for name in programs.split():
         (folder / name).write_text(RECORDER)
         (folder / name).chmod(0o755)
-    for name in ("bash", "sh", "env", "dirname", "grep", "cat", "mkdir", "chmod"):  # all that the scripts need besides
+    for name in (
+        "bash",
+        "sh",
+        "env",
+        "dirname",
+        "grep",
+        "cat",
+        "mkdir",
+        "chmod",
+        "sed",
+    ):  # all that the scripts need besides
         (folder / name).symlink_to(shutil.which(name) or name)
     record = folder / "record"
     record.touch()
-    env = {"PATH": str(folder), "RECORD": str(record), "MISSING": str(int(missing)), "HOME": str(folder)}
+    env = {
+        "PATH": str(folder),
+        "RECORD": str(record),
+        "MISSING": str(int(missing)),
+        "HOME": str(folder),
+        **(settings or {}),
+    }
     done = subprocess.run(["bash", KIND / script], env=env, capture_output=True, text=True, check=False)
     commands = [line.split(SEPARATOR) for line in record.read_text().splitlines()]
     return Recorded(done.returncode, done.stdout + done.stderr, commands)
@@ -124,7 +151,60 @@ def test_the_configuration_is_the_one_that_the_scripts_speak_of() -> None:
     configuration = yaml.safe_load((KIND / "cluster.yaml").read_text())
     assert (configuration["kind"], configuration["apiVersion"]) == ("Cluster", "kind.x-k8s.io/v1alpha4")
     assert configuration["name"] == "nonroot"
-    assert [node["role"] for node in configuration["nodes"]] == ["control-plane", "worker", "worker"]
+    assert [node["role"] for node in configuration["nodes"]] == ["control-plane"]
+
+
+@pytest.mark.parametrize(("nodes", "workers"), [("", 2), ("1", 0), ("2", 1)])
+def test_there_are_as_many_nodes_as_are_asked_for(tmp_path: Path, nodes: str, workers: int) -> None:
+    recorded = _record("cluster.sh", tmp_path, missing=True, settings={"NODES": nodes})
+    assert recorded.code == 0, recorded.said
+    configuration = yaml.safe_load((tmp_path / "configuration").read_text())
+    assert [node["role"] for node in configuration["nodes"]] == ["control-plane", *["worker"] * workers]
+
+
+def test_a_version_is_the_image_that_the_workflow_names(tmp_path: Path) -> None:
+    recorded = _record("cluster.sh", tmp_path, missing=True, settings={"KUBERNETES": "1.35"})
+    command = recorded.commands[recorded.first("kind", "create", "cluster")]
+    node = command[command.index("--image") + 1]
+    assert node.startswith("kindest/node:v1.35.")
+    assert node.removeprefix("kindest/node:") in (ROOT / ".github" / "workflows" / "test.yml").read_text()
+
+
+@pytest.mark.parametrize("version", ["1.3", "1.99", "v1.35"])
+def test_a_version_that_is_not_listed_is_refused(tmp_path: Path, version: str) -> None:
+    recorded = _record("cluster.sh", tmp_path, missing=True, settings={"KUBERNETES": version})
+    assert recorded.code == 1
+    assert f"KUBERNETES={version} is not among the versions" in recorded.said
+    assert recorded.commands == []
+
+
+def test_bases_are_arguments(tmp_path: Path) -> None:
+    """Each to the build that it is for, and BuildKit is asked for by name."""
+    settings = {"BUILD_BASE": "localhost/a:1", "RUNTIME_BASE": "localhost/b:1", "DEMO_BASE": "localhost/c:1"}
+    recorded = _record("up.sh", tmp_path, missing=True, settings=settings)
+    builds = [command for command in recorded.commands if command[:2] == ["docker", "build"]]
+    assert [word for command in builds for word in command if "BASE=" in word] == [
+        "BUILD_BASE=localhost/a:1",
+        "RUNTIME_BASE=localhost/b:1",
+        "BASE=localhost/c:1",
+        "BASE=localhost/c:1",
+    ]
+    assert (tmp_path / "buildkit").read_text() == "1\n" * 3
+
+
+def test_an_image_that_is_there_is_not_built(tmp_path: Path) -> None:
+    recorded = _record("up.sh", tmp_path, missing=True, settings={"IMAGE": "localhost/ours:1"})
+    assert recorded.has("docker", "tag", "localhost/ours:1", "nonroot-webhook:dev")
+    assert all("demo/" in " ".join(command) for command in recorded.commands if command[:2] == ["docker", "build"])
+
+
+def test_both_pods_that_it_proposes_are_of_images_in_its_registry(tmp_path: Path) -> None:
+    """One that starts and one that is refused, wherever Docker Hub is."""
+    recorded = _record("up.sh", tmp_path, missing=True)
+    proposed = re.findall(r"--image=(\S+)", recorded.said)
+    pushed = [command[2] for command in recorded.commands if command[:2] == ["docker", "push"]]
+    assert sorted(proposed) == sorted(each.replace("localhost:5001", "nonroot-registry:5000") for each in pushed)
+    assert len(set(proposed)) == 2
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="needs shellcheck, from the package of that name")
