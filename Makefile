@@ -57,7 +57,7 @@ test: check ## everything, on a real cluster that is started and ended here (KUB
 test-e2e: $(VENV)/.dev ## only the end-to-end suite
 	$(BIN)/python -m deploy.with_cluster $(BIN)/pytest -m "cluster or e2e"
 
-test-survive: $(VENV)/.dev ## do harm to an installed release and see (LONG=1: hours, and README's figures anew)
+test-survive: $(VENV)/.dev ## do harm to an installed release and see (LONG=1: hours, and the documentation's figures anew)
 	$(if $(LONG),NONROOT_SURVIVE_LONG=1 NONROOT_KEEP_FIGURES=1) $(BIN)/python -m deploy.with_cluster $(BIN)/pytest -m survive -s
 	$(if $(LONG),$(BIN)/python -m tests.resilience.figures)
 

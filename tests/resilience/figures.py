@@ -1,4 +1,4 @@
-"""The tables of figures: kept in `results.json`, shown in `results.md` and, shortened, in README.
+"""The tables of figures: kept in `results.json`, shown in `results.md` and, shortened, in the documentation.
 
     python -m tests.resilience.figures    # writes both anew from results.json; a test says when that has been forgotten
 
@@ -19,7 +19,7 @@ from tests.resilience.traffic import Tally
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results.json"
 PAGE = HERE / "results.md"
-README = HERE.parents[1] / "README.md"
+SECTION = HERE.parents[1] / "docs" / "explanation" / "faults.md"
 BEGIN, END = "<!-- survive: begin; made by python -m tests.resilience.figures -->", "<!-- survive: end -->"
 KEEP = "NONROOT_KEEP_FIGURES"
 
@@ -27,7 +27,7 @@ KEEP = "NONROOT_KEEP_FIGURES"
 class Fault(msgspec.Struct, frozen=True):
     """What users noticed of one fault under steady traffic. Times are seconds.
 
-    `recovered` is the time from the end of the fault to the last admission that failed; `result` is what most of those
+    `recovered` is the time from the end of the fault to the last admission that failed; `message` is what most of those
     read that failed because of us; `unpatched` are Pods that were admitted rightly, but without our patch.
     """
 
@@ -39,7 +39,7 @@ class Fault(msgspec.Struct, frozen=True):
     retried: int
     longest: float
     recovered: float
-    result: str = ""
+    message: str = ""
     note: str = ""
     unpatched: int = 0
 
@@ -151,7 +151,7 @@ def page(results: Results) -> str:
                 each.retried,
                 each.longest,
                 each.recovered,
-                each.result,
+                each.message,
                 each.note,
             )
             for each in results.faults.values()
@@ -169,7 +169,7 @@ def page(results: Results) -> str:
 
 
 def section(results: Results) -> str:
-    """README's table: what a user notices of each fault."""
+    """The documentation's table: what a user notices of each fault."""
     return _table(
         ("fault, under steady admissions", "wrong verdicts", "lost", "longest wait", "over after"),
         (
@@ -179,9 +179,9 @@ def section(results: Results) -> str:
     )
 
 
-def filled_in(readme: str, results: Results) -> str:
-    """`readme` with the table between its two marks."""
-    before, _, rest = readme.partition(BEGIN)
+def filled_in(document: str, results: Results) -> str:
+    """`document` with the table between its two marks."""
+    before, _, rest = document.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{section(results)}\n{END}{after}"
 
@@ -196,4 +196,4 @@ def _table(heads: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(load()))
-    README.write_text(filled_in(README.read_text(), load()))
+    SECTION.write_text(filled_in(SECTION.read_text(), load()))
