@@ -246,15 +246,20 @@ def _proactive(request: Request, login: _Login) -> Generator[Request, Response, 
 def _carried_over(scope: str, repository: str, other: str) -> str:
     """The scope of a challenge about one repository as it would be about another, in the registry's own form.
 
-    A mirror may put a path of its own before the name, and some registries have one scope for all.
-    Source: distribution/distribution docs/content/spec/auth/scope.md.
+    A mirror may put a path of its own before the name, Artifactory leaves out its first part, and some registries have one
+    scope for all. Source: distribution/distribution docs/content/spec/auth/scope.md.
     """
     parts = []
     for part in scope.split(" "):
         kind, _, rest = part.partition(":")
         name, colon, actions = rest.rpartition(":")
-        same = colon and f"/{name}".endswith(f"/{repository}")
-        parts.append(f"{kind}:{name.removesuffix(repository)}{other}:{actions}" if same else part)
+        above = repository.removesuffix(name)
+        if colon and f"/{name}".endswith(f"/{repository}"):
+            parts.append(f"{kind}:{name.removesuffix(repository)}{other}:{actions}")
+        elif colon and name and above.endswith("/") and other.startswith(above):
+            parts.append(f"{kind}:{other.removeprefix(above)}:{actions}")
+        else:
+            parts.append(part)
     return " ".join(parts)
 
 

@@ -137,6 +137,7 @@ def test_a_token_for_another_repository_is_asked_for_in_the_registrys_own_words(
             "repository(plugin):team/app:pull registry:catalog:*",
             "repository(plugin):team/other:pull registry:catalog:*",
         ),
+        ("repository:app:pull", "repository:other:pull"),
         ("repository:xteam/app:pull", "repository:xteam/app:pull"),
         ("aws", "aws"),
         ("", "repository:team/other:pull"),
