@@ -5,16 +5,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
 
-import msgspec
-
 from webhook.evaluation import kubelet, rules
-from webhook.evaluation.subject import Subject, written_uid
+from webhook.evaluation.subject import Subject
 from webhook.evaluation.verdict import ContainerVerdict, Verdict, decide
 from webhook.image import reference, user
 from webhook.image.config import Config, Platform, User
 from webhook.image.passwd import ResolvedIds
 from webhook.image.source import Image, Images, PlatformImage, Query, Unknown
-from webhook.image.user import GroupMismatch, Identity, Injection, PlatformIdentity
+from webhook.image.user import GroupMismatch, Identity, Injection
 from webhook.policy.exemptions import Exemption, find_exemption
 from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import Assign, KnownImage, NonRootException, PolicySpec, image_matcher, matcher
@@ -33,29 +31,6 @@ _ROOT_IMAGES = frozenset({"root-image", "unpinned-user"})
 KNOWN_IMAGE_BUDGET = 0.3  # seconds granted to the registry where the policy already knows the image
 
 
-class _Case(msgspec.Struct, gc=False):
-    """A container on its way to a Subject: what its image says is filled in where it had to be asked."""
-
-    slot: Slot
-    effective: Effective
-    exemption: Exemption | None
-    image: Image | Unknown | None = None
-    identities: tuple[PlatformIdentity, ...] = ()
-    planned: Injection | GroupMismatch | None = None
-    assigned: bool = False
-    fault_free: bool = False
-    pod_rules: frozenset[str] = _NO_RULES
-
-    def exempt_from(self, rule: str) -> bool:
-        """Whether findings of a rule about it are dropped."""
-        return self.exemption is not None and (not self.exemption.rules or rule in self.exemption.rules)
-
-    @property
-    def fully_exempt(self) -> bool:
-        """Whether everything about it is let be, so that nothing needs to be known."""
-        return self.exemption is not None and not self.exemption.rules
-
-
 async def evaluate(
     workload: Workload,
     effective_policy: EffectivePolicy,
@@ -69,140 +44,113 @@ async def evaluate(
     injects: bool | None = None,
     requester: str | None = None,
 ) -> Verdict:
-    """Judge `slots` (every container where None) of a workload as it stands.
+    """Evaluate `slots` (every container where None) of a workload as it stands.
 
     `injects` overrides what the policy would patch; `requester` is the user who asks for the workload, None where nobody
     has. Images are asked for all at once and each waits `budget` seconds at most; an image is only asked for where the
-    spec does not say the user. What cannot be told is a state of its own, never an exception.
+    spec does not say the user. What is not known is a state of its own, never an exception.
     """
     spec = effective_policy.policy.spec
     injects = effective_policy.injects if injects is None else injects
     os = scheduling.operating_system(workload.spec)
-    cases = [
-        _Case(
-            slot,
-            effective(slot.container, workload.context),
-            find_exemption(effective_policy, exceptions, workload, slot, now, requester),
+    subjects = [
+        Subject(
+            workload=workload,
+            slot=slot,
+            os=os,
+            effective=effective(slot.container, workload.context),
+            policy=spec,
+            injects=injects,
+            exemption=find_exemption(effective_policy, exceptions, workload, slot, now, requester),
+            restricted=effective_policy.restricted,
+            enforced=effective_policy.mode == "Enforce",
         )
         for slot in (workload.slots() if slots is None else slots)
     ]
     unresolved = [
-        case
-        for case in cases
-        if not case.fully_exempt and case.slot.container.image and kubelet.needs_image(case.effective, os)
+        subject
+        for subject in subjects
+        if not subject.fully_exempt and subject.slot.container.image and kubelet.needs_image(subject.effective, os)
     ]
     if unresolved:
-        await _resolve_images(unresolved, workload, spec, images, os, namespace, budget, injects)
-    injected = slots is None and any(case.planned is not None for case in unresolved)
-    uids = tuple([written_uid(case.effective, case.planned) for case in cases]) if injected else ()
+        await _resolve_images(unresolved, images, namespace, budget)
     if slots is None:
-        _assign_pod_rules(cases)
-    verdict = Verdict(
-        effective_policy, tuple([_verdict(case, workload, effective_policy, os, injects, uids) for case in cases])
-    )
+        if any(subject.planned is not None for subject in unresolved):
+            uids = tuple([subject.written_uid for subject in subjects])
+            for subject in subjects:
+                subject.uids = uids
+        _assign_pod_rules(subjects)
+    verdict = Verdict(effective_policy, tuple([_verdict(subject, effective_policy) for subject in subjects]))
     return verdict if spec.fs_group is None or verdict.takes_fs_group else verdict.without_fs_group()
 
 
-def _assign_pod_rules(cases: list[_Case]) -> None:
+def _assign_pod_rules(subjects: list[Subject]) -> None:
     """Choose the container of which each Pod-level rule tells: the first that is not exempt from it."""
     for rule in rules.POD_RULES:
-        case = next((case for case in cases if not case.exempt_from(rule)), None)
-        if case is not None:
-            case.pod_rules |= {rule}
+        subject = next((subject for subject in subjects if not subject.exempt_from(rule)), None)
+        if subject is not None:
+            subject.pod_rules |= {rule}
 
 
-async def _resolve_images(
-    unresolved: list[_Case],
-    workload: Workload,
-    spec: PolicySpec,
-    images: Images,
-    os: str,
-    namespace: str,
-    budget: float,
-    injects: bool,
-) -> None:
+async def _resolve_images(unresolved: list[Subject], images: Images, namespace: str, budget: float) -> None:
     """Fill in what the images say."""
-    searches = [_find_image(case.slot.container, workload, spec, images, os, namespace, budget) for case in unresolved]
+    searches = [_find_image(subject, images, namespace, budget) for subject in unresolved]
     found = [await searches[0]] if len(unresolved) == 1 else await asyncio.gather(*searches)
-    strict = workload.context.supplemental_groups_policy == "Strict"
-    for case, image in zip(unresolved, found, strict=True):
-        case.image = image
-        if not isinstance(image, Image):
-            continue
-        analysis = user.analyse(image, os, case.effective.run_as_group, strict)
-        case.identities, case.planned = analysis.identities, analysis.plan
-        if os == "linux" and spec.assign is not None and injects and _assignable(spec.assign, case):
-            case.planned, case.assigned = Injection(spec.assign.uid, spec.assign.gid), True
-        if isinstance(case.planned, Injection) and case.planned.gid is not None and _no_group(workload, case.effective):
-            case.planned, case.assigned = (
-                None if case.assigned else GroupMismatch(_NO_GROUP.format(case.planned.gid)),
-                False,
-            )
-        case.fault_free = analysis.fault_free and case.planned is analysis.plan
+    for subject, image in zip(unresolved, found, strict=True):
+        subject.image = image
+        if isinstance(image, Image):
+            _analyse(subject, image)
 
 
-def _verdict(
-    case: _Case,
-    workload: Workload,
-    effective_policy: EffectivePolicy,
-    os: str,
-    injects: bool,
-    uids: tuple[int | None, ...],
-) -> ContainerVerdict:
-    spec = effective_policy.policy.spec
-    exemption = case.exemption or _root_allowed(case, effective_policy, os)
-    exempt_rules = exemption.rules if exemption is not None else _NO_RULES
-    subject = Subject(
-        workload,
-        case.slot,
-        os,
-        case.effective,
-        spec,
-        injects,
-        case.image,
-        case.identities,
-        case.planned,
-        case.assigned,
-        uids,
-        case.fault_free,
-        effective_policy.restricted,
-        effective_policy.mode == "Enforce",
-        _permits_root(case, spec, exempt_rules, os),
-        exempt_rules,
-        case.pod_rules,
-    )
-    return decide(subject, () if case.fully_exempt else rules.check(subject), exemption)
+def _analyse(subject: Subject, image: Image) -> None:
+    """Fill in what an image means for its container."""
+    strict = subject.workload.context.supplemental_groups_policy == "Strict"
+    assign = subject.policy.assign
+    analysis = user.analyse(image, subject.os, subject.effective.run_as_group, strict)
+    subject.identities, planned, assigned = analysis.identities, analysis.plan, False
+    if subject.os == "linux" and assign is not None and subject.injects and _assignable(assign, subject):
+        planned, assigned = Injection(assign.uid, assign.gid), True
+    if isinstance(planned, Injection) and planned.gid is not None and _no_group(subject.workload, subject.effective):
+        planned, assigned = None if assigned else GroupMismatch(_NO_GROUP.format(planned.gid)), False
+    subject.planned, subject.assigned = planned, assigned
+    subject.fault_free = analysis.fault_free and planned is analysis.plan
 
 
-def _root_allowed(case: _Case, effective_policy: EffectivePolicy, os: str) -> Exemption | None:
+def _verdict(subject: Subject, effective_policy: EffectivePolicy) -> ContainerVerdict:
+    exemption = subject.exemption or _root_allowed(subject, effective_policy)
+    subject.exempt_rules = exemption.rules if exemption is not None else _NO_RULES
+    subject.permits_root = _permits_root(subject)
+    return decide(subject, () if subject.fully_exempt else rules.check(subject), exemption)
+
+
+def _root_allowed(subject: Subject, effective_policy: EffectivePolicy) -> Exemption | None:
     """The exemption that `rootImages: Allow` is for a container that runs as root by its image, or may."""
-    if effective_policy.policy.spec.root_images != "Allow" or os != "linux" or case.effective.run_as_user is not None:
+    own = subject.effective
+    if subject.policy.root_images != "Allow" or subject.os != "linux" or own.run_as_user is not None:
         return None
-    if case.effective.run_as_non_root:
+    if own.run_as_non_root:
         return None
-    root = any(isinstance(each.identity, Identity) and each.identity.uid == 0 for each in case.identities)
-    if not (root or isinstance(case.image, Unknown)):
+    root = any(isinstance(each.identity, Identity) and each.identity.uid == 0 for each in subject.identities)
+    if not (root or isinstance(subject.image, Unknown)):
         return None
     return Exemption(f"policy {effective_policy.policy.metadata.name} allows root images", _ROOT_IMAGES)
 
 
-def _permits_root(case: _Case, spec: PolicySpec, exempt_rules: frozenset[str], os: str) -> bool:
+def _permits_root(subject: Subject) -> bool:
     """Whether a container that leaves its user to its image may run as root."""
-    if not exempt_rules and spec.root_images != "Allow":
+    exempt_rules = subject.exempt_rules
+    if not exempt_rules and subject.policy.root_images != "Allow":
         return False
-    named = "root-image" if os == "linux" else "windows-administrator"
-    unread = "unknown-image" in exempt_rules and (
-        isinstance(case.image, Unknown) or any(isinstance(each.identity, Unknown) for each in case.identities)
-    )
-    allowed = spec.root_images == "Allow" and os == "linux"
+    named = "root-image" if subject.os == "linux" else "windows-administrator"
+    unread = "unknown-image" in exempt_rules and subject.unknown is not None
+    allowed = subject.policy.root_images == "Allow" and subject.os == "linux"
     return allowed or unread or bool(exempt_rules & {named, "unpinned-user"})
 
 
-async def _find_image(
-    container: Container, workload: Workload, spec: PolicySpec, images: Images, os: str, namespace: str, budget: float
-) -> Image | Unknown:
+async def _find_image(subject: Subject, images: Images, namespace: str, budget: float) -> Image | Unknown:
     """The image from its source, or else as the operator knows it; a source's answer wins over the operator's."""
-    known = stated(spec, container)
+    container, workload, os = subject.slot.container, subject.workload, subject.os
+    known = stated(subject.policy, container)
     secrets = workload.spec.image_pull_secrets
     found = await images.find(
         Query(
@@ -259,9 +207,9 @@ def _no_group(workload: Workload, own: Effective) -> bool:
     return own.run_as_group is None and OPENSHIFT_SCC in (workload.pod_metadata.annotations or {})
 
 
-def _assignable(assign: Assign, case: _Case) -> bool:
+def _assignable(assign: Assign, subject: Subject) -> bool:
     """The image is listed, and its USER is empty or 0 on every platform; a name is never overridden."""
-    image = reference.normalised(case.slot.container.image or "")
+    image = reference.normalised(subject.slot.container.image or "")
     return bool(image_matcher(assign.images)(image)) and all(
-        not each.user.uid and not each.user.name for each in case.identities
+        not each.user.uid and not each.user.name for each in subject.identities
     )

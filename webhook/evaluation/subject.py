@@ -5,19 +5,21 @@ import msgspec
 from webhook.evaluation import kubelet
 from webhook.image.source import Image, Unknown
 from webhook.image.user import GroupMismatch, Identity, Injection, PlatformIdentity
+from webhook.policy.exemptions import Exemption
 from webhook.policy.types import PolicySpec
 from webhook.workload.workload import Effective, Slot, Workload, effective
 
 
-class Subject(msgspec.Struct, frozen=True, gc=False):
-    """One container with all that is known of it.
+class Subject(msgspec.Struct, gc=False):
+    """One container with all that is known of it: filled in by the evaluator, then only read.
 
     `image` is None where the spec alone says the uid; `identities` holds one identity a platform; `planned` are the numbers
     that injection would write, and `uids` the runAsUser of every container of the Pod after it (None: unset), none where
-    nothing is planned; `fault_free`: the image has no fault (`webhook.image.user.ImageAnalysis`), and nothing else is planned;
-    `restricted`: its namespace enforces Pod Security restricted; `enforced`: mode Enforce is in force; `permits_root`: an
-    exemption or the policy lets the container run as root where its image says so; `exempt_rules` are those of which an
-    exception drops the findings; `pod_rules` are those about the whole Pod whose findings are told of this container.
+    nothing is planned; `fault_free`: the image has no fault (`webhook.image.user.ImageAnalysis`), and nothing else is
+    planned; `exemption` is that of an exception; `restricted`: its namespace enforces Pod Security restricted; `enforced`:
+    mode Enforce is in force; `permits_root`: an exemption or the policy lets the container run as root where its image
+    says so; `exempt_rules` are those of which an exemption drops the findings; `pod_rules` are those about the whole Pod
+    whose findings are reported for this container.
     """
 
     workload: Workload
@@ -32,11 +34,21 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
     assigned: bool = False
     uids: tuple[int | None, ...] = ()
     fault_free: bool = False
+    exemption: Exemption | None = None
     restricted: bool = False
     enforced: bool = False
     permits_root: bool = False
     exempt_rules: frozenset[str] = frozenset()
     pod_rules: frozenset[str] = frozenset()
+
+    @property
+    def fully_exempt(self) -> bool:
+        """Whether every finding about it is dropped, so that its image need not be known."""
+        return self.exemption is not None and not self.exemption.rules
+
+    def exempt_from(self, rule: str) -> bool:
+        """Whether findings of a rule about it are dropped by an exception."""
+        return self.exemption is not None and (not self.exemption.rules or rule in self.exemption.rules)
 
     @property
     def unknown(self) -> Unknown | None:
@@ -118,7 +130,9 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
     @property
     def written_uid(self) -> int | None:
         """The runAsUser of the container once planned numbers are written; None where there is none."""
-        return written_uid(self.effective, self.planned)
+        if self.effective.run_as_user is not None:
+            return self.effective.run_as_user
+        return self.planned.uid if isinstance(self.planned, Injection) else None
 
     @property
     def unverified(self) -> bool:
@@ -144,10 +158,3 @@ def pod_uids(subject: Subject) -> list[tuple[Slot, int | None]]:
         (slot, uids[number] if number < len(uids) else effective(slot.container, context).run_as_user)
         for number, slot in enumerate(subject.workload.slots())
     ]
-
-
-def written_uid(merged: Effective, planned: Injection | GroupMismatch | None) -> int | None:
-    """The runAsUser of a container once planned numbers are written; None where there is none."""
-    if merged.run_as_user is not None:
-        return merged.run_as_user
-    return planned.uid if isinstance(planned, Injection) else None
