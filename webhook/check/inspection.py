@@ -15,9 +15,8 @@ from webhook.evaluation.evaluator import evaluate
 from webhook.evaluation.finding import Finding
 from webhook.image import start, suggestion
 from webhook.image.config import Config
-from webhook.image.filesystem import Directory, Survey
+from webhook.image.filesystem import Directory, Suggestion, Survey
 from webhook.image.source import Image, PlatformImage, Query, Unknown
-from webhook.image.suggestion import Suggestion
 from webhook.image.user import Identity, PlatformIdentity, ResolutionError, platform_identities
 from webhook.policy.cache import PolicySnapshot
 from webhook.policy.types import Documents

@@ -72,6 +72,12 @@ _DAYS = click.IntRange(1, 36500)
 @_setting(
     "cluster-name", "What the report page calls the cluster; else the name that the cluster gives itself.", default=""
 )
+@_setting(
+    "survey-rate",
+    "Megabytes a second at which the layers of public images are read for what their programs need; 0: never.",
+    default=8,
+    type=click.IntRange(0, 1000),
+)
 @INSECURE_REGISTRY
 @SERVER_REGISTRY_CONFIG
 @LOG_LEVEL

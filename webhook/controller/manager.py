@@ -18,6 +18,8 @@ from webhook.controller.background_scan import BackgroundScan
 from webhook.controller.certificate_objects import CertificateObjects
 from webhook.controller.certificate_rotation import InjectCaBundle, InOrder, Names, Pending, Plan, Rotation, WriteSecret
 from webhook.controller.image_identities import Reconciler
+from webhook.controller.image_surveys import ImageSurveys
+from webhook.controller.loop import repeat
 from webhook.controller.policy_status import PolicyStatusController
 from webhook.controller.scheduler import Scheduler
 from webhook.controller.settings import OperateSettings
@@ -78,6 +80,10 @@ async def _operate(settings: OperateSettings) -> None:
         changes = Triggers(settings, notify, lambda name: loop.call_soon_threadsafe(scheduler.governed, name))
         async with asyncio.TaskGroup() as tasks:
             lasting = [tasks.create_task(each) for each in scheduler.loops()]
+            if settings.survey_rate and settings.scan_interval:
+                surveys = ImageSurveys(cluster, client, settings.survey_rate * 1_000_000)
+                reading = repeat("reading the layers of images", surveys.round, asyncio.Event())
+                lasting.append(tasks.create_task(reading))
             if settings.manage_certificates:
                 tasks.create_task(keep(rotation(cluster, settings), state, certificates_due, stop))
             else:

@@ -26,6 +26,7 @@ class OperateSettings(msgspec.Struct, frozen=True):
     reports: bool = True
     pass_results: bool = True
     report_page: bool = False
+    survey_rate: int = 8
     cluster_name: str = ""
     insecure_registries: tuple[str, ...] = ()
     registry_config: Path | None = None

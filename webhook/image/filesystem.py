@@ -70,10 +70,33 @@ class StepDown(msgspec.Struct, frozen=True):
     user: str
 
 
+class Suggestion(msgspec.Struct, frozen=True):
+    """Numbers for a root image. `fs_group` is None where no volume is declared; `evidence` are clauses for a person.
+
+    `confidence` is high where the start script itself goes on as that account and nothing speaks against it.
+    """
+
+    uid: int
+    gid: int
+    fs_group: int | None
+    confidence: Literal["high", "medium"]
+    evidence: tuple[str, ...]
+
+    @property
+    def fields(self) -> str:
+        """`runAsUser 999, runAsGroup 999, fsGroup 999`."""
+        group = "" if self.fs_group is None else f", fsGroup {self.fs_group}"
+        return f"runAsUser {self.uid}, runAsGroup {self.gid}{group}"
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.evidence)}: {self.fields} ({self.confidence} confidence)"
+
+
 class Survey(msgspec.Struct, frozen=True):
     """What was found. `passwd` is None where no layer has the file; programs are in order of their paths.
 
-    `steps_down` are the literal users that the image's own start script changes to.
+    `steps_down` are the literal users that the image's own start script changes to; `suggestion` is only set where the
+    rest of what it follows from is not here.
     """
 
     passwd: Layer | None
@@ -81,3 +104,4 @@ class Survey(msgspec.Struct, frozen=True):
     special: tuple[Special, ...]
     capable: tuple[Capable, ...] = ()
     steps_down: tuple[StepDown, ...] = ()
+    suggestion: Suggestion | None = None

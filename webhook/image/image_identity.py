@@ -19,8 +19,11 @@ import msgspec
 from msgspec import Meta
 
 from webhook.image import reference as references
+from webhook.image import start, suggestion
 from webhook.image import user as identity
+from webhook.image.capabilities import FileCapabilities
 from webhook.image.config import Config, Platform, User, normalise_platform, parse_user
+from webhook.image.filesystem import Capable, Directory, Special, Suggestion, Survey
 from webhook.image.passwd import ResolvedIds
 from webhook.image.reference import Reference
 from webhook.image.source import Image, PlatformImage
@@ -52,7 +55,62 @@ ALIASES_LIMIT = NAMESPACES_LIMIT = 32
 Text = Annotated[str, Meta(max_length=TEXT_LIMIT)]
 
 _PLATFORM = re.compile(r"[a-z0-9]+(?:/[a-z0-9]+(?:\.[a-z0-9]+)*){1,2}", re.ASCII)
+_SETUID = 0o4000
 _NO_MEMBERSHIP = -1  # a gid that nobody has: with it, both look-ups agree only where all groups do
+
+
+Path = Annotated[str, Meta(min_length=1, max_length=512)]
+Capability = Annotated[str, Meta(min_length=1, max_length=32)]
+Mode = Annotated[int, Meta(ge=0, le=4095)]
+WORDS_LIMIT, PROGRAMS_LIMIT, EVIDENCE_LIMIT = 16, 64, 8
+
+
+class _Fact(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """Base of the facts."""
+
+
+class CapableProgram(_Fact, frozen=True, gc=False):
+    """A program with file capabilities, without CAP_; `effective`: the kernel refuses to give it fewer."""
+
+    path: Path
+    capabilities: Annotated[tuple[Capability, ...], Meta(max_length=64)]
+    effective: bool = False
+
+
+class WorkingDirectory(_Fact, frozen=True, gc=False):
+    """The image's WORKDIR as its layers have it."""
+
+    path: Path
+    uid: Id
+    gid: Id
+    mode: Mode
+
+
+class SuggestedIdentity(_Fact, frozen=True, gc=False):
+    """The numbers that a root image is made for."""
+
+    uid: Id
+    gid: Id
+    confidence: Literal["high", "medium"]
+    evidence: Annotated[tuple[Text, ...], Meta(max_length=EVIDENCE_LIMIT)]
+    fs_group: Id | None = None
+
+
+class ImageFacts(_Fact, frozen=True, gc=False):
+    """What an image's layers say of what its programs need: read by the controller, once an image."""
+
+    command_line: Annotated[
+        tuple[Annotated[str, Meta(max_length=512)], ...],
+        Meta(max_length=WORDS_LIMIT, description="The words that the image starts with."),
+    ] = ()
+    capable: Annotated[
+        tuple[CapableProgram, ...], Meta(max_length=PROGRAMS_LIMIT, description="Programs with file capabilities.")
+    ] = ()
+    setuid: Annotated[
+        tuple[Path, ...], Meta(max_length=PROGRAMS_LIMIT, description="Setuid programs that anybody may start.")
+    ] = ()
+    working_directory: WorkingDirectory | None = None
+    suggestion: SuggestedIdentity | None = None
 
 
 class ImageIdentitySpec(
@@ -107,6 +165,9 @@ class ImageIdentitySpec(
             description="The namespaces whose pull secrets have opened the image: no other is told. Empty: everybody may know.",
         ),
     ] = ()
+    facts: Annotated[
+        ImageFacts | None, Meta(description="What its programs need; unset where nobody has read its layers.")
+    ] = None
 
 
 class ImageIdentity(msgspec.Struct, frozen=True, gc=False):
@@ -186,8 +247,59 @@ def _storable(spec: ImageIdentitySpec) -> bool:
 def platform_image(spec: ImageIdentitySpec) -> PlatformImage:
     """The image of one platform, as far as it matters to who runs."""
     user = User("", uid=spec.uid) if spec.user is None else parse_user(spec.user)
-    config = Config(user, normalise_platform(*spec.platform.split("/", 2)))
-    return PlatformImage(config, accounts=ResolvedIds(spec.uid, spec.gid, spec.groups or None))
+    line = spec.facts.command_line if spec.facts else ()
+    config = Config(user, normalise_platform(*spec.platform.split("/", 2)), entrypoint=line)
+    accounts = ResolvedIds(spec.uid, spec.gid, spec.groups or None)
+    return PlatformImage(config, accounts=accounts, survey=None if spec.facts is None else _survey(spec.facts))
+
+
+def facts(image: PlatformImage) -> ImageFacts | None:
+    """What to store of a survey; None where there is none, or more of it than an object may hold."""
+    survey = image.survey
+    if not isinstance(survey, Survey):
+        return None
+    suggested = suggestion.suggest(image)
+    made = ImageFacts(
+        tuple(word[:512] for word in start.words(image.config)[:WORDS_LIMIT]),
+        tuple(
+            CapableProgram(each.path, each.capabilities.permitted, each.capabilities.effective)
+            for each in survey.capable
+        ),
+        tuple(each.path for each in survey.special if each.mode & _SETUID),
+        next(
+            (
+                WorkingDirectory(each.path, each.uid, each.gid, each.mode)
+                for each in survey.directories
+                if each.role == "workingDirectory" and each.present
+            ),
+            None,
+        ),
+        None
+        if suggested is None
+        else SuggestedIdentity(
+            suggested.uid, suggested.gid, suggested.confidence, suggested.evidence, suggested.fs_group
+        ),
+    )
+    try:
+        return msgspec.convert(msgspec.to_builtins(made), ImageFacts)
+    except msgspec.ValidationError:
+        return None
+
+
+def _survey(found: ImageFacts) -> Survey:
+    """The survey that the facts stand for."""
+    at, suggested = found.working_directory, found.suggestion
+    return Survey(
+        None,
+        ()
+        if at is None
+        else (Directory(at.path, "workingDirectory", present=True, uid=at.uid, gid=at.gid, mode=at.mode),),
+        tuple(Special(path, 0, 0, _SETUID | 0o755) for path in found.setuid),
+        tuple(Capable(each.path, FileCapabilities(each.capabilities, each.effective)) for each in found.capable),
+        suggestion=None
+        if suggested is None
+        else Suggestion(suggested.uid, suggested.gid, suggested.fs_group, suggested.confidence, suggested.evidence),
+    )
 
 
 def _name(digest: str, spec: ImageIdentitySpec) -> str:

@@ -5,40 +5,15 @@ owns the working directory. Where two pieces name different uids there is no sug
 """
 
 from collections.abc import Iterable
-from typing import Literal
-
-import msgspec
 
 from webhook.image import passwd
 from webhook.image.config import UID_MAX, Config
-from webhook.image.filesystem import Directory, StepDown, Survey
+from webhook.image.filesystem import Directory, StepDown, Suggestion, Survey
 from webhook.image.golang import parse_decimal
 from webhook.image.passwd import AccountFiles, Entry, UnreadableAccounts
 from webhook.image.source import PlatformImage
 
 LOW_PORT = 1024
-
-
-class Suggestion(msgspec.Struct, frozen=True):
-    """Numbers for a root image. `fs_group` is None where no volume is declared; `evidence` are clauses for a person.
-
-    `confidence` is high where the start script itself goes on as that account and nothing speaks against it.
-    """
-
-    uid: int
-    gid: int
-    fs_group: int | None
-    confidence: Literal["high", "medium"]
-    evidence: tuple[str, ...]
-
-    @property
-    def fields(self) -> str:
-        """`runAsUser 999, runAsGroup 999, fsGroup 999`."""
-        group = "" if self.fs_group is None else f", fsGroup {self.fs_group}"
-        return f"runAsUser {self.uid}, runAsGroup {self.gid}{group}"
-
-    def __str__(self) -> str:
-        return f"{', '.join(self.evidence)}: {self.fields} ({self.confidence} confidence)"
 
 
 def low_ports(config: Config) -> tuple[str, ...]:
@@ -50,6 +25,8 @@ def low_ports(config: Config) -> tuple[str, ...]:
 def suggest(image: PlatformImage) -> Suggestion | None:
     """The suggestion for a Linux image whose USER is root's; None for any other, and where the layers were not read."""
     survey, accounts, user = image.survey, image.accounts, image.config.user
+    if isinstance(survey, Survey) and survey.suggestion is not None:
+        return survey.suggestion  # as somebody has read it who had the accounts, too
     if not isinstance(survey, Survey) or not isinstance(accounts, AccountFiles) or image.platform.os == "windows":
         return None
     try:

@@ -7,10 +7,9 @@ import pytest
 
 from webhook.image import start, suggestion
 from webhook.image.config import Config, Platform, parse_user
-from webhook.image.filesystem import Directory, StepDown, Survey
+from webhook.image.filesystem import Directory, StepDown, Suggestion, Survey
 from webhook.image.passwd import AccountFiles
 from webhook.image.source import PlatformImage
-from webhook.image.suggestion import Suggestion
 
 PASSWD = b"root:x:0:0::/root:/bin/sh\nredis:x:999:1000::/home/redis:/bin/sh\nother:x:7:7::/:/bin/sh\n"
 DATA = Directory("/data", "volume", present=True, uid=999, gid=1000)

@@ -12,9 +12,8 @@ import msgspec
 from webhook import json_output
 from webhook.check import inspection
 from webhook.image.filesystem import Directory as Described
-from webhook.image.filesystem import Survey
+from webhook.image.filesystem import Suggestion, Survey
 from webhook.image.source import Image, Unknown
-from webhook.image.suggestion import Suggestion
 from webhook.registry.transport.messages import Cost
 from webhook.text import ago
 
