@@ -9,7 +9,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsa
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help run check unit test test-newest test-oldest test-e2e test-survive bench cluster cluster-down image generate docs sbom lock clean
+.PHONY: help run check unit test test-newest test-oldest test-e2e test-survive bench cluster cluster-down install kind kind-down image generate docs sbom lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,15 @@ cluster: $(VENV)/.dev ## a real cluster with the webhook installed and enforcing
 
 cluster-down: $(VENV)/.dev ## end it, and everything it started
 	$(BIN)/python -m deploy.try_it down
+
+install: $(VENV)/.dev ## build the image, push it to REGISTRY=HOST[/PATH] and install the chart into your kubeconfig's cluster
+	@$(BIN)/python -m deploy.install "$(REGISTRY)"
+
+kind: ## a kind cluster with the webhook installed and enforcing (Docker, kind, kubectl, helm; NODES=2, KUBERNETES=1.35)
+	deploy/kind/up.sh
+
+kind-down: ## end it
+	deploy/kind/down.sh
 
 image: $(VENV)/.dev ## build our own image with buildah
 	$(BIN)/python -m deploy.dev.images.build --product

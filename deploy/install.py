@@ -1,0 +1,79 @@
+"""`make install REGISTRY=HOST[:PORT][/PATH]`: build our image, push it there, and install the chart into your cluster.
+
+The image is built by Docker where its daemon answers, otherwise by buildah on a Debian that is made here (root, Debian or
+Ubuntu). The cluster is the one of your kubeconfig, and its nodes pull from that registry. A registry on loopback, or with
+`INSECURE=1`, is spoken to over plain HTTP, by the webhook as well.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from ipaddress import ip_address
+
+from deploy import release
+from deploy.dev.images.build import BuildError, build_product, push
+from deploy.local import apt
+from deploy.local.errors import ClusterError
+from webhook import __version__
+
+NEXT = """\
+Installed in namespace {namespace}. The built-in mode is Audit: nothing changes yet. Turn a namespace on:
+
+    kubectl label namespace NAME nonroot.dev/mode=enforce
+"""
+
+
+def main(registry: str) -> int:
+    """Build, push, install; the exit code."""
+    host = registry.partition("/")[0]
+    insecure = _is_loopback(host) or bool(os.environ.get("INSECURE"))
+    try:
+        image = _by_docker(registry) if _docker_answers() else _by_buildah(registry, insecure=insecure)
+        print(f"installing the chart with {image.registry}/{image.repository}@{image.digest}")
+        release.install(image, os.environ, {"insecure": [host]} if insecure else {})
+    except (BuildError, ClusterError, release.ReleaseError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(NEXT.format(namespace=release.NAMESPACE))
+    return 0
+
+
+def _by_docker(registry: str) -> release.Image:
+    reference = f"{registry}/nonroot-webhook:{__version__}"
+    environment = {**os.environ, "DOCKER_BUILDKIT": "1"}
+    for command in (
+        ["docker", "build", "--build-arg", f"VERSION={__version__}", "--tag", reference, str(release.ROOT)],
+        ["docker", "push", reference],
+    ):
+        if subprocess.call(command, env=environment):
+            raise BuildError(f"{' '.join(command[:2])} failed, see above")
+    inspect = ["docker", "image", "inspect", "--format", '{{join .RepoDigests "\\n"}}', reference]
+    digests = subprocess.run(inspect, capture_output=True, text=True, check=True).stdout.split()
+    return release.Image.parse(next(each for each in digests if each.startswith(f"{registry}/nonroot-webhook@")))
+
+
+def _by_buildah(registry: str, *, insecure: bool) -> release.Image:
+    apt.install("buildah", "mmdebstrap", "skopeo")
+    print("building the image (minutes, once)")
+    return release.Image.parse(push(build_product(version=__version__).reference, registry, insecure).pinned)
+
+
+def _docker_answers() -> bool:
+    if shutil.which("docker") is None:
+        return False
+    return subprocess.call(["docker", "info"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
+
+
+def _is_loopback(host: str) -> bool:
+    name = host.removesuffix("]").rpartition(":")[0] if not host.endswith("]") and ":" in host else host
+    try:
+        return ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or not sys.argv[1]:
+        sys.exit("say where the image is pushed to: make install REGISTRY=registry.example.com/team")
+    sys.exit(main(sys.argv[1]))
