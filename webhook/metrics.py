@@ -78,6 +78,18 @@ FINDINGS = Family(
     "What rules found in reviews. A Pod passes both doors, and is counted at each.",
     {"door": _DOOR, "rule": "as `nonroot explain` lists them", "mode": _MODE},
 )
+VERIFICATIONS = Family(
+    "nonroot_verifications_total",
+    "counter",
+    "Containers of enforced namespaces whose image could not be read, so that the kubelet decides by runAsNonRoot.",
+    {"cause": "as `onUnknown` names them"},
+)
+EXEMPTED_CONTAINERS = Family(
+    "nonroot_exempted_containers_total",
+    "counter",
+    "Containers that were let in because an exception, a preset or the policy exempts them.",
+    {"mode": _MODE},
+)
 INJECTIONS = Family("nonroot_injections_total", "counter", "Pods that got a patch.")
 MALFORMED = Family(
     "nonroot_malformed_requests_total",
@@ -174,7 +186,17 @@ IDENTITY_WRITES = Family(
 
 _BACKGROUND = (REGISTRY_REQUESTS, REGISTRY_BYTES, REGISTRY_FAULTS, CACHE_LOOKUPS, BACKGROUND_WRITES)
 ADMISSION = (
-    *(REVIEWS, REVIEW_DURATION, FINDINGS, INJECTIONS, MALFORMED, VIEW_AGE, CERTIFICATE_EXPIRY),
+    *(
+        REVIEWS,
+        REVIEW_DURATION,
+        FINDINGS,
+        VERIFICATIONS,
+        EXEMPTED_CONTAINERS,
+        INJECTIONS,
+        MALFORMED,
+        VIEW_AGE,
+        CERTIFICATE_EXPIRY,
+    ),
     *(*_BACKGROUND, IMAGE_IDENTITIES),
 )
 CONTROLLER = (

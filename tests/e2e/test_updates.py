@@ -70,7 +70,7 @@ def test_a_new_image_is_allowed_or_refused_and_never_patched(
     target = installed
     target.namespace(namespace, **ENFORCE)
     names = [images[name].reference for name in ("e-numeric", "i-numeric-group", "g-root")]
-    demands = {"allowPrivilegeEscalation": False}
+    demands = {"allowPrivilegeEscalation": False, "runAsNonRoot": True}
     policy = {
         "apiVersion": "nonroot.dev/v1alpha1",
         "kind": "NonRootPolicy",
@@ -93,6 +93,8 @@ def test_a_new_image_is_allowed_or_refused_and_never_patched(
         assert (container["image"], container["securityContext"]) == (names[1], demands)
         with pytest.raises(Refused, match="image runs as root"):
             target.kubectl("-n", namespace, "set", "image", "pod/app", f"app={names[2]}")
+        with pytest.raises(Refused, match=r"root is not ruled out.*runAsNonRoot: true"):
+            target.apply(_pod("open", names[0], allowPrivilegeEscalation=False), namespace=namespace)
         resized = '{"spec":{"containers":[{"name":"app","resources":{"requests":{"cpu":"11m"}}}]}}'
         # Asked and not done: the kubelet 1.36 can die of it (a nil pointer in doPodResizeAction), and admission is what is tried.
         resize = ("patch", "pod", "app", "--subresource=resize", "--dry-run=server", "--patch", resized)

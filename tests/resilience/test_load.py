@@ -124,9 +124,11 @@ async def _send(victim: Victim, reviews: list[tuple[str, int, bytes]], count: in
         for hook, number, body in chosen:
             status, answer = await victim.review(body, hook)
             response = answer["response"]
-            verdict = "patched" if response.get("patch") else "allowed" if response["allowed"] else "refused"
+            unpatched = "the Pod was not patched" in response.get("status", {}).get("message", "")
+            refused = "unpatched" if unpatched else "refused"
+            verdict = "patched" if response.get("patch") else "allowed" if response["allowed"] else refused
             root = number % 3 == 2
-            right = {"/mutate": "allowed" if root else "patched", "/validate": "refused" if root else "allowed"}
+            right = {"/mutate": "allowed" if root else "patched", "/validate": "refused" if root else "unpatched"}
             answers[f"{hook} {verdict}"] += 1
             assert status == 200
             assert verdict == right[hook], (hook, number, response)

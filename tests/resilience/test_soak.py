@@ -44,12 +44,13 @@ PATIENCE = 30.0  # seconds until a change must count
 Kind = Literal[
     "name", "number", "root", "stated", "none"
 ]  # the image's USER; a compliant Pod; an image that is not there
-Verdict = Literal["patched", "warned", "refused", "allowed", "pending"]
+Verdict = Literal["patched", "warned", "refused", "allowed", "pending", "unpatched"]
 KINDS: tuple[Kind, ...] = ("name", "number", "root", "stated", "none")
 CHANGING = "changing"  # a namespace whose policy, and whose exception, changes
 STRICTEST: dict[tuple[str, str], dict[Kind, Verdict]] = {  # by mode and door; what is not here is allowed in silence
-    ("enforce", "/mutate"): {"name": "patched", "number": "patched", "root": "warned"},
-    ("enforce", "/validate"): {"root": "refused", "none": "warned"},
+    ("enforce", "/mutate"): {"name": "patched", "number": "patched", "root": "warned", "none": "patched"},
+    # As they are sent here, unpatched, they are asked for again, or refused when they have come for too long.
+    ("enforce", "/validate"): {"root": "refused", "name": "unpatched", "number": "unpatched", "none": "unpatched"},
     ("warn", "/validate"): {"root": "warned", "none": "warned"},
 }
 
@@ -251,6 +252,8 @@ class Soak:
         while True:
             status, answer = await self._victim.review(body, hook)
             response: dict[str, Any] = answer["response"]
+            if "the Pod was not patched" in response.get("status", {}).get("message", ""):
+                return "unpatched"
             if response.get("status", {}).get("code") != 429:
                 break
             self.tally.retried += 1

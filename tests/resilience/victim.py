@@ -20,6 +20,7 @@ from typing import Any, Literal
 import aiohttp
 
 from tests.resilience.figures import Attack, record
+from tests.support.evaluation import apply
 from tests.support.pods import minimal, tweak
 from tests.unit.server.test_asgi import review
 
@@ -99,10 +100,14 @@ class Victim:
             return reply.status, json.loads(text) if reply.status == 200 else {"text": text}
 
     async def ask(self, image: str, path: str = "/validate") -> dict[str, Any]:
-        """The response to a Pod of one container with that image."""
-        _, answer = await self.review(review(tweak(minimal(), {"spec.containers.0.image": image})), path)
-        response: dict[str, Any] = answer["response"]
-        return response
+        """The response to a Pod of one container with that image; /validate sees what /mutate has made of it."""
+        pod = tweak(minimal(), {"spec.containers.0.image": image})
+        response: dict[str, Any] = (await self.review(review(pod), "/mutate"))[1]["response"]
+        if path == "/mutate" or not response["allowed"]:
+            return response
+        pod = apply(pod, json.loads(base64.b64decode(response.get("patch", "W10="))))
+        validated: dict[str, Any] = (await self.review(review(pod), path))[1]["response"]
+        return validated
 
     async def ask_as(self, image: str, uid: int) -> dict[str, Any]:
         """The response to the same Pod with `runAsUser`."""

@@ -66,6 +66,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     findings: tuple[Finding, ...] = ()
     message: str = ""
     operations: int = 0
+    exempted: int = 0  # containers
 
 
 class Admission:
@@ -183,6 +184,7 @@ class Admission:
             entry.findings,
             entry.message,
             entry.operations,
+            entry.exempted,
         )
 
     @contextlib.contextmanager
@@ -246,6 +248,7 @@ class Admission:
             verdict.findings,
             answer.message,
             len(operations),
+            sum(each.state == "skipped" for each in verdict.containers),
         )
 
     def _may_retry(self, namespace: str, images: list[str]) -> bool:

@@ -113,6 +113,7 @@ class CachedResponse(msgspec.Struct, frozen=True, gc=False):
     findings: tuple[Finding, ...]
     message: str
     operations: int
+    exempted: int = 0
     lookups: tuple[tuple[Query, Image], ...] = ()
 
 

@@ -79,9 +79,9 @@ def _effective(policy: NonRootPolicy, namespace: Namespace, why: str) -> Effecti
     """A policy with the mode that it has in a namespace."""
     restricted = _restricted(namespace)
     label = namespace.labels.get(MODE_LABEL)
-    if label is None or policy.spec.namespace_label == "Ignore":
+    mode = _MODES.get(label.lower()) if label is not None else None
+    if label is None or (policy.spec.namespace_label == "Ignore" and mode in {"Audit", "Warn"}):
         return EffectivePolicy(policy, policy.spec.mode, why, restricted=restricted)
-    mode = _MODES.get(label.lower())
     problem = ""
     if mode is None:
         mode = "Enforce"

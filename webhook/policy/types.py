@@ -193,7 +193,10 @@ class PolicySpec(_Document, frozen=True):
     namespace_selector: LabelSelector = LabelSelector()
     namespace_label: Annotated[
         Literal["Honor", "StricterOnly", "Ignore"],
-        Meta(description="Whether the namespace label nonroot.dev/mode overrides the mode."),
+        Meta(
+            description="Whether the namespace label nonroot.dev/mode overrides the mode. One that asks for enforce always "
+            "does, because the API server asks the hook of enforced namespaces by the label alone."
+        ),
     ] = "Honor"
     root_images: Annotated[
         Literal["Refuse", "Allow", "Assign"],

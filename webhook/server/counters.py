@@ -30,6 +30,8 @@ class Metrics(Collector):
         self._reviews: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
         self._findings: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._malformed: defaultdict[tuple[str], int] = defaultdict(int)
+        self._verifications: defaultdict[tuple[str], int] = defaultdict(int)
+        self._exempted: defaultdict[tuple[str], int] = defaultdict(int)
         self._injected = 0
         self._durations = {hook: [0] * (len(_BUCKETS) + 1) for hook in ("mutate", "validate")}
         self._seconds = dict.fromkeys(("mutate", "validate"), 0.0)
@@ -43,6 +45,12 @@ class Metrics(Collector):
         self._seconds[hook] += seconds
         if outcome.operations:
             self._injected += 1
+        if hook == "validate" and outcome.decision == "allow" and outcome.effective_policy:
+            self._exempted[(mode,)] += outcome.exempted
+            on_unknown = outcome.effective_policy.policy.spec.on_unknown
+            for finding in outcome.findings if mode == "Enforce" else ():
+                if finding.severity == "unknown" and on_unknown.action(finding.cause) == "Verify":
+                    self._verifications[(finding.cause,)] += 1
         for finding in outcome.findings:
             self._findings[hook, finding.rule, mode] += 1
 
@@ -55,6 +63,8 @@ class Metrics(Collector):
         yield metrics.REVIEWS.of(self._reviews.items())
         yield metrics.FINDINGS.of(self._findings.items())
         yield metrics.MALFORMED.of(self._malformed.items())
+        yield metrics.VERIFICATIONS.of(self._verifications.items())
+        yield metrics.EXEMPTED_CONTAINERS.of(self._exempted.items())
         yield metrics.INJECTIONS.at(self._injected)
         durations = (((hook,), counts, self._seconds[hook]) for hook, counts in self._durations.items())
         yield metrics.REVIEW_DURATION.spread(durations)

@@ -1,4 +1,4 @@
-"""Events about Pods that are refused, or would be in mode Enforce, on the workload that makes them.
+"""Events about Pods that are refused, or would be in mode Enforce, or are let in unread, on the workload that makes them.
 
 A controller does not show anybody the answer to its request, so what it was told stands where its owner looks: `kubectl
 describe`. Nothing of this happens before the answer is sent.
@@ -52,7 +52,11 @@ class DenialEvents:
         if outcome.decision == "deny":
             if about.kind != "Pod" or review.operation == "UPDATE":  # else there is none, and whoever asked was told
                 self._write_event(about, "PodDenied", outcome.message)
-        elif effective_policy.mode != "Enforce" and review.operation == "CREATE":
+        elif effective_policy.mode == "Enforce":
+            unread = [each.message for each in outcome.findings if each.severity == "unknown"]
+            if unread and outcome.decision == "allow":
+                self._write_event(about, "ImageNotRead", "; ".join(unread[: decision.MESSAGE_LIMIT]))
+        elif review.operation == "CREATE":
             if len(msgspec.msgpack.encode(workload)) > DRY_RUN_POD_LIMIT:
                 return
             images = tuple(slot.container.image for slot in workload.slots())

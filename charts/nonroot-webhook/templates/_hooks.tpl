@@ -115,9 +115,15 @@ matchConditions:
       request.operation != 'UPDATE' || request.?subResource.orValue('') == 'ephemeralcontainers' ||
       (object.spec.containers + object.spec.?initContainers.orValue([])).map(c, c.image) !=
       (oldObject.spec.containers + oldObject.spec.?initContainers.orValue([])).map(c, c.image)
-  # A number above 0 for every container, and no explicit runAsNonRoot: false: there is nothing left to refuse.
+  # A number above 0 for every container, and no explicit runAsNonRoot: false: there is nothing left to refuse. On Windows
+  # a number means nothing, and a Pod gets there by its spec.os, its node selector or its node affinity.
   - name: identity-not-stated
     expression: >-
+      object.spec.?os.?name.orValue('linux') == 'windows' ||
+      object.spec.?nodeSelector[?'kubernetes.io/os'].orValue('linux') == 'windows' ||
+      object.spec.?affinity.?nodeAffinity.?requiredDuringSchedulingIgnoredDuringExecution.?nodeSelectorTerms.orValue([])
+      .exists(t, t.?matchExpressions.orValue([]).exists(e, e.key == 'kubernetes.io/os' &&
+      e.?values.orValue([]).exists(v, v == 'windows'))) ||
       !{{ include "nonroot.celContainers" . }}.all(c,
       {{ include "nonroot.celNumericUser" . }} &&
       c.?securityContext.?runAsNonRoot.orValue(object.spec.?securityContext.?runAsNonRoot.orValue(true)))

@@ -215,6 +215,41 @@ PODS: dict[str, tuple[Manifest, bool, bool]] = {
         False,
         False,
     ),
+    "is for Windows, where a uid means nothing": (
+        _pod({"runAsUser": 7})
+        | {"spec": _pod({"runAsUser": 7})["spec"] | {"nodeSelector": {"kubernetes.io/os": "windows"}}},
+        True,
+        True,
+    ),
+    "is bound to Windows by affinity": (
+        _pod({"runAsUser": 7})
+        | {
+            "spec": _pod({"runAsUser": 7})["spec"]
+            | {
+                "affinity": {
+                    "nodeAffinity": {
+                        "requiredDuringSchedulingIgnoredDuringExecution": {
+                            "nodeSelectorTerms": [
+                                {
+                                    "matchExpressions": [
+                                        {"key": "kubernetes.io/os", "operator": "In", "values": ["windows"]}
+                                    ]
+                                }
+                            ]
+                        }
+                    }
+                }
+            }
+        },
+        True,
+        True,
+    ),
+    "is bound to Linux": (
+        _pod({"runAsUser": 7})
+        | {"spec": _pod({"runAsUser": 7})["spec"] | {"nodeSelector": {"kubernetes.io/os": "linux"}}},
+        True,
+        False,
+    ),
     "has four hundred complete containers": (
         _pod({}, *(_container(f"c{number}", COMPLETE) for number in range(400))),
         False,

@@ -94,8 +94,10 @@ def test_why_counts_the_others() -> None:
         "an equal label where only stricter counts": ("StricterOnly", "Warn", "warn", "Warn", False),
         "a milder label where only stricter counts": ("StricterOnly", "Warn", "audit", "Warn", False),
         "a bad label where only stricter counts": ("StricterOnly", "Audit", "x", "Enforce", True),
-        "a label that is ignored": ("Ignore", "Warn", "enforce", "Warn", False),
-        "a bad label that is ignored": ("Ignore", "Warn", "x", "Warn", False),
+        "a milder label that is ignored": ("Ignore", "Warn", "audit", "Warn", False),
+        "a stricter label that is ignored": ("Ignore", "Audit", "warn", "Audit", False),
+        "a label that the API server does not ignore": ("Ignore", "Warn", "enforce", "Enforce", False),
+        "a bad label that the API server does not ignore": ("Ignore", "Warn", "x", "Enforce", True),
     },
 )
 def test_the_namespace_label(setting: Any, own: Any, label: str | None, mode: str, problem: bool) -> None:

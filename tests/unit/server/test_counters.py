@@ -31,6 +31,10 @@ async def test_reviews_findings_and_injections_are_counted() -> None:
     await call(reviews, review(minimal()), "/mutate")
     await call(reviews, review(tweak(minimal(), {"spec.securityContext.runAsUser": 0})))
     await call(reviews, b"no review")
+    await call(
+        reviews,
+        review(tweak(minimal(), {"spec.containers.0.image": "a.io/x", "spec.securityContext.runAsNonRoot": True})),
+    )
     metrics.view_age = lambda: 2.5
     metrics.expiry = lambda: 1.5e9
     metrics.identities = lambda: 3
@@ -40,11 +44,25 @@ async def test_reviews_findings_and_injections_are_counted() -> None:
     assert samples["nonroot_findings_total door=validate mode=Enforce rule=root-user"] == 1
     assert samples["nonroot_malformed_requests_total status=400"] == 1
     assert samples["nonroot_injections_total"] == 1
+    assert samples["nonroot_verifications_total cause=notFound"] == 1
+    assert samples["nonroot_exempted_containers_total mode=Enforce"] == 0
     assert samples["nonroot_review_duration_seconds_count door=mutate"] == 1
     assert samples["nonroot_review_duration_seconds_bucket door=mutate le=+Inf"] == 1
     assert samples["nonroot_view_age_seconds"] == 2.5
     assert samples["nonroot_certificate_expiry_timestamp_seconds certificate=serving"] == 1.5e9
     assert samples["nonroot_image_identities"] == 3
+
+
+async def test_root_images_that_the_policy_allows_are_counted_as_exempted() -> None:
+    metrics = Metrics()
+    documents = Documents((NonRootPolicy(Metadata("lenient"), PolicySpec(mode="Enforce", root_images="Allow")),))
+    reviews = Reviews(
+        Admission(PolicySnapshot(documents), Table({IMAGE: image("")})), metrics, build(metrics, lambda: None)
+    )
+    reply = await call(reviews, review(minimal()))
+    assert reply.response["allowed"]
+    assert reply.response["auditAnnotations"]["verdict"] == "skipped"
+    assert (await _samples(metrics))["nonroot_exempted_containers_total mode=Enforce"] == 1
 
 
 async def test_labels_stay_few_whatever_strangers_ask() -> None:

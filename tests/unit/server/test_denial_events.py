@@ -110,6 +110,16 @@ async def test_an_unknown_image_is_told_of_where_enforce_would_refuse_it() -> No
     assert "another digest" in event.note
 
 
+async def test_an_image_that_the_kubelet_is_to_judge_is_told_of() -> None:
+    """With what is missing, and what happens next: the Pod was let in, and may never start."""
+    demanding = tweak(OWNED, {"spec.securityContext.runAsNonRoot": True})
+    (event,) = await result(demanding, {"mode": "Enforce"}, Unknown("unauthorized", "no pull secret"))
+    assert (event.regarding, event.reason) == (REPLICA_SET, "ImageNotRead")
+    assert 'container "app"' in event.note
+    assert "unauthorized: no pull secret; the kubelet decides" in event.note
+    assert "name a pull secret for its registry" in event.note
+
+
 async def test_an_update_that_is_denied_is_told_on_the_pod_that_is_there() -> None:
     old = tweak(BARE, {"spec.containers.0.image": "registry.example/other:1"})
     (event,) = await result(BARE, {"mode": "Enforce"}, operation="UPDATE", old=old)
