@@ -1,11 +1,15 @@
 """The command `nonroot serve`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from webhook.cli.logs import LOG_FORMAT, LOG_LEVEL, Format, configure
 from webhook.cli.options import INSECURE_REGISTRY, POLICY, SERVER_REGISTRY_CONFIG
+
+if TYPE_CHECKING:
+    from webhook.server.tls import TlsVersion
 
 
 @click.command()
@@ -29,6 +33,18 @@ from webhook.cli.options import INSECURE_REGISTRY, POLICY, SERVER_REGISTRY_CONFI
     "--cert", type=click.Path(path_type=Path), help="PEM file of the serving certificate; reloaded when it changes."
 )
 @click.option("--key", type=click.Path(path_type=Path), help="PEM file of its key.")
+@click.option(
+    "--client-ca",
+    type=click.Path(path_type=Path),
+    help="PEM file of a CA: only clients that show a certificate of it are answered. The API server has to be given one.",
+)
+@click.option(
+    "--tls-min-version",
+    type=click.Choice(["1.2", "1.3"]),
+    default="1.2",
+    show_default=True,
+    help="The oldest version of TLS that is spoken.",
+)
 @INSECURE_REGISTRY
 @SERVER_REGISTRY_CONFIG
 @LOG_LEVEL
@@ -42,6 +58,8 @@ def serve(
     self_signed: bool,
     cert: Path | None,
     key: Path | None,
+    client_ca: Path | None,
+    tls_min_version: "TlsVersion",
     insecure: tuple[str, ...],
     registry_config: Path | None,
     log_level: str,
@@ -62,6 +80,8 @@ def serve(
             self_signed=self_signed,
             cert=cert,
             key=key,
+            client_ca=client_ca,
+            tls_min_version=tls_min_version,
             documents=load_documents(policies),
             insecure_registries=insecure,
             registry_config=registry_config,

@@ -9,6 +9,7 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,8 +68,9 @@ def _loop_factory() -> "type[asyncio.AbstractEventLoop]":
 
 @contextlib.contextmanager
 def _certificate(settings: ServeSettings) -> Iterator[tuple[ServingCertificate, bytes | None]]:
+    load = partial(ServingCertificate, client_ca=settings.client_ca, minimum_version=settings.tls_min_version)
     if settings.cert and settings.key:
-        yield ServingCertificate(settings.cert, settings.key), None
+        yield load(settings.cert, settings.key), None
         return
     names = dict.fromkeys(("localhost", "127.0.0.1", "::1", settings.host))
     ca, cert, key = certificates.self_signed(tuple(names), datetime.now(UTC))
@@ -77,7 +79,7 @@ def _certificate(settings: ServeSettings) -> Iterator[tuple[ServingCertificate, 
         for path, content in zip(paths, (cert, key), strict=True):
             path.touch(mode=0o600)
             path.write_bytes(content)
-        yield ServingCertificate(*paths), ca
+        yield load(*paths), ca
 
 
 async def _serve(

@@ -6,6 +6,7 @@ import msgspec
 
 from webhook.errors import InvalidSetting
 from webhook.policy.types import Documents
+from webhook.server.tls import TlsVersion
 
 
 class ServeSettings(msgspec.Struct, frozen=True):
@@ -18,6 +19,8 @@ class ServeSettings(msgspec.Struct, frozen=True):
     self_signed: bool = False
     cert: Path | None = None
     key: Path | None = None
+    client_ca: Path | None = None
+    tls_min_version: TlsVersion = "1.2"
     documents: Documents = Documents()
     insecure_registries: tuple[str, ...] = ()
     registry_config: Path | None = None

@@ -5,6 +5,7 @@ import hashlib
 import logging
 import ssl
 from pathlib import Path
+from typing import Literal
 
 from cryptography import x509
 
@@ -15,13 +16,29 @@ INTERVAL = 2.0  # seconds; mounted Secrets change by a symlink swap that sends n
 log = logging.getLogger(__name__)
 
 
-class ServingCertificate:
-    """A certificate and key on disk, and the SSL context that serves them. New connections get the newest pair."""
+TlsVersion = Literal["1.2", "1.3"]
+_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
-    def __init__(self, cert: Path, key: Path) -> None:
+
+class ServingCertificate:
+    """A certificate and key on disk, and the SSL context that serves them. New connections get the newest pair.
+
+    With a `client_ca`, a file of PEM certificates, only clients that show a certificate of it are spoken to: the API server
+    does, where its kubeconfig for webhooks has one (kubernetes/apiserver pkg/util/webhook/authentication.go).
+    """
+
+    def __init__(
+        self, cert: Path, key: Path, *, client_ca: Path | None = None, minimum_version: TlsVersion = "1.2"
+    ) -> None:
         self._cert, self._key = cert, key
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.context.minimum_version = _VERSIONS[minimum_version]
+        if client_ca is not None:
+            try:
+                self.context.load_verify_locations(client_ca)
+            except (OSError, ValueError) as error:
+                raise InvalidSetting(f"cannot verify clients by {client_ca}: {_reason(error)}") from None
+            self.context.verify_mode = ssl.CERT_REQUIRED
         self.expiry = 0.0  # seconds since the epoch
         self._seen = b""
         try:

@@ -19,11 +19,14 @@ import pytest
 
 from deploy.dev.oci import accounts_layer, image
 from deploy.dev.registry import Login, Registry
+from tests.support.authority import Authority
 from tests.support.pods import minimal, tweak
 from tests.unit.registry.auth.test_credential_providers import answer, provider
 from tests.unit.registry.stubs import Stub
 from tests.unit.server.test_asgi import review
+from webhook.errors import InvalidSetting
 from webhook.server import certificates
+from webhook.server.tls import ServingCertificate
 
 POLICY = """
 apiVersion: nonroot.dev/v1alpha1
@@ -104,6 +107,44 @@ def _validate(connection: http.client.HTTPSConnection, body: bytes, path: str = 
     connection.request("POST", f"{path}?timeout=5s", body, {"Content-Type": "application/json"})
     reply = connection.getresponse()
     return reply.status, reply.read()
+
+
+def test_only_clients_of_the_given_authority_are_answered(policy: Path, tmp_path: Path) -> None:
+    """As an API server shows a certificate that its kubeconfig for webhooks has; probes need none."""
+    authority = Authority(tmp_path)
+    running = Server("--self-signed", "--policy", str(policy), "--client-ca", str(authority.certificate))
+    try:
+        ca = running.get("/ca.crt")
+        with pytest.raises((ssl.SSLError, http.client.HTTPException, ConnectionError)):
+            _validate(running.connect(ca), review(minimal()))
+        context = ssl.create_default_context(cadata=ca.decode())
+        context.load_cert_chain(authority.certificate, authority.key)
+        connection = http.client.HTTPSConnection("localhost", running.ports[0], timeout=5, context=context)
+        assert _validate(connection, review(minimal()))[0] == 200
+        connection.close()
+        assert running.get("/healthz") == b"ok\n"
+    finally:
+        running.stop()
+
+
+def test_the_oldest_version_of_tls_can_be_chosen(policy: Path) -> None:
+    running = Server("--self-signed", "--policy", str(policy), "--tls-min-version", "1.3")
+    try:
+        context = ssl.create_default_context(cadata=running.get("/ca.crt").decode())
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        connection = http.client.HTTPSConnection("localhost", running.ports[0], timeout=5, context=context)
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            connection.connect()
+        newer = running.connect(running.get("/ca.crt"))
+        assert _validate(newer, review(minimal()))[0] == 200
+        newer.close()
+    finally:
+        running.stop()
+
+
+def test_an_authority_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSetting, match=r"cannot verify clients by .*gone\.pem: No such file"):
+        ServingCertificate(tmp_path / "a", tmp_path / "b", client_ca=tmp_path / "gone.pem")
 
 
 def test_reviews_are_answered_over_verified_tls_on_one_connection(server: Server) -> None:
