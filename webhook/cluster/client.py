@@ -350,5 +350,5 @@ def decode(body: bytes, kind: type[T], what: str) -> T:
     """The few fields of an answer that matter; `Unreachable` where it is none. `what` names the object."""
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise Unreachable(f"{what}: the answer is not what an API server gives: {error}") from None

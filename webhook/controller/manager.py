@@ -12,6 +12,7 @@ from webhook.cluster.client import Cluster, ClusterError, Conflict
 from webhook.cluster.events import EventRecorder
 from webhook.cluster.image_identities import ClusterIdentityStore
 from webhook.cluster.pull_secrets import PullSecrets
+from webhook.cluster.service_range import service_networks
 from webhook.cluster.workqueue import run_in_background
 from webhook.controller import probes
 from webhook.controller.background_scan import BackgroundScan
@@ -56,7 +57,8 @@ async def _operate(settings: OperateSettings) -> None:
         await closing.enter_async_context(run_in_background(recorder.writer, memory.writer))
         standing = PolicyStatusController(cluster, recorder.record, settings.validating_configuration)
         access = config_file.load(settings.registry_config, settings.insecure_registries)
-        client = RegistryClient(access.settings, PullSecrets(cluster), credentials=access.credentials, memory=memory)
+        registry_settings = access.settings.denying(await service_networks(cluster))
+        client = RegistryClient(registry_settings, PullSecrets(cluster), credentials=access.credentials, memory=memory)
         images = await closing.enter_async_context(contextlib.aclosing(client))
         reconciler = Reconciler(cluster, memory)
         hooks = settings.validating_configuration

@@ -185,12 +185,14 @@ async def _view(settings: ServeSettings, cluster: "Cluster | None") -> AsyncIter
 async def _images(
     cluster: "Cluster | None", access: config_file.Access, memory: "ClusterIdentityStore | None", stats: RegistryStats
 ) -> AsyncIterator[Images]:
-    secrets = None
+    secrets, registry_settings = None, access.settings
     if cluster is not None:
         from webhook.cluster.pull_secrets import PullSecrets
+        from webhook.cluster.service_range import service_networks
 
         secrets = PullSecrets(cluster)
-    client = RegistryClient(access.settings, secrets, credentials=access.credentials, memory=memory, stats=stats)
+        registry_settings = access.settings.denying(await service_networks(cluster))
+    client = RegistryClient(registry_settings, secrets, credentials=access.credentials, memory=memory, stats=stats)
     async with contextlib.aclosing(client):
         yield client if memory is None else FallbackSource(client, memory)
 

@@ -22,3 +22,11 @@
   resourceNames: [{{ include "nonroot.validatingConfiguration" . }}]
   verbs: [get]
 {{- end }}
+
+{{- /* Where no registry may have an address: read once, at the start. */}}
+{{- define "nonroot.serviceRangeRules" -}}
+# The addresses of Services, which no registry may have.
+- apiGroups: [networking.k8s.io]
+  resources: [servicecidrs]
+  verbs: [list]
+{{- end }}
