@@ -15,6 +15,8 @@ from msgspec import Meta
 from webhook.errors import MalformedImage
 from webhook.image.config import Platform, normalise_platform
 from webhook.image.golang import decode_json, read_struct
+from webhook.image.reference import DIGEST
+from webhook.text import quoted
 
 _OCI, _DOCKER = "application/vnd.oci.image.", "application/vnd.docker."
 _MANIFESTS = frozenset({f"{_OCI}manifest.v1+json", f"{_DOCKER}distribution.manifest.v2+json"})
@@ -28,7 +30,6 @@ _LAYERS = re.compile(
 _FOREIGN = re.compile(r"application/vnd\.(?:oci\.image\.layer\.nondistributable\.|docker\.image\.rootfs\.foreign\.)")
 _GENERIC = frozenset({"", "application/json", "application/octet-stream", "text/plain"})
 ACCEPT = ", ".join((*sorted(_MANIFESTS), *sorted(_INDEXES)))
-_DIGEST = re.compile(r"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})\Z", re.ASCII)
 
 
 class _Platform(msgspec.Struct, frozen=True):
@@ -44,7 +45,7 @@ class _Descriptor(msgspec.Struct, frozen=True, rename="camel"):
     """A descriptor as it is written."""
 
     media_type: str
-    digest: Annotated[str, Meta(pattern=_DIGEST.pattern)]
+    digest: Annotated[str, Meta(pattern=DIGEST.pattern)]
     size: Annotated[int, Meta(ge=0, lt=2**53)]
     platform: _Platform | None = None
 
@@ -120,7 +121,7 @@ class Index(msgspec.Struct, frozen=True, gc=False):
 
 def is_digest(text: str) -> bool:
     """Whether it is a digest of a kind that we can verify."""
-    return _DIGEST.match(text) is not None
+    return DIGEST.match(text) is not None
 
 
 def check_digest(raw: bytes, digest: str, what: str) -> None:
@@ -147,14 +148,16 @@ def parse_document(raw: bytes, content_type: str) -> Manifest | Index:
     if declared in _GENERIC:
         declared = inside or f"{_OCI}{'manifest' if document.manifests is None else 'index'}.v1+json"
     if inside in (_MANIFESTS if declared in _INDEXES else _INDEXES):
-        raise MalformedImage(f"the manifest says that it is {_show(inside)}, the registry that it is {_show(declared)}")
+        raise MalformedImage(
+            f"the manifest says that it is {quoted(inside, 100)}, the registry that it is {quoted(declared, 100)}"
+        )
     if document.schema_version not in {2, None}:
         raise MalformedImage("the manifest has a schemaVersion other than 2")
     if declared in _INDEXES:
         _forbid("index", config=document.config, layers=document.layers)
         return Index(tuple(map(_descriptor, read_struct(fields, _Index, "the index").manifests or ())))
     if declared not in _MANIFESTS:
-        raise MalformedImage(f"it is no container image but {_show(declared)}")
+        raise MalformedImage(f"it is no container image but {quoted(declared, 100)}")
     _forbid("manifest", manifests=document.manifests)
     manifest = read_struct(fields, _Manifest, "the manifest")
     return Manifest(_descriptor(manifest.config), tuple(map(_descriptor, manifest.layers or ())))
@@ -164,7 +167,7 @@ def check_config(config: Descriptor) -> None:
     """`MalformedImage` for the config of an artifact, which is no image config however it may look."""
     if config.media_type not in _CONFIGS:
         raise MalformedImage(
-            f"it is no container image but an artifact with a config of the type {_show(config.media_type)}"
+            f"it is no container image but an artifact with a config of the type {quoted(config.media_type, 100)}"
         )
 
 
@@ -177,7 +180,7 @@ def check_layer(layer: Descriptor) -> None:
     elif layer.media_type.endswith("+encrypted"):
         reason = "is encrypted, and its accounts cannot be read without the key"
     else:
-        reason = f"is of the type {_show(layer.media_type)}, which holds no files that we can read"
+        reason = f"is of the type {quoted(layer.media_type, 100)}, which holds no files that we can read"
     raise MalformedImage(f"layer {layer.digest} {reason}; write runAsUser with a number instead")
 
 
@@ -194,7 +197,3 @@ def _forbid(what: str, **fields: Any) -> None:
     for key, value in fields.items():
         if value is not None:
             raise MalformedImage(f"it is an {what} that also has {key}, so that it can be taken for something else")
-
-
-def _show(text: str) -> str:
-    return ascii(text[:100])

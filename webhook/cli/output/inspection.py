@@ -15,7 +15,7 @@ from webhook.image.filesystem import Directory as Described
 from webhook.image.filesystem import Suggestion, Survey
 from webhook.image.source import Image, Unknown
 from webhook.registry.transport.messages import Cost
-from webhook.text import ago
+from webhook.text import ago, printable
 
 _PROGRAMS = 20
 
@@ -168,25 +168,25 @@ def as_json(report: Document) -> str:
 def as_text(report: Document) -> str:
     """A block of lines for each platform."""
     if report.error is not None:
-        return f"{_safe(report.image)}: could not be read: {report.error.cause}: {_safe(report.error.detail)}\n"
-    lines = [f"{_safe(report.image)}  {report.digest}{f'  as of {ago(report.age)}' if report.age else ''}"]
+        return f"{printable(report.image)}: could not be read: {report.error.cause}: {printable(report.error.detail)}\n"
+    lines = [f"{printable(report.image)}  {report.digest}{f'  as of {ago(report.age)}' if report.age else ''}"]
     for each in report.platforms:
-        user = f'USER "{_safe(each.user)}"' if each.user else "no USER"
-        lines.append(f"{_safe(each.platform)}: {user}, {_identity(each)}")
-        refusal = f"refused: {_safe(each.kubelet)}" if each.kubelet else "starts"
+        user = f'USER "{printable(each.user)}"' if each.user else "no USER"
+        lines.append(f"{printable(each.platform)}: {user}, {_identity(each)}")
+        refusal = f"refused: {printable(each.kubelet)}" if each.kubelet else "starts"
         lines.append(f"    with runAsNonRoot: {refusal}")
         lines += [
-            f"    {each_finding.severity} {each_finding.rule}: {_safe(each_finding.fix)}"
+            f"    {each_finding.severity} {each_finding.rule}: {printable(each_finding.fix)}"
             for each_finding in each.findings
         ]
         if each.passwd_layer:
             layer = each.passwd_layer
             lines.append(f"    /etc/passwd comes from layer {layer.number} of {layer.of}, {layer.digest}")
-        lines += [f"    note: {_safe(note)}" for note in each.notes]
+        lines += [f"    note: {printable(note)}" for note in each.notes]
         if each.suggestion:
-            lines.append(f"    made for: {_safe(str(each.suggestion))}")
+            lines.append(f"    made for: {printable(str(each.suggestion))}")
         if each.unread:
-            lines.append(f"    the layers could not all be read: {_safe(each.unread)}")
+            lines.append(f"    the layers could not all be read: {printable(each.unread)}")
     cost = report.cost
     requests = f"{cost.requests} request{'s' if cost.requests != 1 else ''}"
     lines.append(f"{requests}, {_size(cost.bytes_read)} read of {_size(cost.bytes_image)}")
@@ -253,20 +253,15 @@ def _capable(survey: Survey) -> tuple[Capable, ...]:
 
 def _identity(each: Platform) -> str:
     if each.uid is None:
-        return f"nobody knows which uid: {_safe(each.problem)}" if each.problem else "a Windows user"
+        return f"nobody knows which uid: {printable(each.problem)}" if each.problem else "a Windows user"
     groups = f", groups {' '.join(map(str, each.groups))}" if each.groups else ""
     gid = f", gid {each.gid}" if each.gid is not None else ""
-    home = f", home {_safe(each.home)}" if each.home else ""
+    home = f", home {printable(each.home)}" if each.home else ""
     return f"uid {each.uid}{gid}{groups}{home}"
 
 
 def _size(count: int) -> str:
     return f"{count / 1_000_000:.1f} MB" if count >= 100_000 else f"{count} bytes"
-
-
-def _safe(text: str) -> str:
-    text = text[:500]
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
 if __name__ == "__main__":

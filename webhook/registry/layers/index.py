@@ -11,14 +11,13 @@ from collections.abc import Iterator
 import msgspec
 
 from webhook.errors import MalformedImage
+from webhook.registry.layers import whiteout
 from webhook.registry.layers.symlinks import LINK_LIMIT, followed
 from webhook.registry.layers.tar import Kind
 from webhook.registry.settings import ACCOUNTS_FILE_LIMIT, Limits
 from webhook.registry.transport.messages import RegistryError
+from webhook.text import quoted
 
-_WHITEOUT = ".wh."
-_OPAQUE = ".wh..wh..opq"
-_AUFS = ".wh..wh."
 _LINK = 200  # bytes of memory that a link takes beside its two texts, roughly
 _NOTHING: frozenset[str] = frozenset()  # one for nearly all layers
 
@@ -113,7 +112,7 @@ class LayerIndexer:
         matters = path.partition("/")[0] in self._tops
         if matters and (self._place != parent or (overlay and path in self._tracked)):
             raise _ambiguous(path)
-        if base.startswith(_WHITEOUT):
+        if whiteout.is_whiteout(base):
             self._remove(path, base)
             return False
         self._link(path, kind, target)
@@ -134,17 +133,15 @@ class LayerIndexer:
         return LayerIndex(diff_id, self._wanted, self._nodes, removed, opaque)
 
     def _remove(self, path: str, base: str) -> None:
-        if path.startswith(_AUFS) and path != _OPAQUE:
-            return  # metadata of AUFS at the root, which every runtime skips
-        if base == _WHITEOUT:
-            raise MalformedImage("a layer has a whiteout of nothing")
+        if whiteout.is_metadata(path):
+            return
+        removed = whiteout.removed(path)
         parent = path.rpartition("/")[0]
         self._imply(path)
-        if base == _OPAQUE:
+        if whiteout.is_opaque(base):
             if not parent or parent in self._tracked:
                 self._opaque.add(parent)
             return
-        removed = path[: len(path) - len(base)] + base.removeprefix(_WHITEOUT)
         if removed in self._tracked:
             if removed in self._nodes:
                 raise _ambiguous(removed)
@@ -156,7 +153,9 @@ class LayerIndexer:
             if place in self._tracked:
                 node = self._nodes.setdefault(place, Directory())
                 if not isinstance(node, Directory):
-                    raise MalformedImage(f"a layer has an entry below {_show(place)}, which is no directory in it")
+                    raise MalformedImage(
+                        f"a layer has an entry below {quoted(f'/{place}')}, which is no directory in it"
+                    )
 
     def _link(self, path: str, kind: Kind, target: str) -> None:
         """Keep the layer's symbolic links, under every name that hard links give them."""
@@ -206,7 +205,7 @@ class LayerIndexer:
             return Hardlink(place)
         node = self._nodes.get(place)
         if node is None or isinstance(node, Directory):
-            raise MalformedImage(f"a layer has a hard link to {_show(place)}, which it does not have as a file")
+            raise MalformedImage(f"a layer has a hard link to {quoted(f'/{place}')}, which it does not have as a file")
         return node
 
     def _clear(self, path: str) -> None:
@@ -234,8 +233,4 @@ class LayerIndexer:
 
 
 def _ambiguous(path: str) -> MalformedImage:
-    return MalformedImage(f"a layer writes {_show(path)} in a way that container runtimes extract differently")
-
-
-def _show(path: str) -> str:
-    return ascii(f"/{path[:200]}")
+    return MalformedImage(f"a layer writes {quoted(f'/{path}')} in a way that container runtimes extract differently")

@@ -14,15 +14,13 @@ import msgspec
 
 from webhook.image.capabilities import FileCapabilities
 from webhook.image.filesystem import Capable, Directory, Role, Special
+from webhook.registry.layers import whiteout
 from webhook.registry.layers.index import LayerIndex, LayerIndexer, ancestors, clean
 from webhook.registry.layers.symlinks import followed
 from webhook.registry.layers.tar import Archive, Kind
 from webhook.registry.settings import Limits
 from webhook.registry.transport.messages import RegistryError
 
-_WHITEOUT = ".wh."
-_OPAQUE = ".wh..wh..opq"
-_AUFS = ".wh..wh."
 _SPECIAL = 0o6000  # setuid, setgid
 _EXECUTABLE = 0o111
 _SCRIPT = "entrypoint"  # what the name of a start script has in it
@@ -94,7 +92,7 @@ class Surveyor:
         self._script = ""
         path = clean(name)
         parent, _, base = path.rpartition("/")
-        if base.startswith(_WHITEOUT):
+        if whiteout.is_whiteout(base):
             self._remove(path, parent, base)
             return wanted
         if parent != self._parent:
@@ -152,10 +150,10 @@ class Surveyor:
                 self._tree[place] = Place("directory", self._number)
 
     def _remove(self, path: str, parent: str, base: str) -> None:
-        if base == _OPAQUE:
+        if whiteout.is_opaque(base):
             self._emptied.add(parent)
-        elif not path.startswith(_AUFS):
-            self._removed.add(f"{parent}/{base[len(_WHITEOUT) :]}".lstrip("/"))
+        elif not whiteout.is_metadata(path):
+            self._removed.add(whiteout.removed(path))
 
     def _stays(self, path: str, place: Place) -> bool:
         """Whiteouts are about the layers below, wherever they stand in their own."""

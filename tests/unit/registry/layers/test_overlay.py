@@ -186,7 +186,7 @@ def test_a_layer_over_the_base(upper: list[Entry], expected: bytes | None) -> No
             "differently",
             id="a target through a link",
         ),
-        pytest.param([[file("etc"), file("etc/passwd")]], "below '/etc'", id="a file below a file"),
+        pytest.param([[file("etc"), file("etc/passwd")]], 'below "/etc"', id="a file below a file"),
         pytest.param([[file(".wh.")]], "whiteout of nothing", id="an empty whiteout"),
         pytest.param([[PASSWD], [PASSWD, whiteout("etc/passwd")]], "differently", id="a file, then its whiteout"),
         pytest.param([[PASSWD], [PASSWD, whiteout("etc")]], "differently", id="a directory, then its whiteout"),
