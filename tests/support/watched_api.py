@@ -85,7 +85,7 @@ class WatchedApi:
             return await self._stream(request)
         self.counts["pages"] += 1
         items = list(self.objects[request.path].values())
-        limit, start = int(request.query["limit"]), int(request.query.get("continue") or 0)
+        limit, start = int(request.query.get("limit") or len(items) or 1), int(request.query.get("continue") or 0)
         token = str(start + limit) if start + limit < len(items) else ""
         self.counts["listings"] += not token
         metadata = {"resourceVersion": str(self.version), "continue": token}

@@ -115,6 +115,22 @@ class Page(msgspec.Struct, frozen=True):
     items: tuple[msgspec.Raw, ...] | None = None
 
 
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the API server is and who we are there: paths of files, the value of the Authorization header, a proxy's URL."""
+
+    server: str
+    ca_file: str | None
+    verified: bool
+    authorization: str
+    certificate_file: str | None
+    key_file: str | None
+    proxy: str | None
+
+    def __repr__(self) -> str:
+        """Without credentials: reprs end in logs."""
+        return f"Access({self.server!r})"
+
+
 class Cluster:
     """A connection to the API server, made at the first call. Every method raises `ClusterError`.
 
@@ -257,6 +273,19 @@ class Cluster:
         if self._from_kubeconfig:
             return self._context or str(config.list_kube_config_contexts()[1]["name"])  # type: ignore[no-untyped-call]
         return str(client.configuration.host)
+
+    async def access(self) -> Access:
+        """What another client of the same API server needs, with a token that is valid now."""
+        configuration = (await self._connect()).configuration
+        return Access(
+            server=configuration.host,
+            ca_file=configuration.ssl_ca_cert,
+            verified=bool(configuration.verify_ssl),
+            authorization=await configuration.get_api_key_with_prefix("BearerToken", alias="authorization") or "",
+            certificate_file=configuration.cert_file,
+            key_file=configuration.key_file,
+            proxy=configuration.proxy,
+        )
 
     async def _connect(self) -> ApiClient:
         async with self._connecting:

@@ -3,18 +3,17 @@
 import asyncio
 import contextlib
 import logging
-import signal
 import socket
 from functools import partial
 
-from webhook.cluster import watch
 from webhook.cluster.client import Cluster, ClusterError, Conflict
 from webhook.cluster.events import EventRecorder
 from webhook.cluster.image_identities import ClusterIdentityStore
 from webhook.cluster.pull_secrets import PullSecrets
 from webhook.cluster.service_range import service_networks
+from webhook.cluster.supervisor import background, supervise
 from webhook.cluster.workqueue import run_in_background
-from webhook.controller import probes
+from webhook.controller import operator, probes
 from webhook.controller.background_scan import BackgroundScan
 from webhook.controller.certificate_objects import CertificateObjects
 from webhook.controller.certificate_rotation import InjectCaBundle, InOrder, Names, Pending, Plan, Rotation, WriteSecret
@@ -44,10 +43,6 @@ def main(settings: OperateSettings) -> None:
 
 
 async def _operate(settings: OperateSettings) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     state = probes.State()
     certificates_due = asyncio.Event()
     async with contextlib.AsyncExitStack() as closing:
@@ -78,23 +73,19 @@ async def _operate(settings: OperateSettings) -> None:
         log.info("probes and metrics at http://%s:%d", settings.host, await closing.enter_async_context(serving))
 
         scheduler = Scheduler(standing, scanning, Workloads(cluster), settings.scan_interval)
-        notify = partial(loop.call_soon_threadsafe, certificates_due.set) if settings.manage_certificates else None
-        changes = Triggers(settings, notify, lambda name: loop.call_soon_threadsafe(scheduler.governed, name))
-        async with asyncio.TaskGroup() as tasks:
-            lasting = [tasks.create_task(each) for each in scheduler.loops()]
-            if settings.survey_rate and settings.scan_interval:
-                surveys = ImageSurveys(cluster, client, settings.survey_rate * 1_000_000)
-                reading = repeat("reading the layers of images", surveys.round, asyncio.Event())
-                lasting.append(tasks.create_task(reading))
-            if settings.manage_certificates:
-                tasks.create_task(keep(rotation(cluster, settings), state, certificates_due, stop))
-            else:
-                state.problem = None
-            tasks.create_task(watch.run(changes.register, stop))
-            await stop.wait()
-            certificates_due.set()
-            for task in lasting:
-                task.cancel()
+        loops = list(scheduler.loops())
+        if settings.survey_rate and settings.scan_interval:
+            surveys = ImageSurveys(cluster, client, settings.survey_rate * 1_000_000)
+            loops.append(repeat("reading the layers of images", surveys.round, asyncio.Event()))
+        if settings.manage_certificates:
+            kept = rotation(cluster, settings)
+            work = partial(keep, kept, state, certificates_due, asyncio.Event())
+            loops.append(supervise("keeping the certificates", work))
+        else:
+            state.problem = None
+        await closing.enter_async_context(background(*loops))
+        notify = certificates_due.set if settings.manage_certificates else None
+        await operator.run(cluster, Triggers(settings, notify, scheduler.governed, cluster.now()), closing.aclose)
 
 
 def rotation(cluster: Cluster, settings: OperateSettings) -> Rotation:

@@ -42,6 +42,7 @@ class Scheduler:
         self._interval = interval
         self._now = now
         self._turn: datetime | None = None  # when time alone changes what an exception is worth
+        self._governing: dict[str, str] = {}
         self._changed: set[str] = set()
         self._settled: set[str] = set()
         self._one_at_a_time = asyncio.Lock()  # a scan that began before a look must not have the last word
@@ -77,9 +78,24 @@ class Scheduler:
         now = self._now()
         if self._turn is not None and now >= self._turn:
             self.scan_due.set()
-        _, self._turn = await self._standing.round(now)
+        state, self._turn = await self._standing.round(now)
+        self._notice_vanished(
+            {each.metadata.uid: each.metadata.namespace for each in (*state.policies, *state.exceptions)}
+        )
         left = RESYNC_INTERVAL if self._turn is None else (self._turn - self._now()).total_seconds()
         return Interval(STATUS_INTERVAL, min(max(left, STATUS_INTERVAL), RESYNC_INTERVAL))
+
+    def _notice_vanished(self, governing: dict[str, str]) -> None:
+        """Take note of policies and exceptions that are gone: kopf does not see what vanishes while no stream is open.
+
+        `governing` has their namespaces, by uid. Source: nolar/kopf kopf/_cogs/clients/watching.py (continuous_watch).
+        """
+        for uid in self._governing.keys() - governing.keys():
+            if self._governing[uid]:
+                self.changed(self._governing[uid])
+            else:
+                self.scan_due.set()
+        self._governing = governing
 
     async def scan(self) -> Interval:
         """Scan, and have its sums shown. Raises `ClusterError`."""

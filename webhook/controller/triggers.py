@@ -1,11 +1,11 @@
 """What wakes the controller: changes of the two webhook configurations, and of what decides which policy applies where."""
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import kopf
 
-from webhook.cluster import watch
 from webhook.controller.settings import OperateSettings
 from webhook.policy.types import API_VERSION
 
@@ -14,29 +14,30 @@ Trigger = Callable[[str | None], object]
 
 
 class Triggers:
-    """Registers the handlers of one operator after the other. The functions are called in kopf's thread.
+    """Registers the handlers of an operator.
 
-    `certificates` where a webhook configuration may have changed; `policies` with the name of a namespace that has, or that
-    has an exception which has, other than by a status of ours, and with None where a policy has.
+    `certificates` is called where a webhook configuration may have changed; `policies` with the name of a namespace that has,
+    or that has an exception which has, other than by a status of ours, and with None where a policy has. What there was
+    before `began` is no news when it is listed first.
     """
 
-    def __init__(self, settings: OperateSettings, certificates: Notify | None, policies: Trigger) -> None:
+    def __init__(
+        self, settings: OperateSettings, certificates: Notify | None, policies: Trigger, began: datetime | None = None
+    ) -> None:
         self._settings = settings
         self._certificates = certificates
         self._policies = policies
+        self._began = f"{began or datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
         self._seen: dict[str, object] = {}
-        self._operators = 0
 
-    def register(self, registry: kopf.OperatorRegistry, operator: kopf.OperatorSettings) -> watch.Observe:
+    def register(self, registry: kopf.OperatorRegistry, operator: kopf.OperatorSettings) -> None:
         """Add the handlers."""
-        self._operators += 1
         if self._certificates is not None:
             self._register_certificates(self._certificates, registry, operator)
         group, version = API_VERSION.split("/")
         kopf.on.event("", "v1", "namespaces", registry=registry)(self._namespace)
         kopf.on.event(group, version, "nonrootpolicies", registry=registry)(self._policy)
         kopf.on.event(group, version, "nonrootexceptions", registry=registry)(self._exception)
-        return lambda _answer: None
 
     def _register_certificates(
         self, notify: Notify, registry: kopf.OperatorRegistry, operator: kopf.OperatorSettings
@@ -71,7 +72,8 @@ class Triggers:
             self._seen.pop(uid, None)
             return True
         now = (metadata.get("generation"), tuple(sorted((metadata.get("labels") or {}).items())))
-        if self._seen.get(uid) == now:
-            return False
+        former = self._seen.get(uid)
         self._seen[uid] = now
-        return event["type"] is not None or self._operators > 1  # of the very first listing nothing is news
+        if former is None and event["type"] is None:  # listed: at the start, or after a gap
+            return (metadata.get("creationTimestamp") or "") > self._began
+        return former != now

@@ -157,6 +157,17 @@ async def test_without_any_credentials_the_next_step_is_named(api: Api, monkeypa
         await Cluster().call("GET", "/api/v1/pods", "Pods")
 
 
+async def test_another_client_gets_the_same_access(
+    api: Api, connection: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """kopf's: by the same proxy, and without a word of the token where it is printed."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    access = await connection.access()
+    assert access.server.startswith("http://127.0.0.1:")
+    assert (access.authorization, access.verified, access.proxy) == ("Bearer t0ken", True, None)
+    assert "t0ken" not in repr(access)
+
+
 def test_every_error_is_in_the_tree() -> None:
     named = {each.__name__ for each in cluster.ClusterError.__subclasses__()}
     assert named == {"Forbidden", "Denied", "Conflict", "Expired", "Unreachable"}

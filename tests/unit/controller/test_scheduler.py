@@ -244,18 +244,42 @@ async def test_a_failure_is_logged_once_and_the_step_taken_again(
     ]
 
 
+async def test_policies_and_exceptions_that_vanish_unseen_have_the_cluster_scanned() -> None:
+    """Kopf says nothing of what went while no stream was open: the next look at all statuses does."""
+    found = Scene().scheduler
+    found._notice_vanished({"p": "", "e": "shop", "q": ""})
+    assert not found.scan_due.is_set()
+    found._notice_vanished({"p": "", "q": ""})
+    assert found._changed == {"shop"}
+    assert found.look_due.is_set()
+    assert not found.scan_due.is_set()
+    found._notice_vanished({"q": ""})
+    assert found.scan_due.is_set()
+
+
+BEFORE, BEGAN, AFTER = "2026-03-01T11:59:59Z", datetime(2026, 3, 1, 12, tzinfo=UTC), "2026-03-01T12:00:01Z"
+
+
 class Event(dict[str, Any]):
     """What kopf tells a handler."""
 
-    def __init__(self, kind: str | None, uid: str = "u", generation: int | None = None, **labels: str) -> None:
-        metadata = {"name": "shop", "namespace": "of-it", "uid": uid, "generation": generation, "labels": labels}
+    def __init__(
+        self, kind: str | None, uid: str = "u", generation: int | None = None, created: str = BEFORE, **labels: str
+    ) -> None:
+        metadata: dict[str, Any] = {
+            "name": "shop",
+            "namespace": "of-it",
+            "uid": uid,
+            "generation": generation,
+            "labels": labels,
+        }
+        metadata["creationTimestamp"] = created
         super().__init__(type=kind, body={"metadata": metadata})
 
 
 async def test_only_what_may_matter_counts_as_a_change() -> None:
     result: list[str | None] = []
-    changes = Triggers(OperateSettings("web"), None, result.append)
-    changes._operators = 1
+    changes = Triggers(OperateSettings("web"), None, result.append, BEGAN)
     for event, expected in (
         (Event(None, generation=1), 0),  # the first listing
         (Event("MODIFIED", generation=1), 0),  # a status of ours
@@ -267,9 +291,11 @@ async def test_only_what_may_matter_counts_as_a_change() -> None:
     ):
         await changes._namespace(**event)
         assert len(result) == expected
-    changes._operators = 2  # after an outage: what is other than before is a change
+    # After an outage everything is listed again: what is other than before is a change, and so is what is newer than we.
     await changes._namespace(**Event(None, generation=2))
     assert len(result) == 4
-    await changes._exception(**Event(None, "e", generation=3))
-    await changes._policy(**Event(None, "p", generation=3))
-    assert result == [*(["shop"] * 4), "of-it", None]
+    await changes._namespace(**Event(None, generation=3))
+    await changes._exception(**Event(None, "e", generation=1, created=AFTER))
+    await changes._policy(**Event(None, "p", generation=1, created=AFTER))
+    await changes._policy(**Event(None, "old", generation=1))
+    assert result == [*(["shop"] * 5), "of-it", None]
