@@ -69,6 +69,13 @@ _DAYS = click.IntRange(1, 36500)
     show_default=True,
     help="Answer GET /report, beside the metrics, with the last scan as a page: to anybody who reaches the port.",
 )
+@click.option(
+    "--label-namespaces/--no-label-namespaces",
+    envvar="NONROOT_LABEL_NAMESPACES",
+    default=False,
+    show_default=True,
+    help="Label the namespaces that policies with labelNamespaces: true enforce, so that their hook fails closed.",
+)
 @_setting(
     "cluster-name", "What the report page calls the cluster; else the name that the cluster gives itself.", default=""
 )

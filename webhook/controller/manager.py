@@ -50,7 +50,12 @@ async def _operate(settings: OperateSettings) -> None:
         recorder = EventRecorder(cluster, socket.gethostname())
         memory = ClusterIdentityStore(cluster)
         await closing.enter_async_context(run_in_background(recorder.writer, memory.writer))
-        standing = PolicyStatusController(cluster, recorder.record, settings.validating_configuration)
+        standing = PolicyStatusController(
+            cluster,
+            recorder.record,
+            settings.validating_configuration,
+            labels_namespaces=settings.label_namespaces,
+        )
         access = config_file.load(settings.registry_config, settings.insecure_registries)
         registry_settings = access.settings.denying(await service_networks(cluster))
         client = RegistryClient(registry_settings, PullSecrets(cluster), credentials=access.credentials, memory=memory)

@@ -17,6 +17,7 @@ from webhook import metrics
 from webhook.cluster import client
 from webhook.cluster.client import Absent, Cluster, Conflict
 from webhook.cluster.events import Event, Regarding
+from webhook.controller.namespace_labels import label_change
 from webhook.policy import conditions as status
 from webhook.policy.cache import PolicySnapshot, StoredObject, accept, in_force
 from webhook.policy.conditions import Condition, ExceptionStatus, Outcomes, PolicyScope, PolicyStatus
@@ -50,6 +51,7 @@ class Metadata(msgspec.Struct, frozen=True, rename="camel"):
     resource_version: str = ""
     generation: int = 0
     labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
 
 
 class _Object(msgspec.Struct, frozen=True):
@@ -112,13 +114,21 @@ class PolicyStatusController(Collector):
     """Keeps every status up to date. `sums` are the last scan's, by policy: None before the first, which keeps old ones.
 
     `hooks` is the ValidatingWebhookConfiguration that says of which namespaces the API server admits Pods unjudged while
-    admission is away.
+    admission is away. With `labels_namespaces` it labels those that policies ask for, which needs a right of its own.
     """
 
-    def __init__(self, api: Cluster, record: Callable[[Event], None], hooks: str = "nonroot-webhook") -> None:
+    def __init__(
+        self,
+        api: Cluster,
+        record: Callable[[Event], None],
+        hooks: str = "nonroot-webhook",
+        *,
+        labels_namespaces: bool = False,
+    ) -> None:
         self._api = api
         self._record = record
         self._hooks = hooks
+        self._labels_namespaces = labels_namespaces
         self._announced: set[tuple[str, str]] = set()
         self._former: dict[str, EffectivePolicy] = {}  # by namespace's uid, as the last round found it
         self._weakened = 0
@@ -147,6 +157,8 @@ class PolicyStatusController(Collector):
             effective_policy = view.effective_policy(each.metadata.namespace)
             made = status.of_exception(each.stored, effective_policy, old, each.metadata.generation, now)
             await self._write(EXCEPTIONS, "NonRootException", each, old, made)
+        if self._labels_namespaces:
+            await self._label(state, reach)
         usable = [each.stored.document for each in state.exceptions]
         return state, status.next_change((each for each in usable if isinstance(each, NonRootException)), now)
 
@@ -169,6 +181,22 @@ class PolicyStatusController(Collector):
         for condition in _turned_bad(former.conditions, new.conditions):
             regarding = Regarding(API_VERSION, kind, about.namespace, about.name, about.uid)
             self._record(Event(regarding, "controller", "Review", condition.reason, condition.message))
+
+    async def _label(self, state: ClusterState, reach: Reach) -> None:
+        """Put and take away the labels of namespaces as policies ask."""
+        policies = in_force(each.stored for each in state.policies).policies
+        for about in state.namespaces:
+            change = label_change(policies, about.name, about.labels, about.annotations, reach)
+            if change is None:
+                continue
+            patch, what = change.patch(about.resource_version), f"the labels of Namespace {about.name}"
+            try:
+                await self._api.call("PATCH", f"/api/v1/namespaces/{about.name}", what, patch, content_type=_JSON_PATCH)
+            except Conflict as error:
+                log.info("looking again: %s", error)
+                continue
+            regarding = Regarding("v1", "Namespace", "", about.name, about.uid)
+            self._record(Event(regarding, "controller", "Review", "NamespaceLabelled", change.note, "Normal"))
 
     def _announce(self, state: ClusterState, governed: dict[str, EffectivePolicy]) -> None:
         """Tell of labels without a meaning on the namespaces themselves, once each."""

@@ -28,6 +28,7 @@ class OperateSettings(msgspec.Struct, frozen=True):
     report_page: bool = False
     survey_rate: int = 8
     cluster_name: str = ""
+    label_namespaces: bool = False
     insecure_registries: tuple[str, ...] = ()
     registry_config: Path | None = None
 

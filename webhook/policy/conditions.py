@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from webhook.policy.cache import StoredObject
 from webhook.policy.selection import MODE_LABEL, EffectivePolicy
-from webhook.policy.types import NonRootException
+from webhook.policy.types import NonRootException, NonRootPolicy
 
 EXPIRY_WARNING = timedelta(days=7)  # before its end, an exception warns
 NAMED_OBJECTS = 5  # objects that a message names; of the others it says how many
@@ -113,7 +113,8 @@ def of_policy(
     governed = {each: rule for each, rule in scope.selected.items() if rule.policy.metadata.name == name}
     states = [_policy_ready(stored, scope.selected, governed)]
     if stored.document is not None:
-        states += [_labels_valid(governed), _fails_open(scope.fails_open)]
+        asks = isinstance(stored.document, NonRootPolicy) and stored.document.spec.label_namespaces
+        states += [_labels_valid(governed), _fails_open(scope.fails_open, labelling=asks)]
     if stored.unknown_fields:
         states.append(
             _State(
@@ -181,15 +182,20 @@ def _labels_valid(governed: Mapping[str, EffectivePolicy]) -> _State:
     )
 
 
-def _fails_open(namespaces: Sequence[str]) -> _State:
+def _fails_open(namespaces: Sequence[str], *, labelling: bool) -> _State:
     if not namespaces:
         return _State("FailsOpen", "False", "NoneDoes", "no namespace depends on admission being there to be enforced")
+    way = (
+        "let the controller do it by the chart's controller.labelNamespaces"
+        if labelling
+        else "set labelNamespaces: true"
+    )
     return _State(
         "FailsOpen",
         "True",
         "NotLabelled",
         f"{_named(sorted(namespaces))}: enforced by this policy and not by a label, so that their Pods are admitted "
-        f"unjudged while admission is away; label the namespace {MODE_LABEL}=enforce, or set labelNamespaces: true",
+        f"unjudged while admission is away; label the namespace {MODE_LABEL}=enforce, or {way}",
     )
 
 

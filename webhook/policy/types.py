@@ -198,6 +198,13 @@ class PolicySpec(_Document, frozen=True):
             "does, because the API server asks the hook of enforced namespaces by the label alone."
         ),
     ] = "Honor"
+    label_namespaces: Annotated[
+        bool,
+        Meta(
+            description="In mode Enforce: whether the controller labels the namespaces nonroot.dev/mode=enforce, so that their "
+            "Pods are refused and not admitted while admission is away; needs controller.labelNamespaces of the chart."
+        ),
+    ] = False
     root_images: Annotated[
         Literal["Refuse", "Allow", "Assign"],
         Meta(
