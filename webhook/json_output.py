@@ -7,8 +7,23 @@ import msgspec
 
 
 def text(document: object) -> str:
-    """A document as indented JSON, and the end of its last line."""
-    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
+    """A document as indented JSON, and the end of its last line.
+
+    Half a surrogate pair, as in a file name that is not UTF-8, is written as an escape sequence.
+    """
+    try:
+        encoded = msgspec.json.encode(document)
+    except UnicodeEncodeError:
+        encoded = msgspec.json.encode(_escaped(msgspec.to_builtins(document)))
+    return msgspec.json.format(encoded, indent=2).decode() + "\n"
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_escaped(key): _escaped(each) for key, each in value.items()}
+    return [_escaped(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def schema(kind: type[msgspec.Struct], command: str) -> bytes:

@@ -39,7 +39,7 @@ async def read(
     That is the one that says the USER; or, where no step of the file gives a USER name its uid, every one, with its
     accounts, as it or its triggers may.
     """
-    alone = evaluate(source.text, target=target, build_args=build_args)
+    alone = evaluate(source.text, target=target, build_args=build_args, open_bases=True)
     if isinstance(alone, Malformed):
         return alone
     references: list[str] = []
@@ -53,7 +53,9 @@ async def read(
     )
     bases = {image: base for image, base in answers.items() if isinstance(base, Base)}
     unread = answers.get(alone.base) if alone.user is None and alone.base is not None else None
-    informed = evaluate(source.text, target=target, build_args=build_args, bases=bases) if bases else alone
+    informed = (
+        evaluate(source.text, target=target, build_args=build_args, open_bases=True, bases=bases) if bases else alone
+    )
     if isinstance(informed, Malformed):
         return informed
     return Evaluations(alone, informed, bases, unread if isinstance(unread, Unknown) else None)
@@ -130,7 +132,7 @@ async def rewritten(
         if each.replacement and written and not _allowed(each, comments):
             lines[each.line - 1] = f"{before}{each.replacement}{line[written.end(1) :]}"
     changed = "\n".join(lines)
-    after = evaluate(changed, target=target, build_args=build_args, bases=reading.bases)
+    after = evaluate(changed, target=target, build_args=build_args, open_bases=True, bases=reading.bases)
     numeric = isinstance(after, Evaluation) and after.user is not None and not after.name
     return changed if numeric else source.text
 

@@ -38,7 +38,7 @@ async def fix(request: Request, images: Images, progress: Progress | None = None
 
     `InvalidSetting` for a path that is not there or holds nothing to check.
     """
-    read_already = list(read(request.paths))
+    read_already = list(read(request.paths, request.selection))
     gathered = gather(read_already, request)
     verdicts = await evaluate_all(gathered.cases, request, images, progress, injects=True)
     wanted = _wanted(gathered.cases, verdicts)
@@ -79,7 +79,7 @@ def _wanted(cases: Iterable[WorkloadInFile], verdicts: Iterable[Verdict]) -> dic
         for operation in patch.operations(verdict, case.workload, annotate=False):
             pointer = operation["path"].removesuffix("/securityContext").partition("/securityContext/")[0]
             parents.setdefault(pointer, []).append(operation)
-        for operations in parents.values():
+        for operations in () if case.found.aliases else parents.values():
             addition = Addition(case.document, case.found.node, case.found.pointer, tuple(operations))
             wanted.setdefault(case.path, []).append(addition)
     return wanted

@@ -60,7 +60,10 @@ class Examined(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The outcome. `not_examined` images were left out on demand; `allowed` containers by an exception or a comment."""
+    """The outcome. `not_examined` images were left out on demand; `allowed` containers by an exception or a comment.
+
+    `by_shape` are the kinds in which a Pod template was found by its shape alone.
+    """
 
     findings: tuple[Finding, ...] = ()
     files: tuple[Examined, ...] = ()
@@ -69,16 +72,17 @@ class Report(msgspec.Struct, frozen=True):
     containers: int = 0
     not_examined: int = 0
     allowed: int = 0
+    by_shape: tuple[str, ...] = ()
 
     def count(self, severity: Severity) -> int:
         """How many findings there are of a severity."""
         return sum(1 for each in self.findings if each.severity == severity)
 
-    def exit_code(self, fail_on: FailOn = "error") -> int:
-        """1 for findings at or above `fail_on`, else 3 where something could not be told, else 0."""
+    def exit_code(self, fail_on: FailOn = "error", *, accept_skipped: bool = False) -> int:
+        """1 for findings at or above `fail_on`, else 3 where something could not be told and must be, else 0."""
         if any(_RANK[each.severity] >= _RANK[fail_on] for each in self.findings):
             return 1
-        return 3 if self.skipped or self.count("unknown") else 0
+        return 3 if not accept_skipped and (self.skipped or self.count("unknown")) else 0
 
 
 def merge(reports: Iterable[Report]) -> Report:
@@ -92,4 +96,5 @@ def merge(reports: Iterable[Report]) -> Report:
         containers=sum(part.containers for part in parts),
         not_examined=sum(part.not_examined for part in parts),
         allowed=sum(part.allowed for part in parts),
+        by_shape=tuple(dict.fromkeys(kind for part in parts for kind in part.by_shape)),
     )

@@ -2,15 +2,18 @@
 
 import asyncio
 import gc
+import re
+import shlex
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from webhook.check import workloads
-from webhook.check.files import Source, read
+from webhook.check.files import Selection, Source, read
 from webhook.check.manifest.objects import KNOWN_TEMPLATE_KINDS, TemplateKinds
 from webhook.check.report import Examined, Report, Skipped, merge
 from webhook.check.surveying import Surveying
@@ -26,6 +29,7 @@ from webhook.policy.types import Documents
 T = TypeVar("T")
 
 AT_ONCE = 32  # workloads whose images are asked for together
+_KUSTOMIZATION = re.compile(r"(?:\A|/)[Kk]ustomization(?:\.ya?ml)?\Z")
 IMAGE_BUDGET = 600.0  # seconds; the registry client gives up on an image long before
 
 
@@ -37,6 +41,7 @@ class Request(msgspec.Struct, frozen=True):
     target: str | None = None
     build_args: Mapping[str, str] = msgspec.field(default_factory=dict)
     kinds: TemplateKinds = msgspec.field(default_factory=lambda: KNOWN_TEMPLATE_KINDS)
+    selection: Selection = Selection()
 
 
 class ParsedInputs(msgspec.Struct):
@@ -47,13 +52,14 @@ class ParsedInputs(msgspec.Struct):
 
     cases: list[WorkloadInFile] = []
     others: list[Source] = []
+    kustomizations: list[str] = []
     examined: list[Examined] = []
     skipped: list[Skipped] = []
 
 
 async def check(request: Request, images: Images, progress: Progress | None = None) -> Report:
     """Judge everything below the paths; `InvalidSetting` for a path that is not there or holds nothing to check."""
-    return await check_sources(read(request.paths), request, images, progress)
+    return await check_sources(read(request.paths, request.selection), request, images, progress)
 
 
 async def check_sources(
@@ -75,10 +81,14 @@ def gather(sources: Iterable[Source | Skipped], request: Request) -> ParsedInput
             if isinstance(source, Skipped):
                 gathered.skipped.append(source)
             elif source.kind == "manifest":
+                if _KUSTOMIZATION.search(source.path):
+                    gathered.kustomizations.append(source.path)
                 _sort(source, workloads.read(source, request.kinds), gathered)
             else:
                 gathered.others.append(source)
-    if not (gathered.examined or gathered.skipped or gathered.others):
+    gathered.skipped += _unrendered(gathered)
+    empty = not (gathered.examined or gathered.skipped or gathered.others)
+    if empty and not request.selection.skip_others:
         named = ", ".join(ascii(path[:200]) for path in request.paths[:5])
         raise InvalidSetting(f"there is nothing to check in {named}: no manifest, compose file or Dockerfile")
     return gathered
@@ -144,6 +154,18 @@ async def _other(source: Source, request: Request, images: Images) -> Report:
     return await dockerfiles.check(source, images, NOT_EXAMINED, IMAGE_BUDGET, target, arguments)
 
 
+def _unrendered(gathered: ParsedInputs) -> Iterator[Skipped]:
+    """The kustomizations below whose folder nothing was judged: what they make of other folders is not known."""
+    if not gathered.kustomizations:
+        return
+    judged = {str(parent) for case in gathered.cases for parent in Path(case.path).parents}
+    for path in gathered.kustomizations:
+        folder = str(Path(path).parent)
+        if folder not in judged:
+            command = f"kubectl kustomize {shlex.quote(folder)} | nonroot check -"
+            yield Skipped(path, 1, f"a kustomization is judged by what it renders: {command}")
+
+
 @contextmanager
 def _trees() -> Iterator[None]:
     """Trees have no cycles, and looking for some among them would double the time of a large check."""
@@ -181,5 +203,6 @@ def _report(case: WorkloadInFile, verdict: Verdict) -> Report:
         workloads=1,
         containers=len(verdict.containers),
         not_examined=len(left_out),
+        by_shape=(case.workload.kind,) if case.found.by_shape else (),
         allowed=sum(1 for each in verdict.containers if each.exemption is not None),
     )

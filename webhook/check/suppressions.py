@@ -20,6 +20,7 @@ from webhook.workload.workload import Workload
 
 _COMMENT = re.compile(r"(?:^|\s)#\s*nonroot:\s*allow(?=\s|$)[ \t]*(\S*)[ \t]*(.*?)\s*\Z")
 _IDLE_LINE = re.compile(r"\s*(?:#.*)?\Z")
+_ANNOTATION = "nonroot.dev/allow."
 _REASON_LIMIT = 1024
 _RULES: tuple[Rule, ...] = get_args(Rule)
 
@@ -63,7 +64,7 @@ def exceptions(
     spans = [
         (slot.container.name, node)
         for slot in workload.slots()
-        if (node := locate_node(found.node, f"{workload.pointer}/{slot.list}/{slot.index}")) is not None
+        if (node := locate_node(found.node, found.place(f"{workload.pointer}/{slot.list}/{slot.index}"))) is not None
     ]
     for comment in comments:
         names: tuple[str, ...] | None = None
@@ -76,6 +77,23 @@ def exceptions(
             rules = tuple(rule for rule in _RULES if rule in comment.rules)
             spec = ExceptionSpec(reason=comment.reason, containers=names, rules=rules)
             yield comment, NonRootException(metadata, spec)
+
+
+def from_annotations(workload: Workload, path: str, line: int) -> Iterator[NonRootException | Skipped]:
+    """Annotations `nonroot.dev/allow.RULE: reason` of the object, which survive kustomize, as exceptions for it."""
+    annotations = {**(workload.template_metadata.annotations or {}), **(workload.metadata.annotations or {})}
+    for name, reason in annotations.items():
+        if not name.startswith(_ANNOTATION):
+            continue
+        rules = tuple(rule for rule in _RULES if rule == name.removeprefix(_ANNOTATION))
+        if rules and reason:
+            spec = ExceptionSpec(reason=reason[:_REASON_LIMIT], containers=(), rules=rules)
+            yield NonRootException(Metadata(f"annotation {name}"), spec)
+        else:
+            why = (
+                f"an annotation that allows something reads {_ANNOTATION}RULE: reason, with a RULE of `nonroot explain`"
+            )
+            yield Skipped(path, line, f"{why}; {name[:80]!a} counts for nothing")
 
 
 def _following(lines: list[str]) -> list[int]:

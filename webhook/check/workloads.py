@@ -11,7 +11,7 @@ from webhook.check.manifest.decode import locate
 from webhook.check.manifest.objects import TemplateKinds
 from webhook.check.manifest.parser import MalformedYaml, Mark, Node, documents
 from webhook.check.report import Finding, Object, Skipped
-from webhook.check.suppressions import Comment, exceptions, read_comments
+from webhook.check.suppressions import Comment, exceptions, from_annotations, read_comments
 from webhook.errors import MalformedReview
 from webhook.evaluation import kubelet
 from webhook.evaluation.finding import Finding as Fault
@@ -20,6 +20,8 @@ from webhook.policy.types import NonRootException
 from webhook.workload.scheduling import operating_system
 from webhook.workload.workload import Slot, Workload, effective
 
+_IMAGES = re.compile(r"\b(?:containers|container|script|steps)[\"']?:")  # what a Pod template in a custom kind has
+_INDEX = re.compile(r"/(\d+)(?=/|\Z)")
 _PLACEHOLDER = re.compile(r"\{\{|\$\{|\$\(")
 _PATH_IN_ERROR = re.compile(r" - at `\$(.*)`")
 _MERGE = "a patch says nothing before it is merged: for kustomize, `kubectl kustomize FOLDER | nonroot check -`"
@@ -91,13 +93,21 @@ def findings(case: WorkloadInFile, verdict: Verdict) -> Iterator[Finding]:
                 message=f"{message}; policy {verdict.effective_policy.policy.metadata.name} cures it"
                 if cured
                 else message,
-                fix=fault.fix,
+                fix=_own_fields(case.found, fault.fix),
                 object=place,
                 container=fault.container,
                 image=fault.image,
                 user=fault.user,
                 kubelet=_refusal(container),
             )
+
+
+def _own_fields(found: kubernetes.Object, text: str) -> str:
+    """A text with the fields of the object's own kind."""
+    for aliases in found.aliases:
+        standard, own = (_INDEX.sub(r"[\1]", pointer[1:]).replace("/", ".") for pointer in aliases)
+        text = text.replace(standard, own)
+    return text
 
 
 def _case(
@@ -110,26 +120,48 @@ def _case(
 ) -> Iterator[WorkloadInFile | Skipped | None]:
     try:
         workload = kubernetes.workload(found, kinds)
+        shaped = list(kubernetes.found_by_shape(found)) if workload is None and _IMAGES.search(source.text) else []
     except MalformedReview as error:
         mark = _error_mark(found.node, str(error))
         yield Skipped(source.path, mark.line, _hinted(str(error).replace(" in the request", ""), source))
         return
-    if workload is None:
+    if workload is not None:
+        shaped = [(found, workload)]
+    if not shaped:
         yield None
-        return
+    for place, each in shaped:
+        yield from _workload(source, document, place, each, comments, used)
+
+
+def _workload(
+    source: Source,
+    document: int,
+    found: kubernetes.Object,
+    workload: Workload,
+    comments: tuple[Comment, ...],
+    used: set[Comment],
+) -> Iterator[WorkloadInFile | Skipped]:
     rendered = []
     for slot in workload.slots():
         why = _unrendered(slot, workload)
         if why is None:
             rendered.append(slot)
             continue
-        pointer = f"{workload.pointer}/{slot.list}/{slot.index}"
+        pointer = found.place(f"{workload.pointer}/{slot.list}/{slot.index}")
         mark = locate(found.node, f"{pointer}/image") or locate(found.node, pointer) or found.node.start
         yield Skipped(source.path, mark.line, why)
     matching = tuple(exceptions(found, workload, comments))
     used.update(comment for comment, _ in matching)
+    annotated: list[NonRootException] = []
+    for each in from_annotations(workload, source.path, found.node.start.line):
+        if isinstance(each, Skipped):
+            yield each
+        else:
+            annotated.append(each)
     slots = None if rendered == list(workload.slots()) else tuple(rendered)
-    yield WorkloadInFile(source.path, document, found, workload, slots, tuple(exception for _, exception in matching))
+    yield WorkloadInFile(
+        source.path, document, found, workload, slots, (*(exception for _, exception in matching), *annotated)
+    )
 
 
 def _hinted(reason: str, source: Source) -> str:
@@ -156,7 +188,7 @@ def _mark(case: WorkloadInFile, container: ContainerVerdict, fault: Fault) -> Ma
         if subject.effective.user_source == "pod" or subject.effective.windows_user is not None:
             candidates.append(f"{subject.workload.pointer}{field}")
         candidates += [f"{subject.pointer}/image", subject.pointer]
-    marks = (locate(case.found.node, pointer) for pointer in candidates)
+    marks = (locate(case.found.node, case.found.place(pointer)) for pointer in candidates)
     return next((mark for mark in marks if mark is not None), case.found.node.start)
 
 

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from webhook.cli import options
 from webhook.cli.output import FORMATS, render
 from webhook.errors import InvalidSetting
 
 if TYPE_CHECKING:
-    from webhook.check.report import FailOn, Report
+    from webhook.check.report import FailOn, Kind, Report
     from webhook.check.run import Request
     from webhook.cli.images import ImageSource
 
@@ -22,22 +23,35 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
-    "form",
-    default="text",
-    show_default=True,
-    type=click.Choice([*FORMATS, "markdown"]),
-    help="Markdown is for --table, which has text and JSON besides.",
+    "outputs",
+    multiple=True,
+    metavar="FORMAT[=FILE]",
+    help=f"One of {', '.join(FORMATS)}, to standard output or a file; repeatable. text where none is given. "
+    "--table has text, markdown and json.",
 )
+@click.option("--output-file", type=click.Path(path_type=Path), help="Where the output goes that names no file.")
 @click.option(
     "--table", is_flag=True, help="Say instead which practices each file keeps: Pass, Fail or Not applicable."
 )
 @options.FAIL_ON
+@click.option("--exit-zero", is_flag=True, help="Exit with 0 whatever is found or skipped.")
+@click.option(
+    "--accept-skipped", is_flag=True, help="Skipped files and unread images are shown, and are no exit code 3."
+)
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path),
+    help="Pass over the findings of an earlier `check -o json`, so that only new ones count.",
+)
 @options.POLICY
 @options.NO_IMAGES
 @options.OFFLINE
 @options.TEMPLATE_KINDS
 @options.TARGET
 @options.BUILD_ARGS
+@options.EXCLUDE
+@options.KIND
+@options.SKIP_OTHERS
 @click.option(
     "--image", "built", metavar="IMAGE", help="The image that the Dockerfile builds, for its size in --table."
 )
@@ -53,15 +67,22 @@ if TYPE_CHECKING:
 @options.REGISTRY_CONFIG
 def check(
     paths: tuple[str, ...],
-    form: str,
+    outputs: tuple[str, ...],
+    output_file: Path | None,
     table: bool,
     fail_on: "FailOn",
+    exit_zero: bool,
+    accept_skipped: bool,
+    baseline: Path | None,
     policies: tuple[Path, ...],
     no_images: bool,
     offline: bool,
     template_kinds: tuple[str, ...],
     target: str | None,
     build_args: tuple[str, ...],
+    exclude: tuple[str, ...],
+    kind: "Kind | None",
+    skip_others: bool,
     built: str | None,
     image_limit: int,
     insecure: tuple[str, ...],
@@ -74,20 +95,61 @@ def check(
     Exit codes: 2 wrong usage, 1 findings at or above --fail-on, 3 something could not be told (an image that could not
     be read, a template that was skipped), 0 clean; the first that holds. With --table, 1 where a practice is not kept.
     """
-    from webhook.cli import inputs
+    from webhook.check.files import Selection
+    from webhook.cli import configuration, inputs
+    from webhook.cli.baseline import without
     from webhook.cli.images import ImageSource
 
     source = ImageSource(no_images, offline, insecure, registry_config)
-    request = inputs.request(paths, policies, template_kinds, target, build_args)
+    settings, folder = configuration.load()
+    selection = Selection(kind, exclude, skip_others)
+    request = inputs.request(paths, policies, template_kinds, target, build_args, selection, (settings, folder))
+    targets = _targets(outputs, output_file)
     if table:
-        sys.exit(asyncio.run(_table(request, form, source, built, image_limit * 1_000_000)))
+        if len(targets) > 1:
+            raise InvalidSetting("--table has one output: give -o once")
+        text, code = asyncio.run(_table(request, targets[0].form, source, built, image_limit * 1_000_000))
+        targets[0].write(text)
+        sys.exit(0 if exit_zero else code)
     if built is not None:
         raise InvalidSetting("--image is for --table; `nonroot inspect` tells what else there is to an image")
-    if form not in FORMATS:
-        raise InvalidSetting(f"-o {form} is for --table; without it there are {', '.join(FORMATS)}")
-    report = asyncio.run(_check(request, source))
-    click.echo(render(form, report), nl=False)
-    sys.exit(report.exit_code(fail_on))
+    for each in targets:
+        if each.form not in FORMATS:
+            known = "is for --table" if each.form == "markdown" else "is no format"
+            raise InvalidSetting(f"-o {each.form[:40]} {known}; without --table there are {', '.join(FORMATS)}")
+    report = settings.applied(asyncio.run(_check(request, source)))
+    if baseline is not None:
+        report = without(report, baseline)
+    for each in targets:
+        each.write(render(each.form, report))
+    sys.exit(0 if exit_zero else report.exit_code(fail_on, accept_skipped=accept_skipped))
+
+
+class _Target(msgspec.Struct, frozen=True):
+    """A format, and the file that it is written to; None is standard output."""
+
+    form: str
+    path: Path | None
+
+    def write(self, text: str) -> None:
+        """`InvalidSetting` where the file cannot be written."""
+        if self.path is None:
+            click.echo(text, nl=False)
+            return
+        try:
+            self.path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise InvalidSetting(f"cannot write {str(self.path)!a}: {error.strerror}") from None
+
+
+def _targets(outputs: tuple[str, ...], output_file: Path | None) -> list[_Target]:
+    """What -o and --output-file ask for: `FORMAT=FILE`, or one `FORMAT` that goes to --output-file or the terminal."""
+    split = [text.partition("=") for text in outputs or ("text",)]
+    targets = [_Target(form, Path(name) if equals else output_file) for form, equals, name in split]
+    paths = [each.path for each in targets]
+    if len(set(paths)) < len(paths):
+        raise InvalidSetting("two outputs would go to one place: write -o FORMAT=FILE")
+    return targets
 
 
 async def _check(request: "Request", source: "ImageSource") -> "Report":
@@ -100,8 +162,10 @@ async def _check(request: "Request", source: "ImageSource") -> "Report":
             return await check(request, images, progress)
 
 
-async def _table(request: "Request", form: str, source: "ImageSource", built: str | None, image_limit: int) -> int:
-    """Print the status table; the exit code."""
+async def _table(
+    request: "Request", form: str, source: "ImageSource", built: str | None, image_limit: int
+) -> tuple[str, int]:
+    """The status table, and the exit code."""
     from webhook.check.practices.table import table
     from webhook.cli.images import images as images_of
     from webhook.cli.output.table import FORMATS as TABLE_FORMATS
@@ -111,5 +175,4 @@ async def _table(request: "Request", form: str, source: "ImageSource", built: st
         raise InvalidSetting(f"--table has no -o {form}; it has {', '.join(TABLE_FORMATS)}")
     async with images_of(source) as images:
         result = await table(request, images, built, image_limit)
-    click.echo(render_table(form, result), nl=False)
-    return result.exit_code
+    return render_table(form, result), result.exit_code

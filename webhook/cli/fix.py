@@ -15,6 +15,7 @@ from webhook.errors import InvalidSetting
 
 if TYPE_CHECKING:
     from webhook.check.fix import Fixes
+    from webhook.check.report import Kind
     from webhook.check.run import Request
     from webhook.cli.images import ImageSource
 
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 @options.TEMPLATE_KINDS
 @options.TARGET
 @options.BUILD_ARGS
+@options.EXCLUDE
+@options.KIND
+@options.SKIP_OTHERS
 @options.INSECURE_REGISTRY
 @options.REGISTRY_CONFIG
 def fix(
@@ -46,6 +50,9 @@ def fix(
     template_kinds: tuple[str, ...],
     target: str | None,
     build_args: tuple[str, ...],
+    exclude: tuple[str, ...],
+    kind: "Kind | None",
+    skip_others: bool,
     insecure: tuple[str, ...],
     registry_config: Path | None,
 ) -> None:
@@ -58,8 +65,8 @@ def fix(
     Exit codes: 2 wrong usage, 1 errors are left (with --check also: something would change), 3 something could not be
     told, 0 clean; the first that holds.
     """
-    from webhook.check.files import STDIN
-    from webhook.cli import inputs
+    from webhook.check.files import STDIN, Selection
+    from webhook.cli import configuration, inputs
     from webhook.cli.console import printed
     from webhook.cli.images import ImageSource
     from webhook.cli.output import text
@@ -69,7 +76,8 @@ def fix(
     if only_check and not diff:
         raise InvalidSetting("--check writes nothing: give --write or --check")
     source = ImageSource(no_images, offline, insecure, registry_config)
-    request = inputs.request(paths, policies, template_kinds, target, build_args)
+    selection = Selection(kind, exclude, skip_others)
+    request = inputs.request(paths, policies, template_kinds, target, build_args, selection, configuration.load())
     fixes = asyncio.run(_fix(request, source))
     for change in fixes.changes:
         if diff:
@@ -102,7 +110,7 @@ def _write(path: Path, text: str) -> None:
     Where the owner cannot be kept that way, or the file has other names, it is written in place.
     """
     target = path.resolve()
-    data = text.encode("utf-8")
+    data = text.encode("utf-8", "surrogateescape")
     try:
         before = target.stat()
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")

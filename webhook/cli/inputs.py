@@ -3,8 +3,12 @@
 import os
 from pathlib import Path
 
+import msgspec
+
+from webhook.check.files import Selection
 from webhook.check.manifest.objects import KNOWN_TEMPLATE_KINDS, parse_template_kind
 from webhook.check.run import Request
+from webhook.cli.configuration import Configuration
 from webhook.errors import InvalidSetting
 from webhook.policy.types import Documents
 
@@ -15,16 +19,22 @@ def request(
     template_kinds: tuple[str, ...],
     target: str | None = None,
     build_args: tuple[str, ...] = (),
+    selection: Selection | None = None,
+    configuration: tuple[Configuration, Path] | None = None,
 ) -> Request:
     """What the flags ask for; `InvalidSetting` and `InvalidDocument` for those that cannot be used."""
-    documents = Documents()
+    documents, selection = Documents(), selection or Selection()
+    if configuration is not None:
+        settings, folder = configuration
+        policies = policies or tuple(folder / name for name in settings.policy)
+        selection = msgspec.structs.replace(selection, exclude=(*settings.exclude, *selection.exclude))
     if policies:
         from webhook.cli.policy_files import load_documents
 
         documents = load_documents(policies)
     kinds = {**KNOWN_TEMPLATE_KINDS, **dict(map(parse_template_kind, template_kinds))}
     arguments = dict(_build_argument(text) for text in build_args)
-    return Request(paths, documents, target, arguments, kinds)
+    return Request(paths, documents, target, arguments, kinds, selection)
 
 
 def _build_argument(text: str) -> tuple[str, str]:

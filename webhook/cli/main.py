@@ -1,8 +1,11 @@
 """The command `nonroot`. Imports are lazy: each command loads only what it needs."""
 
+import contextlib
+import errno
+import os
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -35,6 +38,26 @@ class _Group(click.Group):
             sys.exit(2)
         except KeyboardInterrupt:
             sys.exit(130)  # click would say 1, which means findings
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # click ends quietly where nobody reads on
+            _end(f"nonroot: {error.strerror or error}{f': {error.filename!a}' if error.filename else ''}", 2)
+        except (click.exceptions.Exit, click.Abort, click.ClickException):
+            raise
+        except Exception as error:
+            if os.environ.get("NONROOT_DEBUG"):
+                raise
+            kind = type(error).__name__
+            _end(
+                f"nonroot: a fault of ours: {kind}: {error}; run it with NONROOT_DEBUG=1 and report what that shows", 70
+            )
+
+
+def _end(message: str, code: int) -> NoReturn:
+    """Say why on standard error, where that can be, and exit at once: nothing more is written to a full disk."""
+    with contextlib.suppress(OSError):
+        click.echo(message.encode("utf-8", "backslashreplace").decode(), err=True)
+    os._exit(code)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -64,6 +64,22 @@ TARGET = click.option(
 BUILD_ARGS = click.option(
     "--build-arg", "build_args", multiple=True, metavar="NAME=VALUE", help="As for docker build; repeatable."
 )
+EXCLUDE = click.option(
+    "--exclude",
+    multiple=True,
+    metavar="PATTERN",
+    help="Leave out what matches, as in .gitignore; repeatable. .gitignore and .nonrootignore files hold by themselves.",
+)
+KIND = click.option(
+    "--kind",
+    type=click.Choice(["manifest", "dockerfile", "compose"]),
+    help="What named files and standard input are, where name and content do not say it.",
+)
+SKIP_OTHERS = click.option(
+    "--skip-others",
+    is_flag=True,
+    help="Pass over named files that are no manifest, compose file or Dockerfile, as a pre-commit hook needs it.",
+)
 OFFLINE = click.option(
     "--offline",
     is_flag=True,

@@ -93,11 +93,13 @@ def evaluate(
     build_args: Mapping[str, str] | None = None,
     platform: Platform = _LINUX,
     bases: Mapping[str, Base] | None = None,
+    open_bases: bool = False,
 ) -> Evaluation | Malformed:
     """Say what a Dockerfile builds; `Malformed` where BuildKit would not build it.
 
     `target` is a stage's name (`docker build --target`), `build_args` are those of `--build-arg`, `bases` the configs
-    of external images by the name that `Evaluation.base` gives them. Nothing is raised for what the text holds, and
+    of external images by the name that `Evaluation.base` gives them. With `open_bases` a FROM whose variable has no
+    value is a base that nobody knows, as if --build-arg were still to come. Nothing is raised for what the text holds, and
     time and memory are linear in its length. Not judged, because the USER does not depend on them: the syntax of
     ports, signals, file modes, platforms, git addresses, and of mounts beyond `from`.
     """
@@ -112,6 +114,7 @@ def evaluate(
             platform=platform,
             triggers=lambda image: known.get(image, Base()).onbuild,
             budget=budget,
+            open_bases=open_bases,
         )
         dispatcher = Dispatcher(source.escape, build_args or {}, planned.arguments, budget)
         return _run(planned, dispatcher, platform, known)

@@ -53,16 +53,20 @@ async def checked(folder: Path, text: str, **asked: Any) -> Any:
     ("text", "expected", "user", "code"),
     [
         ("FROM root-base:1\nUSER 1000\n", [], "1000", 0),
-        (NAMED, [("name-in-user", "error", 3, 1)], "app", 1),
+        (NAMED, [("name-in-user", "warning", 3, 1)], "app", 0),
         ("FROM root-base:1\n", [("root-final-stage", "error", 1, 1)], None, 1),
         ("FROM app-base:1\n", [], None, 0),
-        ("FROM mixed-base:1\n", [("inherited-user", "warning", 1, 1)], None, 0),
-        ("FROM down-base:1\n", [("inherited-user", "warning", 1, 1)], None, 3),
+        ("FROM mixed-base:1\n", [("inherited-user", "error", 1, 1)], None, 1),
+        ("FROM down-base:1\n", [("inherited-user", "error", 1, 1)], None, 1),
         ("FROM trigger-base:1\n", [], None, 0),
-        ("FROM named-trigger-base:1\n", [("name-in-user", "error", 1, 1)], None, 1),
+        ("FROM named-trigger-base:1\n", [("name-in-user", "warning", 1, 1)], None, 0),
         ("FROM root-trigger-base:1\n", [("root-final-stage", "error", 1, 1)], None, 1),
         ("FROM root-trigger-base:1\nUSER 5\n", [], "5", 0),
-        ("FROM mixed-trigger-base:1\n", [("inherited-user", "warning", 1, 1)], None, 0),
+        ("FROM mixed-trigger-base:1\n", [("inherited-user", "error", 1, 1)], None, 1),
+        ("FROM mixed-base:1\nUSER $APP_UID\n", [("inherited-user", "warning", 2, 1)], None, 0),
+        ("ARG BASE\nFROM ${BASE}\nUSER root\n", [("root-final-stage", "error", 3, 1)], "root", 1),
+        ("ARG BASE\nFROM ${BASE}\nUSER 7\n", [], "7", 0),
+        ("ARG BASE\nFROM ${BASE}\n", [("inherited-user", "error", 2, 1)], None, 1),
         ("FROM scratch\n", [("root-final-stage", "error", 1, 1)], "", 1),
         ("FROM root-base:1\n# nonroot: allow root-final-stage a builder\n", [("root-final-stage", "error", 1, 1)], None, 1),
         ("# nonroot: allow root-final-stage a builder\nFROM root-base:1\n", [], None, 0),
@@ -77,7 +81,7 @@ async def test_the_user_is_the_files_or_the_bases(
     assert report.exit_code() == code
     result = json.loads(render("json", report))["files"][0]
     assert (result["kind"], result["user"]) == ("dockerfile", user)
-    assert result["base"] == (None if "scratch" in text else text.partition("FROM ")[2].split()[0])
+    assert result["base"] == (None if "scratch" in text or "BASE" in text else text.partition("FROM ")[2].split()[0])
 
 
 @pytest.mark.parametrize(
@@ -108,7 +112,7 @@ async def test_an_unread_base_is_said_to_be_one(tmp_path: Path) -> None:
     assert [each.line for each in report.skipped] == [1]
     assert "unreachable" in report.skipped[0].reason
     report = await run(tmp_path, {}, images=NotExamined())
-    assert (report.not_examined, report.exit_code()) == (1, 0)
+    assert (report.not_examined, report.exit_code()) == (1, 1)
 
 
 async def test_what_is_no_dockerfile_is_skipped(tmp_path: Path) -> None:

@@ -27,6 +27,10 @@ KNOWN_TEMPLATE_KINDS: TemplateKinds = {
     ("apps.openshift.io", "DeploymentConfig"): "/spec/template",
 }
 
+_OPENSHIFT_TEMPLATE = ("template.openshift.io/", "v1")
+_NO_TEMPLATES = frozenset({"", "apps", "batch", "extensions", "apiextensions.k8s.io", "admissionregistration.k8s.io"})
+_POLICIES = ("kyverno.io", "gatekeeper.sh", "nonroot.dev")
+
 _GROUPS = {
     "Pod": {""},
     "PodTemplate": {""},
@@ -41,12 +45,24 @@ _GROUPS = {
 
 
 class Object(msgspec.Struct, frozen=True):
-    """One object: its kind, its node in the text, and where it stands in its document ("" unless it is in a List)."""
+    """One object: its kind, its node in the text, and where it stands in its document ("" unless it is in a List).
+
+    `aliases` are the pointers of containers that the object's own kind keeps elsewhere, each with where that is.
+    """
 
     group: str
     kind: str
     node: Node
     pointer: str = ""
+    by_shape: bool = False
+    aliases: tuple[tuple[str, str], ...] = ()
+
+    def place(self, pointer: str) -> str:
+        """Where the object has what a Pod spec would have at a pointer."""
+        for standard, own in self.aliases:
+            if pointer == standard or pointer.startswith(f"{standard}/"):
+                return own + pointer[len(standard) :]
+        return pointer
 
 
 def objects(root: Node, pointer: str = "") -> Iterator[Object]:
@@ -54,12 +70,14 @@ def objects(root: Node, pointer: str = "") -> Iterator[Object]:
     api_version, kind = _text(root, "apiVersion"), _text(root, "kind")
     if not api_version or not kind:
         return
-    items = entry(root, "items") if kind.endswith("List") else None
+    is_template = kind == "Template" and api_version.startswith(_OPENSHIFT_TEMPLATE)
+    name = "items" if kind.endswith("List") else "objects" if is_template else ""
+    items = entry(root, name) if name else None
     inside = resolved(items[1]) if items else None
     if isinstance(inside, SequenceNode):
-        if pointer.count("/items/") < LIST_DEPTH:
+        if pointer.count("/") < 2 * LIST_DEPTH:
             for index, item in enumerate(inside.items):
-                yield from objects(item, f"{pointer}/items/{index}")
+                yield from objects(item, f"{pointer}/{name}/{index}")
         return
     group, slash, _ = api_version.rpartition("/")
     yield Object(group if slash else "", kind, root, pointer)
@@ -79,6 +97,65 @@ def workload(found: Object, kinds: TemplateKinds = KNOWN_TEMPLATE_KINDS) -> Work
     holder = {"metadata": data.get("metadata"), "template": _at(data, template)}
     decoded = pod.decode("PodTemplate", msgspec.json.encode(holder))
     return decoded and msgspec.structs.replace(decoded, kind=found.kind, pointer=f"{template}/spec")
+
+
+def found_by_shape(found: Object) -> Iterator[tuple[Object, Workload]]:
+    """The Pod templates in an object of a kind that nobody named: whatever has a list of containers with images.
+
+    Of Argo's and Tekton's kinds also what has one container, or steps, in place of that list; the object then says where
+    these are. Policies, whose patterns look like Pods, and kinds of Kubernetes itself are left out.
+    """
+    if found.group in _NO_TEMPLATES or found.group.endswith(_POLICIES):
+        return
+    data = plain(found.node)
+    metadata = data.get("metadata") if isinstance(data, dict) else None
+    pending: list[tuple[str, Any, Any, Any]] = [("", data, None, None)]
+    while pending:
+        pointer, value, parent, context = pending.pop()
+        if isinstance(value, list):
+            pending += [(f"{pointer}/{index}", each, None, context) for index, each in enumerate(value)][::-1]
+            continue
+        if not isinstance(value, dict):
+            continue
+        spec, aliases = _pod_spec(found.group, pointer, value, context)
+        if spec is None:
+            inner = value.get("securityContext") if isinstance(value.get("templates"), list) else context
+            pending += [(f"{pointer}/{_escaped(key)}", each, value, inner) for key, each in value.items()][::-1]
+            continue
+        labels = parent.get("metadata") if isinstance(parent, dict) and parent is not data else None
+        holder = {"metadata": metadata, "template": {"metadata": labels, "spec": spec}}
+        decoded = pod.decode("PodTemplate", msgspec.json.encode(holder))
+        if decoded is not None:
+            yield (
+                msgspec.structs.replace(found, by_shape=True, aliases=aliases),
+                msgspec.structs.replace(decoded, kind=found.kind, pointer=pointer),
+            )
+
+
+def _pod_spec(group: str, pointer: str, value: Any, context: Any) -> tuple[Any, tuple[tuple[str, str], ...]]:
+    """A mapping as a Pod spec, where it is one, and the aliases of its containers."""
+    if _has_images(value.get("containers")):
+        return value, ()
+    if group == "argoproj.io":
+        for name in ("container", "script"):
+            if _has_images([value.get(name)]):
+                spec = {"securityContext": value.get("securityContext", context), "containers": [value[name]]}
+                return spec, ((f"{pointer}/containers/0", f"{pointer}/{name}"),)
+    if group == "tekton.dev" and _has_images(value.get("steps")):
+        return {"containers": value["steps"]}, ((f"{pointer}/containers", f"{pointer}/steps"),)
+    return None, ()
+
+
+def _has_images(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and all(isinstance(each, dict) for each in value)
+        and any(isinstance(each.get("image"), str) for each in value)
+    )
+
+
+def _escaped(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")
 
 
 def parse_template_kind(text: str) -> tuple[tuple[str, str], str]:

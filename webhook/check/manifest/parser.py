@@ -114,6 +114,12 @@ def _json_documents(text: str) -> Iterator[Node]:
     decoder = json.JSONDecoder()
     position, count = _behind_blank(text, 0), 0
     while position < len(text):
+        if text.startswith("---", position):
+            position = _behind_blank(text, position + 3)
+            if not text.startswith(_JSON_START, position):
+                yield from _yaml_documents(_EXCEPT_LINES.sub(" ", text[:position]) + text[position:])
+                return
+            continue
         count += 1
         line = text.count("\n", 0, position) + 1
         if count > JSON_LIMIT:

@@ -61,7 +61,7 @@ async def table(request: Request, images: Images, built: str | None = None, imag
             skipped.append(Skipped(built, 1, f"the image could not be read: {size.cause}: {size.detail}"))
         else:
             beside = msgspec.structs.replace(beside, image_bytes=size)
-    for source in read_sources(request.paths):
+    for source in read_sources(request.paths, request.selection):
         if isinstance(source, Skipped):
             skipped.append(source)
             continue
@@ -116,7 +116,11 @@ def _documents(source: Source) -> Iterator[TableSection | Skipped]:
                 continue
             for found in kubernetes.objects(root):
                 data = plain(found.node)
-                name = (data.get("metadata") or {}).get("name") or ""
+                metadata = data.get("metadata") or {}
+                if not isinstance(metadata, dict):
+                    yield Skipped(source.path, found.node.start.line, f"the metadata of the {found.kind} is no mapping")
+                    continue
+                name = str(metadata.get("name") or "")
                 yield TableSection(f"{source.path}: {found.kind} {name}".rstrip(), workload.rows(data))
     except MalformedYaml as error:
         yield Skipped(source.path, error.line, str(error))

@@ -4,7 +4,6 @@ Sources: OASIS sarif-spec Schemata/sarif-schema-2.1.0.json; github/docs content/
 scanning reads: partialFingerprints, help.markdown).
 """
 
-import hashlib
 from collections import Counter
 from typing import Any
 from urllib.parse import quote
@@ -13,11 +12,23 @@ import webhook
 from webhook import json_output
 from webhook.check.report import Finding, Report
 from webhook.cli import rule_docs
+from webhook.cli.output.fingerprint import fingerprint
 from webhook.cli.output.summary import subject
 from webhook.text import printable
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _LEVELS = {"error": "error", "warning": "warning", "unknown": "warning", "note": "note"}
+_HOME = "https://nonroot.dev/"
+_ROOT_RULES = frozenset(
+    {
+        "administrator-user",
+        "inherited-user",
+        "root-final-stage",
+        "root-image",
+        "root-user",
+        "windows-administrator",
+    }
+)
 _FINGERPRINT = "nonroot/v1"
 
 
@@ -31,6 +42,7 @@ def render(report: Report) -> str:
             "driver": {
                 "name": "nonroot",
                 "semanticVersion": webhook.__version__,
+                "informationUri": _HOME,
                 "rules": [_rule(page) for page in pages],
             }
         },
@@ -60,7 +72,9 @@ def _rule(page: rule_docs.RuleDoc) -> dict[str, Any]:
         "shortDescription": {"text": page.title},
         "fullDescription": {"text": page.section("Why") or page.title},
         "help": {"text": page.text, "markdown": page.markdown},
-        "properties": {"tags": ["security"]},
+        "helpUri": f"{_HOME}#{page.name}",
+        "defaultConfiguration": {"level": "error" if page.name in _ROOT_RULES else "warning"},
+        "properties": {"tags": ["security"], "security-severity": "8.0" if page.name in _ROOT_RULES else "5.0"},
     }
 
 
@@ -71,23 +85,14 @@ def _result(finding: Finding, index: dict[str, int], seen: Counter[str]) -> dict
         "level": _LEVELS[finding.severity],
         "message": {"text": printable(f"{finding.message}; {finding.fix}", 4000)},
         "locations": [_location(finding.path, finding.line, finding.column, subject(finding))],
-        "partialFingerprints": {_FINGERPRINT: _fingerprint(finding, seen)},
+        "partialFingerprints": {_FINGERPRINT: fingerprint(finding, seen)},
     }
 
 
 def _location(path: str, line: int, column: int | None = None, name: str = "") -> dict[str, Any]:
     region = {"startLine": line} if column is None else {"startLine": line, "startColumn": column}
-    uri = "stdin" if path == "-" else quote(path.replace("\\", "/"))
+    uri = "stdin" if path == "-" else quote(path.replace("\\", "/"), errors="surrogateescape")
     location: dict[str, Any] = {"physicalLocation": {"artifactLocation": {"uri": uri}, "region": region}}
     if name:
         location["logicalLocations"] = [{"fullyQualifiedName": name}]
     return location
-
-
-def _fingerprint(finding: Finding, seen: Counter[str]) -> str:
-    """A hash of what the finding is about, not of where it stands or of what an image is today."""
-    about = finding.object
-    parts = (finding.rule, finding.path, about and (about.kind, about.namespace, about.name), finding.container)
-    key = hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
-    seen[key] += 1
-    return f"{key}:{seen[key]}"

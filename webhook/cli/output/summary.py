@@ -22,6 +22,8 @@ def summary(report: Report) -> str:
     looked_at = many(workloads, "workload") if workloads and not files else many(files, "file")
     not_examined = f", {many(report.not_examined, 'image')} not examined (--no-images)" if report.not_examined else ""
     seen = f"{looked_at}, {many(report.containers, 'container')}{not_examined}"
+    if report.by_shape:
+        seen += f", Pod templates found by their shape in {printable(', '.join(report.by_shape))}"
     return f"{seen}: {_counts(report) or ('nothing found in the rest' if not_examined else 'nothing found')}"
 
 

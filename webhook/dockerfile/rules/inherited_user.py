@@ -23,7 +23,7 @@ def check(evaluation: Evaluation) -> Iterator[DockerfileFinding]:
     """The USER is not known without the base image."""
     if evaluation.user is not None:
         return
-    base = quoted(evaluation.base or "")
+    base = quoted(evaluation.base or evaluation.chain[0].origin.arguments[0])
     if evaluation.user_step is None:
         detail = f"{evaluation.final.title} sets no USER and runs as its base image {base} does, mostly root"
     else:
@@ -31,7 +31,7 @@ def check(evaluation: Evaluation) -> Iterator[DockerfileFinding]:
         detail = f"USER {quoted(written)} has a variable that only the ENV of the base image {base} could set"
     yield DockerfileFinding(
         rule=NAME,
-        severity="warning",
+        severity="error" if evaluation.user_step is None else "warning",
         line=evaluation.line,
         column=evaluation.column,
         reason="user is left to the base image",

@@ -46,7 +46,7 @@ def check(evaluation: Evaluation) -> Iterator[DockerfileFinding]:
         detail = f"USER {quoted(evaluation.user)} is a name, and {evidence.reason}"
     yield DockerfileFinding(
         rule=NAME,
-        severity="error",
+        severity="warning",
         line=evaluation.line,
         column=evaluation.column,
         reason="user is a name",

@@ -30,7 +30,7 @@ class Stage(msgspec.Struct, frozen=True):
     """A stage as it is written.
 
     `image` is what FROM names after expansion; `parent` is the stage of this file that it means, or None where it is
-    an image of a registry or `scratch`.
+    an image of a registry or `scratch`. An `image` that only --build-arg can say is empty.
     """
 
     index: int
@@ -43,7 +43,7 @@ class Stage(msgspec.Struct, frozen=True):
     @property
     def external(self) -> str | None:
         """The image of a registry that it builds on directly; None for `scratch` and for a stage of this file."""
-        return None if self.parent is not None or self.image == SCRATCH else self.image
+        return None if self.parent is not None or self.image in ("", SCRATCH) else self.image
 
     @property
     def title(self) -> str:
@@ -72,21 +72,26 @@ def plan(
     platform: Platform,
     triggers: Triggers,
     budget: Budget,
+    open_bases: bool = False,
 ) -> Plan:
     """Find the stages and what the target needs of them.
 
+    `open_bases` lets FROM name what only --build-arg can say.
     Raises `ParseError` where BuildKit would refuse the file before it runs a step.
     """
-    return _Planner(source, build_args, platform, budget).plan(target, triggers)
+    return _Planner(source, build_args, platform, budget, open_bases).plan(target, triggers)
 
 
 class _Planner:
-    def __init__(self, source: Source, build_args: Mapping[str, str], platform: Platform, budget: Budget) -> None:
+    def __init__(
+        self, source: Source, build_args: Mapping[str, str], platform: Platform, budget: Budget, open_bases: bool
+    ) -> None:
         self._escape = source.escape
         self._source = source
         self._build_args = build_args
         self._platform = platform
         self._budget = budget
+        self._open_bases = open_bases
         self._stages: list[Stage] = []
         self._by_name: dict[str, int] = {}
         self._numbered: list[int | None] = []  # what COPY --from=NUMBER counts: stages, then images in order of use
@@ -145,7 +150,7 @@ class _Planner:
             raise ParseError(f"the file has more than {STAGE_LIMIT:,} stages", origin.line, origin.column)
         written = origin.arguments[0]
         image = self._expand(written, _lookup(arguments), origin)
-        if not image:
+        if not image and not self._open_bases:
             raise ParseError(
                 f"FROM {written!a} is empty after expansion; give the ARG before the first FROM a default",
                 origin.line,

@@ -92,7 +92,8 @@ def test_a_pull_request_gets_markdown_that_nothing_breaks_out_of(tmp_path: Path)
     ("files", "arguments", "code"),
     [
         ({"Dockerfile": "FROM\n"}, (), 3),
-        ({"pod.yaml": "a: ["}, (), 3),
+        ({"pod.yaml": "apiVersion: ["}, (), 3),
+        ({"pod.yaml": "apiVersion: v1\nkind: Pod\nmetadata: x\n"}, (), 3),
         ({"Dockerfile": "FROM debian:12\n"}, (), 1),
         ({"nothing.txt": ""}, (), 2),
         ({"Dockerfile": DOCKERFILE}, ("-o", "sarif"), 2),
