@@ -28,7 +28,9 @@ KNOWN_TEMPLATE_KINDS: TemplateKinds = {
 }
 
 _OPENSHIFT_TEMPLATE = ("template.openshift.io/", "v1")
-_NO_TEMPLATES = frozenset({"", "apps", "batch", "extensions", "apiextensions.k8s.io", "admissionregistration.k8s.io"})
+_NO_TEMPLATES = frozenset(
+    {"", "apps", "batch", "extensions", "apiextensions.k8s.io", "admission.k8s.io", "admissionregistration.k8s.io"}
+)
 _POLICIES = ("kyverno.io", "gatekeeper.sh", "nonroot.dev")
 
 _GROUPS = {
