@@ -18,7 +18,8 @@ class Authority:
         self.private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
         now = dt.datetime.now(dt.UTC)
-        alternatives = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        addresses = map(ipaddress.ip_address, ("127.0.0.1", "0.0.0.0"))  # noqa: S104  # nothing listens there
+        alternatives = [x509.DNSName("localhost"), *map(x509.IPAddress, addresses)]
         self.public = (
             x509.CertificateBuilder()
             .subject_name(name)

@@ -103,12 +103,12 @@ def write_layout(folder: Path, content: Content) -> None:
     (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
 
 
-def trusting(authority: Authority) -> dict[str, Any]:
+def trusting(authority: Authority, host: str = "127.0.0.1") -> dict[str, Any]:
     """The settings under which its certificate and its address are accepted."""
     return {
         "insecure": frozenset(),
-        "allowed": frozenset({"127.0.0.1"}),
-        "authorities": {"127.0.0.1": authority.pem},
+        "allowed": frozenset({host}),
+        "authorities": {host: authority.pem},
     }
 
 

@@ -23,6 +23,14 @@ pytestmark = [
 BOTH = index(NAMED, image(BASE, user="1000", architecture="arm64"))
 
 
+ANY = "0.0.0.0"  # noqa: S104  # an address of this machine that, unlike loopback ones, is asked through a proxy
+
+
+def outside(registry: Distribution) -> str:
+    """A registry's authority as if it were on another machine."""
+    return registry.host.replace("127.0.0.1", ANY)
+
+
 class Proxy:
     """tinyproxy on loopback, which wants to know who asks."""
 
@@ -119,14 +127,14 @@ async def test_a_proxy_carries_tls_and_learns_no_secret(
 ) -> None:
     """It is told where to, and nothing else; who is listed in NO_PROXY is spoken to directly."""
     assert await listening(proxy.authority)
-    config = docker_config(home.host, "app", "secret")
-    client = connect(None, config, **trusting(authority), proxy=True)
-    assert (await client.image(f"{home.host}/team/app:1")).platforms[0].accounts == ACCOUNTS
-    assert set(proxy.asked) == {f"CONNECT {home.host} HTTP/1.1"}
+    config = docker_config(outside(home), "app", "secret")
+    client = connect(None, config, **trusting(authority, ANY), proxy=True)
+    assert (await client.image(f"{outside(home)}/team/app:1")).platforms[0].accounts == ACCOUNTS
+    assert set(proxy.asked) == {f"CONNECT {outside(home)} HTTP/1.1"}
     before = len(proxy.asked)
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    await connect(None, config, **trusting(authority), proxy=True).image(f"{home.host}/team/app:1")
-    await connect(None, config, **trusting(authority)).image(f"{home.host}/team/app:1")
+    monkeypatch.setenv("no_proxy", "0.0.0.0/8")
+    await connect(None, config, **trusting(authority, ANY), proxy=True).image(f"{outside(home)}/team/app:1")
+    await connect(None, config, **trusting(authority, ANY)).image(f"{outside(home)}/team/app:1")
     assert len(proxy.asked) == before
 
 
@@ -135,13 +143,13 @@ async def test_a_proxy_that_refuses_or_is_away_is_told_without_its_password(
 ) -> None:
     """The registry is unreachable then, and the finding names no credential."""
     assert await listening(proxy.authority)
-    reference = f"{home.host}/team/app:1"
+    reference = f"{outside(home)}/team/app:1"
     monkeypatch.setenv("https_proxy", proxy.url.replace("hunter2", "wrong-hunter3"))
-    refused = connect(**trusting(authority), proxy=True)
+    refused = connect(**trusting(authority, ANY), proxy=True)
     assert await refused.cause(reference) == "unreachable"
     proxy.process.terminate()
     proxy.process.wait(10)
-    away = connect(**trusting(authority), proxy=True)
+    away = connect(**trusting(authority, ANY), proxy=True)
     assert await away.cause(reference) == "unreachable"
     for client in (refused, away):
         assert "hunter" not in await client.detail(reference)
@@ -152,6 +160,6 @@ async def test_a_proxy_gives_no_way_to_addresses_that_are_denied(
 ) -> None:
     """A literal address is checked before the proxy is asked."""
     assert await listening(proxy.authority)
-    client = connect(insecure=frozenset(), authorities={"127.0.0.1": authority.pem}, proxy=True)
-    assert "is an address that is not allowed" in await client.detail(f"{home.host}/team/app:1")
+    client = connect(insecure=frozenset(), authorities={ANY: authority.pem}, proxy=True)
+    assert "has an address that is not allowed" in await client.detail(f"{outside(home)}/team/app:1")
     assert proxy.asked == []

@@ -158,13 +158,19 @@ def _key(name: str) -> str | None:
 
 @lru_cache(maxsize=1024)
 def _glob(pattern: str) -> re.Pattern[str] | None:
-    """Go's filepath.Match over one label, as an expression; None for a malformed pattern, which matches nothing."""
-    out, position = [], 0
+    """Go's filepath.Match over one label, as an expression; None for a malformed pattern, which matches nothing.
+
+    What follows a star is looked for once, at its first place (atomic groups): that is where it may as well be, and trying
+    every other would take for ever for `****…`, which anybody can write into a pull secret.
+    """
+    chunks: list[list[str]] = [[]]
+    position = 0
     while position < len(pattern):
         letter = pattern[position]
         position += 1
+        out = chunks[-1]
         if letter == "*":
-            out.append("[^/]*")
+            chunks.append([])
         elif letter == "?":
             out.append("[^/]")
         elif letter == "[":
@@ -184,7 +190,11 @@ def _glob(pattern: str) -> re.Pattern[str] | None:
         else:
             out.append(re.escape(letter))
     try:
-        return re.compile("".join(out) + r"\Z")
+        first, *rest = ("".join(chunk) for chunk in chunks)
+        if not rest:
+            return re.compile(rf"{first}\Z")
+        between = "".join(f"(?>[^/]*?{chunk})" for chunk in rest[:-1] if chunk)
+        return re.compile(rf"{first}{between}[^/]*{rest[-1]}\Z")
     except re.error:
         return None
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from webhook.registry.auth.keychain import Keychain, MalformedKeychain, matches
 from webhook.registry.auth.token import IDENTITY_TOKEN, Credential
@@ -173,3 +175,28 @@ def test_identity_tokens_count_in_the_operators_config_only() -> None:
     operator.add_config(json.dumps({"auths": auths}).encode())
     assert pod.find("a.io/x") == [Credential("u", "p")]
     assert operator.find("a.io/x") == [Credential(IDENTITY_TOKEN, "t")]
+
+
+def globbed(pattern: str, text: str) -> bool:
+    """Stars, question marks and letters, the slow way."""
+    if not pattern:
+        return not text
+    if pattern[0] == "*":
+        return globbed(pattern[1:], text) or (text != "" and globbed(pattern, text[1:]))
+    return text != "" and pattern[0] in {"?", text[0]} and globbed(pattern[1:], text[1:])
+
+
+@given(st.text("ab*?", min_size=1, max_size=7), st.text("ab", min_size=1, max_size=8))
+def test_a_star_matches_whatever_is_needed(pattern: str, text: str) -> None:
+    """Though what follows it is looked for once."""
+    assert matches(pattern, f"{text}/x") is globbed(pattern, text)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "key", ["a." + "*" * 200 + "example", "a." + "*e" * 100 + "x", "*" * 5000 + ".y", "[*]" * 2000]
+)
+def test_a_key_of_many_stars_is_matched_at_once(key: str) -> None:
+    """It may stand in anybody's pull secret."""
+    assert not matches(key, "a." + "e" * 60 + ".example/x")
+    assert not matches(key, "a." + "e" * 250 + "/x")
