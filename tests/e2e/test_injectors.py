@@ -41,7 +41,7 @@ def enforced(installed: Target, namespace: str) -> str:
 
 def _registered(target: Target, namespace: str, image: str, asked: list[str]) -> None:
     def called() -> bool:
-        _dry_run(target, namespace, _pod("probe", image, STATED))
+        _dry_run(target, namespace, _pod("probe", image, {}))
         return bool(asked)
 
     eventually(called, "a call of the injector")
@@ -67,6 +67,10 @@ def test_a_skipped_pod_that_gets_a_sidecar_afterwards_is_refused_rather_than_adm
     with injector(installed, AFTER, enforced, images["g-root"].reference, tmp_path) as asked:
         _registered_or_refused(installed, enforced, complete, asked)
         with pytest.raises(Refused, match=f'runs as root: container "{NAME}"'):
+            _dry_run(installed, enforced, _pod("complete", complete, STATED))
+    with injector(installed, AFTER, enforced, images["a-useradd-uid"].reference, tmp_path) as asked:
+        _registered(installed, enforced, complete, asked)
+        with pytest.raises(Refused, match=f'the Pod was not patched: container "{NAME}".*runAsUser: 1000'):
             _dry_run(installed, enforced, _pod("complete", complete, STATED))
     with injector(installed, BEFORE, enforced, images["a-useradd-uid"].reference, tmp_path) as asked:
         _registered(installed, enforced, complete, asked)

@@ -28,6 +28,7 @@ Progress = Callable[[int, int], None]
 _NO_GROUP = "runAsGroup {} would be needed, which is not written where OpenShift's SCC has set the security context"
 _NO_RULES: frozenset[str] = frozenset()
 _ROOT_IMAGES = frozenset({"root-image", "unpinned-user"})
+_ROOT = _ROOT_IMAGES | {"root-user"}
 KNOWN_IMAGE_BUDGET = 0.3  # seconds granted to the registry where the policy already knows the image
 
 
@@ -117,23 +118,37 @@ def _analyse(subject: Subject, image: Image) -> None:
 
 
 def _verdict(subject: Subject, effective_policy: EffectivePolicy) -> ContainerVerdict:
-    exemption = subject.exemption or _root_allowed(subject, effective_policy)
+    exemption = subject.exemption
+    if exemption is None or exemption.rules:
+        exemption = _joined(exemption, _root_allowed(subject, effective_policy))
     subject.exempt_rules = exemption.rules if exemption is not None else _NO_RULES
     subject.permits_root = _permits_root(subject)
     return decide(subject, () if subject.fully_exempt else rules.check(subject), exemption)
 
 
 def _root_allowed(subject: Subject, effective_policy: EffectivePolicy) -> Exemption | None:
-    """The exemption that `rootImages: Allow` is for a container that runs as root by its image, or may."""
-    own = subject.effective
-    if subject.policy.root_images != "Allow" or subject.os != "linux" or own.run_as_user is not None:
+    """The exemption that a policy states for a container that runs as root, or may: by its image, or unmapped.
+
+    The kubelet makes no difference inside a user namespace: with `runAsNonRoot: true` it does not start root there either.
+    """
+    own, policy = subject.effective, effective_policy.policy
+    if subject.os != "linux" or own.run_as_non_root or own.run_as_user:
         return None
-    if own.run_as_non_root:
+    by_spec = own.run_as_user == 0
+    by_image = any(isinstance(each.identity, Identity) and each.identity.uid == 0 for each in subject.identities)
+    if not (by_spec or by_image or isinstance(subject.image, Unknown)):
         return None
-    root = any(isinstance(each.identity, Identity) and each.identity.uid == 0 for each in subject.identities)
-    if not (root or isinstance(subject.image, Unknown)):
-        return None
-    return Exemption(f"policy {effective_policy.policy.metadata.name} allows root images", _ROOT_IMAGES)
+    if policy.spec.root_in_user_namespaces == "Allow" and subject.workload.spec.host_users is False:
+        return Exemption(f"policy {policy.metadata.name} allows root inside a user namespace", _ROOT)
+    if policy.spec.root_images == "Allow" and not by_spec:
+        return Exemption(f"policy {policy.metadata.name} allows root images", _ROOT_IMAGES)
+    return None
+
+
+def _joined(one: Exemption | None, other: Exemption | None) -> Exemption | None:
+    if one is None or other is None:
+        return one or other
+    return Exemption(f"{one.reason}; {other.reason}", one.rules | other.rules)
 
 
 def _permits_root(subject: Subject) -> bool:

@@ -213,6 +213,13 @@ class PolicySpec(_Document, frozen=True):
         ),
     ] = "Refuse"
     assign: Assign | None = None
+    root_in_user_namespaces: Annotated[
+        Literal["Refuse", "Allow"],
+        Meta(
+            description="What becomes of root in Pods with hostUsers: false, whose uid 0 is another one on the node. Allow "
+            "exempts it, as Pod Security restricted does from 1.35 on."
+        ),
+    ] = "Refuse"
     on_unknown: OnUnknown = OnUnknown()
     defaults: Annotated[
         tuple[Default, ...], Meta(description="The securityContext fields injected besides runAsUser.")

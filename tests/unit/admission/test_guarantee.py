@@ -183,6 +183,8 @@ def _policy(rng: Random) -> Object:
     elif rng.random() < 0.2:
         spec["rootImages"] = "Assign"
         spec["assign"] = {"uid": 4000, "images": ["registry.example/a*"]}
+    if rng.random() < 0.2:
+        spec["rootInUserNamespaces"] = "Allow"
     if rng.random() < 0.3:
         spec["onUnknown"] = {
             rng.choice(("default", *CAUSES)): rng.choice(("Allow", "Warn", "Verify", "Deny")) for _ in range(2)
@@ -287,6 +289,8 @@ class Story:
             return True
         contexts = [each.get("securityContext") or {} for each in (container, pod["spec"])]
         if self.policy.root_images == "Allow" and all("runAsUser" not in each for each in contexts):
+            return True
+        if self.policy.root_in_user_namespaces == "Allow" and pod["spec"].get("hostUsers") is False:
             return True
         on_unknown = self.policy.on_unknown
         stated = {on_unknown.default, *(getattr(on_unknown, field) for field in on_unknown.__struct_fields__)}

@@ -56,8 +56,8 @@ def missed(subject: Subject) -> Finding:
         subject,
         NAME,
         "the Pod was not patched",
-        f"{image_user(subject)} has neither runAsUser nor runAsNonRoot: the API server did not ask the mutating webhook, "
-        "or a later one took away what it wrote",
+        f"{image_user(subject)} has neither runAsUser nor runAsNonRoot: the API server did not reach the mutating webhook, "
+        "or one that comes after it added the container or took away what it wrote",
         f"try again, or set {fields_to_write(subject)}",
         field="runAsNonRoot",
     )
