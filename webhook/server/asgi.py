@@ -22,8 +22,6 @@ from webhook.errors import MalformedReview
 from webhook.server.counters import Metrics
 from webhook.text import quoted
 
-DENIAL_LOG_INTERVAL = 60.0  # seconds in which the same denial is logged once
-DENIAL_LOG_LIMIT = 256  # denials that are logged in that time
 TIMEOUT_MARGIN = 1.5  # seconds of the API server's timeout that are kept for the way back
 WEBHOOK_PATHS: dict[str, WebhookKind] = {"/mutate": "mutate", "/validate": "validate", "/validate/enforce": "enforce"}
 JSON = b"application/json"
@@ -64,9 +62,6 @@ class Reviews:
         self._metrics = metrics
         self._fallback = fallback
         self._answered = answered  # is told of every answer
-        self._logged: set[str] = set()  # denials, since `_quiet_since`
-        self._unlogged = 0
-        self._quiet_since = -DENIAL_LOG_INTERVAL
         self.draining = False  # then every answer closes its connection, so that none is idle when we leave
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,7 +98,7 @@ class Reviews:
             partial(self._answered, decoded, outcome),
         ]
         if outcome.decision == "deny":
-            observers.append(partial(self._log, decoded, outcome, started))
+            observers.append(partial(_log_denial, decoded, outcome))
         return Reply(200, outcome.body, JSON, self.draining, tuple(observers))
 
     def unread(self, hook: WebhookKind, start: bytes, reason: str, *, retry: bool) -> Reply | None:
@@ -115,25 +110,6 @@ class Reviews:
         observer = partial(self._metrics.answered, outcome, "other", 0.0)
         return Reply(200, outcome.body, JSON, True, (observer,))
 
-    def _log(self, decoded: Review, outcome: Outcome, now: float) -> None:
-        """Log a denial, the same one once a minute: a controller tries again and again, and a stranger may send any."""
-        if now - self._quiet_since >= DENIAL_LOG_INTERVAL:
-            if self._unlogged:
-                log.info(
-                    "and %d more denials within %d s, see nonroot_reviews_total", self._unlogged, DENIAL_LOG_INTERVAL
-                )
-            self._logged.clear()
-            self._unlogged, self._quiet_since = 0, now
-        if len(self._logged) >= DENIAL_LOG_LIMIT:
-            self._unlogged += 1
-            return
-        findings = outcome.findings[:MESSAGE_LIMIT]
-        reasons = "; ".join([f"{finding.rule}: {finding.message}" for finding in findings]) or outcome.message
-        line = f"denied {decoded.kind.kind[:63]} {quoted(f'{decoded.namespace}/{decoded.name}')} {reasons}"
-        if line not in self._logged:
-            self._logged.add(line)
-            log.info("%s", line)
-
     def _refused(self, error: MalformedReview) -> Reply:
         observers = (
             partial(self._metrics.malformed, error.status),
@@ -141,6 +117,13 @@ class Reviews:
         )
         closes = self.draining or error.status == 413
         return Reply(error.status, f"{error}\n".encode(), PLAIN, closes, observers)
+
+
+def _log_denial(decoded: Review, outcome: Outcome) -> None:
+    findings = outcome.findings[:MESSAGE_LIMIT]
+    reasons = "; ".join([f"{finding.rule}: {finding.message}" for finding in findings]) or outcome.message
+    name = quoted(f"{decoded.namespace}/{decoded.name}")
+    log.info("denied %s %s %s", decoded.kind.kind[:63], name, reasons)
 
 
 class _TooLarge(MalformedReview):

@@ -117,7 +117,7 @@ async def _serve(
             listen(settings.host, settings.metrics_port, "--metrics-port or --host"),
         )
         async with asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(certificate.watch())
+            watching = tasks.create_task(supervise("watching the certificate", certificate.watch))
             serving = [
                 tasks.create_task(server.serve([each])) for server, each in zip((secure, plain), sockets, strict=True)
             ]

@@ -4,7 +4,9 @@ import json
 import logging
 import sys
 
-from webhook.cli.logs import JsonFormatter
+from tests.support.clock import Clock
+from webhook.cli import logs
+from webhook.cli.logs import JsonFormatter, RateLimit
 
 
 def _record(message: str, *arguments: object, error: BaseException | None = None) -> logging.LogRecord:
@@ -36,3 +38,40 @@ def test_a_stack_trace_is_part_of_its_record() -> None:
     assert json.loads(JsonFormatter().format(_record("it failed", error=error)))["exception"].endswith(
         "ValueError: why"
     )
+
+
+def _logged(limit: RateLimit, message: str, *arguments: object, level: int = logging.WARNING) -> str:
+    """The line; empty where there is none."""
+    record = logging.LogRecord("webhook.server.tls", level, __file__, 1, message, arguments, None)
+    return record.getMessage() if limit.filter(record) else ""
+
+
+def test_the_same_line_is_logged_once_a_minute_and_then_says_how_often_it_came() -> None:
+    """As when a certificate is broken, which is looked at every two seconds."""
+    clock = Clock()
+    limit = RateLimit(clock)
+    lines = []
+    for _ in range(31):
+        lines.append(_logged(limit, "cannot use %s", "tls.crt"))
+        clock.now += 2
+    assert [line for line in lines if line] == [
+        "cannot use tls.crt",
+        "cannot use tls.crt (29 more like this were left out)",
+    ]
+
+
+def test_so_many_lines_of_a_kind_are_logged_whatever_they_say() -> None:
+    """A stranger's requests differ in every line; other kinds are logged meanwhile."""
+    limit = RateLimit(Clock())
+    assert sum(bool(_logged(limit, "refused %s", number)) for number in range(1000)) == logs.WARNINGS_LIMIT
+    denials = (_logged(limit, "denied %s", number, level=logging.INFO) for number in range(1000))
+    assert sum(map(bool, denials)) == logs.LINES_LIMIT
+    assert _logged(limit, "something else")
+
+
+def test_kinds_are_bounded_though_messages_were_not_constant() -> None:
+    limit = RateLimit(Clock())
+    for number in range(logs.KINDS_LIMIT + 100):
+        assert _logged(limit, f"{number} " + "x" * 1000)
+    assert len(limit._kinds) == logs.KINDS_LIMIT
+    assert max(len(message) for _, message in limit._kinds) == logs.KIND_LENGTH

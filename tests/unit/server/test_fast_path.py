@@ -25,7 +25,7 @@ from webhook.admission.handler import Admission
 from webhook.image.source import Image, Query, Unknown
 from webhook.policy.cache import PolicySnapshot
 from webhook.policy.types import Documents, LabelSelector, Metadata, NonRootPolicy, PolicySpec
-from webhook.server import fast_path, limits
+from webhook.server import asgi, fast_path, limits
 from webhook.server.asgi import Reviews
 from webhook.server.counters import Metrics
 from webhook.server.fast_path import ReviewProtocol
@@ -359,8 +359,8 @@ async def test_observers_that_fail_cannot_lose_the_answer(
 
     for observer in ("answered", "malformed"):
         monkeypatch.setattr(reviews._metrics, observer, fail)
-    for observer in ("_answered", "_log"):
-        monkeypatch.setattr(reviews, observer, fail)
+    monkeypatch.setattr(reviews, "_answered", fail)
+    monkeypatch.setattr(asgi, "_log_denial", fail)
     assert await result(protocol, reviews, [post(root, target="/validate")], 1) == expected
     assert [each.levelname for each in caplog.records] == ["ERROR"] * 3
     refused = await result(protocol, reviews, [post(b"{}")], 1)
