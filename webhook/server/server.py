@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from webhook.admission.handler import Admission, Outcome
 from webhook.admission.review import Review
+from webhook.cluster.supervisor import supervise
 from webhook.image.source import Images
 from webhook.policy.cache import PolicyCache, PolicyLister, PolicySnapshot
 from webhook.registry import config_file
