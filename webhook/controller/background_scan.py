@@ -129,6 +129,17 @@ class BackgroundScan(Collector):
         """The workloads by what would become of them, for each policy; None before the first scan."""
         return None if self.document is None else by_policy(self.document.workloads)
 
+    def matches(self) -> Counter[tuple[str, str]] | None:
+        """How many workloads each exception applies to, by namespace and name; None where not everything was scanned."""
+        document = self.document
+        if document is None or document.skipped:
+            return None
+        return Counter(
+            (workload.namespace, name)
+            for workload in document.workloads
+            for name in {name for container in workload.containers for name in container.exceptions}
+        )
+
     async def html(self) -> str:
         """The page of the last scan, "" before the first; made when it is asked for first, beside everything else."""
         document = self.document

@@ -111,7 +111,10 @@ async def _items(api: Cluster, plural: str, kind: str) -> tuple[Item, ...]:
 
 
 class PolicyStatusController(Collector):
-    """Keeps every status up to date. `sums` are the last scan's, by policy: None before the first, which keeps old ones.
+    """Keeps every status up to date.
+
+    `sums` are the last scan's, by policy, and `matches` the workloads of each exception, by namespace and name; None before
+    the first scan, which keeps old ones.
 
     `hooks` is the ValidatingWebhookConfiguration that says of which namespaces the API server admits Pods unjudged while
     admission is away. With `labels_namespaces` it labels those that policies ask for, which needs a right of its own.
@@ -134,6 +137,7 @@ class PolicyStatusController(Collector):
         self._weakened = 0
         self._fail_open = 0
         self.sums: dict[str, Outcomes] | None = None
+        self.matches: Mapping[tuple[str, str], int] | None = None
 
     async def round(self, now: datetime) -> tuple[ClusterState, datetime | None]:
         """Read, compare and write; gives what was read, and when time alone will make a difference. `ClusterError`."""
@@ -155,7 +159,9 @@ class PolicyStatusController(Collector):
         for each in state.exceptions:
             old = _former(each, ExceptionStatus)
             effective_policy = view.effective_policy(each.metadata.namespace)
-            made = status.of_exception(each.stored, effective_policy, old, each.metadata.generation, now)
+            key = (each.metadata.namespace, each.metadata.name)
+            matches = None if self.matches is None else self.matches.get(key, 0)
+            made = status.of_exception(each.stored, effective_policy, matches, old, each.metadata.generation, now)
             await self._write(EXCEPTIONS, "NonRootException", each, old, made)
         if self._labels_namespaces:
             await self._label(state, reach)

@@ -130,9 +130,9 @@ class Scheduler:
         self.look_due.set()
 
     def _rest(self, began: float, minimum: float, resync: float) -> Interval:
-        sums = self._scanning.sums()
-        if sums != self._standing.sums:
-            self._standing.sums = sums
+        found = self._scanning.sums(), self._scanning.matches()
+        if found != (self._standing.sums, self._standing.matches):
+            self._standing.sums, self._standing.matches = found
             self.standing_due.set()
         minimum = max(minimum, REST_FACTOR * (time.process_time() - began))
         return Interval(minimum, max(minimum, resync))

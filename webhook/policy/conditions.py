@@ -75,6 +75,8 @@ class PolicyStatus(_Status, frozen=True):
 class ExceptionStatus(_Status, frozen=True):
     """What the controller makes of an exception."""
 
+    matches: Annotated[Count, Meta(description="The workloads to which it applies, as last scanned.")] | None = None
+
 
 class _State(msgspec.Struct, frozen=True):
     """A condition but for what it needs of the former one."""
@@ -202,25 +204,32 @@ def _fails_open(namespaces: Sequence[str], *, labelling: bool) -> _State:
 def of_exception(
     stored: StoredObject,
     effective_policy: EffectivePolicy,
+    matches: int | None,
     former: ExceptionStatus,
     generation: int,
     now: datetime,
 ) -> ExceptionStatus:
-    """The status of an exception."""
+    """The status of an exception; `matches` None: nobody has counted, which keeps what was counted of this generation."""
+    if matches is None and former.observed_generation == generation:
+        matches = former.matches
     if not isinstance(stored.document, NonRootException):
         states = [_State("Ready", "False", "Unusable", f"this exception exempts nothing: {stored.problem}")]
     else:
         expires = stored.document.spec.expires
-        states = [_exception_ready(expires, effective_policy, now)]
+        states = [_exception_ready(expires, effective_policy, matches, now)]
         soon = expires is not None and expires - EXPIRY_WARNING <= now < expires
         text = f"it ends at {expires:%Y-%m-%d %H:%M %Z}" if expires else "it has no end"
         states.append(_State("ExpiresSoon", "True" if soon else "False", "WithinAWeek" if soon else "NotSoon", text))
     return ExceptionStatus(
-        observed_generation=generation, conditions=_conditions(states, former.conditions, generation, now)
+        observed_generation=generation,
+        conditions=_conditions(states, former.conditions, generation, now),
+        matches=matches,
     )
 
 
-def _exception_ready(expires: datetime | None, effective_policy: EffectivePolicy, now: datetime) -> _State:
+def _exception_ready(
+    expires: datetime | None, effective_policy: EffectivePolicy, matches: int | None, now: datetime
+) -> _State:
     if expires is not None and now >= expires:
         return _State(
             "Ready",
@@ -232,7 +241,15 @@ def _exception_ready(expires: datetime | None, effective_policy: EffectivePolicy
         return _State(
             "Ready", "False", "Forbidden", f"policy {effective_policy.policy.metadata.name} allows no exceptions here"
         )
-    return _State("Ready", "True", "InForce", "what it names is let be")
+    if matches == 0:
+        return _State(
+            "Ready",
+            "True",
+            "MatchesNothing",
+            "it is in force and applies to no workload of the last scan: compare its workloads, images and containers with "
+            "those that `nonroot scan` names; Pods of a custom resource match where serviceAccount names who makes them",
+        )
+    return _State("Ready", "True", "InForce", "it exempts the containers that it names")
 
 
 def next_change(exceptions: Iterable[NonRootException], now: datetime) -> datetime | None:

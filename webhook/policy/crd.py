@@ -103,6 +103,7 @@ RESOURCES = (
         spec=ExceptionSpec,
         columns=(
             Column("Reason", ".spec.reason"),
+            Column("Matches", ".status.matches", "integer"),
             Column("Expires", ".spec.expires"),  # no date: kubectl shows those as an age, and a future one as <invalid>
             Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
             Column("Why", '.status.conditions[?(@.type=="Ready")].reason'),

@@ -59,6 +59,7 @@ class Container(msgspec.Struct, frozen=True):
     adds at `path` of the workload's own manifest. `reason` is why an excepted one is let be, or until lately was;
     `expires_soon` where that ends within a week. `mismatch` says which prediction the kubelets' reports in `running`
     disagree with, and is null where they agree. `waiting` is why Pods of today do not start it, null where none is stuck.
+    `exceptions` are the names of those that apply to it.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Container(msgspec.Struct, frozen=True):
     running: tuple[Running, ...]
     mismatch: str | None
     waiting: Waiting | None
+    exceptions: tuple[str, ...] = ()
 
 
 class Workload(msgspec.Struct, frozen=True):

@@ -204,6 +204,7 @@ def _container(
         running=_running(observed),
         mismatch=next(filter(None, (_mismatch(each, verdict) for each in observed)), None),
         waiting=found.waiting.get((subject.slot.list, subject.slot.container.name)),
+        exceptions=verdict.exemption.exceptions if verdict.exemption else (),
     )
 
 

@@ -83,6 +83,22 @@ async def test_workloads_are_summed_up_for_each_policy(scene: Scene) -> None:
     assert scene.scanning.sums() == {"all": Outcomes(fixed=1, failing=1)}
 
 
+async def test_the_workloads_of_each_exception_are_counted(scene: Scene) -> None:
+    assert scene.scanning.matches() is None
+    for name, workload in (("both", "*"), ("one", "root"), ("none", "gone")):
+        spec = {"reason": "because", "workloads": [{"name": workload}]}
+        metadata = {"name": name, "namespace": "default"}
+        document = {
+            "apiVersion": "nonroot.dev/v1alpha1",
+            "kind": "NonRootException",
+            "metadata": metadata,
+            "spec": spec,
+        }
+        scene.objects.put("/apis/nonroot.dev/v1alpha1/nonrootexceptions", document)
+    await scene.scanning.round()
+    assert scene.scanning.matches() == {("default", "both"): 2, ("default", "one"): 1}
+
+
 async def test_a_second_scan_writes_nothing_even_in_another_process(scene: Scene) -> None:
     await scene.scanning.round()
     assert [write.rpartition("-")[0] for write in sorted(scene.objects.writes)] == [

@@ -213,6 +213,19 @@ async def test_an_equal_policy_does_not_weaken_by_its_name(scene: Scene) -> None
     assert "Shadowed" in [each.reason for each in scene.events]
 
 
+async def test_an_exception_that_matches_nothing_says_so_once_all_is_scanned(scene: Scene) -> None:
+    await scene.round()
+    assert scene.conditions(EXCEPTIONS, "old")["Ready"] == "True InForce"
+    scene.standing.matches = {("elsewhere", "old"): 1}
+    await scene.round()
+    assert scene.conditions(EXCEPTIONS, "old")["Ready"] == "True MatchesNothing"
+    assert scene.objects.all(EXCEPTIONS)[0]["status"]["matches"] == 0
+    scene.standing.matches = {("shop", "old"): 3}
+    await scene.round()
+    assert scene.conditions(EXCEPTIONS, "old")["Ready"] == "True InForce"
+    assert scene.objects.all(EXCEPTIONS)[0]["status"]["matches"] == 3
+
+
 async def test_a_status_of_somebody_elses_making_is_replaced(scene: Scene) -> None:
     scene.objects.all(POLICIES)[0]["status"] = {"conditions": "fine"}
     await scene.round()

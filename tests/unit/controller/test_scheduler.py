@@ -31,7 +31,7 @@ class Still(PolicyStatusController):
 
     def __init__(self) -> None:
         self.turn: datetime | None = None
-        self.sums = None
+        self.sums = self.matches = None
 
     async def round(self, now: datetime) -> tuple[ClusterState, datetime | None]:
         return ClusterState((), (), ()), self.turn

@@ -50,11 +50,12 @@ def of_exception(
     problem: str = "",
     policy: PolicySpec = DEFAULTS,
     now: datetime = NOW,
+    matches: int | None = None,
 ) -> ExceptionStatus:
     exception = NonRootException(Metadata("x", "a"), ExceptionSpec(reason="because", expires=expires))
     effective_policy = EffectivePolicy(NonRootPolicy(Metadata("strict"), policy), "Enforce", "")
     stored = StoredObject("NonRootException a/x", None if problem else exception, problem)
-    return conditions.of_exception(stored, effective_policy, former, 3, now)
+    return conditions.of_exception(stored, effective_policy, matches, former, 3, now)
 
 
 def condition(found: PolicyStatus | ExceptionStatus, kind: str) -> Condition:
@@ -167,7 +168,9 @@ def test_a_status_changes_only_when_something_did() -> None:
         pytest.param({"expires": NOW + timedelta(days=8)}, "True", "InForce", "False", id="for long"),
         pytest.param({"expires": NOW + timedelta(days=7)}, "True", "InForce", "True", id="for a week"),
         pytest.param({"expires": NOW + timedelta(seconds=1)}, "True", "InForce", "True", id="for a moment"),
-        pytest.param({"expires": NOW}, "False", "Expired", "False", id="over"),
+        pytest.param({"matches": 0}, "True", "MatchesNothing", "False", id="for nobody"),
+        pytest.param({"matches": 2}, "True", "InForce", "False", id="for two"),
+        pytest.param({"expires": NOW, "matches": 0}, "False", "Expired", "False", id="over"),
         pytest.param({"policy": PolicySpec(exceptions="Forbid")}, "False", "Forbidden", "False", id="not allowed"),
         pytest.param({"problem": "spec.reason: too short"}, "False", "Unusable", None, id="unusable"),
     ],
@@ -183,6 +186,15 @@ def test_an_exception_tells_its_end_and_what_is_wrong_with_it() -> None:
     assert condition(found, "ExpiresSoon").message == "it ends at 2026-03-02 12:00 UTC"
     assert "spec.reason: too short" in condition(of_exception(problem="spec.reason: too short"), "Ready").message
     assert "policy strict" in condition(of_exception(policy=PolicySpec(exceptions="Forbid")), "Ready").message
+
+
+def test_what_an_exception_matches_is_kept_until_it_is_counted_again() -> None:
+    counted = of_exception(matches=2)
+    assert (counted.matches, of_exception(counted).matches, of_exception(counted, matches=0).matches) == (2, 2, 0)
+    other = conditions.of_exception(
+        StoredObject("NonRootException a/x", None, "spec"), select_policy([], Namespace("a")), None, counted, 4, NOW
+    )
+    assert other.matches is None
 
 
 def test_the_next_change_is_an_end_or_a_week_before_one() -> None:
