@@ -349,7 +349,7 @@ def _significant(review: Review, workload: Workload) -> tuple[Slot, ...] | None:
 
 def _budget(effective_policy: EffectivePolicy, workload: Workload, timeout: float) -> float:
     """The seconds that the user may be kept waiting: long only where the answer could be a refusal."""
-    if effective_policy.mode == "Audit":
+    if effective_policy.mode == "Audit" and not (workload.is_pod and effective_policy.injects):
         return 0.0
     refuses = effective_policy.mode == "Enforce" and (
         workload.is_pod or effective_policy.policy.spec.templates == "Deny"

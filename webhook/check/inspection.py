@@ -20,6 +20,7 @@ from webhook.image.source import Image, PlatformImage, Query, Unknown
 from webhook.image.user import Identity, PlatformIdentity, ResolutionError, platform_identities
 from webhook.policy.cache import PolicySnapshot
 from webhook.policy.types import Documents
+from webhook.text import quoted
 from webhook.workload.podspec import Container, Metadata, PodOS, PodSecurityContext, PodSpec
 from webhook.workload.workload import Workload, effective
 
@@ -123,6 +124,11 @@ def _notes(config: Config) -> list[str]:
         for word in words
         if word in start.STEP_DOWN_TOOLS
     ]
+    number, _, group = config.user.text.partition(":")
+    if number and group:
+        notes.append(
+            f"Kubernetes ignores {quoted(':' + group, 80)} of its USER: the group is that of /etc/passwd, else 0"
+        )
     if config.volumes:
         notes.append(
             f"declares the volumes {', '.join(config.volumes)}: what is mounted there must be writable to the user"

@@ -24,7 +24,8 @@ from webhook.evaluation.verdict import Verdict
 from webhook.image.source import NOT_EXAMINED, Images
 from webhook.policy.cache import PolicySnapshot
 from webhook.policy.exemptions import exempt
-from webhook.policy.types import Documents
+from webhook.policy.selection import EffectivePolicy
+from webhook.policy.types import Assign, Documents
 
 T = TypeVar("T")
 
@@ -34,7 +35,7 @@ IMAGE_BUDGET = 600.0  # seconds; the registry client gives up on an image long b
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What to check, and by whose policies and exceptions."""
+    """What to check, and by whose policies and exceptions; `suggest` gives root images the uid that they are made for."""
 
     paths: tuple[str, ...]
     documents: Documents = Documents()
@@ -42,6 +43,7 @@ class Request(msgspec.Struct, frozen=True):
     build_args: Mapping[str, str] = msgspec.field(default_factory=dict)
     kinds: TemplateKinds = msgspec.field(default_factory=lambda: KNOWN_TEMPLATE_KINDS)
     selection: Selection = Selection()
+    suggest: bool = False
 
 
 class ParsedInputs(msgspec.Struct):
@@ -111,6 +113,8 @@ async def evaluate_all(
     async def one(case: WorkloadInFile) -> Verdict:
         nonlocal done
         effective_policy = view.effective_policy(case.namespace)
+        if request.suggest:
+            effective_policy = _suggesting(effective_policy)
         if exempt(effective_policy.policy.spec, case.namespace, "", case.workload) is not None:
             return Verdict(effective_policy, ())
         verdict = await evaluate(
@@ -130,6 +134,15 @@ async def evaluate_all(
         return verdict
 
     return await _together([one(case) for case in cases])
+
+
+def _suggesting(effective_policy: EffectivePolicy) -> EffectivePolicy:
+    """The same policy, by which root images that nothing is assigned to get what their layers show."""
+    policy = effective_policy.policy
+    if policy.spec.assign is not None:
+        return effective_policy
+    spec = msgspec.structs.replace(policy.spec, root_images="Assign", assign=Assign("FromImage", ("*",)))
+    return msgspec.structs.replace(effective_policy, policy=msgspec.structs.replace(policy, spec=spec))
 
 
 async def _together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

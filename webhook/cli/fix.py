@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     help="Show what would change (the default), or write it: into the files, and of - to standard output.",
 )
 @click.option("--check", "only_check", is_flag=True, help="Write nothing, and exit with 1 where anything would change.")
+@click.option(
+    "--suggest",
+    is_flag=True,
+    help="Give root images the uid that their layers show they are made for, with an fsGroup for their volumes.",
+)
 @options.POLICY
 @options.NO_IMAGES
 @options.OFFLINE
@@ -43,6 +48,7 @@ if TYPE_CHECKING:
 def fix(
     paths: tuple[str, ...],
     diff: bool,
+    suggest: bool,
     only_check: bool,
     policies: tuple[Path, ...],
     no_images: bool,
@@ -76,8 +82,12 @@ def fix(
     if only_check and not diff:
         raise InvalidSetting("--check writes nothing: give --write or --check")
     source = ImageSource(no_images, offline, insecure, registry_config)
+    if suggest and no_images:
+        raise InvalidSetting("--suggest looks at images, which --no-images does not: give one of them")
     selection = Selection(kind, exclude, skip_others)
-    request = inputs.request(paths, policies, template_kinds, target, build_args, selection, configuration.load())
+    request = inputs.request(
+        paths, policies, template_kinds, target, build_args, selection, configuration.load(), suggest=suggest
+    )
     fixes = asyncio.run(_fix(request, source))
     for change in fixes.changes:
         if diff:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from webhook.evaluation import kubelet, rules
 from webhook.evaluation.subject import Subject
 from webhook.evaluation.verdict import ContainerVerdict, Verdict, decide
-from webhook.image import reference, user
+from webhook.image import reference, suggestion, user
 from webhook.image.config import Config, Platform, User
 from webhook.image.passwd import ResolvedIds
 from webhook.image.source import Image, Images, PlatformImage, Query, Unknown
@@ -82,7 +82,8 @@ async def evaluate(
                 subject.uids = uids
         _assign_pod_rules(subjects)
     verdict = Verdict(effective_policy, tuple([_verdict(subject, effective_policy) for subject in subjects]))
-    return verdict if spec.fs_group is None or verdict.takes_fs_group else verdict.without_fs_group()
+    grouped = any(subject.fs_group is not None for subject in subjects)
+    return verdict if not grouped or verdict.takes_fs_group else verdict.without_fs_group()
 
 
 def _assign_pod_rules(subjects: list[Subject]) -> None:
@@ -110,7 +111,9 @@ def _analyse(subject: Subject, image: Image) -> None:
     analysis = user.analyse(image, subject.os, subject.effective.run_as_group, strict)
     subject.identities, planned, assigned = analysis.identities, analysis.plan, False
     if subject.os == "linux" and assign is not None and subject.injects and _assignable(assign, subject):
-        planned, assigned = Injection(assign.uid, assign.gid), True
+        numbers = _assigned(assign, image, subject)
+        if numbers is not None:
+            planned, assigned = numbers, True
     if isinstance(planned, Injection) and planned.gid is not None and _no_group(subject.workload, subject.effective):
         planned, assigned = None if assigned else GroupMismatch(_NO_GROUP.format(planned.gid)), False
     subject.planned, subject.assigned = planned, assigned
@@ -181,8 +184,13 @@ async def _find_image(subject: Subject, images: Images, namespace: str, budget: 
     )
     if isinstance(found, Image):
         return found if found.platforms else Unknown("notFound", f"it has nothing for the nodes of the Pod ({os})")
+    if container.image_pull_policy == "Never" and known is None and found.cause in _NOWHERE:
+        return Unknown("local", f"imagePullPolicy is Never, and no registry tells: {found.detail}")
     # Content that runtimes may read differently is no gap in our knowledge, which is all that the operator may fill.
     return known if known is not None and found.cause != "invalid" else found
+
+
+_NOWHERE = frozenset({"notFound", "unauthorized", "unreachable"})
 
 
 def _service_account(workload: Workload) -> str:
@@ -220,6 +228,17 @@ def _known_image(known: KnownImage) -> Image:
 def _no_group(workload: Workload, own: Effective) -> bool:
     """Whether OpenShift has chosen the Pod's context: then a uid is all that we add, and a group cannot be kept."""
     return own.run_as_group is None and OPENSHIFT_SCC in (workload.pod_metadata.annotations or {})
+
+
+def _assigned(assign: Assign, image: Image, subject: Subject) -> Injection | None:
+    """The numbers for a root image; those of its own only where its layers leave no doubt."""
+    if assign.uid != "FromImage":
+        return Injection(assign.uid, assign.gid)
+    found = suggestion.first(image.platforms)
+    if found is None or found.confidence != "high":
+        return None
+    subject.image_fs_group = found.fs_group
+    return Injection(found.uid, found.gid if assign.gid is None else assign.gid)
 
 
 def _assignable(assign: Assign, subject: Subject) -> bool:

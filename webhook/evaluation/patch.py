@@ -112,17 +112,18 @@ def injected(verdict: ContainerVerdict) -> dict[str, Any]:
 
 def _fs_group(verdict: Verdict, workload: Workload) -> dict[str, Any]:
     """The opt-in fsGroup, where some container could not write its volume and the Pod takes one."""
-    spec = verdict.effective_policy.policy.spec
-    if spec.fs_group is None or OPENSHIFT_SCC in (workload.pod_metadata.annotations or {}):
+    if not workload.is_pod or OPENSHIFT_SCC in (workload.pod_metadata.annotations or {}):
         return {}
-    wanted = any(
-        finding.rule == "volume-permissions" and each.fixes(finding)
+    wanted = (
+        each.subject.fs_group
         for each in verdict.containers
         for finding in each.findings
+        if finding.rule == "volume-permissions" and each.fixes(finding)
     )
-    if not wanted or not workload.is_pod:
+    number = next(wanted, None)
+    if number is None:
         return {}
-    group: dict[str, Any] = {"fsGroup": spec.fs_group}
+    group: dict[str, Any] = {"fsGroup": number}
     if workload.context.fs_group_change_policy is None:
         group["fsGroupChangePolicy"] = "OnRootMismatch"
     return group

@@ -15,11 +15,11 @@ class Subject(msgspec.Struct, gc=False):
 
     `image` is None where the spec alone says the uid; `identities` holds one identity a platform; `planned` are the numbers
     that injection would write, and `uids` the runAsUser of every container of the Pod after it (None: unset), none where
-    nothing is planned; `fault_free`: the image has no fault (`webhook.image.user.ImageAnalysis`), and nothing else is
-    planned; `exemption` is that of an exception; `restricted`: its namespace enforces Pod Security restricted; `enforced`:
-    mode Enforce is in force; `permits_root`: an exemption or the policy lets the container run as root where its image
-    says so; `exempt_rules` are those of which an exemption drops the findings; `pod_rules` are those about the whole Pod
-    whose findings are reported for this container.
+    nothing is planned; `image_fs_group` goes with an identity that was `assigned` from the image; `fault_free`: the image
+    has no fault (`webhook.image.user.ImageAnalysis`), and nothing else is planned; `exemption` is that of an exception;
+    `restricted`: its namespace enforces Pod Security restricted; `enforced`: mode Enforce is in force; `permits_root`: an
+    exemption or the policy lets the container run as root where its image says so; `exempt_rules` are those of which an
+    exemption drops the findings; `pod_rules` are those about the whole Pod whose findings are reported for this container.
     """
 
     workload: Workload
@@ -32,6 +32,7 @@ class Subject(msgspec.Struct, gc=False):
     identities: tuple[PlatformIdentity, ...] = ()
     planned: Injection | GroupMismatch | None = None
     assigned: bool = False
+    image_fs_group: int | None = None
     uids: tuple[int | None, ...] = ()
     fault_free: bool = False
     exemption: Exemption | None = None
@@ -40,6 +41,11 @@ class Subject(msgspec.Struct, gc=False):
     permits_root: bool = False
     exempt_rules: frozenset[str] = frozenset()
     pod_rules: frozenset[str] = frozenset()
+
+    @property
+    def fs_group(self) -> int | None:
+        """The fsGroup that may be injected for its volumes; None where there is none."""
+        return self.policy.fs_group if self.image_fs_group is None else self.image_fs_group
 
     @property
     def fully_exempt(self) -> bool:

@@ -200,7 +200,10 @@ def _structural(source: dict[str, Any], definitions: dict[str, Any]) -> dict[str
         named = definitions[source["$ref"].removeprefix("#/$defs/")]
         return _structural({**named, **{key: value for key, value in source.items() if key != "$ref"}}, definitions)
     if "anyOf" in source:
-        (only,) = [each for each in source["anyOf"] if each != {"type": "null"}]
+        kinds = [each for each in source["anyOf"] if each != {"type": "null"}]
+        if len(kinds) > 1:  # a number, or a word that stands for one
+            return {"description": source.get("description", ""), "x-kubernetes-int-or-string": True}
+        (only,) = kinds
         return _structural({**only, **{key: value for key, value in source.items() if key != "anyOf"}}, definitions)
     made = {key: source[key] for key in _COPIED if key in source}
     if "description" in made:

@@ -74,8 +74,8 @@ def _known(value: Any, kind: inspect.Type, path: str, unknown: list[str]) -> Any
         case inspect.Metadata():
             return _known(value, kind.type, path, unknown)
         case inspect.UnionType():
-            (only,) = [each for each in kind.types if not isinstance(each, inspect.NoneType)]
-            return _known(value, only, path, unknown)
+            kinds = [each for each in kind.types if not isinstance(each, inspect.NoneType)]
+            return _known(value, kinds[0], path, unknown) if len(kinds) == 1 else value  # of several, none has fields
         case inspect.StructType() if isinstance(value, dict):
             fields = {field.encode_name: field.type for field in kind.fields}
             unknown += [f"{path}.{name}" for name in value if name not in fields]

@@ -116,7 +116,13 @@ _SNAKE = re.compile("([A-Z])")
 class Assign(_Document, frozen=True):
     """The identity given to images that would run as root because their USER is empty or 0."""
 
-    uid: Annotated[Uid, Meta(description="The runAsUser that is injected.")]
+    uid: Annotated[
+        Uid | Literal["FromImage"],
+        Meta(
+            description="The runAsUser that is injected. FromImage: the uid and group that the image's layers show it is made "
+            "for, with an fsGroup where it declares volumes; images of which that is not evident are refused as without."
+        ),
+    ]
     images: Annotated[
         tuple[Glob, ...],
         Meta(min_length=1, description="Globs on the image, as nginx* or registry.example/*: only these get it."),

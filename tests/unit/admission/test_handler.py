@@ -306,11 +306,13 @@ async def test_what_waits_is_remembered_within_bounds() -> None:
         "Warn waits a moment": ("Warn", 10.0, 0.3),
         "but no longer either": ("Warn", 0.1, 0.1),
         "Audit does not wait": ("Audit", 10.0, 0.0),
+        "Audit that injects waits a moment": ("Audit, Always", 10.0, 0.3),
     },
 )
 async def test_how_long_an_image_may_take(mode: str, timeout: float, budget: float) -> None:
     """Within one review."""
-    scene = Scene(effective_policy(mode))
+    name, _, inject = mode.partition(", ")
+    scene = Scene(effective_policy(name, **({"inject": inject} if inject else {})))
     await scene.admission.review(review(minimal()), "validate", timeout)
     (query,) = scene.images.asked
     assert query.budget == budget

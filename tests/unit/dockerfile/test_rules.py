@@ -154,6 +154,8 @@ CASES = {
             "FROM a\nEXPOSE 8080\nUSER 5",
             "FROM a\nEXPOSE 80",
             "FROM a\nEXPOSE 80\nUSER 0",
+            "FROM a\nRUN setcap cap_net_bind_service=+ep /coredns\nEXPOSE 53\nUSER 5",
+            "FROM a AS b\nRUN setcap 'CAP_NET_BIND_SERVICE=+ep' /x\nFROM c\nCOPY --from=b /x /x\nEXPOSE 53\nUSER 5",
             "FROM a\nEXPOSE $P\nUSER 5",
         ),
     ),

@@ -5,12 +5,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support.evaluation import evaluate_object
-from tests.support.images import image, multi, platform_image
-from tests.support.pods import IMAGE, minimal, tweak
+from tests.support.evaluation import evaluate_object, patched
+from tests.support.images import image, multi, platform_image, unknown
+from tests.support.pods import IMAGE, effective_policy, minimal, tweak
 from webhook.evaluation.finding import Finding
 from webhook.image.filesystem import Directory, StepDown, Survey
-from webhook.image.source import Image
+from webhook.image.source import Cause, Image
 
 INIT = "spec.initContainers"
 ROOT_INIT: dict[str, Any] = {"name": "setup", "image": IMAGE, "securityContext": {"runAsUser": 0}}
@@ -78,8 +78,8 @@ async def test_a_debugger_is_told_of_his_own_command() -> None:
     )
 
 
-async def test_a_root_image_is_told_what_it_is_made_for() -> None:
-    """Where its layers say so."""
+def redis() -> Image:
+    """A root image that steps down to its own account."""
     passwd = "root:x:0:0::/:/bin/sh\nredis:x:999:1000::/:/bin/sh\n"
     made = platform_image("", passwd)
     survey = Survey(
@@ -90,7 +90,12 @@ async def test_a_root_image_is_told_what_it_is_made_for() -> None:
         (StepDown("/docker-entrypoint.sh", "gosu", "redis"),),
     )
     config = msgspec.structs.replace(made.config, volumes=("/data",))
-    found = await told({}, multi(msgspec.structs.replace(made, survey=survey, config=config)))
+    return multi(msgspec.structs.replace(made, survey=survey, config=config))
+
+
+async def test_a_root_image_is_told_what_it_is_made_for() -> None:
+    """Where its layers say so."""
+    found = await told({}, redis())
     assert "runAsUser 999, runAsGroup 1000, fsGroup 1000 (high confidence)" in found.fix
     assert "USER 1001" not in (await told({}, image(""))).fix
 
@@ -113,3 +118,37 @@ async def test_platforms_that_disagree_get_one_advice() -> None:
     pod = tweak(minimal(), {"spec.securityContext.runAsNonRoot": True})
     verdict = await evaluate_object(pod, multi(platform_image("app"), other))
     assert [each.rule for each in verdict.findings] == ["platforms-disagree"]
+
+
+async def test_a_listed_root_image_is_assigned_what_it_is_made_for() -> None:
+    """With the fsGroup that its volume needs; one of which that is not evident stays refused."""
+    rule = effective_policy(
+        rootImages="Assign", assign={"uid": "FromImage", "images": ["registry.example/*"]}, defaults=["runAsNonRoot"]
+    )
+    pod = tweak(
+        minimal(),
+        {
+            "spec.volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
+            "spec.containers.0.volumeMounts": [{"name": "data", "mountPath": "/data"}],
+        },
+    )
+    once = patched(pod, await evaluate_object(pod, redis(), rule=rule))
+    assert once["spec"]["containers"][0]["securityContext"] == {
+        "runAsUser": 999,
+        "runAsGroup": 1000,
+        "runAsNonRoot": True,
+    }
+    assert once["spec"]["securityContext"] == {"fsGroup": 1000, "fsGroupChangePolicy": "OnRootMismatch"}
+    assert (await evaluate_object(pod, image(""), rule=rule)).state == "refused"
+
+
+async def test_an_image_that_only_nodes_have_is_local() -> None:
+    """With imagePullPolicy Never no registry need have it."""
+    pod = tweak(minimal(), {"spec.containers.0.imagePullPolicy": "Never"})
+    causes: tuple[Cause, ...] = ("notFound", "unauthorized", "unreachable")
+    for cause in causes:
+        (found,) = (await evaluate_object(pod, unknown(cause))).findings
+        assert found.cause == "local"
+        assert "knownImages" in found.fix
+    (found,) = (await evaluate_object(pod, unknown("rateLimited"))).findings
+    assert found.cause == "rateLimited"

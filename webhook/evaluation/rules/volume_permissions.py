@@ -56,7 +56,7 @@ def check(subject: Subject) -> Finding | None:
             instead
             or f"set {pod}.securityContext.fsGroup, such as {subject.uid}, with fsGroupChangePolicy: OnRootMismatch",
             severity="note" if instead else "warning",
-            fixable=instead is None and subject.policy.fs_group is not None,
+            fixable=instead is None and subject.fs_group is not None,
         )
     return None
 

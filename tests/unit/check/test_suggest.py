@@ -1,0 +1,63 @@
+"""`nonroot fix --suggest` writes what a root image is made for, and nothing where its layers do not say."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.support.images import Table, image, multi, platform_image
+from webhook.check.fix import fix
+from webhook.check.run import Request
+from webhook.image.filesystem import Directory, StepDown, Survey
+from webhook.image.source import Image
+
+POD = """apiVersion: v1
+kind: Pod
+metadata: {name: db}
+spec:
+  containers:
+    - name: redis
+      image: registry.example/redis:7
+      volumeMounts: [{name: data, mountPath: /data}]
+  volumes:
+    - name: data
+      persistentVolumeClaim: {claimName: data}
+"""
+
+
+def redis() -> Image:
+    """As its public Dockerfile makes it."""
+    made = platform_image("", "root:x:0:0::/:/bin/sh\nredis:x:999:1000::/home/redis:/bin/sh\n")
+    survey = Survey(
+        None,
+        (Directory("/data", "volume", present=True, uid=999, gid=1000),),
+        (),
+        steps_down=(StepDown("/usr/local/bin/docker-entrypoint.sh", "gosu", "redis"),),
+    )
+    config = msgspec.structs.replace(made.config, volumes=("/data",))
+    return multi(msgspec.structs.replace(made, survey=survey, config=config))
+
+
+@pytest.mark.parametrize("suggest", [True, False])
+async def test_a_root_image_gets_its_own_uid_where_that_is_asked_for(tmp_path: Path, suggest: bool) -> None:
+    """Without the flag it is only told."""
+    path = tmp_path / "pod.yaml"
+    path.write_text(POD)
+    fixes = await fix(Request((str(path),), suggest=suggest), Table({"registry.example/redis:7": redis()}))
+    if suggest:
+        (change,) = fixes.changes
+        assert "        runAsUser: 999\n        runAsGroup: 1000\n        runAsNonRoot: true\n" in change.after
+        assert "  securityContext:\n    fsGroup: 1000\n    fsGroupChangePolicy: OnRootMismatch\n" in change.after
+        assert [each for each in fixes.rest.findings if each.severity == "error"] == []
+    else:
+        assert fixes.changes == ()
+        (error,) = [each for each in fixes.rest.findings if each.severity == "error"]
+        assert "runAsUser 999, runAsGroup 1000, fsGroup 1000 (high confidence)" in error.fix
+
+
+async def test_what_is_not_evident_is_not_written(tmp_path: Path) -> None:
+    """A guess would break it."""
+    path = tmp_path / "pod.yaml"
+    path.write_text(POD)
+    fixes = await fix(Request((str(path),), suggest=True), Table({"registry.example/redis:7": image("")}))
+    assert fixes.changes == ()
