@@ -228,7 +228,7 @@ def _uint32(number: int) -> int:
 
 # --- what a webhook should say ---------------------------------------------------------------------------------------
 
-State = Literal["fine", "fixable", "refused"]
+State = Literal["compliant", "fixable", "denied"]
 _JUDGES = (Node(), Node("cri-o"))
 
 
@@ -248,14 +248,14 @@ def advice(user: str | None, files: Files, pod: Context, container: Context) -> 
     wish = {**pod, **container}
     image = image_user(user)
     if "runAsUser" in wish:
-        return Advice("refused", "root-user") if wish["runAsUser"] == 0 else Advice("fine")
+        return Advice("denied", "root-user") if wish["runAsUser"] == 0 else Advice("compliant")
     if image == 0:
-        return Advice("refused", "root-image")
+        return Advice("denied", "root-image")
     if isinstance(image, int):
         safe = 0 < image <= INT31
-        return Advice("fine", cure=(("runAsUser", image),)) if safe else Advice("refused", "invalid-user")
+        return Advice("compliant", cure=(("runAsUser", image),)) if safe else Advice("denied", "invalid-user")
     if isinstance(_atoi(image), _Overflow):
-        return Advice("refused", "invalid-user")
+        return Advice("denied", "invalid-user")
     return _named(user, image, files, pod, container)
 
 
@@ -263,14 +263,14 @@ def _named(user: str | None, name: str, files: Files, pod: Context, container: C
     try:
         row = _by_name(files, name)
     except _Failed:
-        return Advice("refused", "unresolvable-user")
+        return Advice("denied", "unresolvable-user")
     if not 0 <= row.uid <= INT31:
-        return Advice("refused", "invalid-user")
+        return Advice("denied", "invalid-user")
     if row.uid == 0:
-        return Advice("refused", "root-image")
+        return Advice("denied", "root-image")
     undemanded = {**container, "runAsNonRoot": False}
     if any(isinstance(outcome(user, files, pod, undemanded, node), Stuck) for node in _JUDGES):
-        return Advice("refused", "invalid-user")
+        return Advice("denied", "invalid-user")
     wish = {**pod, **container}
     fixes = [{"runAsUser": row.uid}]
     if "runAsGroup" not in wish and 0 <= row.gid <= INT31:
@@ -281,9 +281,9 @@ def _named(user: str | None, name: str, files: Files, pod: Context, container: C
             for node in _JUDGES
         ):
             return Advice(
-                *(("fixable", "named-user") if wish.get("runAsNonRoot") else ("fine", "")), tuple(cure.items())
+                *(("fixable", "named-user") if wish.get("runAsNonRoot") else ("compliant", "")), tuple(cure.items())
             )
-    return Advice("refused", "identity-drift")
+    return Advice("denied", "identity-drift")
 
 
 def unreadable(files: Files) -> bool:

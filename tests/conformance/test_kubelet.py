@@ -115,7 +115,7 @@ async def _round(total: Round, cells: list[Cell], judge: Judge, runtime: Node) -
 
 
 def _good(verdict: ContainerVerdict, real: Outcome) -> bool:
-    return verdict.state == "fine" and isinstance(real, Ran)
+    return verdict.state == "compliant" and isinstance(real, Ran)
 
 
 def _same(expected: Outcome, real: Outcome) -> bool:
@@ -148,7 +148,7 @@ def _justified(total: Round, cell: Cell, verdict: ContainerVerdict, real: Outcom
     demanded = isinstance(real, Stuck) and real.reason == "CreateContainerConfigError"
     if verdict.state == "fixable":
         return demanded and rules == {"named-user"}
-    if verdict.state == "fine":
+    if verdict.state == "compliant":
         if isinstance(real, Stuck) and not demanded and _numeric(cell):
             total.counts["a number over broken files, which nobody reads for it"] += 1
             return True
@@ -167,7 +167,7 @@ async def test_with_the_accounts_read_a_number_over_broken_files_is_refused() ->
     """A number needs no layers, so that broken files go unseen; whoever asks for the accounts is told."""
     for accounts in ("line of 70 KB", "line of 64 KiB", "gid negative", "gid of a group negative"):
         cell = Cell("1500", accounts)
-        for read, state in ((False, "fine"), (True, "refused")):
+        for read, state in ((False, "compliant"), (True, "denied")):
             table = ours.Table({"registry.test/app:1": ours.image(cell.user, cell.files, accounts=read)})
             assert (await ours.single(cell, "registry.test/app:1", table)).state == state, accounts
 

@@ -73,7 +73,7 @@ def advise(verdict: Verdict) -> tuple[str, ...]:
         case "Warn":
             refused = []
         case "Enforce":
-            refused = _errors(verdict, "refused")
+            refused = _errors(verdict, "denied")
     return _lines(verdict, [*refused, *(each for each in _shown(verdict) if each.severity == "warning")])
 
 

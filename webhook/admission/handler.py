@@ -49,6 +49,7 @@ LARGE_PODS_CONTAINERS = 10_000  # of all Pods with more, together: each takes so
 _EVALUATED_SUBRESOURCES = frozenset({"", "ephemeralcontainers"})
 _PENDING_LIMIT = 4096
 _UNRESERVED = contextlib.nullcontext()
+_FORMER_WORDS = {"compliant": "fine", "denied": "refused", "exempted": "skipped"}  # of the annotation `verdict`
 AUDIT_LIMIT = 2000  # characters of an audit annotation
 NAMESPACE_LIMIT = 253  # characters of a namespace's name that is remembered: an API server's is never longer
 
@@ -248,7 +249,7 @@ class Admission:
             verdict.findings,
             answer.message,
             len(operations),
-            sum(each.state == "skipped" for each in verdict.containers),
+            sum(each.state == "exempted" for each in verdict.containers),
         )
 
     def _may_retry(self, namespace: str, images: list[str]) -> bool:
@@ -372,7 +373,8 @@ def _audit(
     notes = {
         "policy": verdict.effective_policy.policy.metadata.name,
         "mode": verdict.effective_policy.mode,
-        "verdict": verdict.state,
+        "state": verdict.state,
+        "verdict": _FORMER_WORDS.get(verdict.state, verdict.state),
         "identities": identities[:AUDIT_LIMIT],
     }
     if hook == "validate" and verdict.findings:

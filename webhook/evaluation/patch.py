@@ -65,7 +65,7 @@ def injected(verdict: ContainerVerdict) -> dict[str, Any]:
     Of a container whose user nobody could tell, and on Windows, that is at most `runAsNonRoot`.
     """
     subject = verdict.subject
-    if not subject.injects or verdict.state in {"refused", "skipped"}:
+    if not subject.injects or verdict.state in {"denied", "exempted"}:
         return {}
     if verdict.state == "unknown" or subject.unknown is not None or subject.os != "linux":
         return {"runAsNonRoot": True} if subject.verifies else {}

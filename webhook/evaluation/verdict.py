@@ -11,8 +11,8 @@ from webhook.policy.exemptions import Exemption
 from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import OnUnknown
 
-State = Literal["fine", "fixable", "refused", "unknown", "skipped"]
-_RANK: dict[State, int] = {"skipped": 0, "fine": 1, "fixable": 2, "unknown": 3, "refused": 4}
+State = Literal["compliant", "fixable", "denied", "unknown", "exempted"]
+_RANK: dict[State, int] = {"exempted": 0, "compliant": 1, "fixable": 2, "unknown": 3, "denied": 4}
 
 
 class ContainerVerdict(msgspec.Struct, frozen=True):
@@ -31,11 +31,11 @@ class ContainerVerdict(msgspec.Struct, frozen=True):
     @property
     def missed(self) -> bool:
         """Whether only a patch that was not made leaves it open, in mode Enforce, whether it runs as root."""
-        return self.subject.enforced and self.state in {"fine", "unknown"} and self.subject.pins
+        return self.subject.enforced and self.state in {"compliant", "unknown"} and self.subject.pins
 
     def fixes(self, finding: Finding) -> bool:
         """Whether injection takes this finding of it away."""
-        return finding.fixable and self.subject.injects and self.state in {"fine", "fixable"}
+        return finding.fixable and self.subject.injects and self.state in {"compliant", "fixable"}
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -47,7 +47,7 @@ class Verdict(msgspec.Struct, frozen=True):
     @property
     def state(self) -> State:
         """The worst of its containers."""
-        return max([each.state for each in self.containers], key=_RANK.__getitem__, default="fine")
+        return max([each.state for each in self.containers], key=_RANK.__getitem__, default="compliant")
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -58,7 +58,7 @@ class Verdict(msgspec.Struct, frozen=True):
     def takes_fs_group(self) -> bool:
         """Whether an fsGroup, which every container gets, would meet none that is unknown, exempted or running already."""
         return all(
-            each.state in {"fine", "fixable"} and each.exemption is None and each.subject.slot.kind != "ephemeral"
+            each.state in {"compliant", "fixable"} and each.exemption is None and each.subject.slot.kind != "ephemeral"
             for each in self.containers
         )
 
@@ -82,21 +82,21 @@ def decide(subject: Subject, findings: tuple[Finding, ...], exemption: Exemption
     if exemption is None:
         return ContainerVerdict(subject, _state(subject, findings), findings)
     if not exemption.rules:
-        return ContainerVerdict(subject, "skipped", (), exemption)
+        return ContainerVerdict(subject, "exempted", (), exemption)
     kept = tuple(each for each in findings if each.rule not in exemption.rules)
     state = _state(subject, kept)
     root_permitted = subject.permits_root and not subject.pinned and not subject.pins
-    if state == "fine" and (root_permitted or _state(subject, findings) in {"refused", "unknown"}):
-        state = "skipped"
+    if state == "compliant" and (root_permitted or _state(subject, findings) in {"denied", "unknown"}):
+        state = "exempted"
     return ContainerVerdict(subject, state, kept, exemption)
 
 
 def _state(subject: Subject, findings: tuple[Finding, ...]) -> State:
-    state: State = "fine"
+    state: State = "compliant"
     for each in findings:
         if each.severity == "error":
-            state = "fixable" if each.fixable and subject.injects and state in {"fine", "fixable"} else "refused"
-        if state == "refused":
+            state = "fixable" if each.fixable and subject.injects and state in {"compliant", "fixable"} else "denied"
+        if state == "denied":
             break
         if each.severity == "unknown":
             state = "unknown"
@@ -107,4 +107,4 @@ def denies(finding: Finding, container: ContainerVerdict, on_unknown: OnUnknown)
     """Whether a finding is a reason for mode Enforce to refuse the Pod."""
     if finding.severity == "unknown":
         return on_unknown.action(finding.cause) == "Deny"
-    return finding.severity == "error" and container.state == "refused"
+    return finding.severity == "error" and container.state == "denied"

@@ -144,7 +144,7 @@ def _patched(verdict: Verdict, effective_policy: EffectivePolicy) -> Verdict:
     """The verdict as /validate reaches it: after /mutate, and with nothing said of what was left out."""
     containers = tuple(
         msgspec.structs.replace(
-            each, state="fine", findings=tuple(fault for fault in each.findings if not each.fixes(fault))
+            each, state="compliant", findings=tuple(fault for fault in each.findings if not each.fixes(fault))
         )
         if each.state == "fixable"
         else each
@@ -221,7 +221,7 @@ def _outcome(verdict: ContainerVerdict, *, changes: bool) -> Outcome:
         return "refused"
     if verdict.state == "unknown":
         return "unknown"
-    if verdict.state == "skipped":
+    if verdict.state == "exempted":
         return "excepted"
     return "fixed" if changes or any(map(verdict.fixes, verdict.findings)) else "unchanged"
 

@@ -53,21 +53,21 @@ SAID = "nonroot: " + TEXT
 @table(
     ("findings", "injects", "exemption", "state", "kept"),
     {
-        "nothing found": ((), True, None, "fine", 0),
-        "an error": ((ERROR,), True, None, "refused", 1),
+        "nothing found": ((), True, None, "compliant", 0),
+        "an error": ((ERROR,), True, None, "denied", 1),
         "a curable error": ((CURABLE,), True, None, "fixable", 1),
-        "a curable error where nothing is patched": ((CURABLE,), False, None, "refused", 1),
-        "both": ((CURABLE, ERROR), True, None, "refused", 2),
-        "both, the other way round": ((ERROR, CURABLE), True, None, "refused", 2),
+        "a curable error where nothing is patched": ((CURABLE,), False, None, "denied", 1),
+        "both": ((CURABLE, ERROR), True, None, "denied", 2),
+        "both, the other way round": ((ERROR, CURABLE), True, None, "denied", 2),
         "an unknown": ((PENDING,), True, None, "unknown", 1),
-        "an error before an unknown": ((ERROR, PENDING), True, None, "refused", 2),
-        "an unknown before an error": ((PENDING, ERROR), True, None, "refused", 2),
-        "a warning": ((WARNING,), True, None, "fine", 1),
-        "a note": ((NOTE,), True, None, "fine", 1),
+        "an error before an unknown": ((ERROR, PENDING), True, None, "denied", 2),
+        "an unknown before an error": ((PENDING, ERROR), True, None, "denied", 2),
+        "a warning": ((WARNING,), True, None, "compliant", 1),
+        "a note": ((NOTE,), True, None, "compliant", 1),
         "a curable error and a warning": ((CURABLE, WARNING), True, None, "fixable", 2),
-        "an exception for everything": ((ERROR, WARNING), True, Exemption("x"), "skipped", 0),
-        "an exception for the rule": ((ERROR,), True, Exemption("x", frozenset({"root-user"})), "skipped", 0),
-        "an exception for another rule": ((ERROR,), True, Exemption("x", frozenset({"root-image"})), "refused", 1),
+        "an exception for everything": ((ERROR, WARNING), True, Exemption("x"), "exempted", 0),
+        "an exception for the rule": ((ERROR,), True, Exemption("x", frozenset({"root-user"})), "exempted", 0),
+        "an exception for another rule": ((ERROR,), True, Exemption("x", frozenset({"root-image"})), "denied", 1),
         "an exception for another rule changes nothing": (
             (CURABLE,),
             True,
@@ -82,7 +82,7 @@ SAID = "nonroot: " + TEXT
             "unknown",
             1,
         ),
-        "an exception beside a warning": ((WARNING,), True, Exemption("x", frozenset({"root-image"})), "fine", 1),
+        "an exception beside a warning": ((WARNING,), True, Exemption("x", frozenset({"root-image"})), "compliant", 1),
     },
 )
 def test_a_container_is_summed_up(
@@ -96,12 +96,12 @@ def test_a_container_is_summed_up(
 @table(
     ("states", "worst"),
     {
-        "no containers": ([], "fine"),
-        "refused is the worst": (["unknown", "refused", "fixable"], "refused"),
+        "no containers": ([], "compliant"),
+        "refused is the worst": (["unknown", "denied", "fixable"], "denied"),
         "unknown before fixable": (["unknown", "fixable"], "unknown"),
-        "fixable before fine": (["fine", "fixable", "skipped"], "fixable"),
-        "fine before skipped": (["skipped", "fine"], "fine"),
-        "skipped alone": (["skipped"], "skipped"),
+        "fixable before fine": (["compliant", "fixable", "exempted"], "fixable"),
+        "fine before skipped": (["exempted", "compliant"], "compliant"),
+        "skipped alone": (["exempted"], "exempted"),
     },
 )
 def test_a_pod_is_as_bad_as_its_worst_container(states: list[Any], worst: str) -> None:

@@ -435,8 +435,9 @@ async def test_the_audit_log_is_told_what_was_found() -> None:
     """Under keys without a slash, in bounded printable text."""
     pod = tweak(minimal(), {"spec.containers.0.name": "\x1b[31m"})
     notes = response(await Scene().found(image("")).ask("validate", pod))["auditAnnotations"]
-    assert set(notes) == {"policy", "mode", "verdict", "identities", "findings"}
+    assert set(notes) == {"policy", "mode", "state", "verdict", "identities", "findings"}
     assert (notes["policy"], notes["mode"], notes["verdict"]) == ("strict", "Enforce", "refused")
+    assert notes["state"] == "denied"
     assert notes["findings"].isprintable()
     many = tweak(minimal(), {"spec.containers": [{"name": f"c{n}", "image": IMAGE} for n in range(99)]})
     notes = response(await Scene().found(image("")).ask("validate", many))["auditAnnotations"]

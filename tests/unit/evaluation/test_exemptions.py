@@ -35,7 +35,7 @@ async def test_an_exception_for_a_warning_leaves_the_cure() -> None:
     verdict = await evaluate_object(pod, image("app"), exceptions=exceptions)
     assert (verdict.state, [each.rule for each in verdict.findings]) == ("fixable", ["named-user"])
     cured = await evaluate_object(patched(pod, verdict), image("app"), exceptions=exceptions)
-    assert (cured.state, cured.findings) == ("fine", ())
+    assert (cured.state, cured.findings) == ("compliant", ())
 
 
 @table(
@@ -63,7 +63,7 @@ async def test_a_rule_about_the_whole_pod_is_dropped_only_where_all_containers_a
     verdict = await evaluate_object(pod, rule=effective_policy(presets=presets), exceptions=exceptions)
     found = [each.container for each in verdict.findings if each.rule == "group-without-user"]
     assert found == ([told] if told else [])
-    assert (verdict.state == "refused") is (told is not None)
+    assert (verdict.state == "denied") is (told is not None)
 
 
 async def test_token_files_are_told_of_the_first_container_that_is_not_exempt() -> None:

@@ -39,7 +39,7 @@ def context(paths: dict[str, Any], verdict: Verdict) -> dict[str, Any]:
 async def test_an_unread_user_gets_its_uid_and_its_gid() -> None:
     """By the uid alone the runtime would take the gid of whoever has that uid first."""
     verdict = await evaluate_object(minimal(), shown())
-    assert verdict.state == "fine"
+    assert verdict.state == "compliant"
     fields = context({}, verdict)
     assert (fields["runAsUser"], fields["runAsGroup"], fields["runAsNonRoot"]) == (1500, 1600, True)
 
@@ -58,7 +58,7 @@ async def test_a_group_of_the_specs_own_stays() -> None:
 
 async def test_root_that_a_node_has_shown_is_refused() -> None:
     verdict = await evaluate_object(minimal(), shown(0, 0))
-    assert (verdict.state, [finding.rule for finding in verdict.findings]) == ("refused", ["root-image"])
+    assert (verdict.state, [finding.rule for finding in verdict.findings]) == ("denied", ["root-image"])
     assert context({}, verdict) == {}
 
 
@@ -68,7 +68,7 @@ async def test_what_may_be_a_name_is_cured_where_it_can_be() -> None:
     assert (verdict.state, [finding.rule for finding in verdict.findings]) == ("fixable", ["named-user"])
     assert context(paths, verdict)["runAsUser"] == 1500
     second = await evaluate_object(patched(tweak(minimal(), paths), verdict), shown())
-    assert (second.state, second.findings) == ("fine", ())
+    assert (second.state, second.findings) == ("compliant", ())
 
 
 async def test_what_may_be_a_name_is_not_known_where_nothing_is_injected() -> None:
@@ -85,7 +85,7 @@ async def test_what_may_be_a_name_is_not_known_where_nothing_is_injected() -> No
     )
     assert [finding.cause for finding in silent.findings] == ["local"]
     verified = await evaluate_object(tweak(minimal(), paths), shown(user="1500"), rule=effective_policy(inject="Never"))
-    assert verified.state == "fine"
+    assert verified.state == "compliant"
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,7 @@ def test_an_explicit_root_gets_nothing_whatever_was_judged() -> None:
         policy=effective_policy().policy.spec,
         injects=True,
     )
-    assert patch.injected(ContainerVerdict(subject, "fine")) == {}
+    assert patch.injected(ContainerVerdict(subject, "compliant")) == {}
 
 
 async def test_every_container_has_its_own_patch() -> None:
