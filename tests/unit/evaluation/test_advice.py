@@ -139,7 +139,7 @@ async def test_a_listed_root_image_is_assigned_what_it_is_made_for() -> None:
         "runAsNonRoot": True,
     }
     assert once["spec"]["securityContext"] == {"fsGroup": 1000, "fsGroupChangePolicy": "OnRootMismatch"}
-    assert (await evaluate_object(pod, image(""), rule=rule)).state == "refused"
+    assert (await evaluate_object(pod, image(""), rule=rule)).state == "denied"
 
 
 async def test_an_image_that_only_nodes_have_is_local() -> None:
