@@ -40,8 +40,9 @@ def inspect(
 ) -> None:
     """Say who IMAGE runs as, on every platform, what the kubelet would do with it, and what a non-root run trips over.
 
-    IMAGE is a reference, or a file: oci:FOLDER[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME]. Every layer
-    is read, unless --quick is given.
+    IMAGE is a reference, or a file: oci:FOLDER[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME]; or in the store
+    of an engine on this machine: docker-daemon:NAME (Docker or Podman), containerd:NAME. Every layer is read, unless
+    --quick is given.
 
     Exit codes: 2 wrong usage, 3 the image, one of its users or its layers could not be told, 0 otherwise.
     """
@@ -62,12 +63,14 @@ async def _find(
 ) -> "tuple[Image | Unknown, Cost]":
     from webhook.cli.progress import watched
     from webhook.cli.registry_client import registry_client
-    from webhook.registry import layout
+    from webhook.registry import layout, local_store
     from webhook.registry.disk_cache import DiskCache
     from webhook.registry.transport.messages import Cost
 
     if query.reference.startswith(layout.TRANSPORTS):
         return await layout.read(query)
+    if query.reference.startswith(local_store.TRANSPORTS):
+        return await local_store.read(query)
     if offline:
         return await DiskCache(None).find(query), Cost()
     client = registry_client(insecure, registry_config, _PATIENCE)

@@ -38,6 +38,10 @@ async def read(query: Query) -> tuple[Image | Unknown, Cost]:
         await layout.aclose()
 
 
+class _Absent(MalformedImage):
+    """The layout has no such file."""
+
+
 class _Files(Protocol):
     """Where the files of a layout are."""
 
@@ -59,6 +63,8 @@ class _Folder:
     def open(self, name: str) -> IO[bytes]:
         try:
             return (self._path / name).open("rb")
+        except FileNotFoundError:
+            raise _Absent(f"the layout has no {name}") from None
         except OSError as error:
             raise MalformedImage(f"the layout has no readable {name}: {error.strerror}") from None
 
@@ -82,7 +88,7 @@ class _Tar:
                         return found
         except (OSError, tarfile.TarError, KeyError, EOFError, RecursionError) as error:
             raise MalformedImage(f"the archive cannot be read at {name[:200]!a}: {error}") from None
-        raise MalformedImage(f"the archive has no file {name[:200]!a}")
+        raise _Absent(f"the archive has no file {name[:200]!a}")
 
     def close(self) -> None:
         self._tar.close()
@@ -138,7 +144,10 @@ class Layout:
 
     async def manifest(self, name: str) -> tuple[bytes, str, str]:
         """A manifest or index by digest, verified; its media type is the one that it says itself."""
-        raw = self._small(name, "manifest")
+        try:
+            raw = self._small(name, "manifest")
+        except _Absent as error:  # a platform that was not copied with its index
+            raise RegistryError("notFound", str(error)) from None
         check_digest(raw, name, "manifest")
         return raw, "", name
 
