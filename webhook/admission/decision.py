@@ -10,7 +10,7 @@ from webhook.evaluation.verdict import State, Verdict, denies
 from webhook.policy.types import OnUnknown
 from webhook.text import quoted
 
-MESSAGE_LIMIT = 10  # findings told in a denial; a Pod may have thousands of containers
+MESSAGE_LIMIT = 10  # findings in a denial; a Pod may have thousands of containers
 
 
 WARNINGS_LIMIT = 4096  # characters in all; beyond, the API server cuts each to 256 and drops what is still too much
@@ -20,7 +20,7 @@ WARNING_LIMIT = 250  # characters of each, then
 
 
 class AdmissionDecision(msgspec.Struct, frozen=True):
-    """What the API server is told. `code` 403 denies, 429 asks it to try again, 200 allows."""
+    """The answer to the API server. `code` 403 denies, 429 asks it to try again, 200 allows."""
 
     code: Literal[200, 403, 429]
     message: str = ""

@@ -224,7 +224,7 @@ class Admission:
         return msgspec.structs.replace(found, mode="Enforce", why=why)
 
     async def _wait_for_namespace(self, namespace: str) -> None:
-        """Wait a moment for a namespace that the API server made before our watch told of it, and of its labels."""
+        """Wait for a namespace, and its labels, that the API server has created and the watch has not delivered yet."""
         for _ in range(NAMESPACE_WAIT_TRIES):
             await asyncio.sleep(NAMESPACE_WAIT / NAMESPACE_WAIT_TRIES)
             if self._view.knows(namespace):

@@ -1,4 +1,4 @@
-"""The one function behind every door: a workload under a policy -> Verdict."""
+"""Evaluates a workload under a policy: the one function that the server and every command call."""
 
 import asyncio
 from collections.abc import Callable, Sequence

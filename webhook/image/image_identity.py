@@ -1,6 +1,6 @@
 """ImageIdentity: who the USER of an image is, as an object that outlives every replica; facts to objects and back.
 
-    image_identity.of_image(reference, image, namespace, now)     # what a registry has told, as objects to create
+    image_identity.of_image(reference, image, namespace, now)     # what a registry has answered, as objects to create
     image_identity.of_fact(fact, nodes, now)                      # what a node has shown
     image_identity.platform_image(spec)                           # an object, as the image that it stands for
 
@@ -185,7 +185,7 @@ class ImageIdentity(msgspec.Struct, frozen=True, gc=False):
 
 
 def of_image(reference: Reference, image: Image, namespace: str | None, now: datetime) -> list[ImageIdentity]:
-    """What a registry has told of an image, as far as it is proven and can be told again to the letter.
+    """What a registry has answered about an image, as far as it is proven and can be repeated exactly.
 
     `namespace` is whose pull secrets opened it, None where it is open to all.
     """

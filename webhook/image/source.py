@@ -46,7 +46,7 @@ class Image(msgspec.Struct, frozen=True, cache_hash=True, weakref=True):
     """An image reference's answer: every platform that was asked for and exists.
 
     `digest` is what the reference resolves to; `age` is the seconds since the registry last confirmed that, or since it
-    was last seen on a node, 0 when fresh; `source` says who told us, and `fallback_reason` why the registry itself does not now.
+    was last seen on a node, 0 when fresh; `source` says where the answer is from, and `fallback_reason` why it is not from the registry.
     `index` holds every platform that the digest's index offers for the query's os, in order; it is empty for a single
     manifest, and None where nobody says. `private` is an answer that took the Pod's own pull secrets.
     """
@@ -95,7 +95,7 @@ NOT_EXAMINED = Unknown("local", "images are not examined")
 
 
 class NotExamined:
-    """The image source of `--no-images`: every image is left alone. Its answer is counted, never told as a finding."""
+    """The image source of `--no-images`: it reads no image. Its answer is counted and never reported as a finding."""
 
     async def find(self, query: Query) -> Image | Unknown:  # noqa: ARG002  # whatever is asked
         """Always `NOT_EXAMINED`."""

@@ -113,7 +113,7 @@ class Present(Wire, frozen=True, gc=False):
 
 
 class Volume(Wire, frozen=True, gc=False):
-    """A volume, of which only those kinds are told apart that matter to a non-root process."""
+    """A volume. Only the kinds that matter to a non-root process have a field."""
 
     name: str = ""
     persistent_volume_claim: MaybeReadOnly | None = None

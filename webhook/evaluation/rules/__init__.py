@@ -1,4 +1,4 @@
-"""Every rule, in the order in which findings are told. A rule is a module: NAME, and check(subject) -> Finding | None."""
+"""Every rule, in the order in which findings are listed. A rule is a module: NAME, and check(subject) -> Finding | None."""
 
 from collections.abc import Callable
 
@@ -46,7 +46,7 @@ RULES = (
     working_directory,
 )
 
-# Those about the whole Pod: told of its first container that is not exempt from them, so that they vanish only where all are.
+# Those about the whole Pod: reported for its first container that is not exempt from them, so that they vanish only where all are.
 POD_RULES = frozenset({group_without_user.NAME, token_file_mode.NAME})
 
 # Most containers of most Pods say their uid, and then nobody asked for the image; most images that are asked for have no

@@ -25,7 +25,7 @@ def check(subject: Subject) -> Finding | None:
     if subject.os != "linux" or subject.effective.run_as_user is not None or not subject.effective.run_as_non_root:
         return None
     if subject.unknown is not None:
-        return None  # told as such; what is not yet known on one platform may still be cured on all
+        return None  # unknown-image reports it; what is not yet known on one platform may still be fixed on all
     if len(subject.uids_of_platforms) > 1:
         return None  # platforms-disagree says so; no one number is right
     for answer in subject.identities:
