@@ -101,8 +101,10 @@ class BackgroundScan(Collector):
             counts.excepted,
             counts.root,
         )
-        await self._reconciler.reconcile(reader.observations, reader.uses, reader.platforms, now)
-        await self._report(document)
+        try:
+            await self._reconciler.reconcile(reader.observations, reader.uses, reader.platforms, now)
+        finally:  # reports are about something else
+            await self._report(document)
 
     async def look(self, namespaces: Collection[str]) -> None:
         """The same of some namespaces, or of nothing before the first scan. What Pods have shown elsewhere is remembered."""

@@ -5,6 +5,7 @@ await reconciler.load()                         # before a scan: what is stored,
 await reconciler.reconcile(reader.observations, reader.uses, reader.platforms, now)       # after it; raises `ClusterError`
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from typing import Any
 import msgspec
 
 from webhook.cluster import image_identities
-from webhook.cluster.client import Absent, Cluster
+from webhook.cluster.client import Absent, Cluster, Denied
 from webhook.image import image_identity, reference
 from webhook.image.config import Platform
 from webhook.image.identity_index import IdentityIndex
@@ -24,6 +25,8 @@ DAY = timedelta(days=1)  # between two updates of `lastSeen`
 RETENTION = timedelta(days=30)  # after which what nobody runs is forgotten
 CAPACITY = 20_000  # objects; beyond, what was not seen for longest goes first, and nothing is added
 WRITES = 1000  # a round; the rest is for the next one
+
+log = logging.getLogger(__name__)
 
 Use = tuple[str, str]
 """A normalised reference, and the digest that some node runs for it."""
@@ -186,6 +189,9 @@ class Reconciler:
                 await image_identities.create(self._cluster, each)
             except Absent:
                 return
+            except Denied as error:  # this one alone
+                log.warning("an ImageIdentity is not taken: %s", error)
+                continue
             self.index.update(each.name, each)
             self.writes += 1
 
@@ -198,5 +204,9 @@ class Reconciler:
         todo = plan(self._stored, facts, uses, nodes, now)
         self._stored = None
         for write in islice(_writes(self._cluster, todo), WRITES):
-            await write
+            try:
+                await write
+            except Denied as error:  # this one alone
+                log.warning("an ImageIdentity is not taken: %s", error)
+                continue
             self.writes += 1

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from webhook import metrics
 from webhook.cluster import client
-from webhook.cluster.client import Absent, Cluster, Conflict
+from webhook.cluster.client import Absent, Cluster, Conflict, Denied
 from webhook.cluster.events import Event, Regarding
 from webhook.controller.namespace_labels import label_change
 from webhook.policy import conditions as status
@@ -181,7 +181,7 @@ class PolicyStatusController(Collector):
         path = f"/apis/{API_VERSION}/{place}{plural}/{about.name}/status"
         try:
             await self._api.call("PATCH", path, what, msgspec.to_builtins(patch), content_type=_JSON_PATCH)
-        except Conflict as error:  # it has changed, or is gone: which is heard of, and looked at again
+        except (Conflict, Denied) as error:  # it has changed, or is gone: which is heard of, and looked at again
             log.info("looking again: %s", error)
             return
         for condition in _turned_bad(former.conditions, new.conditions):
@@ -198,7 +198,7 @@ class PolicyStatusController(Collector):
             patch, what = change.patch(about.resource_version), f"the labels of Namespace {about.name}"
             try:
                 await self._api.call("PATCH", f"/api/v1/namespaces/{about.name}", what, patch, content_type=_JSON_PATCH)
-            except Conflict as error:
+            except (Conflict, Denied) as error:
                 log.info("looking again: %s", error)
                 continue
             regarding = Regarding("v1", "Namespace", "", about.name, about.uid)

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from webhook.cluster import client
-from webhook.cluster.client import MANAGED_BY, Absent, Cluster, ClusterError, Conflict, Terminating
+from webhook.cluster.client import MANAGED_BY, Absent, Cluster, ClusterError, Conflict, Denied, Terminating
 from webhook.scan.policyreport import Api
 
 KINDS: tuple[tuple[Api, str], ...] = (
@@ -147,7 +147,7 @@ class Reports:
                 await self._api.call("POST", path, what, write.body)
         except (Absent, Terminating):
             return  # its namespace is gone, or goes, and it with it
-        except Conflict as error:
-            log.info("left for the next scan: %s", error)
+        except (Conflict, Denied) as error:  # this one alone
+            log.warning("left for the next scan: %s", error)
             return
         self.writes += 1

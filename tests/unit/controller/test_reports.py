@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.controllers import Killed
 from tests.support.objects import Objects
-from webhook.cluster.client import Terminating
+from webhook.cluster.client import Conflict, Denied, Terminating
 from webhook.controller.reports import Report, Reports
 from webhook.scan.policyreport import Api
 
@@ -118,6 +118,19 @@ async def test_a_namespace_that_ends_does_not_keep_the_others_waiting(objects: O
     await reports.update(making(a="pass", b="pass"))
     assert results(objects) == {"b": "pass"}
     assert reports.writes == 1
+
+
+@pytest.mark.parametrize("error", [Conflict("changed"), Denied("422"), Denied("a policy is against it")])
+async def test_a_report_that_is_not_taken_keeps_no_other_from_being_written(objects: Objects, error: Exception) -> None:
+    refusals = [error]
+
+    def before() -> None:
+        if refusals:
+            raise refusals.pop()
+
+    objects.before = before
+    await Reports(objects).update(making(a="pass", b="pass", c="pass"))
+    assert len(results(objects)) == 2
 
 
 async def test_it_goes_on_where_it_was_ended(objects: Objects) -> None:
