@@ -46,7 +46,7 @@ class Image(msgspec.Struct, frozen=True, cache_hash=True, weakref=True):
     """An image reference's answer: every platform that was asked for and exists.
 
     `digest` is what the reference resolves to; `age` is the seconds since the registry last confirmed that, or since it
-    was last seen on a node, 0 when fresh; `source` says where the answer is from, and `fallback_reason` why it is not from the registry.
+    was last seen on a node, 0 when fresh; `source` says where it is from, and `fallback_reason` why not from the registry.
     `index` holds every platform that the digest's index offers for the query's os, in order; it is empty for a single
     manifest, and None where nobody says. `private` is an answer that took the Pod's own pull secrets.
     """
