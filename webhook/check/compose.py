@@ -5,14 +5,17 @@ Source: compose-spec/compose-spec spec.md (user, image, build) and 12-interpolat
 """
 
 import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from webhook.check.files import Source
+from webhook.check.files import STDIN, Source, read_file, shortest
+from webhook.check.interpolation import interpolate, read_env
 from webhook.check.manifest.decode import locate, locate_node, plain
 from webhook.check.manifest.parser import MalformedYaml, Node, documents
-from webhook.check.report import Examined, Finding, Object, Report, Skipped
+from webhook.check.report import Examined, Finding, Object, Report, Skipped, merge
 from webhook.check.suppressions import Comment, covers, read_comments
 from webhook.evaluation.finding import Severity
 from webhook.image import user as identity
@@ -22,7 +25,18 @@ from webhook.image.user import Identity, ResolutionError
 from webhook.policy.types import Rule
 from webhook.text import quoted
 
-_VARIABLE = re.compile(r"\$\{[A-Za-z_]\w*:?-([^${}]*)\}")
+_TAG = re.compile(r"(?<=[\s,\[{-])!(?:reset|override)(?=\s)")
+_INCLUDES = 20
+
+
+class _Build(msgspec.Struct, frozen=True):
+    """What a service is built from; `inline` is a Dockerfile's text in the compose file itself."""
+
+    context: str
+    dockerfile: str
+    inline: str | None
+    target: str | None
+    arguments: dict[str, str]
 
 
 class _Service(msgspec.Struct, frozen=True):
@@ -31,6 +45,7 @@ class _Service(msgspec.Struct, frozen=True):
     name: str
     image: str
     user: str | None
+    build: _Build | None = None
 
 
 class _Fault(msgspec.Struct, frozen=True):
@@ -40,59 +55,152 @@ class _Fault(msgspec.Struct, frozen=True):
     message: str
 
 
-async def check(source: Source, images: Images, not_examined: Unknown, budget: float) -> Report:
-    """Judge every service that has an image, or a user; one that is built is judged by its Dockerfile."""
+async def check(
+    source: Source, images: Images, not_examined: Unknown, budget: float, included: frozenset[str] = frozenset()
+) -> Report:
+    """Judge every service: by its user, its image, or the Dockerfile that it is built from; and the files it includes."""
     try:
-        root = next(iter(documents(source.text)), None)
-        data = plain(root) if root is not None else None
+        root = next(iter(documents(_TAG.sub(lambda tag: " " * len(tag[0]), source.text))), None)
+        data = plain(root, own_keys_win=True) if root is not None else None
     except MalformedYaml as error:
         return Report(skipped=(Skipped(source.path, error.line, str(error)),))
-    services = data.get("services") if isinstance(data, dict) else None
-    if root is None or not isinstance(services, dict):
-        return Report(skipped=(Skipped(source.path, 1, "a compose file has services, and this one has none"),))
+    if root is None or not isinstance(data, dict):
+        return Report()
+    services, includes = data.get("services"), _included(data.get("include"))
+    if not isinstance(services, dict):
+        if not includes:
+            return Report(skipped=(Skipped(source.path, 1, "a compose file has services, and this one has none"),))
+        services = {}
     comments = list(read_comments(source.text, source.path))
-    skipped = [each for each in comments if isinstance(each, Skipped)]
-    findings: list[Finding] = []
-    left_out = allowed = 0
+    said = [each for each in comments if isinstance(each, Comment)]
+    values = _environment(source)
+    reports = [Report(skipped=tuple(each for each in comments if isinstance(each, Skipped)))]
     for name, settings in services.items():
-        service = _service(str(name), settings)
-        pointer = f"/services/{service.name.replace('~', '~0').replace('/', '~1')}"
-        if "$" in service.image + (service.user or ""):
-            mark = locate(root, f"{pointer}/image") or root.start
-            skipped.append(
-                Skipped(source.path, mark.line, f"service {quoted(service.name)} has a variable without a default")
-            )
+        pointer = f"/services/{str(name).replace('~', '~0').replace('/', '~1')}"
+        try:
+            service = _service(str(name), settings, values)
+        except _Open:
+            mark = locate(root, f"{pointer}/image") or locate(root, pointer) or root.start
+            reason = f"service {quoted(str(name))} has a variable without a default"
+            reports.append(Report(skipped=(Skipped(source.path, mark.line, reason),)))
             continue
         result = await _evaluate(service, images, budget)
         if isinstance(result, Unknown) and result is not_examined:
-            left_out += 1
+            reports.append(Report(not_examined=1))
             continue
         image_user, faults = (None, _unknown(service, result)) if isinstance(result, Unknown) else result
         for fault in faults:
             finding = _finding(source.path, root, pointer, service, image_user, fault)
-            if _allowed(root, pointer, fault.rule, [each for each in comments if isinstance(each, Comment)]):
-                allowed += 1
-            else:
-                findings.append(finding)
-    return Report(
-        findings=tuple(findings),
-        files=(Examined(source.path, "compose"),),
-        skipped=tuple(skipped),
-        workloads=len(services),
-        containers=len(services),
-        not_examined=left_out,
-        allowed=allowed,
+            allowed = _allowed(root, pointer, fault.rule, said)
+            reports.append(Report(allowed=1) if allowed else Report(findings=(finding,)))
+        if service.build is not None and service.user is None:
+            line = (locate(root, f"{pointer}/build") or locate(root, pointer) or root.start).line
+            reports.append(await _built(source, service.build, line, images, not_examined, budget))
+    own = merge(reports)
+    own = msgspec.structs.replace(
+        own, files=(Examined(source.path, "compose"),), workloads=len(services), containers=len(services)
     )
+    return merge([own, *[await _include(source, name, images, not_examined, budget, included) for name in includes]])
 
 
-def _service(name: str, settings: Any) -> _Service:
+class _Open(Exception):
+    """A variable has no value."""
+
+
+def _service(name: str, settings: Any, values: Mapping[str, str]) -> _Service:
     settings = settings if isinstance(settings, dict) else {}
-    image, user = settings.get("image"), settings.get("user")
+    image, user, build = settings.get("image"), settings.get("user"), settings.get("build")
+    user = None if user is None else _value(str(user), values)
     return _Service(
         name=name,
-        image=_VARIABLE.sub(r"\1", image) if isinstance(image, str) and "build" not in settings else "",
-        user=None if user is None else _VARIABLE.sub(r"\1", str(user)),
+        image=_value(image, values) if isinstance(image, str) and build is None else "",
+        user=user or None,
+        build=_build(build, values),
     )
+
+
+def _value(text: str, values: Mapping[str, str]) -> str:
+    found = interpolate(text, values)
+    if found is None:
+        raise _Open
+    return found
+
+
+def _build(build: Any, values: Mapping[str, str]) -> _Build | None:
+    settings = {"context": build} if isinstance(build, str) else build
+    if not isinstance(settings, dict):
+        return None
+    arguments = settings.get("args") or {}
+    if isinstance(arguments, list):
+        arguments = dict(str(each).split("=", 1) for each in arguments if "=" in str(each))
+    inline = settings.get("dockerfile_inline")
+    target = settings.get("target")
+    return _Build(
+        context=_value(str(settings.get("context") or "."), values),
+        dockerfile=_value(str(settings.get("dockerfile") or "Dockerfile"), values),
+        inline=_value(inline, values) if isinstance(inline, str) else None,
+        target=_value(str(target), values) if target else None,
+        arguments={
+            str(key): _value(str(value), values)
+            for key, value in (arguments if isinstance(arguments, dict) else {}).items()
+            if value is not None
+        },
+    )
+
+
+async def _built(
+    source: Source, build: _Build, line: int, images: Images, not_examined: Unknown, budget: float
+) -> Report:
+    """The report of the Dockerfile that a service is built from; of one inside the compose file at its line."""
+    from webhook.check import dockerfiles
+
+    if build.inline is not None:
+        text = Source(source.path, "dockerfile", build.inline)
+        report = await dockerfiles.check(text, images, not_examined, budget, build.target, build.arguments)
+        return msgspec.structs.replace(
+            report,
+            files=(),
+            findings=tuple(msgspec.structs.replace(each, line=line, column=1) for each in report.findings),
+            skipped=tuple(msgspec.structs.replace(each, line=line) for each in report.skipped),
+        )
+    path = Path(source.path).parent / build.context / build.dockerfile
+    if "://" in build.context or source.path == STDIN or not path.is_file():
+        reason = f"it is built by {build.context}/{build.dockerfile}, which is not here: check that file, too"
+        return Report(skipped=(Skipped(source.path, line, reason),))
+    found = read_file(shortest(str(path)), "dockerfile")
+    if isinstance(found, Skipped):
+        return Report(skipped=(found,))
+    return await dockerfiles.check(found, images, not_examined, budget, build.target, build.arguments)
+
+
+def _included(include: Any) -> list[str]:
+    """The files that `include` names."""
+    entries = include if isinstance(include, list) else []
+    paths = (each.get("path") if isinstance(each, dict) else each for each in entries)
+    return [str(name) for each in paths for name in (each if isinstance(each, list) else [each]) if name]
+
+
+async def _include(
+    source: Source, name: str, images: Images, not_examined: Unknown, budget: float, included: frozenset[str]
+) -> Report:
+    path = shortest(str(Path(source.path).parent / name))
+    if path in included or len(included) > _INCLUDES:
+        return Report()
+    if source.path == STDIN or not Path(path).is_file():  # noqa: ASYNC240  # read as every other file is
+        return Report(skipped=(Skipped(source.path, 1, f"it includes {name[:200]!a}, which is not here"),))
+    found = read_file(path, "compose")
+    if isinstance(found, Skipped):
+        return Report(skipped=(found,))
+    return await check(found, images, not_examined, budget, included | {source.path, path})
+
+
+def _environment(source: Source) -> dict[str, str]:
+    """The variables of the `.env` file beside a compose file."""
+    path = Path(source.path).parent / ".env"
+    if source.path == STDIN or not path.is_file():
+        return {}
+    found = read_file(str(path), "compose")
+    return {} if isinstance(found, Skipped) else read_env(found.text)
 
 
 async def _evaluate(service: _Service, images: Images, budget: float) -> "Unknown | tuple[User | None, list[_Fault]]":

@@ -62,26 +62,26 @@ def read(paths: Iterable[str], selection: Selection | None = None) -> Iterator[S
     """Every file, each once, folders in the order of names; `InvalidSetting` for a path that is not there."""
     selection = selection or Selection()
     seen: set[str] = set()
-    for path in map(_shortest, paths):
+    for path in map(shortest, paths):
         if path == STDIN:
             yield _decode(path, selection.kind, sys.stdin.buffer.read(SIZE_LIMIT + 1))
         elif Path(path).is_dir():
             for name in _walk(path, selection.exclude):
                 if name not in seen:
                     seen.add(name)
-                    found = _read(name, kind_of(name))
+                    found = read_file(name, kind_of(name))
                     if not _foreign(found):
                         yield found
         elif not os.path.lexists(path):
             raise InvalidSetting(f"there is no {path[:500]!a}; give files, folders, or - for standard input")
         elif path not in seen:
             seen.add(path)
-            found = _read(path, selection.kind or kind_of(path))
+            found = read_file(path, selection.kind or kind_of(path))
             if not (selection.skip_others and _foreign(found)):
                 yield found
 
 
-def _shortest(path: str) -> str:
+def shortest(path: str) -> str:
     """One path for one file: without `./` and `..`, and relative where it lies below the working directory."""
     if path == STDIN:
         return path
@@ -123,7 +123,8 @@ def _walk(folder: str, exclude: tuple[str, ...]) -> Iterator[str]:
                 yield os.path.normpath(os.path.join(place, name))  # noqa: PTH118  # twice as fast over thousands of names
 
 
-def _read(path: str, kind: Kind | None) -> Source | Skipped:
+def read_file(path: str, kind: Kind | None) -> Source | Skipped:
+    """One file, of that kind or of the kind that it is by its content; `Skipped` says why it cannot be read."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123  # the same
             data = file.read(SIZE_LIMIT + 1)

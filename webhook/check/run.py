@@ -72,7 +72,13 @@ async def check_sources(
     verdicts = await evaluate_all(gathered.cases, request, images, progress)
     reports = [_report(case, verdict) for case, verdict in zip(gathered.cases, verdicts, strict=True)]
     others = await _together([_other(source, request, images) for source in gathered.others])
-    return merge([Report(files=tuple(gathered.examined), skipped=tuple(gathered.skipped)), *reports, *others])
+    report = merge([Report(files=tuple(gathered.examined), skipped=tuple(gathered.skipped)), *reports, *others])
+    return msgspec.structs.replace(  # a Dockerfile that a compose file builds is judged with it, and by itself
+        report,
+        findings=tuple(dict.fromkeys(report.findings)),
+        files=tuple(dict.fromkeys(report.files)),
+        skipped=tuple(dict.fromkeys(report.skipped)),
+    )
 
 
 def gather(sources: Iterable[Source | Skipped], request: Request) -> ParsedInputs:

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.unit.check.files import places, run
+from tests.support.images import Table
+from tests.unit.check.files import IMAGES, places, run
+from webhook.check.run import Request, check
 from webhook.image.source import NotExamined
 
 
@@ -31,8 +33,8 @@ def compose(service: str) -> dict[str, str]:
         ("    image: named:1\n    user: 0:5\n", [("root-user", "error", 4, 5)]),
         ("    image: named:1\n    user: -1\n", [("invalid-user", "error", 4, 5)]),
         ("    image: named:1\n    user: '99999999999999999999999'\n", [("invalid-user", "error", 4, 5)]),
-        ("    build: .\n", []),
-        ("    build: .\n    image: root:1\n", []),
+        ("    build: {dockerfile_inline: 'USER 7'}\n    user: '7'\n", []),
+        ('    build: {dockerfile_inline: "FROM scratch\\nUSER 7"}\n    image: root:1\n', []),
         ("    build: .\n    user: root\n", [("root-user", "error", 4, 5)]),
         ("    image: root:1 # nonroot: allow root-image it steps down\n", []),
         ("    # nonroot: allow root-image it steps down\n    image: root:1\n", []),
@@ -70,3 +72,43 @@ async def test_without_images_the_file_alone_is_judged(tmp_path: Path) -> None:
     report = await run(tmp_path, {"compose.yaml": text}, images=NotExamined())
     assert places(report) == [("root-user", "error", 3, 22)]
     assert (report.containers, report.not_examined) == (3, 1)
+
+
+FILES = {
+    "web/Dockerfile": "ARG UID=7\nFROM scratch AS a\nARG UID\nUSER $UID\nFROM scratch\nUSER root\n",
+    ".env": "UID=0\nNAME=root:1\n",
+    "other.yaml": 'services: {o: {image: x, user: "0"}}\ninclude: [compose.yaml]\n',
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "skipped"),
+    [
+        ("services:\n  a:\n    build: ./web\n", ["web/Dockerfile:6 root-final-stage"], []),
+        ("services:\n  a:\n    build: ./web\n    user: '7'\n", [], []),
+        ("services:\n  a:\n    build: {context: web, target: a}\n", [], []),
+        ("services:\n  a:\n    build: {context: web, target: a, args: {UID: '0'}}\n", ["web/Dockerfile:4 root-final-stage"], []),
+        ("services:\n  a:\n    build: {context: web, target: a, args: [UID=0]}\n", ["web/Dockerfile:4 root-final-stage"], []),
+        ('services:\n  a:\n    build: {dockerfile_inline: "FROM scratch\\nUSER 0"}\n', ["compose.yaml:3 root-final-stage"], []),
+        ("services:\n  a:\n    build: ./gone\n", [], ["compose.yaml:3"]),
+        ("services:\n  a:\n    image: $NAME\n", ["compose.yaml:3 root-image"], []),
+        ("services:\n  a:\n    image: x\n    user: ${A:-${UID}}\n", ["compose.yaml:4 root-user"], []),
+        ("x: &x\n  image: ${NO}\nservices:\n  a:\n    <<: *x\n    restart: no\n", [], ["compose.yaml:4"]),
+        ("x: &x {user: '0'}\nservices:\n  a:\n    user: '7'\n    image: x\n    <<: *x\n", [], []),
+        ("services:\n  a:\n    restart: !reset null\n    user: '0'\n", ["compose.yaml:4 root-user"], []),
+        ("include: [other.yaml]\n", ["other.yaml:1 root-user"], []),
+        ("include:\n  - path: [other.yaml, gone.yaml]\n", ["other.yaml:1 root-user"], ["compose.yaml:1"]),
+        ("# nothing yet\n", [], []),
+    ],
+)  # fmt: skip
+async def test_a_compose_file_is_read_as_compose_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: list[str], skipped: list[str]
+) -> None:
+    """With what it builds, what it includes, and the variables beside it."""
+    monkeypatch.chdir(tmp_path)
+    for name, content in {**FILES, "compose.yaml": text}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    report = await check(Request(("compose.yaml",)), Table(IMAGES))
+    assert [f"{each.path}:{each.line} {each.rule}" for each in report.findings] == expected
+    assert [f"{each.path}:{each.line}" for each in report.skipped] == skipped

@@ -19,23 +19,27 @@ _TYPE_TAGS: dict[str, tuple[type, ...]] = {
 }
 
 
-def plain(node: Node) -> Any:
-    """The data that kubectl would send: dicts, lists, strings, numbers, booleans and None; `MalformedYaml` for none."""
+def plain(node: Node, *, own_keys_win: bool = False) -> Any:
+    """The data that kubectl would send: dicts, lists, strings, numbers, booleans and None; `MalformedYaml` for none.
+
+    With `own_keys_win` a merge never replaces a mapping's own key, wherever it stands: so docker compose reads it
+    (go.yaml.in/yaml/v3); kubectl's reader takes the later one, which is refused here.
+    """
     if isinstance(node, Scalar):
         return _value(node)
     if isinstance(node, Sequence):
-        return [plain(item) for item in node.items]
+        return [plain(item, own_keys_win=own_keys_win) for item in node.items]
     if isinstance(node, Alias):
-        return plain(node.target)
+        return plain(node.target, own_keys_win=own_keys_win)
     found: dict[str, Any] = {}
     for key, value in node.entries:
         name = key_text(key)
         if name == "<<" and is_merge(key):
-            _merge(found, value, key)
+            _merge(found, value, key, own_keys_win=own_keys_win)
             continue
         if name in found and not _merged_before(node, key, name):
             raise MalformedYaml(f"the key {name[:80]!a} stands there twice", key.start.line)
-        found[name] = plain(value)
+        found[name] = plain(value, own_keys_win=own_keys_win)
     return found
 
 
@@ -114,12 +118,12 @@ def _value(node: Scalar) -> Any:
     return value
 
 
-def _merge(found: dict[str, Any], value: Node, key: Node) -> None:
+def _merge(found: dict[str, Any], value: Node, key: Node, *, own_keys_win: bool) -> None:
     inside = resolved(value)
     sources = [inside] if isinstance(inside, Mapping) else inside.items if isinstance(inside, Sequence) else []
     merged: dict[str, Any] = {}
     for source in reversed(sources):
-        data = plain(source)
+        data = plain(source, own_keys_win=own_keys_win)
         if not isinstance(data, dict):
             raise MalformedYaml("<< takes a mapping, or a list of them", key.start.line)
         merged.update(data)
@@ -128,6 +132,8 @@ def _merge(found: dict[str, Any], value: Node, key: Node) -> None:
     if isinstance(value, Alias) and not isinstance(inside, Mapping):
         raise MalformedYaml("<< takes no alias of a list: write the list there, <<: [*a, *b]", key.start.line)
     for name, data in merged.items():
+        if name in found and own_keys_win:
+            continue
         if name in found and found[name] != data:
             raise MalformedYaml(
                 f"<< brings the key {name[:80]!a}, which stands before it: kubectl and others take different ones; "
