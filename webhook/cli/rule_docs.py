@@ -53,6 +53,28 @@ def page(name: str) -> RuleDoc:
     return found
 
 
+_SAID = (  # what the kubelet and the runtimes say, and the rule that foresees it
+    ("image has non-numeric user", "named-user"),
+    ("image will run as root", "root-image"),
+    ("image has an invalid user id", "invalid-user"),
+    ("breaks non-root policy", "root-user"),
+    ("break non-root policy", "windows-administrator"),
+    ("unable to find user", "unresolvable-user"),
+    ("no users found", "unresolvable-user"),
+    ("no matching entries in passwd file", "unresolvable-user"),
+    ("cannot be specified without runAsUser", "group-without-user"),
+)
+
+
+def find(text: str) -> RuleDoc:
+    """The page of a rule by its name, or by the words in which the kubelet or a runtime refuses a container.
+
+    Sources: kubernetes pkg/kubelet/kuberuntime/security_context_others.go and _windows.go; moby/sys user/user.go.
+    """
+    name = next((rule for words, rule in _SAID if words.lower() in text.lower()), text)
+    return page(name)
+
+
 @cache
 def _pages() -> dict[str, RuleDoc]:
     modules = (*rules.RULES, *dockerfile_rules.RULES)
