@@ -10,6 +10,10 @@ from webhook.evaluation.verdict import State, Verdict, denies
 from webhook.policy.types import OnUnknown
 from webhook.text import quoted
 
+FAULT_LIMIT = 400  # characters of a denial with one fault, unless its advice alone is longer
+_DETAIL_LEAST = 40  # characters of a fault's detail that are shown in any case
+_RULES_LIMIT = 3  # rules whose names end a denial
+
 MESSAGE_LIMIT = 10  # findings in a denial; a Pod may have thousands of containers
 
 
@@ -89,10 +93,26 @@ def _errors(verdict: Verdict, state: State) -> list[Finding]:
 
 
 def _message(verdict: Verdict, findings: list[Finding]) -> str:
+    """The policy, every fault once, and at the end the rules' names, who has set the mode, and where to read more."""
+    effective_policy = verdict.effective_policy
+    head = f"policy {quoted(effective_policy.policy.metadata.name)}: "
+    rules = list(dict.fromkeys(finding.rule for finding in findings))
+    more = " and ".join(f"nonroot explain {rule}" for rule in rules[:_RULES_LIMIT])
+    tail = f" (mode {effective_policy.mode} by {effective_policy.mode_source}; more: {more})"
     shown = [finding.message for finding in findings[:MESSAGE_LIMIT]]
+    if len(findings) == 1:
+        shown = [_within(findings[0], FAULT_LIMIT - len(head) - len(tail))]
     if len(findings) > MESSAGE_LIMIT:
         shown.append(f"and {len(findings) - MESSAGE_LIMIT} more")
-    return f"policy {quoted(verdict.effective_policy.policy.metadata.name)}: " + "; ".join(shown)
+    return head + "; ".join(shown) + tail
+
+
+def _within(finding: Finding, room: int) -> str:
+    """The message, its detail shortened to what is left of the room: what to do about it stays whole."""
+    detail = max(_DETAIL_LEAST, room - len(finding.message) + len(finding.detail))
+    if len(finding.detail) <= detail:
+        return finding.message
+    return msgspec.structs.replace(finding, detail=f"{finding.detail[: detail - 1]}…").message
 
 
 def _warnings(verdict: Verdict, on_unknown: OnUnknown | None = None) -> tuple[str, ...]:

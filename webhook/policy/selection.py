@@ -39,6 +39,11 @@ class EffectivePolicy(msgspec.Struct, frozen=True):
     restricted: bool = False
 
     @property
+    def mode_source(self) -> str:
+        """Who has set the mode, for messages."""
+        return "the policy" if self.mode == self.policy.spec.mode else f"the namespace label {MODE_LABEL}"
+
+    @property
     def injects(self) -> bool:
         """Whether new Pods are patched."""
         return self.policy.spec.injects(self.mode)

@@ -7,6 +7,7 @@ import msgspec
 from tests.support.pods import effective_policy, first, workload
 from tests.support.tables import table
 from webhook.admission.decision import (
+    FAULT_LIMIT,
     MESSAGE_LIMIT,
     WARNING_LIMIT,
     WARNINGS_LIMIT,
@@ -193,14 +194,28 @@ def test_the_mode_is_applied_last(given: Verdict, options: dict[str, bool], code
         assert list(found.warnings) == [SAID] * result
     else:
         assert found.warnings == ()
-        assert found.message == 'policy "strict": ' + "; ".join([TEXT] * result)
+        head, _, tail = found.message.partition(" (mode Enforce by the policy; more: nonroot explain ")
+        assert head == 'policy "strict": ' + "; ".join([TEXT] * result)
+        assert tail
 
 
 def test_a_denial_tells_ten_findings_and_counts_the_rest() -> None:
     """A Pod may have thousands of containers."""
     message = admission_decision(verdict("Enforce", *[(ERROR,)] * (MESSAGE_LIMIT + 5))).message
     assert message.count(TEXT) == MESSAGE_LIMIT
-    assert message.endswith("; and 5 more")
+    assert "; and 5 more (mode Enforce" in message
+
+
+def test_a_denial_of_one_fault_keeps_its_advice_within_400_characters() -> None:
+    """However long the image's name is; it ends with the rule and who has set the mode."""
+    long = msgspec.structs.replace(ERROR, detail="x" * 2500, fix="set runAsUser")
+    found = admission_decision(verdict("Enforce", (long,))).message
+    assert len(found) == FAULT_LIMIT
+    assert found.endswith(f"…; set runAsUser (mode Enforce by the policy; more: nonroot explain {ERROR.rule})")
+    labelled = msgspec.structs.replace(
+        verdict("Enforce", (long,)), effective_policy=msgspec.structs.replace(effective_policy("Audit"), mode="Enforce")
+    )
+    assert "(mode Enforce by the namespace label nonroot.dev/mode; more: " in admission_decision(labelled).message
 
 
 def test_warnings_are_cut_only_where_the_api_server_would_cut_them() -> None:
