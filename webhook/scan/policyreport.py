@@ -9,6 +9,7 @@ readers know: scope and owner are the object, results name no resources).
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Literal
@@ -23,7 +24,9 @@ OPENREPORTS: Api = "openreports.io/v1alpha1"
 KINDS: dict[str, str] = {OPENREPORTS: "Report", "wgpolicyk8s.io/v1alpha2": "PolicyReport"}
 RULE = "runs-as-non-root"  # of the one result of a container that no rule speaks against
 _SOURCE = "nonroot-webhook"
-_LABEL, _NAME = 63, 244  # characters of a label's value, and of a name without its end
+_NAME = 244  # characters of a name without its end
+# kubernetes/apimachinery pkg/util/validation/validation.go, IsValidLabelValue; the built-in policy's name is none
+_LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _RESULTS = 1000  # of one report: a Pod may have thousands of containers, and etcd takes 1.5 MiB
 _SEVERITIES: dict[str, tuple[Result, str]] = {
     "error": ("fail", "high"),
@@ -61,7 +64,7 @@ def report(workload: Workload, api_version: str = OPENREPORTS, *, passes: bool =
         "metadata": {
             "name": _name(workload),
             "namespace": workload.namespace,
-            "labels": {f"nonroot.dev/{key}": value for key, value in labels.items() if len(value) <= _LABEL},
+            "labels": {f"nonroot.dev/{key}": value for key, value in labels.items() if _LABEL.fullmatch(value)},
             "ownerReferences": [about],
         },
         **({"source": _SOURCE} if api_version == OPENREPORTS else {}),

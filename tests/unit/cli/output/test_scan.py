@@ -8,6 +8,7 @@ import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
 from webhook.cli.output.scan import FORMATS, render, report
+from webhook.policy.selection import BUILT_IN
 from webhook.scan import document
 from webhook.scan.document import Container, Document, Finding, Outcome, Running, Skip, Workload
 from webhook.scan.policyreport import RULE, reports
@@ -181,6 +182,8 @@ def test_a_report_is_found_by_what_it_says_and_read_by_its_name() -> None:
     (other,) = reports([workload("unchanged", container(), object_uid="of-another", policy="p" * 64, name="n" * 253)])
     assert len(other["metadata"]["name"]) == 253
     assert "nonroot.dev/policy" not in other["metadata"]["labels"]
+    (ungoverned,) = reports([workload("unchanged", container(), policy=BUILT_IN.metadata.name)])
+    assert "nonroot.dev/policy" not in ungoverned["metadata"]["labels"]
 
 
 def test_passes_may_be_left_out_and_are_counted() -> None:
