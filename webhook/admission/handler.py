@@ -33,6 +33,7 @@ from webhook.policy.exemptions import exempt
 from webhook.policy.selection import EffectivePolicy
 from webhook.text import quoted
 from webhook.workload import annotations as annotations_
+from webhook.workload import lengths
 from webhook.workload import workload as pod
 from webhook.workload.annotations import MIRROR_ANNOTATION
 from webhook.workload.workload import Slot, Workload
@@ -77,7 +78,7 @@ class Admission:
         self._view = view
         self._images = images
         self._clock = clock
-        self._waiting: dict[tuple[str, ...], float] = {}
+        self._waiting: dict[tuple[str, int], float] = {}  # by namespace and the hash of a set of images
         self._missed: dict[str, float] = {}  # by namespace, since when patches are missed
         self._large_pod_containers = 0  # containers of large Pods
         self._responses = ResponseCache()
@@ -123,12 +124,13 @@ class Admission:
         workload = pod.decode(review.kind.kind, review.object)
         if workload is None:
             return _pass(review.uid, hook, "no-pod-spec")
+        workload = lengths.bounded(workload)
         metadata = workload.metadata
         if metadata.deletion_timestamp is not None and review.operation == "UPDATE":
             return _pass(review.uid, hook, "deleting")
         if workload.is_pod and MIRROR_ANNOTATION in (metadata.annotations or {}):
             return _pass(review.uid, hook, "mirror-pod")
-        namespace = review.namespace or metadata.namespace or ""
+        namespace = (review.namespace or metadata.namespace or "")[: NAMESPACE_LIMIT + 1]
         if not self._view.knows(namespace):
             await self._wait_for_namespace(namespace)
         if hook == "mutate" and self._missed:
@@ -257,7 +259,7 @@ class Admission:
         if not images:
             return False
         now = self._clock()
-        key = (namespace, *images)
+        key = (namespace, hash(tuple(images)))
         since = self._waiting.pop(key, now)
         if now - since > 2 * PENDING_RETRY_WINDOW:
             since = now  # an earlier wait that ended long ago

@@ -39,6 +39,7 @@ SILENCE_TIMEOUT = 10.0  # seconds without a byte, after which a connection is ta
 ANSWER_TIMEOUT = 300.0  # seconds for a whole answer: a page of large Pods over a slow link takes a minute
 RETRY_AFTER_LIMIT = 60.0  # seconds that we let the API server keep us waiting
 READ_TRIES = 5  # of a read that is answered "come again later"
+NAME_LIMIT = 253  # characters
 PAGE = 500  # objects of a list in one answer
 JSON = "application/json"
 # Source: kubernetes/apimachinery pkg/apis/meta/v1/types.go (PartialObjectMetadata)
@@ -372,7 +373,7 @@ def _refusal(response: RESTResponse, method: str, what: str, answer: bytes) -> C
 
 def is_name(text: str) -> bool:
     """Whether an object can have this name; what is none could change the path that it is put into."""
-    return _NAME.fullmatch(text) is not None
+    return len(text) <= NAME_LIMIT and _NAME.fullmatch(text) is not None
 
 
 def decode(body: bytes, kind: type[T], what: str) -> T:

@@ -69,7 +69,7 @@ def parse(text: str) -> Reference:
     return Reference(host, path, tag=tag or DEFAULT_TAG)
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=4096)  # of a review's images, which are 1024 characters at most: 8 MiB
 def normalised(text: str) -> str:
     """The reference as globs are matched against it; where it is none, the text as it stands."""
     try:

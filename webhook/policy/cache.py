@@ -38,7 +38,7 @@ class PolicyLister(Protocol):
 
 
 DEFAULT_NAMESPACE = "default"  # where an object that names no namespace ends up
-_NAMESPACES_LIMIT = 65536
+_NAMESPACES_LIMIT = 16384
 
 
 class PolicySnapshot:

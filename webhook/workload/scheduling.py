@@ -8,6 +8,7 @@ from webhook.workload.podspec import PodSpec
 
 OS_LABEL = "kubernetes.io/os"
 ARCH_LABEL = "kubernetes.io/arch"
+LABEL_LIMIT = 63  # characters of a label's value
 
 _ANYWHERE: frozenset[str] = frozenset()  # one for nearly all Pods, which caches keep
 
@@ -20,8 +21,11 @@ def operating_system(spec: PodSpec) -> str:
 
 
 def architectures(spec: PodSpec) -> frozenset[str]:
-    """The architectures that the Pod is bound to; empty where it may land on any."""
-    return allowed(spec, ARCH_LABEL) or _ANYWHERE
+    """The architectures that the Pod is bound to; empty where it may land on any. No node has one that is no label value."""
+    found = allowed(spec, ARCH_LABEL) or _ANYWHERE
+    if any(len(each) > LABEL_LIMIT for each in found):
+        return frozenset(each for each in found if len(each) <= LABEL_LIMIT)
+    return found
 
 
 def allowed(spec: PodSpec, label: str) -> frozenset[str] | None:
