@@ -88,22 +88,51 @@ def stored(target: Target, registry: str, source: str = "") -> list[dict[str, An
     return [each for each in found if each["spec"]["image"].startswith(registry) and source in each["spec"]["source"]]
 
 
+def test_the_kubelet_decides_about_what_only_nodes_can_pull(
+    installed: Target, nodes_only: dict[str, str], namespace: str
+) -> None:
+    """The registry refuses us and serves the kubelet: a number runs, and neither a name nor root ever starts."""
+    target = installed
+    target.namespace(namespace, **{"nonroot.dev/mode": "enforce"})
+    refusals = {"k-supplementary": "image has non-numeric user", "g-root": "image will run as root"}
+    for name in ("e-numeric", *refusals):
+        context, result = create(target, namespace, pod(nodes_only[name], name))
+        assert context == {"runAsNonRoot": True}
+        assert "unauthorized" in result
+        assert "the kubelet decides: a numeric USER above 0 runs" in result
+    for name, refusal in refusals.items():
+        assert refusal in eventually(partial(waiting, target, namespace, name), f"the kubelet's word on {name}")
+    assert identity(target, namespace, "e-numeric")["uid"] > 0
+    for words in ({"runAsNonRoot": False}, {"runAsUser": 0}):
+        made = pod(nodes_only["g-root"], "open")
+        made["spec"]["containers"][0]["securityContext"] = words
+        with pytest.raises(Refused, match=r"root is not ruled out|runs as root"):
+            create(target, namespace, made)
+
+
+def waiting(target: Target, namespace: str, name: str) -> str:
+    """Why the Pod's container does not start, in its kubelet's words; empty while there is none."""
+    (found,) = (each for each in target.get("pods", namespace) if each["metadata"]["name"] == name)
+    statuses = found["status"].get("containerStatuses") or [{}]
+    state = statuses[0].get("state", {}).get("waiting", {})
+    return str(state.get("message", "")) if state.get("reason") == "CreateContainerConfigError" else ""
+
+
 def test_what_only_nodes_can_pull_is_known_from_them(
     installed: Target, nodes_only: dict[str, str], namespace: str
 ) -> None:
-    """Unknown at first, and let through with a warning; once it has run its uid is known, and so is its root."""
+    """Unknown at first; once it has run, where nothing is enforced, its uid is known, and so is its root."""
     target = installed
-    target.namespace(namespace, **{"nonroot.dev/mode": "enforce"})
+    target.namespace(namespace)
     web, root = nodes_only["k-supplementary"], nodes_only["g-root"]
     for name, image in (("first", web), ("root", root)):
-        context, result = create(target, namespace, pod(image, name))
-        assert "unauthorized" in result
-        assert context == {}
+        assert create(target, namespace, pod(image, name))[0] == {}
     first = identity(target, namespace, "first")
     assert identity(target, namespace, "root")["uid"] == 0
     scan(target, namespace)
     line = web.partition("/")[0]
-    eventually(lambda: len(stored(target, line, "observed")) == 2, "what the nodes have shown")
+    eventually(lambda: len(stored(target, line, "observed")) >= 2, "what the nodes have shown")
+    target.kubectl("label", "namespace", namespace, "nonroot.dev/mode=enforce")
 
     def verdict() -> dict[str, Any] | None:
         context, result = create(target, namespace, pod(web, "second", non_root=True), "--dry-run=server")
