@@ -3,12 +3,15 @@
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from typing import get_args
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from webhook import metrics
 from webhook.admission.handler import Outcome
+from webhook.image.source import Cause
+from webhook.policy.types import Mode
 from webhook.registry.transport.stats import RegistryStats
 
 _BUCKETS = metrics.REVIEW_DURATION.buckets
@@ -30,8 +33,8 @@ class Metrics(Collector):
         self._reviews: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
         self._findings: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._malformed: defaultdict[tuple[str], int] = defaultdict(int)
-        self._verifications: defaultdict[tuple[str], int] = defaultdict(int)
-        self._exempted: defaultdict[tuple[str], int] = defaultdict(int)
+        self._verifications = dict.fromkeys([(cause,) for cause in get_args(Cause)], 0)
+        self._exempted = dict.fromkeys([(mode,) for mode in get_args(Mode)], 0)
         self._injected = 0
         self._durations = {hook: [0] * (len(_BUCKETS) + 1) for hook in ("mutate", "validate")}
         self._seconds = dict.fromkeys(("mutate", "validate"), 0.0)
