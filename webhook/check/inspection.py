@@ -55,7 +55,12 @@ class Platform(msgspec.Struct, frozen=True):
 
 
 async def platforms(reference: str, image: Image, os: str) -> tuple[Platform, ...]:
-    """Every platform of an image, each judged as the one container of a Pod that demands `runAsNonRoot`."""
+    """Every platform of an image, each judged as the one container of a Pod that demands `runAsNonRoot`.
+
+    `os` is that of the nodes; an image that is for Windows alone runs on no others.
+    """
+    if all(each.platform.os == "windows" for each in image.platforms):
+        os = "windows"
     return tuple(
         [
             await _platform(reference, msgspec.structs.replace(image, platforms=(each,)), each, answer, os)

@@ -166,6 +166,24 @@ def test_what_the_image_needs_and_is_made_for_is_told_in_both_formats(tmp_path: 
     ) in text
 
 
+def test_an_image_for_windows_alone_has_no_uid(tmp_path: Path) -> None:
+    """Whatever the nodes are said to be; and the kubelet there looks for one name alone."""
+    made = image(layer(file("Files/app.exe", "x")), user="", os="windows")
+    reference = f"oci:{folder(tmp_path / 'x', oci_files({'': made}))}"
+    code, told = inspected(reference)
+    (platform,) = told["platforms"]
+    assert (code, platform["uid"], platform["kubelet"], platform["findings"]) == (0, None, None, [])
+    assert "no USER, a Windows user" in inspect(reference)[1]
+
+
+def test_a_group_in_user_is_said_to_be_ignored(tmp_path: Path) -> None:
+    """Kubernetes takes the group of /etc/passwd."""
+    reference = f"oci:{folder(tmp_path / 'x', oci_files({'': image(BASE, user='1001:100')}))}"
+    _, told = inspected(reference)
+    (note,) = [each for each in told["platforms"][0]["notes"] if "ignores" in each]
+    assert note == 'Kubernetes ignores ":100" of its USER: the group is that of /etc/passwd, else 0'
+
+
 def test_a_quick_look_reads_no_more_than_the_user_needs(tmp_path: Path) -> None:
     """Fewer bytes, the same user."""
     reference = f"oci:{folder(tmp_path, oci_files({'': LAYERED}))}"
