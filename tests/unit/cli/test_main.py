@@ -156,9 +156,11 @@ def test_shells_complete_commands_and_rules(shell: str) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
-def test_bash_completes_after_the_line_that_the_readme_gives(tmp_path: Path) -> None:
+def test_bash_completes_after_the_line_that_the_documentation_gives(tmp_path: Path) -> None:
     """In a shell of its own, by the function that the line defines for the command."""
-    (line,) = (each for each in (ROOT / "README.md").read_text().splitlines() if "bash_source" in each)
+    (line,) = (
+        each for each in (ROOT / "docs/quickstart/pull-requests.md").read_text().splitlines() if "bash_source" in each
+    )
     (tmp_path / "nonroot").write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m webhook "$@"\n')
     (tmp_path / "nonroot").chmod(0o755)
     script = f"""{line}
