@@ -6,6 +6,7 @@ Source: compose-spec/compose-spec spec.md and deploy.md.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from webhook.check.interpolation import interpolate
 from webhook.check.practices.row import Row, failed, not_applicable, passed
 from webhook.image.config import parse_user
 from webhook.text import many, quoted
@@ -69,7 +70,10 @@ def numeric_user(services: _Services) -> Row:
     """No service as root by its own wish."""
     practice = "Non-root numeric user"
     users = [(name, str(service["user"])) for name, service in services if service.get("user") is not None]
-    for name, text in users:
+    for name, written in users:
+        text = interpolate(written, {})
+        if text is None:
+            continue  # only the environment could say it
         user = parse_user(text)
         if user.uid is None and user.name not in ("", "root"):
             return failed(practice, f"{quoted(text, 60)} is a name. Write its number.", f"services.{name}.user")
@@ -86,11 +90,10 @@ def healthcheck(services: _Services) -> Row:
         if isinstance(check, Mapping) and (check.get("disable") is True or check.get("test") in ("NONE", ["NONE"])):
             return failed(practice, "Switched off.", f"services.{name}.healthcheck")
     having = [name for name, service in services if isinstance(service.get("healthcheck"), Mapping)]
-    return (
-        passed(practice, f"{len(having)} of {len(services)} services.")
-        if having
-        else not_applicable(practice, "Left to the images.")
-    )
+    if not having:
+        return not_applicable(practice, "Left to the images.")
+    result = passed if len(having) == len(services) else failed
+    return result(practice, f"{len(having)} of {len(services)} services.")
 
 
 _ROWS: tuple[Callable[[_Services], Row], ...] = (no_source_mounts, replicas, numeric_user, healthcheck)

@@ -15,7 +15,11 @@ from webhook.image import reference
 from webhook.image.config import parse_user
 from webhook.text import quoted
 
-_SMALL = re.compile(r"slim|alpine|distroless|chiseled|minimal|micro|chainguard|wolfi|busybox|static|scratch")
+_SMALL = re.compile(
+    r"slim|alpine|distroless|chiseled|minimal|(?<![a-z])micro(?![a-z])|nanoserver|chainguard|wolfi|busybox|static|scratch"
+)
+_NO_SLIM = re.compile(r"docker\.io/library/(?:ubuntu|caddy|traefik|registry)\Z")  # small inside, or without such tags
+_NO_SHELL = re.compile(r"distroless|cgr\.dev/chainguard/|(?:\A|[/:-])static(?:\Z|[:@-])")
 _EXACT = re.compile(r"v?[0-9]+\.[0-9]+\.[0-9]+|[0-9]{8}")
 _COMPILED = re.compile(r"(?:\A|/)(?:golang|rust)(?::|\Z|@)")
 _LOOPBACK = re.compile(r"(?:\A|[=/@\s\"'])(?:127\.0\.0\.1|localhost|\[::1\])(?::|\Z|[\s\"'])")
@@ -37,6 +41,8 @@ def small_base(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
         return passed(practice, "scratch. Nothing is smaller.", line)
     if _SMALL.search(base.lower()):
         return passed(practice, f"{base}. Fine.", line)
+    if _NO_SLIM.match(reference.parse(base).name):
+        return not_applicable(practice, f"{base}: there is no slimmer tag of it.")
     if reference.parse(base).name.startswith("docker.io/library/"):
         return failed(practice, f"{base} is the fat one. Take -slim, -alpine or distroless.", line)
     return not_applicable(practice, f"{base}: its name does not tell what is in it.")
@@ -49,7 +55,12 @@ def exact_base(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
     found = [stage for stage in evaluation.stages if stage.external and stage.index in used]
     for stage in found:
         if not _is_exact(stage.external or ""):
-            comment = f"{stage.external} is another image next week. Pin all three numbers or the digest."
+            how = (
+                "the digest"
+                if _NO_SLIM.match(reference.parse(stage.external or "").name)
+                else "all three numbers or the digest"
+            )
+            comment = f"{stage.external} is another image next week. Pin {how}."
             return failed(practice, comment, f"line {stage.origin.line}")
     if not found:
         return not_applicable(practice, "No base image.")
@@ -60,6 +71,8 @@ def numeric_user(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
     """A numeric USER that is not root."""
     practice = "Non-root numeric USER"
     line = f"line {evaluation.line}"
+    if evaluation.windows:
+        return not_applicable(practice, "Windows has no numeric users.")
     if evaluation.user is None:
         return failed(practice, f"Whoever {evaluation.base} says. Mostly root.", line)
     if evaluation.root:
@@ -141,7 +154,7 @@ def distroless(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
 def setuid_bits(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
     """No program that makes root of whoever starts it."""
     practice = "SUID bits removed"
-    if evaluation.base is None or "distroless" in evaluation.base:
+    if evaluation.base is None or evaluation.windows or _NO_SHELL.search(evaluation.base):
         return not_applicable(practice, "No such programs in the base.")
     for step in _steps(evaluation.steps, "RUN"):
         for command in step.commands:

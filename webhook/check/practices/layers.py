@@ -11,9 +11,11 @@ from webhook.dockerfile.evaluation import Evaluation
 from webhook.dockerfile.shell.commands import Command
 from webhook.dockerfile.stages.step import Step
 
+_GIT = re.compile(r"\A(?:git@|github\.com/)|\.git(?:#|\Z)")  # moby/buildkit util/gitutil: git addresses without ://
 _ARCHIVE = re.compile(r"\.(?:tar|tar\.\w+|tgz|tbz2?|txz)\Z")
 _MANAGERS = {"apt-get": "apt", "apt": "apt", "apk": "apk", "yum": "dnf", "dnf": "dnf", "microdnf": "dnf"}
 _INSTALLS = ("install", "add")
+_VERBS = (*_INSTALLS, "update", "upgrade", "dist-upgrade", "remove", "purge", "del", "autoremove", "clean", "makecache")
 _DEPENDENCIES = (
     ("pip", "install"),
     ("pip3", "install"),
@@ -41,7 +43,9 @@ def copy_over_add(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
         if step.keyword != "ADD":
             continue
         sources = [source for source in step.sources if source]
-        if not step.documents and any("://" not in text and not _ARCHIVE.search(text) for text in sources):
+        if not step.documents and not all(
+            "://" in text or _ARCHIVE.search(text) or _GIT.search(text) for text in sources
+        ):
             return failed(practice, "ADD of plain files. COPY does that without surprises.", f"line {step.line}")
     return passed(practice, "No needless ADD.")
 
@@ -66,7 +70,7 @@ def combined_steps(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
     if not runs:
         return not_applicable(practice, "No RUN.")
     for step in runs:
-        verbs = {(_MANAGERS.get(command.name), verb) for command in step.commands for verb in command.operands[:1]}
+        verbs = {(_MANAGERS.get(command.name), verb) for command in step.commands for verb in _from_verb(command)[:1]}
         if ("apt", "update") in verbs and ("apt", "install") not in verbs:
             return failed(
                 practice, "apt-get update alone is cached and goes stale. Install in the same RUN.", f"line {step.line}"
@@ -83,7 +87,7 @@ def sorted_packages(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
     practice = "Sorted package arguments"
     verdict = False
     for step, _, command in _installations(evaluation.steps):
-        packages = [word for word in command.operands[1:] if not word.startswith(("$", "/", "."))]
+        packages = [word for word in _from_verb(command)[1:] if not word.startswith(("$", "/", "."))]
         verdict = verdict or len(packages) > 1
         if packages != sorted(packages):
             return failed(
@@ -135,12 +139,19 @@ def ignored_context(evaluation: Evaluation, neighbours: BuildContext) -> Row:
     return passed(practice, "Covers the usual.", ".dockerignore")
 
 
+def _from_verb(command: Command) -> tuple[str, ...]:
+    """The operands of a package manager from its verb on; before it stand the values of its options."""
+    operands = command.operands
+    first = next((index for index, word in enumerate(operands) if word in _VERBS), 0)
+    return operands[first:] or ("",)
+
+
 def _installations(steps: Iterable[Step]) -> Iterator[tuple[Step, str, Command]]:
     """Every command that installs packages, with its kind of package manager."""
     for step in steps:
         for command in step.commands if step.keyword == "RUN" else ():
             kind = _MANAGERS.get(command.name)
-            if kind and command.operands[:1] and command.operands[0] in _INSTALLS:
+            if kind and _from_verb(command)[0] in _INSTALLS:
                 yield step, kind, command
 
 

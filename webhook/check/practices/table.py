@@ -6,6 +6,7 @@ its .dockerignore, everything with the nginx.conf that lies in its folder.
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -108,7 +109,14 @@ async def _dockerfile(
 
 
 def _documents(source: Source) -> Iterator[TableSection | Skipped]:
+    scaled: dict[Any, Any] = {}
     try:
+        for root in documents(source.text) if "HorizontalPodAutoscaler" in source.text else ():
+            for found in kubernetes.objects(root):
+                if found.kind == "HorizontalPodAutoscaler":
+                    spec = plain(found.node).get("spec") or {}
+                    target = spec.get("scaleTargetRef") or {}
+                    scaled[str(target.get("kind")), str(target.get("name"))] = spec
         for root in documents(source.text):
             if source.kind == "compose":
                 data = plain(root)
@@ -121,7 +129,10 @@ def _documents(source: Source) -> Iterator[TableSection | Skipped]:
                     yield Skipped(source.path, found.node.start.line, f"the metadata of the {found.kind} is no mapping")
                     continue
                 name = str(metadata.get("name") or "")
-                yield TableSection(f"{source.path}: {found.kind} {name}".rstrip(), workload.rows(data))
+                yield TableSection(
+                    f"{source.path}: {found.kind} {name}".rstrip(),
+                    workload.rows({**data, workload.SCALED: scaled.get((found.kind, name))}),
+                )
     except MalformedYaml as error:
         yield Skipped(source.path, error.line, str(error))
 

@@ -11,6 +11,9 @@ from webhook.errors import InvalidReference
 from webhook.image import reference
 from webhook.text import many, quoted
 
+SCALED = "autoscaler"
+"""The key under which the spec of the HorizontalPodAutoscaler is put that scales the workload, where there is one."""
+
 _WRITABLE = (
     "persistentVolumeClaim",
     "ephemeral",
@@ -39,7 +42,7 @@ def replicas(workload: Mapping[str, Any], _pod: Mapping[str, Any], _path: str) -
     strategy = _map(spec, "strategy")
     if strategy.get("type") == "Recreate":
         return failed(practice, "Recreate: everything goes down first.", "spec.strategy.type")
-    count = spec.get("replicas", 1)
+    count = spec.get("replicas", _map(workload, SCALED).get("minReplicas", 1))
     if isinstance(count, int) and count < 2:
         return failed(
             practice, f"{many(count, 'replica')}. Every update and every drained node is an outage.", "spec.replicas"

@@ -288,8 +288,10 @@ NGINX = [
     ),
     ("Rate limits", "limit_req_zone $binary_remote_addr zone=a:1m rate=9r/s;", F, "line 1"),
     ("Rate limits", "# limit_req_zone x\n# limit_req y", F, ""),
-    ("Upstream health", _UPSTREAM, F, "line 2"),
-    ("Upstream health", _UPSTREAM.replace("a;", "a max_fails=3 fail_timeout=5s;"), P, "line 3"),
+    ("Upstream health", _UPSTREAM, P, "line 2"),
+    ("Upstream health", _UPSTREAM.replace("a;", "a max_fails=3 fail_timeout=5s;"), P, "line 2"),
+    ("Upstream health", _UPSTREAM.replace("a;", "a max_fails=0;"), F, "line 3"),
+    ("Upstream health", _UPSTREAM + "proxy_next_upstream off;", F, "line 6"),
     ("Upstream health", "server { listen 8080; }", N, ""),
 ]
 

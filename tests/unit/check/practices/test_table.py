@@ -173,3 +173,44 @@ def test_the_built_image_may_lie_in_a_file(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["check", str(tmp_path / "src"), "--image", reference, "--no-images"])
     assert result.exit_code == 2
     assert "--image is for --table" in result.output
+
+
+APT = "RUN apt-get update && apt-get -o Acquire::Retries=3 install -y curl wget && rm -rf /var/lib/apt/lists/*\n"
+SCALED = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: a}
+spec: {template: {spec: {containers: [{name: a, image: "x:1"}]}}}
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: a}
+spec: {minReplicas: 3, maxReplicas: 9, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: a}}
+"""
+SERVICES = "services: {a: {user: '${U:-7}', image: x, healthcheck: {test: 'x'}}, b: {image: y}}\n"
+WINDOWS = "FROM mcr.microsoft.com/windows/servercore:1\nUSER ContainerUser\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "practice", "status"),
+    [
+        ("Dockerfile", WINDOWS, "Slim or distroless base", "Not applicable"),
+        ("Dockerfile", WINDOWS, "Non-root numeric USER", "Not applicable"),
+        ("Dockerfile", f"FROM debian\n{APT}", "Package lists cleaned in the same layer", "Pass"),
+        ("Dockerfile", f"FROM debian\n{APT}", "Combined RUN steps", "Pass"),
+        ("Dockerfile", f"FROM debian\n{APT}", "Sorted package arguments", "Pass"),
+        ("Dockerfile", "FROM cgr.dev/chainguard/static:latest\nUSER 7\n", "SUID bits removed", "Not applicable"),
+        ("Dockerfile", "FROM ubuntu:24.04\n", "Slim or distroless base", "Not applicable"),
+        ("Dockerfile", "FROM debian\nADD git@github.com:a/b.git#main /src\n", "COPY over ADD", "Pass"),
+        ("compose.yaml", SERVICES, "Non-root numeric user", "Pass"),
+        ("compose.yaml", SERVICES, "Health checks", "Fail"),
+        ("app.yaml", SCALED, "Replicas and a rolling update", "Pass"),
+        ("app.yaml", SCALED.replace("minReplicas: 3, ", ""), "Replicas and a rolling update", "Fail"),
+    ],
+)  # fmt: skip
+def test_a_row_says_what_is_so(tmp_path: Path, name: str, text: str, practice: str, status: str) -> None:
+    """Of files that people have."""
+    found = json.loads(table(tmp_path, {name: text}, "-o", "json")[1])
+    assert [row["status"] for each in found["tables"] for row in each["rows"] if row["practice"] == practice] == [
+        status
+    ]
