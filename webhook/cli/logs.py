@@ -1,6 +1,7 @@
 """How the servers log to standard error: one line for each record, as text for people or as JSON for collectors."""
 
 import logging
+import re
 import sys
 import time
 from collections import OrderedDict
@@ -16,6 +17,8 @@ LINES_LIMIT = 256  # lines of a kind in that time; denials are one
 WARNINGS_LIMIT = 20  # of warnings and errors, which may have stack traces
 KINDS_LIMIT = 512  # kinds that are kept
 KIND_LENGTH = 200  # characters of a message that tell kinds apart
+
+_NUMBER = re.compile(r"\d+")
 
 Format = Literal["text", "json"]
 
@@ -63,7 +66,8 @@ class JsonFormatter(logging.Formatter):
 class RateLimit(logging.Filter):
     """Lets few lines of a kind through in a minute, and the same line once: whoever can cause one can cause a million.
 
-    A kind is a logger and a message before its arguments are filled in. What was left out is counted in the next line.
+    A kind is a logger and a message before its arguments are filled in, but for the numbers in it: kopf fills its own in. What
+    was left out is counted in the next line.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -73,7 +77,7 @@ class RateLimit(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is logged."""
-        now, key = self._clock(), (record.name, str(record.msg)[:KIND_LENGTH])
+        now, key = self._clock(), (record.name, _NUMBER.sub("0", str(record.msg)[:KIND_LENGTH]))
         kind = self._kinds.get(key)
         if kind is None or now - kind.since >= INTERVAL:
             left_out = kind.left_out if kind is not None else 0

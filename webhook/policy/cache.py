@@ -17,7 +17,7 @@ from webhook.workload.workload import Workload
 
 
 class PolicyLister(Protocol):
-    """What is known of the cluster: a file's documents, or what kopf watches."""
+    """What is known of the cluster: a file's documents, or what `PolicyWatch` follows."""
 
     def knows(self, namespace: str) -> bool:
         """Whether the namespace, and so its labels, has been seen; one that was just made may be on its way."""

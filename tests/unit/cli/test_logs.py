@@ -64,6 +64,8 @@ def test_so_many_lines_of_a_kind_are_logged_whatever_they_say() -> None:
     """A stranger's requests differ in every line; other kinds are logged meanwhile."""
     limit = RateLimit(Clock())
     assert sum(bool(_logged(limit, "refused %s", number)) for number in range(1000)) == logs.WARNINGS_LIMIT
+    attempts = (_logged(limit, f"attempt #{number} failed") for number in range(1000))
+    assert sum(map(bool, attempts)) == logs.WARNINGS_LIMIT
     denials = (_logged(limit, "denied %s", number, level=logging.INFO) for number in range(1000))
     assert sum(map(bool, denials)) == logs.LINES_LIMIT
     assert _logged(limit, "something else")
@@ -72,6 +74,6 @@ def test_so_many_lines_of_a_kind_are_logged_whatever_they_say() -> None:
 def test_kinds_are_bounded_though_messages_were_not_constant() -> None:
     limit = RateLimit(Clock())
     for number in range(logs.KINDS_LIMIT + 100):
-        assert _logged(limit, f"{number} " + "x" * 1000)
+        assert _logged(limit, "a" * (number % 150) + "b" * (number // 150) + "c" * 1000)
     assert len(limit._kinds) == logs.KINDS_LIMIT
     assert max(len(message) for _, message in limit._kinds) == logs.KIND_LENGTH
