@@ -34,15 +34,22 @@ class AdmissionDecision(msgspec.Struct, frozen=True):
 ALLOWED = AdmissionDecision(200)
 
 
-def admission_decision(verdict: Verdict, *, template: bool = False, may_retry: bool = False) -> AdmissionDecision:
+def admission_decision(
+    verdict: Verdict, *, template: bool = False, may_retry: bool = False, patched: bool = False
+) -> AdmissionDecision:
     """Apply the mode, last.
 
     `may_retry`: the request may still be asked to come again, while an image is pending or where a patch was missed.
+    `patched`: injection has been, or would be, done.
     """
     mode = verdict.effective_policy.mode
     if mode == "Audit":
         return ALLOWED
-    missed = [] if template else [unpinned_user.missed(each.subject) for each in verdict.containers if each.missed]
+    missed = (
+        []
+        if template or patched
+        else [unpinned_user.missed(each.subject) for each in verdict.containers if each.missed]
+    )
     if not verdict.findings and not missed and not verdict.effective_policy.problem:
         return ALLOWED
     spec = verdict.effective_policy.policy.spec

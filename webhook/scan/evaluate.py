@@ -75,7 +75,7 @@ async def predict(
             if effective_policy.mode == "Warn":  # where injection may be off
                 verdict = await _evaluate(workload, variant, effective_policy, exceptions, images, now)
             if asked_today:
-                replies.append(decision.admission_decision(_patched(verdict, effective_policy)))
+                replies.append(decision.admission_decision(_patched(verdict, effective_policy), patched=True))
         for each in results:
             containers.setdefault((each.kind, each.name, each.image, each.outcome), each)
     outcomes = [each.outcome for each in containers.values()]

@@ -122,6 +122,25 @@ async def test_what_admission_says_today(mode: str, inject: str | None, obj: Obj
     assert (result.mode, result.today) == (mode, today)
 
 
+@table(
+    ("found", "outcome", "today", "written"),
+    {
+        "a name": (APP, "fixed", "allow", "runAsUser: 1000"),
+        "a number": (image("7"), "fixed", "allow", "runAsUser: 7"),
+        "an image that was not read": (unknown("unreachable"), "unknown", "warn", "{runAsNonRoot: true}"),
+    },
+)
+async def test_what_injection_pins_is_allowed_today(
+    found: Image | Unknown, outcome: str, today: str, written: str
+) -> None:
+    """In mode Enforce; of an image that was not read it says that the kubelet decides."""
+    result = await predicted(named(of("Deployment"), "web"), images=found, said=documents(mode="Enforce"))
+    (container,) = result.containers
+    assert (result.outcome, result.today) == (outcome, today)
+    assert written in container.yaml
+    assert ["the kubelet decides" in each.message for each in container.findings] == [True] * (today == "warn")
+
+
 async def test_an_unknown_image_is_a_warning_today_where_the_policy_enforces() -> None:
     """And a denial where the policy says so."""
     pod = named(of("Pod"), "web")
