@@ -1,17 +1,22 @@
 """One namespace does the worst that it can, and another's images are read as if it were not there."""
 
 import asyncio
+import itertools
+import os
 import socket
+import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from deploy.dev.oci import accounts_layer, file, image, layer
+from deploy.dev.oci import accounts_layer, file, image, layer, raw_layer, tar
 from deploy.dev.registry import Hang, Registry, Slow
 from tests.unit.registry.conftest import NO_PAUSE, Client
 from tests.unit.registry.samples import ACCOUNTS, BASE, NAMED, Connect
+from webhook.image.passwd import AccountFiles
 from webhook.image.source import Image, Query
 from webhook.registry.settings import Timeouts
 from webhook.registry.transport.http import Transport
@@ -176,3 +181,52 @@ async def test_an_image_for_everybody_is_read_once_by_each_namespace_that_waits(
     assert all(isinstance(each, Image) for each in await asyncio.gather(*answers))
     assert registry.asked("GET", "manifests") == 1
     assert registry.asked("GET", "blobs") <= 1 + 6
+
+
+SECONDS = float(os.environ.get("NONROOT_FAIRNESS_SECONDS", "2"))  # 300 for the long form, on a quiet machine
+
+
+async def admissions(client: Client, registry: Registry, seconds: float, label: str) -> list[float]:
+    """Seconds until each of many new images of one namespace was read, one after the other."""
+    took, ends = list[float](), time.monotonic() + seconds
+    while time.monotonic() < ends:
+        accounts = accounts_layer(f"app:x:{1000 + len(took)}:7::/:")
+        registry.push(f"good/{label}{len(took)}:1", image(accounts, user="app"))
+        started = time.monotonic()
+        found = await client.image(f"{registry.host}/good/{label}{len(took)}:1", namespace="good", budget=10)
+        took.append(time.monotonic() - started)
+        assert isinstance(found.platforms[0].accounts, AccountFiles)
+        await asyncio.sleep(0.02)
+    return sorted(took)
+
+
+@pytest.mark.timeout(3 * SECONDS + 60)
+@pytest.mark.usefixtures("slow_names")
+async def test_one_tenant_does_its_worst(registry: Registry, connect: Connect) -> None:
+    """Hanging manifests, slow layers, bombs of records and names that do not resolve, all the time: another's are all read."""
+    records = b"11 aaaa=bb\n" * 90_000
+    header = tarfile.TarInfo("h")
+    header.size, header.type = len(records), tarfile.XGLTYPE
+    block = header.tobuf(tarfile.USTAR_FORMAT) + records + bytes(-len(records) % 512)
+    bombs = [image(raw_layer(block * 3 + tar(file("etc/passwd", f"{each}"))), user="app") for each in range(20)]
+    client = connect()
+    quiet = await admissions(client, registry, SECONDS, "quiet")
+    registry.lie(Hang(), path="evil/hang.*manifests")
+
+    async def evil() -> None:
+        for number in itertools.count():
+            slow = layer(file("etc/passwd", f"app:x:{number}:7::/:"))
+            registry.push(f"evil/slow{number}:1", image(slow, user="app"))
+            registry.lie(Slow(), path=slow.blob.digest)
+            registry.push(f"evil/bomb{number}:1", bombs[number % len(bombs)])
+            for name in (f"{registry.host}/evil/slow{number}", f"{registry.host}/evil/hang{number}"):
+                await client.find(Query(f"{name}:1", namespace="evil", budget=0))
+            for name in (f"{registry.host}/evil/bomb{number}", f"x{number}.slow.invalid/a"):
+                await client.find(Query(f"{name}:1", namespace=f"evil{number % 3}", budget=0))
+            await asyncio.sleep(0.1)
+
+    attack = asyncio.create_task(evil())
+    during = await admissions(client, registry, SECONDS, "during")
+    attack.cancel()
+    p99 = [each[len(each) * 99 // 100] for each in (quiet, during)]
+    print(f"\n{len(quiet)} and {len(during)} images; p99 {p99[0] * 1e3:.0f} ms quiet, {p99[1] * 1e3:.0f} ms during")
