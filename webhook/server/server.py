@@ -6,6 +6,7 @@ import gc
 import logging
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from webhook.policy.cache import PolicyCache, PolicyLister, PolicySnapshot
 from webhook.registry import config_file
 from webhook.registry.client import RegistryClient
 from webhook.registry.fallback import FallbackSource
+from webhook.registry.layers.reader import SWITCH_INTERVAL
 from webhook.registry.transport.stats import RegistryStats
 from webhook.server import certificates
 from webhook.server.asgi import Reviews
@@ -48,6 +50,7 @@ log = logging.getLogger(__name__)
 
 def run(settings: ServeSettings) -> None:
     """Serve until SIGTERM or SIGINT; `InvalidSetting` where the settings cannot be used."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
     settings.check()
     access = config_file.load(settings.registry_config, settings.insecure_registries)
     with _certificate(settings) as (certificate, ca), asyncio.Runner(loop_factory=_loop_factory()) as runner:

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 import socket
+import sys
 import tarfile
 import threading
 import time
@@ -18,6 +19,7 @@ from tests.unit.registry.conftest import NO_PAUSE, Client
 from tests.unit.registry.samples import ACCOUNTS, BASE, NAMED, Connect
 from webhook.image.passwd import AccountFiles
 from webhook.image.source import Image, Query
+from webhook.registry.layers.reader import SWITCH_INTERVAL
 from webhook.registry.settings import Timeouts
 from webhook.registry.transport.http import Transport
 from webhook.registry.transport.messages import RegistryError
@@ -200,8 +202,17 @@ async def admissions(client: Client, registry: Registry, seconds: float, label: 
     return sorted(took)
 
 
+@pytest.fixture
+def switching() -> Iterator[None]:
+    """Threads take turns as in a replica."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    yield
+    sys.setswitchinterval(before)
+
+
 @pytest.mark.timeout(3 * SECONDS + 60)
-@pytest.mark.usefixtures("slow_names")
+@pytest.mark.usefixtures("slow_names", "switching")
 async def test_one_tenant_does_its_worst(registry: Registry, connect: Connect) -> None:
     """Hanging manifests, slow layers, bombs of records and names that do not resolve, all the time: another's are all read."""
     records = b"11 aaaa=bb\n" * 90_000

@@ -36,6 +36,9 @@ Fetch = Callable[[Descriptor, Callable[[], Sink]], Awaitable[None]]
 """Transfers a blob into a fresh sink per attempt; the last one made has taken all of it."""
 
 _BATCH = 256 * 1024
+SWITCH_INTERVAL = 0.0005
+"""Seconds after which the threads that read layers let the event loop have its turn (`sys.setswitchinterval`): with Python's
+own ten times as many every answer waits for them, once for each step that it takes."""
 _WANTED = 64  # beyond that many paths a layer is read for the present image's alone
 
 
