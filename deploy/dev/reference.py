@@ -101,7 +101,7 @@ def _command_line() -> str:
         "# Command line",
         "Exit codes: 2 wrong usage, 1 findings at or above `--fail-on`, 3 something could not be told, 0 clean.",
     ]
-    context = click.Context(main, info_name="nonroot", terminal_width=_WIDTH)
+    context = click.Context(main, info_name="nonroot", terminal_width=_WIDTH, **main.context_settings)
     for name in main.list_commands(context):
         command = main.get_command(context, name)
         if command is not None:
