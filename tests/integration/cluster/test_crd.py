@@ -163,7 +163,7 @@ def test_a_listing_shows_the_state_of_policies_and_exceptions(target: Target) ->
     try:
         for kind, status in (
             ("nonrootpolicy", {"namespaces": 4, "workloads": sums, "conditions": conditions[:1]}),
-            ("nonrootexception", {"conditions": conditions}),
+            ("nonrootexception", {"matches": 7, "conditions": conditions}),
         ):
             body = json.dumps({"status": status})
             target.kubectl("patch", kind, "crd-test", "--subresource=status", "--type=merge", "-p", body)
@@ -173,5 +173,5 @@ def test_a_listing_shows_the_state_of_policies_and_exceptions(target: Target) ->
         target.kubectl("delete", "nonrootpolicy,nonrootexception", "crd-test")
     assert policies[0].split() == ["NAME", "MODE", "NAMESPACES", "FAILING", "FIXED", "UNKNOWN", "READY", "WHY", "AGE"]
     assert policies[1].split()[:-1] == ["crd-test", "Warn", "4", "1", "2", "3", "True", "InForce"]
-    assert exceptions[0].split() == ["NAME", "REASON", "EXPIRES", "READY", "WHY", "EXPIRES", "SOON", "AGE"]
-    assert exceptions[1].split()[:-1] == ["crd-test", "because", "2036-12-31T23:59:00Z", "True", "InForce", "True"]
+    assert exceptions[0].split() == ["NAME", "REASON", "MATCHES", "EXPIRES", "READY", "WHY", "EXPIRES", "SOON", "AGE"]
+    assert exceptions[1].split()[:-1] == ["crd-test", "because", "7", "2036-12-31T23:59:00Z", "True", "InForce", "True"]
