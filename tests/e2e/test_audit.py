@@ -177,7 +177,8 @@ def test_an_exception_lets_one_through_until_it_ends(reporting: Target, images: 
     }
     target.apply(_ours("NonRootException", "vendor", spec), namespace=namespace)
     listed = ("get", "nonrootexceptions", "vendor", "-n", namespace, "--no-headers")
-    eventually(lambda: "InForce" in target.kubectl(*listed), "its status")
+    in_force = {"InForce", "MatchesNothing"}  # the latter once a scan has found that there is no such Deployment yet
+    eventually(lambda: in_force & set(target.kubectl(*listed).split()), "its status")
     both = {name, "f-no-user"}
     made = (deployment(each, images[each].reference, non_root=False) for each in both)
 

@@ -94,7 +94,7 @@ def test_the_kubelet_decides_about_what_only_nodes_can_pull(
     """The registry refuses us and serves the kubelet: a number runs, and neither a name nor root ever starts."""
     target = installed
     target.namespace(namespace, **{"nonroot.dev/mode": "enforce"})
-    refusals = {"k-supplementary": "image has non-numeric user", "g-root": "image will run as root"}
+    refusals = {"k-supplementary": "image has non-numeric user", "f-no-user": "image will run as root"}
     for name in ("e-numeric", *refusals):
         context, result = create(target, namespace, pod(nodes_only[name], name))
         assert context == {"runAsNonRoot": True}
