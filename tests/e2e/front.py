@@ -2,11 +2,37 @@
 
 import base64
 import http.client
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class _Server(ThreadingHTTPServer):
+    """One whose connections end with it: a replica that keeps one open would still be answered."""
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(address, handler)
+        self._open: set[socket.socket] = set()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, client = super().get_request()
+        self._open.add(connection)
+        return connection, client
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def close_all(self) -> None:
+        """Close the listening socket and every connection."""
+        self.server_close()
+        for each in tuple(self._open):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
@@ -52,12 +78,12 @@ def front(address: str, behind: str, *, seconds: float = 0.0, login: str = "") -
                 super().handle()
 
     host, _, port = address.rpartition(":")
-    server = ThreadingHTTPServer((host, int(port)), Handler)
+    server = _Server((host, int(port)), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
         yield
     finally:
         server.shutdown()
-        server.server_close()
+        server.close_all()
         thread.join()

@@ -11,7 +11,7 @@ from webhook.policy.types import OnUnknown
 from webhook.text import quoted
 
 FAULT_LIMIT = 400  # characters of a denial with one fault, unless its advice alone is longer
-_DETAIL_LEAST = 40  # characters of a fault's detail that are shown in any case
+_DETAIL_LEAST = 40  # characters of a fault's detail that are shown in any case, and all up to the image's name
 _RULES_LIMIT = 3  # rules whose names end a denial
 
 MESSAGE_LIMIT = 10  # findings in a denial; a Pod may have thousands of containers
@@ -116,7 +116,9 @@ def _message(verdict: Verdict, findings: list[Finding]) -> str:
 
 def _within(finding: Finding, room: int) -> str:
     """The message, its detail shortened to what is left of the room: what to do about it stays whole."""
-    detail = max(_DETAIL_LEAST, room - len(finding.message) + len(finding.detail))
+    before, image, _ = finding.detail.partition(quoted(finding.image))
+    named = len(f"{before}{image}…") if image else 0
+    detail = max(_DETAIL_LEAST, named, room - len(finding.message) + len(finding.detail))
     if len(finding.detail) <= detail:
         return finding.message
     return msgspec.structs.replace(finding, detail=f"{finding.detail[: detail - 1]}…").message

@@ -218,6 +218,15 @@ def test_a_denial_of_one_fault_keeps_its_advice_within_400_characters() -> None:
     assert "(mode Enforce by the namespace label nonroot.dev/mode; more: " in admission_decision(labelled).message
 
 
+def test_a_denial_of_one_fault_names_the_image_whole() -> None:
+    """Whoever reads it looks for that name in his manifests."""
+    image = "registry.example.com/" + "a" * 150 + ":1"
+    detail = f'container "app" (image "{image}", USER "nosuch") {"x" * 300}'
+    long = msgspec.structs.replace(ERROR, detail=detail, image=image, fix="set runAsUser, " + "y" * 150)
+    found = admission_decision(verdict("Enforce", (long,))).message
+    assert f'(image "{image}"…; set runAsUser' in found
+
+
 def test_warnings_are_cut_only_where_the_api_server_would_cut_them() -> None:
     """Cut by us, the reason stays readable; cut by the API server, its neighbours are lost."""
     long = msgspec.structs.replace(WARNING, detail="x" * 2500)
