@@ -23,6 +23,7 @@ from webhook.cluster.workqueue import WorkQueue
 from webhook.controller import probes
 from webhook.controller.background_scan import BackgroundScan
 from webhook.controller.image_identities import Reconciler
+from webhook.controller.policy_status import PolicyStatusController
 from webhook.image.identity_index import IdentityIndex
 from webhook.metrics import ADMISSION, CONTROLLER, Background
 from webhook.registry.transport.stats import RegistryStats
@@ -70,7 +71,8 @@ async def _rest(ports: list[int], ready: threading.Event, stop: asyncio.Event) -
     replica.view_age, replica.identities = (lambda: 1.0), (lambda: 1.0)
     replica.background.writers["Event"] = WorkQueue("Events")
     async with AsyncExitStack() as closing_all:
-        for collectors in ((scanning, Background(RegistryStats())), (replica,)):
+        policies = PolicyStatusController(Objects(), lambda _event: None)
+        for collectors in ((scanning, policies, Background(RegistryStats())), (replica,)):
             serving = probes.serve(state, "127.0.0.1", 0, collectors)
             ports.append(await closing_all.enter_async_context(serving))
         ready.set()
