@@ -20,8 +20,8 @@ from webhook.cluster.supervisor import supervise
 
 STREAM_LIFETIME = 300  # seconds; each stream is opened anew so often
 SILENCE_MARGIN = 15.0  # seconds more without a word, after which a stream is taken for dead
-SHORTEST_STREAM = 1.0  # seconds; one that ends earlier without a word counts as a failure
-RETRY_PAUSE = 1.0  # seconds before the next stream
+SHORTEST_STREAM = 0.9  # seconds; one that ends earlier without a word counts as a failure
+RETRY_PAUSE = 1.0  # seconds before the stream after one that ended earlier
 ABSENT_PAUSE = 10.0  # seconds before the next look where the kind is not installed, or not for us
 
 log = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ class _Reflector:
         return version
 
     async def _watch(self, version: str) -> str:
-        """One stream of changes to its end, and a pause; the version from which the next has to go on."""
+        """One stream of changes to its end; the version from which the next has to go on. A short one is followed by a pause."""
         began, heard = asyncio.get_running_loop().time(), False
         query = f"watch=true&allowWatchBookmarks=true&timeoutSeconds={self._lifetime}&resourceVersion={version}"
         path = f"{self._path}{'&' if '?' in self._path else '?'}{query}"
@@ -153,7 +153,9 @@ class _Reflector:
         except Unreachable as error:
             await self._rest(error)
             return version
-        if heard or asyncio.get_running_loop().time() - began >= SHORTEST_STREAM:
+        if asyncio.get_running_loop().time() - began >= SHORTEST_STREAM:
+            self._recovered()  # the next one follows at once: whoever asks about a new namespace waits half a second for it
+        elif heard:
             self._recovered()
             await asyncio.sleep(RETRY_PAUSE)
         else:

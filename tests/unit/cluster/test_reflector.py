@@ -92,6 +92,20 @@ async def test_a_stream_that_breaks_is_taken_up_where_it_ended(
     assert caplog.records == []
 
 
+async def test_a_stream_that_has_lived_its_time_is_followed_by_the_next_at_once(
+    api: WatchedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change in between is not seen late: a namespace that is made then may be asked about half a second later."""
+    monkeypatch.setattr(reflector, "RETRY_PAUSE", 60.0)
+    monkeypatch.setattr(backoff, "FIRST_PAUSE", 60.0)
+    kept = Kept()
+    async with following(kept, lifetime=1):
+        await until(lambda: api.counts["streams"] == 2)
+        await api.put(POLICIES, "d")
+        await until(lambda: "d" in kept.keys)
+    assert api.counts["listings"] == 1
+
+
 async def test_a_stream_goes_on_from_its_bookmark(api: WatchedApi) -> None:
     """So that it is not too old, though nothing of its kind has changed for long."""
     kept = Kept()
