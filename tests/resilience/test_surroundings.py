@@ -45,11 +45,13 @@ ROOT = '{"spec":{"securityContext":{"runAsUser":0}}}'
 
 async def test_names_do_not_resolve(scene: Scene, installed: Target, namespaces: tuple[str, str]) -> None:
     """Pods of known images go on; one of a registry that must be looked up waits, at each replica for half a minute."""
-    named = Kind("elsewhere", namespaces[0], "registry{n}.example.com/app:1", "warned", images=3)
+    named = Kind("elsewhere", namespaces[0], "registry{n}.example.com/app:1", "verified", images=3)
     with contextlib.ExitStack() as stack:
         for each in replicas(installed):
             stack.enter_context(each.without_names())
-        async with scene("DNS silent", named, note="images of registries to look up: waited for, then warned"):
+        async with scene(
+            "DNS silent", named, note="images of registries to look up: waited for, then left to the kubelet"
+        ):
             await asyncio.sleep(WHILE)
 
 

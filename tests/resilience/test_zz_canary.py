@@ -47,7 +47,7 @@ async def test_a_pull_secret_is_nowhere_but_in_its_secret(
         kinds = [
             Kind("opened", enforced, f"{image_of}/app:1", "patched", UID, pull_secret="canary"),
             Kind("opened-root", enforced, f"{image_of}/root:1", "refused", pull_secret="canary"),
-            Kind("shut", enforced, f"{image_of}/app:1", "warned"),
+            Kind("shut", enforced, f"{image_of}/app:1", "verified"),
         ]
         async with connect(installed.environment, tmp_path) as api:
             traffic = Traffic(api.session, kinds)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import aiohttp
 import msgspec
 
-Expectation = Literal["patched", "refused", "untouched", "warned"]
+Expectation = Literal["patched", "refused", "untouched", "verified", "warned"]
 
 ATTEMPTS = 11  # of one admission: the first, and ten after a 429
 PATIENCE = 30.0  # seconds for one answer of the API server, which waits five for each of our hooks
@@ -31,8 +31,9 @@ class Kind(msgspec.Struct, frozen=True):
     """One sort of Pod: what it is, where it is made, and the only right answer.
 
     `patched` is created with `uid` written into it, `refused` is a 403 of ours, `untouched` is created as it was sent;
-    `warned` is created as it was sent, with a warning that its image could not be read. Its image is root's where it is
-    refused, and nobody's else: what should have been patched is as safe without, unless it demands `runAsNonRoot`.
+    `warned` is created as it was sent, with a warning, and `verified` with `runAsNonRoot: true` beside the warning that its
+    image could not be read, so that the kubelet decides. Its image is root's where it is refused, and nobody's else: what
+    should have been patched is as safe without, unless it demands `runAsNonRoot`.
     One that is `stored` is no dry run.
     """
 
@@ -68,9 +69,9 @@ class Kind(msgspec.Struct, frozen=True):
         if self.right == "patched":
             right = context.get("runAsUser") == self.uid or self.unpatched(answer)
             return None if right else f"{self.name}: created with {context}, {warnings}"
-        if context != self.context:
-            return f"{self.name}: changed to {context}"
-        if self.right == "warned" and not warnings:
+        if context != self.context | ({"runAsNonRoot": True} if self.right == "verified" else {}):
+            return f"{self.name}: created with {context}, {warnings}"
+        if self.right in {"verified", "warned"} and not warnings:
             return f"{self.name}: created without a word"
         return None
 
