@@ -105,9 +105,7 @@ class _Kept(msgspec.Struct):
     observed: dict[object, ObservedContainer] = {}
     waiting: dict[tuple[str, str], Waiting] = {}
     more: bool = False
-    template: tuple[str, Workload] | None = (
-        None  # the newest of the ReplicaSets of a custom resource, and when it was made
-    )
+    template: tuple[str, Workload] | None = None  # of a custom resource's newest ReplicaSet, after when that was made
 
     def look(self, key: object, variant: PodVariant) -> None:
         """Keep what a Pod looks like, unless another one looks the same."""
