@@ -89,6 +89,7 @@ generate: $(VENV)/.dev ## what is generated from the code: CRDs, JSON Schemas, r
 	$(BIN)/python -m webhook.cli.output.inspection
 	$(BIN)/python -m webhook.scan.document
 	$(BIN)/python -m webhook.scan.effective_policy
+	$(BIN)/python -m webhook.scan.why
 	$(BIN)/python -m deploy.dev.chart_readme
 	$(BIN)/python -m deploy.dev.reference
 	$(BIN)/python -m deploy.plain

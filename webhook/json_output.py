@@ -1,9 +1,11 @@
-"""The JSON that commands print for other programs, and the JSON Schemas of it that are published beside its types."""
+"""The JSON and YAML that commands print for other programs, and the JSON Schemas of it that are published beside its types."""
 
+from collections.abc import Iterable
 from inspect import cleandoc
 from typing import Any
 
 import msgspec
+import yaml
 
 
 def text(document: object) -> str:
@@ -16,6 +18,11 @@ def text(document: object) -> str:
     except UnicodeEncodeError:
         encoded = msgspec.json.encode(_escaped(msgspec.to_builtins(document)))
     return msgspec.json.format(encoded, indent=2).decode() + "\n"
+
+
+def yaml_text(documents: Iterable[object]) -> str:
+    """Some documents as YAML, each after the first behind `---`."""
+    return yaml.safe_dump_all(map(msgspec.to_builtins, documents), sort_keys=False, allow_unicode=True)
 
 
 def _escaped(value: Any) -> Any:

@@ -15,6 +15,7 @@ from webhook.check.suppressions import Comment, exceptions, from_annotations, re
 from webhook.errors import MalformedReview
 from webhook.evaluation import kubelet
 from webhook.evaluation.finding import Finding as Fault
+from webhook.evaluation.identity_fields import refusal
 from webhook.evaluation.verdict import ContainerVerdict, Verdict
 from webhook.policy.types import NonRootException
 from webhook.workload.scheduling import operating_system
@@ -196,9 +197,7 @@ def _refusal(container: ContainerVerdict) -> str | None:
     """The kubelet's words for this container as it stands; None where it starts it, or nobody knows."""
     subject = container.subject
     user = subject.identities[0].user if subject.identities else None
-    if user is None and kubelet.needs_image(subject.effective, subject.os):
-        return None
-    return kubelet.refusal(subject.effective, user, subject.os)
+    return refusal(subject.workload, subject.slot, user, subject.os) or None
 
 
 def _error_mark(root: Node, message: str) -> Mark:

@@ -12,7 +12,7 @@ import click
 import webhook
 from webhook.errors import NonrootError
 
-_COMMANDS = ("check", "explain", "fix", "inspect", "operate", "policy", "scan", "serve")
+_COMMANDS = ("check", "explain", "fix", "inspect", "operate", "policy", "scan", "serve", "why")
 
 
 class _Group(click.Group):

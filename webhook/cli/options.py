@@ -26,7 +26,7 @@ POLICY_INSTEAD = _policy(
 )
 POLICY_ALONE = _policy(
     "File with NonRootPolicy and NonRootException documents to go by; repeatable. No cluster is asked then, unless "
-    "--context says which one has the namespace's labels."
+    "--context or --kubeconfig says which one has the namespace's labels."
 )
 FAIL_ON = click.option(
     "--fail-on",
@@ -38,9 +38,21 @@ FAIL_ON = click.option(
 NAMESPACES = click.option(
     "-n", "--namespace", "namespaces", multiple=True, help="Only this namespace; repeatable. All where none is given."
 )
-CONTEXT = click.option(
-    "--context", default="", help="The context of the kubeconfig to use, instead of the current one."
+ALL_NAMESPACES = click.option("-A", "--all-namespaces", "everywhere", is_flag=True, help="All namespaces.")
+_CLUSTER = (
+    click.option("--context", default="", help="The context of the kubeconfig to use, instead of the current one."),
+    click.option("--kubeconfig", default="", metavar="FILE", help="The kubeconfig to use, instead of KUBECONFIG's."),
+    click.option("--as", "user", default="", metavar="USER", help="Act as this user, whom you may impersonate."),
 )
+
+
+def cluster(command: Command) -> Command:
+    """The options that say which cluster is asked and as whom, as kubectl has them."""
+    for each in reversed(_CLUSTER):
+        command = each(command)
+    return command
+
+
 INSECURE_REGISTRY = click.option(
     "--insecure-registry",
     "insecure",

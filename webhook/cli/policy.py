@@ -11,44 +11,67 @@ import click
 import msgspec
 from rich.text import Text
 
+from webhook import json_output
 from webhook.cli import options
 from webhook.cli.console import printed
 from webhook.errors import InvalidSetting
+from webhook.policy.cache import DEFAULT_NAMESPACE
 from webhook.policy.selection import MODE_LABEL, Namespace
+from webhook.policy.types import Documents
 from webhook.scan.effective_policy import Excepted, Governance, governance, render
 from webhook.text import printable
 
 if TYPE_CHECKING:
-    from webhook.policy.types import Documents
+    from webhook.cluster.client import Cluster
 
 _SHOWN_FIELDS = ("rootImages", "templates", "onUnknown", "exceptions", "exemptions", "presets", "knownImages")
 _STYLES = {"in force": "green", "expires soon": "yellow", "expired": "red", "forbidden": "red"}
 
 
 @click.command()
-@click.option("-n", "--namespace", "name", required=True, help="The namespace to tell about.")
-@options.CONTEXT
+@click.option("-n", "--namespace", "name", default="", help="The namespace to tell about, instead of the context's.")
+@options.ALL_NAMESPACES
+@options.cluster
 @options.POLICY_ALONE
 @click.option(
     "--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label of the namespace, with --policy; repeatable."
 )
-@click.option("-o", "--output", "form", default="text", show_default=True, type=click.Choice(["text", "json"]))
-def policy(name: str, context: str, policies: tuple[Path, ...], labels: tuple[str, ...], form: str) -> None:
+@click.option("-o", "--output", "form", default="text", show_default=True, type=click.Choice(["text", "json", "yaml"]))
+def policy(
+    name: str,
+    everywhere: bool,
+    context: str,
+    kubeconfig: str,
+    user: str,
+    policies: tuple[Path, ...],
+    labels: tuple[str, ...],
+    form: str,
+) -> None:
     """Say which policy governs a namespace and why, and what it lets be.
 
     Exit codes: 2 wrong usage or no cluster, 3 something could not be told, 0 otherwise.
     """
     from webhook.cli.policy_files import load_documents
 
-    if labels and (not policies or context):
-        raise InvalidSetting("--label is for --policy without --context; the cluster knows its labels itself")
+    asked = not policies or bool(context or kubeconfig or user)
+    if labels and asked:
+        raise InvalidSetting("--label is for --policy without a cluster, which knows its labels itself")
+    if everywhere and (name or not asked):
+        raise InvalidSetting("-A is for all namespaces of a cluster, -n for one: give one of them")
     documents = load_documents(policies) if policies else None
-    if documents is None or context:
-        report = asyncio.run(_read(name, context, documents))
+    if asked:
+        from webhook.cluster.client import Cluster
+
+        cluster = Cluster(context, kubeconfig, user)
+        reports = asyncio.run(_read(cluster, name, documents, everywhere=everywhere))
     else:
-        report = governance(documents, Namespace(name, dict(map(_label, labels))), datetime.now(UTC))
-    click.echo(render(report) if form == "json" else text(report), nl=False)
-    sys.exit(3 if report.skipped else 0)
+        namespace = Namespace(name or DEFAULT_NAMESPACE, dict(map(_label, labels)))
+        reports = [governance(documents or Documents(), namespace, datetime.now(UTC))]
+    if form == "yaml":
+        click.echo(json_output.yaml_text(reports), nl=False)
+    else:
+        click.echo("".join(map(render if form == "json" else text, reports)), nl=False)
+    sys.exit(3 if any(each.skipped for each in reports) else 0)
 
 
 def text(report: Governance) -> str:
@@ -110,15 +133,14 @@ def _label(text: str) -> tuple[str, str]:
     return key, value
 
 
-async def _read(name: str, context: str, documents: "Documents | None") -> Governance:
-    from webhook.cluster.client import Cluster
+async def _read(cluster: "Cluster", name: str, documents: Documents | None, *, everywhere: bool) -> list[Governance]:
     from webhook.scan.collector import Reader
 
-    cluster = Cluster(context)
     try:
-        reader = Reader(cluster, (name,))
-        (namespace,) = await reader.namespaces()
+        reader = Reader(cluster, () if everywhere else (name or await cluster.namespace(),))
+        namespaces = await reader.namespaces()
         documents = await reader.documents() if documents is None else documents
-        return governance(documents, namespace, datetime.now(UTC), tuple(reader.skipped), await reader.reach())
+        reach, now = await reader.reach(), datetime.now(UTC)
+        return [governance(documents, each, now, tuple(reader.skipped), reach) for each in namespaces]
     finally:
         await cluster.aclose()

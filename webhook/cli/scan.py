@@ -14,13 +14,15 @@ from webhook.errors import InvalidSetting
 if TYPE_CHECKING:
     from webhook.check.report import FailOn
     from webhook.cli.images import ImageSource
+    from webhook.cluster.client import Cluster
     from webhook.policy.types import Documents
     from webhook.scan.document import Document
 
 
 @click.command()
 @options.NAMESPACES
-@options.CONTEXT
+@options.ALL_NAMESPACES
+@options.cluster
 @options.POLICY_INSTEAD
 @click.option("-o", "--output", "form", default="text", show_default=True, type=click.Choice(FORMATS))
 @click.option("--output-file", type=click.Path(path_type=Path), help="Write there instead of to standard output.")
@@ -31,7 +33,10 @@ if TYPE_CHECKING:
 @options.REGISTRY_CONFIG
 def scan(
     namespaces: tuple[str, ...],
+    everywhere: bool,
     context: str,
+    kubeconfig: str,
+    user: str,
     policies: tuple[Path, ...],
     form: str,
     output_file: Path | None,
@@ -51,10 +56,13 @@ def scan(
     """
     from webhook.cli.images import ImageSource
     from webhook.cli.policy_files import load_documents
+    from webhook.cluster.client import Cluster
 
+    if everywhere and namespaces:
+        raise InvalidSetting("-A is for all namespaces, -n for some: give one of them")
     source = ImageSource(no_images, offline, insecure, registry_config)
     documents = load_documents(policies) if policies else None
-    document = asyncio.run(_scan(namespaces, context, documents, source))
+    document = asyncio.run(_scan(Cluster(context, kubeconfig, user), namespaces, documents, source))
     rendered = render(form, document)
     if output_file is None:
         click.echo(rendered, nl=False)
@@ -64,16 +72,14 @@ def scan(
 
 
 async def _scan(
-    namespaces: tuple[str, ...], context: str, documents: "Documents | None", source: "ImageSource"
+    cluster: "Cluster", namespaces: tuple[str, ...], documents: "Documents | None", source: "ImageSource"
 ) -> "Document":
     from webhook.cli.images import images as images_of
     from webhook.cli.progress import counted
-    from webhook.cluster.client import Cluster
     from webhook.cluster.pull_secrets import PullSecrets
     from webhook.scan.collector import Reader
     from webhook.scan.run import scan
 
-    cluster = Cluster(context)
     try:
         name = await cluster.name()
         secrets = PullSecrets(cluster, "scan with a kubeconfig that may get the Secrets of namespace {}")

@@ -22,7 +22,8 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import aiohttp
@@ -47,6 +48,9 @@ METADATA = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST = METADATA.replace("Metadata;", "MetadataList;")
 FIELD_MANAGER = "nonroot-operate"
 MANAGED_BY = {"app.kubernetes.io/part-of": "nonroot-webhook", "app.kubernetes.io/managed-by": FIELD_MANAGER}
+
+# client-go tools/clientcmd/client_config.go (inClusterClientConfig.Namespace)
+_OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 # kubernetes/apimachinery pkg/util/validation/validation.go, IsDNS1123Subdomain
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -135,11 +139,14 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
 class Cluster:
     """A connection to the API server, made at the first call. Every method raises `ClusterError`.
 
-    `context` is one of the kubeconfig's; empty: the service account's cluster, else the kubeconfig's current context.
+    `context` is one of the kubeconfig's, `kubeconfig` the file; where both are empty it is the service account's cluster,
+    else the kubeconfig's current context. `user` is whom to act as, empty for oneself.
     """
 
-    def __init__(self, context: str = "") -> None:
+    def __init__(self, context: str = "", kubeconfig: str = "", user: str = "") -> None:
         self._context = context
+        self._kubeconfig = kubeconfig
+        self._user = user
         self._client: ApiClient | None = None
         self._connecting = asyncio.Lock()
         self._heard = (datetime.now(UTC), time.monotonic())  # what time it was, and when we were told
@@ -231,6 +238,8 @@ class Cluster:
     ) -> RESTResponse:
         client = await self._connect()
         headers = {"Accept": accept, "Content-Type": content_type}
+        if self._user:
+            headers["Impersonate-User"] = self._user
         parameters = await client.param_serialize(
             method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
         )
@@ -272,8 +281,19 @@ class Cluster:
         """What people call the cluster: the kubeconfig's context, else the API server's address."""
         client = await self._connect()
         if self._from_kubeconfig:
-            return self._context or str(config.list_kube_config_contexts()[1]["name"])  # type: ignore[no-untyped-call]
+            return str(self._kubeconfig_context()["name"])
         return str(client.configuration.host)
+
+    async def namespace(self) -> str:
+        """The namespace that kubectl would take where none is given."""
+        await self._connect()
+        if self._from_kubeconfig:
+            return str(self._kubeconfig_context()["context"].get("namespace") or "default")
+        return _own_namespace()
+
+    def _kubeconfig_context(self) -> dict[str, Any]:
+        contexts, current = config.list_kube_config_contexts(self._kubeconfig or None)  # type: ignore[no-untyped-call]
+        return next((each for each in contexts if each["name"] == self._context), current)
 
     async def access(self) -> Access:
         """What another client of the same API server needs, with a token that is valid now."""
@@ -305,15 +325,25 @@ class Cluster:
             return self._client
 
     async def _configure(self, configuration: Configuration) -> None:
-        if not self._context:
+        if not self._context and not self._kubeconfig:
             try:
                 config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
             except config.ConfigException:
                 pass
             else:
                 return
-        await config.load_kube_config(context=self._context or None, client_configuration=configuration)  # type: ignore[no-untyped-call]
+        await config.load_kube_config(  # type: ignore[no-untyped-call]
+            self._kubeconfig or None, self._context or None, configuration
+        )
         self._from_kubeconfig = True
+
+
+def _own_namespace() -> str:
+    """The namespace of the Pod that this runs in."""
+    try:
+        return _OWN_NAMESPACE.read_text().strip() or "default"
+    except OSError:
+        return "default"
 
 
 def _proxy(configuration: Configuration) -> None:

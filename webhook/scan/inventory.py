@@ -337,6 +337,24 @@ class Inventory:
             return None
 
 
+def of_pod(reference: Reference, found: Pod) -> InventoryItem:
+    """One Pod by itself, as the workload `reference`; whatever it is, and whether or not it has finished."""
+    observed = tuple(ObservedContainer(found, each, 1) for each in container_status.running_containers(found))
+    waiting = {
+        (slot.list, slot.container.name): Waiting(why.reason, why.message[:MESSAGE_LIMIT], 1)
+        for slot, why in container_status.waiting(found)
+    }
+    return InventoryItem(reference, (PodVariant(found.workload),), 1, observed, waiting)
+
+
+def controller_of(raw: bytes | msgspec.Raw) -> Reference | None:
+    """What made an object; None where nothing did, or that is malformed."""
+    try:
+        return _OBJECT.decode(raw).controller()
+    except msgspec.DecodeError:
+        return None
+
+
 def _controller(raw: msgspec.Raw) -> _Controller:
     """What an object with a template says of itself; nothing where that is malformed."""
     try:

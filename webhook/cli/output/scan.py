@@ -2,11 +2,12 @@
 
 from importlib import import_module
 
+from webhook import json_output
 from webhook.check.report import Finding, Object, Report, Skipped
 from webhook.cli import output as check
 from webhook.scan.document import Document
 
-FORMATS = ("text", "json", "sarif", "github", "html", "policyreport")
+FORMATS = ("text", "json", "yaml", "sarif", "github", "html", "policyreport")
 _MODULES = {
     "text": "webhook.cli.output.scan_text",
     "json": "webhook.scan.document",
@@ -17,6 +18,8 @@ _MODULES = {
 
 def render(form: str, document: Document) -> str:
     """The document in one of `FORMATS`; only that one's module is loaded."""
+    if form == "yaml":
+        return json_output.yaml_text([document])
     if form in _MODULES:
         rendered: str = import_module(_MODULES[form]).render(document)
         return rendered
