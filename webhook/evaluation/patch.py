@@ -112,7 +112,7 @@ def injected(verdict: ContainerVerdict) -> dict[str, Any]:
 
 def _fs_group(verdict: Verdict, workload: Workload) -> dict[str, Any]:
     """The opt-in fsGroup, where some container could not write its volume and the Pod takes one."""
-    if not workload.is_pod or OPENSHIFT_SCC in (workload.pod_metadata.annotations or {}):
+    if OPENSHIFT_SCC in (workload.pod_metadata.annotations or {}):
         return {}
     wanted = (
         each.subject.fs_group

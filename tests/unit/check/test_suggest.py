@@ -38,6 +38,21 @@ def redis() -> Image:
     return multi(msgspec.structs.replace(made, survey=survey, config=config))
 
 
+TEMPLATE = """apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  template:
+    spec:
+      containers:
+        - name: redis
+          image: registry.example/redis:7
+          volumeMounts: [{name: data, mountPath: /data}]
+  volumeClaimTemplates:
+    - metadata: {name: data}
+"""
+
+
 @pytest.mark.parametrize("suggest", [True, False])
 async def test_a_root_image_gets_its_own_uid_where_that_is_asked_for(tmp_path: Path, suggest: bool) -> None:
     """Without the flag it is only told."""
@@ -53,6 +68,14 @@ async def test_a_root_image_gets_its_own_uid_where_that_is_asked_for(tmp_path: P
         assert fixes.changes == ()
         (error,) = [each for each in fixes.rest.findings if each.severity == "error"]
         assert "runAsUser 999, runAsGroup 1000, fsGroup 1000 (high confidence)" in error.fix
+
+
+async def test_a_template_gets_its_fs_group_as_a_pod_does(tmp_path: Path) -> None:
+    path = tmp_path / "statefulset.yaml"
+    path.write_text(TEMPLATE)
+    fixes = await fix(Request((str(path),), suggest=True), Table({"registry.example/redis:7": redis()}))
+    (change,) = fixes.changes
+    assert "      securityContext:\n        fsGroup: 1000\n        fsGroupChangePolicy: OnRootMismatch\n" in change.after
 
 
 async def test_what_is_not_evident_is_not_written(tmp_path: Path) -> None:
