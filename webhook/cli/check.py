@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     "--table", is_flag=True, help="Say instead which practices each file keeps: Pass, Fail or Not applicable."
 )
 @options.FAIL_ON
-@click.option("--exit-zero", is_flag=True, help="Exit with 0 whatever is found or skipped.")
+@options.EXIT_ZERO
 @click.option(
     "--accept-skipped", is_flag=True, help="Skipped files and unread images are shown, and are no exit code 3."
 )

@@ -35,6 +35,7 @@ FAIL_ON = click.option(
     type=click.Choice(["error", "warning", "unknown"]),
     help="The mildest severity for which the exit code is 1.",
 )
+EXIT_ZERO = click.option("--exit-zero", is_flag=True, help="Exit with 0 whatever is found or skipped.")
 NAMESPACES = click.option(
     "-n", "--namespace", "namespaces", multiple=True, help="Only this namespace; repeatable. All where none is given."
 )

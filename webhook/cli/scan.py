@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", "form", default="text", show_default=True, type=click.Choice(FORMATS))
 @click.option("--output-file", type=click.Path(path_type=Path), help="Write there instead of to standard output.")
 @options.FAIL_ON
+@options.EXIT_ZERO
 @options.NO_IMAGES
 @options.OFFLINE
 @options.INSECURE_REGISTRY
@@ -41,6 +42,7 @@ def scan(
     form: str,
     output_file: Path | None,
     fail_on: "FailOn",
+    exit_zero: bool,
     no_images: bool,
     offline: bool,
     insecure: tuple[str, ...],
@@ -68,7 +70,7 @@ def scan(
         click.echo(rendered, nl=False)
     else:
         _write(output_file, rendered)
-    sys.exit(report(document).exit_code(fail_on))
+    sys.exit(0 if exit_zero else report(document).exit_code(fail_on))
 
 
 async def _scan(

@@ -75,7 +75,9 @@ async def test_a_template_gets_its_fs_group_as_a_pod_does(tmp_path: Path) -> Non
     path.write_text(TEMPLATE)
     fixes = await fix(Request((str(path),), suggest=True), Table({"registry.example/redis:7": redis()}))
     (change,) = fixes.changes
-    assert "      securityContext:\n        fsGroup: 1000\n        fsGroupChangePolicy: OnRootMismatch\n" in change.after
+    assert (
+        "      securityContext:\n        fsGroup: 1000\n        fsGroupChangePolicy: OnRootMismatch\n" in change.after
+    )
 
 
 async def test_what_is_not_evident_is_not_written(tmp_path: Path) -> None:

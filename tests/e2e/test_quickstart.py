@@ -1,0 +1,46 @@
+"""Every command of the quickstart for a cluster is run on a real one, as it stands there but for the registry's name."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy import release
+from deploy.dev.images.build import Pushed
+from tests.e2e.conftest import registries
+from tests.e2e.target import Target
+from tests.support.documentation import holds, rerun, shell
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "quickstart" / "cluster.md"
+RELEASE_LABEL = "app.kubernetes.io/part-of=nonroot-webhook"
+INSTALL = "pip install .\n"  # run by tests/integration/documentation
+
+
+@pytest.fixture
+def restored(installed: Target, product: Pushed) -> Iterator[Target]:
+    """The cluster; afterwards the release is as the other tests want it."""
+    try:
+        yield installed
+    finally:
+        installed.kubectl("delete", "namespace", "shop", "--ignore-not-found", "--wait=false")
+        (ROOT / "readiness.html").unlink(missing_ok=True)
+        release.install(release.Image.parse(product.pinned), installed.environment, registries(installed))
+
+
+def test_the_quickstart_of_a_cluster_does_what_it_says(restored: Target) -> None:
+    target = restored
+    path = f"{Path(sys.executable).parent}:{target.environment['PATH']}"
+    run = shell(ROOT, **{**target.environment, "PATH": path})
+
+    def run_here(commands: str) -> tuple[str, int]:
+        return run(commands.replace(INSTALL, "").replace("registry.example.com", target.registry))
+
+    runs = rerun(PAGE, run_here)
+    assert len(runs) == 4
+    for each in runs:
+        assert holds(each), each
+    assert target.kubectl("get", "mutatingwebhookconfigurations", "-o", "name", "-l", RELEASE_LABEL) == ""
