@@ -27,7 +27,7 @@ $(VENV)/.dev: requirements-dev.txt pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.runtime
 
-run: $(VENV)/.runtime ## the real server on loopback, real images, real reviews: a table (FILES="a.yaml …" for your own)
+run: $(VENV)/.runtime ## the real server on loopback, real images, real reviews: what becomes of each (FILES="a.yaml …" for your own)
 	@$(BIN)/python -m deploy.demo $(FILES)
 
 check: $(VENV)/.dev ## format, lint, types, import contracts

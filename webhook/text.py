@@ -1,5 +1,10 @@
 """Words of ours, and how a stranger's words are printed among them."""
 
+import re
+
+_LONG_WORD = 40  # characters
+_WORD_END = re.compile(r"[.,;:)]*(?:\s|\Z)")
+
 
 def ago(seconds: float) -> str:
     """A span of time in one unit: `3 h ago`."""
@@ -21,6 +26,17 @@ def printable(text: str, limit: int = 500) -> str:
     """Text of a stranger's file on one line without control characters, and bounded."""
     text = text if len(text) <= limit else f"{text[:limit]}…"
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+def shortened(text: str, limit: int) -> str:
+    """At most so many characters of a text, with `…` where some are left out: after a whole word, unless that is long."""
+    if len(text) <= limit:
+        return text
+    kept = text[: limit - 1]
+    space = kept.rfind(" ", max(0, limit - _LONG_WORD))
+    if space > 0 and not _WORD_END.match(text, limit - 1):
+        kept = kept[:space]
+    return f"{kept.rstrip(' ,;:')}…"
 
 
 def many(count: int, noun: str) -> str:

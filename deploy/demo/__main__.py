@@ -5,7 +5,6 @@ in them, with images from wherever they name.
 """
 
 import asyncio
-import json
 import os
 import re
 import signal
@@ -17,40 +16,24 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
-from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from deploy.demo.images import EXAMPLES
-from deploy.demo.reviews import KINDS, Admitted, admit, pod
+from deploy.demo.reviews import KINDS, admit, pod
+from deploy.demo.rows import Row, shown
 from deploy.dev.registry import Registry
-from webhook.evaluation import kubelet
-from webhook.image.config import parse_user
-from webhook.workload import scheduling
-from webhook.workload.workload import decode, effective
 
 POLICY = Path(__file__).with_name("policy.yaml")
 START_LIMIT = 20.0  # seconds
 _LISTENING = re.compile(r"(reviews|probes and metrics) at (https?://\S+)")
-_USER = re.compile(r'USER "((?:[^"\\]|\\.)*)"')
-
-
-class Row(msgspec.Struct, frozen=True):
-    """A line of the table. `expected` is None where nobody said what to expect."""
-
-    document: dict[str, Any]
-    answer: Admitted
-    dockerfile: str = ""
-    expected: bool | None = None
 
 
 async def main(files: list[str]) -> int:
     """Run the demonstration; the exit code."""
-    console = Console(width=None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "160")))
+    console = Console(width=None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "80")))
     async with Registry() as registry:
         for example in EXAMPLES:
             registry.push(f"demo/{example.name}:1", example.content)
@@ -60,7 +43,7 @@ async def main(files: list[str]) -> int:
                 rows = [Row(each, await asyncio.to_thread(admit, each, server, trust)) for each in documents]
             else:
                 rows = [await _try(registry.host, index, server, trust) for index in range(len(EXAMPLES))]
-    console.print(_table(rows))
+    console.print(shown(rows, console.width))
     for row in rows:
         result = row.answer.validated.get("status", {}).get("message") or "; ".join(
             row.answer.validated.get("warnings", [])
@@ -85,77 +68,6 @@ async def _try(registry: str, index: int, server: str, trust: ssl.SSLContext) ->
     else:
         right = answer.validated["allowed"] and context.get("runAsUser") == example.uid
     return Row(document, answer, example.dockerfile, right)
-
-
-def _table(rows: list[Row]) -> Table:
-    table = Table(show_lines=True, box=box.SQUARE, pad_edge=False)
-    for column in ("Pod", "image USER", "who it is, and who says so", "the kubelet alone", "our answer", "patch"):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        identities = _identities(row.answer)
-        allowed = row.answer.validated["allowed"]
-        mark = "" if row.expected is None else (" ✓" if row.expected else " ✗ not what was expected")
-        table.add_row(
-            escape(f"{row.document['kind']} {row.document['metadata'].get('name', '')}"),
-            escape(_user(row.dockerfile, identities)),
-            escape(identities.replace("; ", "\n")),
-            escape("\n".join(_kubelet(row.document, identities))),
-            f"[green]allowed[/]{mark}" if allowed else f"[red]denied[/]{mark}",
-            escape("\n".join(_patch(row.answer))),
-        )
-    return table
-
-
-def _user(dockerfile: str, identities: str) -> str:
-    if dockerfile:
-        return dockerfile.splitlines()[-1]
-    users = [f"USER {user}" for user in _USER.findall(identities)]
-    return "\n".join(users) or ("(none)" if "no USER" in identities else "(not asked)")
-
-
-def _identities(answer: Admitted) -> str:
-    """What /mutate found before it patched, or else what /validate found."""
-    notes = answer.mutated.get("auditAnnotations") or answer.validated.get("auditAnnotations") or {}
-    return str(notes.get("identities", ""))
-
-
-def _patch(answer: Admitted) -> list[str]:
-    """What was injected, by container where there are several."""
-    said = []
-    for each in answer.patch:
-        _, _, *way, name = each["path"].split("/")
-        if name == "securityContext":
-            who = f"{way[0]}[{way[1]}]: " if len(way) == 2 and way[1] != "0" else ""
-            said += [f"{who}{field}: {_brief(value)}" for field, value in each["value"].items()]
-        elif "securityContext" in way:
-            said.append(f"{name}: {_brief(each['value'])}")
-    return said
-
-
-def _brief(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_brief(inner)}" for name, inner in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else json.dumps(value).strip('"')
-
-
-def _kubelet(document: dict[str, Any], identities: str) -> list[str]:
-    """What the kubelet would do with each container of the object as it was sent."""
-    workload = decode(document["kind"], msgspec.json.encode(document))
-    if workload is None:
-        return []
-    os = scheduling.operating_system(workload.spec)
-    said = dict(part.partition(": ")[::2] for part in identities.split("; "))
-    sentences = []
-    for slot in workload.slots():
-        merged = effective(slot.container, workload.context)
-        result = said.get(slot.container.name, "")
-        found = _USER.search(result)
-        if kubelet.needs_image(merged, os) and not found and "no USER" not in result:
-            sentences.append(f"{slot.container.name}: not known")
-            continue
-        refused = kubelet.refusal(merged, parse_user(found[1] if found else ""), os)
-        sentences.append(f"CreateContainerConfigError: {refused}" if refused else "starts it")
-    return sentences
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from webhook.evaluation.finding import Finding
 from webhook.evaluation.rules import unpinned_user
 from webhook.evaluation.verdict import State, Verdict, denies
 from webhook.policy.types import OnUnknown
-from webhook.text import quoted
+from webhook.text import quoted, shortened
 
 FAULT_LIMIT = 400  # characters of a denial with one fault, unless its advice alone is longer
 _DETAIL_LEAST = 40  # characters of a fault's detail that are shown in any case, and all up to the image's name
@@ -119,9 +119,7 @@ def _within(finding: Finding, room: int) -> str:
     before, image, _ = finding.detail.partition(quoted(finding.image))
     named = len(f"{before}{image}…") if image else 0
     detail = max(_DETAIL_LEAST, named, room - len(finding.message) + len(finding.detail))
-    if len(finding.detail) <= detail:
-        return finding.message
-    return msgspec.structs.replace(finding, detail=f"{finding.detail[: detail - 1]}…").message
+    return msgspec.structs.replace(finding, detail=shortened(finding.detail, detail)).message
 
 
 def _warnings(verdict: Verdict, on_unknown: OnUnknown | None = None) -> tuple[str, ...]:
@@ -152,4 +150,4 @@ def _lines(verdict: Verdict, findings: list[Finding]) -> tuple[str, ...]:
     most = WARNINGS_LIMIT // WARNING_LIMIT
     if len(lines) > most:
         lines[most - 1 :] = [f"nonroot: and {len(lines) - most + 1} more"]
-    return tuple(line if len(line) <= WARNING_LIMIT else f"{line[: WARNING_LIMIT - 1]}…" for line in lines)
+    return tuple(shortened(line, WARNING_LIMIT) for line in lines)
