@@ -14,6 +14,7 @@ from rich.text import Text
 from webhook import json_output
 from webhook.cli import options
 from webhook.cli.console import printed
+from webhook.cli.output.scan_text import UNKNOWN, skipped
 from webhook.errors import InvalidSetting
 from webhook.policy.cache import DEFAULT_NAMESPACE
 from webhook.policy.selection import MODE_LABEL, Namespace
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from webhook.cluster.client import Cluster
 
 _SHOWN_FIELDS = ("rootImages", "templates", "onUnknown", "exceptions", "exemptions", "presets", "knownImages")
-_STYLES = {"in force": "green", "expires soon": "yellow", "expired": "red", "forbidden": "red"}
+_STYLES = {"in force": "green", "expires soon": "yellow", "expired": "red", "forbidden": "red", "unknown": "magenta"}
 
 
 @click.command()
@@ -80,8 +81,8 @@ def text(report: Governance) -> str:
 
 
 def _lines(report: Governance) -> Iterator[str | Text]:
-    injects = "injects" if report.injects else "injects nothing"
-    yield Text.assemble((report.namespace, "bold"), f": policy {report.policy}, mode {report.mode}, {injects}")
+    injects = {True: ", injects", False: ", injects nothing", None: ""}[report.injects]
+    yield Text.assemble((report.namespace, "bold"), f": policy {report.policy}, mode {report.mode or UNKNOWN}{injects}")
     yield f"  {printable(report.why)}"
     if report.label is not None:
         yield f"  label {MODE_LABEL}={printable(report.label)}"
@@ -90,15 +91,14 @@ def _lines(report: Governance) -> Iterator[str | Text]:
     if report.exempt:
         yield "  the namespace is exempt: nothing in it is judged"
     for name in _SHOWN_FIELDS:
-        shown = _shown(report.spec[name])
+        shown = _shown(report.spec.get(name))
         if shown:
             yield f"  {name}: {printable(shown, 2000)}"
     for each in report.candidates:
         if not each.applies:
             yield f"  not {each.policy} (priority {each.priority}, {each.mode}): {printable(each.why)}"
     yield from map(_exception, report.exceptions)
-    for skip in report.skipped:
-        yield Text.assemble(("skipped ", "magenta"), f"{printable(skip.object)}: {printable(skip.reason)}")
+    yield from skipped(report.skipped)
 
 
 def _shown(item: Any) -> str:
@@ -139,8 +139,21 @@ async def _read(cluster: "Cluster", name: str, documents: Documents | None, *, e
     try:
         reader = Reader(cluster, () if everywhere else (name or await cluster.namespace(),))
         namespaces = await reader.namespaces()
+        if not namespaces:  # every cluster has some
+            raise InvalidSetting(f"{reader.skipped[0].reason}; name a namespace that you may read with -n")
         documents = await reader.documents() if documents is None else documents
         reach, now = await reader.reach(), datetime.now(UTC)
-        return [governance(documents, each, now, tuple(reader.skipped), reach) for each in namespaces]
+        return [
+            governance(
+                documents,
+                each,
+                now,
+                tuple(reader.skipped),
+                reach,
+                policies_read=reader.policies_read,
+                labels_read=reader.labels_read(each.name),
+            )
+            for each in namespaces
+        ]
     finally:
         await cluster.aclose()

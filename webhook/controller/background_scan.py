@@ -188,7 +188,9 @@ def by_namespace(workloads: Collection[Workload]) -> Counter[tuple[str, str, str
         name
         for name, _ in heapq.nsmallest(NAMESPACE_METRICS_LIMIT, sizes.items(), key=lambda each: (-each[1], each[0]))
     }
-    return Counter((each.namespace if each.namespace in named else "", each.mode, each.outcome) for each in workloads)
+    return Counter(
+        (each.namespace if each.namespace in named else "", each.mode or "Unknown", each.outcome) for each in workloads
+    )
 
 
 def by_policy(workloads: Iterable[Workload]) -> dict[str, Outcomes]:

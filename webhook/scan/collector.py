@@ -78,8 +78,9 @@ class _Node(msgspec.Struct):
 class Reader:
     """Reads some namespaces of a cluster, all of them where none is named. Its methods raise `ClusterError`.
 
-    `skipped` is what could not be read. `observations` is what the Pods have taught of images, on `nodes` of `platforms`, and
-    `uses` which digests there are of which image; they are there before `workloads` gives the first workload.
+    `skipped` is what could not be read; where that is the policies, `policies_read` is false. `observations` is what the Pods
+    have taught of images, on `nodes` of `platforms`, and `uses` which digests there are of which image; they are there before
+    `workloads` gives the first workload.
     """
 
     def __init__(
@@ -109,25 +110,34 @@ class Reader:
         self.observations: set[Observation] = set()
         self.uses: set[tuple[str, str]] = set()
         self.platforms: tuple[Platform, ...] = ()
+        self.policies_read = True
+        self._labels_read: set[str] = set()
 
     async def namespaces(self) -> list[Namespace]:
         """The namespaces; of one that may not be read only the name is known."""
         if not self._namespaces:
-            return [_namespace(raw) async for raw in self._list("/api/v1", "namespaces", "Namespaces")]
+            every = [_namespace(raw) async for raw in self._list("/api/v1", "namespaces", "Namespaces")]
+            self._labels_read.update(each.name for each in every)
+            return every
         found: list[Namespace] = []
         for name in self._namespaces:
             try:
                 body = await self._cluster.call("GET", f"/api/v1/namespaces/{name}", f"Namespace {name}")
                 found.append(_namespace(body or b""))
+                self._labels_read.add(name)
             except Absent:
                 if not self._renewing:
                     raise
             except Forbidden as error:
                 if self._renewing:
                     raise
-                self.skipped.append(Skip(f"labels of Namespace {name}", str(error)))
+                self._forbidden(f"labels of Namespace {name}", error)
                 found.append(Namespace(name))
         return found
+
+    def labels_read(self, namespace: str) -> bool:
+        """Whether the labels of a namespace are known, which choose its policy and mode."""
+        return namespace in self._labels_read
 
     async def documents(self) -> Documents:
         """The policies and exceptions. Where our kinds are not installed there are none."""
@@ -137,25 +147,33 @@ class Reader:
             ("nonrootpolicies", "NonRootPolicy", True),
             ("nonrootexceptions", "NonRootException", False),
         ):
+            refused = len(self.skipped)
             async for raw in self._list(base, resource, f"{kind} objects", everywhere=everywhere, optional=True):
                 body = {"apiVersion": API_VERSION, "kind": kind, **msgspec.json.decode(raw)}
                 stored.append(accept(body))
+            if everywhere:
+                self.policies_read = len(self.skipped) == refused
         self.skipped += [Skip(each.name, each.problem) for each in stored if each.problem]
         return in_force(stored)
 
     async def reach(self) -> Reach:
         """The namespaces whose Pods admission gets to see: as it is installed, or would be where nobody can tell."""
-        return await read_reach(self._cluster, self._hooks)
+        try:
+            return await read_reach(self._cluster, self._hooks)
+        except Forbidden as error:
+            self._forbidden("ValidatingWebhookConfigurations, taken to be as the chart installs them", error)
+            return coverage.DEFAULT
 
     async def accounts(self) -> Accounts | None:
         """The accounts that give pull secrets; None where they cannot be listed, but perhaps read."""
         accounts: dict[tuple[str, str], tuple[str, ...]] = {}
         try:
-            async for raw in self._pages("/api/v1", "serviceaccounts", "ServiceAccounts"):
-                found = msgspec.json.decode(raw, type=_Account)
-                names = tuple(each.name for each in found.image_pull_secrets or () if each.name)
-                if names:
-                    accounts[found.metadata.namespace, found.metadata.name] = names
+            for path, _ in self._paths("/api/v1", "serviceaccounts"):
+                async for raw in self._objects(path, "ServiceAccounts"):
+                    found = msgspec.json.decode(raw, type=_Account)
+                    names = tuple(each.name for each in found.image_pull_secrets or () if each.name)
+                    if names:
+                        accounts[found.metadata.namespace, found.metadata.name] = names
         except Forbidden:
             return None
         return accounts
@@ -193,11 +211,10 @@ class Reader:
         """The platform of each node; of none where nodes may not be listed, and then Pods teach nothing."""
         nodes: dict[str, Platform] = {}
         try:
-            async for page in self._cluster.pages("/api/v1/nodes", "Nodes"):
-                for raw in page:
-                    node = msgspec.json.decode(raw, type=_Node)
-                    info = node.status.node_info
-                    nodes[node.metadata.name] = normalise_platform(info.operating_system, info.architecture)
+            async for raw in self._objects("/api/v1/nodes", "Nodes"):
+                node = msgspec.json.decode(raw, type=_Node)
+                info = node.status.node_info
+                nodes[node.metadata.name] = normalise_platform(info.operating_system, info.architecture)
         except Forbidden:
             return {}
         return nodes
@@ -205,31 +222,40 @@ class Reader:
     async def _list(
         self, base: str, resource: str, what: str, *, everywhere: bool = False, optional: bool = False
     ) -> AsyncIterator[msgspec.Raw]:
-        """The same; what is forbidden, or not there though it should be, is noted."""
-        try:
-            async for raw in self._pages(base, resource, what, everywhere=everywhere):
-                yield raw
-        except Forbidden as error:
-            self.skipped.append(Skip(what, str(error)))
-        except Absent as error:
-            if not optional:
-                self.skipped.append(Skip(what, str(error)))
+        """The objects of a resource, of our namespaces unless it is to be `everywhere`.
 
-    async def _pages(
-        self, base: str, resource: str, what: str, *, everywhere: bool = False
-    ) -> AsyncIterator[msgspec.Raw]:
-        """The objects of a resource, of our namespaces unless it is to be `everywhere`."""
-        paths = [f"{base}/namespaces/{name}/{resource}" for name in self._namespaces if not everywhere]
-        for path in paths or [f"{base}/{resource}"]:
-            async for page in self._cluster.pages(path, what):
-                for raw in page:
+        What is forbidden, or not there though it should be, is noted, and the rest is read.
+        """
+        for path, namespace in self._paths(base, resource, everywhere=everywhere):
+            name = f"{what} of Namespace {namespace}" if namespace else what
+            try:
+                async for raw in self._objects(path, what):
                     yield raw
+            except Forbidden as error:
+                self._forbidden(name, error)
+            except Absent as error:
+                if not optional:
+                    self.skipped.append(Skip(name, str(error)))
+
+    def _paths(self, base: str, resource: str, *, everywhere: bool = False) -> list[tuple[str, str]]:
+        """Where the objects of a resource are listed, each with its namespace, "" for all."""
+        if everywhere or not self._namespaces:
+            return [(f"{base}/{resource}", "")]
+        return [(f"{base}/namespaces/{name}/{resource}", name) for name in self._namespaces]
+
+    async def _objects(self, path: str, what: str) -> AsyncIterator[msgspec.Raw]:
+        async for page in self._cluster.pages(path, what):
+            for raw in page:
+                yield raw
+
+    def _forbidden(self, what: str, error: Forbidden) -> None:
+        self.skipped.append(Skip(what, str(error), forbidden=True))
 
 
 async def read_reach(cluster: Cluster, hooks: str) -> Reach:
     """What the hooks reach: those of the ValidatingWebhookConfiguration of that name, or of ours where none is named.
 
-    Where they may not be read, or are not there, it is what the chart would install.
+    Where they are not there, it is what the chart would install. Raises `Forbidden` where they may not be read.
     """
     what = "ValidatingWebhookConfigurations"
     path = f"/apis/admissionregistration.k8s.io/v1/{what.lower()}"
@@ -239,7 +265,7 @@ async def read_reach(cluster: Cluster, hooks: str) -> Reach:
         else:
             pages = cluster.pages(f"{path}?labelSelector={quote(coverage.PART_OF)}", what)
             found = [bytes(raw) async for page in pages for raw in page]
-    except (Absent, Forbidden):
+    except Absent:
         found = []
     return coverage.read(found) or coverage.DEFAULT
 

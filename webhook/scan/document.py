@@ -81,11 +81,18 @@ class Container(msgspec.Struct, frozen=True):
     exceptions: tuple[str, ...] = ()
 
 
+UNKNOWN_POLICY = "(unknown)"
+"""`policy` of a namespace where what decides on it may not be read; a name that no object can have."""
+
+Mode = Literal["Audit", "Warn", "Enforce"]
+
+
 class Workload(msgspec.Struct, frozen=True):
     """A workload and what becomes of the Pods that it makes once its namespace is enforced.
 
     `mode` is the one in force, and `today` what admission does with such a Pod under it: it allows, allows with a
-    warning, or denies. `pods` are those that run. `reason` is why the whole of it is exempt. `api_version` and
+    warning, or denies. Where policies or labels may not be read `policy` is `(unknown)`, `today` null, and `mode` too
+    unless the namespace's label settles it. `pods` are those that run. `reason` is why the whole of it is exempt. `api_version` and
     `object_uid` identify the object.
     """
 
@@ -93,9 +100,9 @@ class Workload(msgspec.Struct, frozen=True):
     namespace: str
     name: str
     policy: str
-    mode: Literal["Audit", "Warn", "Enforce"]
+    mode: Mode | None
     outcome: Outcome
-    today: Literal["allow", "warn", "deny"]
+    today: Literal["allow", "warn", "deny"] | None
     reason: str
     pods: int
     containers: tuple[Container, ...]
@@ -104,10 +111,11 @@ class Workload(msgspec.Struct, frozen=True):
 
 
 class Skip(msgspec.Struct, frozen=True):
-    """What could not be examined, and why."""
+    """What could not be examined, and why. `forbidden` is what whoever scans has no right to read."""
 
     object: str
     reason: str
+    forbidden: bool = False
 
 
 class Counts(msgspec.Struct):
@@ -130,7 +138,7 @@ class NamespaceSummary(msgspec.Struct, frozen=True):
     """The workloads of a namespace; not `reached` is one that can never be enforced, because no hook is asked about it."""
 
     namespace: str
-    mode: Literal["Audit", "Warn", "Enforce"]
+    mode: Mode | None
     policy: str
     pods: int
     workloads: Counts
@@ -180,6 +188,11 @@ def renewed(former: Document, part: Document, namespaces: Collection[str]) -> Do
     kept = (each for each in former.workloads if each.namespace not in namespaces)
     skipped = dict.fromkeys((*former.skipped, *part.skipped))
     return document(former.cluster, former.at, (*kept, *part.workloads), skipped)
+
+
+def readable(document: Document) -> bool:
+    """Whether nothing was left out for want of a right: else what is not found may be there all the same."""
+    return not any(each.forbidden for each in document.skipped)
 
 
 def summarise(workloads: Iterable[Workload]) -> Summary:

@@ -17,7 +17,9 @@ from webhook.policy.conditions import EXPIRY_WARNING
 from webhook.policy.selection import MODE_LABEL, Namespace
 from webhook.policy.types import Documents, Expression, LabelSelector, NonRootException, NonRootPolicy, PolicySpec
 from webhook.scan.coverage import DEFAULT, Reach
-from webhook.scan.document import Skip
+from webhook.scan.document import UNKNOWN_POLICY, Mode, Skip
+
+State = Literal["in force", "expires soon", "expired", "forbidden", "unknown"]
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -25,17 +27,20 @@ class Candidate(msgspec.Struct, frozen=True):
 
     policy: str
     priority: int
-    mode: Literal["Audit", "Warn", "Enforce"]
+    mode: Mode
     applies: bool
     why: str
 
 
 class Excepted(msgspec.Struct, frozen=True):
-    """An exception in the namespace. `state` says whether it counts, `expires` is in RFC 3339, null for never."""
+    """An exception in the namespace. `state` says whether it counts, `expires` is in RFC 3339, null for never.
+
+    It is unknown whether it counts where the policy, which may forbid exceptions, is.
+    """
 
     name: str
     reason: str
-    state: Literal["in force", "expires soon", "expired", "forbidden"]
+    state: State
     expires: str | None
     workloads: tuple[str, ...]
     images: tuple[str, ...]
@@ -47,18 +52,19 @@ class Governance(msgspec.Struct, frozen=True):
     """The whole output of `nonroot policy -o json`: one namespace.
 
     `label` is its nonroot.dev/mode, null where it has none. `policy` is `(built-in)` where none of the `candidates` applies,
-    and `spec` what it says, defaults written out. Where `exempt`, nothing in the namespace is judged.
+    and `spec` what it says, defaults written out. Where `exempt`, nothing in the namespace is judged. Where policies or labels
+    may not be read `policy` is `(unknown)`, `spec` and `candidates` are empty, and what depends on them is null.
     """
 
     version: Literal[1]
     namespace: str
     label: str | None
     policy: str
-    mode: Literal["Audit", "Warn", "Enforce"]
-    injects: bool
+    mode: Mode | None
+    injects: bool | None
     why: str
     problem: str
-    exempt: bool
+    exempt: bool | None
     spec: dict[str, Any]
     candidates: tuple[Candidate, ...]
     exceptions: tuple[Excepted, ...]
@@ -71,8 +77,42 @@ def governance(
     now: datetime,
     skipped: tuple[Skip, ...] = (),
     reach: Reach = DEFAULT,
+    *,
+    policies_read: bool = True,
+    labels_read: bool = True,
 ) -> Governance:
-    """What governs a namespace at a moment; `skipped` is what could not be read of it, `reach` what admission sees."""
+    """What governs a namespace at a moment; `skipped` is what could not be read of it, `reach` what admission sees.
+
+    Where its labels or the policies could not be read, nothing is said that another policy would make wrong.
+    """
+    report = _governance(documents, namespace, now, skipped, reach)
+    if policies_read and labels_read:
+        return report
+    unread = "the NonRootPolicies" if labels_read else f"the labels of Namespace {namespace.name}"
+    return msgspec.structs.replace(
+        report,
+        policy=UNKNOWN_POLICY,
+        mode=settled_mode(report.mode, labels_read=labels_read),
+        injects=None,
+        why=f"{unread} may not be read with this kubeconfig, and any policy may govern the namespace",
+        exempt=(labels_read and not reach.covers(namespace)) or None,
+        spec={},
+        candidates=(),
+        exceptions=tuple(
+            each if each.state == "expired" else msgspec.structs.replace(each, state="unknown")
+            for each in report.exceptions
+        ),
+    )
+
+
+def settled_mode(mode: Mode | None, *, labels_read: bool) -> Mode | None:
+    """The mode where it is certain without the policies: no policy may set aside a label that says enforce."""
+    return mode if labels_read and mode == "Enforce" else None
+
+
+def _governance(
+    documents: Documents, namespace: Namespace, now: datetime, skipped: tuple[Skip, ...], reach: Reach
+) -> Governance:
     effective_policy = selection.select_policy(documents.policies, namespace)
     spec = effective_policy.policy.spec
     default = spec.on_unknown.default_action(enforced=effective_policy.mode == "Enforce")
@@ -127,7 +167,7 @@ def _unmet(selector: LabelSelector, labels: dict[str, str]) -> str:
 
 def _excepted(exception: NonRootException, spec: PolicySpec, now: datetime) -> Excepted:
     entry = exception.spec
-    state: Literal["in force", "expires soon", "expired", "forbidden"] = "in force"
+    state: State = "in force"
     if entry.expires is not None and now >= entry.expires:
         state = "expired"
     elif spec.exceptions == "Forbid":

@@ -64,7 +64,9 @@ def report(workload: Workload, api_version: str = OPENREPORTS, *, passes: bool =
         "metadata": {
             "name": _name(workload),
             "namespace": workload.namespace,
-            "labels": {f"nonroot.dev/{key}": value for key, value in labels.items() if _LABEL.fullmatch(value)},
+            "labels": {
+                f"nonroot.dev/{key}": value for key, value in labels.items() if value and _LABEL.fullmatch(value)
+            },
             "ownerReferences": [about],
         },
         **({"source": _SOURCE} if api_version == OPENREPORTS else {}),

@@ -1,25 +1,21 @@
-{{- /* What a scan reads of a cluster, beside namespaces, policies and exceptions: the controller, and `nonroot scan`. */}}
+{{- /* What a scan reads of a cluster, beside namespaces, policies and exceptions: the controller, and `nonroot scan`.
+       Takes the verbs: the controller watches, too. */}}
 {{- define "nonroot.scanRules" -}}
-# The scan: what runs, and who makes it, as it changes. No Secret is among this.
+# The scan: what runs, and who makes it. No Secret is among this.
 - apiGroups: [""]
   resources: [pods, replicationcontrollers]
-  verbs: [list, watch]
+  verbs: [{{ . }}]
 - apiGroups: [apps]
   resources: [deployments, replicasets, statefulsets, daemonsets]
-  verbs: [list, watch]
+  verbs: [{{ . }}]
 - apiGroups: [batch]
   resources: [jobs, cronjobs]
-  verbs: [list, watch]
+  verbs: [{{ . }}]
 - apiGroups: [""]
   resources: [nodes, serviceaccounts]
   verbs: [list]
 - apiGroups: [""]
   resources: [namespaces]
-  verbs: [get]
-# Which namespaces the hooks reach.
-- apiGroups: [admissionregistration.k8s.io]
-  resources: [validatingwebhookconfigurations]
-  resourceNames: [{{ include "nonroot.validatingConfiguration" . }}]
   verbs: [get]
 {{- end }}
 

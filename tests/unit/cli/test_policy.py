@@ -193,10 +193,48 @@ async def test_a_cluster_tells_its_own(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
         result = await asyncio.to_thread(run, "-n", "shop", "-o", "json")
         document = json.loads(result.output)
-        assert (result.exit_code, document["policy"]) == (3 if forbidden else 0, "strict")
-        assert document["mode"] == ("Enforce" if forbidden else "Warn")
+        assert (result.exit_code, document["policy"]) == ((3, "(unknown)") if forbidden else (0, "strict"))
+        assert document["mode"] == (None if forbidden else "Warn")
         assert len(document["exceptions"]) == 1
         file = tmp_path / "policies.yaml"
         file.write_text(yaml.safe_dump_all([rule("mine")]))
         result = await asyncio.to_thread(run, "-n", "shop", "--context", "small", "--policy", str(file), "-o", "json")
-        assert json.loads(result.output)["policy"] == "mine"
+        assert json.loads(result.output)["policy"] == ("(unknown)" if forbidden else "mine")
+
+
+@pytest.mark.parametrize(("label", "mode"), [("enforce", "Enforce"), ("warn", "unknown")])
+async def test_a_namespaces_admin_is_not_told_that_no_policy_governs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: str, mode: str
+) -> None:
+    """Who may read the namespace and its exceptions, and no policy, learns that: what depends on it is unknown."""
+    api = cluster_of(pods=[], deployments=[])
+    api.objects["/api/v1/namespaces"] = [namespace("shop", **{MODE_LABEL: label})]
+    api.objects[POLICIES] = [{"metadata": {"name": "shops"}, "spec": {"mode": "Enforce", "exceptions": "Forbid"}}]
+    api.objects[EXCEPTIONS] = [{"metadata": {"name": "e", "namespace": "shop"}, "spec": {"reason": "r"}}]
+    api.forbidden = {POLICIES}
+    async with serving(api, tmp_path) as kubeconfig:
+        monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
+        told = await asyncio.to_thread(run, "-n", "shop")
+        document = json.loads((await asyncio.to_thread(run, "-n", "shop", "-o", "json")).output)
+    assert told.exit_code == 3
+    first, why, *rest = told.output.splitlines()
+    assert first == f"shop: policy (unknown), mode {mode}"
+    assert why == "  the NonRootPolicies may not be read with this kubeconfig, and any policy may govern the namespace"
+    assert any(line.startswith("  exception e unknown: ") for line in rest)
+    assert any(line.startswith("no right to read NonRootPolicy objects (") for line in rest)
+    assert "no NonRootPolicy selects" not in told.output
+    jsonschema.validate(document, json.loads(module.SCHEMA.read_bytes()))
+    assert (document["injects"], document["exempt"], document["spec"], document["candidates"]) == (None, None, {}, [])
+
+
+async def test_all_namespaces_that_may_not_be_listed_are_not_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = cluster_of(pods=[], deployments=[])
+    api.forbidden = {"/api/v1/namespaces"}
+    async with serving(api, tmp_path) as kubeconfig:
+        monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
+        result = await asyncio.to_thread(run, "-A")
+    assert result.exit_code == 2
+    assert "403 forbidden" in result.stderr
+    assert "with -n" in result.stderr

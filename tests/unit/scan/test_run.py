@@ -13,6 +13,7 @@ from tests.support.evaluation import NOW
 from tests.support.images import Table, image, unknown
 from tests.support.made_up_cluster import named, of, running
 from tests.support.pods import IMAGE, Object, minimal, tweak
+from webhook.cli.output import scan_text
 from webhook.cluster.client import Absent, Cluster, Unreachable
 from webhook.image import image_identity
 from webhook.image.config import Platform
@@ -133,8 +134,65 @@ async def test_what_may_not_be_read_is_said_and_the_rest_is_scanned(scanned: Sca
                      "/api/v1/namespaces/shop/serviceaccounts", POLICIES}  # fmt: skip
     result = await scanned(api, namespaces=("shop",))
     assert outcomes(result) == {("shop", "Pod", "lone"): "fixed"}
-    assert [each.object for each in result.skipped] == ["labels of Namespace shop", "NonRootPolicy objects", "CronJobs"]
-    assert all("403 forbidden" in each.reason for each in result.skipped)
+    assert [each.object for each in result.skipped] == [
+        "labels of Namespace shop", "NonRootPolicy objects", "CronJobs of Namespace shop",
+    ]  # fmt: skip
+    assert all(each.forbidden and "403 forbidden" in each.reason for each in result.skipped)
+
+
+@pytest.mark.parametrize(
+    ("forbidden", "mode"),
+    [
+        ({POLICIES}, "Enforce"),
+        ({"/api/v1/namespaces/shop"}, None),
+        ({POLICIES, "/api/v1/namespaces/shop"}, None),
+    ],
+)
+async def test_a_policy_that_may_not_be_read_is_unknown(scanned: Scan, forbidden: set[str], mode: str | None) -> None:
+    """Not the built-in one. That the namespace's label says enforce settles the mode, and nothing else."""
+    api = cluster_of(pods=[within(named(minimal(), "lone"), "shop")], deployments=[])
+    api.forbidden = forbidden
+    result = await scanned(api, namespaces=("shop",))
+    assert [(each.policy, each.mode, each.today) for each in result.workloads] == [("(unknown)", mode, None)]
+    assert [(each.policy, each.mode) for each in result.summary.namespaces] == [("(unknown)", mode)]
+    labels = [each["metadata"]["labels"] for each in policyreport.reports(result.workloads)]
+    assert labels == [{"nonroot.dev/outcome": "fixed"} | ({"nonroot.dev/mode": mode} if mode else {})]
+
+
+async def test_a_namespace_that_may_be_read_is_not_left_out_because_of_another(scanned: Scan) -> None:
+    api = cluster_of(pods=[named(minimal(), "lone"), within(named(minimal(), "other"), "shop")], deployments=[])
+    api.forbidden = {"/api/v1/namespaces/default/pods"}
+    result = await scanned(api, namespaces=("default", "shop"))
+    assert outcomes(result) == {("shop", "Pod", "other"): "fixed"}
+    assert [each.object for each in result.skipped] == ["Pods of Namespace default"]
+    assert "Who runs now cannot be told of all" in render(result)
+
+
+async def test_where_nothing_may_be_read_nothing_is_claimed(scanned: Scan) -> None:
+    """Neither that there are no workloads nor that all of them could be enforced; one line says what is missing."""
+    api = cluster_of(pods=[named(minimal(), "lone")], deployments=[])
+    api.objects |= {POLICIES: [], EXCEPTIONS: [], HOOKS: []}
+    api.forbidden = set(api.objects)
+    result = await scanned(api)
+    assert len(result.skipped) == 12
+    assert all(each.forbidden for each in result.skipped)
+    said = scan_text.render(result).replace("\n", " ").strip()
+    assert said.startswith("no right to read Namespaces, NonRootPolicy objects, ")
+    assert said.count("403") == 1
+    assert said.endswith("could be read, and there may be more; if all were enforced now: nobody can tell")
+    page = render(result)
+    assert "No workload could be read" in page
+    assert "Which namespaces can be enforced today cannot be told" in page
+
+
+async def test_a_namespace_of_which_not_all_may_be_read_is_not_called_ready(scanned: Scan) -> None:
+    api = cluster_of(pods=[named(minimal(), "lone")], deployments=[])
+    assert "kubectl label --overwrite ns default" in render(await scanned(api))
+    api.forbidden = {KINDS["cronjobs"]}
+    page = render(await scanned(api))
+    assert "kubectl label --overwrite ns default" not in page
+    assert "Nobody can tell: not all of it may be read" in page
+    assert "All of 1 workload that could be read keep running" in page
 
 
 async def test_a_kind_that_the_cluster_does_not_have_is_said(scanned: Scan) -> None:

@@ -6,10 +6,15 @@ from itertools import groupby
 from rich.text import Text
 
 from webhook.cli.console import printed
-from webhook.scan.document import Container, Counts, Document, NamespaceSummary, Workload, is_root
+from webhook.scan.document import Container, Counts, Document, NamespaceSummary, Skip, Workload, is_root, readable
 from webhook.text import many, printable
 
 _STYLES = {"refused": "bold red", "unknown": "magenta", "fixed": "cyan", "unchanged": "green", "excepted": "dim"}
+UNKNOWN = "unknown"  # the mode where it may not be read
+RIGHTS = (
+    "name the namespaces that you may read (--namespace NAMESPACE), or have the chart's ClusterRole for scans bound to you "
+    "(value rbac.scanRole)"
+)
 _WORTH = frozenset({"error", "warning", "unknown"})
 
 
@@ -24,14 +29,25 @@ def _lines(document: Document) -> Iterator[str | Text]:
         yield _heading(namespace)
         for workload in by_name[namespace.namespace]:
             yield from _workload(workload)
-    for each in document.skipped:
-        yield Text.assemble(("skipped ", "magenta"), f"{printable(each.object)}: {printable(each.reason)}")
+    yield from skipped(document.skipped)
     yield _closing(document)
+
+
+def skipped(skips: tuple[Skip, ...]) -> Iterator[Text]:
+    """What was not read: what there is no right to on one line, with the way to get it, however much it is."""
+    forbidden = [each for each in skips if each.forbidden]
+    if forbidden:
+        names, first = ", ".join(each.object for each in forbidden), forbidden[0].reason
+        yield Text.assemble(("no right to read ", "magenta"), f"{printable(names, 2000)} ({printable(first, 600)})")
+        yield Text(f"  {RIGHTS}")
+    for each in skips:
+        if not each.forbidden:
+            yield Text.assemble(("skipped ", "magenta"), f"{printable(each.object)}: {printable(each.reason)}")
 
 
 def _heading(namespace: NamespaceSummary) -> Text:
     counts = namespace.workloads
-    about = f"  policy {printable(namespace.policy)}, {namespace.mode}: "
+    about = f"  policy {printable(namespace.policy)}, {namespace.mode or UNKNOWN}: "
     return Text.assemble((printable(namespace.namespace), "bold"), about, _counted(counts))
 
 
@@ -77,7 +93,12 @@ def _container(container: Container) -> Iterator[Text]:
 def _closing(document: Document) -> str:
     sums = document.summary
     left_out = f"; {many(sums.not_examined, 'image')} not examined (--no-images)" if sums.not_examined else ""
+    found = f"{many(len(document.workloads), 'workload')} with {many(sums.pods, 'Pod')}"
+    if readable(document):
+        otherwise = "nothing would change"
+    else:
+        found, otherwise = f"{found} could be read, and there may be more", "nobody can tell"
     return (
-        f"{printable(document.cluster)}: {many(len(document.workloads), 'workload')} with {many(sums.pods, 'Pod')}; "
-        f"if all were enforced now: {_counted(sums.workloads) or 'nothing would change'}{left_out}"
+        f"{printable(document.cluster)}: {found}; "
+        f"if all were enforced now: {_counted(sums.workloads) or otherwise}{left_out}"
     )

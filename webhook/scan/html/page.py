@@ -12,7 +12,7 @@ import msgspec
 import webhook
 from webhook.image.config import parse_user
 from webhook.scan import html
-from webhook.scan.document import Container, Counts, Document, NamespaceSummary, Outcome, Workload, is_root
+from webhook.scan.document import Container, Counts, Document, NamespaceSummary, Outcome, Workload, is_root, readable
 from webhook.text import many
 
 _WORST_FIRST: tuple[Outcome, ...] = ("refused", "unknown", "fixed", "unchanged", "excepted")
@@ -49,7 +49,7 @@ class Namespace(msgspec.Struct, frozen=True):
     """A row of the namespaces; `command` enforces one that is ready, else `next` says what is in the way."""
 
     name: str
-    mode: str
+    mode: str | None
     total: int
     parts: tuple[Part, ...]
     root: int
@@ -79,19 +79,20 @@ class Root(msgspec.Struct, frozen=True):
 
 def render(document: Document) -> str:
     """The page. It needs no other file and makes no request."""
+    whole = readable(document)
     images = sorted(_images(document.workloads), key=lambda each: (_WORST_FIRST.index(each.outcome), each.name))
     return html.render(
         "scan/html/page.html",
         document=document,
         version=webhook.__version__,
         made=_moment(document.at),
-        headline=_headline(document.summary.workloads),
+        headline=_headline(document.summary.workloads, readable=whole),
         lead=_lead(document, len(images)),
         doubts=tuple(_doubts(document)),
         labels=_LABELS,
         rank={name: number for number, name in enumerate(_WORST_FIRST)},
         outcomes=tuple(_parts(document.summary.workloads)),
-        namespaces=tuple(map(_namespace, document.summary.namespaces)),
+        namespaces=tuple(_namespace(each, readable=whole) for each in document.summary.namespaces),
         images=images,
         roots=tuple(_roots(document.workloads)),
         reported=_reported(document),
@@ -107,11 +108,11 @@ def _total(counts: Counts) -> int:
     return sum(getattr(counts, name) for name in _WORST_FIRST)
 
 
-def _headline(counts: Counts) -> str:
+def _headline(counts: Counts, *, readable: bool) -> str:
     """The one sentence to take away."""
-    total = many(_total(counts), "workload")
+    total = many(_total(counts), "workload") + ("" if readable else " that could be read")
     if not _total(counts):
-        return "There is no workload here"
+        return "There is no workload here" if readable else "No workload could be read"
     if counts.refused:
         return f"{counts.refused} of {total} would be refused if enforced now"
     if counts.unknown:
@@ -123,12 +124,15 @@ def _lead(document: Document, images: int) -> str:
     """How many namespaces can be enforced, and what was looked at."""
     summary = document.summary
     reached = [each for each in summary.namespaces if each.reached]
-    ready = sum(map(_ready, reached))
     namespaces, containers = many(len(reached), "namespace"), many(_total(summary.containers), "container")
-    return (
-        f"{ready} of {namespaces} can be enforced today: nothing in them would be refused or stay unknown. "
-        f"Looked at: {many(images, 'image')}, {containers}, {many(summary.pods, 'Pod')}."
-    )
+    if readable(document):
+        ready = sum(map(_ready, reached))
+        verdict = f"{ready} of {namespaces} can be enforced today: nothing in them would be refused or stay unknown."
+    else:
+        verdict = (
+            "Which namespaces can be enforced today cannot be told: there is no right to read all that is in them."
+        )
+    return f"{verdict} Looked at: {many(images, 'image')}, {containers}, {many(summary.pods, 'Pod')}."
 
 
 def _doubts(document: Document) -> Iterator[str]:
@@ -159,13 +163,15 @@ def _ready(namespace: NamespaceSummary) -> bool:
     return not namespace.workloads.refused and not namespace.workloads.unknown
 
 
-def _namespace(summary: NamespaceSummary) -> Namespace:
+def _namespace(summary: NamespaceSummary, *, readable: bool) -> Namespace:
     counts, command, following = summary.workloads, "", "Enforced"
     if not summary.reached:
         following = "Left out: the hooks are not asked about it"
     elif not _ready(summary):
         parts = [(counts.refused, "to fix"), (counts.unknown, "to find out")]
         following = ", ".join(f"{count} {what}" for count, what in parts if count)
+    elif not readable:
+        following = "Nobody can tell: not all of it may be read"
     elif summary.mode != "Enforce":
         command = f"kubectl label --overwrite ns {shlex.quote(summary.namespace)} nonroot.dev/mode=enforce"
     return Namespace(
@@ -217,6 +223,8 @@ def _roots(workloads: tuple[Workload, ...]) -> Iterator[Root]:
 
 def _reported(document: Document) -> str:
     """How much is known of who runs now."""
+    if any(each.forbidden and each.object.startswith("Pods") for each in document.skipped):
+        return "Who runs now cannot be told of all: there is no right to read all Pods."
     active = [each for workload in document.workloads if workload.pods for each in workload.containers]
     silent = sum(1 for each in active if not each.running)
     sentence = f"Of {many(len(active), 'container')} with Pods, {sum(map(is_root, active))} run as uid 0."
