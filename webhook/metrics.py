@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from webhook import __version__
 from webhook.registry.transport.stats import RegistryStats
 
 _KINDS = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
@@ -50,6 +51,10 @@ class Family(msgspec.Struct, frozen=True):
             made.add_metric(values, buckets, total)
         return made
 
+
+BUILD_INFO = Family(
+    "nonroot_build_info", "gauge", "Always 1; the label says what runs.", {"version": "the version of nonroot-webhook"}
+)
 
 _DOOR = "`mutate`, `validate`"
 _MODE = "`Audit`, `Warn`, `Enforce`; `none` where no policy was looked for"
@@ -187,6 +192,7 @@ IDENTITY_WRITES = Family(
 _BACKGROUND = (REGISTRY_REQUESTS, REGISTRY_BYTES, REGISTRY_FAULTS, CACHE_LOOKUPS, BACKGROUND_WRITES)
 ADMISSION = (
     *(
+        BUILD_INFO,
         REVIEWS,
         REVIEW_DURATION,
         FINDINGS,
@@ -200,9 +206,18 @@ ADMISSION = (
     *(*_BACKGROUND, IMAGE_IDENTITIES),
 )
 CONTROLLER = (
+    BUILD_INFO,
     *(WORKLOADS, ROOT_WORKLOADS, MISMATCHES, SCAN_TIMESTAMP, SCAN_DURATION, REPORT_WRITES, IDENTITY_WRITES),
     *(WEAKENED, FAIL_OPEN, CERTIFICATE_EXPIRY, CERTIFICATE_WRITES, *_BACKGROUND),
 )
+
+
+class BuildInfo(Collector):
+    """Which version the process is of."""
+
+    def collect(self) -> Iterable[Metric]:
+        """The family, for prometheus-client."""
+        yield BUILD_INFO.of([((__version__,), 1)])
 
 
 class Writes(Protocol):

@@ -33,13 +33,30 @@ class Panel(msgspec.Struct, frozen=True):
 
 def dashboard() -> list[Panel]:
     """Every query of the dashboard, as the chart renders it."""
-    build.ensure(TOOLS)
-    data = pick(template(CHART / "ci/all-values.yaml"), "ConfigMap", "nonroot-webhook-dashboard")["data"]
     return [
-        Panel(panel["title"], each["expr"].replace("$__rate_interval", WINDOW), each["legendFormat"])
-        for panel in json.loads(data["nonroot-webhook.json"])["panels"]
+        Panel(panel["title"], _filled_in(each["expr"]), each["legendFormat"])
+        for panel in _dashboard()["panels"]
         for each in panel.get("targets", ())
     ]
+
+
+def dashboard_variables() -> tuple[list[str], list[str]]:
+    """The dashboard's variables, and its queries with them."""
+    found = _dashboard()
+    expressions = [each["expr"] for panel in found["panels"] for each in panel.get("targets", ())]
+    return [each["name"] for each in found["templating"]["list"]], expressions
+
+
+def _dashboard() -> dict[str, Any]:
+    build.ensure(TOOLS)
+    data = pick(template(CHART / "ci/all-values.yaml"), "ConfigMap", "nonroot-webhook-dashboard")["data"]
+    found: dict[str, Any] = json.loads(data["nonroot-webhook.json"])
+    return found
+
+
+def _filled_in(expression: str) -> str:
+    """An expression with what Grafana puts in for its variables: of those that are chosen from a list, all."""
+    return re.sub(r"\$(cluster|namespace)\b", ".*", expression.replace("$__rate_interval", WINDOW))
 
 
 def rules() -> dict[str, Any]:

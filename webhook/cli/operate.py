@@ -76,6 +76,13 @@ _DAYS = click.IntRange(1, 36500)
     show_default=True,
     help="Label the namespaces that policies with labelNamespaces: true enforce, so that their hook fails closed.",
 )
+@click.option(
+    "--default-policy/--no-default-policy",
+    envvar="NONROOT_DEFAULT_POLICY",
+    default=False,
+    show_default=True,
+    help="Create the NonRootPolicy default where there is none: mode Audit, the lowest priority, counts of what no other governs.",
+)
 @_setting(
     "cluster-name", "What the report page calls the cluster; else the name that the cluster gives itself.", default=""
 )

@@ -14,7 +14,7 @@ from rich.text import Text
 from webhook import json_output
 from webhook.cli import options
 from webhook.cli.console import printed
-from webhook.cli.output.scan_text import UNKNOWN, skipped
+from webhook.cli.output.scan_text import INJECTS, UNKNOWN, skipped
 from webhook.errors import InvalidSetting
 from webhook.policy.cache import DEFAULT_NAMESPACE
 from webhook.policy.selection import MODE_LABEL, Namespace
@@ -81,8 +81,8 @@ def text(report: Governance) -> str:
 
 
 def _lines(report: Governance) -> Iterator[str | Text]:
-    injects = {True: ", injects", False: ", injects nothing", None: ""}[report.injects]
-    yield Text.assemble((report.namespace, "bold"), f": policy {report.policy}, mode {report.mode or UNKNOWN}{injects}")
+    governed = f": policy {report.policy}, mode {report.mode or UNKNOWN}{INJECTS[report.injects]}"
+    yield Text.assemble((report.namespace, "bold"), governed)
     yield f"  {printable(report.why)}"
     if report.label is not None:
         yield f"  label {MODE_LABEL}={printable(report.label)}"

@@ -170,7 +170,17 @@ async def _of_cluster(
             known = images if source.no_images else FallbackSource(images, await reader.identities())
             return tuple(
                 [
-                    await explain(each, documents, labelled, known, now, (*reader.skipped, *skipped), reach)
+                    await explain(
+                        each,
+                        documents,
+                        labelled,
+                        known,
+                        now,
+                        (*reader.skipped, *skipped),
+                        reach,
+                        policies_read=reader.policies_read,
+                        labels_read=reader.labels_read(labelled.name),
+                    )
                     for each, skipped in asked
                 ]
             )

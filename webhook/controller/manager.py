@@ -55,6 +55,7 @@ async def _operate(settings: OperateSettings) -> None:
             recorder.record,
             settings.validating_configuration,
             labels_namespaces=settings.label_namespaces,
+            creates_default=settings.default_policy,
         )
         access = config_file.load(settings.registry_config, settings.insecure_registries)
         registry_settings = access.settings.denying(await service_networks(cluster))

@@ -15,8 +15,9 @@ from prometheus_client.registry import Collector
 
 from webhook import metrics
 from webhook.cluster import client
-from webhook.cluster.client import Absent, Cluster, Conflict, Denied
+from webhook.cluster.client import Absent, Cluster, Conflict, Denied, Forbidden
 from webhook.cluster.events import Event, Regarding
+from webhook.controller import default_policy
 from webhook.controller.namespace_labels import label_change
 from webhook.policy import conditions as status
 from webhook.policy.cache import PolicySnapshot, StoredObject, accept, in_force
@@ -25,7 +26,7 @@ from webhook.policy.exemptions import exempts
 from webhook.policy.selection import EffectivePolicy, Namespace
 from webhook.policy.types import API_VERSION, NonRootException, NonRootPolicy
 from webhook.scan.collector import read_reach
-from webhook.scan.coverage import Reach
+from webhook.scan.coverage import DEFAULT, Reach
 
 POLICIES, EXCEPTIONS = "nonrootpolicies", "nonrootexceptions"
 # The status that is bad news.
@@ -117,7 +118,8 @@ class PolicyStatusController(Collector):
     the first scan, which keeps old ones.
 
     `hooks` is the ValidatingWebhookConfiguration that says of which namespaces the API server admits Pods unjudged while
-    admission is away. With `labels_namespaces` it labels those that policies ask for, which needs a right of its own.
+    admission is away. With `labels_namespaces` it labels those that policies ask for, with `creates_default` it creates the
+    policy of that name; each needs a right of its own.
     """
 
     def __init__(
@@ -127,11 +129,13 @@ class PolicyStatusController(Collector):
         hooks: str = "nonroot-webhook",
         *,
         labels_namespaces: bool = False,
+        creates_default: bool = False,
     ) -> None:
         self._api = api
         self._record = record
         self._hooks = hooks
         self._labels_namespaces = labels_namespaces
+        self._creates_default = creates_default
         self._announced: set[tuple[str, str]] = set()
         self._former: dict[str, EffectivePolicy] = {}  # by namespace's uid, as the last round found it
         self._weakened = 0
@@ -141,7 +145,11 @@ class PolicyStatusController(Collector):
 
     async def round(self, now: datetime) -> tuple[ClusterState, datetime | None]:
         """Read, compare and write; gives what was read, and when time alone will make a difference. `ClusterError`."""
-        state, reach = await read(self._api), await read_reach(self._api, self._hooks)
+        state = await read(self._api)
+        try:
+            reach = await read_reach(self._api, self._hooks)
+        except Forbidden:
+            reach = DEFAULT
         now = now.replace(microsecond=0)  # as Kubernetes has its times
         view = state.view()
         governed = {each.name: view.effective_policy(each.name) for each in state.namespaces}
@@ -165,6 +173,8 @@ class PolicyStatusController(Collector):
             await self._write(EXCEPTIONS, "NonRootException", each, old, made)
         if self._labels_namespaces:
             await self._label(state, reach)
+        if self._creates_default and all(each.metadata.name != default_policy.NAME for each in state.policies):
+            await default_policy.create(self._api)
         usable = [each.stored.document for each in state.exceptions]
         return state, status.next_change((each for each in usable if isinstance(each, NonRootException)), now)
 

@@ -41,7 +41,7 @@ async def serve(
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector):
         collector(registry=registry)
-    for each in (state, *collectors):
+    for each in (metrics.BuildInfo(), state, *collectors):
         registry.register(each)
 
     async def healthz(_: web.Request) -> web.Response:

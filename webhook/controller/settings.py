@@ -29,6 +29,7 @@ class OperateSettings(msgspec.Struct, frozen=True):
     survey_rate: int = 8
     cluster_name: str = ""
     label_namespaces: bool = False
+    default_policy: bool = False
     insecure_registries: tuple[str, ...] = ()
     registry_config: Path | None = None
 

@@ -17,7 +17,7 @@ from webhook.policy.conditions import EXPIRY_WARNING
 from webhook.policy.selection import MODE_LABEL, Namespace
 from webhook.policy.types import Documents, Expression, LabelSelector, NonRootException, NonRootPolicy, PolicySpec
 from webhook.scan.coverage import DEFAULT, Reach
-from webhook.scan.document import UNKNOWN_POLICY, Mode, Skip
+from webhook.scan.document import UNKNOWN_POLICY, Mode, Skip, Workload
 
 State = Literal["in force", "expires soon", "expired", "forbidden", "unknown"]
 
@@ -92,7 +92,7 @@ def governance(
     return msgspec.structs.replace(
         report,
         policy=UNKNOWN_POLICY,
-        mode=settled_mode(report.mode, labels_read=labels_read),
+        mode=_settled_mode(report.mode, labels_read=labels_read),
         injects=None,
         why=f"{unread} may not be read with this kubeconfig, and any policy may govern the namespace",
         exempt=(labels_read and not reach.covers(namespace)) or None,
@@ -105,7 +105,15 @@ def governance(
     )
 
 
-def settled_mode(mode: Mode | None, *, labels_read: bool) -> Mode | None:
+def qualified(workload: Workload, *, policies_read: bool, labels_read: bool) -> Workload:
+    """A prediction without a policy and mode that are only guessed; its outcome is then by the built-in policy."""
+    if policies_read and labels_read:
+        return workload
+    mode = _settled_mode(workload.mode, labels_read=labels_read)
+    return msgspec.structs.replace(workload, policy=UNKNOWN_POLICY, mode=mode, today=None)
+
+
+def _settled_mode(mode: Mode | None, *, labels_read: bool) -> Mode | None:
     """The mode where it is certain without the policies: no policy may set aside a label that says enforce."""
     return mode if labels_read and mode == "Enforce" else None
 

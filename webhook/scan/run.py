@@ -3,8 +3,6 @@
 import asyncio
 from datetime import UTC, datetime
 
-import msgspec
-
 from webhook.evaluation.evaluator import Progress
 from webhook.image import image_identity
 from webhook.image.identity_index import IdentityIndex
@@ -13,8 +11,8 @@ from webhook.policy.cache import PolicySnapshot
 from webhook.policy.types import Documents
 from webhook.registry.fallback import FallbackSource
 from webhook.scan.collector import Reader
-from webhook.scan.document import UNKNOWN_POLICY, UNREACHED, Document, Workload, document
-from webhook.scan.effective_policy import settled_mode
+from webhook.scan.document import UNREACHED, Document, Workload, document
+from webhook.scan.effective_policy import qualified
 from webhook.scan.evaluate import predict
 from webhook.scan.image_cache import MemoizedSource
 from webhook.scan.inventory import OBSERVATIONS_LIMIT, InventoryItem
@@ -58,7 +56,8 @@ async def scan(
             exemption = UNREACHED if found.reference.namespace in beyond else ""
             asked = found.reference.namespace not in silent
             predicted = await predict(found, view, source, now, exemption, asked_today=asked)
-            evaluated.append(_qualified(predicted, reader))
+            labels_read = reader.labels_read(found.reference.namespace)
+            evaluated.append(qualified(predicted, policies_read=reader.policies_read, labels_read=labels_read))
             if progress:
                 progress(len(evaluated), listed)
 
@@ -76,15 +75,6 @@ async def scan(
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None
     return document(cluster, now.isoformat(timespec="seconds"), evaluated, reader.skipped)
-
-
-def _qualified(workload: Workload, reader: Reader) -> Workload:
-    """The workload without a policy and mode that are only guessed; the forecast is then by the built-in policy."""
-    labels_read = reader.labels_read(workload.namespace)
-    if reader.policies_read and labels_read:
-        return workload
-    mode = settled_mode(workload.mode, labels_read=labels_read)
-    return msgspec.structs.replace(workload, policy=UNKNOWN_POLICY, mode=mode, today=None)
 
 
 def _learn(seen: IdentityIndex, reader: Reader, now: datetime) -> None:

@@ -21,7 +21,7 @@ from webhook.policy.types import Documents
 from webhook.scan import document
 from webhook.scan.coverage import DEFAULT, Reach
 from webhook.scan.document import UNREACHED, Skip
-from webhook.scan.effective_policy import governance
+from webhook.scan.effective_policy import governance, qualified
 from webhook.scan.evaluate import predict
 from webhook.scan.inventory import InventoryItem
 from webhook.workload import scheduling
@@ -67,7 +67,8 @@ class Why(msgspec.Struct, frozen=True):
     """The whole output of `nonroot why -o json`: one workload.
 
     `selected` says why `policy` governs it, `outcome` what becomes of its next Pods once the namespace is enforced, `today`
-    what admission does with them now, `reason` why it is exempt. `injected` is what admission has written into it.
+    what admission does with them now, `reason` why it is exempt. Where policies or labels may not be read `policy` is
+    `(unknown)`, and `mode`, `injects` and `today` may be null. `injected` is what admission has written into it.
     """
 
     version: Literal[1]
@@ -77,12 +78,12 @@ class Why(msgspec.Struct, frozen=True):
     owners: tuple[str, ...]
     pods: int
     policy: str
-    mode: Literal["Audit", "Warn", "Enforce"]
-    injects: bool
+    mode: document.Mode | None
+    injects: bool | None
     selected: str
     problem: str
     outcome: document.Outcome
-    today: Literal["allow", "warn", "deny"]
+    today: Literal["allow", "warn", "deny"] | None
     reason: str
     injected: tuple[Injected, ...]
     containers: tuple[Container, ...]
@@ -102,13 +103,20 @@ async def explain(
     now: datetime,
     skipped: tuple[Skip, ...] = (),
     reach: Reach = DEFAULT,
+    *,
+    policies_read: bool = True,
+    labels_read: bool = True,
 ) -> Why:
     """Who each container runs as and why; `reach` is what admission sees of the cluster."""
     view = PolicySnapshot(documents, {namespace.name: namespace})
     exemption = "" if reach.covers(namespace) else UNREACHED
     item = _within(target.item, namespace.name)
-    predicted = await predict(item, view, images, now, exemption, asked_today=reach.asks_today(namespace))
-    governing = governance(documents, namespace, now, reach=reach)
+    predicted = qualified(
+        await predict(item, view, images, now, exemption, asked_today=reach.asks_today(namespace)),
+        policies_read=policies_read,
+        labels_read=labels_read,
+    )
+    governing = governance(documents, namespace, now, reach=reach, policies_read=policies_read, labels_read=labels_read)
     slots = {
         (slot.list, slot.container.name): (variant.workload, slot)
         for variant in reversed(item.variants)

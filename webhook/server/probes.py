@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 import webhook
+from webhook.metrics import BuildInfo
 from webhook.server.counters import Metrics
 
 
@@ -15,7 +16,8 @@ def build(metrics: Metrics, ready: Callable[[], str | None], ca: bytes | None = 
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
-    registry.register(metrics)
+    for each in (BuildInfo(), metrics):
+        registry.register(each)
     app = FastAPI(title="nonroot-webhook", version=webhook.__version__, docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/healthz")

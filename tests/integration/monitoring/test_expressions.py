@@ -25,7 +25,10 @@ def complaints(expression: str, legend: str = "") -> Iterator[str]:
             continue
         found[name] = family
         for label, values in re.findall(r'(\w+)\s*[=!]~?\s*"([^"]*)"', matchers):
-            if label not in family.labels:
+            if values == ".*":  # a variable of the dashboard, of which all are chosen
+                if label not in {*family.labels, "cluster"}:
+                    yield f"{name} has no label {label}"
+            elif label not in family.labels:
                 yield f"{name} has no label {label}"
             else:
                 result = family.labels[label]
@@ -57,6 +60,16 @@ def test_the_alerts_ask_for_what_there_is() -> None:
     assert result == {each["alert"]: [] for each in rules}
 
 
+def test_the_dashboard_chooses_by_cluster_and_namespace() -> None:
+    """Every query is of the clusters that are chosen, and what is known by namespace of the namespaces."""
+    variables, expressions = prometheus.dashboard_variables()
+    assert {"cluster", "namespace"} <= set(variables)
+    for expression in expressions:
+        for name, matchers in prometheus.selectors(expression):
+            assert 'cluster=~"$cluster"' in matchers, expression
+            assert ('resource_namespace=~"$namespace"' in matchers) == (name == "nonroot_workloads"), expression
+
+
 def test_every_metric_of_ours_is_on_the_dashboard() -> None:
     asked = {name for panel in prometheus.dashboard() for name, _ in prometheus.selectors(panel.expression)}
     assert FAMILIES.keys() - {re.sub("_bucket$", "", name) for name in asked} == set()
@@ -68,6 +81,7 @@ def test_every_metric_of_ours_is_on_the_dashboard() -> None:
         ("sum(nonroot_review_total)", "", "no metric nonroot_review_total"),
         ('nonroot_workloads{status="fixed"}', "", "nonroot_workloads has no label status"),
         ('nonroot_workloads{state="broken"}', "", "nonroot_workloads has no state broken"),
+        ('nonroot_workloads{namespace=~".*"}', "", "nonroot_workloads has no label namespace"),
         ("sum by (outcome) (nonroot_workloads)", "", "no label outcome"),
         ("sum by (le) (nonroot_workloads)", "", "no label le"),
         ("sum by (mode) (nonroot_workloads)", "{{state}}", "the text names state, which is not kept"),

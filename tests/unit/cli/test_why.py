@@ -13,7 +13,7 @@ from kubernetes.aio.config import kube_config
 from tests.support.api import Api, serving
 from tests.support.made_up_cluster import named, of
 from tests.support.pods import Object, minimal, tweak
-from tests.unit.scan.test_run import cluster_of, namespace
+from tests.unit.scan.test_run import POLICIES, cluster_of, namespace
 from webhook.cli.main import main
 
 
@@ -141,3 +141,16 @@ async def test_a_manifest_is_judged_by_a_clusters_policies_where_one_is_named(tm
     async with serving(api, tmp_path) as kubeconfig:
         result = await asyncio.to_thread(why, file, "-n", "shop", "--kubeconfig", str(kubeconfig), "--no-images")
     assert "  admission   denies it in mode Enforce\n" in result.output
+
+
+async def test_where_the_policies_may_not_be_read_nothing_depends_on_a_guess(tmp_path: Path) -> None:
+    api = cluster_of(pods=[], deployments=[])
+    api.objects["/api/v1/namespaces"] = [namespace("shop")]
+    api.objects[POLICIES] = []
+    api.forbidden = {POLICIES}
+    file = written(tmp_path, tweak(minimal(), {"spec.securityContext.runAsUser": 0}))
+    async with serving(api, tmp_path) as kubeconfig:
+        result = await asyncio.to_thread(why, file, "-n", "shop", "--kubeconfig", str(kubeconfig), "--no-images")
+    assert result.exit_code == 3
+    assert "  policy      (unknown), mode unknown: the NonRootPolicies may not be read" in result.output
+    assert "  admission   what it does depends on that policy\n" in result.output

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.support.controllers import Killed
@@ -11,6 +12,8 @@ from webhook.cluster.client import Unreachable
 from webhook.cluster.events import Event
 from webhook.controller.policy_status import ClusterState, PolicyStatusController
 from webhook.policy.conditions import Outcomes
+from webhook.policy.loader import read
+from webhook.policy.types import NonRootPolicy, PolicySpec
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, UTC)
 NAMESPACES = "/api/v1/namespaces"
@@ -269,3 +272,30 @@ async def test_it_goes_on_where_it_was_ended(scene: Scene, error: type[BaseExcep
     assert len(scene.objects.writes) == 2
     assert scene.conditions(POLICIES, "all")["Ready"] == "True InForce"
     assert scene.conditions(EXCEPTIONS, "old")["Ready"] == "True InForce"
+
+
+async def test_the_default_policy_is_created_once_and_then_left_to_its_owner(scene: Scene) -> None:
+    """It is what the built-in policy is, comes after every other, and whoever edits it keeps that."""
+    scene.standing = PolicyStatusController(scene.objects, scene.events.append, creates_default=True)
+    await scene.round()
+    (made,) = (each for each in scene.objects.all(POLICIES) if each["metadata"]["name"] == "default")
+    policy = read(made, "a test")
+    assert isinstance(policy, NonRootPolicy)
+    assert policy.spec == msgspec.structs.replace(PolicySpec(), priority=-(2**31))
+    made["spec"]["mode"] = "Warn"
+    scene.objects.put(POLICIES, made)
+    scene.objects.writes.clear()
+    await scene.round()
+    assert "POST NonRootPolicy default" not in scene.objects.writes
+    assert scene.conditions(POLICIES, "default")["Ready"] == "False Shadowed"
+
+
+async def test_without_being_asked_no_policy_is_created(scene: Scene) -> None:
+    await scene.round()
+    assert [each["metadata"]["name"] for each in scene.objects.all(POLICIES)] == ["all"]
+
+
+async def test_where_the_kind_is_not_installed_the_default_policy_waits(scene: Scene) -> None:
+    bare = Objects(NAMESPACES)
+    await PolicyStatusController(bare, scene.events.append, creates_default=True).round(NOW)
+    assert bare.writes == []

@@ -11,6 +11,7 @@ from webhook.text import many, printable
 
 _STYLES = {"refused": "bold red", "unknown": "magenta", "fixed": "cyan", "unchanged": "green", "excepted": "dim"}
 UNKNOWN = "unknown"  # the mode where it may not be read
+INJECTS = {True: ", injects", False: ", injects nothing", None: ""}
 RIGHTS = (
     "name the namespaces that you may read (--namespace NAMESPACE), or have the chart's ClusterRole for scans bound to you "
     "(value rbac.scanRole)"

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from webhook import json_output
 from webhook.cli.console import printed
+from webhook.cli.output.scan_text import INJECTS, UNKNOWN
 from webhook.evaluation.identity_fields import USER, IdentityField
 from webhook.scan import why
 from webhook.scan.document import LEFT_OUT
@@ -37,12 +38,13 @@ def _lines(report: Why) -> Iterator[Text]:
     yield Text.assemble(
         (printable(f"{report.kind} {report.name}"), "bold"), f" in namespace {report.namespace}{made_by}"
     )
-    injects = "injects" if report.injects else "injects nothing"
-    yield _row("policy", f"{printable(report.policy)}, mode {report.mode}, {injects}: {printable(report.selected)}")
+    governed = f"{printable(report.policy)}, mode {report.mode or UNKNOWN}{INJECTS[report.injects]}"
+    yield _row("policy", f"{governed}: {printable(report.selected)}")
     if report.problem:
         yield _row("problem", printable(report.problem), "bold red")
     today = report.reason and f"does not judge it: {printable(report.reason)}"
-    yield _row("admission", today or f"{_TODAY[report.today]} in mode {report.mode}")
+    does = f"{_TODAY[report.today]} in mode {report.mode}" if report.today else "what it does depends on that policy"
+    yield _row("admission", today or does)
     for each in report.injected:
         about = f"container {printable(each.container)}" if each.container else "the Pod"
         yield _row("injected", f"{', '.join(map(printable, each.fields))} into {about}")
