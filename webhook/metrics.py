@@ -102,6 +102,12 @@ MALFORMED = Family(
     "Requests that were no admission review.",
     {"status": "the HTTP status that they got"},
 )
+IDENTITY_REQUESTS = Family(
+    "nonroot_identity_requests_total",
+    "counter",
+    "Requests to the identity API that were answered.",
+    {"path": "`/v1/identities`, `/externaldata`, `/openapi.json`", "status": "the HTTP status that they got"},
+)
 VIEW_AGE = Family(
     "nonroot_view_age_seconds",
     "gauge",
@@ -200,6 +206,7 @@ ADMISSION = (
         EXEMPTED_CONTAINERS,
         INJECTIONS,
         MALFORMED,
+        IDENTITY_REQUESTS,
         VIEW_AGE,
         CERTIFICATE_EXPIRY,
     ),

@@ -14,16 +14,16 @@ from cryptography.x509.oid import NameOID
 class Authority:
     """A key and a self-signed certificate, as files in `folder` and as a server's TLS context."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "test") -> None:
         self.private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         now = dt.datetime.now(dt.UTC)
         addresses = map(ipaddress.ip_address, ("127.0.0.1", "0.0.0.0"))  # noqa: S104  # nothing listens there
         alternatives = [x509.DNSName("localhost"), *map(x509.IPAddress, addresses)]
         self.public = (
             x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
+            .subject_name(subject)
+            .issuer_name(subject)
             .public_key(self.private.public_key())
             .serial_number(1)
             .not_valid_before(now - dt.timedelta(days=1))

@@ -23,6 +23,7 @@ EDGE = frozenset(
         "cli",
         "cluster",
         "controller",
+        "identity_api",
         "json_output",
         "proxies",
         "metrics",

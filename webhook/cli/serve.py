@@ -45,6 +45,22 @@ if TYPE_CHECKING:
     show_default=True,
     help="The oldest version of TLS that is spoken.",
 )
+@click.option(
+    "--identity-api",
+    is_flag=True,
+    help="Tell programs who the USER of an image is, at /v1/identities and /externaldata of the port for reviews.",
+)
+@click.option(
+    "--identity-api-client-ca",
+    type=click.Path(path_type=Path),
+    help="PEM file of a CA whose certificates these programs may show instead of a token; read anew when it changes.",
+)
+@click.option(
+    "--identity-api-audience",
+    "identity_api_audiences",
+    multiple=True,
+    help="Audience for which their tokens must be made; none: the API server. Repeatable.",
+)
 @INSECURE_REGISTRY
 @SERVER_REGISTRY_CONFIG
 @LOG_LEVEL
@@ -60,6 +76,9 @@ def serve(
     key: Path | None,
     client_ca: Path | None,
     tls_min_version: "TlsVersion",
+    identity_api: bool,
+    identity_api_client_ca: Path | None,
+    identity_api_audiences: tuple[str, ...],
     insecure: tuple[str, ...],
     registry_config: Path | None,
     log_level: str,
@@ -82,6 +101,9 @@ def serve(
             key=key,
             client_ca=client_ca,
             tls_min_version=tls_min_version,
+            identity_api=identity_api,
+            identity_api_client_ca=identity_api_client_ca,
+            identity_api_audiences=identity_api_audiences,
             documents=load_documents(policies),
             insecure_registries=insecure,
             registry_config=registry_config,

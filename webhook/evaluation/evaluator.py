@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
 
+import msgspec
+
 from webhook.evaluation import kubelet, rules
 from webhook.evaluation.subject import Subject
 from webhook.evaluation.verdict import ContainerVerdict, Verdict, decide
@@ -18,7 +20,6 @@ from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import Assign, KnownImage, NonRootException, PolicySpec, image_matcher, matcher
 from webhook.workload import scheduling
 from webhook.workload.annotations import OPENSHIFT_SCC
-from webhook.workload.podspec import Container
 from webhook.workload.workload import Effective, Slot, Workload, effective
 
 Progress = Callable[[int, int], None]
@@ -168,26 +169,33 @@ def _permits_root(subject: Subject) -> bool:
 async def _find_image(subject: Subject, images: Images, namespace: str, budget: float) -> Image | Unknown:
     """The image from its source, or else as the operator knows it; a source's answer wins over the operator's."""
     container, workload, os = subject.slot.container, subject.workload, subject.os
-    known = stated(subject.policy, container)
+    known = stated(subject.policy, container.image or "")
     secrets = workload.spec.image_pull_secrets
-    found = await images.find(
-        Query(
-            reference=container.image or "",
-            os=os,
-            architectures=scheduling.architectures(workload.spec),
-            namespace=namespace,
-            pull_secrets=tuple([secret.name for secret in secrets if secret.name]) if secrets else (),
-            service_account=_service_account(workload),
-            always_pull=container.image_pull_policy == "Always",
-            budget=min(budget, KNOWN_IMAGE_BUDGET) if known else budget,
-        )
+    query = Query(
+        reference=container.image or "",
+        os=os,
+        architectures=scheduling.architectures(workload.spec),
+        namespace=namespace,
+        pull_secrets=tuple([secret.name for secret in secrets if secret.name]) if secrets else (),
+        service_account=_service_account(workload),
+        always_pull=container.image_pull_policy == "Always",
+        budget=budget,
     )
+    found = await find_image(images, query, known)
     if isinstance(found, Image):
         return found if found.platforms else Unknown("notFound", f"it has nothing for the nodes of the Pod ({os})")
-    if container.image_pull_policy == "Never" and known is None and found.cause in _NOWHERE:
+    if container.image_pull_policy == "Never" and found.cause in _NOWHERE:
         return Unknown("local", f"imagePullPolicy is Never, and no registry tells: {found.detail}")
+    return found
+
+
+async def find_image(images: Images, query: Query, known: Image | None) -> Image | Unknown:
+    """The image from its source, or else as the operator has stated it, who is not waited for as long."""
+    if known is None:
+        return await images.find(query)
+    found = await images.find(msgspec.structs.replace(query, budget=min(query.budget, KNOWN_IMAGE_BUDGET)))
     # Content that runtimes may read differently is no gap in our knowledge, which is all that the operator may fill.
-    return known if known is not None and found.cause != "invalid" else found
+    return known if isinstance(found, Unknown) and found.cause != "invalid" else found
 
 
 _NOWHERE = frozenset({"notFound", "unauthorized", "unreachable"})
@@ -203,18 +211,14 @@ def _service_account(workload: Workload) -> str:
     return workload.spec.service_account_name or "default"
 
 
-def stated(spec: PolicySpec, container: Container) -> Image | None:
-    """What the operator says of a container's image, for want of a better source; None where that is nothing."""
-    return next((_known_image(each) for each in spec.known_images if _knows(each, container)), None)
+def stated(spec: PolicySpec, image: str) -> Image | None:
+    """What the operator says of an image, for want of a better source; None where that is nothing."""
+    return next((_known_image(each) for each in spec.known_images if _knows(each, image)), None)
 
 
-def _knows(known: KnownImage, container: Container) -> bool:
+def _knows(known: KnownImage, image: str) -> bool:
     """Whether the operator means this image: by a glob on the normalised reference, or by its digest alone."""
-    return bool(
-        matcher((reference.normalised_glob(known.image), f"*@{known.image}"))(
-            reference.normalised(container.image or "")
-        )
-    )
+    return bool(matcher((reference.normalised_glob(known.image), f"*@{known.image}"))(reference.normalised(image)))
 
 
 @lru_cache(maxsize=1024)

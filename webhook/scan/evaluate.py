@@ -276,7 +276,7 @@ def _mismatch(observed_container: ObservedContainer, verdict: ContainerVerdict) 
     if _image(running.slot) == _image(subject.slot):
         if isinstance(subject.image, Image) and subject.image.digest in {"", running.digest}:
             predicted.append(_identities(subject.identities))
-        operators = stated(subject.policy, subject.slot.container)
+        operators = stated(subject.policy, subject.slot.container.image or "")
         if operators is not None:
             predicted.append(_identities(platform_identities(operators, subject.os)))
     return next(filter(None, (mismatch(observed_container.pod, running, each) for each in predicted)), None)

@@ -33,6 +33,7 @@ class Metrics(Collector):
         self._reviews: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
         self._findings: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._malformed: defaultdict[tuple[str], int] = defaultdict(int)
+        self._identified: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._verifications = dict.fromkeys([(cause,) for cause in get_args(Cause)], 0)
         self._exempted = dict.fromkeys([(mode,) for mode in get_args(Mode)], 0)
         self._injected = 0
@@ -61,11 +62,16 @@ class Metrics(Collector):
         """Count one request that was no review."""
         self._malformed[(str(status),)] += 1
 
+    def identified(self, path: str, status: int) -> None:
+        """Count one request to the identity API."""
+        self._identified[path, str(status)] += 1
+
     def collect(self) -> Iterable[Metric]:
         """The families, for prometheus-client."""
         yield metrics.REVIEWS.of(self._reviews.items())
         yield metrics.FINDINGS.of(self._findings.items())
         yield metrics.MALFORMED.of(self._malformed.items())
+        yield metrics.IDENTITY_REQUESTS.of(self._identified.items())
         yield metrics.VERIFICATIONS.of(self._verifications.items())
         yield metrics.EXEMPTED_CONTAINERS.of(self._exempted.items())
         yield metrics.INJECTIONS.at(self._injected)

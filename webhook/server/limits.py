@@ -6,6 +6,7 @@ for a large request is told so, and an API server then comes again by itself: k8
 """
 
 import asyncio
+import ssl
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -124,6 +125,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body = self._whole = False
         self._start = b""
         super().on_message_begin()
+        self.scope["extensions"] = _tls(self.transport)
 
     def on_headers_complete(self) -> None:
         """From here on it is the body."""
@@ -151,3 +153,10 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+def _tls(transport: asyncio.Transport) -> dict[str, dict[Any, Any]]:
+    """The certificate that the client has shown, as the ASGI extension `tls` has it: asgiref specs/tls.rst."""
+    connection = transport.get_extra_info("ssl_object")
+    shown = None if connection is None else connection.getpeercert(binary_form=True)
+    return {} if shown is None else {"tls": {"client_cert_chain": (ssl.DER_cert_to_PEM_cert(shown),)}}

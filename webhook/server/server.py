@@ -20,6 +20,9 @@ from starlette.types import ASGIApp
 from webhook.admission.handler import Admission, Outcome
 from webhook.admission.review import Review
 from webhook.cluster.supervisor import supervise
+from webhook.identity_api.app import IdentityAPI
+from webhook.identity_api.callers import Callers
+from webhook.identity_api.lookup import Lookup
 from webhook.image.source import Images
 from webhook.policy.cache import PolicyCache, PolicyLister, PolicySnapshot
 from webhook.registry import config_file
@@ -34,7 +37,7 @@ from webhook.server.probes import build
 from webhook.server.protocols import protocol
 from webhook.server.settings import ServeSettings
 from webhook.server.sockets import listen
-from webhook.server.tls import ServingCertificate
+from webhook.server.tls import ClientAuthority, ServingCertificate
 
 if TYPE_CHECKING:
     from webhook.cluster.client import Cluster
@@ -53,8 +56,9 @@ def run(settings: ServeSettings) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL)
     settings.check()
     access = config_file.load(settings.registry_config, settings.insecure_registries)
-    with _certificate(settings) as (certificate, ca), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(settings, access, certificate, ca))
+    callers = ClientAuthority(settings.identity_api_client_ca) if settings.identity_api_client_ca else None
+    with _certificate(settings, callers) as (certificate, ca), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(settings, access, certificate, ca, callers))
 
 
 def _loop_factory() -> "type[asyncio.AbstractEventLoop]":
@@ -71,8 +75,12 @@ def _loop_factory() -> "type[asyncio.AbstractEventLoop]":
 
 
 @contextlib.contextmanager
-def _certificate(settings: ServeSettings) -> Iterator[tuple[ServingCertificate, bytes | None]]:
-    load = partial(ServingCertificate, client_ca=settings.client_ca, minimum_version=settings.tls_min_version)
+def _certificate(
+    settings: ServeSettings, callers: ClientAuthority | None
+) -> Iterator[tuple[ServingCertificate, bytes | None]]:
+    load = partial(
+        ServingCertificate, client_ca=settings.client_ca, callers=callers, minimum_version=settings.tls_min_version
+    )
     if settings.cert and settings.key:
         yield load(settings.cert, settings.key), None
         return
@@ -87,7 +95,11 @@ def _certificate(settings: ServeSettings) -> Iterator[tuple[ServingCertificate, 
 
 
 async def _serve(
-    settings: ServeSettings, access: config_file.Access, certificate: ServingCertificate, ca: bytes | None
+    settings: ServeSettings,
+    access: config_file.Access,
+    certificate: ServingCertificate,
+    ca: bytes | None,
+    callers: ClientAuthority | None,
 ) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -101,6 +113,7 @@ async def _serve(
         _view(settings, cluster) as view,
         _images(cluster, access, memory, stats) as images,
         _denials(cluster, view, images, metrics) as answered,
+        _callers(settings, cluster, callers) as known,
     ):
         if isinstance(view, PolicyCache):
             metrics.view_age = lambda: view.age
@@ -114,7 +127,8 @@ async def _serve(
             return "no view of the cluster yet" if isinstance(view, PolicyCache) and not view.ready else None
 
         app = build(metrics, ready, ca)
-        reviews = Reviews(Admission(view, images), metrics, app, answered)
+        fallback = IdentityAPI(Lookup(images, view), known, app, metrics.identified) if settings.identity_api else app
+        reviews = Reviews(Admission(view, images), metrics, fallback, answered)
         secure, plain = _Server(reviews, certificate), _Server(app)
         sockets = (
             listen(settings.host, settings.port, "--port or --host"),
@@ -199,6 +213,20 @@ async def _images(
     client = RegistryClient(registry_settings, secrets, credentials=access.credentials, memory=memory, stats=stats)
     async with contextlib.aclosing(client):
         yield client if memory is None else FallbackSource(client, memory)
+
+
+@contextlib.asynccontextmanager
+async def _callers(
+    settings: ServeSettings, cluster: "Cluster | None", authority: ClientAuthority | None
+) -> AsyncIterator[Callers]:
+    """Who may ask the identity API."""
+    reviews = None
+    if cluster is not None:
+        from webhook.cluster.access_reviews import ClusterAccessReviews
+
+        reviews = ClusterAccessReviews(cluster, settings.identity_api_audiences)
+    async with contextlib.aclosing(Callers(authority, reviews)) as callers:
+        yield callers
 
 
 @contextlib.asynccontextmanager

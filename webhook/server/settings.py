@@ -21,6 +21,9 @@ class ServeSettings(msgspec.Struct, frozen=True):
     key: Path | None = None
     client_ca: Path | None = None
     tls_min_version: TlsVersion = "1.2"
+    identity_api: bool = False
+    identity_api_client_ca: Path | None = None
+    identity_api_audiences: tuple[str, ...] = ()
     documents: Documents = Documents()
     insecure_registries: tuple[str, ...] = ()
     registry_config: Path | None = None
@@ -33,3 +36,9 @@ class ServeSettings(msgspec.Struct, frozen=True):
             raise InvalidSetting("TLS needs a certificate: give --cert and --key, or --self-signed to try things out")
         if not self.standalone and (self.documents.policies or self.documents.exceptions):
             raise InvalidSetting("--policy is for --standalone; in a cluster, apply the NonRootPolicy objects instead")
+        if not self.identity_api and (self.identity_api_client_ca or self.identity_api_audiences):
+            raise InvalidSetting("--identity-api-client-ca and --identity-api-audience need --identity-api")
+        if self.identity_api and self.standalone and not self.identity_api_client_ca:
+            raise InvalidSetting(
+                "--identity-api with --standalone needs --identity-api-client-ca: nobody can tell of tokens"
+            )

@@ -4,10 +4,13 @@ import asyncio
 import hashlib
 import logging
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.x509.oid import NameOID
 
 from webhook.errors import InvalidSetting
 
@@ -20,15 +23,67 @@ TlsVersion = Literal["1.2", "1.3"]
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
+class ClientAuthority:
+    """CAs in a PEM file, read anew when it changes, and whom their certificates name.
+
+    A CA that takes another's place under the same name needs key identifiers, which all usual issuers write: OpenSSL finds
+    the issuer by them.
+    Implements `webhook.identity_api.callers.Certificates`.
+    """
+
+    def __init__(self, file: Path) -> None:
+        """`InvalidSetting` where the file cannot be used."""
+        self._file = file
+        self._authorities: list[x509.Certificate] = []
+        self.pem = b""
+        try:
+            self.load()
+        except (OSError, ValueError) as error:
+            raise InvalidSetting(f"cannot verify clients by {file}: {_reason(error)}") from None
+
+    def load(self) -> bool:
+        """Load the file if it has changed; raises OSError or ValueError and keeps what it had."""
+        pem = self._file.read_bytes()
+        if pem == self.pem:
+            return False
+        self._authorities, self.pem = x509.load_pem_x509_certificates(pem), pem
+        return True
+
+    def common_name(self, certificate: str) -> str | None:
+        """Whom a PEM certificate names that TLS has verified; None where no CA of the file, as it is now, has issued it."""
+        shown = x509.load_pem_x509_certificate(certificate.encode())
+        now = datetime.now(UTC)
+        if not shown.not_valid_before_utc <= now <= shown.not_valid_after_utc:
+            return None
+        names = [str(each.value) for each in shown.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        issued = any(_issued(each, shown) for each in self._authorities)
+        return names[0] if issued and len(names) == 1 else None
+
+
+def _issued(authority: x509.Certificate, certificate: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
 class ServingCertificate:
     """A certificate and key on disk, and the SSL context that serves them. New connections get the newest pair.
 
     With a `client_ca`, a file of PEM certificates, only clients that show a certificate of it are spoken to: the API server
-    does, where its kubeconfig for webhooks has one (kubernetes/apiserver pkg/util/webhook/authentication.go).
+    does, where its kubeconfig for webhooks has one (kubernetes/apiserver pkg/util/webhook/authentication.go). Of `callers` a
+    client may show a certificate, and need not.
     """
 
     def __init__(
-        self, cert: Path, key: Path, *, client_ca: Path | None = None, minimum_version: TlsVersion = "1.2"
+        self,
+        cert: Path,
+        key: Path,
+        *,
+        client_ca: Path | None = None,
+        callers: ClientAuthority | None = None,
+        minimum_version: TlsVersion = "1.2",
     ) -> None:
         self._cert, self._key = cert, key
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -39,6 +94,11 @@ class ServingCertificate:
             except (OSError, ValueError) as error:
                 raise InvalidSetting(f"cannot verify clients by {client_ca}: {_reason(error)}") from None
             self.context.verify_mode = ssl.CERT_REQUIRED
+        self._callers = callers
+        if callers is not None:
+            self.context.load_verify_locations(cadata=callers.pem.decode())
+            if client_ca is None:
+                self.context.verify_mode = ssl.CERT_OPTIONAL
         self.expiry = 0.0  # seconds since the epoch
         self._seen = b""
         try:
@@ -66,6 +126,9 @@ class ServingCertificate:
             try:
                 if self._load():
                     log.info("now serving a new certificate")
+                if self._callers is not None and self._callers.load():
+                    self.context.load_verify_locations(cadata=self._callers.pem.decode())
+                    log.info("now verifying the clients of the identity API by another CA")
             except (OSError, ValueError) as error:
                 log.error(  # noqa: TRY400  # a broken file is no bug of ours: no stack trace
                     "the new certificate cannot be used, the former one goes on: %s", _reason(error)

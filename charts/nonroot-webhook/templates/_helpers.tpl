@@ -246,3 +246,19 @@ automountServiceAccountToken: false
 true
 {{- end -}}
 {{- end }}
+
+{{- /* The volume of a CA that clients' certificates are verified by, from a ConfigMap or a Secret. */}}
+{{- define "nonroot.authorityVolume" -}}
+{{- $source := index . 1 -}}
+- name: {{ index . 0 }}
+  {{- if $source.secret }}
+  secret:
+    secretName: {{ $source.secret }}
+  {{- else }}
+  configMap:
+    name: {{ $source.configMap }}
+  {{- end }}
+    items:
+      - key: {{ $source.key }}
+        path: ca.crt
+{{- end }}

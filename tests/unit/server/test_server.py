@@ -10,10 +10,12 @@ import ssl
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 
@@ -127,6 +129,82 @@ def test_only_clients_of_the_given_authority_are_answered(policy: Path, tmp_path
         assert running.get("/healthz") == b"ok\n"
     finally:
         running.stop()
+
+
+def _identity(connection: http.client.HTTPSConnection) -> tuple[int, dict[str, object]]:
+    connection.request("GET", "/v1/identities?image=A+B")
+    reply = connection.getresponse()
+    return reply.status, json.loads(reply.read())
+
+
+def test_the_identity_api_answers_clients_of_its_authority(policy: Path, tmp_path: Path) -> None:
+    """Reviews need no certificate; a change of the CA is taken up, and the former one's certificates are worth nothing then."""
+    first, second = (Authority(_folder(tmp_path / name), name) for name in ("first", "second"))
+    bundle = tmp_path / "ca.crt"
+    bundle.write_text(first.pem)
+    running = Server(
+        "--self-signed", "--policy", str(policy), "--identity-api", "--identity-api-client-ca", str(bundle)
+    )
+    try:
+        ca = running.get("/ca.crt")
+
+        def client(authority: Authority | None = None) -> http.client.HTTPSConnection:
+            context = ssl.create_default_context(cadata=ca.decode())
+            if authority is not None:
+                context.load_cert_chain(authority.certificate, authority.key)
+            return http.client.HTTPSConnection("localhost", running.ports[0], timeout=5, context=context)
+
+        stranger, known, unknown = client(), client(first), client(second)
+        assert _validate(stranger, review(minimal()))[0] == 200
+        assert _identity(stranger)[0] == 401
+        status, answered = _identity(known)
+        assert (status, answered["unknown"]) == (200, {"cause": "invalid", "detail": ANY})
+        assert _validate(known, review(minimal()))[0] == 200
+        with pytest.raises((OSError, http.client.HTTPException)):
+            _identity(unknown)
+        bundle.write_text(second.pem)
+        deadline = time.monotonic() + START_LIMIT
+        while _identity(known)[0] != 401:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        renewed = client(second)
+        assert _identity(renewed)[0] == 200
+        counted = running.get("/metrics").decode()
+        assert 'nonroot_identity_requests_total{path="/v1/identities",status="200"}' in counted
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            running.get("/v1/identities?image=a")
+        for each in (stranger, known, unknown, renewed):
+            each.close()
+    finally:
+        running.stop()
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def test_without_the_flag_there_is_no_identity_api(server: Server) -> None:
+    connection = server.connect(server.get("/ca.crt"))
+    for path in ("/v1/identities?image=a", "/externaldata", "/openapi.json"):
+        connection.request("GET", path)
+        reply = connection.getresponse()
+        assert (reply.status, json.loads(reply.read())) == (404, {"detail": "Not Found"})
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--identity-api",), "--identity-api with --standalone needs --identity-api-client-ca"),
+        (("--identity-api-audience", "x"), "need --identity-api"),
+        (("--identity-api", "--identity-api-client-ca", "/no/such"), "cannot verify clients by /no/such: No such file"),
+    ],
+)
+def test_an_identity_api_that_nobody_could_ask_is_no_server(arguments: tuple[str, ...], says: str) -> None:
+    command = [sys.executable, "-m", "webhook", "serve", "--standalone", "--self-signed", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, says in done.stderr) == (2, True), done.stderr
 
 
 def test_the_oldest_version_of_tls_can_be_chosen(policy: Path) -> None:

@@ -1,0 +1,66 @@
+"""TokenReviews and SubjectAccessReviews: who a token belongs to, and what RBAC lets that user do.
+
+Sources: kubernetes/api authentication/v1/types.go (TokenReview), authorization/v1/types.go (SubjectAccessReview).
+"""
+
+import msgspec
+
+from webhook.cluster.client import Cluster, decode
+from webhook.cluster.users import User
+
+RESOURCE = {"group": "nonroot.dev", "version": "v1alpha1", "resource": "imageidentities", "verb": "resolve"}
+"""What a caller of the identity API must be allowed to do, in the namespace for which they ask."""
+
+
+class _TokenStatus(msgspec.Struct, frozen=True):
+    authenticated: bool = False
+    user: User = User("")
+
+
+class _TokenReview(msgspec.Struct):
+    status: _TokenStatus = _TokenStatus()
+
+
+class _AccessStatus(msgspec.Struct, frozen=True):
+    allowed: bool = False
+
+
+class _SubjectAccessReview(msgspec.Struct):
+    status: _AccessStatus = _AccessStatus()
+
+
+class ClusterAccessReviews:
+    """Implements `webhook.cluster.users.AccessReviews`. Tokens must be for one of `audiences`; none: for the API server."""
+
+    def __init__(self, cluster: Cluster, audiences: tuple[str, ...] = ()) -> None:
+        self._cluster = cluster
+        self._audiences = audiences
+
+    async def user_of(self, token: str) -> User | None:
+        """Whose token it is; None where it is nobody's."""
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "spec": {"token": token, "audiences": list(self._audiences)},
+        }
+        path, what = "/apis/authentication.k8s.io/v1/tokenreviews", "TokenReview"
+        status = decode(await self._cluster.call("POST", path, what, body) or b"", _TokenReview, what).status
+        return status.user if status.authenticated and status.user.username else None
+
+    async def may_resolve(self, user: User, namespace: str) -> bool:
+        """Whether RBAC lets the user resolve image identities in a namespace; empty: in all of them."""
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {
+                "resourceAttributes": {**RESOURCE, "namespace": namespace},
+                "user": user.username,
+                "uid": user.uid,
+                "groups": list(user.groups),
+                "extra": {key: list(values) for key, values in user.extra.items()},
+            },
+        }
+        path, what = "/apis/authorization.k8s.io/v1/subjectaccessreviews", "SubjectAccessReview"
+        return decode(
+            await self._cluster.call("POST", path, what, body) or b"", _SubjectAccessReview, what
+        ).status.allowed

@@ -1,0 +1,93 @@
+"""Gatekeeper's external data protocol: images as keys, answers as values.
+
+Source: open-policy-agent/frameworks constraint/pkg/externaldata/request.go, response.go.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from webhook.identity_api.answer import Answer, Model
+from webhook.identity_api.lookup import Question
+
+KEYS_LIMIT = 1000  # a Pod has fewer containers
+KEY_LIMIT = 16 * 1024  # characters
+
+Version = Literal["externaldata.gatekeeper.sh/v1beta1", "externaldata.gatekeeper.sh/v1alpha1"]
+KeyForm = Literal["images", "objects"]
+
+
+class Keys(Model):
+    """What is asked."""
+
+    keys: tuple[str, ...] = ()
+
+
+class ProviderRequest(Model):
+    """What Gatekeeper sends."""
+
+    api_version: Version
+    kind: Literal["ProviderRequest"]
+    request: Keys
+
+
+class Item(Model):
+    """The answer to a key, or why there is none."""
+
+    key: str
+    value: Answer | None = None
+    error: str = ""
+
+
+class Items(Model):
+    """The answers, one for each key and in their order. The same request has the same effect each time: none."""
+
+    idempotent: Literal[True] = True
+    items: tuple[Item, ...] = ()
+    system_error: str = ""
+
+
+class ProviderResponse(Model):
+    """What Gatekeeper is given."""
+
+    api_version: Version
+    kind: Literal["ProviderResponse"] = "ProviderResponse"
+    response: Items
+
+
+class _Key(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    image: str
+    namespace: str = ""
+    service_account: str = ""
+    pull_secrets: tuple[str, ...] = ()
+    os: Literal["linux", "windows"] = "linux"
+
+
+def question(key: str, form: KeyForm) -> Question:
+    """The question that a key stands for; ValueError says why it is none.
+
+    Whether keys are images or JSON objects is said by the URL, and not by the key: an image is written by whoever makes a Pod,
+    who could otherwise write one that asks for another namespace.
+    """
+    if len(key) > KEY_LIMIT:
+        raise ValueError(f"the key is longer than {KEY_LIMIT} characters")
+    if form == "images":
+        return Question(key)
+    try:
+        found = msgspec.json.decode(key, type=_Key)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"the key is not as keys=objects has it: {error}") from None
+    return Question(**{name: getattr(found, name) for name in found.__struct_fields__})
+
+
+def item(key: str, answer: Answer) -> Item:
+    """An answer as Gatekeeper takes it: of an image that could not be read the reason is the key's error."""
+    if answer.unknown is not None:
+        return Item(key=key, error=f"{answer.unknown.cause}: {answer.unknown.detail}")
+    return Item(key=key, value=answer)
+
+
+def refusal(reason: str) -> dict[str, object]:
+    """The body of an HTTP error: Gatekeeper decodes it whatever the status is, and hands the reason to the policy."""
+    response = ProviderResponse(api_version="externaldata.gatekeeper.sh/v1beta1", response=Items(system_error=reason))
+    return response.model_dump(by_alias=True)

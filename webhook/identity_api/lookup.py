@@ -1,0 +1,63 @@
+"""A question about an image, and its answer from the same source that admission asks."""
+
+from typing import Literal
+
+import msgspec
+
+from webhook.evaluation.evaluator import find_image, stated
+from webhook.identity_api import answer
+from webhook.identity_api.answer import Answer
+from webhook.image.source import Images, Query
+from webhook.policy.cache import PolicyLister
+
+TEXT_LIMIT = 1024  # characters of an image, and of each name beside it
+SECRETS_LIMIT = 16
+
+
+class Question(msgspec.Struct, frozen=True):
+    """Which image, and with whose pull secrets: the named ones of a namespace, else those of its ServiceAccount.
+
+    Without a namespace only what the operator's own credentials open is told.
+    """
+
+    image: str
+    namespace: str = ""
+    service_account: str = ""
+    pull_secrets: tuple[str, ...] = ()
+    os: Literal["linux", "windows"] = "linux"
+    architectures: tuple[str, ...] = ()
+
+    @property
+    def fault(self) -> str:
+        """Why it cannot be answered; else empty."""
+        names = (self.namespace, self.service_account, *self.pull_secrets, *self.architectures)
+        if max(map(len, (self.image, *names))) > TEXT_LIMIT:
+            return f"a name is longer than {TEXT_LIMIT} characters"
+        if max(len(self.pull_secrets), len(self.architectures)) > SECRETS_LIMIT:
+            return f"there are more than {SECRETS_LIMIT} pull secrets or architectures"
+        if not self.namespace and (self.service_account or self.pull_secrets):
+            return "pull secrets and a ServiceAccount need their namespace"
+        return ""
+
+
+class Lookup:
+    """Answers questions; a policy's knownImages count as they do in admission."""
+
+    def __init__(self, images: Images, policies: PolicyLister) -> None:
+        self._images = images
+        self._policies = policies
+
+    async def answer(self, question: Question, seconds: float) -> Answer:
+        """The answer within so many seconds."""
+        query = Query(
+            question.image,
+            question.os,
+            frozenset(question.architectures),
+            question.namespace,
+            question.pull_secrets,
+            "" if question.pull_secrets else question.service_account,
+            budget=seconds,
+        )
+        policy = self._policies.effective_policy(question.namespace).policy
+        found = await find_image(self._images, query, stated(policy.spec, question.image))
+        return answer.of(question.image, found, question.os)
