@@ -100,4 +100,4 @@ class Cases(msgspec.Struct, rename={"passing": "pass"}, frozen=True, forbid_unkn
 
 def load(rule: str) -> Cases:
     """The cases of a rule."""
-    return msgspec.convert(yaml.safe_load((FOLDER / f"{rule}.yaml").read_text()), Cases)
+    return msgspec.convert(yaml.load((FOLDER / f"{rule}.yaml").read_text(), yaml.CSafeLoader), Cases)
