@@ -9,8 +9,8 @@ import pytest
 
 from deploy.dev.oci import file, image, layer
 from deploy.dev.registry import Login, Registry
+from tests.support.command import nonroot
 from tests.unit.check.files import POD
-from tests.unit.cli.test_main import nonroot
 
 
 @pytest.fixture

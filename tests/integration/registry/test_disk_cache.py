@@ -7,8 +7,8 @@ from pathlib import Path
 from deploy.dev.oci import accounts_layer
 from deploy.dev.oci import image as built
 from deploy.dev.registry import Login, Registry
+from tests.support.command import nonroot
 from tests.unit.check.files import POD
-from tests.unit.cli.test_main import nonroot
 from tests.unit.registry.samples import docker_config
 from webhook.image.source import Image, Query, Unknown
 from webhook.registry.client import RegistryClient

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.command import nonroot
 from tests.unit.check.files import POD
-from tests.unit.cli.test_main import nonroot
 from webhook.cli.output.diff import unified
 
 OPEN = POD.replace("runAsNonRoot: true", "runAsUser: 7")

@@ -14,6 +14,7 @@ import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from click.testing import CliRunner
 
+from tests.support.command import nonroot
 from tests.unit.check.files import POD
 from webhook.cli import rule_docs
 from webhook.cli.main import main
@@ -21,17 +22,6 @@ from webhook.cli.output import json_v1
 
 ROOT = Path(__file__).parents[3]
 HELP = Path(__file__).with_name("cli_help.txt")
-
-
-def nonroot(
-    *arguments: str, stdin: str = "", cwd: Path | None = None, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    """Run it, with an environment of its own."""
-    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}}
-    return subprocess.run(
-        [sys.executable, "-m", "webhook", *arguments], input=stdin, capture_output=True, text=True, cwd=cwd, timeout=60,
-        check=False, env={**kept, "PYTHONPATH": str(ROOT), **environment},
-    )  # fmt: skip
 
 
 def help_of(*command: str) -> str:

@@ -7,8 +7,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from tests.support.command import nonroot
 from tests.unit.check.files import POD
-from tests.unit.cli.test_main import nonroot
 
 ROOT = POD.replace("runAsNonRoot: true", "runAsUser: 0")
 OPEN = POD.replace("runAsNonRoot: true", "runAsUser: 7")

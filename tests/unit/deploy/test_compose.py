@@ -2,8 +2,6 @@
 
 import json
 import ssl
-import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import yaml
 
 from tests.support.builtin_schemas import complaints
+from tests.support.command import nonroot
 from tests.unit.server.test_server import Server
 
 FOLDER = Path(__file__).resolve().parents[3] / "deploy" / "compose"
@@ -27,8 +26,7 @@ def test_it_is_a_compose_file() -> None:
 
 
 def test_we_have_nothing_to_say_about_it() -> None:
-    command = [sys.executable, "-m", "webhook", "check", str(FOLDER), "--no-images", "--output", "json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = nonroot("check", str(FOLDER), "--no-images", "--output", "json")
     assert (done.returncode, json.loads(done.stdout)["findings"]) == (0, [])
 
 

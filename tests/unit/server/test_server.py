@@ -4,11 +4,9 @@ import asyncio
 import base64
 import http.client
 import json
+import os
 import re
-import signal
 import ssl
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -22,6 +20,7 @@ import pytest
 from deploy.dev.oci import accounts_layer, image
 from deploy.dev.registry import Login, Registry
 from tests.support.authority import Authority
+from tests.support.command import nonroot, start
 from tests.support.pods import minimal, tweak
 from tests.unit.registry.auth.test_credential_providers import answer, provider
 from tests.unit.registry.stubs import Stub
@@ -36,6 +35,7 @@ kind: NonRootPolicy
 metadata: {name: strict}
 spec: {mode: Enforce}
 """
+STANDALONE = ("serve", "--standalone", "--port", "0", "--metrics-port", "0")
 START_LIMIT = 20.0  # seconds
 
 
@@ -43,27 +43,14 @@ class Server:
     """A running `nonroot serve`."""
 
     def __init__(self, *arguments: str) -> None:
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "webhook",
-                "serve",
-                "--standalone",
-                "--port",
-                "0",
-                "--metrics-port",
-                "0",
-                *arguments,
-            ],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stderr is not None
+        read, write = os.pipe()
+        self.stderr = os.fdopen(read)
+        with os.fdopen(write, "w") as written, Path(os.devnull).open() as nothing:
+            self.process = start([*STANDALONE, *arguments], (nothing, written, written))
         self.ports: list[int] = []
         self.said = ""
         while len(self.ports) < 2:
-            line = self.process.stderr.readline()
+            line = self.stderr.readline()
             assert line, self.said
             self.said += line
             if match := re.search(r"at https?://\S+:(\d+)$", line.strip()):
@@ -82,10 +69,12 @@ class Server:
 
     def stop(self) -> int:
         """Ask it to end; its exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        _, rest = self.process.communicate(timeout=30)
-        self.said += rest
-        return self.process.returncode
+        self.process.terminate()
+        with self.stderr:
+            self.said += self.stderr.read()
+        self.process.join()
+        assert self.process.exitcode is not None
+        return self.process.exitcode
 
 
 @pytest.fixture
@@ -101,7 +90,7 @@ def server(policy: Path) -> Iterator[Server]:
     """A self-signed server that enforces."""
     running = Server("--self-signed", "--policy", str(policy))
     yield running
-    if running.process.poll() is None:
+    if running.process.is_alive():
         running.stop()
 
 
@@ -202,8 +191,7 @@ def test_without_the_flag_there_is_no_identity_api(server: Server) -> None:
     ],
 )
 def test_an_identity_api_that_nobody_could_ask_is_no_server(arguments: tuple[str, ...], says: str) -> None:
-    command = [sys.executable, "-m", "webhook", "serve", "--standalone", "--self-signed", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = nonroot("serve", "--standalone", "--self-signed", *arguments)
     assert (done.returncode, says in done.stderr) == (2, True), done.stderr
 
 
@@ -286,8 +274,7 @@ def test_a_new_certificate_is_served_without_a_restart(tmp_path: Path) -> None:
 )
 def test_a_bad_policy_file_is_one_line_that_names_the_field(policy: Path, text: str, says: str) -> None:
     policy.write_text(text)
-    command = [sys.executable, "-m", "webhook", "serve", "--standalone", "--self-signed", "--policy", str(policy)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = nonroot("serve", "--standalone", "--self-signed", "--policy", str(policy))
     assert done.returncode == 2
     assert says in done.stderr
     assert str(policy) in done.stderr
@@ -324,8 +311,7 @@ async def test_a_registry_config_lets_it_read_what_only_the_operator_may(policy:
 def test_a_bad_registry_config_is_one_line_that_names_the_field(policy: Path, tmp_path: Path) -> None:
     path = tmp_path / "registries.yaml"
     path.write_text("mirror: {docker.io: [mirror.corp]}")
-    command = [sys.executable, "-m", "webhook", "serve", "--standalone", "--self-signed", "--policy", str(policy)]
-    done = subprocess.run([*command, "--registry-config", str(path)], capture_output=True, text=True, check=False)
+    done = nonroot("serve", "--standalone", "--self-signed", "--policy", str(policy), "--registry-config", str(path))
     assert done.returncode == 2
     assert done.stderr == f"nonroot: {path}: Object contains unknown field `mirror`\n"
 
@@ -340,9 +326,7 @@ def test_a_bad_registry_config_is_one_line_that_names_the_field(policy: Path, tm
     ],
 )
 def test_flags_that_contradict_each_other_are_told(arguments: list[str], says: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "webhook", "serve", *arguments], capture_output=True, text=True, check=False
-    )
+    done = nonroot("serve", *arguments)
     assert done.returncode == 2
     assert says in done.stderr
     assert "Traceback" not in done.stderr
