@@ -188,6 +188,15 @@ MISMATCHES = Family(
     "counter",
     "Containers that a kubelet reports as somebody else than was foretold. Must stay zero.",
 )
+INJECTION_FAILURES = Family(
+    "nonroot_injection_failures_total",
+    "counter",
+    "Patched containers that do not start, or die within seconds, as the injected field causes; an Event names each.",
+    {
+        "field": "the likeliest: `runAsNonRoot`, `capabilities`, `allowPrivilegeEscalation`, `seccompProfile`, `runAsUser`, "
+        "`runAsGroup`"
+    },
+)
 REPORT_WRITES = Family("nonroot_report_writes_total", "counter", "Policy reports created, replaced or deleted.")
 IDENTITY_WRITES = Family(
     "nonroot_image_identity_writes_total",
@@ -213,8 +222,8 @@ ADMISSION = (
     *(*_BACKGROUND, IMAGE_IDENTITIES),
 )
 CONTROLLER = (
-    BUILD_INFO,
-    *(WORKLOADS, ROOT_WORKLOADS, MISMATCHES, SCAN_TIMESTAMP, SCAN_DURATION, REPORT_WRITES, IDENTITY_WRITES),
+    *(BUILD_INFO, WORKLOADS, ROOT_WORKLOADS, MISMATCHES, INJECTION_FAILURES),
+    *(SCAN_TIMESTAMP, SCAN_DURATION, REPORT_WRITES, IDENTITY_WRITES),
     *(WEAKENED, FAIL_OPEN, CERTIFICATE_EXPIRY, CERTIFICATE_WRITES, *_BACKGROUND),
 )
 

@@ -15,6 +15,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from webhook import metrics
+from webhook.caching import LRUCache
 from webhook.cluster.client import Cluster
 from webhook.cluster.events import Event, Regarding
 from webhook.controller.image_identities import Reconciler
@@ -29,7 +30,9 @@ from webhook.scan.document import Container, Document, Workload, renewed
 from webhook.scan.html import page
 from webhook.scan.run import scan
 from webhook.text import many
+from webhook.workload.container_status import Start
 
+UNPATCHED_BYTES = 8 << 20  # of what has run unpatched: some 40,000 images and commands
 ANNOUNCED_LIMIT = 10_000  # mismatches that are not told again
 NAMESPACE_METRICS_LIMIT = 1_000  # namespaces with numbers of their own: each costs a Prometheus up to five series
 
@@ -69,6 +72,7 @@ class BackgroundScan(Collector):
         self._nodes: Mapping[str, Platform] = {}
         self._seen = IdentityIndex()
         self._announced: dict[tuple[str, ...], None] = {}
+        self._unpatched: LRUCache[int, bool] = LRUCache(UNPATCHED_BYTES)
         self._page = ""
         self.mismatches = 0
         self.seconds = 0.0
@@ -86,6 +90,7 @@ class BackgroundScan(Collector):
             first = document.skipped[0]
             log.warning("%d could not be scanned, such as %s: %s", len(document.skipped), first.object, first.reason)
         self._nodes, self._seen = reader.nodes, seen
+        self._remember(reader)
         self.document, self._page = document, ""
         self._announce(document)
         self.seconds = loop.time() - began
@@ -116,6 +121,7 @@ class BackgroundScan(Collector):
         known = self._reconciler.index
         part = await scan(reader, self._images, cluster=former.cluster, known=known, seen=self._seen, now=now)
         self.document, self._page = renewed(former, part, namespaces), ""
+        self._remember(reader)
         self._announce(part)
         await self._reconciler.save(reader.observations, reader.platforms, now)
         await self._report(part, names)
@@ -126,6 +132,14 @@ class BackgroundScan(Collector):
             await self._reports.update(reports, namespaces, complete=not document.skipped)
         else:
             await self._reports.update(None, namespaces)
+
+    def _remember(self, reader: Reader) -> None:
+        for each in reader.unpatched:
+            self._unpatched.put(hash(each), value=True)
+
+    def ran_unpatched(self, start: Start) -> bool:
+        """Whether some scan has seen that image run, started by the same command, with no field that was injected."""
+        return self._unpatched.get(hash(start)) is not None
 
     def sums(self) -> dict[str, Outcomes] | None:
         """The workloads by what would become of them, for each policy; None before the first scan."""

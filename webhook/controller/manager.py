@@ -1,4 +1,4 @@
-"""The controller's process: its three loops, what wakes them, and its probes."""
+"""The controller's process: its loops, what wakes them, and its probes."""
 
 import asyncio
 import contextlib
@@ -20,6 +20,7 @@ from webhook.controller.certificate_rotation import InjectCaBundle, InOrder, Nam
 from webhook.controller.image_identities import Reconciler
 from webhook.controller.image_surveys import ImageSurveys
 from webhook.controller.loop import repeat
+from webhook.controller.patched_pods import PatchedPods
 from webhook.controller.policy_status import PolicyStatusController
 from webhook.controller.scheduler import Scheduler
 from webhook.controller.settings import OperateSettings
@@ -73,13 +74,16 @@ async def _operate(settings: OperateSettings) -> None:
             hooks=hooks,
             cluster_name=settings.cluster_name,
         )
+        patched = PatchedPods(cluster, recorder.record, scanning.ran_unpatched, memory, lambda: standing.view)
         page = scanning.html if settings.report_page else None
-        collectors = scanning, standing, Background(client.stats, Event=recorder.writer)
+        collectors = scanning, standing, patched, Background(client.stats, Event=recorder.writer)
         serving = probes.serve(state, settings.host, settings.metrics_port, collectors, page)
         log.info("probes and metrics at http://%s:%d", settings.host, await closing.enter_async_context(serving))
 
-        scheduler = Scheduler(standing, scanning, Workloads(cluster), settings.scan_interval)
+        scheduler = Scheduler(standing, scanning, Workloads(cluster, patched), settings.scan_interval)
         loops = list(scheduler.loops())
+        if settings.scan_interval:
+            loops.append(repeat("the watch on patched Pods", patched.round, patched.due))
         if settings.survey_rate and settings.scan_interval:
             surveys = ImageSurveys(cluster, client, settings.survey_rate * 1_000_000)
             loops.append(repeat("reading the layers of images", surveys.round, asyncio.Event()))

@@ -24,7 +24,7 @@ from webhook.policy.cache import PolicySnapshot, StoredObject, accept, in_force
 from webhook.policy.conditions import Condition, ExceptionStatus, Outcomes, PolicyScope, PolicyStatus
 from webhook.policy.exemptions import exempts
 from webhook.policy.selection import EffectivePolicy, Namespace
-from webhook.policy.types import API_VERSION, NonRootException, NonRootPolicy
+from webhook.policy.types import API_VERSION, Documents, NonRootException, NonRootPolicy
 from webhook.scan.collector import read_reach
 from webhook.scan.coverage import DEFAULT, Reach
 
@@ -115,7 +115,7 @@ class PolicyStatusController(Collector):
     """Keeps every status up to date.
 
     `sums` are the last scan's, by policy, and `matches` the workloads of each exception, by namespace and name; None before
-    the first scan, which keeps old ones.
+    the first scan, which keeps old ones. `view` is what applies where, as the last round found it.
 
     `hooks` is the ValidatingWebhookConfiguration that says of which namespaces the API server admits Pods unjudged while
     admission is away. With `labels_namespaces` it labels those that policies ask for, with `creates_default` it creates the
@@ -142,6 +142,7 @@ class PolicyStatusController(Collector):
         self._fail_open = 0
         self.sums: dict[str, Outcomes] | None = None
         self.matches: Mapping[tuple[str, str], int] | None = None
+        self.view = PolicySnapshot(Documents(), {})
 
     async def round(self, now: datetime) -> tuple[ClusterState, datetime | None]:
         """Read, compare and write; gives what was read, and when time alone will make a difference. `ClusterError`."""
@@ -151,7 +152,7 @@ class PolicyStatusController(Collector):
         except Forbidden:
             reach = DEFAULT
         now = now.replace(microsecond=0)  # as Kubernetes has its times
-        view = state.view()
+        self.view = view = state.view()
         governed = {each.name: view.effective_policy(each.name) for each in state.namespaces}
         self._announce(state, governed)
         self._compare(state, governed)

@@ -13,6 +13,7 @@ import msgspec
 
 from webhook.cluster import reflector
 from webhook.cluster.client import Cluster
+from webhook.cluster.reflector import Store
 from webhook.scan.collector import KINDS, base
 
 FIRST_LISTING_TIMEOUT = 60.0  # seconds for the first listings
@@ -42,20 +43,29 @@ _OBJECT = msgspec.json.Decoder(_Object)
 
 
 class Workloads:
-    """The workloads of a cluster."""
+    """The workloads of a cluster. `pods` is told of the same Pods: there is one stream of them."""
 
-    def __init__(self, api: Cluster) -> None:
+    def __init__(self, api: Cluster, pods: Store | None = None) -> None:
         self._api = api
+        self._pods = pods
         self._listed = [asyncio.Event() for _ in KINDS]
 
     def loops(self, changed: Changed) -> tuple[Coroutine[None, None, NoReturn], ...]:
         """What to run until cancelled: it calls `changed` with the name of a namespace, at first of each that has any."""
         return tuple(
             reflector.follow(
-                self._api, f"{base(version)}/{resource}", f"{kind}s", _Kind(changed, listed), only_metadata=True
+                self._api,
+                f"{base(version)}/{resource}",
+                f"{kind}s",
+                self._store(kind, changed, listed),
+                only_metadata=True,
             )
             for (kind, version, resource), listed in zip(KINDS, self._listed, strict=True)
         )
+
+    def _store(self, kind: str, changed: Changed, listed: asyncio.Event) -> Store:
+        own = _Kind(changed, listed)
+        return own if kind != "Pod" or self._pods is None else _Both(own, self._pods)
 
     async def heard(self) -> None:
         """Wait until whatever changes from now on is heard of, as far as it is within a minute."""
@@ -93,6 +103,25 @@ class _Kind:
 
     def _notify(self, key: str) -> None:
         self._changed(key.partition("/")[0])
+
+
+class _Both:
+    """Tells two stores the same."""
+
+    def __init__(self, *stores: Store) -> None:
+        self._stores = stores
+
+    def update(self, key: str, raw: msgspec.Raw) -> None:
+        for each in self._stores:
+            each.update(key, raw)
+
+    def delete(self, key: str) -> None:
+        for each in self._stores:
+            each.delete(key)
+
+    def replace(self, keys: Collection[str]) -> None:
+        for each in self._stores:
+            each.replace(keys)
 
 
 def _group_kind(owner: _Owner) -> tuple[str, str]:

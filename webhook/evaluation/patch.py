@@ -13,7 +13,7 @@ from webhook.evaluation import privileges
 from webhook.evaluation.subject import Subject
 from webhook.evaluation.verdict import ContainerVerdict, Verdict
 from webhook.image.user import Injection
-from webhook.workload.annotations import ANNOTATION, OPENSHIFT_SCC
+from webhook.workload.annotations import ANNOTATION, OPENSHIFT_SCC, injection_record
 from webhook.workload.podspec import SecurityContext
 from webhook.workload.workload import Workload
 
@@ -131,7 +131,7 @@ def _fs_group(verdict: Verdict, workload: Workload) -> dict[str, Any]:
 
 def _annotation(workload: Workload, record: list[dict[str, Any]]) -> Operation:
     annotations = workload.metadata.annotations
-    earlier = _earlier((annotations or {}).get(ANNOTATION, ""))
+    earlier = injection_record((annotations or {}).get(ANNOTATION, ""))
     text = msgspec.json.encode(earlier + record).decode()
     if annotations is None:
         return {"op": "add", "path": "/metadata/annotations", "value": {ANNOTATION: text}}
@@ -141,15 +141,7 @@ def _annotation(workload: Workload, record: list[dict[str, Any]]) -> Operation:
 def _left_out_before(subject: Subject) -> frozenset[Any]:
     """What an earlier pass left out of the container, which then had no runAsUser, so that its image was asked."""
     text = (subject.workload.metadata.annotations or {}).get(ANNOTATION, "")
-    names = [each.get("leftOut") for each in _earlier(text) if each.get("container") == subject.slot.container.name]
+    names = [
+        each.get("leftOut") for each in injection_record(text) if each.get("container") == subject.slot.container.name
+    ]
     return frozenset(name for found in names if isinstance(found, list) for name in found if isinstance(name, str))
-
-
-def _earlier(text: str) -> list[Any]:
-    """What an earlier pass recorded; a user's own text there is replaced."""
-    if not text:
-        return []
-    try:
-        return msgspec.json.decode(text, type=list[dict[str, Any]])
-    except msgspec.DecodeError:
-        return []

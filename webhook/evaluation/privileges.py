@@ -8,7 +8,7 @@ libcontainer/init_linux.go (finalizeNamespace); containerd/containerd internal/c
 (capabilities) and pkg/oci/spec.go (defaultUnixCaps).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -16,7 +16,7 @@ from webhook.evaluation.subject import Subject
 from webhook.image import start
 from webhook.image.filesystem import Survey
 from webhook.image.source import Image
-from webhook.policy.types import Default
+from webhook.policy.types import Default, PolicySpec
 from webhook.workload.podspec import Capabilities, SecurityContext
 
 BIND = "NET_BIND_SERVICE"
@@ -76,7 +76,7 @@ def privileges(subject: Subject) -> Privileges | None:
         container = subject.slot.container
         line = start.words(each.config, container.command, container.args)
         started = start.programs(line)
-        needed = started.union(subject.policy.setuid_programs, *(_HELPERS.get(name, ()) for name in started))
+        setuid_needed = needed(line, subject.policy)
         for found in each.survey.capable:
             name = _base(found.path)
             programs[
@@ -89,9 +89,15 @@ def privileges(subject: Subject) -> Privileges | None:
                 )
             ] = None
         for special in each.survey.special:
-            if special.mode & _SETUID and _base(special.path) in needed:
+            if special.mode & _SETUID and _base(special.path) in setuid_needed:
                 setuid[special.path] = None
     return Privileges(tuple(programs), tuple(setuid))
+
+
+def needed(line: Sequence[str], policy: PolicySpec) -> frozenset[str]:
+    """The base names of the programs that a command line names, and of those that they or the policy say they need."""
+    started = start.programs(line)
+    return started.union(policy.setuid_programs, *(_HELPERS.get(name, ()) for name in started))
 
 
 def left_out(subject: Subject, known: Privileges | None) -> frozenset[Default]:

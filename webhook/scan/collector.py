@@ -22,6 +22,7 @@ from webhook.scan import coverage
 from webhook.scan.coverage import Reach
 from webhook.scan.document import Skip
 from webhook.scan.inventory import Inventory, InventoryItem
+from webhook.workload.container_status import Start
 
 # Every kind that makes Pods, with API version and resource; first those that hand Pods on to what made them.
 _BETWEEN = (("ReplicaSet", "apps/v1", "replicasets"), ("Job", "batch/v1", "jobs"))
@@ -79,8 +80,8 @@ class Reader:
     """Reads some namespaces of a cluster, all of them where none is named. Its methods raise `ClusterError`.
 
     `skipped` is what could not be read; where that is the policies, `policies_read` is false. `observations` is what the Pods
-    have taught of images, on `nodes` of `platforms`, and `uses` which digests there are of which image; they are there before
-    `workloads` gives the first workload.
+    have taught of images, on `nodes` of `platforms`, `uses` which digests there are of which image, and `unpatched` what runs
+    without any field that was injected; they are there before `workloads` gives the first workload.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Reader:
         self.skipped: list[Skip] = []
         self.observations: set[Observation] = set()
         self.uses: set[tuple[str, str]] = set()
+        self.unpatched: set[Start] = set()
         self.platforms: tuple[Platform, ...] = ()
         self.policies_read = True
         self._labels_read: set[str] = set()
@@ -196,7 +198,7 @@ class Reader:
         inventory = Inventory(self.nodes)
         async for raw in self._list("/api/v1", "pods", "Pods"):
             inventory.pod(raw)
-        self.observations, self.uses = inventory.observations, inventory.uses
+        self.observations, self.uses, self.unpatched = inventory.observations, inventory.uses, inventory.unpatched
         for kinds, take in ((_BETWEEN, inventory.between), (_TEMPLATES, inventory.template)):
             for kind, version, resource in kinds:
                 async for raw in self._list(base(version), resource, f"{kind}s"):

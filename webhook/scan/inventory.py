@@ -22,13 +22,14 @@ from webhook.scan.document import Skip, Waiting
 from webhook.workload import container_status
 from webhook.workload import workload as pod
 from webhook.workload.annotations import MIRROR_ANNOTATION, OPENSHIFT_SCC
-from webhook.workload.container_status import Pod, RunningContainer
+from webhook.workload.container_status import Pod, RunningContainer, Start
 from webhook.workload.podspec import Metadata, Wire
 from webhook.workload.workload import Slot, Workload
 
 VARIANTS_LIMIT = 16  # different Pods of one workload that are judged
 OBSERVATIONS_LIMIT = 20_000  # distinct things that Pods teach
 USES_LIMIT = 100_000  # distinct pairs of an image and its digest
+UNPATCHED_LIMIT = 20_000  # distinct images and commands that run unpatched
 MESSAGE_LIMIT = 500  # characters of a kubelet's message that are kept
 OBSERVED_LIMIT = 256  # different identities that the Pods of one workload are remembered with
 _FINISHED = frozenset({"Succeeded", "Failed"})
@@ -226,7 +227,7 @@ class Inventory:
     """What has been listed so far, on nodes of these platforms.
 
     `skipped` is what could not be read of it, `observations` what the Pods teach of images, `uses` which digests there are of
-    which image.
+    which image, `unpatched` what runs without any field that was injected.
     """
 
     def __init__(self, nodes: Mapping[str, Platform] | None = None) -> None:
@@ -235,6 +236,7 @@ class Inventory:
         self.skipped: list[Skip] = []
         self.observations: set[Observation] = set()
         self.uses: set[tuple[str, str]] = set()
+        self.unpatched: set[Start] = set()
 
     def pod(self, raw: msgspec.Raw) -> None:
         """Take a Pod. A mirror Pod is none: admission lets it be, as its node runs it whatever anybody says."""
@@ -249,6 +251,8 @@ class Inventory:
         slim = msgspec.structs.replace(found, metadata=_slim(found.metadata))
         if len(self.uses) < USES_LIMIT:
             self.uses.update(container_status.image_usage(slim))
+        if len(self.unpatched) < UNPATCHED_LIMIT:
+            self.unpatched.update(container_status.ran_unpatched(found))
         if about.status is not None and about.status.phase in _FINISHED:
             return
         kept = self._kept.setdefault(reference.key, _Kept(reference))

@@ -1,5 +1,9 @@
 """Annotations of Pods that are read or written here."""
 
+from typing import Any
+
+import msgspec
+
 ANNOTATION = "nonroot.dev/injected"
 
 
@@ -7,3 +11,13 @@ OPENSHIFT_SCC = "openshift.io/scc"
 
 
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
+
+
+def injection_record(text: str) -> list[dict[str, Any]]:
+    """What `ANNOTATION` says was injected, an entry for each container; a text of somebody else's is no record."""
+    if not text:
+        return []
+    try:
+        return msgspec.json.decode(text, type=list[dict[str, Any]])
+    except (msgspec.DecodeError, RecursionError):
+        return []

@@ -6,6 +6,7 @@
     observed.uses(pod)                                      # which digest each of its images stands for there
     observed.mismatch(pod, running, identities)             # what a prediction got wrong, None where nothing
     observed.waiting(pod)                                   # which containers do not start, and why
+    observed.ran_unpatched(pod)                             # what runs without any field of ours
 
 Since Kubernetes 1.33 a container's status says who its first process is, in the runtime's own numbers, and `imageID` which
 digest was pulled: the index's for a multi-arch tag. The platform is the node's.
@@ -15,6 +16,7 @@ pkg/kubelet/kuberuntime/security_context.go (what the kubelet adds to the groups
 """
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 import msgspec
 
@@ -24,7 +26,8 @@ from webhook.image.config import Platform
 from webhook.image.image_identity import Observation
 from webhook.image.user import Identity
 from webhook.workload import workload as pod
-from webhook.workload.podspec import Metadata, PodSpec, Wire
+from webhook.workload.annotations import ANNOTATION, injection_record
+from webhook.workload.podspec import Container, Metadata, PodSpec, Wire
 from webhook.workload.workload import Effective, Slot, Workload
 
 
@@ -47,15 +50,40 @@ class ContainerWaiting(Wire, frozen=True, gc=False):
     message: str = ""
 
 
-class _State(Wire, frozen=True, gc=False):
+class ContainerRunning(Wire, frozen=True, gc=False):
+    """Since when a container runs."""
+
+    started_at: datetime | None = None
+
+
+class ContainerTerminated(Wire, frozen=True, gc=False):
+    """How a container ended, or why the runtime could not start it."""
+
+    exit_code: int = 0
+    message: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class ContainerState(Wire, frozen=True, gc=False):
+    """One of three; none of them where the kubelet has not said."""
+
     waiting: ContainerWaiting | None = None
+    running: ContainerRunning | None = None
+    terminated: ContainerTerminated | None = None
 
 
-class _ContainerStatus(Wire, frozen=True, gc=False):
+_NO_STATE = ContainerState()
+
+
+class ContainerStatus(Wire, frozen=True, gc=False):
+    """What the kubelet says of one container; `last_state` is how it ended before."""
+
     name: str
     image_id: str = msgspec.field(default="", name="imageID")
     user: _User | None = None
-    state: _State | None = None
+    state: ContainerState = _NO_STATE
+    last_state: ContainerState = _NO_STATE
 
     @property
     def digest(self) -> str:
@@ -69,9 +97,9 @@ class _Metadata(Metadata, frozen=True, gc=False):
 
 class _Status(Wire, frozen=True, gc=False):
     observed_generation: int | None = None
-    init_container_statuses: tuple[_ContainerStatus, ...] | None = None
-    container_statuses: tuple[_ContainerStatus, ...] | None = None
-    ephemeral_container_statuses: tuple[_ContainerStatus, ...] | None = None
+    init_container_statuses: tuple[ContainerStatus, ...] | None = None
+    container_statuses: tuple[ContainerStatus, ...] | None = None
+    ephemeral_container_statuses: tuple[ContainerStatus, ...] | None = None
 
 
 _NO_STATUS = _Status()
@@ -120,7 +148,7 @@ def decode(raw: bytes | msgspec.Raw) -> Pod:
 def running_containers(observed: Pod) -> Iterator[RunningContainer]:
     """Every container of which the kubelet has said who it is: none on Windows, and none before Kubernetes 1.33."""
     workload = observed.workload
-    for slot, own in _reported(observed):
+    for slot, own in reported(observed):
         if own.user is None or own.user.linux is None:
             continue
         user = own.user.linux
@@ -129,15 +157,15 @@ def running_containers(observed: Pod) -> Iterator[RunningContainer]:
         yield RunningContainer(slot, effective, own.digest, user.uid, user.gid, groups)
 
 
-def _reported(observed: Pod) -> Iterator[tuple[Slot, _ContainerStatus]]:
+def reported(observed: Pod) -> Iterator[tuple[Slot, ContainerStatus]]:
     """Every container of which the kubelet has said anything."""
     status = observed.status
-    reported = {
+    lists = {
         "initContainers": status.init_container_statuses,
         "containers": status.container_statuses,
         "ephemeralContainers": status.ephemeral_container_statuses,
     }
-    by_name = {(list_, each.name): each for list_, statuses in reported.items() for each in statuses or ()}
+    by_name = {(list_, each.name): each for list_, statuses in lists.items() for each in statuses or ()}
     for slot in observed.workload.slots():
         own = by_name.get((slot.list, slot.container.name))
         if own is not None:
@@ -146,17 +174,48 @@ def _reported(observed: Pod) -> Iterator[tuple[Slot, _ContainerStatus]]:
 
 def waiting(observed: Pod) -> Iterator[tuple[Slot, ContainerWaiting]]:
     """Every container that does not start for a reason that lasts, and the reason."""
-    for slot, own in _reported(observed):
-        if own.state is not None and own.state.waiting is not None and own.state.waiting.reason not in _STARTING:
+    for slot, own in reported(observed):
+        if own.state.waiting is not None and own.state.waiting.reason not in _STARTING:
             yield slot, own.state.waiting
+
+
+Start = tuple[str, tuple[str, ...]]
+"""An image, by digest or by normalised reference, and the words that replace its entrypoint; none: its own."""
+
+
+def starts(container: Container, *digests: str) -> Iterator[Start]:
+    """The names of what a container starts: by each of the digests, and by the reference."""
+    words = (*container.command, *(container.args or ())) if container.command else ()
+    return ((image, words) for image in (*digests, _normalised(container)) if image)
+
+
+def ran_unpatched(observed: Pod) -> Iterator[Start]:
+    """What containers without any field of ours have started that runs, or has ended well."""
+    if _outdated(observed):
+        return
+    patched = injected_fields(observed)
+    for slot, own in reported(observed):
+        ended = own.state.terminated
+        if slot.container.name not in patched and (own.state.running or (ended and not ended.exit_code)):
+            yield from starts(slot.container, own.digest)
+
+
+def injected_fields(observed: Pod) -> dict[str, tuple[str, ...]]:
+    """The security context fields that we have injected into each container, by its name, as the Pod's annotation says."""
+    fields: dict[str, tuple[str, ...]] = {}
+    for each in injection_record((observed.metadata.annotations or {}).get(ANNOTATION, "")):
+        name, given = each.get("container"), each.get("fields")
+        if isinstance(name, str) and isinstance(given, list):
+            fields[name] = (*fields.get(name, ()), *(field for field in given if isinstance(field, str)))
+    return fields
 
 
 def image_usage(observed: Pod) -> Iterator[tuple[str, str]]:
     """The normalised reference and the digest of each image that the node has pulled for the Pod."""
     if _outdated(observed):
         return
-    for slot, own in _reported(observed):
-        image = _normalised(slot)
+    for slot, own in reported(observed):
+        image = _normalised(slot.container)
         if image and own.digest:
             yield image, own.digest
 
@@ -173,7 +232,7 @@ def observations(observed: Pod, platform: Platform) -> Iterator[Observation]:
         effective = each.effective
         if effective.run_as_user is not None or effective.run_as_group is not None:
             continue
-        image = _normalised(each.slot)
+        image = _normalised(each.slot.container)
         if not image or not each.digest:
             continue
         yield Observation(
@@ -227,9 +286,9 @@ def _outdated(observed: Pod) -> bool:
     return observed.status.observed_generation not in {None, observed.metadata.generation}
 
 
-def _normalised(slot: Slot) -> str:
+def _normalised(container: Container) -> str:
     try:
-        return str(reference.parse(slot.container.image or ""))
+        return str(reference.parse(container.image or ""))
     except InvalidReference:
         return ""
 

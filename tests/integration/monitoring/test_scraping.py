@@ -23,6 +23,7 @@ from webhook.cluster.workqueue import WorkQueue
 from webhook.controller import probes
 from webhook.controller.background_scan import BackgroundScan
 from webhook.controller.image_identities import Reconciler
+from webhook.controller.patched_pods import PatchedPods
 from webhook.controller.policy_status import PolicyStatusController
 from webhook.image.identity_index import IdentityIndex
 from webhook.metrics import ADMISSION, CONTROLLER, Background
@@ -72,7 +73,10 @@ async def _rest(ports: list[int], ready: threading.Event, stop: asyncio.Event) -
     replica.background.writers["Event"] = WorkQueue("Events")
     async with AsyncExitStack() as closing_all:
         policies = PolicyStatusController(Objects(), lambda _event: None)
-        for collectors in ((scanning, policies, Background(RegistryStats())), (replica,)):
+        patched = PatchedPods(
+            Objects(), lambda _event: None, scanning.ran_unpatched, IdentityIndex(), lambda: policies.view
+        )
+        for collectors in ((scanning, policies, patched, Background(RegistryStats())), (replica,)):
             serving = probes.serve(state, "127.0.0.1", 0, collectors)
             ports.append(await closing_all.enter_async_context(serving))
         ready.set()

@@ -292,3 +292,32 @@ async def test_a_look_knows_what_pods_have_shown_elsewhere_and_stores_what_they_
     assert document is not None
     (uid,) = (each.containers[0].uid for each in document.workloads if each.namespace == "shop")
     assert uid == 1500
+
+
+async def test_what_ran_unpatched_is_remembered_when_it_is_gone(scene: Scene) -> None:
+    def status(**state: Any) -> dict[str, Any]:
+        return {"status.containerStatuses": [{"name": "app", "imageID": f"x@{DIGEST}", "state": state}]}
+
+    started = {"running": {"startedAt": "2026-06-01T12:00:00Z"}}
+    record = {"metadata.annotations": {"nonroot.dev/injected": '[{"container": "app", "fields": ["runAsUser"]}]'}}
+    ended = {"terminated": {"exitCode": 0}}
+    for name, its_image, more in (
+        ("runs", "r.example/runs:1", status(**started)),
+        ("ended", "r.example/ended:1", status(**ended) | {"status.phase": "Succeeded"}),
+        ("failed", "r.example/failed:1", status(terminated={"exitCode": 126})),
+        ("patched", "r.example/patched:1", status(**started) | record),
+        (
+            "shell",
+            "r.example/shell:1",
+            status(**started) | {"spec.containers.0.command": ["sh"], "spec.containers.0.args": ["-c"]},
+        ),
+    ):
+        about = {"metadata.name": name, "spec.containers.0.image": its_image}
+        scene.objects.put(PODS, tweak(minimal(), about | more))
+    await scene.scanning.round()
+    scene.objects.stored[PODS].clear()
+    await scene.scanning.round()
+    names = ("runs", "ended", "failed", "patched", "shell")
+    assert [each for each in names if scene.scanning.ran_unpatched((f"r.example/{each}:1", ()))] == ["runs", "ended"]
+    assert scene.scanning.ran_unpatched((DIGEST, ()))
+    assert scene.scanning.ran_unpatched(("r.example/shell:1", ("sh", "-c")))

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from typing import Any
 
 import msgspec
@@ -59,10 +59,10 @@ class Told(Cluster):
         return found
 
 
-async def changes(api: Told) -> list[str]:
+async def changes(api: Told, pods: reflector.Store | None = None) -> list[str]:
     """What is told of, until nothing more comes."""
     heard: list[str] = []
-    workloads = Workloads(api)
+    workloads = Workloads(api, pods)
     tasks = [asyncio.ensure_future(each) for each in workloads.loops(heard.append)]
     try:
         async with asyncio.timeout(5):
@@ -128,3 +128,27 @@ async def test_the_first_scan_waits_until_changes_are_heard_of_but_not_for_ever(
         each.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await each
+
+
+class Names:
+    """A store of names."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, object]] = []
+
+    def update(self, key: str, raw: msgspec.Raw) -> None:
+        self.told.append(("update", key))
+
+    def delete(self, key: str) -> None:
+        self.told.append(("delete", key))
+
+    def replace(self, keys: Collection[str]) -> None:
+        self.told.append(("replace", set(keys)))
+
+
+async def test_another_store_is_told_of_all_pods_by_the_same_stream() -> None:
+    owned = obj("a-pod", owner=("apps/v1", "ReplicaSet"))
+    api, names = Told([owned], [("DELETED", owned)]), Names()
+    assert await changes(api, names) == []
+    assert names.told == [("update", "a/a-pod"), ("replace", {"a/a-pod"}), ("delete", "a/a-pod")]
+    assert len(api.queries) == 2

@@ -1,0 +1,197 @@
+"""Which injected field keeps a container from starting, told from what the kubelet reports of it."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.support.pods import DIGEST, minimal, tweak
+from webhook.evaluation import start_failure
+from webhook.image.image_identity import ImageFacts
+from webhook.policy.types import Assign, ImageDefaults, PolicySpec
+from webhook.workload import container_status
+from webhook.workload.annotations import ANNOTATION
+from webhook.workload.podspec import Container
+
+NOW = datetime(2026, 6, 1, 12, 0, 30, tzinfo=UTC)
+ALL = ["allowPrivilegeEscalation", "capabilities", "runAsNonRoot", "runAsUser", "seccompProfile"]
+BEGAN = "2026-06-01T12:00:00Z"
+RUNC = "failed to create containerd task: OCI runtime create failed: runc create failed: unable to start container process: "
+
+
+def died(code: int, message: str = "", began: str = BEGAN, ended: str = "2026-06-01T12:00:03Z") -> dict[str, Any]:
+    return {"terminated": {"exitCode": code, "message": message, "startedAt": began, "finishedAt": ended}}
+
+
+def waits(reason: str, message: str) -> dict[str, Any]:
+    return {"waiting": {"reason": reason, "message": message}}
+
+
+def pod(
+    state: dict[str, Any], last: dict[str, Any] | None = None, fields: list[str] | None = None
+) -> container_status.Pod:
+    """A Pod whose one container was given some fields, in some state."""
+    record = [{"container": "app", "fields": ALL if fields is None else fields, "digest": DIGEST}]
+    status = {"name": "app", "imageID": f"registry.example/app@{DIGEST}", "state": state, "lastState": last or {}}
+    made = tweak(
+        minimal(), {"metadata.annotations": {ANNOTATION: json.dumps(record)}, "status.containerStatuses": [status]}
+    )
+    return container_status.decode(json.dumps(made).encode())
+
+
+@pytest.mark.parametrize(
+    ("state", "fields", "proof"),
+    [
+        (
+            waits(
+                "CreateContainerConfigError",
+                "container has runAsNonRoot and image has non-numeric user (app), cannot …",
+            ),
+            ("runAsNonRoot",),
+            "words",
+        ),
+        (
+            died(
+                128,
+                f'{RUNC}error during container init: exec: "/coredns": operation not permitted',
+                "1970-01-01T00:00:00Z",
+            ),
+            ("capabilities", "allowPrivilegeEscalation", "seccompProfile"),
+            "words",
+        ),
+        (waits("CreateContainerError", "mkdir /proc/sys/x: operation not permitted"), "capabilities", "unpatched"),
+        (died(1, 'sudo: The "no new privileges" flag is set'), "allowPrivilegeEscalation", "unpatched"),
+        (
+            waits("RunContainerError", f'{RUNC}chdir to cwd ("/srv") set in config.json failed: permission denied'),
+            "runAsUser",
+            "unpatched",
+        ),
+        (died(126), "capabilities", "unpatched"),
+        (died(127), "runAsUser", "unpatched"),
+        (died(1, "sh: can't execute: Permission denied"), "runAsUser", "unpatched"),
+        (died(1), ("allowPrivilegeEscalation",), "setuid"),
+    ],
+)
+def test_the_field_is_told_from_the_state(state: dict[str, Any], fields: Any, proof: str) -> None:
+    for each in (pod(state), pod(waits("CrashLoopBackOff", "back-off 10s restarting failed container"), state)):
+        (found,) = start_failure.failures(each)
+        assert found.fields[: len(fields)] == fields if isinstance(fields, tuple) else found.fields[0] == fields
+        assert (found.proof, found.container.name, found.digest) == (proof, "app", DIGEST)
+
+
+@pytest.mark.parametrize(
+    "quiet",
+    [
+        pod({"running": {"startedAt": BEGAN}}),
+        pod(died(0)),
+        pod(died(126), fields=["runAsNonRoot"]),
+        pod(died(126), fields=[]),
+        pod(died(126, ended="2026-06-01T12:00:11Z")),
+        pod(died(1), fields=["capabilities", "runAsUser"]),
+        pod(waits("ImagePullBackOff", "permission of no kind")),
+        pod(waits("ContainerCreating", "")),
+        pod(waits("CreateContainerConfigError", "container has runAsNonRoot and image will run as root (pod: …)")),
+    ],
+    ids=["runs", "ended well", "another field", "no field", "later", "any code", "pull", "begins", "root, as meant"],
+)
+def test_what_our_fields_do_not_cause_is_not_told(quiet: container_status.Pod) -> None:
+    assert list(start_failure.failures(quiet)) == []
+
+
+def test_it_names_only_fields_that_were_injected() -> None:
+    (found,) = start_failure.failures(pod(died(126), fields=["seccompProfile", "somethingElse", "runAsUser"]))
+    assert found.fields == ("seccompProfile", "runAsUser")
+
+
+def test_the_containers_words_are_bounded_and_printable() -> None:
+    (found,) = start_failure.failures(pod(died(126, "a\x1b[31m" + "operation not permitted " * 100)))
+    assert found.symptom.startswith("dies at once with exit code 126: a\\x1b[31moperation not permitted")
+    assert len(found.symptom) < 260
+
+
+@pytest.mark.parametrize(
+    ("state", "last", "started"),
+    [
+        ({"running": {"startedAt": BEGAN}}, None, True),
+        ({"running": {"startedAt": "2026-06-01T12:00:25Z"}}, None, False),
+        ({"running": {"startedAt": "2026-06-01T12:00:25Z"}}, died(1, ended="2026-06-01T12:00:20Z"), True),
+        ({"running": {"startedAt": "2026-06-01T12:00:25Z"}}, died(1), False),
+        (died(0), None, True),
+        (died(1), None, False),
+        (waits("ContainerCreating", ""), None, False),
+    ],
+)
+def test_a_pod_has_started_once_its_first_seconds_are_over(
+    state: dict[str, Any], last: dict[str, Any] | None, started: bool
+) -> None:
+    assert start_failure.started(pod(state, last), NOW) is started
+
+
+def test_a_container_that_the_kubelet_says_nothing_of_has_not_started() -> None:
+    record = json.dumps([{"container": "app", "fields": ALL}])
+    made = tweak(minimal(), {"metadata.annotations": {ANNOTATION: record}})
+    assert not start_failure.started(container_status.decode(json.dumps(made).encode()), NOW)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "yes", '{"container": "app"}', '[{"container": 5}]', '[{"fields": ["x"]}]', "[" * 5000]
+)
+def test_an_annotation_that_is_none_of_ours_says_nothing(text: str) -> None:
+    made = tweak(minimal(), {"metadata.annotations": {ANNOTATION: text}})
+    assert container_status.injected_fields(container_status.decode(json.dumps(made).encode())) == {}
+
+
+@pytest.mark.parametrize(
+    ("container", "spec", "needs"),
+    [
+        (Container(), PolicySpec(), False),
+        (Container(command=("sh", "-c", "exec sudo /app")), PolicySpec(), True),
+        (Container(command=("podman",)), PolicySpec(), False),
+        (Container(args=("sudo",)), PolicySpec(), False),
+        (Container(), PolicySpec(setuid_programs=("sudo",)), True),
+    ],
+)
+def test_a_setuid_program_is_needed_where_the_start_or_the_policy_names_it(
+    container: Container, spec: PolicySpec, needs: bool
+) -> None:
+    facts = ImageFacts(command_line=("/entrypoint.sh",), setuid=("/usr/bin/sudo", "/bin/su"))
+    assert start_failure.needs_setuid(container, facts, spec) is needs
+
+
+@pytest.mark.parametrize(
+    ("field", "image", "spec", "line"),
+    [
+        (
+            "capabilities",
+            "nginx:1.27",
+            PolicySpec(),
+            (
+                'imageDefaults: [{images: ["docker.io/library/nginx:*"], '
+                "defaults: [runAsNonRoot, allowPrivilegeEscalation, seccompProfile]}]"
+            ),
+        ),
+        (
+            "seccompProfile",
+            f"r.example/app@{DIGEST}",
+            PolicySpec(image_defaults=(ImageDefaults(("r.example/*",), ("seccompProfile",)),)),
+            'imageDefaults: [{images: ["r.example/app@*"], defaults: []}]',
+        ),
+        (
+            "runAsNonRoot",
+            "r.example/app:1",
+            PolicySpec(),
+            'knownImages: [{image: "r.example/app:*", uid: UID}], so that the uid of its USER is injected in its place',
+        ),
+        ("runAsUser", "r.example/app:1", PolicySpec(), 'exemptions: {images: ["r.example/app:*"]}'),
+        (
+            "runAsUser",
+            "redis:7",
+            PolicySpec(root_images="Assign", assign=Assign("FromImage", ("redis*",))),
+            'assign.images without "docker.io/library/redis:*"',
+        ),
+        ("runAsUser", "Not An Image", PolicySpec(), 'exemptions: {images: ["Not An Image"]}'),
+    ],
+)
+def test_the_remedy_is_a_line_of_the_policy(field: str, image: str, spec: PolicySpec, line: str) -> None:
+    assert start_failure.remedy(field, image, spec) == line
