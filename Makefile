@@ -9,7 +9,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsa
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help run check unit test test-newest test-oldest test-e2e test-survive bench cluster cluster-down install kind kind-down image generate docs sbom lock clean
+.PHONY: help run check unit test test-newest test-oldest test-e2e test-survive bench cluster cluster-down install kind kind-down image generate docs pictures sbom lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -101,6 +101,9 @@ $(VENV)/.docs: docs/requirements.txt | $(VENV)/bin/python
 	@$(PYTHON) -m venv $(VENV)/docs
 	@$(VENV)/docs/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r docs/requirements.txt
 	@touch $@
+
+pictures: $(VENV)/.dev ## docs/pictures anew, from a real cluster and a real browser
+	$(BIN)/python -m deploy.with_cluster $(BIN)/python -m deploy.dev.pictures
 
 sbom: $(VENV)/.dev ## dist/sbom.cdx.json: every package that runs, with its hashes (CycloneDX)
 	@mkdir -p dist
