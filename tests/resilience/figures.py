@@ -28,7 +28,7 @@ class Fault(msgspec.Struct, frozen=True):
     """What users noticed of one fault under steady traffic. Times are seconds.
 
     `recovered` is the time from the end of the fault to the last admission that failed; `message` is what most of those
-    read that failed because of us; `unpatched` are Pods that were admitted rightly, but without our patch.
+    read that failed because of us.
     """
 
     fault: str
@@ -41,7 +41,6 @@ class Fault(msgspec.Struct, frozen=True):
     recovered: float
     message: str = ""
     note: str = ""
-    unpatched: int = 0
 
     @classmethod
     def of(cls, fault: str, tally: Tally, recovered: float, note: str = "") -> "Fault":
@@ -59,7 +58,6 @@ class Fault(msgspec.Struct, frozen=True):
             round(recovered, 1),
             tally.result,
             note,
-            tally.unpatched,
         )
 
 
@@ -137,7 +135,7 @@ def page(results: Results) -> str:
     """All of it as Markdown."""
     faults = _table(
         (
-            *("fault", "admissions", "wrong", "lost", "unpatched", "API server away", "429"),
+            *("fault", "admissions", "wrong", "lost", "API server away", "429"),
             *("longest wait s", "recovered s", "told", ""),
         ),
         (
@@ -146,7 +144,6 @@ def page(results: Results) -> str:
                 each.admissions,
                 each.wrong,
                 each.lost,
-                each.unpatched,
                 each.away,
                 each.retried,
                 each.longest,

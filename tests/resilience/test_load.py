@@ -253,7 +253,7 @@ async def _admitted(api: Api, kinds: list[Kind], count: int) -> tuple[Tally, str
     seconds = time.monotonic() - began
     return tally, (
         f"{tally.admissions:,} in {seconds:.0f} s, {tally.admissions / seconds:.0f} a second, {rounds} rounds of changes; "
-        f"{len(tally.wrong)} wrong, {tally.lost.total()} lost, {tally.away.total()} unanswered, {tally.unpatched} unpatched, "
+        f"{len(tally.wrong)} wrong, {tally.lost.total()} lost, {tally.away.total()} unanswered, "
         f"{tally.retried} × 429, longest wait {tally.longest:.2f} s"
     )
 

@@ -32,9 +32,7 @@ class Kind(msgspec.Struct, frozen=True):
 
     `patched` is created with `uid` written into it, `refused` is a 403 of ours, `untouched` is created as it was sent;
     `warned` is created as it was sent, with a warning, and `verified` with `runAsNonRoot: true` beside the warning that its
-    image could not be read, so that the kubelet decides. Its image is root's where it is refused, and nobody's else: what
-    should have been patched is as safe without, unless it demands `runAsNonRoot`.
-    One that is `stored` is no dry run.
+    image could not be read, so that the kubelet decides. One that is `stored` is no dry run.
     """
 
     name: str
@@ -67,30 +65,22 @@ class Kind(msgspec.Struct, frozen=True):
             return f"{self.name}: {status} {answer.get('message', '')[:200]}"
         context = answer["spec"]["containers"][0].get("securityContext", {})
         if self.right == "patched":
-            right = context.get("runAsUser") == self.uid or self.unpatched(answer)
-            return None if right else f"{self.name}: created with {context}, {warnings}"
+            return None if context.get("runAsUser") == self.uid else f"{self.name}: created with {context}, {warnings}"
         if context != self.context | ({"runAsNonRoot": True} if self.right == "verified" else {}):
             return f"{self.name}: created with {context}, {warnings}"
         if self.right in {"verified", "warned"} and not warnings:
             return f"{self.name}: created without a word"
         return None
 
-    def unpatched(self, answer: dict[str, Any]) -> bool:
-        """Whether the API server did without our mutating hook, as it may where that does not answer; not if that harms."""
-        context = answer["spec"]["containers"][0].get("securityContext", {})
-        return self.right == "patched" and context == self.context and not context.get("runAsNonRoot")
-
 
 class Tally(msgspec.Struct):
     """What became of the admissions of one scene. Times are seconds; `trouble` are the moments of those that failed.
 
     `wrong` are verdicts that no user may ever get. `lost` are admissions that failed because of us, by what their client
-    was told; `away` those that the API server itself did not answer. `retried` counts answers of 429, `unpatched` Pods that
-    were created without our patch, and are safe.
+    was told; `away` those that the API server itself did not answer. `retried` counts answers of 429.
     """
 
     admissions: int = 0
-    unpatched: int = 0
     retried: int = 0
     longest: float = 0.0
     wrong: list[str] = []
@@ -183,7 +173,6 @@ class Traffic:
     def _count(self, tally: Tally, kind: Kind, status: int, answer: dict[str, Any], warnings: Sequence[str]) -> None:
         message = answer.get("message", "")
         if status in {201, 403} and UNREADY not in message:
-            tally.unpatched += status == 201 and kind.unpatched(answer)
             why = kind.judge(status, answer, warnings)
             if why is not None:
                 tally.wrong.append(why)
