@@ -174,9 +174,10 @@ SCAN_TIMESTAMP = Family(
 )
 SCAN_DURATION = Family("nonroot_scan_duration_seconds", "gauge", "How long the last scan took.")
 WEAKENED = Family(
-    "nonroot_enforcement_weakened_total",
-    "counter",
-    "Namespaces that went from Enforce to a lesser mode, or whose root images were allowed; an Event names each.",
+    "nonroot_enforcement_weakened_timestamp_seconds",
+    "gauge",
+    "When a namespace went from Enforce to a lesser mode, or root was allowed there, for the last time, in seconds since 1970; "
+    "0: never. An Event names each.",
 )
 FAIL_OPEN = Family(
     "nonroot_fail_open_namespaces",

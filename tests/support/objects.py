@@ -107,9 +107,9 @@ class Objects(Cluster):
 
     def _discover(self, path: str, what: str, *, absent_ok: bool) -> bytes | None:
         """An API version's resources, or an object of the cluster itself."""
-        collection, _, name = path.rpartition("/")
-        if name and ("", name) in self.stored.get(collection, {}):
-            return json.dumps(self.stored[collection]["", name]).encode()
+        collection, key, _ = self._place(path, "GET")
+        if key in self.stored.get(collection, {}):
+            return json.dumps(self.stored[collection][key]).encode()
         served = [each.rpartition("/")[2] for each in self.stored if each.startswith(f"{path}/")]
         if not served:
             if absent_ok:

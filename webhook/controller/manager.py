@@ -17,6 +17,7 @@ from webhook.controller import operator, probes
 from webhook.controller.background_scan import BackgroundScan
 from webhook.controller.certificate_objects import CertificateObjects
 from webhook.controller.certificate_rotation import InjectCaBundle, InOrder, Names, Pending, Plan, Rotation, WriteSecret
+from webhook.controller.enforcement_record import EnforcementRecord
 from webhook.controller.image_identities import Reconciler
 from webhook.controller.image_surveys import ImageSurveys
 from webhook.controller.loop import repeat
@@ -57,6 +58,7 @@ async def _operate(settings: OperateSettings) -> None:
             settings.validating_configuration,
             labels_namespaces=settings.label_namespaces,
             creates_default=settings.default_policy,
+            enforcement=EnforcementRecord(cluster, settings.namespace, f"{settings.service}-enforced"),
         )
         access = config_file.load(settings.registry_config, settings.insecure_registries)
         registry_settings = access.settings.denying(await service_networks(cluster))

@@ -18,6 +18,7 @@ from webhook.cluster import client
 from webhook.cluster.client import Absent, Cluster, Conflict, Denied, Forbidden
 from webhook.cluster.events import Event, Regarding
 from webhook.controller import default_policy
+from webhook.controller.enforcement_record import NAMESPACES_LIMIT, Enforced, EnforcementRecord, Record
 from webhook.controller.namespace_labels import label_change
 from webhook.policy import conditions as status
 from webhook.policy.cache import PolicySnapshot, StoredObject, accept, in_force
@@ -35,6 +36,7 @@ _TROUBLE = {
     "NamespaceLabelsValid": "False",
     "FieldsKnown": "False",
     "FailsOpen": "True",
+    "ExemptsRoot": "True",
     "ExpiresSoon": "True",
 }
 
@@ -130,6 +132,7 @@ class PolicyStatusController(Collector):
         *,
         labels_namespaces: bool = False,
         creates_default: bool = False,
+        enforcement: EnforcementRecord | None = None,
     ) -> None:
         self._api = api
         self._record = record
@@ -137,8 +140,8 @@ class PolicyStatusController(Collector):
         self._labels_namespaces = labels_namespaces
         self._creates_default = creates_default
         self._announced: set[tuple[str, str]] = set()
-        self._former: dict[str, EffectivePolicy] = {}  # by namespace's uid, as the last round found it
-        self._weakened = 0
+        self._enforcement = enforcement or EnforcementRecord(api)
+        self._weakened_at: datetime | None = None
         self._fail_open = 0
         self.sums: dict[str, Outcomes] | None = None
         self.matches: Mapping[tuple[str, str], int] | None = None
@@ -155,7 +158,9 @@ class PolicyStatusController(Collector):
         self.view = view = state.view()
         governed = {each.name: view.effective_policy(each.name) for each in state.namespaces}
         self._announce(state, governed)
-        self._compare(state, governed)
+        enforced = self._compare(await self._enforcement.read(), state, governed, now)
+        self._weakened_at = enforced.weakened_at
+        await self._enforcement.write(enforced)
         open_namespaces = _fail_open(state, governed, reach)
         self._fail_open = len(open_namespaces)
         for each in state.policies:
@@ -225,34 +230,44 @@ class PolicyStatusController(Collector):
                 self._record(Event(regarding, "controller", "Review", "BadLabel", key[1]))
         self._announced = {key for key in problems if key[1]}
 
-    def _compare(self, state: ClusterState, governed: dict[str, EffectivePolicy]) -> None:
-        """Tell of each namespace that is enforced less than when it was looked at last."""
-        current = {each.uid: governed[each.name] for each in state.namespaces}
+    def _compare(
+        self, former: Record, state: ClusterState, governed: Mapping[str, EffectivePolicy], now: datetime
+    ) -> Record:
+        """Tell of each namespace that is enforced less than in the former record; the record of today."""
+        before = {uid: (name, each) for name, each in former.policies.items() for uid in each.namespaces}
+        weakened_at = former.weakened_at
         for about in state.namespaces:
-            before, now = self._former.get(about.uid), current[about.uid]
-            change = before and _weakened(before, now)
+            rule = governed[about.name]
+            change = _weakened(*before[about.uid], rule) if about.uid in before else ""
             if change:
-                self._weakened += 1
+                weakened_at = now
                 regarding = Regarding("v1", "Namespace", "", about.name, about.uid)
-                note = f"{change}, by policy {now.policy.metadata.name}: {now.why}"
+                note = f"{change}, by policy {rule.policy.metadata.name}: {rule.why}"
                 self._record(Event(regarding, "controller", "Review", "EnforcementWeakened", note))
-        self._former = current
+        return Record(_enforced(state, governed), weakened_at)
 
     def collect(self) -> Iterable[Metric]:
         """The families, for prometheus-client."""
-        yield metrics.WEAKENED.at(self._weakened)
+        yield metrics.WEAKENED.at(self._weakened_at.timestamp() if self._weakened_at else 0)
         yield metrics.FAIL_OPEN.at(self._fail_open)
 
 
-def _weakened(before: EffectivePolicy, now: EffectivePolicy) -> str:
-    """What a namespace that was enforced has lost, "" where nothing."""
-    if before.mode != "Enforce":
-        return ""
+def _enforced(state: ClusterState, governed: Mapping[str, EffectivePolicy]) -> dict[str, Enforced]:
+    """What each policy enforces."""
+    uids: dict[str, list[str]] = {}
+    for about in state.namespaces[:NAMESPACES_LIMIT]:
+        if governed[about.name].mode == "Enforce":
+            uids.setdefault(governed[about.name].policy.metadata.name, []).append(about.uid)
+    allows = {each.policy.metadata.name: each.policy.spec.allows_root for each in governed.values()}
+    return {name: Enforced(tuple(found), allows[name]) for name, found in uids.items()}
+
+
+def _weakened(policy: str, before: Enforced, now: EffectivePolicy) -> str:
+    """What a namespace that a policy enforced has lost, "" where nothing."""
     if now.mode != "Enforce":
-        return f"enforced by policy {before.policy.metadata.name} until now, it is in mode {now.mode}"
-    if now.policy.spec.root_images == "Allow" and before.policy.spec.root_images != "Allow":
-        return "images that run as root are allowed now"
-    return ""
+        return f"enforced by policy {policy} until now, it is in mode {now.mode}"
+    allowed = [each for each in now.policy.spec.allows_root if each not in before.allows_root]
+    return f"{', '.join(allowed)} lets containers run as root" if allowed else ""
 
 
 def _fail_open(state: ClusterState, governed: Mapping[str, EffectivePolicy], reach: Reach) -> frozenset[str]:

@@ -117,6 +117,9 @@ def of_policy(
     if stored.document is not None:
         asks = isinstance(stored.document, NonRootPolicy) and stored.document.spec.label_namespaces
         states += [_labels_valid(governed), _fails_open(scope.fails_open, labelling=asks)]
+    if isinstance(stored.document, NonRootPolicy):
+        enforces = stored.document.spec.mode == "Enforce" or any(rule.mode == "Enforce" for rule in governed.values())
+        states.append(_exempts_root(stored.document.spec.allows_root if enforces else ()))
     if stored.unknown_fields:
         states.append(
             _State(
@@ -198,6 +201,25 @@ def _fails_open(namespaces: Sequence[str], *, labelling: bool) -> _State:
         "NotLabelled",
         f"{_named(sorted(namespaces))}: enforced by this policy and not by a label, so that their Pods are admitted "
         f"unjudged while admission is away; label the namespace {MODE_LABEL}=enforce, or {way}",
+    )
+
+
+def _exempts_root(fields: Sequence[str]) -> _State:
+    if not fields:
+        return _State(
+            "ExemptsRoot", "False", "NoneDoes", "in mode Enforce nothing runs as root that is not exempted by name"
+        )
+    former = "onUnknown.default: Warn"
+    stored = (
+        f"; versions before onUnknown: Verify stored {former} in every policy: without it the kubelet decides about images "
+        "that cannot be read"
+    )
+    return _State(
+        "ExemptsRoot",
+        "True",
+        "StatedByPolicy",
+        f"{', '.join(fields)}: lets containers run as root in mode Enforce; remove the field to end that"
+        f"{stored if former in fields else ''}",
     )
 
 

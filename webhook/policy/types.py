@@ -272,6 +272,14 @@ class PolicySpec(_Document, frozen=True):
         name = reference.normalised(image)
         return next((each.defaults for each in self.image_defaults if image_matcher(each.images)(name)), self.defaults)
 
+    @property
+    def allows_root(self) -> tuple[str, ...]:
+        """The fields by which mode Enforce lets root run that nobody has named, as they are written."""
+        found = {"rootImages": self.root_images, "rootInUserNamespaces": self.root_in_user_namespaces}
+        for field in msgspec.structs.fields(OnUnknown):
+            found[f"onUnknown.{field.encode_name}"] = getattr(self.on_unknown, field.name)
+        return tuple(f"{name}: {value}" for name, value in found.items() if value in {"Allow", "Warn"})
+
     def injects(self, mode: Mode) -> bool:
         """Whether Pods are patched when `mode` is in force."""
         return mode == "Enforce" if self.inject is None else self.inject == "Always"

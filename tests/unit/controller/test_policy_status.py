@@ -1,5 +1,6 @@
 """The statuses of policies and exceptions, kept by a controller that may be killed at any write."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from webhook.policy.types import NonRootPolicy, PolicySpec
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, UTC)
 NAMESPACES = "/api/v1/namespaces"
+CONFIGMAPS = "/api/v1/configmaps"
 POLICIES = "/apis/nonroot.dev/v1alpha1/nonrootpolicies"
 EXCEPTIONS = "/apis/nonroot.dev/v1alpha1/nonrootexceptions"
 
@@ -74,6 +76,7 @@ async def test_statuses_are_written_once_and_then_only_when_something_changes(sc
         "Ready": "True InForce",
         "NamespaceLabelsValid": "False BadLabel",
         "FailsOpen": "False NoneDoes",
+        "ExemptsRoot": "False NoneDoes",
     }
     assert scene.conditions(EXCEPTIONS, "old") == {"Ready": "True InForce", "ExpiresSoon": "True WithinAWeek"}
     (policy,) = scene.objects.all(POLICIES)
@@ -177,6 +180,37 @@ async def test_what_is_enforced_without_a_label_fails_open(scene: Scene) -> None
 
 
 @pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        pytest.param(
+            {"onUnknown": {"default": "Warn"}}, "onUnknown.default: Warn: lets", id="as earlier versions stored"
+        ),
+        pytest.param(
+            {"rootImages": "Allow", "onUnknown": {"notFound": "Allow"}},
+            "rootImages: Allow, onUnknown.notFound: Allow: lets",
+            id="several",
+        ),
+        pytest.param({"rootInUserNamespaces": "Allow"}, "rootInUserNamespaces: Allow: lets", id="user namespaces"),
+        pytest.param({"onUnknown": {"default": "Deny"}}, "", id="none"),
+        pytest.param(
+            {"mode": "Audit", "onUnknown": {"default": "Warn"}}, "onUnknown.default: Warn: lets", id="by label"
+        ),
+    ],
+)
+async def test_a_policy_that_exempts_root_says_so(scene: Scene, spec: dict[str, Any], told: str) -> None:
+    """Seen before: after an upgrade Enforce let unread images in, by a default that the former version had stored."""
+    scene.policy("all", **{"mode": "Enforce", **spec})
+    await scene.round()
+    (condition,) = (
+        each for each in scene.objects.all(POLICIES)[0]["status"]["conditions"] if each["type"] == "ExemptsRoot"
+    )
+    assert condition["status"] == str(bool(told))
+    assert condition["message"].startswith(told)
+    assert ("stored onUnknown.default: Warn" in condition["message"]) == ("onUnknown.default" in told)
+    assert ("StatedByPolicy" in [each.reason for each in scene.events]) == bool(told)
+
+
+@pytest.mark.parametrize(
     ("change", "told"),
     [
         pytest.param(
@@ -184,8 +218,13 @@ async def test_what_is_enforced_without_a_label_fails_open(scene: Scene) -> None
         ),
         pytest.param(
             {"mode": "Enforce", "rootImages": "Allow"},
-            "images that run as root are allowed now, by policy all",
+            "rootImages: Allow lets containers run as root, by policy all",
             id="root",
+        ),
+        pytest.param(
+            {"mode": "Enforce", "onUnknown": {"default": "Warn"}},
+            "onUnknown.default: Warn lets containers run as root, by policy all",
+            id="unread",
         ),
         pytest.param({"mode": "Enforce", "templates": "Deny"}, "", id="nothing less"),
     ],
@@ -198,11 +237,59 @@ async def test_a_namespace_that_is_enforced_less_says_so(scene: Scene, change: d
     for _ in range(2):
         await scene.round()
     notes = [(each.regarding.name, each.note) for each in scene.events if each.reason == "EnforcementWeakened"]
-    assert [name for name, _ in notes] == (["shop"] if told == "" or "Warn" in told else ["blog", "shop"])[
+    assert [name for name, _ in notes] == (["shop"] if told == "" or "Warn," in told else ["blog", "shop"])[
         : 2 * bool(told)
     ]
     assert all(note.startswith(told) for _, note in notes)
-    assert next(iter(scene.standing.collect())).samples[0].value == len(notes)
+    assert weakened_at(scene) == (NOW.replace(microsecond=0).timestamp() if told else 0)
+
+
+def weakened_at(scene: Scene) -> float:
+    """What the metric says."""
+    return next(iter(scene.standing.collect())).samples[0].value
+
+
+async def test_what_was_weakened_while_the_controller_was_away_is_told(scene: Scene) -> None:
+    """A policy deleted, and a label taken away, which leave no object that could tell; nothing is told twice."""
+    scene.objects.stored[CONFIGMAPS] = {}
+    scene.objects.put(CONFIGMAPS, {"metadata": {"name": "nonroot-webhook-enforced", "namespace": "nonroot-system"}})
+    scene.policy("all", mode="Enforce", namespaceSelector={"matchLabels": {"team": "a"}})
+    scene.namespace("shop", team="a")
+    await scene.round()
+    assert weakened_at(scene) == 0
+    scene.events.clear()
+    del scene.objects.stored[POLICIES]["", "all"]
+    scene.namespace("blog")
+    later = NOW + timedelta(hours=1)
+    for now in (later, later + timedelta(hours=1)):
+        scene.standing = PolicyStatusController(scene.objects, scene.events.append)
+        await scene.round(now)
+        assert weakened_at(scene) == later.replace(microsecond=0).timestamp()
+    notes = {each.regarding.name: each.note for each in scene.events if each.reason == "EnforcementWeakened"}
+    assert len([each for each in scene.events if each.reason == "EnforcementWeakened"]) == 2
+    assert notes["shop"].startswith("enforced by policy all until now, it is in mode Audit, by policy (built-in)")
+    assert notes["blog"].startswith("enforced by policy (built-in) until now, it is in mode Audit")
+
+
+async def test_a_namespace_that_is_made_anew_is_not_the_one_that_was_enforced(scene: Scene) -> None:
+    scene.policy("all", mode="Enforce")
+    await scene.round()
+    scene.events.clear()
+    scene.objects.put(NAMESPACES, {"metadata": {"name": "shop", "uid": "another"}})
+    scene.policy("all", mode="Warn")
+    await scene.round()
+    assert "shop" not in [each.regarding.name for each in scene.events if each.reason == "EnforcementWeakened"]
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", '{"policies": []}'])
+async def test_a_record_of_somebody_elses_making_is_replaced(scene: Scene, text: str) -> None:
+    scene.objects.stored[CONFIGMAPS] = {}
+    metadata = {"name": "nonroot-webhook-enforced", "namespace": "nonroot-system"}
+    scene.objects.put(CONFIGMAPS, {"metadata": metadata, "data": {"enforced.json": text}})
+    scene.policy("all", mode="Enforce")
+    await scene.round()
+    (kept,) = scene.objects.all(CONFIGMAPS)
+    assert json.loads(kept["data"]["enforced.json"]) == {"policies": {"all": {"namespaces": ["uid-blog", "uid-shop"]}}}
 
 
 async def test_an_equal_policy_does_not_weaken_by_its_name(scene: Scene) -> None:
