@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.clock import Clock
 from webhook.caching import FairSemaphore, LRUCache, SingleFlight
 from webhook.registry.transport.circuit_breaker import Breaker
 
@@ -199,15 +200,6 @@ async def test_who_gives_up_leaves_the_turn_to_others() -> None:
     assert turns.semaphore._sum == 0
 
 
-class Clock:
-    """A clock that stands still until it is told."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_a_circuit_opens_and_one_tries_when_it_may_close() -> None:
     """After as many failures in a row as it takes."""
     clock = Clock()
@@ -217,13 +209,13 @@ def test_a_circuit_opens_and_one_tries_when_it_may_close() -> None:
     breaker.failed("host")
     assert not breaker.allows("host")
     assert breaker.allows("other")
-    clock.now = 10
+    clock.now += 10
     assert breaker.allows("host")
     assert not breaker.allows("host")
     breaker.failed("host")
-    clock.now = 19
+    clock.now += 9
     assert not breaker.allows("host")
-    clock.now = 20
+    clock.now += 1
     assert breaker.allows("host")
     breaker.succeeded("host")
     assert breaker.allows("host")

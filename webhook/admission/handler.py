@@ -20,6 +20,7 @@ from webhook.admission import decision as decision_
 from webhook.admission import response
 from webhook.admission.decision import AdmissionDecision
 from webhook.admission.response_cache import CachedResponse, Key, RecordingSource, ResponseCache, cacheable
+from webhook.admission.retry_window import RetryWindow
 from webhook.admission.review import Review, absent
 from webhook.errors import MalformedObject
 from webhook.evaluation import patch
@@ -44,11 +45,9 @@ WARN_BUDGET = 0.3  # seconds that mode Warn waits for an image
 ENFORCE_BUDGET = 3.5  # seconds at most; the hooks' own timeout is 5
 NAMESPACE_WAIT = 0.5  # seconds that a namespace may take to be seen, after it was made
 NAMESPACE_WAIT_TRIES = 25
-PENDING_RETRY_WINDOW = 30.0  # seconds during which a Pod may be asked to come again
 SMALL_POD_CONTAINERS = 16  # containers of a Pod that is always judged: nearly every Pod
 LARGE_PODS_CONTAINERS = 10_000  # of all Pods with more, together: each takes some KiB until its Pod is answered
 _EVALUATED_SUBRESOURCES = frozenset({"", "ephemeralcontainers"})
-_PENDING_LIMIT = 4096
 _UNRESERVED = contextlib.nullcontext()
 _FORMER_WORDS = {"compliant": "fine", "denied": "refused", "exempted": "skipped"}  # of the annotation `verdict`
 AUDIT_LIMIT = 2000  # characters of an audit annotation
@@ -77,9 +76,8 @@ class Admission:
     def __init__(self, view: PolicyLister, images: Images, clock: Callable[[], float] = time.monotonic) -> None:
         self._view = view
         self._images = images
-        self._clock = clock
-        self._waiting: dict[tuple[str, int], float] = {}  # by namespace and the hash of a set of images
-        self._missed: dict[str, float] = {}  # by namespace, since when patches are missed
+        self._pending: RetryWindow[tuple[str, int]] = RetryWindow(clock)  # a namespace and the hash of a set of images
+        self._unpatched: RetryWindow[str] = RetryWindow(clock)  # a namespace whose Pods lack what /mutate would write
         self._large_pod_containers = 0  # containers of large Pods
         self._responses = ResponseCache()
 
@@ -133,8 +131,8 @@ class Admission:
         namespace = (review.namespace or metadata.namespace or "")[: NAMESPACE_LIMIT + 1]
         if not self._view.knows(namespace):
             await self._wait_for_namespace(namespace)
-        if hook == "mutate" and self._missed:
-            self._missed.pop(namespace, None)
+        if hook == "mutate" and self._unpatched:
+            self._unpatched.forget(namespace)  # the API server reaches us, so another try may bring the patch
         effective_policy = self._effective_policy(namespace, enforced=enforced)
         why = exempt(effective_policy.policy.spec, namespace, review.user_info.username, workload)
         if why is not None:
@@ -171,8 +169,9 @@ class Admission:
                     requester=review.user_info.username,
                 )
             pending, missed = _pending_images(verdict), hook == "validate" and _missed(verdict)
-            may_retry = self._may_retry(namespace, pending)
-            may_retry = (missed and self._may_be_patched(namespace)) or may_retry
+            may_retry = bool(pending) and self._pending.is_open((namespace, hash(tuple(pending))))
+            if missed and len(namespace) <= NAMESPACE_LIMIT:
+                may_retry |= self._unpatched.is_open(namespace)
             entry = self._answer(review, hook, evaluated, verdict, may_retry)
             if key is not None and not pending and not missed:
                 self._responses.keep(key, entry, images)
@@ -253,36 +252,6 @@ class Admission:
             len(operations),
             sum(each.state == "exempted" for each in verdict.containers),
         )
-
-    def _may_retry(self, namespace: str, images: list[str]) -> bool:
-        """Whether a Pod may be kept waiting for this set of images: for PENDING_RETRY_WINDOW from the first time."""
-        if not images:
-            return False
-        now = self._clock()
-        key = (namespace, hash(tuple(images)))
-        since = self._waiting.pop(key, now)
-        if now - since > 2 * PENDING_RETRY_WINDOW:
-            since = now  # an earlier wait that ended long ago
-        self._waiting[key] = since
-        if len(self._waiting) > _PENDING_LIMIT:
-            del self._waiting[next(iter(self._waiting))]
-        return now - since < PENDING_RETRY_WINDOW
-
-    def _may_be_patched(self, namespace: str) -> bool:
-        """Whether another try may bring a patch that was missed: for PENDING_RETRY_WINDOW from the first one.
-
-        It begins anew whenever /mutate is asked about a Pod of the namespace, for then the API server reaches us.
-        """
-        now = self._clock()
-        since = self._missed.pop(namespace, now)
-        if now - since > 2 * PENDING_RETRY_WINDOW:
-            since = now
-        if len(namespace) > NAMESPACE_LIMIT:
-            return False
-        self._missed[namespace] = since
-        if len(self._missed) > _PENDING_LIMIT:
-            del self._missed[next(iter(self._missed))]
-        return now - since < PENDING_RETRY_WINDOW
 
 
 class _Unjudged(Exception):  # an outcome, not an error

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from deploy.dev.oci import accounts_layer, image
 from deploy.dev.registry import Login, Registry, Status
+from tests.support.clock import Clock
 from tests.support.memory import Memory
 from tests.support.pods import Object, minimal, review, tweak, within
-from tests.unit.registry.conftest import NO_PAUSE, Clock
+from tests.unit.registry.conftest import NO_PAUSE
 from tests.unit.registry.samples import Secrets, secret
 from webhook.admission.handler import Admission, WebhookKind
 from webhook.policy.cache import PolicySnapshot

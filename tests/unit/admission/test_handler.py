@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.support.clock import Clock
 from tests.support.evaluation import apply
 from tests.support.images import Table, image, unknown
 from tests.support.pods import IMAGE, Object, effective_policy, minimal, review, tweak, within
@@ -54,17 +55,6 @@ class View:
     def exceptions(self, namespace: str, workload: Workload | None = None) -> tuple[NonRootException, ...]:
         """As `webhook.policy.cache.PolicyLister`."""
         return self.excuses
-
-
-class Clock:
-    """A clock that stands still until told otherwise."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        """Seconds."""
-        return self.now
 
 
 class Scene:
@@ -287,15 +277,6 @@ async def test_other_images_have_a_patience_of_their_own() -> None:
     assert (await scene.ask("mutate", minimal())).decision == "allow"
     assert (await scene.ask("mutate", tweak(minimal(), {"spec.containers.0.image": "a.io/b"}))).decision == "retry"
     assert (await scene.ask("mutate", minimal(), namespace="other")).decision == "retry"
-
-
-async def test_what_waits_is_remembered_within_bounds() -> None:
-    """Somebody may create Pods of ever new images."""
-    scene = Scene()
-    for number in range(4200):
-        scene.images.images[f"a.io/{number}:latest"] = unknown("pending")
-        await scene.ask("validate", tweak(minimal(), {"spec.containers.0.image": f"a.io/{number}"}))
-    assert len(scene.admission._waiting) == 4096
 
 
 @table(

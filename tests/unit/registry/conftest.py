@@ -6,22 +6,13 @@ from typing import Any
 import pytest
 
 from deploy.dev.registry import Registry
+from tests.support.clock import Clock
 from webhook.image.source import Image, Query, Unknown
 from webhook.registry.auth.keychain import PullSecrets
 from webhook.registry.client import RegistryClient
 from webhook.registry.fallback import IdentityStore
 from webhook.registry.settings import RegistrySettings, Timeouts
 from webhook.registry.transport.messages import Cost
-
-
-class Clock:
-    """A clock that stands still until it is told."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Client(RegistryClient):

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.clock import Clock
 from tests.unit.registry import stubs
-from tests.unit.registry.conftest import Clock
 from tests.unit.registry.stubs import Stub
 from webhook.errors import InvalidSetting
 from webhook.registry.auth.credential_providers import Providers, parse_duration

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.clock import Clock
 from tests.unit.registry import stubs
-from tests.unit.registry.conftest import Clock
 from tests.unit.registry.stubs import Stub
 from webhook.errors import InvalidSetting
 from webhook.registry.auth.docker_config import LIFE, DockerConfig

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from tests.support.clock import Clock
 from tests.unit.registry import stubs
-from tests.unit.registry.conftest import Clock
 from tests.unit.registry.stubs import Stub
 from webhook.registry.auth.plugins import FAILURE_LIFETIME, ExecPlugin, PluginFailed
 

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import pytest
 
+from tests.support.clock import Clock
 from webhook.registry.auth.token import (
     ANONYMOUS,
     IDENTITY_TOKEN,
@@ -22,16 +23,6 @@ APP = Credential("app", "secret")
 BASIC = "Basic " + base64.b64encode(b"app:secret").decode()
 ASK = Request("GET", "https://registry.example.com/v2/team/app/manifests/1", "registry.example.com", 100)
 BEARER = 'Bearer realm="https://auth.example.com/token?x=1",service="reg",scope="repository:team/app:pull"'
-
-
-class Clock:
-    """A clock that stands still until it is told."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def session(clock: Clock | None = None, *insecure: str) -> TokenCache:
