@@ -12,6 +12,7 @@ from webhook.text import quoted, shortened
 
 FAULT_LIMIT = 400  # characters of a denial with one fault, unless its advice alone is longer
 _DETAIL_LEAST = 40  # characters of a fault's detail that are shown in any case, and all up to the image's name
+_REFUSED = frozenset({"error", "unknown"})  # severities of what a denial may be about
 _RULES_LIMIT = 3  # rules whose names end a denial
 
 MESSAGE_LIMIT = 10  # findings in a denial; a Pod may have thousands of containers
@@ -75,8 +76,8 @@ def refusal(verdict: Verdict) -> str:
 def advise(verdict: Verdict) -> tuple[str, ...]:
     """What a mutating hook says where the validating one might not be called.
 
-    Of containers that will be refused, as Pod Security may answer first; and of those that it patches so well that
-    nothing is left to call the validating one for.
+    Of containers that will be refused, where Pod Security answers first: else they would be told of twice. And of those
+    that it patches so well that nothing is left to call the validating one for.
     """
     match verdict.effective_policy.mode:
         case "Audit":
@@ -84,8 +85,15 @@ def advise(verdict: Verdict) -> tuple[str, ...]:
         case "Warn":
             refused = []
         case "Enforce":
-            refused = _errors(verdict, "denied")
+            refused = _errors(verdict, "denied") if _pod_security_refuses(verdict) else []
     return _lines(verdict, [*refused, *(each for each in _shown(verdict) if each.severity == "warning")])
+
+
+def _pod_security_refuses(verdict: Verdict) -> bool:
+    """Whether Pod Security, which comes between our two hooks, refuses the Pod for a container that will be refused here."""
+    return verdict.effective_policy.restricted and any(
+        each.state == "denied" and not each.subject.meets_restricted for each in verdict.containers
+    )
 
 
 def _denied(verdict: Verdict) -> list[Finding]:
@@ -105,13 +113,24 @@ def _message(verdict: Verdict, findings: list[Finding]) -> str:
     head = f"policy {quoted(effective_policy.policy.metadata.name)}: "
     rules = list(dict.fromkeys(finding.rule for finding in findings))
     more = " and ".join(f"nonroot explain {rule}" for rule in rules[:_RULES_LIMIT])
-    tail = f" (mode {effective_policy.mode} by {effective_policy.mode_source}; more: {more})"
+    tail = f"{_lapsed(verdict)} (mode {effective_policy.mode} by {effective_policy.mode_source}; more: {more})"
     shown = [finding.message for finding in findings[:MESSAGE_LIMIT]]
     if len(findings) == 1:
         shown = [_within(findings[0], FAULT_LIMIT - len(head) - len(tail))]
     if len(findings) > MESSAGE_LIMIT:
         shown.append(f"and {len(findings) - MESSAGE_LIMIT} more")
     return head + "; ".join(shown) + tail
+
+
+def _lapsed(verdict: Verdict) -> str:
+    """The exceptions that would have let refused containers in had they not ended, by name."""
+    ended = {
+        exception.name: exception.end
+        for each in verdict.containers
+        for exception in each.lapsed
+        if any(exception.covers(finding.rule) for finding in each.findings if finding.severity in _REFUSED)
+    }
+    return "".join(f"; NonRootException {quoted(name)} ended at {end}" for name, end in ended.items())
 
 
 def _within(finding: Finding, room: int) -> str:

@@ -15,7 +15,7 @@ from webhook.image.config import Config, Platform, User
 from webhook.image.passwd import ResolvedIds
 from webhook.image.source import Image, Images, PlatformImage, Query, Unknown
 from webhook.image.user import GroupMismatch, Identity, Injection
-from webhook.policy.exemptions import Exemption, find_exemption
+from webhook.policy.exemptions import Exemption, find_exemption, find_lapsed
 from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import Assign, KnownImage, NonRootException, PolicySpec, image_matcher, matcher
 from webhook.workload import scheduling
@@ -83,6 +83,8 @@ async def evaluate(
                 subject.uids = uids
         _assign_pod_rules(subjects)
     verdict = Verdict(effective_policy, tuple([_verdict(subject, effective_policy) for subject in subjects]))
+    if exceptions:
+        verdict = _with_lapsed(verdict, exceptions, now, requester)
     grouped = any(subject.fs_group is not None for subject in subjects)
     return verdict if not grouped or verdict.takes_fs_group else verdict.without_fs_group()
 
@@ -119,6 +121,19 @@ def _analyse(subject: Subject, image: Image) -> None:
         planned, assigned = None if assigned else GroupMismatch(_NO_GROUP.format(planned.gid)), False
     subject.planned, subject.assigned = planned, assigned
     subject.fault_free = analysis.fault_free and planned is analysis.plan
+
+
+def _with_lapsed(
+    verdict: Verdict, exceptions: Sequence[NonRootException], now: datetime, requester: str | None
+) -> Verdict:
+    """The same, with the exceptions that would apply to its containers had they not ended."""
+    policy = verdict.effective_policy
+    containers = []
+    for each in verdict.containers:
+        workload, slot = each.subject.workload, each.subject.slot
+        lapsed = find_lapsed(policy, exceptions, workload, slot, now, requester)
+        containers.append(msgspec.structs.replace(each, lapsed=lapsed) if lapsed else each)
+    return Verdict(policy, tuple(containers))
 
 
 def _verdict(subject: Subject, effective_policy: EffectivePolicy) -> ContainerVerdict:

@@ -7,6 +7,7 @@ from webhook.image.source import Image, Unknown
 from webhook.image.user import GroupMismatch, Identity, Injection, PlatformIdentity
 from webhook.policy.exemptions import Exemption
 from webhook.policy.types import PolicySpec
+from webhook.workload.podspec import SecurityContext
 from webhook.workload.workload import Effective, Slot, Workload, effective
 
 
@@ -73,6 +74,25 @@ class Subject(msgspec.Struct, gc=False):
     def pinned(self) -> bool:
         """Whether the Pod as it stands keeps the kubelet from starting the container as root."""
         return kubelet.never_root(self.effective, self.os)
+
+    @property
+    def meets_restricted(self) -> bool:
+        """Whether the container as it stands has every field that Pod Security restricted demands of it.
+
+        Source: k8s.io/pod-security-admission policy/check_runAsNonRoot.go, check_allowPrivilegeEscalation.go,
+        check_capabilities_restricted.go and check_seccompProfile_restricted.go.
+        """
+        own, pod = self.slot.container.security_context or SecurityContext(), self.workload.context
+        seccomp, capabilities = own.seccomp_profile or pod.seccomp_profile, own.capabilities
+        return (
+            bool(self.effective.run_as_non_root)
+            and own.allow_privilege_escalation is False
+            and capabilities is not None
+            and "ALL" in (capabilities.drop or ())
+            and set(capabilities.add or ()) <= {"NET_BIND_SERVICE"}
+            and seccomp is not None
+            and seccomp.type in {"RuntimeDefault", "Localhost"}
+        )
 
     @property
     def pins(self) -> bool:

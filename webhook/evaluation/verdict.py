@@ -7,7 +7,7 @@ import msgspec
 from webhook.evaluation.finding import Finding
 from webhook.evaluation.subject import Subject
 from webhook.image.source import Image
-from webhook.policy.exemptions import Exemption
+from webhook.policy.exemptions import Exemption, LapsedException
 from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import OnUnknown
 
@@ -16,12 +16,13 @@ _RANK: dict[State, int] = {"exempted": 0, "compliant": 1, "fixable": 2, "unknown
 
 
 class ContainerVerdict(msgspec.Struct, frozen=True):
-    """One container: what it is as it stands, with what is known of it."""
+    """One container: what it is as it stands, with what is known of it; `lapsed` are exceptions that have ended."""
 
     subject: Subject
     state: State
     findings: tuple[Finding, ...] = ()
     exemption: Exemption | None = None
+    lapsed: tuple[LapsedException, ...] = ()
 
     @property
     def digest(self) -> str:

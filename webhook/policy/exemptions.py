@@ -128,6 +128,45 @@ def find_exemption(
     )
 
 
+class LapsedException(msgspec.Struct, frozen=True):
+    """An exception that would exempt a container had it not ended; of these rules, empty: of all."""
+
+    name: str
+    reason: str
+    rules: frozenset[str]
+    ended: datetime
+
+    @property
+    def end(self) -> str:
+        """When it ended, for people."""
+        return f"{self.ended:%Y-%m-%d %H:%M %Z}"
+
+    def covers(self, rule: str) -> bool:
+        """Whether it would have dropped the findings of a rule."""
+        return not self.rules or rule in self.rules
+
+
+def find_lapsed(
+    effective_policy: EffectivePolicy,
+    exceptions: Sequence[NonRootException],
+    workload: Workload,
+    slot: Slot,
+    now: datetime,
+    requester: str | None = None,
+) -> tuple[LapsedException, ...]:
+    """The exceptions that would exempt a container had they not ended; asked of those that are in force as well."""
+    found = []
+    for each in exceptions:
+        ended = each.spec.expires
+        if ended is None or now < ended:
+            continue
+        endless = msgspec.structs.replace(each, spec=msgspec.structs.replace(each.spec, expires=None))
+        then = find_exemption(effective_policy, (endless,), workload, slot, now, requester)
+        if then is not None and then.exceptions:
+            found.append(LapsedException(each.metadata.name, each.spec.reason, frozenset(each.spec.rules), ended))
+    return tuple(found)
+
+
 class ExceptionIndex:
     """The exceptions of one namespace, found by the names that they are about: there may be thousands."""
 

@@ -196,7 +196,7 @@ def _container(
         uid=subject.uid,
         who=LEFT_OUT if left_out else describe_user(subject),
         outcome=_outcome(verdict, changes=bool(fields)),
-        reason=verdict.exemption.reason if verdict.exemption else expiry.lapsed(verdict, whole, exceptions, now),
+        reason=verdict.exemption.reason if verdict.exemption else expiry.lapsed(verdict),
         expires_soon=expiry.ends_soon(verdict, whole, exceptions, now),
         findings=() if left_out else tuple(_finding(fault, verdict) for fault in verdict.findings),
         path=subject.field("").rstrip("."),

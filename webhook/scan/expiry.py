@@ -6,8 +6,6 @@ Both are asked of the one function that lets containers be, at another moment or
 from collections.abc import Sequence
 from datetime import datetime
 
-import msgspec
-
 from webhook.evaluation.verdict import ContainerVerdict, Verdict
 from webhook.policy.conditions import EXPIRY_WARNING
 from webhook.policy.exemptions import find_exemption
@@ -24,16 +22,8 @@ def ends_soon(each: ContainerVerdict, verdict: Verdict, exceptions: Sequence[Non
     return then is None or then.rules != each.exemption.rules
 
 
-def lapsed(each: ContainerVerdict, verdict: Verdict, exceptions: Sequence[NonRootException], now: datetime) -> str:
+def lapsed(each: ContainerVerdict) -> str:
     """The exceptions that let a container be until they ended; empty where there are none, or others do still."""
     if each.exemption is not None:
         return ""
-    reasons = []
-    for exception in exceptions:
-        ended = exception.spec.expires
-        if ended is not None and now >= ended:
-            endless = msgspec.structs.replace(exception, spec=msgspec.structs.replace(exception.spec, expires=None))
-            then = find_exemption(verdict.effective_policy, (endless,), each.subject.workload, each.subject.slot, now)
-            if then is not None:
-                reasons.append(f"{then.reason} (it ended at {ended:%Y-%m-%d %H:%M %Z})")
-    return "; ".join(reasons)
+    return "; ".join(f"exception {one.name}: {one.reason} (it ended at {one.end})" for one in each.lapsed)

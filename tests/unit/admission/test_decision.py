@@ -1,10 +1,11 @@
 """Findings become a state for each container, and the mode turns states into one answer, last."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from tests.support.pods import effective_policy, first, workload
+from tests.support.pods import DEFAULTS, effective_policy, first, workload
 from tests.support.tables import table
 from webhook.admission.decision import (
     FAULT_LIMIT,
@@ -18,20 +19,25 @@ from webhook.admission.decision import (
 from webhook.evaluation.finding import Finding, finding
 from webhook.evaluation.subject import Subject
 from webhook.evaluation.verdict import ContainerVerdict, Verdict, decide
-from webhook.policy.exemptions import Exemption
-from webhook.workload.workload import effective
+from webhook.policy.exemptions import Exemption, LapsedException
+from webhook.workload.workload import Workload, effective
 
 WORK = workload()
 SLOT = first(WORK)
 
 
-def subject(injects: bool = True) -> Subject:
+FIELDS: dict[str, Any] = DEFAULTS
+RESTRICTED = workload(**FIELDS)  # as Pod Security restricted wants it
+
+
+def subject(injects: bool = True, work: Workload = WORK) -> Subject:
     """The first container of a minimal Pod."""
+    slot = first(work)
     return Subject(
-        workload=WORK,
-        slot=SLOT,
+        workload=work,
+        slot=slot,
         os="linux",
-        effective=effective(SLOT.container, WORK.context),
+        effective=effective(slot.container, work.context),
         policy=effective_policy().policy.spec,
         injects=injects,
     )
@@ -112,11 +118,17 @@ def test_a_pod_is_as_bad_as_its_worst_container(states: list[Any], worst: str) -
 
 
 def verdict(
-    mode: str, *containers: tuple[Finding, ...], injects: bool = True, problem: str = "", **spec: Any
+    mode: str,
+    *containers: tuple[Finding, ...],
+    injects: bool = True,
+    problem: str = "",
+    restricted: bool = False,
+    work: Workload = WORK,
+    **spec: Any,
 ) -> Verdict:
     """Each tuple of findings is a container's."""
-    rule = msgspec.structs.replace(effective_policy(mode, **spec), problem=problem)
-    return Verdict(rule, tuple(decide(subject(injects), each, None) for each in containers))
+    rule = msgspec.structs.replace(effective_policy(mode, **spec), problem=problem, restricted=restricted)
+    return Verdict(rule, tuple(decide(subject(injects, work), each, None) for each in containers))
 
 
 @table(
@@ -251,9 +263,11 @@ def test_a_bad_namespace_label_is_told() -> None:
 @table(
     ("given", "result"),
     {
-        "what is refused, and what a patch does not cure": (verdict("Enforce", (ERROR, WARNING)), 2),
+        "a refusal is told once, by who refuses": (verdict("Enforce", (ERROR, WARNING)), 1),
+        "a refusal that Pod Security comes before": (verdict("Enforce", (ERROR, WARNING), restricted=True), 2),
+        "a refusal of what Pod Security lets pass": (verdict("Enforce", (ERROR,), restricted=True, work=RESTRICTED), 0),
         "a warning of what it patches, for nobody else may be asked": (verdict("Enforce", (WARNING,)), 1),
-        "with what would have been cured": (verdict("Enforce", (ERROR, CURABLE)), 2),
+        "with what would have been cured": (verdict("Enforce", (ERROR, CURABLE), restricted=True), 2),
         "not what is cured": (verdict("Enforce", (CURABLE,)), 0),
         "not what is unknown": (verdict("Enforce", (INVALID,)), 0),
         "no refusal in Warn": (verdict("Warn", (ERROR,)), 0),
@@ -268,3 +282,20 @@ def test_a_mutating_hook_says_what_the_validating_one_might_not(given: Verdict, 
 def test_allowed_is_an_answer_of_its_own() -> None:
     """The commonest one."""
     assert admission_decision(verdict("Audit", (ERROR,))) == AdmissionDecision(200)
+
+
+def test_a_denial_names_the_exception_that_has_ended() -> None:
+    """One that would have covered what is found, however long its name; within the bound of one fault."""
+    (container,) = verdict("Enforce", (ERROR,)).containers
+    end = datetime(2026, 5, 31, 12, tzinfo=UTC)
+
+    def message(*lapsed: LapsedException) -> str:
+        ended = msgspec.structs.replace(container, lapsed=lapsed)
+        return admission_decision(Verdict(effective_policy(), (ended,))).message
+
+    every, one = (LapsedException("legacy", "r" * 1024, frozenset(rules), end) for rules in ((), ("root-user",)))
+    said = '; NonRootException "legacy" ended at 2026-05-31 12:00 UTC (mode Enforce by the policy; more: '
+    assert said in message(every)
+    assert said in message(one)
+    assert "legacy" not in message(LapsedException("legacy", "", frozenset({"root-image"}), end))
+    assert len(message(every)) <= FAULT_LIMIT
