@@ -13,7 +13,7 @@ from webhook.cluster.pull_secrets import PullSecrets
 from webhook.cluster.service_range import service_networks
 from webhook.cluster.supervisor import background, supervise
 from webhook.cluster.workqueue import run_in_background
-from webhook.controller import operator, probes
+from webhook.controller import operator, probes, report_kinds
 from webhook.controller.background_scan import BackgroundScan
 from webhook.controller.certificate_objects import CertificateObjects
 from webhook.controller.certificate_rotation import InjectCaBundle, InOrder, Names, Pending, Plan, Rotation, WriteSecret
@@ -59,6 +59,7 @@ async def _operate(settings: OperateSettings) -> None:
             labels_namespaces=settings.label_namespaces,
             creates_default=settings.default_policy,
             enforcement=EnforcementRecord(cluster, settings.namespace, f"{settings.service}-enforced"),
+            scans=bool(settings.scan_interval),
         )
         access = config_file.load(settings.registry_config, settings.insecure_registries)
         registry_settings = access.settings.denying(await service_networks(cluster))
@@ -86,6 +87,8 @@ async def _operate(settings: OperateSettings) -> None:
         loops = list(scheduler.loops())
         if settings.scan_interval:
             loops.append(repeat("the watch on patched Pods", patched.round, patched.due))
+        if settings.scan_interval and settings.reports:
+            loops += report_kinds.loops(cluster, scheduler.scan_due.set)
         if settings.survey_rate and settings.scan_interval:
             surveys = ImageSurveys(cluster, client, settings.survey_rate * 1_000_000)
             loops.append(repeat("reading the layers of images", surveys.round, asyncio.Event()))

@@ -121,7 +121,7 @@ class PolicyStatusController(Collector):
 
     `hooks` is the ValidatingWebhookConfiguration that says of which namespaces the API server admits Pods unjudged while
     admission is away. With `labels_namespaces` it labels those that policies ask for, with `creates_default` it creates the
-    policy of that name; each needs a right of its own.
+    policy of that name; each needs a right of its own. Where nothing `scans`, what was counted before is said to be old.
     """
 
     def __init__(
@@ -133,12 +133,14 @@ class PolicyStatusController(Collector):
         labels_namespaces: bool = False,
         creates_default: bool = False,
         enforcement: EnforcementRecord | None = None,
+        scans: bool = True,
     ) -> None:
         self._api = api
         self._record = record
         self._hooks = hooks
         self._labels_namespaces = labels_namespaces
         self._creates_default = creates_default
+        self._scans = scans
         self._announced: set[tuple[str, str]] = set()
         self._enforcement = enforcement or EnforcementRecord(api)
         self._weakened_at: datetime | None = None
@@ -168,14 +170,15 @@ class PolicyStatusController(Collector):
             scope = _scope(each.stored, state, governed, open_namespaces)
             former = _former(each, PolicyStatus)
             spec, generation = msgspec.json.decode(each.spec), each.metadata.generation
-            new = status.of_policy(each.stored, spec, scope, sums, former, generation, now)
+            new = status.of_policy(each.stored, spec, scope, sums, former, generation, now, scans=self._scans)
             await self._write(POLICIES, "NonRootPolicy", each, former, new)
         for each in state.exceptions:
             old = _former(each, ExceptionStatus)
             effective_policy = view.effective_policy(each.metadata.namespace)
             key = (each.metadata.namespace, each.metadata.name)
             matches = None if self.matches is None else self.matches.get(key, 0)
-            made = status.of_exception(each.stored, effective_policy, matches, old, each.metadata.generation, now)
+            generation = each.metadata.generation
+            made = status.of_exception(each.stored, effective_policy, matches, old, generation, now, scans=self._scans)
             await self._write(EXCEPTIONS, "NonRootException", each, old, made)
         if self._labels_namespaces:
             await self._label(state, reach)

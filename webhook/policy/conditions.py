@@ -87,6 +87,14 @@ class _State(msgspec.Struct, frozen=True):
     message: str
 
 
+_NOT_SCANNED = _State(
+    "Scanned",
+    "False",
+    "ScanOff",
+    "nothing is scanned any more (chart: scan.interval is 0): what is counted here is of the last scan before that",
+)
+
+
 class PolicyScope(msgspec.Struct, frozen=True):
     """The namespaces of one policy.
 
@@ -106,11 +114,14 @@ def of_policy(
     former: PolicyStatus,
     generation: int,
     now: datetime,
+    *,
+    scans: bool = True,
 ) -> PolicyStatus:
     """The status of a policy: `stored`, with its `spec` as it is written there.
 
-    `workloads` None: not scanned yet, which keeps what the former status said.
+    `workloads` None: not scanned yet, which keeps what the former status said; for good where nothing `scans`.
     """
+    workloads = former.workloads if workloads is None else workloads
     name = stored.document.metadata.name if stored.document is not None else ""
     governed = {each: rule for each, rule in scope.selected.items() if rule.policy.metadata.name == name}
     states = [_policy_ready(stored, scope.selected, governed)]
@@ -130,11 +141,13 @@ def of_policy(
                 "the rest applies. Upgrade it, or remove the field",
             )
         )
+    if workloads is not None and not scans:
+        states.append(_NOT_SCANNED)
     return PolicyStatus(
         observed_generation=generation,
         conditions=_conditions(states, former.conditions, generation, now),
         namespaces=len(governed),
-        workloads=former.workloads if workloads is None else workloads,
+        workloads=workloads,
         last_usable=former.last_usable if stored.problem else _kept(spec),
     )
 
@@ -230,6 +243,8 @@ def of_exception(
     former: ExceptionStatus,
     generation: int,
     now: datetime,
+    *,
+    scans: bool = True,
 ) -> ExceptionStatus:
     """The status of an exception; `matches` None: nobody has counted, which keeps what was counted of this generation."""
     if matches is None and former.observed_generation == generation:
@@ -242,6 +257,8 @@ def of_exception(
         soon = expires is not None and expires - EXPIRY_WARNING <= now < expires
         text = f"it ends at {expires:%Y-%m-%d %H:%M %Z}" if expires else "it has no end"
         states.append(_State("ExpiresSoon", "True" if soon else "False", "WithinAWeek" if soon else "NotSoon", text))
+    if matches is not None and not scans:
+        states.append(_NOT_SCANNED)
     return ExceptionStatus(
         observed_generation=generation,
         conditions=_conditions(states, former.conditions, generation, now),

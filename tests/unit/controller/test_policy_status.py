@@ -386,3 +386,20 @@ async def test_where_the_kind_is_not_installed_the_default_policy_waits(scene: S
     bare = Objects(NAMESPACES)
     await PolicyStatusController(bare, scene.events.append, creates_default=True).round(NOW)
     assert bare.writes == []
+
+
+async def test_counts_are_said_to_be_old_since_when_nothing_is_scanned(scene: Scene) -> None:
+    """With the time at which that was noticed; while there is a scan, and where nothing was counted, nothing is said of it."""
+    scene.standing.sums, scene.standing.matches = {"all": Outcomes(failing=3)}, {("shop", "old"): 1}
+    await scene.round()
+    assert "Scanned" not in scene.conditions(POLICIES, "all")
+    scene.policy("new", mode="Audit", priority=-1)
+    scene.standing = PolicyStatusController(scene.objects, scene.events.append, scans=False)
+    await scene.round(NOW + timedelta(hours=1))
+    assert scene.conditions(POLICIES, "all")["Scanned"] == "False ScanOff"
+    assert scene.conditions(EXCEPTIONS, "old")["Scanned"] == "False ScanOff"
+    assert "Scanned" not in scene.conditions(POLICIES, "new")
+    (policy,) = (each for each in scene.objects.all(POLICIES) if each["metadata"]["name"] == "all")
+    assert policy["status"]["workloads"]["failing"] == 3
+    since = {each["type"]: each["lastTransitionTime"] for each in policy["status"]["conditions"]}
+    assert since["Scanned"] == "2026-03-01T13:00:00Z"
