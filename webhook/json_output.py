@@ -21,8 +21,8 @@ def text(document: object) -> str:
 
 
 def yaml_text(documents: Iterable[object]) -> str:
-    """Some documents as YAML, each after the first behind `---`."""
-    return yaml.safe_dump_all(map(msgspec.to_builtins, documents), sort_keys=False, allow_unicode=True)
+    """Some documents as YAML, each after the first behind `---`. What is not ASCII is escaped: it may turn the direction of writing."""
+    return yaml.safe_dump_all(map(msgspec.to_builtins, documents), sort_keys=False)
 
 
 def _escaped(value: Any) -> Any:

@@ -106,7 +106,7 @@ class Objects(Cluster):
         return error
 
     def _discover(self, path: str, what: str, *, absent_ok: bool) -> bytes | None:
-        """An API version's resources, or an object of the cluster itself."""
+        """An API version's resources, or an object."""
         collection, key, _ = self._place(path, "GET")
         if key in self.stored.get(collection, {}):
             return json.dumps(self.stored[collection][key]).encode()

@@ -1,6 +1,7 @@
 """Policy reports in the cluster: made, changed and deleted so that they are what the last scan says, and only then.
 
-Each carries a hash of what it says, so that unchanged ones are told from a listing of metadata. Where OpenReports is
+Each carries a hash of what it says, so that unchanged ones are told from a listing of metadata; the time since when a result
+is the same is kept when another one changes. Where OpenReports is
 installed reports are of its kind, else of the older one, else there are none; what was made as another kind before is deleted.
 """
 
@@ -16,7 +17,7 @@ import msgspec
 
 from webhook.cluster import client
 from webhook.cluster.client import MANAGED_BY, Absent, Cluster, ClusterError, Conflict, Denied, Terminating
-from webhook.scan.policyreport import Api
+from webhook.scan.policyreport import Api, stamped
 
 KINDS: tuple[tuple[Api, str], ...] = (
     ("openreports.io/v1alpha1", "reports"),
@@ -142,9 +143,10 @@ class Reports:
             if write.body is None:
                 await self._api.call("DELETE", f"{path}/{write.name}", what, absent_ok=True)
             elif write.resource_version:
-                await self._api.call("PUT", f"{path}/{write.name}", what, write.body)
+                former = client.decode(await self._api.call("GET", f"{path}/{write.name}", what) or b"", dict, what)
+                await self._api.call("PUT", f"{path}/{write.name}", what, stamped(write.body, former, self._api.now()))
             else:
-                await self._api.call("POST", path, what, write.body)
+                await self._api.call("POST", path, what, stamped(write.body, {}, self._api.now()))
         except (Absent, Terminating):
             return  # its namespace is gone, or goes, and it with it
         except (Conflict, Denied) as error:  # this one alone

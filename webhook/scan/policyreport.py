@@ -2,7 +2,7 @@
 
 Of each container every finding is a result of its rule, and where nothing speaks against the container there is one result
 that says so: thirteen rules that each found nothing would only fill etcd. Nothing in a report changes unless what it says
-does: it holds neither a time nor the number of Pods.
+does: it does not hold the number of Pods, and the time of a result is since when it is the same (`stamped`).
 Sources: openreports/reports-api apis/openreports.io/v1alpha1/report_types.go; kubernetes-sigs/wg-policy-prototypes
 policy-report/pkg/api/wgpolicyk8s.io/v1alpha2/policyreport_types.go; kyverno/kyverno pkg/utils/report/results.go (whose shape
 readers know: scope and owner are the object, results name no resources).
@@ -10,7 +10,8 @@ readers know: scope and owner are the object, results name no resources).
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from itertools import islice
 from typing import Any, Literal
 
@@ -76,6 +77,19 @@ def report(workload: Workload, api_version: str = OPENREPORTS, *, passes: bool =
     }
 
 
+def stamped(report: dict[str, Any], former: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    """A report whose results say since when: those that the `former` report has keep its time, the others are of now."""
+    known = {_identity(each): each["timestamp"] for each in former.get("results", ()) if "timestamp" in each}
+    now = {"seconds": int(at.timestamp()), "nanos": 0}
+    return {**report, "results": [{**each, "timestamp": known.get(_identity(each), now)} for each in report["results"]]}
+
+
+def _identity(result: Mapping[str, Any]) -> tuple[str, ...]:
+    """What has to be the same of two results that are of one fault: it may be worded anew."""
+    properties = result.get("properties", {})
+    return (result.get("rule", ""), result["result"], properties.get("container", ""), properties.get("image", ""))
+
+
 def _name(workload: Workload) -> str:
     """Readable, and of this very object: of two kinds with one name, or of a later object with the same, it is another."""
     digest = hashlib.sha256(workload.object_uid.encode()).hexdigest()[:8]
@@ -84,7 +98,8 @@ def _name(workload: Workload) -> str:
 
 def render(document: Document) -> str:
     """All reports as a List that kubectl applies."""
-    items = list(reports(document.workloads))
+    at = datetime.fromisoformat(document.at)
+    items = [stamped(each, {}, at) for each in reports(document.workloads)]
     return json_output.text({"apiVersion": "v1", "kind": "List", "items": items})
 
 

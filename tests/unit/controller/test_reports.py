@@ -1,6 +1,7 @@
 """Reports in the cluster: what is written, of which kind, and that the same is never written twice."""
 
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -147,3 +148,30 @@ async def test_it_goes_on_where_it_was_ended(objects: Objects) -> None:
     await Reports(objects).update(making(**wanted))
     assert results(objects) == wanted
     assert len(objects.writes) == 8
+
+
+async def test_a_result_says_since_when_it_is_the_same(objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one of the same report has changed since; one that is back is new, and wording is no news."""
+
+    def stamps() -> list[tuple[str, int]]:
+        (body,) = next(iter(objects.stored.values())).values()
+        return [(each["rule"], each["timestamp"]["seconds"]) for each in body["results"]]
+
+    async def found(second: int, **rules: str) -> None:
+        monkeypatch.setattr(objects, "now", lambda: datetime.fromtimestamp(second, UTC))
+
+        def make(api_version: Api) -> Iterable[Report]:
+            about = [{"rule": rule, "result": "fail", "message": message} for rule, message in rules.items()]
+            return [report(api_version, "web") | {"results": about}]
+
+        await Reports(objects).update(make)
+
+    await found(100, root="a", volume="b")
+    assert stamps() == [("root", 100), ("volume", 100)]
+    await found(200, root="a, said otherwise", group="c")
+    assert stamps() == [("root", 100), ("group", 200)]
+    await found(300, root="a", volume="b")
+    assert stamps() == [("root", 100), ("volume", 300)]
+    written = len(objects.writes)
+    await found(400, root="a", volume="b")
+    assert len(objects.writes) == written
