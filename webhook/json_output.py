@@ -21,7 +21,7 @@ def text(document: object) -> str:
 
 
 def yaml_text(documents: Iterable[object]) -> str:
-    """Some documents as YAML, each after the first behind `---`. What is not ASCII is escaped: it may turn the direction of writing."""
+    """Some documents as YAML, each after the first behind `---`. What is not ASCII is escaped: it may change how text is shown."""
     return yaml.safe_dump_all(map(msgspec.to_builtins, documents), sort_keys=False)
 
 
