@@ -9,13 +9,14 @@ pkg/oci/utils_unix.go (resolveInRootFS); Linux Documentation/filesystems/overlay
 """
 
 from collections.abc import Generator
+from itertools import dropwhile
 
 import msgspec
 
 from webhook.errors import MalformedImage
 from webhook.image.passwd import AccountFiles
 from webhook.registry.layers.index import Directory, File, Hardlink, LayerIndex, Node, Symlink, Unreadable, ancestors
-from webhook.registry.layers.symlinks import LINK_LIMIT
+from webhook.registry.layers.symlinks import LINK_LIMIT, followed
 
 PASSWD, GROUP = "etc/passwd", "etc/group"
 ACCOUNTS = frozenset({PASSWD, GROUP})
@@ -63,8 +64,10 @@ class _View:
 
     def read(self, path: str) -> Generator[Need, LayerIndex, bytes | None]:
         """The content of a regular file, through links; None where there is nothing."""
-        place = path
+        place: str | None = path
         for _ in range(LINK_LIMIT + 1):
+            if place is None:
+                break
             self._want(place)
             found = yield from self._walk(place)
             if isinstance(found, _Redirect):
@@ -132,19 +135,12 @@ class _View:
         self._wanted |= {path}
 
 
-def _behind(link: _Redirect) -> str:
+def _behind(link: _Redirect) -> str | None:
     """The path to look at instead. Only leading `..` are taken: behind a name they depend on what that name is."""
-    parts = [] if link.target.startswith("/") else link.place.split("/")[:-1]
-    named = False
-    for part in link.target.split("/"):
-        if part == "..":
-            if named:
-                raise MalformedImage(f"/{link.place} is a symbolic link that goes down and up again")
-            del parts[-1:]
-        elif part not in {"", "."}:
-            parts.append(part)
-            named = True
-    path = "/".join((*parts, link.rest)) if link.rest else "/".join(parts)
-    if not path:
+    named = dropwhile({"", ".", ".."}.__contains__, link.target.split("/"))
+    if ".." in named:
+        raise MalformedImage(f"/{link.place} is a symbolic link that goes down and up again")
+    path = followed(f"{link.place}/{link.rest}", {link.place: link.target}.get)
+    if path == "":
         raise MalformedImage(f"/{link.place} is a symbolic link to the root directory")
     return path
