@@ -28,7 +28,7 @@ class FakeObjects:
     def put_configuration(self, kind: ConfigurationKind, name: str, bundle: bytes = b"") -> None:
         """As the chart makes it: two webhooks, a caBundle at most by mistake."""
         bundles = {"one.nonroot.dev": bundle, "two.nonroot.dev": bundle}
-        self.configurations[name] = WebhookConfiguration(kind, name, f"uid-{name}", next(self._versions), bundles)
+        self.configurations[name] = WebhookConfiguration(kind, name, next(self._versions), bundles)
 
     def put_secret(self, name: str, data: dict[str, bytes]) -> None:
         """As a person with kubectl would."""
@@ -54,7 +54,7 @@ class FakeObjects:
     async def inject_ca_bundle(self, configuration: WebhookConfiguration, bundle: bytes) -> None:
         self.before()
         found = self.configurations.get(configuration.name)
-        if found is None or found.resource_version != configuration.resource_version or found.uid != configuration.uid:
+        if found is None or found.resource_version != configuration.resource_version:
             raise Conflict(configuration.name)
         self.put_configuration(found.kind, found.name, bundle)
         self.writes.append(found.name)

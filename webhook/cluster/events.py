@@ -16,6 +16,7 @@ import msgspec
 
 from webhook.cluster import client
 from webhook.cluster.client import Absent, Cluster, Conflict, Terminating, is_name
+from webhook.cluster.object_meta import ObjectMeta
 from webhook.cluster.workqueue import WorkQueue
 
 API_VERSION = "events.k8s.io/v1"
@@ -104,16 +105,12 @@ class _PendingCount(msgspec.Struct):
     due: float = 0.0
 
 
-class _Metadata(msgspec.Struct, rename="camel"):
-    resource_version: str
-
-
 class _Series(msgspec.Struct):
     count: int = 1
 
 
 class _Stored(msgspec.Struct):
-    metadata: _Metadata
+    metadata: ObjectMeta
     series: _Series | None = None
 
 

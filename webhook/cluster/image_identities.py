@@ -1,6 +1,7 @@
 """ImageIdentity objects at the API server: written, changed, removed, listed, and followed as they change."""
 
 import contextlib
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
@@ -13,17 +14,36 @@ import msgspec
 from webhook.caching import LRUCache
 from webhook.cluster import reflector
 from webhook.cluster.client import MANAGED_BY, Absent, Cluster, Conflict
+from webhook.cluster.object_meta import ObjectMeta
 from webhook.cluster.supervisor import background
 from webhook.cluster.workqueue import WorkQueue, run_in_background
-from webhook.image import identity_index, image_identity
+from webhook.errors import InvalidReference
+from webhook.image import image_identity, reference
 from webhook.image.identity_index import IdentityIndex
-from webhook.image.image_identity import ImageIdentity
+from webhook.image.image_identity import ImageIdentity, ImageIdentitySpec
 from webhook.image.reference import Reference
 from webhook.image.source import Image, Query
 from webhook.policy.types import API_VERSION
 
 PATH = f"/apis/{API_VERSION}/imageidentities"
 _ALL = "the ImageIdentity objects"
+_NAME = re.compile(r"sha(?:256-[0-9a-f]{64}|384-[0-9a-f]{96}|512-[0-9a-f]{128})-[a-z0-9.-]+", re.ASCII)
+
+
+class _Object(msgspec.Struct):
+    metadata: ObjectMeta
+    spec: ImageIdentitySpec
+
+
+def read(raw: bytes | msgspec.Raw) -> ImageIdentity | None:
+    """An object of the API server; None for one that nobody of ours has made, which counts for nothing."""
+    try:
+        found = msgspec.json.decode(raw, type=_Object)
+        reference.parse(found.spec.image)
+    except (msgspec.DecodeError, InvalidReference):
+        return None
+    name = found.metadata.name
+    return ImageIdentity(name, found.spec, found.metadata.resource_version) if _NAME.fullmatch(name) else None
 
 
 async def create(cluster: Cluster, identity: ImageIdentity) -> None:
@@ -46,7 +66,7 @@ async def listed(cluster: Cluster) -> AsyncIterator[ImageIdentity]:
     """All that are stored, some hundred in memory at a time; what is none of ours is passed over."""
     async for page in cluster.pages(PATH, _ALL):
         for each in page:
-            found = identity_index.read(each)
+            found = read(each)
             if found is not None:
                 yield found
 
@@ -65,7 +85,7 @@ class _Store:
         self.replace = known.replace
 
     def update(self, key: str, raw: msgspec.Raw) -> None:
-        found = identity_index.read(raw)
+        found = read(raw)
         if found is None:
             self._known.delete(key)
         else:

@@ -16,6 +16,7 @@ import msgspec
 
 from webhook.cluster.backoff import Backoff
 from webhook.cluster.client import Absent, Busy, Cluster, ClusterError, Expired, Forbidden, Unreachable, decode
+from webhook.cluster.object_meta import Object, ObjectMeta
 from webhook.cluster.supervisor import supervise
 
 STREAM_LIFETIME = 300  # seconds; each stream is opened anew so often
@@ -41,20 +42,6 @@ class Store(Protocol):
 
     def replace(self, keys: Collection[str]) -> None:
         """Take note that there are these objects and no others; every listing ends so."""
-
-
-class _Metadata(msgspec.Struct, rename="camel"):
-    resource_version: str
-    name: str = ""
-    namespace: str = ""
-
-    @property
-    def key(self) -> str:
-        return f"{self.namespace}/{self.name}" if self.namespace else self.name
-
-
-class _Object(msgspec.Struct):
-    metadata: _Metadata
 
 
 class _Event(msgspec.Struct):
@@ -173,13 +160,17 @@ class _Reflector:
             self._tell(self._store.delete, metadata.key)
         return metadata.resource_version
 
-    def _metadata(self, raw: msgspec.Raw) -> _Metadata | None:
+    def _metadata(self, raw: msgspec.Raw) -> ObjectMeta | None:
         """The metadata of an object; None, and a word about it, where it has none that can be used."""
         try:
-            return decode(raw, _Object, self._what).metadata
+            metadata = decode(raw, Object, self._what).metadata
         except Unreachable as error:
             log.warning("an object is passed over: %s", error)
             return None
+        if not metadata.resource_version:
+            log.warning("an object is passed over: %s: it has no resourceVersion", self._what)
+            return None
+        return metadata
 
     def _tell(self, tell: Callable[..., None], key: str, *raw: msgspec.Raw) -> bool:
         """Tell the store; an object that it cannot cope with keeps it from no other."""

@@ -5,6 +5,7 @@ import base64
 import msgspec
 
 from webhook.cluster.client import MANAGED_BY, Cluster, decode, is_name
+from webhook.cluster.object_meta import ObjectMeta
 
 
 class Secret(msgspec.Struct, frozen=True):
@@ -19,12 +20,8 @@ class Secret(msgspec.Struct, frozen=True):
         return f"Secret({self.type!r}, {sorted(self.data)!r}, {self.resource_version!r})"
 
 
-class _Metadata(msgspec.Struct, rename="camel"):
-    resource_version: str = ""
-
-
 class _Secret(msgspec.Struct):
-    metadata: _Metadata
+    metadata: ObjectMeta
     type: str = ""
     data: dict[str, bytes] | None = None  # msgspec reads base64
 

@@ -7,6 +7,7 @@ import msgspec
 
 from webhook.cluster import secrets
 from webhook.cluster.client import FIELD_MANAGER, Cluster, decode
+from webhook.cluster.object_meta import ObjectMeta
 from webhook.cluster.secrets import Secret
 
 ConfigurationKind = Literal["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]
@@ -26,7 +27,6 @@ class WebhookConfiguration(msgspec.Struct, frozen=True):
 
     kind: ConfigurationKind
     name: str
-    uid: str
     resource_version: str
     bundles: dict[str, bytes]
     applied_entry: int | None = None
@@ -37,9 +37,7 @@ class _ManagedFields(msgspec.Struct):
     operation: str = ""
 
 
-class _Metadata(msgspec.Struct, rename="camel"):
-    uid: str = ""
-    resource_version: str = ""
+class _Metadata(ObjectMeta, frozen=True, gc=False):
     managed_fields: list[_ManagedFields] | None = None
 
 
@@ -84,7 +82,7 @@ class CertificateObjects:
             for position, entry in enumerate(metadata.managed_fields or ())
             if (entry.manager, entry.operation) == (FIELD_MANAGER, "Apply")
         )
-        return WebhookConfiguration(kind, name, metadata.uid, metadata.resource_version, bundles, next(applied, None))
+        return WebhookConfiguration(kind, name, metadata.resource_version, bundles, next(applied, None))
 
     async def inject_ca_bundle(self, configuration: WebhookConfiguration, bundle: bytes) -> None:
         """Write a caBundle into every webhook of a configuration, and own nothing else of it.

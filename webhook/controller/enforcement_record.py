@@ -9,6 +9,7 @@ from datetime import datetime
 import msgspec
 
 from webhook.cluster.client import Cluster, Conflict, Forbidden, decode
+from webhook.cluster.object_meta import ObjectMeta
 
 NAMESPACES_LIMIT = 20_000  # of which 780 KiB of a ConfigMap's 1 MiB are needed; Kubernetes is made for half as many
 _KEY = "enforced.json"
@@ -30,12 +31,8 @@ class Record(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     weakened_at: datetime | None = None
 
 
-class _Metadata(msgspec.Struct, rename="camel"):
-    resource_version: str = ""
-
-
 class _ConfigMap(msgspec.Struct):
-    metadata: _Metadata
+    metadata: ObjectMeta
     data: dict[str, str] | None = None
 
 

@@ -24,6 +24,7 @@ from webhook import metrics
 from webhook.caching import LRUCache
 from webhook.cluster.client import Cluster, ClusterError
 from webhook.cluster.events import Event, Regarding
+from webhook.cluster.object_meta import Owned
 from webhook.controller.loop import Interval
 from webhook.errors import InvalidReference
 from webhook.evaluation import start_failure
@@ -48,11 +49,6 @@ RECENT = timedelta(minutes=10)  # the age of a Pod that is read though nothing h
 IDLE = 3600.0  # seconds without a look where nothing changes
 
 
-class _Owner(msgspec.Struct, frozen=True):
-    uid: str = ""
-    controller: bool = False
-
-
 class _Annotations(msgspec.Struct, frozen=True):
     injected: str = msgspec.field(default="", name=ANNOTATION)
 
@@ -61,12 +57,10 @@ class _Labels(msgspec.Struct, frozen=True):
     revision: str = msgspec.field(default="", name="controller-revision-hash")
 
 
-class _Metadata(msgspec.Struct, rename="camel"):
-    uid: str
+class _Metadata(Owned, frozen=True, gc=False, kw_only=True):
     creation_timestamp: datetime
     annotations: _Annotations = _Annotations()
     labels: _Labels = _Labels()
-    owner_references: tuple[_Owner, ...] = ()
 
 
 class _Object(msgspec.Struct):
@@ -114,7 +108,7 @@ class PatchedPods(Collector):
         about = _OBJECT.decode(raw).metadata
         if not about.annotations.injected or (not self._listed and self._now() - about.creation_timestamp > RECENT):
             return
-        maker = next((each.uid for each in about.owner_references if each.controller), about.uid)
+        maker = (about.controller or about).uid
         self._wait(hash((maker, about.labels.revision, about.annotations.injected)), key, FIRST_LOOK)
 
     def delete(self, key: str) -> None:

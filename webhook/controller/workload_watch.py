@@ -13,8 +13,10 @@ import msgspec
 
 from webhook.cluster import reflector
 from webhook.cluster.client import Cluster
+from webhook.cluster.object_meta import Owned
 from webhook.cluster.reflector import Store
 from webhook.scan.collector import KINDS, base
+from webhook.workload.podspec import OwnerReference
 
 FIRST_LISTING_TIMEOUT = 60.0  # seconds for the first listings
 
@@ -23,16 +25,8 @@ Changed = Callable[[str], object]
 _MAKERS = {(version.rpartition("/")[0], kind) for kind, version, _ in KINDS}
 
 
-class _Owner(msgspec.Struct, rename="camel"):
-    kind: str
-    api_version: str
-    controller: bool = False
-
-
-class _Metadata(msgspec.Struct, rename="camel"):
-    uid: str
+class _Metadata(Owned, frozen=True, gc=False):
     generation: int = 0
-    owner_references: tuple[_Owner, ...] = ()
 
 
 class _Object(msgspec.Struct):
@@ -85,7 +79,7 @@ class _Kind:
 
     def update(self, key: str, raw: msgspec.Raw) -> None:
         about = _OBJECT.decode(raw).metadata
-        if any(each.controller and _group_kind(each) in _MAKERS for each in about.owner_references):
+        if about.controller and _group_kind(about.controller) in _MAKERS:
             return  # whoever made it has its own stream
         version = hash((about.uid, about.generation))
         if self._versions.get(key) != version:
@@ -124,5 +118,5 @@ class _Both:
             each.replace(keys)
 
 
-def _group_kind(owner: _Owner) -> tuple[str, str]:
+def _group_kind(owner: OwnerReference) -> tuple[str, str]:
     return owner.api_version.rpartition("/")[0], owner.kind

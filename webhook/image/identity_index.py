@@ -7,42 +7,17 @@
 A digest is only found in the repository in which it was seen: a registry of one's own could claim to have any.
 """
 
-import re
 from collections.abc import Collection, Hashable
 from typing import Any, TypeVar
 
 import msgspec
 
-from webhook.errors import InvalidReference
 from webhook.image import reference
-from webhook.image.image_identity import ImageIdentity, ImageIdentitySpec
+from webhook.image.image_identity import ImageIdentity
 
 T = TypeVar("T")
 
 _SHARED = 4096  # values of which there is one object for all; then it begins anew
-
-_NAME = re.compile(r"sha(?:256-[0-9a-f]{64}|384-[0-9a-f]{96}|512-[0-9a-f]{128})-[a-z0-9.-]+", re.ASCII)
-
-
-class _Metadata(msgspec.Struct, rename="camel"):
-    name: str
-    resource_version: str = ""
-
-
-class _Object(msgspec.Struct):
-    metadata: _Metadata
-    spec: ImageIdentitySpec
-
-
-def read(raw: bytes | msgspec.Raw) -> ImageIdentity | None:
-    """An object of the API server; None for one that nobody of ours has made, which counts for nothing."""
-    try:
-        found = msgspec.json.decode(raw, type=_Object)
-        reference.parse(found.spec.image)
-    except (msgspec.DecodeError, InvalidReference):
-        return None
-    name = found.metadata.name
-    return ImageIdentity(name, found.spec, found.metadata.resource_version) if _NAME.fullmatch(name) else None
 
 
 class IdentityIndex:

@@ -11,6 +11,7 @@ import msgspec
 
 from webhook.cluster import image_identities
 from webhook.cluster.client import Absent, Cluster, Forbidden
+from webhook.cluster.object_meta import Labelled, ObjectMeta
 from webhook.errors import InvalidSetting
 from webhook.image.config import Platform, normalise_platform
 from webhook.image.identity_index import IdentityIndex
@@ -47,18 +48,12 @@ class _Named(msgspec.Struct):
     name: str = ""
 
 
-class _Metadata(msgspec.Struct):
-    name: str
-    namespace: str = ""
-    labels: dict[str, str] | None = None
-
-
 class _Namespace(msgspec.Struct):
-    metadata: _Metadata
+    metadata: Labelled
 
 
 class _Account(msgspec.Struct, rename="camel"):
-    metadata: _Metadata
+    metadata: ObjectMeta
     image_pull_secrets: tuple[_Named, ...] | None = None
 
 
@@ -72,7 +67,7 @@ class _NodeStatus(msgspec.Struct, rename="camel"):
 
 
 class _Node(msgspec.Struct):
-    metadata: _Metadata
+    metadata: ObjectMeta
     status: _NodeStatus
 
 

@@ -15,6 +15,7 @@ from operator import itemgetter
 
 import msgspec
 
+from webhook.cluster.object_meta import Owned
 from webhook.errors import MalformedReview
 from webhook.image.config import Platform
 from webhook.image.image_identity import Observation
@@ -140,21 +141,9 @@ class _Kept(msgspec.Struct):
             self.observed[key] = observed_container
 
 
-class _Owner(Wire, frozen=True, gc=False):
-    api_version: str = ""
-    kind: str = ""
-    name: str = ""
-    uid: str = ""
-    controller: bool | None = None
-
-
-class _Metadata(Wire, frozen=True, gc=False):
-    name: str
-    namespace: str = ""
-    uid: str = ""
-    creation_timestamp: str = ""
+class _Metadata(Owned, frozen=True, gc=False):
     labels: dict[str, str] | None = None
-    owner_references: tuple[_Owner, ...] | None = None
+    creation_timestamp: str = ""
 
 
 class _Spec(Wire, frozen=True, gc=False):
@@ -172,10 +161,10 @@ class _Object(Wire, frozen=True, gc=False):
 
     def controller(self) -> Reference | None:
         """The object that made it."""
-        for each in self.metadata.owner_references or ():
-            if each.controller:
-                return Reference(each.api_version, each.kind, self.metadata.namespace, each.name, each.uid)
-        return None
+        owner = self.metadata.controller
+        if owner is None:
+            return None
+        return Reference(owner.api_version, owner.kind, self.metadata.namespace, owner.name, owner.uid)
 
 
 class _Annotated(Wire, frozen=True, gc=False):

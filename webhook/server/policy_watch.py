@@ -9,6 +9,7 @@ import msgspec
 
 from webhook.cluster import reflector
 from webhook.cluster.client import Cluster
+from webhook.cluster.object_meta import Labelled
 from webhook.policy.cache import PolicyCache, StoredObject, accept
 from webhook.policy.selection import Namespace
 from webhook.policy.types import API_VERSION
@@ -60,13 +61,8 @@ class PolicyWatch:
             self._publish()
 
 
-class _Metadata(msgspec.Struct):
-    name: str
-    labels: dict[str, str] | None = None
-
-
 class _Object(msgspec.Struct):
-    metadata: _Metadata
+    metadata: Labelled
 
 
 _OBJECT = msgspec.json.Decoder(_Object)

@@ -9,11 +9,13 @@ import msgspec
 import pytest
 
 from tests.support.images import DIGEST, image
+from tests.unit.image.test_identity_index import made
 from webhook.cluster import image_identities
 from webhook.cluster.client import Absent, Cluster, Conflict, Forbidden
 from webhook.cluster.image_identities import ClusterIdentityStore
 from webhook.cluster.workqueue import run_in_background
 from webhook.image import image_identity, reference
+from webhook.image.image_identity import ImageIdentity
 from webhook.image.source import Query
 
 ASKED = reference.parse("registry.example/app:1")
@@ -121,3 +123,34 @@ async def test_what_is_not_the_registrys_fresh_word_is_not_written(change: dict[
         known.save(ASKED, msgspec.structs.replace(TOLD, **change), Query("registry.example/app:1"))
         await asyncio.sleep(0.05)
     assert api.bodies == []
+
+
+def body(**spec: Any) -> dict[str, Any]:
+    """An object as the API server gives it, of which some fields are replaced."""
+    good = made()
+    return {
+        "metadata": {"name": good.name, "resourceVersion": "7"},
+        "spec": {**msgspec.to_builtins(good.spec), **spec},
+    }
+
+
+def test_an_object_is_read_as_it_was_written() -> None:
+    assert image_identities.read(msgspec.json.encode(body())) == ImageIdentity(made().name, made().spec, "7")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"metadata": {"name": "mine"}},
+        {"metadata": {"name": "sha256-crd-test"}},
+        {"metadata": {"name": f"sha256-{'AB' * 32}-linux-amd64"}},
+        {"spec": {}},
+        {"spec": None},
+        {"spec": body(image="Not//An:Image")["spec"]},
+        {"spec": body(uid="root")["spec"]},
+        {"spec": body(lastSeen="yesterday")["spec"]},
+    ],
+    ids=lambda each: str(each)[:60],
+)
+def test_what_nobody_of_ours_has_made_counts_for_nothing(broken: dict[str, Any]) -> None:
+    assert image_identities.read(msgspec.json.encode({**body(), **broken})) is None

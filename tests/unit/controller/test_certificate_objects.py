@@ -28,9 +28,7 @@ async def test_a_bundle_is_written_into_every_webhook_and_into_nothing_else(
     ]
     api.answer(200, {"metadata": {"uid": "u", "resourceVersion": "3"}, "webhooks": webhooks})
     found = await registration.webhook_configuration("ValidatingWebhookConfiguration", "v")
-    assert found == WebhookConfiguration(
-        "ValidatingWebhookConfiguration", "v", "u", "3", {"a.x.y": b"old", "b.x.y": b""}
-    )
+    assert found == WebhookConfiguration("ValidatingWebhookConfiguration", "v", "3", {"a.x.y": b"old", "b.x.y": b""})
     await registration.inject_ca_bundle(found, b"new")
     method, path, body, content_type = api.asked[-1]
     assert method == "PATCH"

@@ -50,34 +50,3 @@ def test_what_is_shared_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         known.update(str(number), made(user=f"user-{number}"))
     assert len(known._shared) <= 9
     assert {each.spec.user for each in known.of_reference(IMAGE)} == {f"user-{number}" for number in range(20)}
-
-
-def body(**spec: Any) -> dict[str, Any]:
-    """An object as the API server gives it, of which some fields are replaced."""
-    good = made()
-    return {
-        "metadata": {"name": good.name, "resourceVersion": "7"},
-        "spec": {**msgspec.to_builtins(good.spec), **spec},
-    }
-
-
-def test_an_object_is_read_as_it_was_written() -> None:
-    assert identity_index.read(msgspec.json.encode(body())) == ImageIdentity(made().name, made().spec, "7")
-
-
-@pytest.mark.parametrize(
-    "broken",
-    [
-        {"metadata": {"name": "mine"}},
-        {"metadata": {"name": "sha256-crd-test"}},
-        {"metadata": {"name": f"sha256-{'AB' * 32}-linux-amd64"}},
-        {"spec": {}},
-        {"spec": None},
-        {"spec": body(image="Not//An:Image")["spec"]},
-        {"spec": body(uid="root")["spec"]},
-        {"spec": body(lastSeen="yesterday")["spec"]},
-    ],
-    ids=lambda each: str(each)[:60],
-)
-def test_what_nobody_of_ours_has_made_counts_for_nothing(broken: dict[str, Any]) -> None:
-    assert identity_index.read(msgspec.json.encode({**body(), **broken})) is None

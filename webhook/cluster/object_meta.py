@@ -1,0 +1,45 @@
+"""The metadata that every object of the API server has, as far as those who read objects need it.
+
+A listing may hold a hundred thousand objects, and what is no field here is not decoded. A reader that needs more inherits.
+"""
+
+import msgspec
+
+from webhook.workload.podspec import OwnerReference
+
+
+class ObjectMeta(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
+    """What an object is called and which version of it this is."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+
+    @property
+    def key(self) -> str:
+        """`NAMESPACE/NAME`, or the name alone of an object without a namespace."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+class Labelled(ObjectMeta, frozen=True, gc=False):
+    """With the labels, by which others select the object."""
+
+    labels: dict[str, str] | None = None
+
+
+class Owned(ObjectMeta, frozen=True, gc=False):
+    """With the objects that made it."""
+
+    owner_references: tuple[OwnerReference, ...] | None = None
+
+    @property
+    def controller(self) -> OwnerReference | None:
+        """The object that made it and looks after it; none for what a person made."""
+        return next((each for each in self.owner_references or () if each.controller), None)
+
+
+class Object(msgspec.Struct, frozen=True, gc=False):
+    """An object of which nothing but the metadata is read."""
+
+    metadata: ObjectMeta
