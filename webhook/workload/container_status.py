@@ -27,16 +27,16 @@ from webhook.image.image_identity import Observation
 from webhook.image.user import Identity
 from webhook.workload import workload as pod
 from webhook.workload.annotations import ANNOTATION, injection_record
-from webhook.workload.podspec import Container, Metadata, PodSpec, Wire
+from webhook.workload.podspec import Container, Int64, Metadata, PodSpec, Wire
 from webhook.workload.workload import Effective, Slot, Workload
 
 
 class LinuxUser(Wire, frozen=True, gc=False):
     """Who the first process of a container is."""
 
-    uid: int
-    gid: int
-    supplemental_groups: tuple[int, ...] | None = None
+    uid: Int64
+    gid: Int64
+    supplemental_groups: tuple[Int64, ...] | None = None
 
 
 class _User(Wire, frozen=True, gc=False):

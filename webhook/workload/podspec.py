@@ -4,7 +4,12 @@ managedFields, a third of a real review, are among what is skipped.
 Source: k8s.io/api core/v1/types.go.
 """
 
+from typing import Annotated
+
 import msgspec
+
+Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class Wire(msgspec.Struct, frozen=True, rename="camel", gc=False):
@@ -34,8 +39,8 @@ class WindowsOptions(Wire, frozen=True, gc=False):
 class SecurityContext(Wire, frozen=True, gc=False):
     """A container's security context."""
 
-    run_as_user: int | None = None
-    run_as_group: int | None = None
+    run_as_user: Int64 | None = None
+    run_as_group: Int64 | None = None
     run_as_non_root: bool | None = None
     privileged: bool | None = None
     allow_privilege_escalation: bool | None = None
@@ -47,12 +52,12 @@ class SecurityContext(Wire, frozen=True, gc=False):
 class PodSecurityContext(Wire, frozen=True, gc=False):
     """A Pod's security context."""
 
-    run_as_user: int | None = None
-    run_as_group: int | None = None
+    run_as_user: Int64 | None = None
+    run_as_group: Int64 | None = None
     run_as_non_root: bool | None = None
-    fs_group: int | None = None
+    fs_group: Int64 | None = None
     fs_group_change_policy: str | None = None
-    supplemental_groups: tuple[int, ...] | None = None
+    supplemental_groups: tuple[Int64, ...] | None = None
     supplemental_groups_policy: str | None = None
     seccomp_profile: SeccompProfile | None = None
     windows_options: WindowsOptions | None = None
@@ -91,13 +96,13 @@ class MaybeReadOnly(Wire, frozen=True, gc=False):
 class FileItem(Wire, frozen=True, gc=False):
     """A key of a Secret or ConfigMap with the mode of its file."""
 
-    mode: int | None = None
+    mode: Int32 | None = None
 
 
 class FileModes(Wire, frozen=True, gc=False):
     """The modes of the files that a Secret or ConfigMap makes."""
 
-    default_mode: int | None = None
+    default_mode: Int32 | None = None
     items: tuple[FileItem, ...] | None = None
 
     @property

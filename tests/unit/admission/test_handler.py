@@ -450,9 +450,12 @@ async def test_a_reinvoked_hook_says_nothing_else_under_the_same_key() -> None:
         "nor does the mutating hook": ("Enforce", "mutate", "skip"),
     },
 )
-async def test_a_malformed_object_is_refused_where_enforced(mode: str, hook: WebhookKind, decision: str) -> None:
+@pytest.mark.parametrize("change", [{"metadata.name": 7}, {"spec.securityContext.runAsUser": 2**70}])
+async def test_a_malformed_object_is_refused_where_enforced(
+    mode: str, hook: WebhookKind, decision: str, change: dict[str, int]
+) -> None:
     """It can never be judged, and no API server would store it."""
-    outcome = await Scene(effective_policy(mode)).ask(hook, {"kind": "Pod", "metadata": {"name": 7}})
+    outcome = await Scene(effective_policy(mode)).ask(hook, tweak(minimal(), change))
     assert outcome.decision == decision
     if decision == "deny":
         assert response(outcome)["status"]["code"] == 403

@@ -117,6 +117,8 @@ async def test_without_images_nothing_depends_on_the_network_and_nothing_is_hidd
         (POD.replace("named:1", '"{{ .Values.image }}"'), 9, "is a placeholder"),
         (POD.replace("named:1", "${IMAGE}"), 9, "is a placeholder"),
         (POD.replace("runAsNonRoot: true", 'runAsUser: "7"'), 11, "Expected `int | null`"),
+        (POD.replace("runAsNonRoot: true", f"runAsUser: {2**63}"), 11, "Expected `int` <= 9223372036854775807"),
+        (POD.replace("runAsNonRoot: true", f"runAsUser: {2**70}"), 11, "got `float`"),
         (POD.replace("name: app", "name: no"), 8, "Expected `str`"),
         (POD.replace("image: named:1", "image: named:1 # nonroot: allow"), 9, "allow RULE reason"),
         (POD.replace("image: named:1", "image: named:1 # nonroot: allow named-user"), 9, "allow RULE reason"),

@@ -180,5 +180,10 @@ def test_what_cannot_be_read_is_said_and_what_is_no_pod_is_left_out() -> None:
     assert inventory.template("v1", "ReplicationController", raw(named({"kind": "x", "metadata": {}}, "rc"))) is None
     odd = json.dumps({"metadata": {"name": "odd", "namespace": "shop"}, "spec": {"template": 1}}).encode()
     assert inventory.template("apps/v1", "Deployment", msgspec.Raw(odd)) is None
+    huge = tweak(named(of("Deployment"), "huge"), {"spec.template.spec.securityContext": {"runAsUser": 2**70}})
+    assert inventory.template("apps/v1", "Deployment", raw(huge)) is None
+    inventory.pod(raw(tweak(pod("huge"), {"spec.securityContext.runAsUser": 2**70})))
     assert list(inventory.rest()) == []
-    assert [each.object for each in inventory.skipped] == ["a Pod", "a Job", "a Deployment", "Deployment shop/odd"]
+    assert [each.object for each in inventory.skipped] == [
+        *("a Pod", "a Job", "a Deployment", "Deployment shop/odd", "Deployment default/huge", "a Pod"),
+    ]

@@ -80,6 +80,29 @@ def test_what_the_api_server_would_never_send_is_malformed(kind: str, raw: bytes
         decode(kind, raw)
 
 
+@pytest.mark.parametrize("number", [2**63, 2**64, 2**70, -(2**63) - 1, -(2**70)])
+@pytest.mark.parametrize(
+    "field",
+    [
+        "securityContext.runAsUser",
+        "securityContext.runAsGroup",
+        "securityContext.fsGroup",
+        "securityContext.supplementalGroups",
+        "containers.0.securityContext.runAsUser",
+        "containers.0.securityContext.runAsGroup",
+    ],
+)
+def test_a_number_that_the_api_servers_type_does_not_hold_is_malformed(field: str, number: int) -> None:
+    value = [number] if field.endswith("Groups") else number
+    with pytest.raises(
+        MalformedReview, match=r"the Pod in the request is malformed: Expected `int` .*9223372036854775"
+    ):
+        decode("Pod", json.dumps(tweak(minimal(), {f"spec.{field}": value})).encode())
+    volume = {"name": "v", "secret": {"defaultMode": number}}
+    with pytest.raises(MalformedReview, match=r"Expected `int` .*214748364"):
+        decode("Pod", json.dumps(tweak(minimal(), {"spec.volumes": [volume]})).encode())
+
+
 def test_containers_of_all_lists_have_their_kind_and_pointer() -> None:
     """An init container that always restarts is a sidecar."""
     pod = tweak(
