@@ -10,7 +10,7 @@ from webhook.cluster.client import Cluster, ClusterError, Conflict
 from webhook.cluster.events import EventRecorder
 from webhook.cluster.image_identities import ClusterIdentityStore
 from webhook.cluster.pull_secrets import PullSecrets
-from webhook.cluster.service_range import service_networks
+from webhook.cluster.service_range import ServiceRange
 from webhook.cluster.supervisor import background, supervise
 from webhook.cluster.workqueue import run_in_background
 from webhook.controller import operator, probes, report_kinds
@@ -62,9 +62,10 @@ async def _operate(settings: OperateSettings) -> None:
             scans=bool(settings.scan_interval),
         )
         access = config_file.load(settings.registry_config, settings.insecure_registries)
-        registry_settings = access.settings.denying(await service_networks(cluster))
-        client = RegistryClient(registry_settings, PullSecrets(cluster), credentials=access.credentials, memory=memory)
+        client = RegistryClient(access.settings, PullSecrets(cluster), credentials=access.credentials, memory=memory)
         images = await closing.enter_async_context(contextlib.aclosing(client))
+        service_range = ServiceRange(cluster, images.deny)
+        await service_range.read()
         reconciler = Reconciler(cluster, memory)
         hooks = settings.validating_configuration
         scanning = BackgroundScan(
@@ -84,7 +85,7 @@ async def _operate(settings: OperateSettings) -> None:
         log.info("probes and metrics at http://%s:%d", settings.host, await closing.enter_async_context(serving))
 
         scheduler = Scheduler(standing, scanning, Workloads(cluster, patched), settings.scan_interval)
-        loops = list(scheduler.loops())
+        loops = [*scheduler.loops(), supervise("following the Service range", service_range.follow)]
         if settings.scan_interval:
             loops.append(repeat("the watch on patched Pods", patched.round, patched.due))
         if settings.scan_interval and settings.reports:

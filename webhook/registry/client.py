@@ -20,7 +20,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import msgspec
@@ -177,6 +177,10 @@ class RegistryClient:
             self._fault(query.reference, error)
             return None
         return resolved.resolution.digest
+
+    def deny(self, networks: Iterable[str]) -> None:
+        """Let no registry have an address in these networks, given as CIDRs, beside those of the settings."""
+        self._transport.deny(networks)
 
     async def aclose(self) -> None:
         """Stop all work and close all connections."""

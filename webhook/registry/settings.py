@@ -1,7 +1,7 @@
 """What an operator can set about registries, with the defaults that a replica runs with."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -141,10 +141,6 @@ class RegistrySettings(msgspec.Struct, frozen=True):
     timeouts: Timeouts = Timeouts()
     lives: Lives = Lives()
     cache_limits: CacheLimits = CacheLimits()
-
-    def denying(self, networks: Iterable[str]) -> "RegistrySettings":
-        """The same, with more networks that no registry may have an address in."""
-        return msgspec.structs.replace(self, denied_networks=(*self.denied_networks, *networks))
 
 
 def match_authority(authority: str, entries: frozenset[str] | Mapping[str, object]) -> str | None:

@@ -203,16 +203,20 @@ async def _view(settings: ServeSettings, cluster: "Cluster | None") -> AsyncIter
 async def _images(
     cluster: "Cluster | None", access: config_file.Access, memory: "ClusterIdentityStore | None", stats: RegistryStats
 ) -> AsyncIterator[Images]:
-    secrets, registry_settings = None, access.settings
-    if cluster is not None:
-        from webhook.cluster.pull_secrets import PullSecrets
-        from webhook.cluster.service_range import service_networks
+    client = partial(RegistryClient, access.settings, credentials=access.credentials, memory=memory, stats=stats)
+    if cluster is None:
+        async with contextlib.aclosing(client()) as images:
+            yield images
+        return
+    from webhook.cluster.pull_secrets import PullSecrets
+    from webhook.cluster.service_range import ServiceRange
+    from webhook.cluster.supervisor import background, supervise
 
-        secrets = PullSecrets(cluster)
-        registry_settings = access.settings.denying(await service_networks(cluster))
-    client = RegistryClient(registry_settings, secrets, credentials=access.credentials, memory=memory, stats=stats)
-    async with contextlib.aclosing(client):
-        yield client if memory is None else FallbackSource(client, memory)
+    async with contextlib.aclosing(client(PullSecrets(cluster))) as images:
+        service_range = ServiceRange(cluster, images.deny)
+        await service_range.read()
+        async with background(supervise("following the Service range", service_range.follow)):
+            yield images if memory is None else FallbackSource(images, memory)
 
 
 @contextlib.asynccontextmanager

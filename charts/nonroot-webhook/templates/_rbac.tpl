@@ -19,7 +19,7 @@
   verbs: [get]
 {{- end }}
 
-{{- /* Where no registry may have an address: read once, at the start. */}}
+{{- /* Where no registry may have an address: listed once a minute. */}}
 {{- define "nonroot.serviceRangeRules" -}}
 # The addresses of Services, which no registry may have.
 - apiGroups: [networking.k8s.io]

@@ -6,7 +6,7 @@ its mind in between.
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
@@ -49,9 +49,13 @@ class EgressPolicy:
     def __init__(self, settings: RegistrySettings) -> None:
         self._settings = settings
         self._names = SystemResolver(settings.timeouts.names)
-        self._denied = networks(settings.denied_networks)
+        self.deny(())
         self._proxies = Proxies(os.environ if settings.proxy else {})
         self._proxy_servers = {f"{host}:{port}" for host, port in self._proxies.servers}
+
+    def deny(self, more: Iterable[str]) -> None:
+        """Deny `more` networks beside those of the settings, from now on and instead of what was denied so before."""
+        self._denied = networks((*self._settings.denied_networks, *more))
 
     def check(self, url: Url, request: Request) -> None:
         """`RegistryError` for a URL that may not be asked."""

@@ -75,6 +75,10 @@ class Transport:
             await asyncio.sleep(wait)
         raise AssertionError("the last attempt returns or raises")
 
+    def deny(self, networks: Iterable[str]) -> None:
+        """Open no connection to addresses in these networks, beside those of the settings."""
+        self._egress.deny(networks)
+
     async def aclose(self) -> None:
         """Close every connection."""
         for session in self._sessions.values():

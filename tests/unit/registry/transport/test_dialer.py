@@ -68,6 +68,30 @@ def test_private_addresses_are_for_the_references_own_host(
     assert egress.allows(authority, address, own=False) is elsewhere
 
 
+def test_networks_are_denied_from_now_on() -> None:
+    """Beside those of the settings, and until others are denied in their place."""
+    egress = EgressPolicy(RegistrySettings(denied_networks=("10.1.0.0/16",)))
+
+    def denied() -> list[str]:
+        addresses = ("10.1.0.1", "10.2.0.1", "10.3.0.1")
+        return [each for each in addresses if not egress.allows("harbor.corp:443", each, own=True)]
+
+    assert denied() == ["10.1.0.1"]
+    egress.deny(["10.2.0.0/16"])
+    assert denied() == ["10.1.0.1", "10.2.0.1"]
+    egress.deny(["10.3.0.0/16"])
+    assert denied() == ["10.1.0.1", "10.3.0.1"]
+
+
+async def test_a_client_denies_what_it_is_told(client: Client) -> None:
+    """Of a registry whose address was allowed before."""
+    transport = client._transport
+    assert transport._egress.allows("harbor.corp:443", "10.2.0.1", own=True)
+    client.deny(["10.2.0.0/16"])
+    assert not transport._egress.allows("harbor.corp:443", "10.2.0.1", own=True)
+    assert "not allowed" in await client.detail("10.2.0.1/team/app:1")
+
+
 async def test_only_the_addresses_that_are_allowed_are_connected_to() -> None:
     """Of several that a name has; none at all is an error."""
 
