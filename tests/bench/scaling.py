@@ -90,10 +90,9 @@ class Known:
         until = time.monotonic() + 1e6
         for number, name in enumerate(names):
             query = Query(name)
-            key = (query.reference, "", (), "", query.os, query.architectures, query.accounts, query.survey)
-            self.client._answers.put(
-                key, client._CachedLookup(_image(number), until, until), client._weight(_image(number))
-            )
+            key: client.Key = (query.reference, "", (), "", query.os, query.architectures, query.accounts, query.survey)
+            found = _image(number)
+            self.client._answers.put(key, client._CachedLookup(found, until, until), client._weight(key, found))
 
 
 def _image(number: int) -> Image:

@@ -49,6 +49,7 @@ from webhook.registry.transport.names import CrowdedNames
 from webhook.registry.transport.stats import RegistryStats
 
 _LONGEST_REFUSAL = 600.0
+_TEXT = 60  # bytes that a text takes, beside its characters
 _FAULT_PAUSE = 60.0  # seconds between two lines about errors of our own
 
 _log = logging.getLogger(__name__)
@@ -220,7 +221,7 @@ class RegistryClient:
             if before is not None and stale is not None:
                 answer = msgspec.structs.replace(answer, outcome=stale, confirmed=before.confirmed, at=before.at)
         shared = isinstance(answer.outcome, Image) and not _unread(answer.outcome)
-        self._answers.put(key if shared else own_key, answer, _weight(answer.outcome) + len(query.reference))
+        self._answers.put(key if shared else own_key, answer, _weight(key, answer.outcome))
         return answer.outcome
 
     async def _in_turn(self, query: Query, reference: Reference, cost: Cost) -> _CachedLookup:
@@ -300,10 +301,14 @@ def _unread(image: Image) -> list[Unknown]:
     return [each.accounts for each in image.platforms if isinstance(each.accounts, Unknown)]
 
 
-def _weight(outcome: Image | Unknown) -> int:
-    """Roughly the bytes of memory that an answer takes."""
+def _weight(key: Key, outcome: Image | Unknown) -> int:
+    """Roughly the bytes of memory that an answer takes with its key, in which a Pod may name any number of secrets."""
+    reference, namespace, secrets, account, _, architectures, *_ = key
+    names = (
+        len(reference) + len(namespace) + len(account) + sum(_TEXT + len(each) for each in (*secrets, *architectures))
+    )
     if isinstance(outcome, Unknown):
-        return len(outcome.detail)
+        return names + len(outcome.detail)
     accounts = [each.accounts for each in outcome.platforms if isinstance(each.accounts, AccountFiles)]
     files = sum(len(each.passwd or b"") + len(each.group or b"") for each in accounts)
-    return files + 1500 * len(outcome.platforms)
+    return names + files + 1500 * len(outcome.platforms)

@@ -91,7 +91,7 @@ class Endpoints:
         if query.service_account:
             given = await self._pull_secrets.names(query.namespace, query.service_account)
             names, unread = ((), given) if isinstance(given, Unknown) else (given, None)
-        for name in names:
+        for name in dict.fromkeys(names):
             secret = await self._pull_secrets.get(query.namespace, name)
             if isinstance(secret, Unknown):
                 unread = unread or secret

@@ -121,7 +121,7 @@ class TagResolver:
                 return known, True
             self._known.drop(key)
             raise
-        self._known.put(key, fresh, _WEIGHT)
+        self._known.put(key, fresh, _WEIGHT + len(key[0]) + len(key[1]))
         return fresh, False
 
     def _has_met(self, key: ResolutionKey, reference: Reference) -> bool:
