@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -41,14 +41,31 @@ def test_the_environment_that_is_tested_is_the_locks(lock: str) -> None:
 def test_whatever_a_pinned_package_requires_is_pinned_at_a_version_that_it_takes(lock: str, python: str) -> None:
     """By the metadata of what is installed, and for the extras that somebody asks for, on each Python."""
     pinned = pins(ROOT / lock)
-    for requirement in _required(ROOTS[lock], python):
+    for requirement in _required(ROOTS[lock], python, metadata.requires):
         name = canonicalize_name(requirement.name)
         assert name in pinned, f"{requirement} is not in {lock}: make lock"
         assert requirement.specifier.contains(pinned[name].version, prereleases=True), f"{requirement} in {lock}"
 
 
-def _required(roots: list[str], python: str) -> Iterator[Requirement]:
-    """The roots and, for each package that they lead to, what it requires on Linux with that Python."""
+@pytest.mark.index
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_documentations_lock_is_complete_too(python: str) -> None:
+    """It has an environment of its own, which `make docs` makes."""
+    subprocess.run(["make", "--no-print-directory", ".venv/.docs"], cwd=ROOT, check=True)
+    (site,) = (ROOT / ".venv/docs/lib").glob("python*/site-packages")
+    installed = {canonicalize_name(each.name): each for each in metadata.distributions(path=[str(site)])}
+    pinned = pins(ROOT / "docs/requirements.txt")
+    assert {name: installed[name].version for name in pinned} == {name: pin.version for name, pin in pinned.items()}
+    roots = (ROOT / "docs/requirements.in").read_text().split()
+    for requirement in _required(roots, python, lambda name: installed[canonicalize_name(name)].requires):
+        name = canonicalize_name(requirement.name)
+        assert name in pinned, f"{requirement} is not in docs/requirements.txt: make lock"
+        assert requirement.specifier.contains(pinned[name].version, prereleases=True), f"{requirement} in docs"
+
+
+def _required(roots: list[str], python: str, requires: Callable[[str], list[str] | None]) -> Iterator[Requirement]:
+    """The roots and, for each package that they lead to, what it `requires` on Linux with that Python."""
     environment: dict[str, Any] = {
         **default_environment(),
         "python_version": python,
@@ -64,7 +81,7 @@ def _required(roots: list[str], python: str) -> Iterator[Requirement]:
         for wanted in ("", *requirement.extras):
             if (key := (canonicalize_name(requirement.name), wanted)) not in seen:
                 seen.add(key)
-                open_ += [(Requirement(each), wanted) for each in metadata.requires(key[0]) or ()]
+                open_ += [(Requirement(each), wanted) for each in requires(key[0]) or ()]
 
 
 def test_every_lock_is_installed_by_its_hashes_without_resolving() -> None:
