@@ -24,6 +24,7 @@ from webhook.image.source import Image, Images, Query, Unknown
 from webhook.image.user import Identity, ResolutionError
 from webhook.policy.types import Rule
 from webhook.text import quoted
+from webhook.workload import json_pointer
 
 _TAG = re.compile(r"(?<=[\s,\[{-])!(?:reset|override)(?=\s)")
 _INCLUDES = 20
@@ -76,7 +77,7 @@ async def check(
     values = _environment(source)
     reports = [Report(skipped=tuple(each for each in comments if isinstance(each, Skipped)))]
     for name, settings in services.items():
-        pointer = f"/services/{str(name).replace('~', '~0').replace('/', '~1')}"
+        pointer = f"/services/{json_pointer.escaped(str(name))}"
         try:
             service = _service(str(name), settings, values)
         except _Open:

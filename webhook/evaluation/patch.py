@@ -13,6 +13,7 @@ from webhook.evaluation import privileges
 from webhook.evaluation.subject import Subject
 from webhook.evaluation.verdict import ContainerVerdict, Verdict
 from webhook.image.user import Injection
+from webhook.workload import json_pointer
 from webhook.workload.annotations import ANNOTATION, OPENSHIFT_SCC, injection_record
 from webhook.workload.podspec import SecurityContext
 from webhook.workload.workload import Workload
@@ -135,7 +136,7 @@ def _annotation(workload: Workload, record: list[dict[str, Any]]) -> Operation:
     text = msgspec.json.encode(earlier + record).decode()
     if annotations is None:
         return {"op": "add", "path": "/metadata/annotations", "value": {ANNOTATION: text}}
-    return {"op": "add", "path": f"/metadata/annotations/{ANNOTATION.replace('/', '~1')}", "value": text}
+    return {"op": "add", "path": f"/metadata/annotations/{json_pointer.escaped(ANNOTATION)}", "value": text}
 
 
 def _left_out_before(subject: Subject) -> frozenset[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from webhook.check.manifest.parser import Alias, MalformedYaml, Mapping, Mark, Node, Scalar, Sequence, resolved
 from webhook.check.manifest.scalars import resolve
+from webhook.workload import json_pointer
 
 _STRING_TAG = "tag:yaml.org,2002:str"
 _TYPE_TAGS: dict[str, tuple[type, ...]] = {
@@ -86,14 +87,14 @@ def locate_node(root: Node, pointer: str) -> Node | None:
 def _walk(root: Node, pointer: str) -> tuple[Node, Node] | None:
     """The key (or the item itself) and the value at a JSON pointer."""
     found = (root, root)
-    for step in pointer.split("/")[1:]:
+    for step in json_pointer.keys(pointer):
         inside = resolved(found[1])
         if isinstance(inside, Sequence):
             if not step.isdecimal() or int(step) >= len(inside.items):
                 return None
             found = (inside.items[int(step)],) * 2
         else:
-            member = entry(inside, step.replace("~1", "/").replace("~0", "~"))
+            member = entry(inside, step)
             if member is None:
                 return None
             found = member

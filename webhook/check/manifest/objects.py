@@ -13,6 +13,7 @@ from webhook.check.manifest.decode import entry, plain
 from webhook.check.manifest.parser import Node, resolved
 from webhook.check.manifest.parser import Sequence as SequenceNode
 from webhook.errors import InvalidSetting
+from webhook.workload import json_pointer
 from webhook.workload import workload as pod
 from webhook.workload.workload import Workload
 
@@ -122,7 +123,9 @@ def found_by_shape(found: Object) -> Iterator[tuple[Object, Workload]]:
         spec, aliases = _pod_spec(found.group, pointer, value, context)
         if spec is None:
             inner = value.get("securityContext") if isinstance(value.get("templates"), list) else context
-            pending += [(f"{pointer}/{_escaped(key)}", each, value, inner) for key, each in value.items()][::-1]
+            pending += [(f"{pointer}/{json_pointer.escaped(key)}", each, value, inner) for key, each in value.items()][
+                ::-1
+            ]
             continue
         labels = parent.get("metadata") if isinstance(parent, dict) and parent is not data else None
         holder = {"metadata": metadata, "template": {"metadata": labels, "spec": spec}}
@@ -156,10 +159,6 @@ def _has_images(value: Any) -> bool:
     )
 
 
-def _escaped(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1")
-
-
 def parse_template_kind(text: str) -> tuple[tuple[str, str], str]:
     """`GROUP/KIND=POINTER`, such as `argoproj.io/Rollout=/spec/template`; `InvalidSetting` for anything else."""
     name, equals, pointer = text.partition("=")
@@ -179,6 +178,6 @@ def _text(node: Node, name: str) -> str:
 
 
 def _at(data: Any, pointer: str) -> Any:
-    for step in pointer.split("/")[1:]:
-        data = data.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(data, dict) else None
+    for key in json_pointer.keys(pointer):
+        data = data.get(key) if isinstance(data, dict) else None
     return data

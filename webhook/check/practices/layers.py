@@ -7,15 +7,13 @@ import re
 from collections.abc import Iterable, Iterator
 
 from webhook.check.practices.row import BuildContext, Row, failed, not_applicable, passed
+from webhook.dockerfile.analysis.package_managers import PackageManager, package_manager
 from webhook.dockerfile.evaluation import Evaluation
 from webhook.dockerfile.shell.commands import Command
 from webhook.dockerfile.stages.step import Step
 
 _GIT = re.compile(r"\A(?:git@|github\.com/)|\.git(?:#|\Z)")  # moby/buildkit util/gitutil: git addresses without ://
 _ARCHIVE = re.compile(r"\.(?:tar|tar\.\w+|tgz|tbz2?|txz)\Z")
-_MANAGERS = {"apt-get": "apt", "apt": "apt", "apk": "apk", "yum": "dnf", "dnf": "dnf", "microdnf": "dnf"}
-_INSTALLS = ("install", "add")
-_VERBS = (*_INSTALLS, "update", "upgrade", "dist-upgrade", "remove", "purge", "del", "autoremove", "clean", "makecache")
 _DEPENDENCIES = (
     ("pip", "install"),
     ("pip3", "install"),
@@ -53,11 +51,10 @@ def copy_over_add(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
 def clean_lists(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
     """Package lists removed in the layer that fetched them."""
     practice = "Package lists cleaned in the same layer"
-    installs = [(step, kind) for step, kind, _ in _installations(evaluation.steps)]
-    for step, kind in installs:
-        if not _cleans(step, kind):
-            how = {"apt": "rm -rf /var/lib/apt/lists/*", "apk": "apk add --no-cache", "dnf": "dnf clean all"}[kind]
-            return failed(practice, f"The lists stay in the layer. Add: {how}", f"line {step.line}")
+    installs = [(step, manager) for step, manager, _ in _installations(evaluation.steps)]
+    for step, manager in installs:
+        if not _cleans(step, manager.name):
+            return failed(practice, f"The lists stay in the layer. Add: {manager.cleaning}", f"line {step.line}")
     if not installs:
         return not_applicable(practice, "No packages are installed in the final image.")
     return passed(practice, "Cleaned.", f"line {installs[-1][0].line}")
@@ -70,8 +67,13 @@ def combined_steps(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
     if not runs:
         return not_applicable(practice, "No RUN.")
     for step in runs:
-        verbs = {(_MANAGERS.get(command.name), verb) for command in step.commands for verb in _from_verb(command)[:1]}
-        if ("apt", "update") in verbs and ("apt", "install") not in verbs:
+        verbs = {
+            verb
+            for command in step.commands
+            if (manager := package_manager(command)) is not None and manager.name == "apt"
+            for verb in manager.call(command)[:1]
+        }
+        if "update" in verbs and "install" not in verbs:
             return failed(
                 practice, "apt-get update alone is cached and goes stale. Install in the same RUN.", f"line {step.line}"
             )
@@ -86,8 +88,8 @@ def sorted_packages(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
     """Package names in alphabetical order, so that a change is one line and twice is seen."""
     practice = "Sorted package arguments"
     verdict = False
-    for step, _, command in _installations(evaluation.steps):
-        packages = [word for word in _from_verb(command)[1:] if not word.startswith(("$", "/", "."))]
+    for step, manager, command in _installations(evaluation.steps):
+        packages = [word for word in manager.call(command)[1:] if not word.startswith(("-", "$", "/", "."))]
         verdict = verdict or len(packages) > 1
         if packages != sorted(packages):
             return failed(
@@ -139,20 +141,13 @@ def ignored_context(evaluation: Evaluation, neighbours: BuildContext) -> Row:
     return passed(practice, "Covers the usual.", ".dockerignore")
 
 
-def _from_verb(command: Command) -> tuple[str, ...]:
-    """The operands of a package manager from its verb on; before it stand the values of its options."""
-    operands = command.operands
-    first = next((index for index, word in enumerate(operands) if word in _VERBS), 0)
-    return operands[first:] or ("",)
-
-
-def _installations(steps: Iterable[Step]) -> Iterator[tuple[Step, str, Command]]:
-    """Every command that installs packages, with its kind of package manager."""
+def _installations(steps: Iterable[Step]) -> Iterator[tuple[Step, PackageManager, Command]]:
+    """Every command that installs packages by a package manager whose lists we know to clean."""
     for step in steps:
         for command in step.commands if step.keyword == "RUN" else ():
-            kind = _MANAGERS.get(command.name)
-            if kind and _from_verb(command)[0] in _INSTALLS:
-                yield step, kind, command
+            manager = package_manager(command)
+            if manager is not None and manager.cleaning and manager.installs & {*manager.call(command)[:1]}:
+                yield step, manager, command
 
 
 def _cleans(step: Step, kind: str) -> bool:

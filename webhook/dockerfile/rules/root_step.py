@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
+from webhook.dockerfile.analysis.package_managers import package_manager
 from webhook.dockerfile.analysis.writable_paths import WritablePaths, created
 from webhook.dockerfile.evaluation import Evaluation
 from webhook.dockerfile.finding import DockerfileFinding, Severity
@@ -22,14 +23,6 @@ from webhook.text import quoted
 
 NAME: Final = "root-step"
 
-_PACKAGES = {
-    "apt": {"install", "update", "upgrade", "remove", "purge", "autoremove", "dist-upgrade", "full-upgrade"},
-    "apk": {"add", "del", "update", "upgrade"},
-    "dnf": {"install", "update", "upgrade", "remove", "groupinstall", "module"},
-    "zypper": {"install", "in", "update", "up", "remove", "refresh"},
-    "pacman": {"-S", "-Sy", "-Syu", "-R"},
-}
-_ALIASES = {"apt-get": "apt", "aptitude": "apt", "yum": "dnf", "microdnf": "dnf", "tdnf": "dnf"}
 _ROOTS_TOOLS = frozenset(
     {"useradd", "adduser", "usermod", "userdel", "deluser", "groupadd", "addgroup", "groupmod", "groupdel", "delgroup"}
     | {
@@ -69,8 +62,8 @@ def _faults(command: Command, step: Step, reach: WritablePaths, *, own_python: b
     if command.elevated:
         return
     name, arguments = command.name, set(command.arguments)
-    verbs = _PACKAGES.get(_ALIASES.get(name, name), set())
-    if verbs & arguments:
+    manager = package_manager(command)
+    if manager is not None and (manager.installs | manager.changes) & arguments:
         yield "error", f"{name} installs packages"
     if name in _ROOTS_TOOLS:
         yield "error", f"{name} changes the system"

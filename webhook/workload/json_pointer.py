@@ -1,0 +1,11 @@
+"""JSON pointers (RFC 6901): `/spec/containers/0` names a part of an object."""
+
+
+def escaped(key: str) -> str:
+    """A key as it is written in a pointer."""
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+def keys(pointer: str) -> list[str]:
+    """The keys of a pointer, from the whole object on."""
+    return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
