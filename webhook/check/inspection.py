@@ -132,7 +132,8 @@ def _notes(config: Config) -> list[str]:
     number, _, group = config.user.text.partition(":")
     if number and group:
         notes.append(
-            f"Kubernetes ignores {quoted(':' + group, 80)} of its USER: the group is that of /etc/passwd, else 0"
+            f"Kubernetes ignores {quoted(':' + group, 80)} of its USER: the group is that of /etc/passwd, else 0; "
+            "a policy with runAsGroup: FromImage injects it"
         )
     if config.volumes:
         notes.append(

@@ -111,8 +111,11 @@ def _analyse(subject: Subject, image: Image) -> None:
     """Fill in what an image means for its container."""
     strict = subject.workload.context.supplemental_groups_policy == "Strict"
     assign = subject.policy.assign
-    analysis = user.analyse(image, subject.os, subject.effective.run_as_group, strict)
+    group = _group_of_image(subject, image)
+    analysis = user.analyse(image, subject.os, subject.effective.run_as_group if group is None else group, strict)
     subject.identities, planned, assigned = analysis.identities, analysis.plan, False
+    if group is not None and isinstance(planned, Injection):
+        planned = Injection(planned.uid, group)
     if subject.os == "linux" and assign is not None and subject.injects and _assignable(assign, subject):
         numbers = _assigned(assign, image, subject)
         if numbers is not None:
@@ -134,6 +137,14 @@ def _with_lapsed(
         lapsed = find_lapsed(policy, exceptions, workload, slot, now, requester)
         containers.append(msgspec.structs.replace(each, lapsed=lapsed) if lapsed else each)
     return Verdict(policy, tuple(containers))
+
+
+def _group_of_image(subject: Subject, image: Image) -> int | None:
+    """The group of the image's USER, where the policy wants it injected and nothing of the Pod says another."""
+    wanted = subject.policy.run_as_group == "FromImage" and subject.injects and subject.effective.run_as_group is None
+    if not wanted or subject.os != "linux" or _no_group(subject.workload, subject.effective):
+        return None
+    return user.stated_group(image)
 
 
 def _verdict(subject: Subject, effective_policy: EffectivePolicy) -> ContainerVerdict:

@@ -13,6 +13,7 @@ import msgspec
 
 from webhook.image import passwd as files
 from webhook.image.config import UID_MAX, Platform, User
+from webhook.image.golang import parse_decimal
 from webhook.image.passwd import AccountFiles, ResolvedIds, UnreadableAccounts
 from webhook.image.source import Image, Unknown
 
@@ -175,6 +176,27 @@ def injection(
         f"uid {identity.uid} belongs to {first.name[:80]!a} first (line {first.line} of /etc/passwd), "
         f"whose groups differ from those of {user.name[:80]!a}"
     )
+
+
+def stated_group(image: Image) -> int | None:
+    """The gid that the USER of an image names after its colon, the same on every platform; None where none is known.
+
+    Docker starts the process with it, and Kubernetes does not: kubernetes#93666. A number needs no group file, a name one
+    that was read; a second colon is an error. Source: containerd/containerd pkg/oci/spec_opts.go (WithUser).
+    """
+    found = {_stated_group(each.config.user, each.accounts) for each in image.platforms}
+    return found.pop() if len(found) == 1 else None
+
+
+def _stated_group(user: User, accounts: AccountFiles | ResolvedIds | Unknown | None) -> int | None:
+    _, _, text = user.text.partition(":")
+    number = parse_decimal(text)
+    if number is None and text and isinstance(accounts, AccountFiles):
+        try:
+            number = next((each.gid for each in files.groups(accounts.group) if each.name == text), None)
+        except UnreadableAccounts:
+            return None
+    return number if number is not None and 0 <= number <= UID_MAX else None
 
 
 def _memberships(accounts: AccountFiles, name: str, strict: bool) -> tuple[frozenset[int], frozenset[int]]:

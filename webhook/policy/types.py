@@ -243,6 +243,13 @@ class PolicySpec(_Document, frozen=True):
             "is known to have one, allowPrivilegeEscalation is left alone."
         ),
     ] = ()
+    run_as_group: Annotated[
+        Literal["FromImage"] | None,
+        Meta(
+            description="FromImage: the group of an image's USER, as 100 in `1001:100`, is injected as runAsGroup beside the "
+            "runAsUser; a group's name only beside a user's. Unset: none, and Kubernetes ignores that group."
+        ),
+    ] = None
     fs_group: Annotated[
         Uid | None, Meta(description="The fsGroup for Pods with volumes that their user could not write; unset: none.")
     ] = None

@@ -181,7 +181,10 @@ def test_a_group_in_user_is_said_to_be_ignored(tmp_path: Path) -> None:
     reference = f"oci:{folder(tmp_path / 'x', oci_files({'': image(BASE, user='1001:100')}))}"
     _, told = inspected(reference)
     (note,) = [each for each in told["platforms"][0]["notes"] if "ignores" in each]
-    assert note == 'Kubernetes ignores ":100" of its USER: the group is that of /etc/passwd, else 0'
+    assert note == (
+        'Kubernetes ignores ":100" of its USER: the group is that of /etc/passwd, else 0; a policy with runAsGroup: FromImage '
+        "injects it"
+    )
 
 
 def test_a_quick_look_reads_no_more_than_the_user_needs(tmp_path: Path) -> None:

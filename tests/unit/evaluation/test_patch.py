@@ -19,6 +19,7 @@ from webhook.evaluation.verdict import ContainerVerdict
 from webhook.image.capabilities import FileCapabilities
 from webhook.image.filesystem import Capable, Survey
 from webhook.image.source import Image, Unknown
+from webhook.workload.annotations import OPENSHIFT_SCC
 from webhook.workload.workload import effective
 
 FULL = {"runAsUser": 1000, **DEFAULTS}
@@ -207,6 +208,51 @@ async def test_an_assigned_identity_is_injected() -> None:
     assert silent["spec"]["containers"][0]["securityContext"] == DEFAULTS | {"runAsUser": 5000, "runAsGroup": 6000}
     root = tweak(minimal(), {f"{OWN}.runAsUser": 0})
     assert patched(root, await evaluate_object(root, image(""), rule=rule)) == root
+
+
+GROUPS = "web:x:100:\napp:x:200:app\nhuge:x:4294967295:\n"
+
+
+@pytest.mark.parametrize(
+    ("found", "group"),
+    [
+        (image("1000:100", group=GROUPS), 100),
+        (image("1000:0", group=GROUPS), 0),
+        (image("app:100", group=GROUPS), 100),
+        (image("app:web", group=GROUPS), 100),
+        (image("app", group=GROUPS), None),
+        (image("app:", group=GROUPS), None),
+        (image("app:nosuch", group=GROUPS), None),
+        (image("app:huge", group=GROUPS), None),
+        (image("app:-5", group=GROUPS), None),
+        (image("1000:1:2", group=GROUPS), None),
+        (image("app:web"), None),
+        (multi(platform_image("1000:100"), platform_image("1000:100", platform="linux/arm64")), 100),
+        (multi(platform_image("1000:100"), platform_image("1000:200", platform="linux/arm64")), None),
+    ],
+    ids=lambda each: each.platforms[0].config.user.text if isinstance(each, Image) else "",
+)
+async def test_the_group_of_the_images_user_is_injected_where_the_policy_wants_it(
+    found: Image, group: int | None
+) -> None:
+    """As Docker starts it; Kubernetes ignores what stands after the colon."""
+    for wanted, expected in (("FromImage", group), (None, None)):
+        spec = {} if wanted is None else {"runAsGroup": wanted}
+        made = patched(minimal(), await evaluate_object(minimal(), found, rule=effective_policy(**spec)))
+        own = made["spec"]["containers"][0]["securityContext"]
+        assert (own["runAsUser"], own.get("runAsGroup")) == (1000, expected)
+
+
+async def test_a_group_that_the_pod_says_stays() -> None:
+    """On either level; and where OpenShift has chosen the context no group is added."""
+    rule, found = effective_policy(runAsGroup="FromImage"), image("1000:100")
+    for paths in ({f"{OWN}.runAsGroup": 5}, {"spec.securityContext.runAsGroup": 5}):
+        pod = tweak(minimal(), paths)
+        made = patched(pod, await evaluate_object(pod, found, rule=rule))
+        assert "'runAsGroup': 100" not in str(made)
+    pod = tweak(minimal(), {"metadata.annotations": {OPENSHIFT_SCC: "restricted-v2"}})
+    own = patched(pod, await evaluate_object(pod, found, rule=rule))["spec"]["containers"][0]["securityContext"]
+    assert own == {"runAsUser": 1000, "runAsNonRoot": True}
 
 
 async def test_a_root_image_that_is_allowed_gets_no_defaults() -> None:
