@@ -67,7 +67,14 @@ _DAYS = click.IntRange(1, 36500)
     envvar="NONROOT_REPORT_PAGE",
     default=False,
     show_default=True,
-    help="Answer GET /report, beside the metrics, with the last scan as a page: to anybody who reaches the port.",
+    help="Answer GET /report and /report.json, beside the metrics, with the last scan: to anybody who reaches the port.",
+)
+@click.option(
+    "--report-page-authentication/--no-report-page-authentication",
+    envvar="NONROOT_REPORT_PAGE_AUTHENTICATION",
+    default=False,
+    show_default=True,
+    help="Answer only who shows a token of the cluster, and with the namespaces whose Pods its user may list.",
 )
 @click.option(
     "--label-namespaces/--no-label-namespaces",

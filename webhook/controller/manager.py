@@ -6,6 +6,7 @@ import logging
 import socket
 from functools import partial
 
+from webhook.cluster.access_review import AccessReviews
 from webhook.cluster.client import Cluster, ClusterError, Conflict
 from webhook.cluster.events import EventRecorder
 from webhook.cluster.image_identities import ClusterIdentityStore
@@ -23,6 +24,7 @@ from webhook.controller.image_surveys import ImageSurveys
 from webhook.controller.loop import repeat
 from webhook.controller.patched_pods import PatchedPods
 from webhook.controller.policy_status import PolicyStatusController
+from webhook.controller.report_page import ReportPage
 from webhook.controller.scheduler import Scheduler
 from webhook.controller.settings import OperateSettings
 from webhook.controller.triggers import Triggers
@@ -79,9 +81,10 @@ async def _operate(settings: OperateSettings) -> None:
             cluster_name=settings.cluster_name,
         )
         patched = PatchedPods(cluster, recorder.record, scanning.ran_unpatched, memory, lambda: standing.view)
-        page = scanning.html if settings.report_page else None
+        readers = AccessReviews(cluster) if settings.report_page_authentication else None
+        routes = ReportPage(scanning, readers).routes() if settings.report_page else ()
         collectors = scanning, standing, patched, Background(client.stats, Event=recorder.writer)
-        serving = probes.serve(state, settings.host, settings.metrics_port, collectors, page)
+        serving = probes.serve(state, settings.host, settings.metrics_port, collectors, routes)
         log.info("probes and metrics at http://%s:%d", settings.host, await closing.enter_async_context(serving))
 
         scheduler = Scheduler(standing, scanning, Workloads(cluster, patched), settings.scan_interval)

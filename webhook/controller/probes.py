@@ -1,7 +1,7 @@
 """What the controller answers over plain HTTP: whether it is alive, what is not in order, its metrics, and the page."""
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
@@ -11,9 +11,6 @@ from prometheus_client.registry import Collector
 
 from webhook import metrics
 from webhook.server.sockets import listen
-
-Page = Callable[[], Awaitable[str]]
-_PAGE_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY"}
 
 
 class State(Collector):
@@ -32,11 +29,11 @@ class State(Collector):
 
 @contextlib.asynccontextmanager
 async def serve(
-    state: State, host: str, port: int, collectors: Iterable[Collector] = (), page: Page | None = None
+    state: State, host: str, port: int, collectors: Iterable[Collector] = (), routes: Iterable[web.RouteDef] = ()
 ) -> AsyncIterator[int]:
     """Answer `/healthz`, `/readyz` and `/metrics`; gives the port, which is a free one where 0 was asked for.
 
-    `collectors` are shown beside the state; with a `page` that is what `/report` answers, once it is not "", and `/` leads to it.
+    `collectors` are shown beside the state; `routes` are answered as well.
     """
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector):
@@ -53,21 +50,9 @@ async def serve(
     async def prometheus(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    async def report(_: web.Request) -> web.Response:
-        text = await page() if page is not None else ""
-        if not text:
-            return web.Response(text="there has been no scan yet; come again in a minute\n", status=503)
-        answer = web.Response(text=text, content_type="text/html", headers=_PAGE_HEADERS)
-        answer.enable_compression()
-        return answer
-
-    async def start(_: web.Request) -> web.Response:
-        raise web.HTTPFound("/report")
-
     app = web.Application()
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", prometheus)])
-    if page is not None:
-        app.add_routes([web.get("/report", report), web.get("/", start)])
+    app.add_routes(routes)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

@@ -26,6 +26,7 @@ class OperateSettings(msgspec.Struct, frozen=True):
     reports: bool = True
     pass_results: bool = True
     report_page: bool = False
+    report_page_authentication: bool = False
     survey_rate: int = 8
     cluster_name: str = ""
     label_namespaces: bool = False

@@ -9,6 +9,9 @@ import kopf
 from webhook.controller.settings import OperateSettings
 from webhook.policy.types import API_VERSION
 
+SCAN_REQUESTED = "nonroot.dev/scan-requested-at"
+"""An annotation of a policy, exception or namespace: whoever gives it another value asks for a scan of what it governs."""
+
 Notify = Callable[[], object]
 Trigger = Callable[[str | None], object]
 
@@ -71,7 +74,8 @@ class Triggers:
         if event["type"] == "DELETED":
             self._seen.pop(uid, None)
             return True
-        now = (metadata.get("generation"), tuple(sorted((metadata.get("labels") or {}).items())))
+        asked = (metadata.get("annotations") or {}).get(SCAN_REQUESTED)
+        now = (metadata.get("generation"), tuple(sorted((metadata.get("labels") or {}).items())), asked)
         former = self._seen.get(uid)
         self._seen[uid] = now
         if former is None and event["type"] is None:  # listed: at the start, or after a gap

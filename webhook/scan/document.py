@@ -195,6 +195,20 @@ def readable(document: Document) -> bool:
     return not any(each.forbidden for each in document.skipped)
 
 
+def part(whole: Document, namespaces: Collection[str]) -> Document:
+    """The document about some namespaces. What was skipped is kept as far as it names no other one."""
+    workloads = tuple(each for each in whole.workloads if each.namespace in namespaces)
+    skipped = tuple(each for each in whole.skipped if _names_none_but(each.object, namespaces))
+    return Document(1, whole.cluster, whole.at, workloads, summarise(workloads), skipped)
+
+
+def _names_none_but(skipped: str, namespaces: Collection[str]) -> bool:
+    """Whether what was skipped, as `Deployment shop/web` or `Pods of Namespace shop`, is in one of the namespaces or in none."""
+    about = skipped.partition("/")[0] if "/" in skipped else skipped
+    named = "/" in skipped or "Namespace " in skipped
+    return not named or about.rpartition(" ")[2] in namespaces
+
+
 def summarise(workloads: Iterable[Workload]) -> Summary:
     """The sums over some workloads; namespaces and images in the order in which they come up."""
     total, containers = Counts(), Counts()

@@ -142,18 +142,6 @@ async def test_probes_of_both_families_reach_an_unspecified_ipv6_address() -> No
                 assert response.status == 200
 
 
-async def test_the_root_leads_to_the_report() -> None:
-    async def page() -> str:
-        return "<p>all well</p>"
-
-    async with (
-        probes.serve(probes.State(), "127.0.0.1", 0, page=page) as port,
-        aiohttp.ClientSession() as client,
-        client.get(f"http://127.0.0.1:{port}/") as response,
-    ):
-        assert (response.url.path, await response.text()) == ("/report", "<p>all well</p>")
-
-
 async def test_a_port_that_is_taken_is_a_setting_that_cannot_be_used() -> None:
     async with probes.serve(probes.State(), "127.0.0.1", 0) as port:
         with pytest.raises(InvalidSetting, match=rf"cannot listen on 127\.0\.0\.1:{port}.*--metrics-port"):

@@ -16,7 +16,7 @@ from webhook.controller.loop import Interval, repeat
 from webhook.controller.policy_status import ClusterState, PolicyStatusController
 from webhook.controller.scheduler import RESYNC_INTERVAL, SCAN_INTERVAL, STATUS_INTERVAL, Scheduler
 from webhook.controller.settings import OperateSettings
-from webhook.controller.triggers import Triggers
+from webhook.controller.triggers import SCAN_REQUESTED, Triggers
 from webhook.controller.workload_watch import Workloads
 from webhook.policy.conditions import Outcomes
 from webhook.scan.collector import KINDS
@@ -299,3 +299,20 @@ async def test_only_what_may_matter_counts_as_a_change() -> None:
     await changes._policy(**Event(None, "p", generation=1, created=AFTER))
     await changes._policy(**Event(None, "old", generation=1))
     assert result == [*(["shop"] * 5), "of-it", None]
+
+
+async def test_a_scan_can_be_asked_for_by_an_annotation() -> None:
+    """Each other value asks once; other annotations, such as kubectl's own, ask for nothing."""
+    result: list[str | None] = []
+    changes = Triggers(OperateSettings("web"), None, result.append, BEGAN)
+    event = Event(None, generation=1)
+    await changes._policy(**event)
+    for annotations, expected in (
+        ({SCAN_REQUESTED: "1"}, 1),
+        ({SCAN_REQUESTED: "1", "other": "x"}, 1),
+        ({SCAN_REQUESTED: "2"}, 2),
+    ):
+        event = Event("MODIFIED", generation=1)
+        event["body"]["metadata"]["annotations"] = annotations
+        await changes._policy(**event)
+        assert result == [None] * expected

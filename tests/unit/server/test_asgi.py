@@ -11,6 +11,7 @@ from tests.support.images import Table, image
 from tests.support.pods import IMAGE, minimal, tweak
 from webhook.admission.handler import Admission
 from webhook.admission.review import SIZE_LIMIT
+from webhook.cli.logs import JsonFormatter
 from webhook.policy.cache import PolicySnapshot
 from webhook.policy.types import Documents, Metadata, NonRootPolicy, PolicySpec
 from webhook.server.asgi import Reviews
@@ -233,3 +234,15 @@ async def test_a_denial_is_logged_with_its_reasons(reviews: Reviews, caplog: pyt
     (record,) = caplog.records
     assert record.getMessage().startswith('denied Pod "default/web" ')
     assert "runs as root" in record.getMessage()
+    line = json.loads(JsonFormatter().format(record))
+    finding = {"rule": "root-user", "container": "app", "image": IMAGE, "user": None}
+    assert line.pop("findings") == [finding]
+    assert {name: line[name] for name in ("event", "kind", "namespace", "name", "operation", "mode")} == {
+        "event": "denied",
+        "kind": "Pod",
+        "namespace": "default",
+        "name": "web",
+        "operation": "CREATE",
+        "mode": "Enforce",
+    }
+    assert {"requester", "policy"} <= line.keys()
