@@ -15,7 +15,7 @@ from webhook.check.files import STDIN, Source, read_file, shortest
 from webhook.check.interpolation import interpolate, read_env
 from webhook.check.manifest.decode import locate, locate_node, plain
 from webhook.check.manifest.parser import MalformedYaml, Node, documents
-from webhook.check.report import Examined, Finding, Object, Report, Skipped, merge
+from webhook.check.report import Examined, Finding, Object, Report, Skipped, Suppressed, merge
 from webhook.check.suppressions import Comment, covers, read_comments
 from webhook.evaluation.finding import Severity
 from webhook.image import user as identity
@@ -92,8 +92,11 @@ async def check(
         image_user, faults = (None, _unknown(service, result)) if isinstance(result, Unknown) else result
         for fault in faults:
             finding = _finding(source.path, root, pointer, service, image_user, fault)
-            allowed = _allowed(root, pointer, fault.rule, said)
-            reports.append(Report(allowed=1) if allowed else Report(findings=(finding,)))
+            comment = _allowing(root, pointer, fault.rule, said)
+            if comment is None:
+                reports.append(Report(findings=(finding,)))
+            else:
+                reports.append(Report(allowed=1, suppressed=(Suppressed(finding, "inSource", comment.reason),)))
         if service.build is not None and service.user is None:
             line = (locate(root, f"{pointer}/build") or locate(root, pointer) or root.start).line
             reports.append(await _built(source, service.build, line, images, not_examined, budget))
@@ -267,12 +270,11 @@ def _finding(path: str, root: Node, pointer: str, service: _Service, user: User 
     )
 
 
-def _allowed(root: Node, pointer: str, rule: Rule, comments: list[Comment]) -> bool:
+def _allowing(root: Node, pointer: str, rule: Rule, comments: list[Comment]) -> Comment | None:
+    """The comment that allows a rule to find something in a service."""
     key, node = locate(root, pointer), locate_node(root, pointer)
-    return (
-        key is not None
-        and node is not None
-        and any(
-            rule in comment.rules and (comment.about == key.line or covers(node, comment.about)) for comment in comments
-        )
+    if key is None or node is None:
+        return None
+    return next(
+        (each for each in comments if rule in each.rules and (each.about == key.line or covers(node, each.about))), None
     )

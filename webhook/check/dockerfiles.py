@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from webhook.check.files import Source
-from webhook.check.report import Examined, Finding, Report, Skipped
+from webhook.check.report import Examined, Finding, Report, Skipped, Suppressed
 from webhook.check.suppressions import Comment, read_comments
 from webhook.dockerfile import Base, Evaluation, Malformed, evaluate, rules
 from webhook.dockerfile.finding import DockerfileFinding
@@ -82,13 +82,16 @@ async def check(
     comments = tuple(read_comments(source.text, source.path, RULES))
     skipped += [each for each in comments if isinstance(each, Skipped)]
     found = rules.check(evaluation)
-    kept = [each for each in found if not _allowed(each, comments)]
+    allowed = [(each, comment) for each in found if (comment := _allowing(each, comments))]
     return Report(
-        findings=tuple(_finding(source.path, evaluation, each) for each in kept),
+        findings=tuple(_finding(source.path, evaluation, each) for each in found if not _allowing(each, comments)),
         files=(Examined(source.path, "dockerfile", alone.user, alone.base),),
         skipped=tuple(skipped),
         not_examined=left_out,
-        allowed=len(found) - len(kept),
+        allowed=len(allowed),
+        suppressed=tuple(
+            Suppressed(_finding(source.path, evaluation, each), "inSource", comment.reason) for each, comment in allowed
+        ),
     )
 
 
@@ -129,7 +132,7 @@ async def rewritten(
     for each in rules.check(evaluation):
         before, line = lines[each.line - 1][: each.column - 1], lines[each.line - 1][each.column - 1 :]
         written = _WHOLE_USER.match(line)
-        if each.replacement and written and not _allowed(each, comments):
+        if each.replacement and written and not _allowing(each, comments):
             lines[each.line - 1] = f"{before}{each.replacement}{line[written.end(1) :]}"
     changed = "\n".join(lines)
     after = evaluate(changed, target=target, build_args=build_args, open_bases=True, bases=reading.bases)
@@ -151,10 +154,9 @@ def _finding(path: str, evaluation: Evaluation, found: DockerfileFinding) -> Fin
     )
 
 
-def _allowed(finding: DockerfileFinding, comments: tuple[Comment | Skipped, ...]) -> bool:
-    """A comment of a Dockerfile has a line of its own, above the instruction that it speaks about."""
-    return any(
-        comment.about == finding.line != comment.line and finding.rule in comment.rules
-        for comment in comments
-        if isinstance(comment, Comment)
-    )
+def _allowing(finding: DockerfileFinding, comments: tuple[Comment | Skipped, ...]) -> Comment | None:
+    """The comment that allows a finding: on a line of its own, above the instruction that it speaks about."""
+    for each in comments:
+        if isinstance(each, Comment) and each.about == finding.line != each.line and finding.rule in each.rules:
+            return each
+    return None

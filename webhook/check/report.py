@@ -50,6 +50,14 @@ class Finding(msgspec.Struct, frozen=True):
     kubelet: str | None = None
 
 
+class Suppressed(msgspec.Struct, frozen=True):
+    """A finding that does not count, and why: by the file itself (`inSource`) or by something beside it (`external`)."""
+
+    finding: Finding
+    kind: Literal["inSource", "external"]
+    reason: str
+
+
 class Examined(msgspec.Struct, frozen=True):
     """A file that was judged. Of a Dockerfile `user` is the USER of the image that it builds, `base` its external base."""
 
@@ -62,7 +70,8 @@ class Examined(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, frozen=True):
     """The outcome. `not_examined` images were left out on demand; `allowed` containers by an exception or a comment.
 
-    `by_shape` are the kinds in which a Pod template was found by its shape alone.
+    `by_shape` are the kinds in which a Pod template was found by its shape alone; `suppressed` are the findings that were
+    allowed.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -73,6 +82,7 @@ class Report(msgspec.Struct, frozen=True):
     not_examined: int = 0
     allowed: int = 0
     by_shape: tuple[str, ...] = ()
+    suppressed: tuple[Suppressed, ...] = ()
 
     def count(self, severity: Severity) -> int:
         """How many findings there are of a severity."""
@@ -96,5 +106,6 @@ def merge(reports: Iterable[Report]) -> Report:
         containers=sum(part.containers for part in parts),
         not_examined=sum(part.not_examined for part in parts),
         allowed=sum(part.allowed for part in parts),
+        suppressed=tuple(each for part in parts for each in part.suppressed),
         by_shape=tuple(dict.fromkeys(kind for part in parts for kind in part.by_shape)),
     )

@@ -8,14 +8,14 @@ from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from webhook.check import workloads
 from webhook.check.files import Selection, Source, read
 from webhook.check.manifest.objects import KNOWN_TEMPLATE_KINDS, TemplateKinds
-from webhook.check.report import Examined, Report, Skipped, merge
+from webhook.check.report import Examined, Report, Skipped, Suppressed, merge
 from webhook.check.surveying import Surveying
 from webhook.check.workloads import WorkloadInFile
 from webhook.errors import InvalidSetting
@@ -70,7 +70,13 @@ async def check_sources(
     """The same for texts that were read already."""
     gathered = gather(sources, request)
     verdicts = await evaluate_all(gathered.cases, request, images, progress)
+    excepted = [
+        (case, verdict)
+        for case, verdict in zip(gathered.cases, verdicts, strict=True)
+        if any(each.exemption is not None for each in verdict.containers)
+    ]
     reports = [_report(case, verdict) for case, verdict in zip(gathered.cases, verdicts, strict=True)]
+    reports += await _suppressed(excepted, request, images)
     others = await _together([_other(source, request, images) for source in gathered.others])
     report = merge([Report(files=tuple(gathered.examined), skipped=tuple(gathered.skipped)), *reports, *others])
     return msgspec.structs.replace(  # a Dockerfile that a compose file builds is judged with it, and by itself
@@ -78,6 +84,7 @@ async def check_sources(
         findings=tuple(dict.fromkeys(report.findings)),
         files=tuple(dict.fromkeys(report.files)),
         skipped=tuple(dict.fromkeys(report.skipped)),
+        suppressed=tuple(dict.fromkeys(report.suppressed)),
     )
 
 
@@ -140,6 +147,29 @@ async def evaluate_all(
         return verdict
 
     return await _together([one(case) for case in cases])
+
+
+async def _suppressed(excepted: list[tuple[WorkloadInFile, Verdict]], request: Request, images: Images) -> list[Report]:
+    """What would be found in workloads with exceptions if there were none."""
+    cases = [msgspec.structs.replace(case, exceptions=()) for case, _ in excepted]
+    policies = msgspec.structs.replace(request, documents=Documents(request.documents.policies))
+    reports = []
+    for (case, verdict), bare in zip(excepted, await evaluate_all(cases, policies, images), strict=True):
+        reasons = {
+            each.subject.slot.container.name: each.exemption.reason for each in verdict.containers if each.exemption
+        }
+        counted = set(workloads.findings(case, verdict))
+        found = [each for each in workloads.findings(case, _examined(bare)) if each not in counted]
+        kind: Literal["inSource", "external"] = "inSource" if case.exceptions else "external"
+        suppressed = [Suppressed(each, kind, reasons.get(each.container, "")) for each in found]
+        reports.append(Report(suppressed=tuple(suppressed)))
+    return reports
+
+
+def _examined(verdict: Verdict) -> Verdict:
+    """The verdict about the containers whose images were not left out."""
+    containers = tuple(each for each in verdict.containers if each.subject.image is not NOT_EXAMINED)
+    return msgspec.structs.replace(verdict, containers=containers)
 
 
 def _suggesting(effective_policy: EffectivePolicy) -> EffectivePolicy:
@@ -213,15 +243,12 @@ def _report(case: WorkloadInFile, verdict: Verdict) -> Report:
     if not verdict.containers and case.slots is None:
         exempted = sum(1 for _ in case.workload.slots())
         return Report(workloads=1, containers=exempted, allowed=exempted)
-    left_out = [each for each in verdict.containers if each.subject.image is NOT_EXAMINED]
-    examined = msgspec.structs.replace(
-        verdict, containers=tuple(each for each in verdict.containers if each not in left_out)
-    )
+    examined = _examined(verdict)
     return Report(
         findings=tuple(workloads.findings(case, examined)),
         workloads=1,
         containers=len(verdict.containers),
-        not_examined=len(left_out),
+        not_examined=len(verdict.containers) - len(examined.containers),
         by_shape=(case.workload.kind,) if case.found.by_shape else (),
         allowed=sum(1 for each in verdict.containers if each.exemption is not None),
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from webhook.check.report import Finding, Object, Report
+from webhook.check.report import Finding, Object, Report, Suppressed
 from webhook.cli.output.fingerprint import fingerprint
 from webhook.errors import InvalidSetting
 
@@ -16,8 +16,19 @@ def without(report: Report, path: Path) -> Report:
     """The report without what the file has, which is one of `nonroot check -o json`; these count as allowed."""
     known = _fingerprints(path)
     seen: Counter[str] = Counter()
-    kept = tuple(each for each in report.findings if fingerprint(each, seen) not in known)
-    return msgspec.structs.replace(report, findings=kept, allowed=report.allowed + len(report.findings) - len(kept))
+    kept: list[Finding] = []
+    passed: list[Suppressed] = []
+    for each in report.findings:
+        if fingerprint(each, seen) in known:
+            passed.append(Suppressed(each, "external", f"in the baseline {path}"))
+        else:
+            kept.append(each)
+    return msgspec.structs.replace(
+        report,
+        findings=tuple(kept),
+        allowed=report.allowed + len(passed),
+        suppressed=(*report.suppressed, *passed),
+    )
 
 
 def _fingerprints(path: Path) -> frozenset[str]:

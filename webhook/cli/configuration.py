@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 import yaml
 
-from webhook.check.report import Finding, Report
+from webhook.check.report import Finding, Report, Suppressed
 from webhook.errors import InvalidSetting
 
 NAME = ".nonroot.yaml"
@@ -30,10 +30,16 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not self.rules:
             return report
         kept = [each for each in report.findings if self.rules.get(each.rule) != "off"]
+        off = [
+            Suppressed(each, "external", f"off in {NAME}")
+            for each in report.findings
+            if self.rules.get(each.rule) == "off"
+        ]
         return msgspec.structs.replace(
             report,
             findings=tuple(map(self._severity, kept)),
-            allowed=report.allowed + len(report.findings) - len(kept),
+            allowed=report.allowed + len(off),
+            suppressed=(*report.suppressed, *off),
         )
 
     def _severity(self, finding: Finding) -> Finding:

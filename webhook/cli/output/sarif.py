@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import webhook
 from webhook import json_output
-from webhook.check.report import Finding, Report
+from webhook.check.report import Finding, Report, Suppressed
 from webhook.cli import rule_docs
 from webhook.cli.output.fingerprint import fingerprint
 from webhook.cli.output.summary import subject
@@ -47,7 +47,10 @@ def render(report: Report) -> str:
             }
         },
         "columnKind": "unicodeCodePoints",
-        "results": [_result(each, index, seen) for each in report.findings],
+        "results": [
+            *(_result(each, index, seen) for each in report.findings),
+            *(_result(each.finding, index, seen) | _suppression(each) for each in report.suppressed),
+        ],
         "invocations": [
             {
                 "executionSuccessful": True,
@@ -87,6 +90,11 @@ def _result(finding: Finding, index: dict[str, int], seen: Counter[str]) -> dict
         "locations": [_location(finding.path, finding.line, finding.column, subject(finding))],
         "partialFingerprints": {_FINGERPRINT: fingerprint(finding, seen)},
     }
+
+
+def _suppression(suppressed: Suppressed) -> dict[str, Any]:
+    reason = printable(suppressed.reason)
+    return {"suppressions": [{"kind": suppressed.kind, "status": "accepted", "justification": reason}]}
 
 
 def _location(path: str, line: int, column: int | None = None, name: str = "") -> dict[str, Any]:
