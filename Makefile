@@ -9,7 +9,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsa
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help run check unit test test-newest test-oldest test-e2e test-survive bench cluster cluster-down install kind kind-down image generate docs pictures sbom lock clean
+.PHONY: help run check unit test test-newest test-oldest test-e2e test-survive bench cluster cluster-down install kind kind-down image generate docs pictures zipapp sbom lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,13 +42,13 @@ unit: $(VENV)/.dev ## the tests that need nothing but Python: seconds
 
 test-newest: $(VENV)/.dev ## the unit tests with the newest version of every dependency, as `pip install .` takes them
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-newest
-	$(BIN)/uv pip install --quiet --python $(VENV)-newest/bin/python --resolution highest -e '.[dev]'
+	$(BIN)/uv pip install --quiet --python $(VENV)-newest/bin/python --resolution highest -e '.[server,controller,dev]'
 	$(VENV)-newest/bin/$(UNIT)
 
 test-oldest: $(VENV)/.dev ## the unit tests with the oldest version of every dependency that pyproject.toml admits
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-oldest
-	$(BIN)/uv pip compile --quiet --python $(BIN)/python --resolution lowest-direct pyproject.toml -o $(VENV)-oldest/requirements.txt
-	$(BIN)/uv pip install --quiet --python $(VENV)-oldest/bin/python -c $(VENV)-oldest/requirements.txt -e '.[dev]'
+	$(BIN)/uv pip compile --quiet --python $(BIN)/python --resolution lowest-direct --extra server --extra controller pyproject.toml -o $(VENV)-oldest/requirements.txt
+	$(BIN)/uv pip install --quiet --python $(VENV)-oldest/bin/python -c $(VENV)-oldest/requirements.txt -e '.[server,controller,dev]'
 	$(VENV)-oldest/bin/$(UNIT)
 
 test: check ## everything, on a real cluster that is started and ended here (KUBECONFIG=… uses yours)
@@ -105,14 +105,18 @@ $(VENV)/.docs: docs/requirements.txt | $(VENV)/bin/python
 pictures: $(VENV)/.dev ## docs/pictures anew, from a real cluster and a real browser
 	$(BIN)/python -m deploy.with_cluster $(BIN)/python -m deploy.dev.pictures
 
+zipapp: $(VENV)/.dev ## dist/nonroot-OS-ARCH.pyz: the command line in one file (PLATFORMS="linux-amd64 …"; this machine's by default)
+	@$(BIN)/python -m deploy.krew.zipapp $(PLATFORMS)
+
 sbom: $(VENV)/.dev ## dist/sbom.cdx.json: every package that runs, with its hashes (CycloneDX)
 	@mkdir -p dist
 	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
 		--sv 1.6 -o dist/sbom.cdx.json requirements.txt
 
 lock: $(VENV)/.dev ## pin the dependencies again, with hashes
-	$(LOCK) -o requirements.txt pyproject.toml
-	$(LOCK) --extra dev -o requirements-dev.txt pyproject.toml
+	$(LOCK) --extra cluster -o requirements-cli.txt pyproject.toml
+	$(LOCK) --extra server --extra controller -o requirements.txt pyproject.toml
+	$(LOCK) --extra server --extra controller --extra dev -o requirements-dev.txt pyproject.toml
 	$(LOCK) -o tests/bench/requirements.txt tests/bench/requirements.in
 	$(LOCK) -o docs/requirements.txt docs/requirements.in
 	$(LOCK) --only-build-deps --build-deps-for wheel -o requirements-build.txt pyproject.toml

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "quickstart" / "cluster.md"
 RELEASE_LABEL = "app.kubernetes.io/part-of=nonroot-webhook"
-INSTALL = "pip install .\n"  # run by tests/integration/documentation
+INSTALL = "pip install '.[cluster]'\n"  # run by tests/integration/documentation
 
 
 @pytest.fixture

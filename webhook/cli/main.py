@@ -15,6 +15,9 @@ from webhook.errors import NonrootError
 _COMMANDS = ("check", "explain", "fix", "inspect", "operate", "policy", "scan", "serve", "why")
 
 
+_EXTRAS = {"serve": "server", "operate": "controller"}  # of pyproject.toml; the other commands need `cluster` at most
+
+
 class _Group(click.Group):
     """Loads a command when it is asked for: `webhook.cli.NAME` holds `NAME`.
 
@@ -42,6 +45,13 @@ class _Group(click.Group):
             if error.errno == errno.EPIPE:
                 raise  # click ends quietly where nobody reads on
             _end(f"nonroot: {error.strerror or error}{f': {error.filename!a}' if error.filename else ''}", 2)
+        except ModuleNotFoundError as error:
+            if os.environ.get("NONROOT_DEBUG") or (error.name or "webhook").startswith("webhook"):
+                raise
+            extra = _EXTRAS.get(context.invoked_subcommand or "", "cluster")
+            needs = f"nonroot: this needs the package {error.name}, which is not installed"
+            click.echo(f"{needs}: pip install 'nonroot-webhook[{extra}]'", err=True)
+            sys.exit(2)
         except (click.exceptions.Exit, click.Abort, click.ClickException):
             raise
         except Exception as error:

@@ -24,7 +24,7 @@ _IMAGE = "image"
 
 
 class _Question(msgspec.Struct, frozen=True):
-    """What is asked about: files, images, and workloads of a cluster by kind and name."""
+    """What is asked about: files, images, and workloads of a cluster by kind, as it was typed, and name."""
 
     files: tuple[str, ...]
     images: tuple[str, ...]
@@ -86,13 +86,12 @@ def why(
 def _question(targets: tuple[str, ...]) -> _Question:
     """What the arguments mean: a file where there is one of that name, else KIND/NAME, or KIND and names."""
     from webhook.check.files import STDIN
-    from webhook.scan.lookup import kind_of
 
     first, *names = targets
     if names and "/" not in first and not Path(first).exists() and first != STDIN:
         if first == _IMAGE:
             return _Question((), tuple(names), ())
-        return _Question((), (), tuple((kind_of(first), name) for name in names))
+        return _Question((), (), tuple((first, name) for name in names))
     files, images, objects = [], [], []
     for target in targets:
         kind, slash, name = target.partition("/")
@@ -105,7 +104,7 @@ def _question(targets: tuple[str, ...]) -> _Question:
         elif kind == _IMAGE:
             images.append(name)
         elif kind:
-            objects.append((kind_of(kind), name))
+            objects.append((kind, name))
         else:
             raise InvalidSetting(f"there is no {target[:200]!a}; give a file, KIND/NAME or image/REFERENCE")
     return _Question(tuple(files), tuple(images), tuple(objects))
@@ -154,16 +153,17 @@ async def _of_cluster(
     from webhook.cluster.pull_secrets import PullSecrets
     from webhook.registry.fallback import FallbackSource
     from webhook.scan.collector import Reader
-    from webhook.scan.lookup import find
+    from webhook.scan.lookup import find, kind_of
     from webhook.scan.why import explain
 
+    objects = [(kind_of(kind), name) for kind, name in question.objects]
     try:
         namespace = namespace or await cluster.namespace()
         reader = Reader(cluster, (namespace,))
         (labelled,) = await reader.namespaces()
         documents = await reader.documents() if documents is None else documents
         reach, now = await reader.reach(), datetime.now(UTC)
-        asked = [await find(cluster, kind, namespace, name) for kind, name in question.objects]
+        asked = [await find(cluster, kind, namespace, name) for kind, name in objects]
         asked += [(target, skipped) for target, _, skipped in _written(question)]
         secrets = PullSecrets(cluster, "ask with a kubeconfig that may get the Secrets of namespace {}")
         async with images_of(source, secrets) as images:

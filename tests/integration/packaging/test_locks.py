@@ -20,10 +20,13 @@ from tests.support.locks import ROOT, Pin, pins
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 DEV = pins(ROOT / "requirements-dev.txt")
-RUNTIME_ROOTS = PROJECT["project"]["dependencies"]
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+CLI_ROOTS = PROJECT["project"]["dependencies"] + EXTRAS["cluster"]
+RUNTIME_ROOTS = CLI_ROOTS + EXTRAS["server"] + EXTRAS["controller"]
 ROOTS = {
+    "requirements-cli.txt": CLI_ROOTS,
     "requirements.txt": RUNTIME_ROOTS,
-    "requirements-dev.txt": RUNTIME_ROOTS + PROJECT["project"]["optional-dependencies"]["dev"],
+    "requirements-dev.txt": RUNTIME_ROOTS + EXTRAS["dev"],
     "requirements-build.txt": PROJECT["build-system"]["requires"],
 }
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")

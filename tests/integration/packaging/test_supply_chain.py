@@ -20,7 +20,9 @@ SOURCES = sorted((ROOT / "webhook").rglob("*.py"))
 
 def _declared() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return {canonicalize_name(re.split(r"[\[<>=~; ]", each)[0]) for each in project["dependencies"]}
+    extras = project["optional-dependencies"]
+    declared = project["dependencies"] + [each for name in extras.keys() - {"dev"} for each in extras[name]]
+    return {canonicalize_name(re.split(r"[\[<>=~; ]", each)[0]) for each in declared}
 
 
 def _imported() -> set[str]:
@@ -39,6 +41,13 @@ def _imported() -> set[str]:
 
 def test_whatever_is_imported_is_declared_and_whatever_is_declared_is_used() -> None:
     assert _imported() == _declared()
+
+
+def test_the_lock_of_the_command_line_is_the_part_of_the_whole_that_it_needs() -> None:
+    whole = pins(LOCK)
+    part = pins(ROOT / "requirements-cli.txt")
+    assert part.items() <= whole.items()
+    assert not part.keys() & {"uvloop", "kopf", "uvicorn", "cryptography"}
 
 
 def test_everything_that_can_be_installed_is_pinned_with_hashes() -> None:
@@ -70,6 +79,18 @@ def test_the_sbom_is_the_lock(sbom: dict[NormalizedName, Pin]) -> None:
 
 def test_the_environment_that_was_tested_has_these_versions(sbom: dict[NormalizedName, Pin]) -> None:
     assert {name: metadata.version(name) for name in sbom} == {name: pin.version for name, pin in sbom.items()}
+
+
+@pytest.mark.index
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("platform", ["win_amd64", "macosx_11_0_arm64"])
+def test_the_command_line_resolves_on_other_systems(platform: str) -> None:
+    """By wheels alone, without what only a server needs."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--dry-run"]
+    command += ["--only-binary=:all:", "--python-version", "3.13", "--implementation", "cp", "--platform", platform]
+    command += ["--target", "/nowhere", "--no-deps", "--require-hashes", "-r", str(ROOT / "requirements-cli.txt")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.index

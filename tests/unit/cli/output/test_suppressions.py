@@ -51,8 +51,8 @@ def test_a_comment_allows_in_the_source(tmp_path: Path, name: str, text: str, ru
         code, found = results(tmp_path)
         assert (code, [each["ruleId"] for each in found], "suppressions" in found[0]) == (1, ["root-user"], False)
         return
-    ((found, kind, reason),) = suppressions(tmp_path)
-    assert (found, kind) == (rule, "inSource")
+    ((found_rule, kind, reason),) = suppressions(tmp_path)
+    assert (found_rule, kind) == (rule, "inSource")
     assert "a ticket" in reason
 
 
