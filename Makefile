@@ -52,7 +52,8 @@ test-oldest: $(VENV)/.dev ## the unit tests with the oldest version of every dep
 	$(VENV)-oldest/bin/$(UNIT)
 
 test: check ## everything, on a real cluster that is started and ended here (KUBECONFIG=… uses yours)
-	$(BIN)/python -m deploy.with_cluster $(BIN)/pytest --hypothesis-profile=thorough --cov --cov-report=term
+	PYTHONDONTWRITEBYTECODE= $(BIN)/$(UNIT) --hypothesis-profile=thorough --cov --cov-report=
+	$(BIN)/python -m deploy.with_cluster $(BIN)/pytest --ignore=tests/unit --hypothesis-profile=thorough --cov --cov-append --cov-report=term
 
 test-e2e: $(VENV)/.dev ## only the end-to-end suite
 	$(BIN)/python -m deploy.with_cluster $(BIN)/pytest -m "cluster or e2e"
