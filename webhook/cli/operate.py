@@ -63,6 +63,14 @@ _DAYS = click.IntRange(1, 36500)
     help="Write results of containers that nothing speaks against; else they are only counted in the summaries.",
 )
 @click.option(
+    "--report-label",
+    "report_labels",
+    envvar="NONROOT_REPORT_LABELS",
+    multiple=True,
+    metavar="KEY",
+    help="A label of namespaces that their reports get as well, such as the team's; repeatable.",
+)
+@click.option(
     "--report-page/--no-report-page",
     envvar="NONROOT_REPORT_PAGE",
     default=False,

@@ -45,7 +45,7 @@ class BackgroundScan(Collector):
     `reconciler` is told what nodes have shown. Without `reports` none are written, and those that are there are deleted;
     without `passes` results that say nothing against a container are left out.
     `hooks` is the ValidatingWebhookConfiguration that says which namespaces admission is asked about, `cluster_name` what the
-    page calls the cluster, if not by the API server's address.
+    page calls the cluster, if not by the API server's address. `labels` are the keys of those of namespaces that reports get.
     """
 
     def __init__(
@@ -59,9 +59,11 @@ class BackgroundScan(Collector):
         passes: bool = True,
         hooks: str = "nonroot-webhook",
         cluster_name: str = "",
+        labels: Collection[str] = (),
     ) -> None:
         self._api = api
         self._cluster_name = cluster_name
+        self._labels = labels
         self._images = images
         self._record = record
         self._wants_reports = reports
@@ -85,7 +87,9 @@ class BackgroundScan(Collector):
         reader, seen, now = Reader(self._api, hooks=self._hooks), IdentityIndex(), datetime.now(UTC)
         await self._reconciler.load()
         cluster = self._cluster_name or await self._api.name()
-        document = await scan(reader, self._images, cluster=cluster, known=self._reconciler.index, seen=seen, now=now)
+        document = await scan(
+            reader, self._images, cluster=cluster, known=self._reconciler.index, seen=seen, now=now, labels=self._labels
+        )
         if document.skipped and (self.document is None or document.skipped != self.document.skipped):
             first = document.skipped[0]
             log.warning("%d could not be scanned, such as %s: %s", len(document.skipped), first.object, first.reason)
@@ -119,7 +123,9 @@ class BackgroundScan(Collector):
         now, names = datetime.now(UTC), tuple(sorted(namespaces))
         reader = Reader(self._api, names, self._hooks, nodes=self._nodes, renewing=True)
         known = self._reconciler.index
-        part = await scan(reader, self._images, cluster=former.cluster, known=known, seen=self._seen, now=now)
+        part = await scan(
+            reader, self._images, cluster=former.cluster, known=known, seen=self._seen, now=now, labels=self._labels
+        )
         self.document, self._page = renewed(former, part, namespaces), ""
         self._remember(reader)
         self._announce(part)

@@ -79,6 +79,7 @@ async def _operate(settings: OperateSettings) -> None:
             passes=settings.pass_results,
             hooks=hooks,
             cluster_name=settings.cluster_name,
+            labels=settings.report_labels,
         )
         patched = PatchedPods(cluster, recorder.record, scanning.ran_unpatched, memory, lambda: standing.view)
         readers = AccessReviews(cluster) if settings.report_page_authentication else None

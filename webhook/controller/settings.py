@@ -25,6 +25,7 @@ class OperateSettings(msgspec.Struct, frozen=True):
     scan_interval: timedelta = timedelta(minutes=30)
     reports: bool = True
     pass_results: bool = True
+    report_labels: tuple[str, ...] = ()
     report_page: bool = False
     report_page_authentication: bool = False
     survey_rate: int = 8

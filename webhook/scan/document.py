@@ -93,7 +93,7 @@ class Workload(msgspec.Struct, frozen=True):
     `mode` is the one in force, and `today` what admission does with such a Pod under it: it allows, allows with a
     warning, or denies. Where policies or labels may not be read `policy` is `(unknown)`, `today` null, and `mode` too
     unless the namespace's label settles it. `pods` are those that run. `reason` is why the whole of it is exempt. `api_version` and
-    `object_uid` identify the object.
+    `object_uid` identify the object. `labels` are those of the namespace that were asked for, such as who owns it.
     """
 
     kind: str
@@ -108,6 +108,7 @@ class Workload(msgspec.Struct, frozen=True):
     containers: tuple[Container, ...]
     api_version: str
     object_uid: str
+    labels: dict[str, str] = {}
 
 
 class Skip(msgspec.Struct, frozen=True):

@@ -58,16 +58,15 @@ def report(workload: Workload, api_version: str = OPENREPORTS, *, passes: bool =
     counts = dict.fromkeys(("pass", "fail", "warn", "error", "skip"), 0)
     for each in results:
         counts[each["result"]] += 1
-    labels = {"outcome": workload.outcome, "mode": workload.mode, "policy": workload.policy}
+    ours = {"outcome": workload.outcome, "mode": workload.mode, "policy": workload.policy}
+    labels = {f"nonroot.dev/{key}": value for key, value in ours.items() if value and _LABEL.fullmatch(value)}
     return {
         "apiVersion": api_version,
         "kind": KINDS[api_version],
         "metadata": {
             "name": _name(workload),
             "namespace": workload.namespace,
-            "labels": {
-                f"nonroot.dev/{key}": value for key, value in labels.items() if value and _LABEL.fullmatch(value)
-            },
+            "labels": {**workload.labels, **labels},
             "ownerReferences": [about],
         },
         **({"source": _SOURCE} if api_version == OPENREPORTS else {}),

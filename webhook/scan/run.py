@@ -1,7 +1,10 @@
 """A cluster -> Document: what is listed is judged while the rest is still being listed."""
 
 import asyncio
+from collections.abc import Collection
 from datetime import UTC, datetime
+
+import msgspec
 
 from webhook.evaluation.evaluator import Progress
 from webhook.image import image_identity
@@ -30,13 +33,15 @@ async def scan(
     known: IdentityIndex | None = None,
     seen: IdentityIndex | None = None,
     now: datetime | None = None,
+    labels: Collection[str] = (),
     progress: Progress | None = None,
 ) -> Document:
     """Foretell what becomes of every workload; `ClusterError` where the API server does not answer.
 
     `documents` are the policies and exceptions to judge by, instead of the cluster's; `cluster` is its name for people.
     An image that `images` do not know may be among the `known` ones, which admission knows, or be known from the Pods that
-    run it: these are added to what other Pods have shown before, `seen`.
+    run it: these are added to what other Pods have shown before, `seen`. `labels` are the keys of those of namespaces that each
+    workload is to carry.
     """
     now = now or datetime.now(UTC)
     namespaces = {each.name: each for each in await reader.namespaces()}
@@ -44,6 +49,10 @@ async def scan(
     reach = await reader.reach()
     beyond = {name for name, namespace in namespaces.items() if not reach.covers(namespace)}
     silent = {name for name, namespace in namespaces.items() if not reach.asks_today(namespace)}
+    owners = {
+        name: {key: namespace.labels[key] for key in labels if key in namespace.labels}
+        for name, namespace in namespaces.items()
+    }
     seen = IdentityIndex() if seen is None else seen
     once = MemoizedSource(images, await reader.accounts())
     source = FallbackSource(once if known is None else FallbackSource(once, known), seen)
@@ -57,6 +66,8 @@ async def scan(
             asked = found.reference.namespace not in silent
             predicted = await predict(found, view, source, now, exemption, asked_today=asked)
             labels_read = reader.labels_read(found.reference.namespace)
+            if labels:
+                predicted = msgspec.structs.replace(predicted, labels=owners.get(predicted.namespace, {}))
             evaluated.append(qualified(predicted, policies_read=reader.policies_read, labels_read=labels_read))
             if progress:
                 progress(len(evaluated), listed)

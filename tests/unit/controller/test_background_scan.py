@@ -321,3 +321,24 @@ async def test_what_ran_unpatched_is_remembered_when_it_is_gone(scene: Scene) ->
     assert [each for each in names if scene.scanning.ran_unpatched((f"r.example/{each}:1", ()))] == ["runs", "ended"]
     assert scene.scanning.ran_unpatched((DIGEST, ()))
     assert scene.scanning.ran_unpatched(("r.example/shell:1", ("sh", "-c")))
+
+
+async def test_reports_get_the_labels_of_their_namespaces_that_are_asked_for(scene: Scene) -> None:
+    """After a look at the namespace as well; ours, such as the outcome, are never replaced."""
+    labels = {"team": "shop", "cost": "7", "nonroot.dev/outcome": "none"}
+    scene.objects.put(NAMESPACES, {"metadata": {"name": "default", "labels": labels}})
+    images, reconciler = Table({IMAGE: image("app")}), Reconciler(scene.objects, IdentityIndex())
+    scanning = BackgroundScan(
+        scene.objects, images, reconciler, print, reports=True, labels=("team", "gone", "nonroot.dev/outcome")
+    )
+
+    def stored() -> list[dict[str, str]]:
+        found = scene.objects.all("/apis/openreports.io/v1alpha1/reports")
+        return [each["metadata"]["labels"] for each in found]
+
+    await scanning.round()
+    assert [(each["team"], "cost" in each, "gone" in each) for each in stored()] == [("shop", False, False)] * 2
+    assert "none" not in {each["nonroot.dev/outcome"] for each in stored()}
+    scene.objects.put(NAMESPACES, {"metadata": {"name": "default", "labels": {"team": "other"}}})
+    await scanning.look({"default"})
+    assert {each["team"] for each in stored()} == {"other"}
