@@ -9,7 +9,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsa
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help run check unit test test-newest test-oldest test-e2e test-survive bench cluster cluster-down install kind kind-down image generate docs pictures zipapp sbom lock clean
+.PHONY: help run check unit test test-newest test-oldest test-e2e test-survive bench cluster cluster-down install kind kind-down image generate docs pictures zipapp sbom lock clean test-engines
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ test-e2e: $(VENV)/.dev ## only the end-to-end suite
 test-survive: $(VENV)/.dev ## do harm to an installed release and see (LONG=1: hours, and the documentation's figures anew)
 	$(if $(LONG),NONROOT_SURVIVE_LONG=1 NONROOT_KEEP_FIGURES=1) $(BIN)/python -m deploy.with_cluster $(BIN)/pytest -m survive -s
 	$(if $(LONG),$(BIN)/python -m tests.resilience.figures)
+
+test-engines: $(VENV)/.dev ## beside the real Gatekeeper, which it builds (an hour on two cores, once; Go)
+	NONROOT_ENGINES=1 $(BIN)/python -m deploy.with_cluster $(BIN)/pytest tests/integration/engines -s
 
 bench: $(VENV)/.dev ## what it costs, beside others in one run (quiet machine, Go, cargo; SECTIONS="throughput …", PEERS=all)
 	$(BIN)/python -m deploy.with_cluster $(BIN)/python -m tests.bench

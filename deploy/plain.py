@@ -1,9 +1,9 @@
 """The chart as plain manifests, for those who apply files instead of running Helm.
 
-    python -m deploy.plain    # writes deploy/manifests/nonroot-webhook.yaml; a test says when it has been forgotten
+    python -m deploy.plain    # writes deploy/manifests and deploy/examples; a test says when it has been forgotten
 
 What `helm template` prints with the default values, for the namespace that the other examples use, without what only
-Helm reads: its labels, and the Pod of `helm test`.
+Helm reads: its labels, and the Pod of `helm test`. And the chart's policies for other engines, one file for each.
 """
 
 import re
@@ -29,16 +29,38 @@ metadata:
     app.kubernetes.io/part-of: nonroot-webhook
     pod-security.kubernetes.io/enforce: restricted
 """
+EXAMPLES = ROOT / "deploy" / "examples"
+ENGINES = {
+    "admission-policy": "engines.admissionPolicy.enabled=true",
+    "gatekeeper": "identityApi.enabled=true,engines.gatekeeper.enabled=true",
+}
+EXAMPLE_HEADER = """\
+# Made from charts/nonroot-webhook by python -m deploy.plain: do not edit. docs/how-to/engines.md says what it needs.
+"""
 HELM_ALONE = re.compile(r"^ +(helm\.sh/chart: .*|app\.kubernetes\.io/managed-by: Helm)\n", re.MULTILINE)
 
 
 def rendered() -> str:
     """The manifests; `ClusterError` or `subprocess.CalledProcessError` where Helm cannot be had or refuses."""
+    return HEADER + _template("--set", "tests.enabled=false,crds.keep=false")
+
+
+def examples() -> dict[str, str]:
+    """The policies for other engines, by the names of their files."""
+    return {
+        f"{name}.yaml": EXAMPLE_HEADER + _template("--set", values, "--show-only", f"templates/engines/{name}.yaml")
+        for name, values in ENGINES.items()
+    }
+
+
+def _template(*arguments: str) -> str:
     build.ensure(["helm"])
-    command = [build.program("helm", "helm"), "template", RELEASE, str(CHART), "--namespace", NAMESPACE]
-    command += ["--set", "tests.enabled=false,crds.keep=false"]
-    return HEADER + HELM_ALONE.sub("", subprocess.check_output(command, text=True))
+    command = [build.program("helm", "helm"), "template", RELEASE, str(CHART), "--namespace", NAMESPACE, *arguments]
+    return HELM_ALONE.sub("", subprocess.check_output(command, text=True))
 
 
 if __name__ == "__main__":
     MANIFESTS.write_text(rendered())
+    EXAMPLES.mkdir(exist_ok=True)
+    for name, text in examples().items():
+        (EXAMPLES / name).write_text(text)

@@ -77,7 +77,7 @@ async def main() -> list[str]:
 
 
 def _section(folder: Path, host: str) -> list[str]:
-    programs = {engine: _built(engine) for engine in (GATEKEEPER, KYVERNO)}
+    programs = {engine: built(engine) for engine in (GATEKEEPER, KYVERNO)}
     by_name = {case.name: case for case in throughput.cases(folder, host)}
     wanted = [by_name[name] for name in CASES]
     with ExitStack() as stack:
@@ -97,7 +97,7 @@ def _section(folder: Path, host: str) -> list[str]:
     return [f"{versions}; {CONNECTIONS} connections.", "", *_table(figures), "", f"MiB after the load: {memory}.", ""]
 
 
-def _built(engine: Engine) -> Path:
+def built(engine: Engine) -> Path:
     """The program; built where it is not there."""
     recipe = (HERE / engine.name / "go.mod").read_text()
     version = re.search(rf"{re.escape(engine.module)} (v[\w.]+)", recipe)
@@ -112,7 +112,7 @@ def _built(engine: Engine) -> Path:
     return program
 
 
-def _install(engine: Engine) -> None:
+def install(engine: Engine) -> None:
     """Apply the module's own CRDs."""
     command = ["go", "list", "-m", "-f", "{{.Dir}}", engine.module]
     done = subprocess.run(command, cwd=HERE / engine.name, capture_output=True, text=True, check=True)
@@ -123,7 +123,7 @@ def _install(engine: Engine) -> None:
 @contextmanager
 def _gatekeeper(program: Path, folder: Path) -> Iterator[Server]:
     """Its validating webhook, with one constraint for all Pods of each template."""
-    _install(GATEKEEPER)
+    install(GATEKEEPER)
     kubectl("create", "namespace", "gatekeeper-system")
     port, health, metrics = servers.ports(3)
     command = [str(program), "--host=127.0.0.1", f"--port={port}", f"--cert-dir={folder}", "--disable-cert-rotation"]
@@ -147,7 +147,7 @@ def _gatekeeper(program: Path, folder: Path) -> Iterator[Server]:
 @contextmanager
 def _kyverno(program: Path) -> Iterator[list[Server]]:
     """One process, with classic policies at one path and CEL ones at another."""
-    _install(KYVERNO)
+    install(KYVERNO)
     kubectl("create", "namespace", "kyverno")
     names = {"NAMESPACE": "kyverno", "SERVICEACCOUNT_NAME": "kyverno", "DEPLOYMENT": "kyverno", "POD_NAME": "kyverno"}
     settings = {"INIT_CONFIG": "kyverno", "METRICS_CONFIG": "kyverno-metrics"}

@@ -10,6 +10,7 @@ MARKERS = {
     "browser": "browser",
     "chart": "chart",
     "cluster": "cluster",
+    "engines": "engines",
     "oracle": "oracle",
     "registry": "registry",
 }

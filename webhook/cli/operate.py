@@ -31,6 +31,7 @@ _DAYS = click.IntRange(1, 36500)
 @_setting("tls-secret", "The Secret that the admission replicas serve with.", default="nonroot-webhook-tls")
 @_setting("mutating-configuration", "The MutatingWebhookConfiguration to trust us.", default="zz-nonroot-webhook")
 @_setting("validating-configuration", "The ValidatingWebhookConfiguration to trust us.", default="nonroot-webhook")
+@_setting("provider", "The Provider by which Gatekeeper is to trust us; empty: there is none.", default="")
 @_setting("ca-lifetime", "Days for which a CA is made.", default=365, type=_DAYS)
 @_setting("leaf-lifetime", "Days for which a serving certificate is made.", default=90, type=_DAYS)
 @click.option(

@@ -1,6 +1,11 @@
-"""What the API server holds of our certificates: two Secrets, and the caBundles of the webhook configurations."""
+"""What the API server holds of our certificates: two Secrets, and the caBundles by which we are trusted.
+
+Those are the ones of the webhook configurations, and of Gatekeeper's Provider where there is one
+(open-policy-agent/frameworks constraint/pkg/apis/externaldata/v1beta1/provider_types.go).
+"""
 
 import base64
+import binascii
 from typing import Literal
 
 import msgspec
@@ -10,16 +15,17 @@ from webhook.cluster.client import FIELD_MANAGER, Cluster, decode
 from webhook.cluster.object_meta import ObjectMeta
 from webhook.cluster.secrets import Secret
 
-ConfigurationKind = Literal["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]
+ConfigurationKind = Literal["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "Provider"]
 
 _PATHS: dict[ConfigurationKind, str] = {
     "MutatingWebhookConfiguration": "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
     "ValidatingWebhookConfiguration": "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
+    "Provider": "/apis/externaldata.gatekeeper.sh/v1beta1/providers",
 }
 
 
 class WebhookConfiguration(msgspec.Struct, frozen=True):
-    """A webhook configuration: the caBundle (PEM) of each of its webhooks, by name and in their order.
+    """A webhook configuration: the caBundle (PEM) of each of its webhooks, by name and in their order; a Provider has one.
 
     `applied_entry` is the position in managedFields of the entry by which an earlier version of the controller owns whole
     webhooks, because it wrote by server-side apply; None where there is none.
@@ -55,6 +61,15 @@ class _Webhooks(msgspec.Struct):
     webhooks: list[_Webhook] | None = None
 
 
+class _ProviderSpec(msgspec.Struct, frozen=True):
+    ca_bundle: str = msgspec.field(default="", name="caBundle")
+
+
+class _Provider(msgspec.Struct):
+    metadata: _Metadata
+    spec: _ProviderSpec = _ProviderSpec()
+
+
 class CertificateObjects:
     """Implements `webhook.controller.certificate_rotation.Objects`; every method raises `ClusterError`."""
 
@@ -74,6 +89,10 @@ class CertificateObjects:
         body = await self._cluster.call("GET", f"{_PATHS[kind]}/{name}", f"{kind} {name}", absent_ok=True)
         if body is None:
             return None
+        if kind == "Provider":
+            provider = decode(body, _Provider, f"{kind} {name}")
+            shown = {name: _decoded(provider.spec.ca_bundle)}
+            return WebhookConfiguration(kind, name, provider.metadata.resource_version, shown)
         found = decode(body, _Webhooks, f"{kind} {name}")
         bundles = {each.name: each.client_config.ca_bundle for each in found.webhooks or ()}
         metadata = found.metadata
@@ -92,12 +111,12 @@ class CertificateObjects:
         `Conflict` where the configuration has changed since it was read, or was deleted: it is never made anew.
         """
         encoded = base64.b64encode(bundle).decode()
+        places = [f"/webhooks/{position}/clientConfig/caBundle" for position in range(len(configuration.bundles))]
+        if configuration.kind == "Provider":
+            places = ["/spec/caBundle"]
         body: list[dict[str, str]] = [
             {"op": "replace", "path": "/metadata/resourceVersion", "value": configuration.resource_version},
-            *(
-                {"op": "add", "path": f"/webhooks/{position}/clientConfig/caBundle", "value": encoded}
-                for position in range(len(configuration.bundles))
-            ),
+            *({"op": "add", "path": place, "value": encoded} for place in places),
         ]
         if configuration.applied_entry is not None:
             body.append({"op": "remove", "path": f"/metadata/managedFields/{configuration.applied_entry}"})
@@ -108,3 +127,11 @@ class CertificateObjects:
             body,
             content_type="application/json-patch+json",
         )
+
+
+def _decoded(text: str) -> bytes:
+    """A Provider's caBundle; nothing where it is not base64, which no API server has checked."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        return b""

@@ -17,6 +17,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from webhook.cluster.client import ClusterError
 from webhook.cluster.secrets import Secret
 from webhook.controller.certificate_objects import ConfigurationKind, WebhookConfiguration
 from webhook.server import certificates
@@ -176,6 +177,7 @@ class Names(msgspec.Struct, frozen=True):
     ca: str
     tls: str
     configurations: tuple[tuple[ConfigurationKind, str], ...]
+    provider: str = ""  # of Gatekeeper; empty: there is none
 
 
 class Rotation:
@@ -193,6 +195,8 @@ class Rotation:
         """The step that was taken."""
         observed = await self._observe()
         now = self._clock()
+        if self._names.provider:
+            await self._tell_provider(observed.ca, now)
         if observed.configurations != self._shown:
             self._shown, self._since = observed.configurations, now
         step = decide(observed, self._plan, now, settled=now - self._since >= self._plan.settle)
@@ -205,6 +209,21 @@ class Rotation:
                 log.info("applying %s %s: %s", step.configuration.kind, step.configuration.name, step.why)
                 await self._objects.inject_ca_bundle(step.configuration, step.bundle)
         return step
+
+    async def _tell_provider(self, ca: Secret | None, now: datetime) -> None:
+        """Give Gatekeeper's Provider the bundle, too. Whatever stands in the way there holds no certificate up."""
+        authorities = (
+            *certificates.authorities(_get(ca, CERTIFICATE), now),
+            *certificates.authorities(_get(ca, PREVIOUS), now),
+        )
+        try:
+            provider = await self._objects.webhook_configuration("Provider", self._names.provider)
+            bundle = certificates.bundle(authorities)
+            if provider is not None and authorities and any(shown != bundle for shown in provider.bundles.values()):
+                log.info("applying Provider %s: its caBundle is not the one in force", provider.name)
+                await self._objects.inject_ca_bundle(provider, bundle)
+        except ClusterError as error:
+            log.warning("Gatekeeper may not trust us: %s", error)
 
     async def _observe(self) -> Observed:
         names = self._names

@@ -118,6 +118,7 @@ def rotation(cluster: Cluster, settings: OperateSettings) -> Rotation:
             ("MutatingWebhookConfiguration", settings.mutating_configuration),
             ("ValidatingWebhookConfiguration", settings.validating_configuration),
         ),
+        settings.provider,
     )
     hosts = certificates.service_hosts(settings.service, settings.namespace)
     plan = Plan(hosts, settings.ca_lifetime, settings.leaf_lifetime)

@@ -17,6 +17,7 @@ class OperateSettings(msgspec.Struct, frozen=True):
     tls_secret: str = "nonroot-webhook-tls"  # noqa: S105 - a name
     mutating_configuration: str = "zz-nonroot-webhook"
     validating_configuration: str = "nonroot-webhook"
+    provider: str = ""
     ca_lifetime: timedelta = timedelta(days=365)
     leaf_lifetime: timedelta = timedelta(days=90)
     manage_certificates: bool = True

@@ -34,6 +34,10 @@ def test_the_plain_manifests_are_what_the_chart_renders() -> None:
     assert plain.MANIFESTS.read_text() == plain.rendered(), "run: make generate"
 
 
+def test_the_examples_are_what_the_chart_renders() -> None:
+    assert {path.name: path.read_text() for path in plain.EXAMPLES.glob("*.yaml")} == plain.examples(), "make generate"
+
+
 def test_they_say_nothing_that_only_helm_reads() -> None:
     """No Helm release owns them, so none may be claimed."""
     assert "helm.sh" not in plain.MANIFESTS.read_text()

@@ -53,3 +53,17 @@ async def test_the_ownership_of_an_earlier_version_is_given_up(api: Api, registr
     assert found.applied_entry == 2
     await registration.inject_ca_bundle(found, b"new")
     assert api.asked[-1][2][-1] == {"op": "remove", "path": "/metadata/managedFields/2"}
+
+
+@pytest.mark.parametrize(("shown", "bundle"), [({"caBundle": "b2xk"}, b"old"), ({}, b""), ({"caBundle": "!"}, b"")])
+async def test_a_provider_has_one_bundle(
+    api: Api, registration: CertificateObjects, shown: dict[str, str], bundle: bytes
+) -> None:
+    """What is no base64 is no bundle: no API server has looked at it."""
+    api.answer(200, {"metadata": {"uid": "u", "resourceVersion": "3"}, "spec": {"url": "https://x", **shown}})
+    found = await registration.webhook_configuration("Provider", "p")
+    assert found == WebhookConfiguration("Provider", "p", "3", {"p": bundle})
+    await registration.inject_ca_bundle(found, b"new")
+    _, path, body, _ = api.asked[-1]
+    assert path == "/apis/externaldata.gatekeeper.sh/v1beta1/providers/p?fieldManager=nonroot-operate"
+    assert body[1:] == [{"op": "add", "path": "/spec/caBundle", "value": "bmV3"}]

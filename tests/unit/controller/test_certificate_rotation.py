@@ -4,13 +4,15 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
+import msgspec
 import pytest
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from tests.support.controllers import CONFIGURATIONS, FakeObjects, Killed
-from webhook.cluster.client import Conflict
+from webhook.cluster.client import ClusterError, Conflict
 from webhook.cluster.secrets import Secret
+from webhook.controller.certificate_objects import WebhookConfiguration
 from webhook.controller.certificate_rotation import (
     OVERLAP,
     SETTLE,
@@ -36,7 +38,8 @@ NAMES = Names("web", "ca", "tls", CONFIGURATIONS)
 class World:
     """The objects, a clock, and replicas that serve what the TLS Secret holds, or held until lately."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Names = NAMES) -> None:
+        self.names = names
         self.objects = FakeObjects()
         self.now = BEGIN
         self.served: list[tuple[datetime, bytes]] = []  # when it was written, certificate
@@ -45,7 +48,7 @@ class World:
 
     def start(self) -> Rotation:
         """Another process of the controller."""
-        return Rotation(self.objects, NAMES, PLAN, lambda: self.now)
+        return Rotation(self.objects, self.names, PLAN, lambda: self.now)
 
     async def step(self) -> Step:
         """One step, after which every leaf that may be served must be trusted by every configuration."""
@@ -266,6 +269,50 @@ async def test_configurations_that_are_away_hold_nothing_up_and_get_their_bundle
     world.objects.put_configuration(*CONFIGURATIONS[1])
     await world.settle()
     assert world.objects.writes[2:] == ["nonroot-webhook"]
+
+
+@pytest.fixture
+def provided() -> World:
+    """A world with a Provider of Gatekeeper's."""
+    world = World(msgspec.structs.replace(NAMES, provider="ours"))
+    world.objects.put_configuration("Provider", "ours")
+    return world
+
+
+async def test_gatekeeper_trusts_every_leaf_that_may_be_served(provided: World) -> None:
+    """Over a change of the CA: `check` looks after each step."""
+    await provided.settle()
+    assert provided.objects.writes == ["ca", "ours", *BUNDLES, "tls"]
+    await provided.grow_old()
+    await provided.settle()
+    assert provided.objects.writes.count("ours") == 2
+
+
+async def test_a_provider_that_takes_no_bundle_holds_nothing_up(
+    provided: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Gatekeeper's own webhook may be away; once it takes the bundle, it has it."""
+    inject = provided.objects.inject_ca_bundle
+
+    async def refused(configuration: WebhookConfiguration, bundle: bytes) -> None:
+        if configuration.name == "ours":
+            raise ClusterError("its webhook does not answer")
+        await inject(configuration, bundle)
+
+    provided.objects.inject_ca_bundle = refused  # type: ignore[method-assign]
+    await provided.settle()
+    assert provided.objects.writes == ["ca", *BUNDLES, "tls"]
+    assert "Gatekeeper may not trust us: its webhook does not answer" in caplog.text
+    provided.objects.inject_ca_bundle = inject  # type: ignore[method-assign]
+    await provided.settle()
+    assert provided.objects.writes[-1] == "ours"
+
+
+async def test_a_provider_that_is_not_there_is_nobodys_loss(world: World) -> None:
+    world.names = msgspec.structs.replace(NAMES, provider="gone")
+    world.controller = world.start()
+    await world.settle()
+    assert world.objects.writes == ["ca", *BUNDLES, "tls"]
 
 
 async def test_another_writer_in_between_is_a_conflict_and_nothing_is_overwritten(world: World) -> None:

@@ -1,0 +1,1 @@
+"""Other policy engines, the real programs, beside the webhook: `make test-engines`."""
