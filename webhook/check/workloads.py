@@ -24,7 +24,7 @@ from webhook.workload.workload import Slot, Workload, effective
 _IMAGES = re.compile(r"\b(?:containers|container|script|steps)[\"']?:")  # what a Pod template in a custom kind has
 _INDEX = re.compile(r"/(\d+)(?=/|\Z)")
 _PLACEHOLDER = re.compile(r"\{\{|\$\{|\$\(")
-_PATH_IN_ERROR = re.compile(r" - at `\$(.*)`")
+_PATH_IN_ERROR = re.compile(r" is malformed: (\S+): ")
 _MERGE = "a patch says nothing before it is merged: for kustomize, `kubectl kustomize FOLDER | nonroot check -`"
 _RENDER = "a template says nothing before it is rendered: for a Helm chart, `helm template CHART | nonroot check -`"
 
@@ -201,9 +201,9 @@ def _refusal(container: ContainerVerdict) -> str | None:
 
 
 def _error_mark(root: Node, message: str) -> Mark:
-    """Where the decoder's `$.spec.containers[0].name` stands, as far as it can be followed."""
+    """Where the `spec.containers[0].name` of an error stands, as far as it can be followed."""
     match = _PATH_IN_ERROR.search(message)
-    pointer = re.sub(r"\[(\d+)\]", r".\1", match[1] if match else "").replace(".", "/")
+    pointer = re.sub(r"\[(\d+)\]", r".\1", f".{match[1]}" if match else "").replace(".", "/")
     while pointer:
         mark = locate(root, pointer)
         if mark is not None:

@@ -12,6 +12,7 @@ import msgspec
 import yaml
 
 from webhook.check.report import Finding, Report, Suppressed
+from webhook.decoding_errors import describe
 from webhook.errors import InvalidSetting
 
 NAME = ".nonroot.yaml"
@@ -70,8 +71,10 @@ def _read(path: Path) -> Configuration:
         if isinstance(data, dict) and isinstance(data.get("rules"), dict):  # `off` is false in YAML
             data["rules"] = {name: "off" if value is False else value for name, value in data["rules"].items()}
         found = msgspec.convert(data or {}, Configuration)
-    except (OSError, ValueError, yaml.YAMLError, msgspec.ValidationError) as error:
-        raise InvalidSetting(f"cannot use {str(path)!a}: {error}; it may hold policy, exclude and rules") from None
+    except msgspec.ValidationError as error:
+        raise InvalidSetting(f"cannot use {str(path)!a}: {describe(error, Configuration)}") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InvalidSetting(f"cannot use {str(path)!a}: {' '.join(str(error).split())}") from None
     for name in found.rules:
         rule_docs.page(name)
     return found

@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import inspect
 
+from webhook.decoding_errors import describe
 from webhook.errors import InvalidDocument
 from webhook.policy.types import Documents, ExceptionSpec, Metadata, NonRootException, NonRootPolicy, PolicySpec
 
@@ -49,17 +50,17 @@ def load(documents: Iterable[Any], source: str) -> Documents:
 
 def read(document: Any, where: str) -> NonRootPolicy | NonRootException:
     """Convert one document; `InvalidDocument` begins with `where` and names the field."""
-    outer = _convert(document, _AnyDocument, where, "$")
-    metadata = _convert(outer.metadata, Metadata, where, "$.metadata")
+    outer = _convert(document, _AnyDocument, where, "")
+    metadata = _convert(outer.metadata, Metadata, where, "metadata")
     name = f"{where} ({outer.kind} {metadata.name!r})"
     if outer.kind == "NonRootPolicy":
-        spec = _convert({} if outer.spec is msgspec.UNSET else outer.spec, PolicySpec, name, "$.spec")
+        spec = _convert({} if outer.spec is msgspec.UNSET else outer.spec, PolicySpec, name, "spec")
         if (spec.root_images == "Assign") != (spec.assign is not None):
             raise InvalidDocument(f"{name}: spec.assign belongs to spec.rootImages: Assign; give both or neither")
         return NonRootPolicy(metadata, spec)
     if outer.spec is msgspec.UNSET:
         raise InvalidDocument(f"{name}: spec is missing; it needs at least a reason")
-    return NonRootException(metadata, _convert(outer.spec, ExceptionSpec, name, "$.spec"))
+    return NonRootException(metadata, _convert(outer.spec, ExceptionSpec, name, "spec"))
 
 
 def known_fields(document: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -93,6 +94,4 @@ def _convert(value: Any, kind: type[T], where: str, root: str) -> T:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `")
-        field = path.rstrip("`").replace("$", root, 1) or root
-        raise InvalidDocument(f"{where}: {field.removeprefix('$.')}: {message}") from None
+        raise InvalidDocument(f"{where}: {describe(error, kind, root)}") from None

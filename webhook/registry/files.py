@@ -7,6 +7,7 @@ import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from webhook.decoding_errors import describe
 from webhook.errors import InvalidSetting
 
 LIMIT = 8 * 1024 * 1024
@@ -50,6 +51,4 @@ def convert(document: Any, kind: type[T], where: str) -> T:
     try:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `")
-        field = path.replace("`", "").replace("$.", "").replace("$", "the document")
-        raise InvalidSetting(f"{where}: {f'{field}: ' if field else ''}{message}") from None
+        raise InvalidSetting(f"{where}: {describe(error, kind)}") from None

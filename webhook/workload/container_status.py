@@ -20,6 +20,7 @@ from datetime import datetime
 
 import msgspec
 
+from webhook.decoding_errors import describe
 from webhook.errors import InvalidReference, MalformedReview
 from webhook.image import reference
 from webhook.image.config import Platform
@@ -142,7 +143,7 @@ def decode(raw: bytes | msgspec.Raw) -> Pod:
     try:
         return _POD.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedReview(f"the Pod is malformed: {error}") from None
+        raise MalformedReview(f"the Pod is malformed: {describe(error)}") from None
 
 
 def running_containers(observed: Pod) -> Iterator[RunningContainer]:

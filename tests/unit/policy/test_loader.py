@@ -80,7 +80,7 @@ def test_empty_documents_are_skipped() -> None:
         "no name": (document() | {"metadata": {}}, "metadata: "),
         "an empty name": (document() | {"metadata": {"name": ""}}, "metadata.name: "),
         "a field beside spec": (document() | {"data": 1}, "data"),
-        "a misspelt field": (document(modes="Enforce"), "spec: Object contains unknown field `modes`"),
+        "a misspelt field": (document(modes="Enforce"), "spec: there is no field 'modes'; did you mean mode?"),
         "a misspelt field inside": (document(onUnknown={"pendign": "Deny"}), "spec.onUnknown: "),
         "a mode in lower case": (document(mode="enforce"), "spec.mode: "),
         "a uid of 0": (document(rootImages="Assign", assign={"uid": 0, "images": ["*"]}), "spec.assign.uid: "),

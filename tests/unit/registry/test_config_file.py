@@ -103,22 +103,22 @@ def test_host_files_arrive(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"mirror": {}}, "unknown field `mirror`"),
-        ({"timeouts": {"look_up": 1}}, "timeouts: .*unknown field `look_up`"),
-        ({"timeouts": {"connect": 0}}, "timeouts.connect: Expected `float` > 0"),
-        ({"insecure": ["http://a.lan"]}, r"insecure\[0\]: Expected `str` matching regex"),
-        ({"insecure": ["a.lan\n"]}, r"insecure\[0\]: Expected `str` matching regex"),
-        ({"mirrors": {"docker.io": []}}, r"mirrors\[...\]: Expected `array` of length >= 1"),
+        ({"mirror": {}}, "there is no field 'mirror'; did you mean mirrors"),
+        ({"timeouts": {"look_up": 1}}, "timeouts: .*there is no field 'look_up'; did you mean lookUp"),
+        ({"timeouts": {"connect": 0}}, "timeouts.connect: must be a number > 0"),
+        ({"insecure": ["http://a.lan"]}, r"insecure\[0\]: must be a string matching regex"),
+        ({"insecure": ["a.lan\n"]}, r"insecure\[0\]: must be a string matching regex"),
+        ({"mirrors": {"docker.io": []}}, r"mirrors\[...\]: must be a list of length >= 1"),
         ({"mirrors": {"docker.io/library": ["m"]}}, "mirrors"),
         ({"authorities": {"a.io": "gone.pem"}}, "cannot read .*gone.pem: No such file"),
         ({"certsDirectory": "gone"}, "cannot read the host files in .*gone"),
         ({"dockerConfig": "gone.json"}, "cannot read .*gone.json"),
         ({"dockerConfig": "registries.yaml"}, "the docker config cannot be used: it is not JSON"),
         ({"credentialHelpers": "bin"}, "credentialHelpers are for a dockerConfig"),
-        ({"credentialProviders": {"config": "c"}}, "credentialProviders: .*missing required field `binDirectory`"),
+        ({"credentialProviders": {"config": "c"}}, "credentialProviders: .*the field binDirectory is missing"),
         ({"deniedNetworks": ["10.96.0.0/99"]}, "deniedNetworks: '10.96.0.0/99' is no network"),
-        ({"tagLife": -1}, "tagLife: Expected `float` >= 0"),
-        ({"proxy": "yes"}, "proxy: Expected `bool`"),
+        ({"tagLife": -1}, "tagLife: must be a number >= 0"),
+        ({"proxy": "yes"}, "proxy: must be true or false"),
     ],
 )
 def test_what_is_wrong_is_refused_with_file_and_field(fields: dict[str, Any], says: str, tmp_path: Path) -> None:
@@ -133,9 +133,9 @@ def test_what_is_no_file_of_ours_is_refused(tmp_path: Path) -> None:
     for raw, says in (
         (b"a: [", "is no YAML"),
         (b"\xff", "is no text"),
-        (b"- a", "Expected `object`"),
-        (b"&a [*a]", "Expected `object`"),
-        (b"1: 2", "key in the document: Expected `str`"),
+        (b"- a", "the document: must be a mapping, not"),
+        (b"&a [*a]", "the document: must be a mapping, not"),
+        (b"1: 2", "a key of the document: must be a string"),
         (b"[" * 5_000, "is nested too deeply"),
     ):
         path.write_bytes(raw)

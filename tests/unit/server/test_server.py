@@ -313,7 +313,7 @@ def test_a_bad_registry_config_is_one_line_that_names_the_field(policy: Path, tm
     path.write_text("mirror: {docker.io: [mirror.corp]}")
     done = nonroot("serve", "--standalone", "--self-signed", "--policy", str(policy), "--registry-config", str(path))
     assert done.returncode == 2
-    assert done.stderr == f"nonroot: {path}: Object contains unknown field `mirror`\n"
+    assert done.stderr == f"nonroot: {path}: the document: there is no field 'mirror'; did you mean mirrors?\n"
 
 
 @pytest.mark.parametrize(

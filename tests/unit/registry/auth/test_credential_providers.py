@@ -166,7 +166,7 @@ async def test_one_that_fails_gives_nothing_and_the_others_go_on(
         ({"defaultCacheDuration": "a while"}, "defaultCacheDuration is no duration"),
         ({"apiVersion": "credentialprovider.kubelet.k8s.io/v1alpha1"}, r"providers\[0\].apiVersion"),
         ({"tokenAttributes": {"requireServiceAccount": True}}, "it wants tokens of the Pods' ServiceAccounts"),
-        ({"matchImage": ["x"]}, "unknown field `matchImage`"),
+        ({"matchImage": ["x"]}, "there is no field 'matchImage'; did you mean matchImages"),
     ],
 )
 def test_a_config_that_is_wrong_is_refused_at_the_start(entry: dict[str, Any], says: str, tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_the_whole_config_is_checked(tmp_path: Path) -> None:
     Stub(tmp_path / "ecr")
     with pytest.raises(InvalidSetting, match="'ecr' is there twice"):
         providers(tmp_path, provider(), provider())
-    with pytest.raises(InvalidSetting, match="providers: Expected `array` of length >= 1"):
+    with pytest.raises(InvalidSetting, match="providers: must be a list of length >= 1"):
         providers(tmp_path)
     with pytest.raises(InvalidSetting, match=r"config\.yaml: apiVersion"):
         providers(tmp_path, provider(), apiVersion="v1")
