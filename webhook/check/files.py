@@ -6,6 +6,7 @@ whatever it is called. Version control's and package managers' own folders are l
 
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,18 +20,22 @@ SIZE_LIMIT = 32 * 1024 * 1024  # bytes of one file
 STDIN = "-"
 _BYTE_ORDER_MARK = "\ufeff"
 _LEFT_OUT = frozenset({".git", ".hg", ".svn", ".tox", ".venv", ".terraform", "node_modules", "__pycache__"})
-_MANIFEST = re.compile(r".+\.(?:ya?ml|json)\Z", re.IGNORECASE)
-_COMPOSE = re.compile(r"(?:docker-)?compose(?:[.-].+)?\.ya?ml\Z", re.IGNORECASE)
+_NAME = re.IGNORECASE | re.DOTALL  # a file's name may have line breaks
+_MANIFEST = re.compile(r".+\.(?:ya?ml|json)\Z", _NAME)
+_COMPOSE = re.compile(r"(?:docker-)?compose(?:[.-].+)?\.ya?ml\Z", _NAME)
 _DOCKERFILE = re.compile(
     r"(?:Dockerfile|Containerfile)(?:[._-](?!dockerignore\Z|md\Z|txt\Z).+)?\Z|.+\.(?:Dockerfile|Containerfile)\Z",
-    re.IGNORECASE,
+    _NAME,
 )
-_PLAIN_DOCKERFILE = re.compile(r"(?:Dockerfile|Containerfile)\Z|.+\.(?:Dockerfile|Containerfile)\Z", re.IGNORECASE)
+_PLAIN_DOCKERFILE = re.compile(r"(?:Dockerfile|Containerfile)\Z|.+\.(?:Dockerfile|Containerfile)\Z", _NAME)
 _FIRST_INSTRUCTION = re.compile(rb"(?:\xef\xbb\xbf)?(?:[ \t]*(?:#[^\n]*)?\r?\n)*[ \t]*(?:FROM|ARG)[ \t]", re.IGNORECASE)
 _TEMPLATE = re.compile(r"\.(?:in|j2|jinja2?|erb|tmpl|tpl|template|mustache)\Z|\A\s*(?:\{[{%]|<%)", re.IGNORECASE)
 _DOCKERFILE_TEMPLATE = (
     "a template of a Dockerfile says nothing before it is rendered: check what its program makes of it"
 )
+
+
+_SPECIAL = "a pipe, a device or a socket, which is read only where it is named itself"
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -69,7 +74,7 @@ def read(paths: Iterable[str], selection: Selection | None = None) -> Iterator[S
             for name in _walk(path, selection.exclude):
                 if name not in seen:
                     seen.add(name)
-                    found = read_file(name, kind_of(name))
+                    found = Skipped(name, 1, _SPECIAL) if _is_special(name) else read_file(name, kind_of(name))
                     if not _foreign(found):
                         yield found
         elif not os.path.lexists(path):
@@ -97,6 +102,14 @@ def kind_of(path: str) -> Kind | None:
     if _MANIFEST.match(name):
         return "manifest"
     return "dockerfile" if _DOCKERFILE.match(name) else None
+
+
+def _is_special(path: str) -> bool:
+    """Whether it is a pipe, a device or the like, which may never come to an end."""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116  # twice as fast over thousands of names
+    except OSError:
+        return False  # reading it will say why
 
 
 def _foreign(found: Source | Skipped) -> bool:

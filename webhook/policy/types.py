@@ -24,6 +24,9 @@ Default = Literal["runAsNonRoot", "allowPrivilegeEscalation", "capabilities", "s
 Uid = Annotated[int, Meta(ge=1, le=2147483647, description="A numeric id above 0.")]
 Gid = Annotated[int, Meta(ge=0, le=2147483647, description="A numeric group id.")]
 Name = Annotated[str, Meta(min_length=1, max_length=253)]
+EXCEPTION_GLOBS = (
+    128  # in each list of an exception: a megabyte of globs, which anybody may write, takes seconds to compile
+)
 Glob = Annotated[str, Meta(min_length=1, max_length=512, description="A shell glob; `*` also spans slashes.")]
 
 
@@ -316,11 +319,20 @@ class ExceptionSpec(_Document, frozen=True):
     """Containers that are let be, and why. Every part that is given must match."""
 
     reason: Annotated[str, Meta(min_length=1, max_length=1024, description="Why; shown wherever it applies.")]
-    workloads: Annotated[tuple[WorkloadSelector, ...], Meta(description="Which workloads; empty: every one.")] = ()
-    images: Annotated[
-        tuple[Glob, ...], Meta(description="Globs on the image, as nginx:1.27 or registry.example/*; empty: every one.")
+    workloads: Annotated[
+        tuple[WorkloadSelector, ...],
+        Meta(max_length=EXCEPTION_GLOBS, description="Which workloads; empty: every one."),
     ] = ()
-    containers: Annotated[tuple[Glob, ...], Meta(description="Globs on container names; empty: every one.")] = ()
+    images: Annotated[
+        tuple[Glob, ...],
+        Meta(
+            max_length=EXCEPTION_GLOBS,
+            description="Globs on the image, as nginx:1.27 or registry.example/*; empty: every one.",
+        ),
+    ] = ()
+    containers: Annotated[
+        tuple[Glob, ...], Meta(max_length=EXCEPTION_GLOBS, description="Globs on container names; empty: every one.")
+    ] = ()
     rules: Annotated[tuple[Rule, ...], Meta(description="Rule names; empty: every rule.")] = ()
     expires: Annotated[datetime, Meta(tz=True, description="The minute at which it ends; unset: never.")] | None = None
 

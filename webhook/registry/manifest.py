@@ -154,11 +154,11 @@ def parse_document(raw: bytes, content_type: str) -> Manifest | Index:
     if document.schema_version not in {2, None}:
         raise MalformedImage("the manifest has a schemaVersion other than 2")
     if declared in _INDEXES:
-        _forbid("index", config=document.config, layers=document.layers)
+        _forbid("an index", config=document.config, layers=document.layers)
         return Index(tuple(map(_descriptor, read_struct(fields, _Index, "the index").manifests or ())))
     if declared not in _MANIFESTS:
         raise MalformedImage(f"it is no container image but {quoted(declared, 100)}")
-    _forbid("manifest", manifests=document.manifests)
+    _forbid("a manifest", manifests=document.manifests)
     manifest = read_struct(fields, _Manifest, "the manifest")
     return Manifest(_descriptor(manifest.config), tuple(map(_descriptor, manifest.layers or ())))
 
@@ -196,4 +196,4 @@ def _descriptor(written: _Descriptor) -> Descriptor:
 def _forbid(what: str, **fields: Any) -> None:
     for key, value in fields.items():
         if value is not None:
-            raise MalformedImage(f"it is an {what} that also has {key}, so that it can be taken for something else")
+            raise MalformedImage(f"it is {what} that also has {key}, so that it can be taken for something else")

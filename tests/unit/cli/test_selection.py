@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -112,6 +113,26 @@ def test_bytes_that_are_no_utf_8(tmp_path: Path) -> None:
         run = nonroot("check", "--no-images", "-o", form, ".", cwd=tmp_path)
         assert (run.returncode, run.stderr) == (1, ""), form
         run.stdout.encode()
+
+
+def test_a_line_break_in_a_files_name_hides_nothing(tmp_path: Path) -> None:
+    """Of a folder kubectl applies such a file too."""
+    files: dict[str, str | bytes] = {"a\nb.yaml": ROOT, "c\n.Dockerfile": BUILD}
+    code, places, text = found(tmp_path, files)
+    assert (code, places) == (1, ["a\\nb.yaml:11 root-user", "c\\n.Dockerfile:3 root-final-stage"]), text
+
+
+def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path: Path) -> None:
+    """It may never end; the same pipe is read where it is named, as a shell's <(…) is."""
+    pipe = tmp_path / "pod.yaml"
+    os.mkfifo(pipe)
+    code, places, text = found(tmp_path, {"other.yaml": ROOT})
+    assert (code, places) == (1, ["other.yaml:11 root-user"])
+    assert "pod.yaml:1: skipped a pipe" in text
+    writer = threading.Thread(target=pipe.write_text, args=(ROOT,))
+    writer.start()
+    assert found(tmp_path, {}, "pod.yaml")[:2] == (1, ["pod.yaml:11 root-user"])
+    writer.join()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux' full device")

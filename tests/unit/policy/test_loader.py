@@ -94,6 +94,10 @@ def test_empty_documents_are_skipped() -> None:
         "an unknown rule": (document("NonRootException", reason="x", rules=["root"]), "spec.rules[0]: "),
         "an exception without a reason": (document("NonRootException"), "reason"),
         "an exception with an empty reason": (document("NonRootException", reason=""), "spec.reason: "),
+        "an exception of more globs than are compiled in no time": (
+            document("NonRootException", reason="x", images=[f"image{number}*" for number in range(129)]),
+            "spec.images: ",
+        ),
         "an expiry without a time zone": (
             document("NonRootException", reason="x", expires="2026-01-01T00:00:00"),
             "spec.expires: ",

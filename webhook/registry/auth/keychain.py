@@ -18,6 +18,9 @@ from webhook.image.source import Unknown
 from webhook.registry.auth.token import IDENTITY_TOKEN, Credential
 
 _HUB = "index.docker.io"
+_CLASS = re.compile(
+    r"(?:[^\]\\-](?:-[^\]\\-])?)+\Z"
+)  # what may be in brackets: golang/go path/filepath/match.go (getEsc)
 _SECRET_KEYS = {"kubernetes.io/dockerconfigjson": ".dockerconfigjson", "kubernetes.io/dockercfg": ".dockercfg"}
 
 
@@ -177,9 +180,9 @@ def _glob(pattern: str) -> re.Pattern[str] | None:
             end = pattern.find("]", position + 1)
             inside = pattern[position:end] if end != -1 else ""
             negated = inside.startswith("^")
-            if not inside.removeprefix("^") or "\\" in inside:
+            if not _CLASS.match(inside.removeprefix("^")):
                 return None
-            body = re.sub(r"([\[\]^&~|])", r"\\\1", inside.removeprefix("^"))
+            body = re.sub(r"([\[^&~|])", r"\\\1", inside.removeprefix("^"))
             out.append(f"[{'^' if negated else ''}{body}]")
             position = end + 1
         elif letter == "\\":
