@@ -37,7 +37,7 @@ class _Mapping(dict[str, str]):
         return hash(frozenset(self.items()))
 
 
-class Key(msgspec.Struct, frozen=True, gc=False):
+class Key(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     """What a response depends on, beside the effective policy and the images: a webhook, a namespace and a `cacheable` Pod."""
 
     hook: str

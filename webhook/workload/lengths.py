@@ -6,6 +6,9 @@ Sources: kubernetes/apimachinery pkg/util/validation/validation.go (DNS1123Subdo
 github.com/distribution/reference reference.go (NameTotalLengthMax), regexp.go (a tag of 128).
 """
 
+from collections.abc import Iterable
+from itertools import chain
+
 import msgspec
 
 from webhook.workload.podspec import Container, Metadata, OwnerReference, PodSpec
@@ -28,8 +31,8 @@ def _spec(spec: PodSpec) -> PodSpec:
     secrets, account = spec.image_pull_secrets or (), spec.service_account_name
     lists = (spec.containers, spec.init_containers, spec.ephemeral_containers)
     if not (
-        any(_is_long(each) for containers in lists for each in containers or ())
-        or any(len(each.name) > NAME_LIMIT for each in secrets)
+        any(map(_is_long, chain(*filter(None, lists))))
+        or (secrets and _has_long([each.name for each in secrets]))
         or (account is not None and len(account) > NAME_LIMIT)
     ):
         return spec
@@ -56,7 +59,7 @@ def _container(container: Container) -> Container:
 def _metadata(metadata: Metadata) -> Metadata:
     texts = (metadata.name, metadata.generate_name, metadata.namespace, metadata.uid)
     owners = metadata.owner_references or ()
-    if not (any(len(each) > NAME_LIMIT for each in texts if each) or any(map(_is_long_owner, owners))):
+    if not (_has_long(texts) or (owners and any(map(_is_long_owner, owners)))):
         return metadata
     name, generate_name, namespace, uid = (_cut(each, NAME_LIMIT) for each in texts)
     return msgspec.structs.replace(
@@ -70,7 +73,14 @@ def _metadata(metadata: Metadata) -> Metadata:
 
 
 def _is_long_owner(owner: OwnerReference) -> bool:
-    return max(len(owner.name), len(owner.kind), len(owner.uid), len(owner.api_version)) > NAME_LIMIT
+    return _has_long((owner.name, owner.kind, owner.uid, owner.api_version))
+
+
+def _has_long(names: Iterable[str | None]) -> bool:
+    for name in names:  # noqa: SIM110  # any() and a generator take twice as long, for every review
+        if name is not None and len(name) > NAME_LIMIT:
+            return True
+    return False
 
 
 def _cut(text: str | None, limit: int) -> str | None:
