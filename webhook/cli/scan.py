@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 @options.POLICY_INSTEAD
 @click.option("-o", "--output", "form", default="text", show_default=True, type=click.Choice(FORMATS))
 @click.option("--output-file", type=click.Path(path_type=Path), help="Write there instead of to standard output.")
+@click.option(
+    "--merge",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Instead of scanning: a file of `nonroot scan -o json`, one for each cluster; repeatable.",
+)
 @options.FAIL_ON
 @options.EXIT_ZERO
 @options.NO_IMAGES
@@ -41,6 +48,7 @@ def scan(
     policies: tuple[Path, ...],
     form: str,
     output_file: Path | None,
+    files: tuple[Path, ...],
     fail_on: "FailOn",
     exit_zero: bool,
     no_images: bool,
@@ -56,15 +64,23 @@ def scan(
     Exit codes: 2 wrong usage or no cluster, 1 findings at or above --fail-on, 3 something could not be told, 0 clean; the
     first that holds.
     """
+    from webhook.cli import scan_files
     from webhook.cli.images import ImageSource
     from webhook.cli.policy_files import load_documents
     from webhook.cluster.client import Cluster
 
     if everywhere and namespaces:
         raise InvalidSetting("-A is for all namespaces, -n for some: give one of them")
-    source = ImageSource(no_images, offline, insecure, registry_config)
-    documents = load_documents(policies) if policies else None
-    document = asyncio.run(_scan(Cluster(context, kubeconfig, user), namespaces, documents, source))
+    if files and (namespaces or everywhere or context or kubeconfig or user or policies):
+        raise InvalidSetting("--merge reads files and no cluster: leave out what says which cluster or policies")
+    if files and form == "policyreport":
+        raise InvalidSetting("-o policyreport is for one cluster, in which its reports are written: leave out --merge")
+    if files:
+        document = scan_files.load(files)
+    else:
+        source = ImageSource(no_images, offline, insecure, registry_config)
+        documents = load_documents(policies) if policies else None
+        document = asyncio.run(_scan(Cluster(context, kubeconfig, user), namespaces, documents, source))
     rendered = render(form, document)
     if output_file is None:
         click.echo(rendered, nl=False)

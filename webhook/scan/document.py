@@ -4,7 +4,8 @@ Every other format is made from this document. Its JSON Schema is published besi
 `scan.v1.schema.json`; `python -m webhook.scan.document` writes it anew from the types below.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -93,7 +94,8 @@ class Workload(msgspec.Struct, frozen=True):
     `mode` is the one in force, and `today` what admission does with such a Pod under it: it allows, allows with a
     warning, or denies. Where policies or labels may not be read `policy` is `(unknown)`, `today` null, and `mode` too
     unless the namespace's label settles it. `pods` are those that run. `reason` is why the whole of it is exempt. `api_version` and
-    `object_uid` identify the object. `labels` are those of the namespace that were asked for, such as who owns it.
+    `object_uid` identify the object. `labels` are those of the namespace that were asked for, such as who owns it. `cluster` is
+    empty but in a document about several.
     """
 
     kind: str
@@ -109,6 +111,12 @@ class Workload(msgspec.Struct, frozen=True):
     api_version: str
     object_uid: str
     labels: dict[str, str] = {}
+    cluster: str = ""
+
+    @property
+    def place(self) -> str:
+        """The namespace, and of a document about several clusters which one it is in."""
+        return _place(self.cluster, self.namespace)
 
 
 class Skip(msgspec.Struct, frozen=True):
@@ -144,6 +152,12 @@ class NamespaceSummary(msgspec.Struct, frozen=True):
     pods: int
     workloads: Counts
     reached: bool
+    cluster: str = ""
+
+    @property
+    def place(self) -> str:
+        """As `Workload.place`."""
+        return _place(self.cluster, self.namespace)
 
 
 class ImageSummary(msgspec.Struct, frozen=True):
@@ -178,10 +192,30 @@ class Document(msgspec.Struct, frozen=True):
     skipped: tuple[Skip, ...]
 
 
+def _place(cluster: str, namespace: str) -> str:
+    return f"{cluster}/{namespace}" if cluster else namespace
+
+
 def document(cluster: str, at: str, workloads: Iterable[Workload], skipped: Iterable[Skip] = ()) -> Document:
     """The document about some workloads, in the order of namespaces, kinds and names."""
-    ordered = tuple(sorted(workloads, key=lambda each: (each.namespace, each.kind, each.name)))
+    ordered = tuple(sorted(workloads, key=lambda each: (each.cluster, each.namespace, each.kind, each.name)))
     return Document(1, cluster, at, ordered, summarise(ordered), tuple(skipped))
+
+
+def merged(documents: Sequence[Document]) -> Document:
+    """One document about several clusters, which is as old as the oldest of theirs; that of a single one is what it is."""
+    if len(documents) == 1:
+        return documents[0]
+    workloads = (
+        msgspec.structs.replace(each, cluster=found.cluster) for found in documents for each in found.workloads
+    )
+    skipped = (
+        msgspec.structs.replace(each, object=f"{each.object} in cluster {found.cluster}")
+        for found in documents
+        for each in found.skipped
+    )
+    at = min((found.at for found in documents), key=datetime.fromisoformat)
+    return document(", ".join(found.cluster for found in documents), at, workloads, skipped)
 
 
 def renewed(former: Document, part: Document, namespaces: Collection[str]) -> Document:
@@ -214,11 +248,11 @@ def summarise(workloads: Iterable[Workload]) -> Summary:
     """The sums over some workloads; namespaces and images in the order in which they come up."""
     total, containers = Counts(), Counts()
     pods = mismatches = not_examined = 0
-    namespaces: dict[str, tuple[Workload, Counts, list[int]]] = {}
+    namespaces: dict[str, tuple[Workload, Counts, list[int]]] = {}  # by their places
     images: dict[tuple[str, str, str | None], Counts] = {}
     for each in workloads:
         root = any(map(is_root, each.containers))
-        _, counts, running = namespaces.setdefault(each.namespace, (each, Counts(), []))
+        _, counts, running = namespaces.setdefault(each.place, (each, Counts(), []))
         for sums in (total, counts):
             sums.add(each.outcome, root=root)
         running.append(each.pods)
@@ -236,8 +270,16 @@ def summarise(workloads: Iterable[Workload]) -> Summary:
         mismatches,
         not_examined,
         tuple(
-            NamespaceSummary(name, first.mode, first.policy, sum(running), counts, first.reason != UNREACHED)
-            for name, (first, counts, running) in namespaces.items()
+            NamespaceSummary(
+                first.namespace,
+                first.mode,
+                first.policy,
+                sum(running),
+                counts,
+                first.reason != UNREACHED,
+                first.cluster,
+            )
+            for first, counts, running in namespaces.values()
         ),
         tuple(ImageSummary(*key, counts) for key, counts in images.items()),
     )

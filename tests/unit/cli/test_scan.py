@@ -15,11 +15,14 @@ from tests.support.api import Api, serving
 from tests.support.evaluation import NOW
 from tests.support.made_up_cluster import named, of
 from tests.support.pods import IMAGE, Object, minimal
+from tests.unit.cli.output.test_scan import TOLD
 from tests.unit.scan.test_run import cluster_of
 from webhook.cli.main import main
+from webhook.cli.output.scan import report
 from webhook.image import image_identity
 from webhook.image.config import Platform
 from webhook.image.image_identity import Observation
+from webhook.scan.document import Document, render
 
 IDENTITIES = "/apis/nonroot.dev/v1alpha1/imageidentities"
 
@@ -94,3 +97,60 @@ async def test_what_the_cluster_has_stored_of_an_image_is_told_offline(
         less = await asyncio.to_thread(scan, "-o", "json", "--offline")
     assert json.loads(result.output)["workloads"][0]["containers"][0]["uid"] == 1500
     assert json.loads(less.output)["workloads"][0]["outcome"] == "unknown"
+
+
+def saved(folder: Path, cluster: str, at: str, **more: object) -> str:
+    """A file of a scan of that cluster."""
+    document = msgspec.structs.replace(TOLD, cluster=cluster, at=at, **more)
+    path = folder / f"{cluster}.json"
+    path.write_text(render(document))
+    return str(path)
+
+
+def test_scans_of_several_clusters_become_one(tmp_path: Path) -> None:
+    """Namespaces of one name stay two, images of one name become one, and it is as old as the oldest."""
+    prod = saved(tmp_path, "prod", "2026-06-02T00:00:00+00:00")
+    test = saved(tmp_path, "test", "2026-06-01T23:00:00+02:00")
+    result = scan("--merge", prod, "--merge", test, "-o", "json")
+    document = msgspec.json.decode(result.stdout, type=Document)
+    assert (document.cluster, document.at) == ("prod, test", "2026-06-01T23:00:00+02:00")
+    assert len(document.workloads) == 2 * len(TOLD.workloads)
+    assert {each.cluster for each in document.workloads} == {"prod", "test"}
+    assert len(document.summary.namespaces) == 2 * len(TOLD.summary.namespaces)
+    assert len(document.summary.images) == len(TOLD.summary.images)
+    assert document.summary.pods == 2 * TOLD.summary.pods
+    assert [each.object for each in document.skipped] == ["CronJobs in cluster prod", "CronJobs in cluster test"]
+    (namespace, *_) = TOLD.summary.namespaces
+    for form in ("text", "html", "sarif"):
+        shown = scan("--merge", prod, "--merge", test, "-o", form).stdout
+        assert f"prod/{namespace.namespace}" in shown
+        assert f"test/{namespace.namespace}" in shown
+
+
+def test_one_scan_alone_is_what_it_was(tmp_path: Path) -> None:
+    """So a page can be made of it later; the exit code is that of the scan."""
+    result = scan("--merge", saved(tmp_path, "prod", TOLD.at), "-o", "json")
+    assert msgspec.json.decode(result.stdout, type=Document) == msgspec.structs.replace(TOLD, cluster="prod")
+    assert result.exit_code == report(TOLD).exit_code()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--merge", "prod.json", "--merge", "prod.json"], "there is a scan of 'prod' already"),
+        (["--merge", "gone.json"], "cannot read gone.json: No such file"),
+        (["--merge", "odd.json"], "odd.json is no output of nonroot scan -o json: "),
+        (["--merge", "both.json"], "both.json is about several clusters already"),
+        (["--merge", "prod.json", "-n", "shop"], "--merge reads files and no cluster"),
+        (["--merge", "prod.json", "-o", "policyreport"], "-o policyreport is for one cluster"),
+    ],
+)
+def test_what_cannot_be_merged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    saved(tmp_path, "prod", TOLD.at)
+    saved(tmp_path, "both", TOLD.at, workloads=[msgspec.structs.replace(TOLD.workloads[0], cluster="prod")])
+    (tmp_path / "odd.json").write_text("[]")
+    result = scan(*arguments)
+    assert (result.exit_code, said in result.stderr) == (2, True), result.output

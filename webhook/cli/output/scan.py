@@ -32,7 +32,7 @@ def report(document: Document) -> Report:
         Finding(
             rule=finding.rule,
             severity=finding.severity,
-            path=f"{workload.namespace}/{workload.kind}/{workload.name}",
+            path=f"{workload.place}/{workload.kind}/{workload.name}",
             line=1,
             column=1,
             message=finding.message,

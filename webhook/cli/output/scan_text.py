@@ -25,10 +25,10 @@ def render(document: Document) -> str:
 
 
 def _lines(document: Document) -> Iterator[str | Text]:
-    by_name = {name: list(those) for name, those in groupby(document.workloads, key=lambda each: each.namespace)}
+    by_name = {name: list(those) for name, those in groupby(document.workloads, key=lambda each: each.place)}
     for namespace in document.summary.namespaces:
         yield _heading(namespace)
-        for workload in by_name[namespace.namespace]:
+        for workload in by_name[namespace.place]:
             yield from _workload(workload)
     yield from skipped(document.skipped)
     yield _closing(document)
@@ -49,7 +49,7 @@ def skipped(skips: tuple[Skip, ...]) -> Iterator[Text]:
 def _heading(namespace: NamespaceSummary) -> Text:
     counts = namespace.workloads
     about = f"  policy {printable(namespace.policy)}, {namespace.mode or UNKNOWN}: "
-    return Text.assemble((printable(namespace.namespace), "bold"), about, _counted(counts))
+    return Text.assemble((printable(namespace.place), "bold"), about, _counted(counts))
 
 
 def _counted(counts: Counts) -> str:

@@ -174,8 +174,10 @@ def _namespace(summary: NamespaceSummary, *, readable: bool) -> Namespace:
         following = "Nobody can tell: not all of it may be read"
     elif summary.mode != "Enforce":
         command = f"kubectl label --overwrite ns {shlex.quote(summary.namespace)} nonroot.dev/mode=enforce"
+        if summary.cluster:
+            command += f"  # in {summary.cluster}"
     return Namespace(
-        summary.namespace,
+        summary.place,
         summary.mode,
         _total(counts),
         tuple(_parts(counts)),
