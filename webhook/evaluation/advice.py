@@ -32,6 +32,12 @@ def non_root(subject: Subject, *, of_image: bool) -> str:
             f"{title} adds it, so that no manifest of yours can change it: ask the platform team for the preset "
             f"{preset} in the policy, a NonRootException, or another image or user in the settings of {title}"
         )
+    if subject.added and subject.slot.kind != "ephemeral":
+        return (
+            "the template of its owner does not have it, so that something adds it to the Pods, and no manifest of yours can "
+            "change it: ask the platform team for another image or user where it is added, or a NonRootException for the "
+            f"container {quoted(container.name, 63)}"
+        )
     if subject.slot.kind == "init" and _CHOWN.search(" ".join((*(container.command or ()), *(container.args or ())))):
         pod = subject.workload.pointer.strip("/").replace("/", ".")
         return (

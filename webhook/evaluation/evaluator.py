@@ -43,10 +43,11 @@ async def evaluate(
     now: datetime,
     exceptions: Sequence[NonRootException] = (),
     slots: tuple[Slot, ...] | None = None,
+    added: bool = False,
     injects: bool | None = None,
     requester: str | None = None,
 ) -> Verdict:
-    """Evaluate `slots` (every container where None) of a workload as it stands.
+    """Evaluate `slots` (every container where None) of a workload as it stands; `added`: its owner's template has none of them.
 
     `injects` overrides what the policy would patch; `requester` is the user who asks for the workload, None where nobody
     has. Images are asked for all at once and each waits `budget` seconds at most; an image is only asked for where the
@@ -64,6 +65,7 @@ async def evaluate(
             policy=spec,
             injects=injects,
             exemption=find_exemption(effective_policy, exceptions, workload, slot, now, requester),
+            added=added,
             restricted=effective_policy.restricted,
             enforced=effective_policy.mode == "Enforce",
         )

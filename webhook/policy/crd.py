@@ -202,7 +202,7 @@ def _structural(source: dict[str, Any], definitions: dict[str, Any]) -> dict[str
     if "anyOf" in source:
         kinds = [each for each in source["anyOf"] if each != {"type": "null"}]
         if len(kinds) > 1:  # a number, or a word that stands for one
-            return {"description": source.get("description", ""), "x-kubernetes-int-or-string": True}
+            return {"description": source.get("description", ""), **_number_or_word(*kinds, definitions=definitions)}
         (only,) = kinds
         return _structural({**only, **{key: value for key, value in source.items() if key != "anyOf"}}, definitions)
     made = {key: source[key] for key in _COPIED if key in source}
@@ -223,6 +223,15 @@ def _structural(source: dict[str, Any], definitions: dict[str, Any]) -> dict[str
     if _says_something(source.get("default"), made):
         made["default"] = source["default"]
     return made
+
+
+def _number_or_word(*kinds: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a bounded number or one of some words: no JSON Schema that is structural says that."""
+    number, word = sorted((_structural(each, definitions) for each in kinds), key=lambda each: "enum" in each)
+    least, most, words = number["minimum"], number["maximum"], word["enum"]
+    rule = f"type(self) == int ? self >= {least} && self <= {most} : self in {words}"
+    message = f"must be a number from {least} to {most}, or {' or '.join(words)}"
+    return {"x-kubernetes-int-or-string": True, "x-kubernetes-validations": [{"rule": rule, "message": message}]}
 
 
 _COPIED = (

@@ -1,8 +1,9 @@
 """What is stored of an image, for a query: instead of reading it once more, and where its registry does not tell.
 
 What a registry has told answers while that registry is silent, and no refusal of its: that is about these very credentials.
-What a node has shown answers then, too. Either answers only where it is complete for the nodes of the Pod, and by tag only
-where all that the tag stood for lately is the same user.
+What a node has shown answers then, too, also of an image that no registry has. Either answers only where it is complete for
+the nodes of the Pod, and by tag only where all that the tag stood for lately is the same user. What is known to be on nodes,
+and not who it is, is `local`.
 """
 
 import time
@@ -25,6 +26,7 @@ from webhook.registry.platforms import choose
 DAY = timedelta(days=1)  # how exact `lastSeen` is
 
 _SILENT: frozenset[Cause] = frozenset({"unreachable", "rateLimited", "pending"})
+_REFUSED: frozenset[Cause] = frozenset({"notFound", "unauthorized"})
 _FINAL: frozenset[Cause] = frozenset({"invalid", "local"})  # no gap in our knowledge that a memory could fill
 
 
@@ -78,7 +80,15 @@ class FallbackSource:
             return found
         if isinstance(found, Image):
             requested = msgspec.structs.replace(requested, digest=found.digest)
-        return self._recall(requested, query, why) or found
+        recalled = self._recall(requested, query, why)
+        if recalled is None and why.cause in _REFUSED and self._on_nodes(requested, query):
+            return Unknown("local", f"nodes run it under that name, and the registry does not tell: {why.detail}")
+        return recalled or found
+
+    def _on_nodes(self, requested: Reference, query: Query) -> bool:
+        """Whether some node has run an image by that name, though not who that is everywhere."""
+        stored = self._identities.of_reference(str(requested))
+        return any(each.spec.source == "observed" for each in self._allowed(stored, query))
 
     def _recall(self, requested: Reference, query: Query, why: Unknown) -> Image | None:
         digests = (

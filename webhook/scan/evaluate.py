@@ -137,6 +137,7 @@ async def _evaluate(
         now=now,
         exceptions=exceptions,
         slots=variant.slots,
+        added=variant.slots is not None,
     )
 
 

@@ -9,7 +9,7 @@
     observed.ran_unpatched(pod)                             # what runs without any field of ours
 
 Since Kubernetes 1.33 a container's status says who its first process is, in the runtime's own numbers, and `imageID` which
-digest was pulled: the index's for a multi-arch tag. The platform is the node's.
+digest was pulled: the index's for a multi-arch tag, and the config's where none was. The platform is the node's.
 Sources: k8s.io/api core/v1/types.go (ContainerUser); kubernetes pkg/kubelet/kubelet_pods.go (convertToAPIContainerStatuses),
 pkg/kubelet/kuberuntime/security_context.go (what the kubelet adds to the groups), pkg/kubelet/volumemanager/volume_manager.go
 (GetExtraSupplementalGroupsForPod); containerd/containerd internal/cri/server/container_status.go (imageID).
@@ -88,8 +88,9 @@ class ContainerStatus(Wire, frozen=True, gc=False):
 
     @property
     def digest(self) -> str:
-        """The digest that was pulled, empty for an image that came from no registry."""
-        return self.image_id.rpartition("@")[2] if "@" in self.image_id else ""
+        """The digest that was pulled or, of an image that came from no registry, its id: the digest of its config."""
+        digest = self.image_id.rpartition("@")[2]
+        return digest if reference.DIGEST.match(digest) else ""
 
 
 class _Metadata(Metadata, frozen=True, gc=False):
@@ -123,8 +124,8 @@ class Pod(Wire, frozen=True, gc=False):
 class RunningContainer(msgspec.Struct, frozen=True):
     """One container as the kubelet reports it, running or ended.
 
-    `digest` is the manifest's or index's that the node pulled, empty for an image that came from no registry; `groups`
-    are sorted, the primary one among them.
+    `digest` is the manifest's or index's that the node pulled, or the config's of an image that came from no registry;
+    `groups` are sorted, the primary one among them.
     """
 
     slot: Slot

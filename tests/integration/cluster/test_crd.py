@@ -38,6 +38,12 @@ GOOD = [
     pytest.param(
         _document("NonRootPolicy", rootImages="Assign", assign={"uid": 1000, "images": ["*"]}), id="an assignment"
     ),
+    *(
+        pytest.param(
+            _document("NonRootPolicy", rootImages="Assign", assign={"uid": uid, "images": ["*"]}), id=f"assigned {uid}"
+        )
+        for uid in (1, 2147483647, "FromImage")
+    ),
     pytest.param(
         _document(
             "NonRootPolicy",
@@ -64,6 +70,14 @@ BAD = [
     pytest.param(_document("NonRootPolicy", rootImages="Assign"), "spec.assign", id="Assign without assign"),
     pytest.param(
         _document("NonRootPolicy", assign={"uid": 1, "images": ["*"]}), "spec.assign", id="assign without Assign"
+    ),
+    *(
+        pytest.param(
+            _document("NonRootPolicy", rootImages="Assign", assign={"uid": uid, "images": ["*"]}),
+            "spec.assign.uid",
+            id=f"assigned {uid}",
+        )
+        for uid in (0, -1, 2147483648, "fromImage", "1000", "")
     ),
     pytest.param(_document("NonRootPolicy", fsGroup=0), "spec.fsGroup", id="the root group"),
     pytest.param(_document("NonRootPolicy", knownImages=[{"image": "*"}]), "spec.knownImages[0].uid", id="no uid"),

@@ -244,6 +244,26 @@ async def test_a_node_speaks_for_its_platform_only(
     assert isinstance(found, Image) is answered
 
 
+@pytest.mark.parametrize(
+    ("cause", "asked", "told"),
+    [
+        ("notFound", "registry.example/app:1", "local"),
+        ("unauthorized", "registry.example/app:1", "local"),
+        ("unreachable", "registry.example/app:1", "unreachable"),
+        ("notFound", "registry.example/app:2", "notFound"),
+    ],
+)
+async def test_what_nodes_run_and_the_registry_does_not_have_is_local(cause: Cause, asked: str, told: Cause) -> None:
+    """Though they do not tell who it is on every platform on which the Pod may be."""
+    found = await remembered(seen(nodes=(AMD64, ARM64)), cause=cause, reference=asked)
+    assert isinstance(found, Unknown)
+    assert found.cause == told
+    assert found.detail.endswith("a test says so")
+    private = await remembered(seen(nodes=(AMD64, ARM64), namespace="theirs"), cause=cause, reference=asked)
+    assert isinstance(private, Unknown)
+    assert private.cause == cause
+
+
 async def test_both_platforms_together_are_the_whole() -> None:
     nodes = (AMD64, ARM64)
     found = await remembered(seen(nodes=nodes), seen(nodes=nodes, platform=ARM64, uid=1501))

@@ -321,3 +321,19 @@ async def test_containers_of_several_shapes_are_told_once_each() -> None:
     assert [(each.name, each.outcome) for each in result.containers] == [("app", "fixed"), ("b", "refused")]
     assert (result.kind, result.outcome, result.pods) == ("Workflow", "refused", 2)
     assert msgspec.json.encode(result)
+
+
+async def test_a_root_container_that_the_template_does_not_have_is_the_platform_teams() -> None:
+    """Somebody adds it to every Pod; whoever debugs one has added his own, and is told of his own command."""
+    template = named(of("StatefulSet"), "db")
+    root = {"name": "agent", "image": "root:1"}
+    pod = tweak(
+        named(minimal(), "db-0", ("StatefulSet", "db")),
+        {"spec.containers.1": root, "spec.ephemeralContainers": [root | {"name": "debug"}]},
+    )
+    result = await predicted(template, pod, images={IMAGE: APP, "root:1": image("")})
+    fixes = {each.name: [finding.fix for finding in each.findings] for each in result.containers}
+    (advice,) = fixes["agent"]
+    assert advice.startswith("the template of its owner does not have it")
+    assert 'a NonRootException for the container "agent"' in advice
+    assert "kubectl debug" in fixes["debug"][0]

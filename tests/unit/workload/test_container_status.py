@@ -84,14 +84,23 @@ def test_all_kinds_of_containers_teach() -> None:
     assert [fact.uid for fact in taught] == [0, 0, 0]
 
 
-@pytest.mark.parametrize("image_id", ["", f"sha256:{'ef' * 32}"])
-def test_an_image_from_no_registry_teaches_nothing(image_id: str) -> None:
-    """A bare id is the config's digest, which no reference resolves to."""
+@pytest.mark.parametrize("image_id", ["", "x", "sha256:short", f"registry.example/app@{DIGEST[:-1]}"])
+def test_a_status_without_an_image_teaches_nothing(image_id: str) -> None:
     seen = pod(ran(minimal(), 1500, image_id=image_id))
     assert not list(container_status.observations(seen, AMD64))
     assert not list(container_status.image_usage(seen))
     (running,) = container_status.running_containers(seen)
     assert (running.digest, running.uid) == ("", 1500)
+
+
+def test_an_image_from_no_registry_is_known_by_its_id() -> None:
+    """The digest of its config, as containerd has it for what was imported; it is found by its name alone."""
+    identifier = f"sha256:{'ef' * 32}"
+    seen = pod(ran(minimal(), 1500, 1600, image_id=identifier))
+    assert list(container_status.observations(seen, AMD64)) == [
+        Observation(IMAGE, identifier, AMD64, 1500, 1600, groups=(1600,))
+    ]
+    assert list(container_status.image_usage(seen)) == [(IMAGE, identifier)]
 
 
 def test_the_status_of_an_older_spec_teaches_nothing() -> None:
