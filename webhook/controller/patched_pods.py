@@ -4,8 +4,9 @@ Every change of a Pod is heard from its metadata alone. Some seconds after the f
 and again after later changes until one of its Pods has come past its first seconds: so that what is read grows with the
 makers, not with the Pods. A thousand replicas fail for one reason.
 
-What the container says may have other reasons than ours. So it is only told of where the same image ran without our fields,
-started by the same command: what scans have seen since the controller began. The runtime's own refusal needs no such proof.
+What the container says may have other reasons than ours. So it is only told of where the image's layers are known to need
+what a field takes away, or where the same image ran without our fields, started by the same command: what scans have seen since
+the controller began. The runtime's own refusal needs no such proof.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ from webhook.image import reference
 from webhook.image.identity_index import IdentityIndex
 from webhook.image.image_identity import ImageFacts
 from webhook.policy.cache import PolicyLister
-from webhook.policy.types import NonRootPolicy, PolicySpec
+from webhook.policy.types import NonRootPolicy
 from webhook.text import quoted
 from webhook.workload import container_status
 from webhook.workload.annotations import ANNOTATION
@@ -155,21 +156,10 @@ class PatchedPods(Collector):
     def _judge(self, pod: Pod) -> float:
         """Tell of what fails; the seconds until the next look at Pods of the same maker."""
         policy = self._view().effective_policy(pod.metadata.namespace or "").policy
-        found = [each for each in start_failure.failures(pod) if self._is_proven(each, policy.spec)]
-        for each in found:
-            self._tell(pod, each, policy)
-        if found:
+        told = [self._tell(pod, each, policy) for each in start_failure.failures(pod)]
+        if any(told):
             return TOLD_PAUSE
         return math.inf if start_failure.started(pod, self._now()) else NEXT_LOOK
-
-    def _is_proven(self, failure: StartFailure, spec: PolicySpec) -> bool:
-        if failure.proof == "words":
-            return True
-        if not any(map(self._ran, container_status.starts(failure.container, failure.digest))):
-            return False
-        return failure.proof == "unpatched" or any(
-            start_failure.needs_setuid(failure.container, facts, spec) for facts in self._facts(failure)
-        )
 
     def _facts(self, failure: StartFailure) -> Iterator[ImageFacts]:
         """What is stored of the layers of the container's image."""
@@ -181,21 +171,36 @@ class PatchedPods(Collector):
             if each.spec.facts is not None:
                 yield each.spec.facts
 
-    def _tell(self, pod: Pod, failure: StartFailure, policy: NonRootPolicy) -> None:
-        about, container, field = pod.metadata, failure.container, failure.fields[0]
+    def _tell(self, pod: Pod, failure: StartFailure, policy: NonRootPolicy) -> bool:
+        """Tell of a failure, if there is enough to say that a field of ours is its cause; whether there is."""
+        ran = any(map(self._ran, container_status.starts(failure.container, failure.digest)))
+        facts = next(
+            filter(None, (start_failure.blamed(failure, each, policy.spec) for each in self._facts(failure))), ()
+        )
+        match failure.proof:
+            case "words":
+                fields, likely = failure.fields, "The cause is most likely"
+            case _ if facts:
+                fields, likely = facts, "The cause is most likely"
+            case "unpatched" if ran:
+                fields, likely = failure.fields, "A possible cause is"
+            case _:
+                return False
+        about, container, field = pod.metadata, failure.container, fields[0]
         key = (about.uid, container.name)
         if not self._told.get(key):
             self._told.put(key, value=True, weight=sum(map(len, key)))
             self._counts[field] += 1
-        others = f" (or {', '.join(failure.fields[1:])})" if failure.fields[1:] else ""
-        ran = "" if failure.proof == "words" else "; the same image ran without it"
+        others = f" (or {', '.join(fields[1:])})" if fields[1:] else ""
+        without = "; the same image ran without it" if ran else ""
         note = (
-            f"container {quoted(container.name, 63)} {failure.symptom}. The likeliest cause is the injected {field}{others}{ran}. "
+            f"container {quoted(container.name, 63)} {failure.symptom}. {likely} the injected {field}{others}{without}. "
             f"To leave it out, write into NonRootPolicy {policy.metadata.name}: "
             f"{start_failure.remedy(field, container.image or '', policy.spec)}"
         )
         regarding = Regarding("v1", "Pod", about.namespace or "", about.name or "", about.uid)
         self._record(Event(regarding, "controller", "Watch", "InjectionStopsContainer", note))
+        return True
 
     def collect(self) -> Iterable[Metric]:
         """The families, for prometheus-client."""

@@ -131,10 +131,10 @@ def bounding(own: SecurityContext | None) -> frozenset[str]:
     return (base | add) - drop
 
 
-def lacking(program: Program, context: SecurityContext | None) -> tuple[str, ...]:
-    """The capabilities of a program that the bounding set of that context has not."""
+def lacking(capabilities: Iterable[str], context: SecurityContext | None) -> tuple[str, ...]:
+    """Those of some file capabilities that the bounding set of that context has not."""
     given = bounding(context)
-    return () if _ALL in given else tuple(name for name in program.capabilities if name not in given)
+    return () if _ALL in given else tuple(name for name in capabilities if name not in given)
 
 
 def _names(given: Iterable[str] | None) -> Iterable[str]:

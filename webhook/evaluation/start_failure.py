@@ -1,9 +1,12 @@
 """A Pod that was patched, with its status -> which injected field keeps a container from starting, and how to leave it out.
 
-    failures(pod)                       # what does not start, or dies within its first seconds, as our fields would cause it
+    failures(pod)                       # what does not start, or dies within its first seconds
+    blamed(failure, facts, spec)        # the injected fields that what is known of the image blames for it
     started(pod, now)                   # whether every patched container has come past that
     remedy(field, image, spec)          # the line of the policy
 
+A program that the kernel does not let runc execute ends the container at once, with the reason in its log alone: 1 is the exit
+code of runc before 1.2, 255 that of later ones. Logs are not read.
 Sources: opencontainers/runc libcontainer/standard_init_linux.go and init_linux.go (exec, chdir to cwd); kubernetes
 pkg/kubelet/kuberuntime/kuberuntime_container.go (CreateContainerConfigError, CreateContainerError, RunContainerError);
 containerd/containerd internal/cri/server/container_start.go (StartError, exit code 128); POSIX.1 Shell Command Language 2.8.2
@@ -30,15 +33,16 @@ from webhook.workload.podspec import Container
 FIRST_SECONDS = timedelta(seconds=10)  # a container that dies later has started
 TEXT_LIMIT = 200  # characters of the kubelet's or the container's own words
 
-Proof = Literal["words", "unpatched", "setuid"]
-"""What it takes to believe it: nothing more than the runtime's words; that the same ran unpatched; a setuid program, too."""
+Proof = Literal["words", "unpatched", "facts"]
+"""What it takes to believe it: the words themselves; that the same ran unpatched; what the image's layers say of its start."""
 
 
 class StartFailure(msgspec.Struct, frozen=True):
-    """A container that does not start. `fields` are the injected ones that cause such a thing, the likeliest first."""
+    """A container that does not start. `fields` are the injected ones that may cause it, the likeliest first, of all `given`."""
 
     container: Container
     digest: str
+    given: tuple[str, ...]
     fields: tuple[str, ...]
     symptom: str
     proof: Proof
@@ -52,6 +56,8 @@ class _Cause(msgspec.Struct, frozen=True):
     proof: Proof = "unpatched"
 
 
+_NEVER = 1970  # the year in which the kubelet has what never was
+_AT_ONCE = timedelta(seconds=1)  # of a program that was never executed
 _PRIVILEGES = ("capabilities", "allowPrivilegeEscalation", "seccompProfile")
 _IDENTITY = ("runAsUser", "runAsGroup")
 FIELDS = ("runAsNonRoot", *_PRIVILEGES, *_IDENTITY)
@@ -65,7 +71,8 @@ _CAUSES = (
     _Cause(re.compile("operation not permitted", re.IGNORECASE), (*_PRIVILEGES, *_IDENTITY)),
     _Cause(re.compile("permission denied", re.IGNORECASE), (*_IDENTITY, *_PRIVILEGES)),
 )
-_SHELLS = {126: (*_PRIVILEGES, *_IDENTITY), 127: (*_IDENTITY, *_PRIVILEGES)}
+_CODES = {126: (*_PRIVILEGES, *_IDENTITY), 127: (*_IDENTITY, *_PRIVILEGES)}
+_INIT_CODES = frozenset({1, 255})
 
 
 def failures(pod: Pod) -> Iterator[StartFailure]:
@@ -76,18 +83,17 @@ def failures(pod: Pod) -> Iterator[StartFailure]:
         for state in (own.state, own.last_state) if given else ():
             found = _cause(state, given)
             if found is not None:
-                fields, symptom, proof = found
-                yield StartFailure(slot.container, own.digest, fields, symptom, proof)
+                yield StartFailure(slot.container, own.digest, given, *found)
                 break
 
 
 def _cause(state: ContainerState, given: tuple[str, ...]) -> tuple[tuple[str, ...], str, Proof] | None:
-    """Which of the given fields are to blame for a state, in which words, and what has to be known besides."""
+    """Which of the given fields may be to blame for a state, in which words, and what has to be known besides."""
     ended = state.terminated
     if state.waiting is not None and state.waiting.message:
-        symptom, said, code = f"does not start ({state.waiting.reason})", state.waiting.message, 0
-    elif ended is not None and ended.exit_code and _early(ended):
-        symptom, said, code = f"dies at once with exit code {ended.exit_code}", ended.message, ended.exit_code
+        symptom, said = f"does not start ({state.waiting.reason})", state.waiting.message
+    elif ended is not None and ended.exit_code and _lived(ended) <= FIRST_SECONDS:
+        symptom, said = f"dies at once with exit code {ended.exit_code}", ended.message
     else:
         return None
     if said:
@@ -96,19 +102,20 @@ def _cause(state: ContainerState, given: tuple[str, ...]) -> tuple[tuple[str, ..
         fields = tuple(each for each in cause.fields if each in given)
         if fields and cause.words.search(said):
             return fields, symptom, cause.proof
-    fields = tuple(each for each in _SHELLS.get(code, ()) if each in given)
-    if fields:
-        return fields, symptom, "unpatched"
-    if code and "allowPrivilegeEscalation" in given:
-        return ("allowPrivilegeEscalation",), symptom, "setuid"
-    return None
+    if ended is None:
+        return None
+    suspects: tuple[str, ...] = _CODES.get(ended.exit_code, ())
+    if ended.exit_code in _INIT_CODES and not said and _lived(ended) <= _AT_ONCE:
+        suspects = ("capabilities",)
+    fields = tuple(each for each in suspects if each in given)
+    return fields, symptom, "unpatched" if fields else "facts"
 
 
-def _early(ended: ContainerTerminated) -> bool:
-    """Whether it died within its first seconds; one that the runtime could not start has no time of its start."""
-    if ended.started_at is None or ended.finished_at is None:
-        return True
-    return ended.started_at.year == 1970 or ended.finished_at - ended.started_at <= FIRST_SECONDS
+def _lived(ended: ContainerTerminated) -> timedelta:
+    """For how long it ran; one that the runtime could not start has no time of its start."""
+    if ended.started_at is None or ended.finished_at is None or ended.started_at.year == _NEVER:
+        return timedelta()
+    return ended.finished_at - ended.started_at
 
 
 def started(pod: Pod, now: datetime) -> bool:
@@ -122,14 +129,24 @@ def _past(own: ContainerStatus, now: datetime) -> bool:
     if running is not None and running.started_at is not None and now - running.started_at > FIRST_SECONDS:
         return True
     ends = (own.state.terminated, own.last_state.terminated)
-    return any(each is not None and (not each.exit_code or not _early(each)) for each in ends)
+    return any(each is not None and (not each.exit_code or _lived(each) > FIRST_SECONDS) for each in ends)
 
 
-def needs_setuid(container: Container, facts: ImageFacts, spec: PolicySpec) -> bool:
-    """Whether what a container starts needs a setuid program that its image has."""
+def blamed(failure: StartFailure, facts: ImageFacts, spec: PolicySpec) -> tuple[str, ...]:
+    """The injected fields that keep a program of the container's start from what its image's layers say that it needs."""
+    container = failure.container
     line = (*container.command, *(container.args or ())) if container.command else facts.command_line
     needed = privileges.needed(line, spec)
-    return any(path.rpartition("/")[2] in needed for path in facts.setuid)
+    capabilities = [each.capabilities for each in facts.capable if each.effective and _base(each.path) in needed]
+    found = {
+        "capabilities": any(privileges.lacking(each, container.security_context) for each in capabilities),
+        "allowPrivilegeEscalation": any(_base(path) in needed for path in facts.setuid),
+    }
+    return tuple(field for field, guilty in found.items() if guilty and field in failure.given)
+
+
+def _base(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def remedy(field: str, image: str, spec: PolicySpec) -> str:

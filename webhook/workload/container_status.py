@@ -181,14 +181,14 @@ def waiting(observed: Pod) -> Iterator[tuple[Slot, ContainerWaiting]]:
             yield slot, own.state.waiting
 
 
-Start = tuple[str, tuple[str, ...]]
-"""An image, by digest or by normalised reference, and the words that replace its entrypoint; none: its own."""
+Start = tuple[str, tuple[str, ...], tuple[str, ...]]
+"""An image, by digest or by normalised reference, and the command and args that a container gives it."""
 
 
 def starts(container: Container, *digests: str) -> Iterator[Start]:
     """The names of what a container starts: by each of the digests, and by the reference."""
-    words = (*container.command, *(container.args or ())) if container.command else ()
-    return ((image, words) for image in (*digests, _normalised(container)) if image)
+    command, args = container.command or (), container.args or ()
+    return ((image, command, args) for image in (*digests, _normalised(container)) if image)
 
 
 def ran_unpatched(observed: Pod) -> Iterator[Start]:

@@ -123,6 +123,7 @@ class Volume(Wire, frozen=True, gc=False):
     name: str = ""
     persistent_volume_claim: MaybeReadOnly | None = None
     ephemeral: Present | None = None
+    empty_dir: Present | None = None
     csi: MaybeReadOnly | None = None
     projected: Present | None = None
     host_path: Present | None = None

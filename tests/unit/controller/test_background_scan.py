@@ -318,9 +318,12 @@ async def test_what_ran_unpatched_is_remembered_when_it_is_gone(scene: Scene) ->
     scene.objects.stored[PODS].clear()
     await scene.scanning.round()
     names = ("runs", "ended", "failed", "patched", "shell")
-    assert [each for each in names if scene.scanning.ran_unpatched((f"r.example/{each}:1", ()))] == ["runs", "ended"]
-    assert scene.scanning.ran_unpatched((DIGEST, ()))
-    assert scene.scanning.ran_unpatched(("r.example/shell:1", ("sh", "-c")))
+    assert [each for each in names if scene.scanning.ran_unpatched((f"r.example/{each}:1", (), ()))] == [
+        "runs",
+        "ended",
+    ]
+    assert scene.scanning.ran_unpatched((DIGEST, (), ()))
+    assert scene.scanning.ran_unpatched(("r.example/shell:1", ("sh",), ("-c",)))
 
 
 async def test_reports_get_the_labels_of_their_namespaces_that_are_asked_for(scene: Scene) -> None:

@@ -136,7 +136,7 @@ async def test_a_container_that_the_runtime_cannot_execute_gets_an_event_and_is_
     assert event.regarding == Regarding("v1", "Pod", "default", "web", "uid-web")
     assert (event.reason, event.type, event.namespace) == ("InjectionStopsContainer", "Warning", "default")
     assert event.note == (
-        f'container "app" dies at once with exit code 128: {REFUSED}. The likeliest cause is the injected capabilities '
+        f'container "app" dies at once with exit code 128: {REFUSED}. The cause is most likely the injected capabilities '
         "(or allowPrivilegeEscalation). To leave it out, write into NonRootPolicy strict: imageDefaults: "
         '[{images: ["registry.example/app:*"], defaults: [runAsNonRoot, allowPrivilegeEscalation, seccompProfile]}]'
     )
@@ -194,12 +194,12 @@ async def test_a_containers_own_end_is_told_where_the_same_ran_unpatched(scene: 
     scene.change(pod("web", died(126)))
     await scene.later(FIRST_LOOK)
     assert scene.events == []
-    for start in ((DIGEST, ("another",)), ("sha256:" + "0" * 64, ())):
+    for start in ((DIGEST, ("another",), ()), (DIGEST, (), ("another",)), ("sha256:" + "0" * 64, (), ())):
         scene.ran.add(start)
     scene.change(pod("web", died(126)))
     await scene.later(NEXT_LOOK)
     assert scene.events == []
-    scene.ran.add((DIGEST, ()))
+    scene.ran.add((DIGEST, (), ()))
     scene.change(pod("web", died(126)))
     await scene.later(NEXT_LOOK)
     assert (
@@ -209,24 +209,24 @@ async def test_a_containers_own_end_is_told_where_the_same_ran_unpatched(scene: 
 
 
 async def test_by_its_name_where_the_digest_is_not_known(scene: Scene) -> None:
-    scene.ran.add((IMAGE, ()))
+    scene.ran.add((IMAGE, (), ()))
     waits = status(waiting={"reason": "CreateContainerError", "message": "chdir to cwd: permission denied"})
     scene.change(pod("web", waits | {"imageID": ""}))
     await scene.later(FIRST_LOOK)
     assert "exemptions: {images:" in scene.events[0].note
 
 
-async def test_any_end_is_told_where_the_image_needs_a_setuid_program(scene: Scene) -> None:
-    scene.ran.add((DIGEST, ()))
-    scene.change(pod("web", died(1)))
+async def test_any_end_is_told_where_the_image_is_known_to_need_what_was_taken(scene: Scene) -> None:
+    """Read by the controller after the Pod was admitted, or left out of account for Pod Security restricted."""
+    scene.change(pod("web", died(2)))
     await scene.later(FIRST_LOOK)
     assert scene.events == []
     facts = ImageFacts(command_line=("/usr/bin/sudo", "/app"), setuid=("/usr/bin/sudo",))
     spec = ImageIdentitySpec(IMAGE, "linux/amd64", 1000, "registry", NOW, NOW, facts=facts)
     scene.known.update("x", ImageIdentity(f"sha256-{'cd' * 32}-linux-amd64-00000000", spec))
-    scene.change(pod("web", died(1)))
+    scene.change(pod("web", died(2)))
     await scene.later(NEXT_LOOK)
-    assert "injected allowPrivilegeEscalation; the same" in scene.events[0].note
+    assert "The cause is most likely the injected allowPrivilegeEscalation. To leave" in scene.events[0].note
 
 
 async def test_pods_without_our_annotation_are_not_read(scene: Scene) -> None:

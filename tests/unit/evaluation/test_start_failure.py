@@ -8,11 +8,12 @@ import pytest
 
 from tests.support.pods import DIGEST, minimal, tweak
 from webhook.evaluation import start_failure
-from webhook.image.image_identity import ImageFacts
+from webhook.evaluation.start_failure import StartFailure
+from webhook.image.image_identity import CapableProgram, ImageFacts
 from webhook.policy.types import Assign, ImageDefaults, PolicySpec
 from webhook.workload import container_status
 from webhook.workload.annotations import ANNOTATION
-from webhook.workload.podspec import Container
+from webhook.workload.podspec import Capabilities, Container, SecurityContext
 
 NOW = datetime(2026, 6, 1, 12, 0, 30, tzinfo=UTC)
 ALL = ["allowPrivilegeEscalation", "capabilities", "runAsNonRoot", "runAsUser", "seccompProfile"]
@@ -70,13 +71,17 @@ def pod(
         (died(126), "capabilities", "unpatched"),
         (died(127), "runAsUser", "unpatched"),
         (died(1, "sh: can't execute: Permission denied"), "runAsUser", "unpatched"),
-        (died(1), ("allowPrivilegeEscalation",), "setuid"),
+        (died(1, ended=BEGAN), ("capabilities",), "unpatched"),
+        (died(255, ended="2026-06-01T12:00:01Z"), ("capabilities",), "unpatched"),
+        (died(1), (), "facts"),
+        (died(1, "no such file", ended=BEGAN), (), "facts"),
+        (died(3, ended=BEGAN), (), "facts"),
     ],
 )
 def test_the_field_is_told_from_the_state(state: dict[str, Any], fields: Any, proof: str) -> None:
     for each in (pod(state), pod(waits("CrashLoopBackOff", "back-off 10s restarting failed container"), state)):
         (found,) = start_failure.failures(each)
-        assert found.fields[: len(fields)] == fields if isinstance(fields, tuple) else found.fields[0] == fields
+        assert found.fields == fields if isinstance(fields, tuple) else found.fields[0] == fields
         assert (found.proof, found.container.name, found.digest) == (proof, "app", DIGEST)
 
 
@@ -85,15 +90,13 @@ def test_the_field_is_told_from_the_state(state: dict[str, Any], fields: Any, pr
     [
         pod({"running": {"startedAt": BEGAN}}),
         pod(died(0)),
-        pod(died(126), fields=["runAsNonRoot"]),
         pod(died(126), fields=[]),
         pod(died(126, ended="2026-06-01T12:00:11Z")),
-        pod(died(1), fields=["capabilities", "runAsUser"]),
         pod(waits("ImagePullBackOff", "permission of no kind")),
         pod(waits("ContainerCreating", "")),
         pod(waits("CreateContainerConfigError", "container has runAsNonRoot and image will run as root (pod: …)")),
     ],
-    ids=["runs", "ended well", "another field", "no field", "later", "any code", "pull", "begins", "root, as meant"],
+    ids=["runs", "ended well", "no field", "later", "pull", "begins", "root, as meant"],
 )
 def test_what_our_fields_do_not_cause_is_not_told(quiet: container_status.Pod) -> None:
     assert list(start_failure.failures(quiet)) == []
@@ -142,21 +145,40 @@ def test_an_annotation_that_is_none_of_ours_says_nothing(text: str) -> None:
     assert container_status.injected_fields(container_status.decode(json.dumps(made).encode())) == {}
 
 
+DROPS = SecurityContext(capabilities=Capabilities(drop=("ALL",)))
+BINDS = SecurityContext(capabilities=Capabilities(drop=("ALL",), add=("NET_BIND_SERVICE",)))
+
+
 @pytest.mark.parametrize(
-    ("container", "spec", "needs"),
+    ("container", "spec", "fields"),
     [
-        (Container(), PolicySpec(), False),
-        (Container(command=("sh", "-c", "exec sudo /app")), PolicySpec(), True),
-        (Container(command=("podman",)), PolicySpec(), False),
-        (Container(args=("sudo",)), PolicySpec(), False),
-        (Container(), PolicySpec(setuid_programs=("sudo",)), True),
+        (Container(security_context=BINDS), PolicySpec(), ()),
+        (Container(command=("sh", "-c", "exec sudo /app")), PolicySpec(), ("allowPrivilegeEscalation",)),
+        (Container(command=("podman",)), PolicySpec(), ()),
+        (Container(args=("sudo",)), PolicySpec(), ()),
+        (Container(), PolicySpec(setuid_programs=("sudo",)), ("allowPrivilegeEscalation",)),
+        (Container(security_context=DROPS), PolicySpec(), ("capabilities",)),
+        (Container(security_context=DROPS, command=("/other",)), PolicySpec(), ()),
+        (Container(security_context=BINDS, command=("/raw",)), PolicySpec(), ("capabilities",)),
+        (Container(security_context=DROPS, command=("/lax",)), PolicySpec(), ()),
     ],
 )
-def test_a_setuid_program_is_needed_where_the_start_or_the_policy_names_it(
-    container: Container, spec: PolicySpec, needs: bool
+def test_what_the_layers_say_of_the_start_is_blamed(
+    container: Container, spec: PolicySpec, fields: tuple[str, ...]
 ) -> None:
-    facts = ImageFacts(command_line=("/entrypoint.sh",), setuid=("/usr/bin/sudo", "/bin/su"))
-    assert start_failure.needs_setuid(container, facts, spec) is needs
+    facts = ImageFacts(
+        command_line=("/usr/bin/coredns",),
+        capable=(
+            CapableProgram("/usr/bin/coredns", ("NET_BIND_SERVICE",), effective=True),
+            CapableProgram("/raw", ("NET_RAW",), effective=True),
+            CapableProgram("/lax", ("NET_RAW",)),
+        ),
+        setuid=("/usr/bin/sudo", "/bin/su"),
+    )
+    failure = StartFailure(container, DIGEST, tuple(ALL), (), "", "facts")
+    assert start_failure.blamed(failure, facts, spec) == fields
+    none = StartFailure(container, DIGEST, ("seccompProfile",), (), "", "facts")
+    assert start_failure.blamed(none, facts, spec) == ()
 
 
 @pytest.mark.parametrize(

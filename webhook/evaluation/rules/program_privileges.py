@@ -37,11 +37,11 @@ def _taken_by_the_spec(subject: Subject, known: Privileges) -> Finding | None:
     context = subject.slot.container.security_context
     if context is None:
         return None
-    stopped = [each for each in known.programs if each.effective and privileges.lacking(each, context)]
+    stopped = [each for each in known.programs if each.effective and privileges.lacking(each.capabilities, context)]
     stopped.sort(key=lambda each: not each.started)
     if stopped and context.capabilities is not None:
         program = stopped[0]
-        names = ", ".join(privileges.lacking(program, context))
+        names = ", ".join(privileges.lacking(program.capabilities, context))
         return finding(
             subject,
             NAME,

@@ -3,7 +3,7 @@
 Why: what one process writes belongs to its uid, mode 0644 by the usual umask. A process with another uid can read it
 and not change it: the second container fails where the first one worked.
 Fails: two containers of a Pod whose uids are known, above 0 and different, and that both mount a persistent, ephemeral
-or CSI volume for writing.
+or CSI volume or an emptyDir for writing: everybody may make files in an emptyDir, and only change those of his own.
 Passes: one uid, a read-only mount for one of them, or a uid that is not known.
 Fix: give both containers the same `securityContext.runAsUser`, or mount it `readOnly` where it is not written.
 Dockerfile: none.
@@ -27,7 +27,9 @@ def check(subject: Subject) -> Finding | None:
     kept = {
         each.name
         for each in subject.workload.spec.volumes or ()
-        if each.persistent_volume_claim is not None or each.ephemeral is not None or each.csi is not None
+        if any(
+            source is not None for source in (each.persistent_volume_claim, each.ephemeral, each.csi, each.empty_dir)
+        )
     }
     mine = _written(subject.slot.container) & kept
     if not mine:
