@@ -49,11 +49,18 @@ class ClusterAccessReviews:
 
     async def may_resolve(self, user: User, namespace: str) -> bool:
         """Whether RBAC lets the user resolve image identities in a namespace; empty: in all of them."""
+        return await self._allows(user, {**RESOURCE, "namespace": namespace})
+
+    async def may_list_pods(self, user: User, namespace: str) -> bool:
+        """Whether RBAC lets the user list the Pods of a namespace; empty: of all of them."""
+        return await self._allows(user, {"resource": "pods", "verb": "list", "namespace": namespace})
+
+    async def _allows(self, user: User, attributes: dict[str, str]) -> bool:
         body = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SubjectAccessReview",
             "spec": {
-                "resourceAttributes": {**RESOURCE, "namespace": namespace},
+                "resourceAttributes": attributes,
                 "user": user.username,
                 "uid": user.uid,
                 "groups": list(user.groups),

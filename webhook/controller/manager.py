@@ -6,7 +6,6 @@ import logging
 import socket
 from functools import partial
 
-from webhook.cluster.access_review import AccessReviews
 from webhook.cluster.client import Cluster, ClusterError, Conflict
 from webhook.cluster.events import EventRecorder
 from webhook.cluster.image_identities import ClusterIdentityStore
@@ -25,6 +24,7 @@ from webhook.controller.loop import repeat
 from webhook.controller.patched_pods import PatchedPods
 from webhook.controller.policy_status import PolicyStatusController
 from webhook.controller.report_page import ReportPage
+from webhook.controller.report_readers import ReportReaders
 from webhook.controller.scheduler import Scheduler
 from webhook.controller.settings import OperateSettings
 from webhook.controller.triggers import Triggers
@@ -82,7 +82,7 @@ async def _operate(settings: OperateSettings) -> None:
             labels=settings.report_labels,
         )
         patched = PatchedPods(cluster, recorder.record, scanning.ran_unpatched, memory, lambda: standing.view)
-        readers = AccessReviews(cluster) if settings.report_page_authentication else None
+        readers = ReportReaders(cluster) if settings.report_page_authentication else None
         routes = ReportPage(scanning, readers).routes() if settings.report_page else ()
         collectors = scanning, standing, patched, Background(client.stats, Event=recorder.writer)
         serving = probes.serve(state, settings.host, settings.metrics_port, collectors, routes)

@@ -6,8 +6,8 @@ from typing import Protocol
 
 from aiohttp import web
 
-from webhook.cluster.access_review import AccessReviews, Unauthenticated
 from webhook.cluster.client import ClusterError
+from webhook.controller.report_readers import ReportReaders, Unauthenticated
 from webhook.scan import document
 from webhook.scan.document import Document
 from webhook.scan.html import page
@@ -32,7 +32,7 @@ class ReportPage:
     Without `access` anybody who reaches the port sees everything.
     """
 
-    def __init__(self, scanned: Scanned, access: AccessReviews | None = None) -> None:
+    def __init__(self, scanned: Scanned, access: ReportReaders | None = None) -> None:
         self._scanned = scanned
         self._access = access
 

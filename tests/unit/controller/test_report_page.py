@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from tests.unit.cli.output.test_scan import TOLD
-from webhook.cluster.access_review import AccessReviews, Unauthenticated
 from webhook.cluster.client import Cluster, Unreachable
 from webhook.controller import probes
 from webhook.controller.report_page import ReportPage
+from webhook.controller.report_readers import ReportReaders, Unauthenticated
 from webhook.scan.document import Document, Skip
 
 SKIPPED = (Skip("Deployment tools/odd", "why"), Skip("Pods of Namespace shop", "why"), Skip("CronJobs", "why"))
@@ -30,7 +30,7 @@ class Scanned:
         return "<p>all of it</p>"
 
 
-class Readers(AccessReviews):
+class Readers(ReportReaders):
     """Tokens and what they open."""
 
     def __init__(self, **tokens: Collection[str] | Exception) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from webhook.cluster.access_review import TRUSTED_SECONDS, AccessReviews, Unauthenticated
 from webhook.cluster.client import Cluster
+from webhook.controller.report_readers import TRUSTED_SECONDS, ReportReaders, Unauthenticated
 
 
 class Reviewing(Cluster):
@@ -32,7 +32,7 @@ class Reviewing(Cluster):
 
 async def test_a_user_sees_the_namespaces_whose_pods_they_may_list() -> None:
     cluster = Reviewing("shop")
-    assert await AccessReviews(cluster).visible("janes", ["shop", "blog"]) == {"shop"}
+    assert await ReportReaders(cluster).visible("janes", ["shop", "blog"]) == {"shop"}
     assert cluster.asked[1] == {
         "user": "jane",
         "uid": "7",
@@ -44,7 +44,7 @@ async def test_a_user_sees_the_namespaces_whose_pods_they_may_list() -> None:
 
 async def test_who_may_list_all_pods_is_asked_about_no_single_namespace() -> None:
     cluster = Reviewing("")
-    assert await AccessReviews(cluster).visible("janes", ["shop", "blog"]) == {"shop", "blog"}
+    assert await ReportReaders(cluster).visible("janes", ["shop", "blog"]) == {"shop", "blog"}
     assert len(cluster.asked) == 2
 
 
@@ -52,7 +52,7 @@ async def test_who_may_list_all_pods_is_asked_about_no_single_namespace() -> Non
 async def test_a_token_that_is_nobodys_opens_nothing(token: str, asked: int) -> None:
     """That it is nobody's is remembered as well: guessing costs the API server no more than one question a minute for each."""
     cluster = Reviewing("")
-    readers = AccessReviews(cluster)
+    readers = ReportReaders(cluster)
     for _ in range(2):
         with pytest.raises(Unauthenticated):
             await readers.visible(token, ["shop"])
@@ -62,7 +62,7 @@ async def test_a_token_that_is_nobodys_opens_nothing(token: str, asked: int) -> 
 async def test_an_answer_holds_for_a_minute() -> None:
     now = [0.0]
     cluster = Reviewing("shop")
-    readers = AccessReviews(cluster, lambda: now[0])
+    readers = ReportReaders(cluster, lambda: now[0])
     await readers.visible("janes", ["shop"])
     cluster.allowed.clear()
     assert await readers.visible("janes", ["shop"]) == {"shop"}
