@@ -14,7 +14,7 @@ RESOURCE = {"group": "nonroot.dev", "version": "v1alpha1", "resource": "imageide
 
 class _TokenStatus(msgspec.Struct, frozen=True):
     authenticated: bool = False
-    user: User = User("")
+    user: User = User()
 
 
 class _TokenReview(msgspec.Struct):

@@ -9,7 +9,7 @@ import msgspec
 class User(msgspec.Struct, frozen=True):
     """A user. Source: kubernetes/api authentication/v1/types.go (UserInfo)."""
 
-    username: str
+    username: str = ""
     uid: str = ""
     groups: tuple[str, ...] = ()
     extra: Mapping[str, tuple[str, ...]] = {}

@@ -22,7 +22,7 @@ async def test_a_token_is_somebodys(api: Api, connection: Cluster) -> None:
 @pytest.mark.parametrize(
     "answered",
     [
-        {"status": {"authenticated": False, "error": "expired"}},
+        {"status": {"user": {}, "error": "expired"}},
         {"status": {"user": {"username": "alice"}}},
         {"status": {"authenticated": True, "user": {"username": ""}}},
         {},
