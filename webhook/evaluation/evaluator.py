@@ -20,6 +20,7 @@ from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import Assign, KnownImage, NonRootException, PolicySpec, image_matcher, matcher
 from webhook.workload import scheduling
 from webhook.workload.annotations import OPENSHIFT_SCC
+from webhook.workload.storage import UNKNOWN, Storage
 from webhook.workload.workload import Effective, Slot, Workload, effective
 
 Progress = Callable[[int, int], None]
@@ -44,6 +45,7 @@ async def evaluate(
     exceptions: Sequence[NonRootException] = (),
     slots: tuple[Slot, ...] | None = None,
     added: bool = False,
+    storage: Storage = UNKNOWN,
     injects: bool | None = None,
     requester: str | None = None,
 ) -> Verdict:
@@ -66,6 +68,7 @@ async def evaluate(
             injects=injects,
             exemption=find_exemption(effective_policy, exceptions, workload, slot, now, requester),
             added=added,
+            storage=storage,
             restricted=effective_policy.restricted,
             enforced=effective_policy.mode == "Enforce",
         )

@@ -7,7 +7,9 @@ from webhook.image.source import Image, Unknown
 from webhook.image.user import GroupMismatch, Identity, Injection, PlatformIdentity
 from webhook.policy.exemptions import Exemption
 from webhook.policy.types import PolicySpec
+from webhook.workload import storage
 from webhook.workload.podspec import SecurityContext
+from webhook.workload.storage import Storage
 from webhook.workload.workload import Effective, Slot, Workload, effective
 
 
@@ -18,7 +20,7 @@ class Subject(msgspec.Struct, gc=False):
     that injection would write, and `uids` the runAsUser of every container of the Pod after it (None: unset), none where
     nothing is planned; `image_fs_group` goes with an identity that was `assigned` from the image; `fault_free`: the image
     has no fault (`webhook.image.user.ImageAnalysis`), and nothing else is planned; `exemption` is that of an exception;
-    `added`: its owner's template does not have it;
+    `added`: its owner's template does not have it; `storage` is what the cluster says of volumes;
     `restricted`: its namespace enforces Pod Security restricted; `enforced`: mode Enforce is in force; `permits_root`: an
     exemption or the policy lets the container run as root where its image says so; `exempt_rules` are those of which an
     exemption drops the findings; `pod_rules` are those about the whole Pod whose findings are reported for this container.
@@ -39,6 +41,7 @@ class Subject(msgspec.Struct, gc=False):
     fault_free: bool = False
     exemption: Exemption | None = None
     added: bool = False
+    storage: Storage = storage.UNKNOWN
     restricted: bool = False
     enforced: bool = False
     permits_root: bool = False

@@ -3,8 +3,10 @@
 Whoever scans may not be allowed to read everything: what is refused is said, and the rest is scanned.
 """
 
+import contextlib
 import re
 from collections.abc import AsyncIterator, Mapping
+from typing import TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -24,6 +26,7 @@ from webhook.scan.coverage import Reach
 from webhook.scan.document import Skip
 from webhook.scan.inventory import Inventory, InventoryItem
 from webhook.workload.container_status import Start
+from webhook.workload.storage import DEFAULT_CLASS, Storage
 
 # Every kind that makes Pods, with API version and resource; first those that hand Pods on to what made them.
 _BETWEEN = (("ReplicaSet", "apps/v1", "replicasets"), ("Job", "batch/v1", "jobs"))
@@ -40,6 +43,8 @@ KINDS = (("Pod", "v1", "pods"), *_BETWEEN, *_TEMPLATES)
 # kubernetes/apimachinery pkg/util/validation/validation.go, IsDNS1123Label
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
+T = TypeVar("T")
+
 Accounts = Mapping[tuple[str, str], tuple[str, ...]]
 """By namespace and name, the pull secrets that a ServiceAccount gives to Pods without any."""
 
@@ -55,6 +60,38 @@ class _Namespace(msgspec.Struct):
 class _Account(msgspec.Struct, rename="camel"):
     metadata: ObjectMeta
     image_pull_secrets: tuple[_Named, ...] | None = None
+
+
+class _DriverSpec(msgspec.Struct, rename={"fs_group_policy": "fsGroupPolicy"}, frozen=True):
+    fs_group_policy: str = ""
+
+
+class _Driver(msgspec.Struct):
+    metadata: ObjectMeta
+    spec: _DriverSpec = _DriverSpec()
+
+
+class _ClassAnnotations(msgspec.Struct, frozen=True):
+    is_default: str = msgspec.field(default="", name="storageclass.kubernetes.io/is-default-class")
+
+
+class _ClassMetadata(msgspec.Struct):
+    name: str
+    annotations: _ClassAnnotations = _ClassAnnotations()
+
+
+class _Class(msgspec.Struct):
+    metadata: _ClassMetadata
+    provisioner: str = ""
+
+
+class _ClaimSpec(msgspec.Struct, rename="camel", frozen=True):
+    storage_class_name: str = ""
+
+
+class _Claim(msgspec.Struct):
+    metadata: ObjectMeta
+    spec: _ClaimSpec = _ClaimSpec()
 
 
 class _NodeInfo(msgspec.Struct, rename="camel"):
@@ -174,6 +211,32 @@ class Reader:
         except Forbidden:
             return None
         return accounts
+
+    async def storage(self) -> Storage:
+        """What the cluster says of volumes, as far as it may be read."""
+        base = "/apis/storage.k8s.io/v1"
+        policies = {
+            each.metadata.name: each.spec.fs_group_policy
+            for each in await self._readable(f"{base}/csidrivers", "CSIDrivers", _Driver)
+        }
+        provisioners = {}
+        for each in await self._readable(f"{base}/storageclasses", "StorageClasses", _Class):
+            provisioners[each.metadata.name] = each.provisioner
+            if each.metadata.annotations.is_default == "true":
+                provisioners[DEFAULT_CLASS] = each.provisioner
+        claims = {
+            (each.metadata.namespace, each.metadata.name): each.spec.storage_class_name
+            for path, _ in self._paths("/api/v1", "persistentvolumeclaims")
+            for each in await self._readable(path, "PersistentVolumeClaims", _Claim)
+        }
+        return Storage(policies, provisioners, claims)
+
+    async def _readable(self, path: str, what: str, kind: type[T]) -> list[T]:
+        """The objects at a path; none where they may not be read, or there is no such kind."""
+        found: list[T] = []
+        with contextlib.suppress(Forbidden, Absent):
+            found.extend([msgspec.json.decode(raw, type=kind) async for raw in self._objects(path, what)])
+        return found
 
     async def identities(self) -> IdentityIndex:
         """What is stored of images; nothing where that may not be read."""

@@ -29,6 +29,7 @@ from webhook.scan.document import LEFT_OUT, RANK, Container, Finding, Outcome, R
 from webhook.scan.inventory import InventoryItem, ObservedContainer, PodVariant
 from webhook.workload.container_status import mismatch
 from webhook.workload.podspec import OwnerReference
+from webhook.workload.storage import UNKNOWN, Storage
 from webhook.workload.workload import Slot, Workload
 
 IMAGE_BUDGET = 600.0  # seconds; the registry client gives up on an image long before
@@ -48,6 +49,7 @@ async def predict(
     exemption: str = "",
     *,
     asked_today: bool = True,
+    storage: Storage = UNKNOWN,
 ) -> document.Workload:
     """Evaluate a workload. `images` answers as `webhook.image.source.Images` does, or with `NOT_EXAMINED`.
 
@@ -70,10 +72,10 @@ async def predict(
             results = [_exempted(slot, exempted, found) for slot in slots]
         else:
             enforced = msgspec.structs.replace(effective_policy, mode="Enforce")
-            verdict = await _evaluate(workload, variant, enforced, exceptions, images, now)
+            verdict = await _evaluate(workload, variant, enforced, exceptions, images, now, storage)
             results = [_container(each, verdict, found, exceptions, now) for each in verdict.containers]
             if effective_policy.mode == "Warn":  # where injection may be off
-                verdict = await _evaluate(workload, variant, effective_policy, exceptions, images, now)
+                verdict = await _evaluate(workload, variant, effective_policy, exceptions, images, now, storage)
             if asked_today:
                 replies.append(decision.admission_decision(_patched(verdict, effective_policy), patched=True))
         for each in results:
@@ -127,6 +129,7 @@ async def _evaluate(
     exceptions: Sequence[NonRootException],
     images: Images,
     now: datetime,
+    storage: Storage,
 ) -> Verdict:
     return await evaluate(
         workload,
@@ -138,6 +141,7 @@ async def _evaluate(
         exceptions=exceptions,
         slots=variant.slots,
         added=variant.slots is not None,
+        storage=storage,
     )
 
 

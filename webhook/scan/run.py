@@ -54,6 +54,7 @@ async def scan(
         for name, namespace in namespaces.items()
     }
     seen = IdentityIndex() if seen is None else seen
+    storage = await reader.storage()
     once = MemoizedSource(images, await reader.accounts())
     source = FallbackSource(once if known is None else FallbackSource(once, known), seen)
     waiting: asyncio.Queue[InventoryItem | None] = asyncio.Queue(_AHEAD)
@@ -64,7 +65,7 @@ async def scan(
         while (found := await waiting.get()) is not None:
             exemption = UNREACHED if found.reference.namespace in beyond else ""
             asked = found.reference.namespace not in silent
-            predicted = await predict(found, view, source, now, exemption, asked_today=asked)
+            predicted = await predict(found, view, source, now, exemption, asked_today=asked, storage=storage)
             labels_read = reader.labels_read(found.reference.namespace)
             if labels:
                 predicted = msgspec.structs.replace(predicted, labels=owners.get(predicted.namespace, {}))

@@ -117,12 +117,48 @@ class Present(Wire, frozen=True, gc=False):
     """An object of which only its being there matters."""
 
 
+class Claim(Wire, frozen=True, gc=False):
+    """A persistent volume claim, by its name; of one that is made with the Pod the StorageClass, None: the default one."""
+
+    claim_name: str | None = None
+    read_only: bool | None = None
+    storage_class_name: str | None = None
+
+
+class ClaimSpec(Wire, frozen=True, gc=False):
+    """Of a claim only its StorageClass."""
+
+    storage_class_name: str | None = None
+
+
+class ClaimTemplate(Wire, frozen=True, gc=False):
+    """A claim that is made with the Pod."""
+
+    spec: ClaimSpec | None = None
+
+    @property
+    def storage_class_name(self) -> str | None:
+        """Its StorageClass, None: the default one."""
+        return None if self.spec is None else self.spec.storage_class_name
+
+
+class Ephemeral(Wire, frozen=True, gc=False):
+    """A volume that is claimed for the life of the Pod."""
+
+    volume_claim_template: ClaimTemplate | None = None
+
+    @property
+    def storage_class_name(self) -> str | None:
+        """Its StorageClass, None: the default one."""
+        return None if self.volume_claim_template is None else self.volume_claim_template.storage_class_name
+
+
 class Volume(Wire, frozen=True, gc=False):
     """A volume. Only the kinds that matter to a non-root process have a field."""
 
     name: str = ""
-    persistent_volume_claim: MaybeReadOnly | None = None
-    ephemeral: Present | None = None
+    persistent_volume_claim: Claim | None = None
+    ephemeral: Ephemeral | None = None
     empty_dir: Present | None = None
     csi: MaybeReadOnly | None = None
     projected: Present | None = None

@@ -12,8 +12,9 @@ import msgspec
 from webhook.decoding_errors import describe
 from webhook.errors import MalformedObject
 from webhook.workload.podspec import (
+    Claim,
+    ClaimTemplate,
     Container,
-    MaybeReadOnly,
     Metadata,
     Pod,
     PodSecurityContext,
@@ -26,7 +27,7 @@ from webhook.workload.podspec import (
 ContainerKind = Literal["init", "sidecar", "regular", "ephemeral"]
 
 
-class _ClaimTemplate(Wire, frozen=True, gc=False):
+class _ClaimTemplate(ClaimTemplate, frozen=True, gc=False):
     metadata: Metadata | None = None
 
 
@@ -167,9 +168,13 @@ def _claimed(volumes: tuple[Volume, ...], templates: tuple[_ClaimTemplate, ...])
 
     Source: kubernetes pkg/controller/statefulset/stateful_set_utils.go (updateStorage)
     """
-    names = [each.metadata.name or "" for each in templates if each.metadata]
-    claims = (Volume(name=name, persistent_volume_claim=MaybeReadOnly()) for name in names)
-    return (*claims, *(each for each in volumes if each.name not in names))
+    claims = {
+        each.metadata.name or "": Claim(storage_class_name=each.storage_class_name)
+        for each in templates
+        if each.metadata
+    }
+    made = (Volume(name=name, persistent_volume_claim=claim) for name, claim in claims.items())
+    return (*made, *(each for each in volumes if each.name not in claims))
 
 
 class Effective(msgspec.Struct, frozen=True, gc=False):

@@ -17,6 +17,13 @@
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [get]
+# Whether an fsGroup gives volumes to a process, which their drivers say.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [list]
+- apiGroups: [storage.k8s.io]
+  resources: [csidrivers, storageclasses]
+  verbs: [list]
 {{- end }}
 
 {{- /* Where no registry may have an address: listed once a minute. */}}

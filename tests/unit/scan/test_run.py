@@ -124,7 +124,8 @@ async def test_one_namespace_is_asked_for_by_name_alone(scanned: Scan) -> None:
     result = await scanned(api, namespaces=("shop",))
     assert outcomes(result) == {("shop", "Pod", "other"): "fixed"}
     wide = [asked for asked in api.asked if "/namespaces/shop" not in asked]
-    assert wide == [f"GET {POLICIES}", f"GET {HOOKS}", "GET /api/v1/nodes"]
+    classes = [f"GET /apis/storage.k8s.io/v1/{each}" for each in ("csidrivers", "storageclasses")]
+    assert wide == [f"GET {POLICIES}", f"GET {HOOKS}", *classes, "GET /api/v1/nodes"]
 
 
 async def test_what_may_not_be_read_is_said_and_the_rest_is_scanned(scanned: Scan) -> None:
@@ -325,3 +326,29 @@ async def test_what_is_stored_for_one_namespace_is_told_to_no_other(scanned: Sca
     )
     result = {each.namespace: each.containers[0].uid for each in document.workloads}
     assert result == {"default": None, "shop": 1500}
+
+
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [
+        ("None", 'set the owner in the driver\'s mount options (uid, gid) or in its StorageClass: "share.example" has'),
+        ("File", "fsGroup"),
+        (None, "fsGroup"),
+    ],
+)
+async def test_the_clusters_drivers_say_whether_an_fs_group_helps(scanned: Scan, policy: str | None, told: str) -> None:
+    """By the claim, its StorageClass and the CSIDriver; nothing of it may be there, or read."""
+    mount = {"spec.containers.0.volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+    claim = {"spec.volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]}
+    api = cluster_of(pods=[tweak(named(minimal(), "web"), mount | claim)], deployments=[])
+    if policy is not None:
+        group = "/apis/storage.k8s.io/v1"
+        driver = {"metadata": {"name": "share.example"}, "spec": {"fsGroupPolicy": policy}}
+        api.objects[f"{group}/csidrivers"] = [driver]
+        api.objects[f"{group}/storageclasses"] = [{"metadata": {"name": "shared"}, "provisioner": "share.example"}]
+        claimed = {"metadata": {"name": "data", "namespace": "default"}, "spec": {"storageClassName": "shared"}}
+        api.objects["/api/v1/persistentvolumeclaims"] = [claimed]
+    (found,) = (await scanned(api)).workloads
+    (finding,) = [each for each in found.containers[0].findings if each.rule == "volume-permissions"]
+    assert told in finding.fix
+    assert finding.severity == ("note" if policy == "None" else "warning")

@@ -2,7 +2,7 @@
 
 Why: a new persistent volume belongs to root. Without an `fsGroup` the kubelet leaves it so, and a process with another
 uid gets "permission denied" at its first write. Of hostPath, NFS and some CSI drivers the kubelet never changes the
-owner, whatever `fsGroup` says.
+owner, whatever `fsGroup` says. A scan asks the cluster (CSIDriver, StorageClass).
 Fails: a container that runs as non-root and mounts a persistent, ephemeral or CSI volume for writing, in a Pod without
 `fsGroup`. Where an `fsGroup` has no effect that is a note, with what helps instead.
 Passes: an `fsGroup` in the Pod, a read-only mount or volume, or a policy whose `fsGroup` is injected.
@@ -30,6 +30,7 @@ _IGNORING = {
     "smb.csi.k8s.io": _SHARE,
     "efs.csi.aws.com": _SHARE,
     "file.csi.azure.com": _SHARE,
+    "rancher.io/local-path": _HOST,
 }
 
 
@@ -42,7 +43,7 @@ def check(subject: Subject) -> Finding | None:
         volume = volumes.get(mount.name)
         if volume is None or mount.read_only:
             continue
-        instead = _instead(volume)
+        instead = _instead(volume, subject)
         if instead is None and subject.workload.context.fs_group is not None:
             continue
         pod = subject.workload.pointer.strip("/").replace("/", ".")
@@ -69,10 +70,14 @@ def _kept(volume: Volume) -> bool:
     return volume.ephemeral is not None or volume.host_path is not None or any(each is not None for each in sources)
 
 
-def _instead(volume: Volume) -> str | None:
-    """What helps where an fsGroup has no effect."""
+def _instead(volume: Volume, subject: Subject) -> str | None:
+    """What helps where an fsGroup has no effect: as the cluster says it of the driver, or else as it is known to be."""
     if volume.host_path is not None:
         return _HOST
     if volume.nfs is not None:
         return _NFS
-    return None if volume.csi is None else _IGNORING.get(volume.csi.driver)
+    driver = subject.storage.driver(volume, subject.workload.metadata.namespace or "")
+    changes = subject.storage.changes_owners(driver)
+    if changes is None:
+        return _IGNORING.get(driver)
+    return None if changes else _IGNORING.get(driver, f"{_SHARE}: {quoted(driver)} has fsGroupPolicy None")
