@@ -27,6 +27,7 @@ _DOCKERFILE = re.compile(
     r"(?:Dockerfile|Containerfile)(?:[._-](?!dockerignore\Z|md\Z|txt\Z).+)?\Z|.+\.(?:Dockerfile|Containerfile)\Z",
     _NAME,
 )
+KUSTOMIZATION = re.compile(r"(?:\A|/)[Kk]ustomization(?:\.ya?ml)?\Z")  # whose apiVersion may be left out
 _PLAIN_DOCKERFILE = re.compile(r"(?:Dockerfile|Containerfile)\Z|.+\.(?:Dockerfile|Containerfile)\Z", _NAME)
 _FIRST_INSTRUCTION = re.compile(rb"(?:\xef\xbb\xbf)?(?:[ \t]*(?:#[^\n]*)?\r?\n)*[ \t]*(?:FROM|ARG)[ \t]", re.IGNORECASE)
 _TEMPLATE = re.compile(r"\.(?:in|j2|jinja2?|erb|tmpl|tpl|template|mustache)\Z|\A\s*(?:\{[{%]|<%)", re.IGNORECASE)
@@ -117,7 +118,7 @@ def _foreign(found: Source | Skipped) -> bool:
     if isinstance(found, Skipped) or found.chart or found.kind == "compose":
         return False
     if found.kind == "manifest":
-        return "apiVersion" not in found.text
+        return "apiVersion" not in found.text and not KUSTOMIZATION.search(found.path)
     data = found.text.encode("utf-8", "surrogateescape")
     return not _PLAIN_DOCKERFILE.match(os.path.basename(found.path)) and not _FIRST_INSTRUCTION.match(data)  # noqa: PTH119
 

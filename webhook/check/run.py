@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import re
 import shlex
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,8 +12,9 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from webhook.check import workloads
-from webhook.check.files import Selection, Source, read
+from webhook.check.files import KUSTOMIZATION, Selection, Source, read
 from webhook.check.manifest.objects import KNOWN_TEMPLATE_KINDS, TemplateKinds
+from webhook.check.rendering import rendered
 from webhook.check.report import Examined, Report, Skipped, Suppressed, merge
 from webhook.check.surveying import Surveying
 from webhook.check.workloads import WorkloadInFile
@@ -30,12 +30,14 @@ from webhook.policy.types import Assign, Documents
 T = TypeVar("T")
 
 AT_ONCE = 32  # workloads whose images are asked for together
-_KUSTOMIZATION = re.compile(r"(?:\A|/)[Kk]ustomization(?:\.ya?ml)?\Z")
 IMAGE_BUDGET = 600.0  # seconds; the registry client gives up on an image long before
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What to check, and by whose policies and exceptions; `suggest` gives root images the uid that they are made for."""
+    """What to check, and by whose policies and exceptions.
+
+    `suggest` gives root images the uid that they are made for; `render` judges charts and kustomizations rendered.
+    """
 
     paths: tuple[str, ...]
     documents: Documents = Documents()
@@ -44,6 +46,7 @@ class Request(msgspec.Struct, frozen=True):
     kinds: TemplateKinds = msgspec.field(default_factory=lambda: KNOWN_TEMPLATE_KINDS)
     selection: Selection = Selection()
     suggest: bool = False
+    render: bool = False
 
 
 class ParsedInputs(msgspec.Struct):
@@ -61,7 +64,8 @@ class ParsedInputs(msgspec.Struct):
 
 async def check(request: Request, images: Images, progress: Progress | None = None) -> Report:
     """Judge everything below the paths; `InvalidSetting` for a path that is not there or holds nothing to check."""
-    return await check_sources(read(request.paths, request.selection), request, images, progress)
+    sources = read(request.paths, request.selection)
+    return await check_sources(rendered(sources) if request.render else sources, request, images, progress)
 
 
 async def check_sources(
@@ -96,7 +100,7 @@ def gather(sources: Iterable[Source | Skipped], request: Request) -> ParsedInput
             if isinstance(source, Skipped):
                 gathered.skipped.append(source)
             elif source.kind == "manifest":
-                if _KUSTOMIZATION.search(source.path):
+                if KUSTOMIZATION.search(source.path):
                     gathered.kustomizations.append(source.path)
                 _sort(source, workloads.read(source, request.kinds), gathered)
             else:
@@ -212,7 +216,7 @@ def _unrendered(gathered: ParsedInputs) -> Iterator[Skipped]:
         folder = str(Path(path).parent)
         if folder not in judged:
             command = f"kubectl kustomize {shlex.quote(folder)} | nonroot check -"
-            yield Skipped(path, 1, f"a kustomization is judged by what it renders: {command}")
+            yield Skipped(path, 1, f"a kustomization is judged by what it renders: give --render, or {command}")
 
 
 @contextmanager

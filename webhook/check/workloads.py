@@ -26,7 +26,7 @@ _INDEX = re.compile(r"/(\d+)(?=/|\Z)")
 _PLACEHOLDER = re.compile(r"\{\{|\$\{|\$\(")
 _PATH_IN_ERROR = re.compile(r" is malformed: (\S+): ")
 _MERGE = "a patch says nothing before it is merged: for kustomize, `kubectl kustomize FOLDER | nonroot check -`"
-_RENDER = "a template says nothing before it is rendered: for a Helm chart, `helm template CHART | nonroot check -`"
+_RENDER = "a template says nothing before it is rendered: for a Helm chart, --render or `helm template CHART | nonroot check -`"
 
 
 class WorkloadInFile(msgspec.Struct, frozen=True):

@@ -9,7 +9,8 @@ import click
 import msgspec
 
 from webhook.cli import options
-from webhook.cli.output import FORMATS, render
+from webhook.cli.output import FORMATS
+from webhook.cli.output import render as rendered
 from webhook.errors import InvalidSetting
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 @options.EXCLUDE
 @options.KIND
 @options.SKIP_OTHERS
+@options.RENDER
 @click.option(
     "--image", "built", metavar="IMAGE", help="The image that the Dockerfile builds, for its size in --table."
 )
@@ -83,6 +85,7 @@ def check(
     exclude: tuple[str, ...],
     kind: "Kind | None",
     skip_others: bool,
+    render: bool,
     built: str | None,
     image_limit: int,
     insecure: tuple[str, ...],
@@ -103,7 +106,9 @@ def check(
     source = ImageSource(no_images, offline, insecure, registry_config)
     settings, folder = configuration.load()
     selection = Selection(kind, exclude, skip_others)
-    request = inputs.request(paths, policies, template_kinds, target, build_args, selection, (settings, folder))
+    request = inputs.request(
+        paths, policies, template_kinds, target, build_args, selection, (settings, folder), render=render
+    )
     targets = _targets(outputs, output_file)
     if table:
         if len(targets) > 1:
@@ -121,7 +126,7 @@ def check(
     if baseline is not None:
         report = without(report, baseline)
     for each in targets:
-        each.write(render(each.form, report))
+        each.write(rendered(each.form, report))
     sys.exit(0 if exit_zero else report.exit_code(fail_on, accept_skipped=accept_skipped))
 
 

@@ -23,6 +23,7 @@ def request(
     configuration: tuple[Configuration, Path] | None = None,
     *,
     suggest: bool = False,
+    render: bool = False,
 ) -> Request:
     """What the flags ask for; `InvalidSetting` and `InvalidDocument` for those that cannot be used."""
     documents, selection = Documents(), selection or Selection()
@@ -36,7 +37,7 @@ def request(
         documents = load_documents(policies)
     kinds = {**KNOWN_TEMPLATE_KINDS, **dict(map(parse_template_kind, template_kinds))}
     arguments = dict(_build_argument(text) for text in build_args)
-    return Request(paths, documents, target, arguments, kinds, selection, suggest)
+    return Request(paths, documents, target, arguments, kinds, selection, suggest, render)
 
 
 def _build_argument(text: str) -> tuple[str, str]:

@@ -88,6 +88,11 @@ KIND = click.option(
     type=click.Choice(["manifest", "dockerfile", "compose"]),
     help="What named files and standard input are, where name and content do not say it.",
 )
+RENDER = click.option(
+    "--render",
+    is_flag=True,
+    help="Judge Helm charts and kustomizations by what helm and kubectl, where these are installed, render them to.",
+)
 SKIP_OTHERS = click.option(
     "--skip-others",
     is_flag=True,

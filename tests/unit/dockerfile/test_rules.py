@@ -98,6 +98,8 @@ CASES = {
             (_APP + "RUN <<EOF\nset -e\nyum -y install x\nEOF", 6, "yum installs packages"),
             (_APP + 'RUN ["/usr/sbin/useradd", "x"]', 4, "useradd changes the system"),
             (_APP + "RUN chown -R app /srv/x", 4, "only root can do"),
+            (_APP + "RUN chgrp -R 0 /srv/x", 4, "gives its own files to a group of its own"),
+            (_APP + "RUN chown -R :0 /srv/x", 4, "gives its own files to a group of its own"),
             (_APP + "RUN npm install -g x", 4, "a folder of root's"),
             (_APP + "RUN pip install flask", 4, "the user's home instead"),
             (_APP + "RUN python3 -m pip install flask", 4, "the user's home instead"),

@@ -3,6 +3,7 @@
 Source: compose-spec/compose-spec spec.md and deploy.md.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,11 @@ from webhook.check.interpolation import interpolate
 from webhook.check.practices.row import Row, failed, not_applicable, passed
 from webhook.image.config import parse_user
 from webhook.text import many, quoted
+
+_CONFIGURATION = re.compile(r"\.(?:conf|cfg|ini|ya?ml|json)\Z")
+_DATA = re.compile(  # by the folder's own name, or where the image keeps such things
+    r"(?:\A|[/._-])(?:data|db|logs?|backups?|uploads?|storage|volumes?)/? | /(?:var/(?:lib|log|backups?)|data|backups?)(?:/|\Z)"
+)
 
 
 def rows(document: Mapping[str, Any]) -> tuple[Row, ...]:
@@ -31,9 +37,7 @@ def no_source_mounts(services: _Services) -> Row:
     practice = "No bind mount of sources"
     for name, service in services:
         for source, target in _binds(service):
-            if source.startswith(".") and not source.rpartition("/")[2].endswith(
-                (".conf", ".cfg", ".ini", ".yml", ".yaml", ".json")
-            ):
+            if source.startswith(".") and not _CONFIGURATION.search(source) and not _DATA.search(f"{source} {target}"):
                 return failed(
                     practice,
                     f"{quoted(source, 60)} hides {quoted(target, 60)} of the image. That is development.",

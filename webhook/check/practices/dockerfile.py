@@ -3,6 +3,7 @@
 Source: docker/docs content/manuals/build/building/best-practices.md, and the notes that this project began with.
 """
 
+import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator
 
@@ -145,6 +146,9 @@ def distroless(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
     compiled = any(_COMPILED.search(stage.image) for stage in evaluation.stages)
     if not compiled:
         return not_applicable(practice, "No compiled, self-contained binary in sight.")
+    start = _last(evaluation.steps, "ENTRYPOINT") or _last(evaluation.steps, "CMD")
+    if start is not None and not any(_taken(evaluation, command) for command in start.commands):
+        return not_applicable(practice, "What it starts does not come from another stage.")
     base, line = evaluation.base, f"line {evaluation.chain[0].origin.line}"
     if base is None or re.search(r"distroless|scratch|static|chainguard|busybox", base):
         return passed(practice, "Binary and nothing else.", line)
@@ -212,6 +216,20 @@ def _steps(steps: Iterable[Step], keyword: str) -> Iterator[Step]:
 
 def _last(steps: Iterable[Step], keyword: str) -> Step | None:
     return next(reversed(list(_steps(steps, keyword))), None)
+
+
+def _taken(evaluation: Evaluation, command: Command) -> bool:
+    """Whether a program is one that COPY takes from another stage, by its name or its folder."""
+    program = command.words[0]
+    name = posixpath.basename(program)
+    for step in _steps(evaluation.steps, "COPY"):
+        if step.instruction.flag("from") is None:
+            continue
+        destination = (step.destination or "").rstrip("/")
+        names = {posixpath.basename(each or "") for each in (destination, *step.sources)}
+        if name in names or program.startswith(f"{destination}/"):
+            return True
+    return False
 
 
 def _stays_inside(command: Command) -> bool:

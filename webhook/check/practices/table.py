@@ -103,7 +103,7 @@ async def _dockerfile(
             skipped.append(Skipped(source.path, alone.line, reason))
     if source.path != STDIN:
         path = Path(source.path)
-        ignored = _text(path.with_name(f"{path.name}.dockerignore")) or _text(path.with_name(".dockerignore"))
+        ignored = _text(path.with_name(f"{path.name}.dockerignore")) or _of_context(path)
         beside = msgspec.structs.replace(beside, looked=True, dockerignore=ignored)
     return [TableSection(source.path, dockerfile.rows(reading.informed, beside)), *skipped]
 
@@ -140,6 +140,15 @@ def _documents(source: Source) -> Iterator[TableSection | Skipped]:
 def _nginx(folders: Iterable[Path]) -> list[TableSection]:
     found = ((folder / "nginx.conf", _text(folder / "nginx.conf")) for folder in folders)
     return [TableSection(str(path), nginx.rows(text)) for path, text in found if text is not None]
+
+
+def _of_context(dockerfile: Path) -> str | None:
+    """The .dockerignore of the build context: the nearest one beside the Dockerfile or above, within the repository."""
+    for folder in dockerfile.absolute().parents:
+        found = _text(folder / ".dockerignore")
+        if found is not None or (folder / ".git").exists() or folder == Path.cwd():
+            return found
+    return None
 
 
 def _text(path: Path) -> str | None:

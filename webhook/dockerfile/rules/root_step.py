@@ -67,8 +67,10 @@ def _faults(command: Command, step: Step, reach: WritablePaths, *, own_python: b
         yield "error", f"{name} installs packages"
     if name in _ROOTS_TOOLS:
         yield "error", f"{name} changes the system"
-    if name in ("chown", "chgrp"):
-        yield "warning", f"{name} gives files away, which only root can do"
+    if name == "chgrp" or (name == "chown" and _to_group_alone(command)):
+        yield "warning", f"without root {name} gives its own files to a group of its own, and fails with any others"
+    elif name == "chown":
+        yield "warning", "chown gives files away, which only root can do"
     if name in ("npm", "pnpm") and arguments & {"-g", "--global"} and arguments & {"install", "i", "add"}:
         yield "warning", f"{name} installs into a folder of root's"
     if _is_pip(command) and "install" in arguments and not own_python and not _has_place(command):
@@ -76,6 +78,11 @@ def _faults(command: Command, step: Step, reach: WritablePaths, *, own_python: b
     for path in created(command, step):
         if reach.closed(path):
             yield "error", f"it writes {quoted(path)}, a place of root's"
+
+
+def _to_group_alone(command: Command) -> bool:
+    """Whether a chown leaves the owner: `chown :GROUP FILE`."""
+    return next((word for word in command.arguments if not word.startswith("-")), "").startswith(":")
 
 
 def _is_pip(command: Command) -> bool:

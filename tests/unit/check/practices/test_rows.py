@@ -87,6 +87,9 @@ IMAGE = [
     ("Bound to 0.0.0.0", "FROM a\nCMD ./server", N, ""),
     ("Distroless where it pays", _GO + "FROM debian\nCOPY --from=b /a /a", F, "line 3"),
     ("Distroless where it pays", _GO + "FROM scratch\nCOPY --from=b /a /a", P, "line 3"),
+    ("Distroless where it pays", _GO + 'FROM debian\nCOPY --from=b /a /bin/\nCMD ["/bin/a", "-v"]', F, "line 3"),
+    ("Distroless where it pays", _GO + "FROM debian\nCOPY --from=b /a /opt/app\nCMD /opt/app/server", F, "line 3"),
+    ("Distroless where it pays", _GO + 'FROM python\nCOPY --from=b /a /a\nCMD ["python", "a.py"]', N, ""),
     ("Distroless where it pays", "FROM python", N, ""),
     ("SUID bits removed", "FROM debian", F, ""),
     ("SUID bits removed", "FROM debian\nRUN find / -perm /6000 -type f -exec chmod a-s {} + || true", P, "line 2"),
@@ -248,6 +251,8 @@ def test_other_objects_have_no_rows(other: dict[str, Any]) -> None:
 COMPOSE = [
     ("No bind mount of sources", {"volumes": ["./src:/app"]}, F),
     ("No bind mount of sources", {"volumes": [{"type": "bind", "source": ".", "target": "/app"}]}, F),
+    ("No bind mount of sources", {"volumes": ["./data:/var/lib/postgresql/data", "./pg-data:/x", "./x:/data"]}, P),
+    ("No bind mount of sources", {"volumes": ["./datasource:/app"]}, F),
     ("No bind mount of sources", {"volumes": ["./src:/app:ro", "./nginx.conf:/etc/nginx.conf", "data:/data"]}, P),
     ("Replicas and a rolling update", {}, N),
     ("Replicas and a rolling update", {"deploy": {"replicas": 1}}, F),

@@ -77,6 +77,23 @@ def test_the_dockerignore_of_a_dockerfile_is_found(tmp_path: Path, files: dict[s
     assert rows(tmp_path, {"Dockerfile": DOCKERFILE, **files})["Dockerfile"][".dockerignore"]["status"] == status
 
 
+async def test_the_dockerignore_of_the_context_is_found_above_a_dockerfile(tmp_path: Path) -> None:
+    """As far up as the repository goes, and no farther."""
+    place = tmp_path / "repository" / "docker" / "Dockerfile"
+    place.parent.mkdir(parents=True)
+    place.write_text("FROM debian:12.1-slim\nCOPY . .\n")
+
+    async def status() -> str:
+        result = await table_of(Request((str(place),)), NotExamined())
+        return next(row.status for row in result.sheets[0].rows if row.practice == ".dockerignore")
+
+    (tmp_path / ".dockerignore").write_text("*\n")
+    (tmp_path / "repository" / ".git").mkdir()
+    assert await status() == "Fail"
+    (tmp_path / "repository" / ".dockerignore").write_text("*\n")
+    assert await status() == "Pass"
+
+
 def test_a_pull_request_gets_markdown_that_nothing_breaks_out_of(tmp_path: Path) -> None:
     """A table a file; what a stranger wrote is text."""
     code, text = table(tmp_path, {"Dockerfile": "FROM debian:12\nUSER a|<b>`x\n"}, "-o", "markdown")
