@@ -12,8 +12,18 @@ from typing import Literal
 import msgspec
 
 from webhook import json_output
+from webhook.evaluation.verdict import State
 
 Outcome = Literal["unchanged", "fixed", "refused", "unknown", "excepted"]
+STATES: dict[Outcome, State] = {
+    "unchanged": "compliant",
+    "fixed": "fixable",
+    "refused": "denied",
+    "unknown": "unknown",
+    "excepted": "exempted",
+}
+"""The words for outcomes that admission uses too; the former ones are kept where other programs read them."""
+
 RANK: dict[Outcome, int] = {"excepted": 0, "unchanged": 1, "fixed": 2, "unknown": 3, "refused": 4}
 """Of several containers the highest one is their workload's outcome."""
 
@@ -56,11 +66,11 @@ class Container(msgspec.Struct, frozen=True):
     """A container of the next Pod that the workload makes, once its namespace is enforced.
 
     `uid` is who it runs as then, null where nobody can tell, and `who` says so in words; of a refused one, who it would
-    have run as. `user` is the image's USER, null where the image was not read. `yaml` holds the fields that injection
-    adds at `path` of the workload's own manifest. `reason` is why an excepted one is let be, or until lately was;
-    `expires_soon` where that ends within a week. `mismatch` says which prediction the kubelets' reports in `running`
-    disagree with, and is null where they agree. `waiting` is why Pods of today do not start it, null where none is stuck.
-    `exceptions` are the names of those that apply to it.
+    have run as. `state` is `outcome` in admission's words. `user` is the image's USER, null where the image was not read.
+    `yaml` holds the fields that injection adds at `path` of the workload's own manifest. `reason` is why an excepted one is
+    left out, or until lately was; `expires_soon` where that ends within a week. `mismatch` says which prediction the
+    kubelets' reports in `running` disagree with, and is null where they agree. `waiting` is why Pods of today do not start
+    it, null where none is stuck. `exceptions` are the names of those that apply to it.
     """
 
     name: str
@@ -80,6 +90,11 @@ class Container(msgspec.Struct, frozen=True):
     mismatch: str | None
     waiting: Waiting | None
     exceptions: tuple[str, ...] = ()
+    state: State = "unknown"
+
+    def __post_init__(self) -> None:
+        """`state` always follows from `outcome`: documents of earlier versions do not have it."""
+        msgspec.structs.force_setattr(self, "state", STATES[self.outcome])
 
 
 UNKNOWN_POLICY = "(unknown)"
@@ -118,6 +133,12 @@ class Workload(msgspec.Struct, frozen=True):
         """The namespace, and of a document about several clusters which one it is in."""
         return _place(self.cluster, self.namespace)
 
+    state: State = "unknown"
+
+    def __post_init__(self) -> None:
+        """As a container's."""
+        msgspec.structs.force_setattr(self, "state", STATES[self.outcome])
+
 
 class Skip(msgspec.Struct, frozen=True):
     """What could not be examined, and why. `forbidden` is what whoever scans has no right to read."""
@@ -128,7 +149,7 @@ class Skip(msgspec.Struct, frozen=True):
 
 
 class Counts(msgspec.Struct):
-    """How many have each outcome; of them, `root` run as uid 0 now."""
+    """How many have each outcome, and the same by `state`; of them, `root` run as uid 0 now."""
 
     unchanged: int = 0
     fixed: int = 0
@@ -136,10 +157,20 @@ class Counts(msgspec.Struct):
     unknown: int = 0
     excepted: int = 0
     root: int = 0
+    compliant: int = 0
+    fixable: int = 0
+    denied: int = 0
+    exempted: int = 0
+
+    def __post_init__(self) -> None:
+        """The counts by `state` follow from those by outcome, too."""
+        for outcome, state in STATES.items():
+            setattr(self, state, getattr(self, outcome))
 
     def add(self, outcome: Outcome, *, root: bool) -> None:
         """Count one more."""
-        setattr(self, outcome, getattr(self, outcome) + 1)
+        for name in {outcome, STATES[outcome]}:
+            setattr(self, name, getattr(self, name) + 1)
         self.root += root
 
 

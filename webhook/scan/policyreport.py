@@ -58,7 +58,7 @@ def report(workload: Workload, api_version: str = OPENREPORTS, *, passes: bool =
     counts = dict.fromkeys(("pass", "fail", "warn", "error", "skip"), 0)
     for each in results:
         counts[each["result"]] += 1
-    ours = {"outcome": workload.outcome, "mode": workload.mode, "policy": workload.policy}
+    ours = {"outcome": workload.outcome, "state": workload.state, "mode": workload.mode, "policy": workload.policy}
     labels = {f"nonroot.dev/{key}": value for key, value in ours.items() if value and _LABEL.fullmatch(value)}
     return {
         "apiVersion": api_version,
@@ -136,6 +136,7 @@ def _result(
         "image": container.image,
         "digest": container.digest,
         "outcome": container.outcome,
+        "state": container.state,
         "mode": workload.mode,
         "today": workload.today,
         "runningAsUid": running,

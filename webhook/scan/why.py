@@ -13,6 +13,7 @@ import msgspec
 
 from webhook import json_output
 from webhook.evaluation.identity_fields import IdentityField, identity_fields, refusal
+from webhook.evaluation.verdict import State
 from webhook.image.config import parse_user
 from webhook.image.source import Images
 from webhook.policy.cache import PolicySnapshot
@@ -83,6 +84,7 @@ class Why(msgspec.Struct, frozen=True):
     selected: str
     problem: str
     outcome: document.Outcome
+    state: State
     today: Literal["allow", "warn", "deny"] | None
     reason: str
     injected: tuple[Injected, ...]
@@ -136,6 +138,7 @@ async def explain(
         selected=governing.why,
         problem=governing.problem,
         outcome=predicted.outcome,
+        state=predicted.state,
         today=predicted.today,
         reason=predicted.reason,
         injected=tuple(_injected(target.annotations.get(ANNOTATION, ""))),

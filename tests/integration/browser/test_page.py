@@ -103,8 +103,8 @@ def test_counts_sort_from_the_highest_and_outcomes_from_the_worst(visit: Open) -
     table = opened.page.locator("table").first
     table.get_by_role("button", name="Workloads").click()
     assert [int(text) for text in _column(opened, 3, "section:nth-of-type(2) table")] == [5, 2]
-    assert _column(opened, 1)[:2] == ["Refused", "Refused"]
-    assert _column(opened, 1)[-1] == "Excepted"
+    assert _column(opened, 1)[:2] == ["Denied", "Denied"]
+    assert _column(opened, 1)[-1] == "Exempted"
 
 
 def test_filters_narrow_the_workloads_and_say_so(visit: Open) -> None:
@@ -114,8 +114,8 @@ def test_filters_narrow_the_workloads_and_say_so(visit: Open) -> None:
     expect(status).to_have_text("7 of 7")
     page.get_by_role("searchbox", name="Containing").fill("SHOP loose")
     expect(status).to_have_text("1 of 7: “shop loose”")
-    page.get_by_role("combobox", name="If enforced").select_option("Excepted")
-    expect(status).to_have_text("0 of 7: Excepted, “shop loose”")
+    page.get_by_role("combobox", name="If enforced").select_option("Exempted")
+    expect(status).to_have_text("0 of 7: Exempted, “shop loose”")
     expect(_workloads(opened)).to_have_count(0)
     page.get_by_role("button", name="Clear").click()
     expect(status).to_have_text("7 of 7")
@@ -126,7 +126,7 @@ def test_filters_narrow_the_workloads_and_say_so(visit: Open) -> None:
 @pytest.mark.parametrize(
     ("link", "result"),
     [
-        ("Could not tell", "1 of 7: Could not tell"),
+        ("Unknown", "1 of 7: Unknown"),
         ("shop", "5 of 7: shop"),
         ("registry.example/name:1", "2 of 7: “re"),
     ],
@@ -200,7 +200,7 @@ def test_it_reads_without_javascript(visit: Open) -> None:
     opened = visit("large", java_script_enabled=False)
     assert _workloads(opened).count() == 450
     assert opened.page.locator("button:visible, form:visible").count() == 0
-    assert opened.page.locator("h1").inner_text() == "150 of 450 workloads would be refused if enforced now"
+    assert opened.page.locator("h1").inner_text() == "150 of 450 workloads would be denied if enforced now"
 
 
 def test_the_keyboard_reaches_everything_in_order(visit: Open) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -132,6 +133,16 @@ def test_one_scan_alone_is_what_it_was(tmp_path: Path) -> None:
     result = scan("--merge", saved(tmp_path, "prod", TOLD.at), "-o", "json")
     assert msgspec.json.decode(result.stdout, type=Document) == msgspec.structs.replace(TOLD, cluster="prod")
     assert result.exit_code == report(TOLD).exit_code()
+
+
+def test_a_scan_by_an_earlier_version_gets_the_words_of_this_one(tmp_path: Path) -> None:
+    """It has no `state`, and no counts by it."""
+    path = Path(saved(tmp_path, "prod", TOLD.at))
+    path.write_text(re.sub(r',\n *"(state|compliant|fixable|denied|exempted)": [^,\n]*', "", path.read_text()))
+    assert '"state"' not in path.read_text()
+    result = scan("--merge", str(path), "-o", "json")
+    assert msgspec.json.decode(result.stdout, type=Document) == msgspec.structs.replace(TOLD, cluster="prod")
+    assert result.stdout.count('"compliant"')
 
 
 @pytest.mark.parametrize(

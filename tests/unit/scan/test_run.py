@@ -157,7 +157,9 @@ async def test_a_policy_that_may_not_be_read_is_unknown(scanned: Scan, forbidden
     assert [(each.policy, each.mode, each.today) for each in result.workloads] == [("(unknown)", mode, None)]
     assert [(each.policy, each.mode) for each in result.summary.namespaces] == [("(unknown)", mode)]
     labels = [each["metadata"]["labels"] for each in policyreport.reports(result.workloads)]
-    assert labels == [{"nonroot.dev/outcome": "fixed"} | ({"nonroot.dev/mode": mode} if mode else {})]
+    assert labels == [
+        {"nonroot.dev/outcome": "fixed", "nonroot.dev/state": "fixable"} | ({"nonroot.dev/mode": mode} if mode else {})
+    ]
 
 
 async def test_a_namespace_that_may_be_read_is_not_left_out_because_of_another(scanned: Scan) -> None:

@@ -9,7 +9,7 @@ from webhook.cli.console import printed
 from webhook.scan.document import Container, Counts, Document, NamespaceSummary, Skip, Workload, is_root, readable
 from webhook.text import many, printable
 
-_STYLES = {"refused": "bold red", "unknown": "magenta", "fixed": "cyan", "unchanged": "green", "excepted": "dim"}
+_STYLES = {"denied": "bold red", "unknown": "magenta", "fixable": "cyan", "compliant": "green", "exempted": "dim"}
 UNKNOWN = "unknown"  # the mode where it may not be read
 INJECTS = {True: ", injects", False: ", injects nothing", None: ""}
 RIGHTS = (
@@ -58,13 +58,13 @@ def _counted(counts: Counts) -> str:
 
 
 def _workload(workload: Workload) -> Iterator[Text]:
-    """What there is to do about a workload, or to know: nothing of containers that run unchanged, as somebody."""
+    """What there is to do about a workload, or to know: nothing of compliant and exempted containers."""
     for container in workload.containers:
         lines = list(_container(container))
-        if lines or container.outcome not in {"unchanged", "excepted"}:
+        if lines or container.state not in {"compliant", "exempted"}:
             kind = "" if container.kind == "regular" else f"{container.kind} "
             about = printable(f"{workload.kind} {workload.name}, {kind}container {container.name}: {container.who}")
-            yield Text.assemble("  ", (f"{container.outcome:9}", _STYLES[container.outcome]), f" {about}")
+            yield Text.assemble("  ", (f"{container.state:9}", _STYLES[container.state]), f" {about}")
             yield from lines
 
 
@@ -75,7 +75,7 @@ def _container(container: Container) -> Iterator[Text]:
             yield Text(f"      fix: {printable(finding.fix)}")
             if finding.dockerfile:
                 yield Text(f"      Dockerfile: {finding.dockerfile}")
-    if container.reason and container.outcome != "excepted":
+    if container.reason and container.state != "exempted":
         yield Text(f"      {printable(container.reason)}")
     if container.expires_soon:
         yield Text(f"      ends within a week: {printable(container.reason)}", style="yellow")

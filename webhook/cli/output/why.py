@@ -15,12 +15,12 @@ from webhook.scan.why import Container, Why
 from webhook.text import many, printable
 
 _TODAY = {"allow": "allows it", "warn": "allows it, with a warning", "deny": "denies it"}
-_OUTCOMES = {
-    "unchanged": ("leaves it as it is", "green"),
-    "fixed": ("adds the lines below", "cyan"),
-    "refused": ("denies it", "bold red"),
-    "unknown": ("could not be foretold", "magenta"),
-    "excepted": ("lets it be", "dim"),
+_STATES = {
+    "compliant": ("leaves it as it is", "green"),
+    "fixable": ("adds the lines below", "cyan"),
+    "denied": ("denies it", "bold red"),
+    "unknown": ("cannot be predicted", "magenta"),
+    "exempted": ("leaves it out", "dim"),
 }
 _WORTH = frozenset({"error", "warning", "unknown"})
 _LABEL = 12  # columns
@@ -70,7 +70,7 @@ def _container(container: Container, report: Why) -> Iterator[Text]:
         yield _row("kubelet", "starts it")
     yield from _now(container)
     if not report.reason:
-        text, style = _OUTCOMES[container.outcome]
+        text, style = _STATES[container.state]
         because = f": {printable(container.reason)}" if container.reason else ""
         yield _row("in Enforce", f"admission {text}{because}", style)
     yield from _advice(container)

@@ -17,16 +17,16 @@ from webhook.text import many
 
 _WORST_FIRST: tuple[Outcome, ...] = ("refused", "unknown", "fixed", "unchanged", "excepted")
 _LABELS: dict[Outcome, str] = {
-    "unchanged": "Runs unchanged",
-    "fixed": "Fixed by injection",
-    "excepted": "Excepted",
-    "unknown": "Could not tell",
-    "refused": "Refused",
+    "unchanged": "Compliant",
+    "fixed": "Fixable",
+    "excepted": "Exempted",
+    "unknown": "Unknown",
+    "refused": "Denied",
 }
 _MEANINGS: dict[Outcome, str] = {
-    "unchanged": "as it stands today",
+    "unchanged": "runs unchanged",
     "fixed": "admission adds what is missing",
-    "excepted": "let be by an exception or exemption",
+    "excepted": "left out by an exception or an exemption",
     "unknown": "an image could not be read",
     "refused": "until what is written below is fixed",
 }
@@ -114,9 +114,9 @@ def _headline(counts: Counts, *, readable: bool) -> str:
     if not _total(counts):
         return "There is no workload here" if readable else "No workload could be read"
     if counts.refused:
-        return f"{counts.refused} of {total} would be refused if enforced now"
+        return f"{counts.refused} of {total} would be denied if enforced now"
     if counts.unknown:
-        return f"None of {total} would be refused if enforced now, but of {counts.unknown} nobody can tell"
+        return f"None of {total} would be denied if enforced now, but of {counts.unknown} nobody can tell"
     return f"All of {total} keep running if enforced now"
 
 

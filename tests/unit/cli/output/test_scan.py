@@ -83,13 +83,13 @@ def test_the_text_is_for_a_person() -> None:
     odd = "\\x1b[31m<b>::error::%0A\\n,\\u202e"
     lines = render("text", TOLD).splitlines()
     assert lines[:13] == [
-        "shop  policy strict, Audit: 1 refused, 1 fixed, 1 unchanged; 1 run as root now",
-        "  refused   Deployment web, container app: uid 1000",
+        "shop  policy strict, Audit: 1 denied, 1 fixable, 1 compliant; 1 run as root now",
+        "  denied    Deployment web, container app: uid 1000",
         "      root-image: it is root",
         "      fix: write 1000",
         "      Dockerfile: USER 1001",
         "      runs as root now, in 2 Pods",
-        "  fixed     StatefulSet db, container app: uid 1000",
+        "  fixable   StatefulSet db, container app: uid 1000",
         "      volume-permissions: may not write",
         "      fix: write 1000",
         "      mismatch: runs as uid 5 where uid 1000 was foretold",
@@ -98,7 +98,7 @@ def test_the_text_is_for_a_person() -> None:
         f"      unknown-image: {odd}",
     ]
     assert lines[-1] == (
-        "small: 5 workloads with 10 Pods; if all were enforced now: 1 refused, 2 unknown, 1 fixed, 1 unchanged; "
+        "small: 5 workloads with 10 Pods; if all were enforced now: 1 denied, 2 unknown, 1 fixable, 1 compliant; "
         "1 run as root now; 1 image not examined (--no-images)"
     )
     assert (
@@ -167,7 +167,8 @@ def test_a_report_says_each_rule_of_each_container_and_who_is_fine() -> None:
     }
     result = next(each for each in reports(TOLD.workloads) if each["scope"]["name"] == "web")["results"][0]
     assert result["properties"] == {
-        "container": "app", "image": "app:1", "outcome": "refused", "mode": "Audit", "today": "allow", "runningAsUid": "0,5",
+        "container": "app", "image": "app:1", "outcome": "refused", "state": "denied", "mode": "Audit", "today": "allow",
+        "runningAsUid": "0,5",
     }  # fmt: skip
     assert (result["policy"], result["message"]) == ("strict", "it is root; write 1000")
 
@@ -177,7 +178,8 @@ def test_a_report_is_found_by_what_it_says_and_read_by_its_name() -> None:
     made = {each["scope"]["name"]: each["metadata"] for each in reports(TOLD.workloads)}
     assert re.fullmatch(r"nonroot-deployment-web-[0-9a-f]{8}", made["web"]["name"])
     assert made["web"]["labels"] == {
-        "nonroot.dev/outcome": "refused", "nonroot.dev/mode": "Audit", "nonroot.dev/policy": "strict",
+        "nonroot.dev/outcome": "refused", "nonroot.dev/state": "denied", "nonroot.dev/mode": "Audit",
+        "nonroot.dev/policy": "strict",
     }  # fmt: skip
     (other,) = reports([workload("unchanged", container(), object_uid="of-another", policy="p" * 64, name="n" * 253)])
     assert len(other["metadata"]["name"]) == 253

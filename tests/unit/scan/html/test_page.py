@@ -25,11 +25,11 @@ async def test_it_says_what_happens_to_whom_and_what_to_write() -> None:
     text = _text(page)
     for sentence in (
         "Readiness report of prod-eu , made 21 November 2026, 12:00 UTC",
-        "2 of 7 workloads would be refused if enforced now",
+        "2 of 7 workloads would be denied if enforced now",
         "1 of 2 namespaces can be enforced today",
         "Looked at: 4 images, 7 containers, 1 Pod.",
-        "1 14% Runs unchanged",
-        "2 29% Fixed by injection",
+        "1 14% Compliant",
+        "2 29% Fixable",
         "kubectl label --overwrite ns billing nonroot.dev/mode=enforce",
         "2 to fix, 1 to find out",
         "Of 1 container with Pods, 1 run as uid 0.",
@@ -116,7 +116,7 @@ async def test_names_are_text_wherever_they_come_from() -> None:
         "all is well": ((workload("Deployment", "a", "b", "name"),), "All of 1 workload keep running if enforced now"),
         "nobody knows": (
             (workload("Deployment", "a", "b", "secret"),),
-            "None of 1 workload would be refused if enforced now, but of 1 nobody can tell",
+            "None of 1 workload would be denied if enforced now, but of 1 nobody can tell",
         ),
     },
 )
