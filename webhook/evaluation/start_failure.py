@@ -5,8 +5,8 @@
     started(pod, now)                   # whether every patched container has come past that
     remedy(field, image, spec)          # the line of the policy
 
-A program that the kernel does not let runc execute ends the container at once, with the reason in its log alone: 1 is the exit
-code of runc before 1.2, 255 that of later ones. Logs are not read.
+A program that the kernel does not let runc execute ends the container at once, with the reason in its log alone: with exit code
+1 by runc 1.1.5, as seen under containerd 2.2, or 255 by newer ones, which was not seen. Logs are not read.
 Sources: opencontainers/runc libcontainer/standard_init_linux.go and init_linux.go (exec, chdir to cwd); kubernetes
 pkg/kubelet/kuberuntime/kuberuntime_container.go (CreateContainerConfigError, CreateContainerError, RunContainerError);
 containerd/containerd internal/cri/server/container_start.go (StartError, exit code 128); POSIX.1 Shell Command Language 2.8.2
