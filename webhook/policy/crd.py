@@ -67,7 +67,7 @@ RESOURCES = (
             Column("Mode", ".spec.mode"),
             Column("Namespaces", ".status.namespaces", "integer"),
             Column("Failing", ".status.workloads.failing", "integer"),
-            Column("Fixed", ".status.workloads.fixed", "integer"),
+            Column("Fixable", ".status.workloads.fixed", "integer"),
             Column("Unknown", ".status.workloads.unknown", "integer"),
             Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
             Column("Why", '.status.conditions[?(@.type=="Ready")].reason'),
