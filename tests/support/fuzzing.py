@@ -8,9 +8,11 @@ and whatever takes more than ten seconds.
 
 The last long form, on one core of a busy machine: 500,000 executions each of manifest (27 s, 141 inputs kept), config (14 s, 38),
 log-in (251 s, 82), headers (255 s, 34) and docker config (43 s, 90),
-and 100,000 of hosts.toml (479 s, 29). It has found a key of a pull secret that took for ever.
+and 100,000 of hosts.toml (479 s, 29); later, 100,000 each of review (109 s, 56) and Kubernetes YAML (79 s, 154). It has found a
+key of a pull secret that took for ever, and a number of 5000 digits in JSON that ended `nonroot check`.
 """
 
+import asyncio
 import json
 import random
 import re
@@ -25,8 +27,18 @@ from pathlib import Path
 import msgspec
 
 from deploy.dev import oci
-from webhook.errors import InvalidSetting, MalformedImage
+from tests.support import pods
+from webhook.admission import review
+from webhook.admission.handler import Admission
+from webhook.check.manifest import objects
+from webhook.check.manifest.parser import MalformedYaml, documents
+from webhook.check.practices import BuildContext, dockerfile
+from webhook.dockerfile import Malformed, evaluate, rules
+from webhook.errors import InvalidSetting, MalformedImage, MalformedReview
 from webhook.image.config import parse_config
+from webhook.image.source import NotExamined
+from webhook.policy.cache import PolicySnapshot
+from webhook.policy.types import Documents, Metadata, NonRootPolicy, PolicySpec
 from webhook.registry import certs_d
 from webhook.registry.auth.docker_config import DockerConfig
 from webhook.registry.auth.keychain import Keychain, MalformedKeychain, named_helpers
@@ -34,9 +46,13 @@ from webhook.registry.auth.token import Credential, TokenCache, authorised
 from webhook.registry.manifest import ACCEPT, parse_document
 from webhook.registry.transport.messages import RegistryError, Request, Response, refusal, retry_after
 from webhook.registry.transport.urls import parse_url
+from webhook.workload import lengths, workload
 
 IMAGE = oci.image(oci.layer(oci.file("x")), user="app:app")
 INDEX = oci.index(IMAGE, oci.image(architecture="arm", variant="v7"))
+_ADMISSION = Admission(
+    PolicySnapshot(Documents((NonRootPolicy(Metadata("strict"), PolicySpec(mode="Enforce")),))), NotExamined()
+)
 _TYPES = (
     *ACCEPT.split(", "),
     "",
@@ -58,6 +74,10 @@ _CONFIG = {
     "credHelpers": {"b.example": "x"},
     "credsStore": "y",
 }
+
+
+class NoDockerfile(Exception):
+    """The text is no Dockerfile that BuildKit builds."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -125,6 +145,34 @@ def _docker_config(data: bytes) -> None:
     DockerConfig(lambda: data)
 
 
+def _review(data: bytes) -> None:
+    """A review, its workload, and its answer in Enforce, whose patch and message are JSON again."""
+    decoded = review.decode(data)
+    found = workload.decode(decoded.kind.kind, decoded.object)
+    if found is not None:
+        lengths.bounded(found)
+    outcome = asyncio.run(_ADMISSION.review(decoded, "validate"))
+    json.loads(outcome.body)
+    assert "failed to judge" not in outcome.body.decode()
+
+
+def _kubernetes_yaml(data: bytes) -> None:
+    """A manifest as `nonroot check` reads it."""
+    for root in documents(data.decode()):
+        for each in objects.objects(root):
+            objects.workload(each)
+            list(objects.found_by_shape(each))
+
+
+def _dockerfile(data: bytes) -> None:
+    """A Dockerfile, its rules and its table."""
+    found = evaluate(data.decode("utf-8", "surrogateescape"))
+    if isinstance(found, Malformed):
+        raise NoDockerfile(found.reason)
+    rules.check(found)
+    dockerfile.rows(found, BuildContext())
+
+
 TARGETS: dict[str, Target] = {
     "manifest": Target(
         _document,
@@ -152,6 +200,44 @@ TARGETS: dict[str, Target] = {
     ),
     "hosts.toml": Target(_host_file, (_HOSTS.encode(),), (InvalidSetting,)),
     "docker config": Target(_docker_config, (json.dumps(_CONFIG).encode(),), (MalformedKeychain, InvalidSetting)),
+    "review": Target(
+        _review,
+        (
+            pods.review_body(pods.minimal()),
+            pods.review_body(
+                pods.tweak(
+                    pods.minimal(),
+                    {
+                        "spec.securityContext": {"runAsUser": 5, "fsGroup": 7, "supplementalGroups": [1]},
+                        "spec.initContainers": [{"name": "i", "image": "i", "restartPolicy": "Always"}],
+                        "spec.volumes": [{"name": "v", "secret": {"defaultMode": 256}}, {"name": "p", "projected": {}}],
+                        "spec.nodeSelector": {"kubernetes.io/os": "linux"},
+                    },
+                )
+            ),
+        ),
+        (MalformedReview,),
+    ),
+    "Kubernetes YAML": Target(
+        _kubernetes_yaml,
+        (
+            (
+                b"apiVersion: v1\nkind: List\nitems:\n- &a\n  apiVersion: v1\n  kind: Pod\n  metadata: {name: x}\n  "
+                b"spec: {containers: [{name: a, image: 'x', securityContext: {runAsUser: 0o17}}]}\n- <<: *a\n"
+            ),
+            b"a: |+\n  b\n\n---\napiVersion: apps/v1\nkind: Deployment\nspec: {template: {spec: {containers: []}}}\n...\n",
+            b'{"apiVersion":"argoproj.io/v1","kind":"Workflow","spec":{"templates":[{"container":{"image":"x"}}]}}',
+        ),
+        (MalformedYaml, MalformedReview, UnicodeDecodeError),
+    ),
+    "Dockerfile": Target(
+        _dockerfile,
+        (
+            b"# escape=`\nARG V=1\nFROM a:${V:-2} AS b\nENV U=app\nRUN useradd -u 5 $U && `\n  chown app /x\nUSER $U:0\n",
+            b"FROM b\nONBUILD USER x\nRUN <<E\nadduser -D app\nE\nCOPY --chown=1:2 --from=b a /b\nUSER ${X%%*a}\n",
+        ),
+        (NoDockerfile,),
+    ),
 }
 
 _WORDS = [
@@ -214,7 +300,7 @@ def executed(target: Target, count: int, seed: int = 1) -> int:
 _GUIDED = """
 import sys, atheris
 name, runs, folder = sys.argv[1:]
-with atheris.instrument_imports(include=["webhook.image", "webhook.registry"]):
+with atheris.instrument_imports(include=["webhook"]):
     from tests.support.fuzzing import TARGETS
 atheris.Setup([name, f"-runs={runs}", "-max_len=4096", "-timeout=10", folder], TARGETS[name].run)
 atheris.Fuzz()

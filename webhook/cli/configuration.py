@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-import yaml
 
+from webhook.check.manifest.decode import plain
+from webhook.check.manifest.parser import MalformedYaml, documents
 from webhook.check.report import Finding, Report, Suppressed
 from webhook.decoding_errors import describe
 from webhook.errors import InvalidSetting
@@ -67,13 +68,15 @@ def _read(path: Path) -> Configuration:
 
     try:
         with path.open("rb") as file:
-            data = yaml.load(file.read(_LIMIT), Loader=yaml.CSafeLoader)
+            data, *more = [plain(each) for each in documents(file.read(_LIMIT).decode())] or [None]
+        if more:
+            raise InvalidSetting(f"cannot use {str(path)!a}: it holds more than one document")
         if isinstance(data, dict) and isinstance(data.get("rules"), dict):  # `off` is false in YAML
             data["rules"] = {name: "off" if value is False else value for name, value in data["rules"].items()}
         found = msgspec.convert(data or {}, Configuration)
     except msgspec.ValidationError as error:
         raise InvalidSetting(f"cannot use {str(path)!a}: {describe(error, Configuration)}") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, MalformedYaml) as error:
         raise InvalidSetting(f"cannot use {str(path)!a}: {' '.join(str(error).split())}") from None
     for name in found.rules:
         rule_docs.page(name)

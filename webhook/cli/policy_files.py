@@ -33,6 +33,8 @@ def _load(path: Path) -> Documents:
         ) from None
     try:
         plain = list(YAML(typ="safe", pure=True).load_all(text))
-    except YAMLError as error:
+    except RecursionError:
+        raise InvalidDocument(f"{path} is nested too deeply") from None
+    except (YAMLError, ValueError) as error:  # a number of more than 4300 digits, or a day that no calendar has
         raise InvalidDocument(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     return load(plain, str(path))

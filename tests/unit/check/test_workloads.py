@@ -109,6 +109,12 @@ async def test_without_images_nothing_depends_on_the_network_and_nothing_is_hidd
     assert (await run_text(tmp_path, POD, no_images=True)).exit_code() == 0
 
 
+JSON_POD = (
+    '{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, '
+    '"spec": {"securityContext": {"runAsUser": 7}, "containers": []}}'
+)
+
+
 @pytest.mark.parametrize(
     ("text", "line", "reason"),
     [
@@ -119,6 +125,7 @@ async def test_without_images_nothing_depends_on_the_network_and_nothing_is_hidd
         (POD.replace("runAsNonRoot: true", 'runAsUser: "7"'), 11, "must be a whole number, not a string"),
         (POD.replace("runAsNonRoot: true", f"runAsUser: {2**63}"), 11, "must be a whole number <= 9223372036854775807"),
         (POD.replace("runAsNonRoot: true", f"runAsUser: {2**70}"), 11, "must be a whole number, not a fraction"),
+        (JSON_POD.replace("7", "9" * 5000), 1, "must be a whole number"),
         (POD.replace("name: app", "name: no"), 8, "must be a string, not a boolean"),
         (POD.replace("image: named:1", "image: named:1 # nonroot: allow"), 9, "allow RULE reason"),
         (POD.replace("image: named:1", "image: named:1 # nonroot: allow named-user"), 9, "allow RULE reason"),

@@ -216,6 +216,19 @@ def test_what_is_ignored_is_left_out(tmp_path: Path) -> None:
     assert (code, "there is no rule 'rot'" in text) == (2, True)
 
 
+@pytest.mark.parametrize(
+    "content", ["a: " + "[" * 50_000, "a: 2001-99-99", "a: " + "9" * 5000, "a: \xff", "a: [", "a: *b"]
+)
+def test_a_configuration_or_policy_that_breaks_its_reader(tmp_path: Path, content: str) -> None:
+    """It may be a stranger's, in a pull request: told in one line."""
+    files: dict[str, str | bytes] = {"pod.yaml": ROOT, "broken.yaml": content.encode("latin-1")}
+    for name, arguments in (("broken.yaml", ("--policy", "broken.yaml", "pod.yaml")), (".nonroot.yaml", ("pod.yaml",))):
+        code, _, text = found(tmp_path, {**files, name: content.encode("latin-1")}, *arguments)
+        assert (code, text.count("\n")) == (2, 1), text
+        assert name in text
+        assert "a fault of ours" not in text
+
+
 def test_what_is_known_or_accepted_fails_nothing(tmp_path: Path) -> None:
     """A baseline, an annotation with a reason, and the two exit codes that may be given up."""
     assert found(tmp_path, {"pod.yaml": ROOT}, "--exit-zero", "pod.yaml")[0] == 0

@@ -111,7 +111,9 @@ def _json_documents(text: str) -> Iterator[Node]:
 
     Two things of JSON are none of libyaml's: tabs between tokens, and characters as pairs of surrogates.
     """
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(
+        parse_int=str
+    )  # Python reads no number of more than 4300 digits, and none is needed here
     position, count = _behind_blank(text, 0), 0
     while position < len(text):
         if text.startswith("---", position):
