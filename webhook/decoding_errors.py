@@ -73,7 +73,7 @@ def _at(kind: inspect.Type | None, path: str) -> inspect.Type | None:
         kind = _plain(kind)
         if isinstance(kind, inspect.StructType) and name:
             kind = next((each.type for each in kind.fields if each.encode_name == name), None)
-        elif isinstance(kind, inspect.DictType) and name:
+        elif isinstance(kind, inspect.DictType):
             kind = kind.value_type
         elif isinstance(kind, inspect.VarTupleType | inspect.ListType) and not name:
             kind = kind.item_type

@@ -42,6 +42,10 @@ class Outer(msgspec.Struct, forbid_unknown_fields=True):
         ),
         ({"name": "a", "one": {"runAsUsr": 1}}, "spec.one: there is no field 'runAsUsr'; did you mean runAsUser?"),
         ({"name": "a", "one": {"zzz": 1}}, "spec.one: there is no field 'zzz': it has runAsUser, mode"),
+        (
+            {"name": "a", "named": {"x": {"mode": "enforce"}}},
+            "spec.named[...].mode: cannot be 'enforce': it is one of Audit, Enforce, Warn; did you mean Enforce?",
+        ),
         ({1: "a"}, "a key of spec: must be a string"),
     ],
 )

@@ -71,14 +71,14 @@ def read(paths: Iterable[str], selection: Selection | None = None) -> Iterator[S
     for path in map(shortest, paths):
         if path == STDIN:
             yield _decode(path, selection.kind, sys.stdin.buffer.read(SIZE_LIMIT + 1))
-        elif Path(path).is_dir():
+        elif path and Path(path).is_dir():
             for name in _walk(path, selection.exclude):
                 if name not in seen:
                     seen.add(name)
                     found = Skipped(name, 1, _SPECIAL) if _is_special(name) else read_file(name, kind_of(name))
                     if not _foreign(found):
                         yield found
-        elif not os.path.lexists(path):
+        elif not path or not os.path.lexists(path):
             raise InvalidSetting(f"there is no {path[:500]!a}; give files, folders, or - for standard input")
         elif path not in seen:
             seen.add(path)
@@ -89,7 +89,7 @@ def read(paths: Iterable[str], selection: Selection | None = None) -> Iterator[S
 
 def shortest(path: str) -> str:
     """One path for one file: without `./` and `..`, and relative where it lies below the working directory."""
-    if path == STDIN:
+    if path in ("", STDIN):
         return path
     inside = os.path.relpath(path) if os.path.isabs(path) else os.path.normpath(path)  # noqa: PTH117  # not resolved
     return path if os.path.isabs(path) and inside.startswith("..") else inside  # noqa: PTH117  # the same
@@ -159,7 +159,9 @@ def _decode(path: str, kind: Kind | None, data: bytes) -> Source | Skipped:
     try:
         text = data.decode("utf-8", "surrogateescape" if kind == "dockerfile" else "strict")
     except UnicodeDecodeError as error:
-        return Skipped(path, data.count(b"\n", 0, error.start) + 1, "not UTF-8")
+        is_gzip = data.startswith(b"\x1f\x8b")
+        reason = "compressed by gzip: unpack it first" if is_gzip else "not UTF-8, as kubectl wants it: convert it"
+        return Skipped(path, 1 if is_gzip else data.count(b"\n", 0, error.start) + 1, reason)
     mark = _BYTE_ORDER_MARK if text.startswith(_BYTE_ORDER_MARK) else ""
     text = text.removeprefix(mark)
     if (

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from webhook.check import workloads
-from webhook.check.files import KUSTOMIZATION, Selection, Source, read
+from webhook.check.files import KUSTOMIZATION, STDIN, Selection, Source, read
 from webhook.check.manifest.objects import KNOWN_TEMPLATE_KINDS, TemplateKinds
 from webhook.check.rendering import rendered
 from webhook.check.report import Examined, Report, Skipped, Suppressed, merge
@@ -108,7 +108,7 @@ def gather(sources: Iterable[Source | Skipped], request: Request) -> ParsedInput
     gathered.skipped += _unrendered(gathered)
     empty = not (gathered.examined or gathered.skipped or gathered.others)
     if empty and not request.selection.skip_others:
-        named = ", ".join(ascii(path[:200]) for path in request.paths[:5])
+        named = ", ".join("standard input" if path == STDIN else ascii(path[:200]) for path in request.paths[:5])
         raise InvalidSetting(f"there is nothing to check in {named}: no manifest, compose file or Dockerfile")
     return gathered
 

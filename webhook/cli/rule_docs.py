@@ -1,6 +1,7 @@
 """The rules as pages to read: a rule's docstring is its documentation, for `nonroot explain` and for SARIF's help."""
 
 import re
+from difflib import get_close_matches
 from functools import cache
 from inspect import cleandoc
 
@@ -49,7 +50,9 @@ def page(name: str) -> RuleDoc:
     """A rule's page; `InvalidSetting` names the rules where there is no such one."""
     found = _pages().get(name)
     if found is None:
-        raise InvalidSetting(f"there is no rule {name[:80]!a}; there are {', '.join(names())}")
+        near = get_close_matches(name, names(), n=1)
+        others = f"did you mean {near[0]}? nonroot explain lists them" if near else f"there are {', '.join(names())}"
+        raise InvalidSetting(f"there is no rule {name[:80]!a}; {others}")
     return found
 
 

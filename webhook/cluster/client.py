@@ -332,10 +332,17 @@ class Cluster:
                 pass
             else:
                 return
+        _exists(self._kubeconfig or config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION)
         await config.load_kube_config(  # type: ignore[no-untyped-call]
             self._kubeconfig or None, self._context or None, configuration
         )
         self._from_kubeconfig = True
+
+
+def _exists(kubeconfig: str) -> None:
+    """`InvalidSetting` where none of these files, as KUBECONFIG lists them, is there."""
+    if not any(Path(path).expanduser().exists() for path in kubeconfig.split(os.pathsep) if path):
+        raise InvalidSetting(f"there is no kubeconfig at {kubeconfig[:500]!a}; give --kubeconfig or set KUBECONFIG")
 
 
 def _own_namespace() -> str:

@@ -190,7 +190,7 @@ async def test_files_that_are_no_text_or_too_large_are_skipped(tmp_path: Path, m
     """With the line of the first wrong byte."""
     (tmp_path / "x.yaml").write_bytes(b"a: 1\nb: \xff\n")
     report = await run(tmp_path, {})
-    assert [(each.line, each.reason) for each in report.skipped] == [(2, "not UTF-8")]
+    assert [(each.line, each.reason) for each in report.skipped] == [(2, "not UTF-8, as kubectl wants it: convert it")]
     monkeypatch.setattr("webhook.check.files.SIZE_LIMIT", 5)
     report = await run(tmp_path, {})
     assert "larger than" in report.skipped[0].reason

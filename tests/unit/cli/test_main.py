@@ -103,7 +103,7 @@ def test_explain_prints_a_rules_own_documentation() -> None:
     )
     wrong = nonroot("explain", "named")
     assert wrong.returncode == 2
-    assert "there is no rule 'named'; there are root-user" in wrong.stderr
+    assert "there is no rule 'named'; did you mean named-user?" in wrong.stderr
 
 
 def test_a_terminal_is_told_how_far_a_long_check_is(tmp_path: Path) -> None:
@@ -248,3 +248,16 @@ def test_an_interruption_is_no_finding(monkeypatch: pytest.MonkeyPatch, tmp_path
     (tmp_path / "pod.yaml").write_text(POD)
     monkeypatch.setattr("webhook.cli.check.render", interrupted)
     assert CliRunner().invoke(main, ["check", str(tmp_path), "--no-images"]).exit_code == 130
+
+
+def test_what_a_newcomer_types_wrong_is_answered_with_what_was_meant(tmp_path: Path) -> None:
+    """A command, an empty path, an empty input, a compressed one."""
+    (tmp_path / "pod.yaml.gz").write_bytes(b"\x1f\x8b\x08\x00")
+    for arguments, code, said in (
+        (["chek", "x"], 2, "Did you mean check?"),
+        (["check", ""], 2, "there is no ''; give files"),
+        (["check", "-"], 2, "there is nothing to check in standard input"),
+        (["check", "pod.yaml.gz"], 3, "compressed by gzip: unpack it first"),
+    ):
+        result = nonroot(*arguments, cwd=tmp_path)
+        assert (result.returncode, said in result.stdout + result.stderr) == (code, True), result.stderr

@@ -76,7 +76,7 @@ def test_an_image_is_asked_about_as_the_pod_that_says_nothing_else() -> None:
         (["gone/web"], "'gone' is none of pod"),
         (["/gone.yaml"], "there is no '/gone.yaml'"),
         (["deplyment", "web"], "did you mean deployment?"),
-        (["pod/web"], "usable kubeconfig"),
+        (["pod/web"], "there is no kubeconfig at '/nowhere/kubeconfig'; give --kubeconfig or set KUBECONFIG"),
         (["image/a", "--no-images", "--offline"], "give one of them"),
         (["image/a", "--no-images", "-c", "b"], "has no container 'b'; it has app"),
     ],

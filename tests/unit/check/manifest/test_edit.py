@@ -227,7 +227,7 @@ async def test_files_that_cannot_be_read_are_told_and_the_others_fixed(tmp_path:
     (tmp_path / "good.yaml").write_text(f"{HEAD}  - {{name: a, image: x}}\n")
     fixes = await fix(Request((str(tmp_path),)), NotExamined())
     assert [Path(each.path).name for each in fixes.changes] == ["good.yaml"]
-    assert [each.reason for each in fixes.rest.skipped] == ["not UTF-8"]
+    assert [each.reason for each in fixes.rest.skipped] == ["not UTF-8, as kubectl wants it: convert it"]
 
 
 async def test_nothing_is_added_to_a_file_that_breaks_off(tmp_path: Path) -> None:
