@@ -250,6 +250,22 @@ def product(every: int = 1) -> Iterator[Cell]:
     return itertools.islice(cells, 0, None, every)
 
 
+def unread(every: int = 0) -> list[Cell]:
+    """What a webhook that cannot read the image leaves to the kubelet: nobody says the user, or that it may be root.
+
+    Each USER once, the rest in turn; or every so many-th cell of the product.
+    """
+    demands = [demand for demand in DEMANDS if demand[1] is not False and (demand[1] or demand[0] is not False)]
+    if every:
+        cells = itertools.product(USERS, ACCOUNTS, demands, KINDS)
+        return [
+            Cell(user, accounts, demand, kind=kind)
+            for user, accounts, demand, kind in itertools.islice(cells, 0, None, every)
+        ]
+    turns = zip(USERS, itertools.cycle(demands), itertools.cycle(KINDS), strict=False)
+    return [Cell(user, "found", demand, kind=kind) for user, demand, kind in turns]
+
+
 def covering() -> list[Cell]:
     """The pairwise-covering set."""
     names = tuple(ACCOUNTS)

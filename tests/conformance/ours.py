@@ -45,9 +45,9 @@ def image(user: str | None, files: Files, *, accounts: bool = False) -> Image:
 
 
 class Table(msgspec.Struct, frozen=True):
-    """Images by reference."""
+    """Images by reference, or why they could not be read."""
 
-    images: Mapping[str, Image]
+    images: Mapping[str, Image | Unknown]
 
     async def find(self, query: Query) -> Image | Unknown:
         """The image, which must be there."""

@@ -20,6 +20,7 @@ from tests.conformance.matrix import Cell
 from tests.conformance.model import INT31, Node, Outcome, Ran, Stuck
 from tests.conformance.runner import Judge
 from webhook.evaluation.verdict import ContainerVerdict
+from webhook.image.source import Unknown
 
 pytestmark = pytest.mark.e2e
 AT_ONCE = 3000  # cells whose images and outcomes are held in memory
@@ -50,11 +51,15 @@ async def node(api: Api) -> Node:
     return Node(version=(int(match[1]), int(match[2]), int(match[3])))
 
 
+def stride() -> int:
+    """Of how many cells of the whole product one is wanted; 0: the small set."""
+    wish = os.environ.get("NONROOT_MATRIX", "")
+    return 1 if wish == "full" else int(wish.removeprefix("1/")) if wish else 0
+
+
 def rounds() -> Iterator[list[Cell]]:
     """The cells to run, some thousands at a time."""
-    wish = os.environ.get("NONROOT_MATRIX", "")
-    stride = 1 if wish == "full" else int(wish.removeprefix("1/")) if wish else 0
-    cells: Iterator[Cell] = matrix.product(stride) if stride else iter(matrix.covering())
+    cells: Iterator[Cell] = matrix.product(stride()) if stride() else iter(matrix.covering())
     while chunk := list(islice(cells, AT_ONCE)):
         yield chunk
 
@@ -112,6 +117,41 @@ async def _round(total: Round, cells: list[Cell], judge: Judge, runtime: Node) -
         total.check(
             isinstance(before, Ran) and before.uid and before == real, cell, f"it was {before}", f"patched it is {real}"
         )
+
+
+async def test_what_is_left_to_the_kubelet_runs_where_the_warning_says_and_never_as_root(
+    api: Api, judge: Judge, registry: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`onUnknown: Verify` with every form of USER: the kubelet starts a number above 0, and neither a name nor root."""
+    runtime, cells, total = await node(api), matrix.unread(stride()), Round()
+    contents = {(cell.user, cell.accounts): images.content(cell.user, cell.files) for cell in cells}
+    await images.push(registry, contents.values())
+    table = ours.Table({judge.image(cell): Unknown("unauthorized", "it asks for a password") for cell in cells})
+
+    def expected(cell: Cell) -> Outcome:
+        demanded = {**cell.container_context, "runAsNonRoot": True}
+        return model.outcome(cell.user, cell.files, cell.pod_context, demanded, runtime)
+
+    async def patch(pod: dict[str, Any]) -> dict[str, Any]:
+        return await ours.patched(pod, table)
+
+    for cell, real in (await judge.run(cells, expected, patch)).items():
+        total.counts[real.reason if isinstance(real, Stuck) else "ran"] += 1
+        total.check(_same(expected(cell), real), cell, f"the model says {expected(cell)}", f"it was {real}")
+        total.check(not isinstance(real, Ran) or real.uid, cell, f"it ran as root: {real}")
+        total.check(
+            not isinstance(real, Ran) or isinstance(model.image_user(cell.user), int), cell, f"a name ran: {real}"
+        )
+        said = [each.message for each in (await ours.single(cell, judge.image(cell), table)).findings]
+        total.check(any(WARNING in each for each in said), cell, f"the warning does not say what comes: {said}")
+    with capsys.disabled():
+        print(f"\nleft to the kubelet: {dict(total.counts)}, {len(total.wrong)} disagreements")
+    assert not total.wrong, "\n".join(total.wrong[:20])
+    assert total.counts["ran"]
+    assert total.counts["CreateContainerConfigError"]
+
+
+WARNING = "the kubelet decides: a numeric USER above 0 runs, and a named one or root does not start (CreateContainerConfigError)"
 
 
 def _good(verdict: ContainerVerdict, real: Outcome) -> bool:
