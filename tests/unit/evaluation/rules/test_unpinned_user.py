@@ -7,6 +7,7 @@ from tests.support.images import image, multi, platform_image
 from tests.support.pods import minimal, tweak
 from webhook.evaluation.rules import unpinned_user
 from webhook.image.source import Image
+from webhook.policy.types import ExceptionSpec, Metadata, NonRootException, Rule
 
 OWN = "spec.containers[0].securityContext"
 PAIR = multi(platform_image("1"), platform_image("2", platform="linux/arm64"))
@@ -43,3 +44,19 @@ async def test_a_missed_patch_is_told_with_the_lines_to_write(os: str, found: Im
         "runAsNonRoot: the API server did not reach the mutating webhook, or one that comes after it added the container or "
         f"took away what it wrote; try again, or set {fields}"
     )
+
+
+@pytest.mark.parametrize(
+    ("user", "own", "other"),
+    [("-1", "invalid-user", "unresolvable-user"), ("ghost", "unresolvable-user", "invalid-user")],
+)
+async def test_an_exception_for_what_refuses_the_image_does_not_let_root_in(user: str, own: Rule, other: Rule) -> None:
+    """Exempted from that rule alone, its image may still be another one when it is pulled; another rule's is no matter."""
+
+    async def rules(exempted: Rule) -> set[str]:
+        exception = NonRootException(Metadata("x", "default"), ExceptionSpec("a test", rules=(exempted,)))
+        verdict = await evaluate_object(minimal(), image(user), exceptions=[exception])
+        return {each.rule for each in verdict.findings}
+
+    assert await rules(own) == {"unpinned-user"}
+    assert await rules(other) == {own}
