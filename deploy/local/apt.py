@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from .errors import ClusterError
 
 PACKAGES = Path(__file__).with_name("apt.txt")
 POLICY = Path("/usr/sbin/policy-rc.d")
+APT = ("apt-get", "-o", "DPkg::Lock::Timeout=300", "-q", "-y")
 
 
 def wanted() -> list[str]:
@@ -39,14 +41,22 @@ def install(*packages: str) -> list[str]:
         return []
     if os.geteuid() != 0:
         raise ClusterError(f"as root: apt-get install {' '.join(names)}")
-    apt = ("apt-get", "-o", "DPkg::Lock::Timeout=300", "-q", "-y")
     with _no_service_starts():
-        run(*apt, "update")
+        run(*APT, "update")
         run(
-            *apt, "install", "--no-install-recommends", *names,
+            *APT, "install", "--no-install-recommends", *names,
             env={"DEBIAN_FRONTEND": "noninteractive"},
         )  # fmt: skip
     return names
+
+
+def unpack(folder: Path, *packages: str) -> None:
+    """Lay the files of some packages into a folder, without what they depend on; the machine does not have them installed."""
+    with tempfile.TemporaryDirectory() as downloads:
+        run(*APT, "update")
+        run(*APT, "-o", "APT::Sandbox::User=root", "download", *packages, cwd=Path(downloads))
+        for package in Path(downloads).glob("*.deb"):
+            run("dpkg-deb", "--extract", package, folder)
 
 
 @contextmanager

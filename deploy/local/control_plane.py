@@ -8,7 +8,7 @@ is then exactly what a production cluster does.
 from .api import Api
 from .build import program
 from .certificates import Authority
-from .layout import HOST, KUBERNETES_SERVICE, LOOPBACK, NODE, SERVICES, Layout
+from .layout import KUBERNETES_SERVICE, LOOPBACK, NODE, SERVICES, Layout
 
 ETCD = "etcd"
 APISERVER = "kube-apiserver"
@@ -58,7 +58,7 @@ def start_apiserver(layout: Layout, authority: Authority) -> Api:
     names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"]
     names += [
         "kubernetes.default.svc.cluster.local",
-        HOST,
+        layout.host,
         KUBERNETES_SERVICE,
         LOOPBACK,
     ]
@@ -71,8 +71,8 @@ def start_apiserver(layout: Layout, authority: Authority) -> Api:
         [
             program("kubernetes", "kube-apiserver"),
             f"--etcd-servers={layout.etcd}",
-            f"--bind-address={HOST}",
-            f"--advertise-address={HOST}",
+            f"--bind-address={layout.host}",
+            f"--advertise-address={layout.host}",
             f"--secure-port={layout.port('apiserver')}",
             f"--cert-dir={layout.pki}",
             f"--tls-cert-file={serving.certificate}",

@@ -20,16 +20,9 @@ SERVICES = "10.96.0.0/16"
 KUBERNETES_SERVICE = "10.96.0.1"
 LOOPBACK = "127.0.0.1"
 
-# (address, the port to take if it is free)
-PREFERRED = {
-    "apiserver": (HOST, 6443),
-    "kubelet": (HOST, 10250),
-    "registry": (HOST, 5000),
-    "etcd": (LOOPBACK, 0),
-    "etcd-peer": (LOOPBACK, 0),
-    "proxy-health": (LOOPBACK, 0),
-    "proxy-metrics": (LOOPBACK, 0),
-}
+# the port to take if it is free, on the cluster's address and on loopback
+AT_HOST = {"apiserver": 6443, "kubelet": 10250, "registry": 5000}
+AT_LOOPBACK = {"etcd": 0, "etcd-peer": 0, "proxy-health": 0, "proxy-metrics": 0}
 
 
 @dataclass(frozen=True)
@@ -37,6 +30,7 @@ class Layout:
     """The cluster whose state is in `state`; nothing here exists until somebody makes it."""
 
     state: Path
+    host: str = HOST  # the address of the API server, the kubelet and the registry
 
     @property
     def kubeconfig(self) -> Path:
@@ -79,7 +73,7 @@ class Layout:
 
     @property
     def apiserver(self) -> str:
-        return f"https://{HOST}:{self.port('apiserver')}"
+        return f"https://{self.host}:{self.port('apiserver')}"
 
     @property
     def etcd(self) -> str:
@@ -87,7 +81,7 @@ class Layout:
 
     @property
     def registry(self) -> str:
-        return f"{HOST}:{self.port('registry')}"
+        return f"{self.host}:{self.port('registry')}"
 
     @property
     def registry_hosts(self) -> Path:
@@ -106,7 +100,9 @@ class Layout:
         if self._ports.exists():
             return
         self.state.mkdir(parents=True, exist_ok=True)
-        self._ports.write_text(json.dumps(dict(zip(PREFERRED, _free(PREFERRED.values()), strict=True))))
+        wishes = {name: (self.host, port) for name, port in AT_HOST.items()}
+        wishes |= {name: (LOOPBACK, port) for name, port in AT_LOOPBACK.items()}
+        self._ports.write_text(json.dumps(dict(zip(wishes, _free(wishes.values()), strict=True))))
 
     def write(self, name: str, content: object) -> str:
         """Write a configuration file and return its path; JSON is YAML to whoever reads it.

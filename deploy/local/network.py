@@ -5,9 +5,9 @@ command each, and the machine's other rules are neither read nor changed.
 """
 
 import contextlib
-import json
 from pathlib import Path
 
+from . import sysctls
 from .build import program
 from .certificates import Authority
 from .commands import run
@@ -25,17 +25,6 @@ table ip {TABLE} {{
 }}
 """
 
-# What the bridge plugin and the kubelet set on the host, to be put back afterwards.
-SYSCTLS = (
-    "kernel/keys/root_maxbytes",
-    "kernel/keys/root_maxkeys",
-    "kernel/panic",
-    "kernel/panic_on_oops",
-    "net/ipv4/ip_forward",
-    "vm/overcommit_memory",
-    "vm/panic_on_oom",
-)
-
 
 def bridge_exists() -> bool:
     """Whether some cluster's network is on this machine."""
@@ -51,7 +40,7 @@ def create(layout: Layout) -> None:
     """Make the bridge, whose address is the node's, and let Pods out through the host."""
     if not owned(layout):
         _must_be_alone()
-        _remember_sysctls(layout)
+        sysctls.remember(_sysctls(layout))
     if not bridge_exists():
         # A fixed MAC: a bridge otherwise takes its lowest port's, and Pods lose their gateway.
         run(
@@ -111,7 +100,7 @@ def remove(layout: Layout) -> None:
     _drop_table(TABLE)
     if bridge_exists():
         run("ip", "link", "delete", BRIDGE)
-    _restore_sysctls(layout)
+    sysctls.restore(_sysctls(layout))
 
 
 def _drop_table(name: str, family: str = "ip") -> None:
@@ -129,17 +118,3 @@ def _must_be_alone() -> None:
         raise ClusterError(f"the network {BRIDGE} exists: another local cluster runs here")
     if "table ip kube-proxy" in run("nft", "list", "tables"):
         raise ClusterError("this machine is a Kubernetes node already: use that cluster")
-
-
-def _remember_sysctls(layout: Layout) -> None:
-    found = {name: Path("/proc/sys", name) for name in SYSCTLS}
-    values = {name: path.read_text().strip() for name, path in found.items() if path.exists()}
-    layout.state.mkdir(parents=True, exist_ok=True)
-    _sysctls(layout).write_text(json.dumps(values))
-
-
-def _restore_sysctls(layout: Layout) -> None:
-    for name, value in json.loads(_sysctls(layout).read_text()).items():
-        path = Path("/proc/sys", name)
-        if path.read_text().strip() != value:
-            path.write_text(value)

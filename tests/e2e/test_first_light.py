@@ -155,7 +155,8 @@ def test_a_volume_that_a_non_root_process_cannot_write(
     target.namespace(namespace, **{"nonroot.dev/mode": "enforce"})
     image = images["l-writer"].reference
     for name in ("told", "cured"):
-        target.apply(*_volume(namespace, name, _prepare(target, name, images["g-root"].reference)), namespace=namespace)
+        path, node = _prepare(target, name, images["g-root"].reference)
+        target.apply(*_volume(namespace, name, path, node), namespace=namespace)
     result = target.apply(_writer("told", image), namespace=namespace)
     assert "volume may not be writable" in result
     assert "fsGroup" in result
@@ -192,8 +193,8 @@ def _wrote(target: Target, namespace: str, pod: str) -> bool | None:
     return None if not log.strip() else "cannot" not in log
 
 
-def _prepare(target: Target, name: str, root_image: str) -> str:
-    """A folder on the node that belongs to root, made by a Pod in kube-system; the folder's path."""
+def _prepare(target: Target, name: str, root_image: str) -> tuple[str, str]:
+    """A folder on a node that belongs to root, made by a Pod in kube-system; the folder's path, and the node's name."""
     path = f"/var/lib/nonroot-e2e/{name}"
     target.apply(
         {
@@ -216,20 +217,19 @@ def _prepare(target: Target, name: str, root_image: str) -> str:
         namespace="kube-system",
     )
 
-    def done() -> bool:
-        pods = target.get("pods", "kube-system", "--field-selector", f"metadata.name=prepare-{name}")
-        return bool(pods and pods[0]["status"]["phase"] == "Succeeded")
+    def done() -> str | None:
+        (pod,) = target.get("pods", "kube-system", "--field-selector", f"metadata.name=prepare-{name}")
+        return pod["spec"]["nodeName"] if pod["status"]["phase"] == "Succeeded" else None
 
-    eventually(done, f"the folder {path} on the node")
+    node = eventually(done, f"the folder {path} on a node")
     target.kubectl("-n", "kube-system", "delete", "pod", f"prepare-{name}", "--now", "--wait=false")
-    return path
+    return path, node
 
 
-def _volume(namespace: str, name: str, path: str) -> list[dict[str, object]]:
-    """A local PersistentVolume on that folder and its claim."""
-    affinity = {
-        "required": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "kubernetes.io/os", "operator": "Exists"}]}]}
-    }
+def _volume(namespace: str, name: str, path: str, node: str) -> list[dict[str, object]]:
+    """A local PersistentVolume on that folder of that node, and its claim."""
+    hostname = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
+    affinity = {"required": {"nodeSelectorTerms": [{"matchExpressions": [hostname]}]}}
     common = {"accessModes": ["ReadWriteOnce"], "storageClassName": "", "volumeName": f"{namespace}-{name}"[:60]}
     return [
         {

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from deploy.local.layout import HOST
 from tests.e2e.target import Target
 
 CRDS = Path(__file__).parents[2] / "charts/nonroot-webhook/files/crds"
@@ -21,6 +22,11 @@ def reach() -> Target:
     if not os.environ.get("KUBECONFIG"):
         pytest.skip("needs KUBECONFIG: use make test, which starts a cluster")
     return Target(os.environ, "")
+
+
+def own_address() -> str:
+    """The address at which the API server, nodes and Pods reach this machine: that of the registry, which runs on it."""
+    return os.environ.get("NONROOT_REGISTRY", HOST).partition(":")[0]
 
 
 @contextlib.contextmanager

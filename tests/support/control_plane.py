@@ -8,13 +8,14 @@ from pathlib import Path
 from deploy.local import control_plane
 from deploy.local.certificates import Authority
 from deploy.local.layout import Layout
+from tests.support.cluster import own_address
 
 
 @contextlib.contextmanager
 def alone() -> Iterator[Layout]:
-    """Its folders and addresses, for the length of a `with`; it listens on the bridge of the local cluster, which must be up."""
+    """Its folders and addresses, for the length of a `with`; it listens where the cluster reaches us, so one must be up."""
     with tempfile.TemporaryDirectory(prefix="nonroot-control-plane-") as folder:
-        layout = Layout(Path(folder))
+        layout = Layout(Path(folder), own_address())
         layout.choose_ports()
         authority = Authority(layout.pki)
         authority.create()

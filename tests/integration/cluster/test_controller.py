@@ -270,13 +270,13 @@ def _assert_no_trace_of_kopf(target: Target) -> None:
 
 
 class Hook:
-    """An admission server on loopback that allows everything, with whichever certificate it was given last."""
+    """An admission server where the API server reaches it that allows everything, with whichever certificate it was given last."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
+        self._listener = socket.create_server((cluster.own_address(), 0))
+        self.host, self.port = self._listener.getsockname()
 
     def load(self, certificate: bytes, key: bytes) -> None:
         """Serve another certificate from the next connection on."""
@@ -349,7 +349,7 @@ async def test_twenty_changes_of_ca_lose_no_admission(
 ) -> None:
     """The clock runs ahead of the real one, by an hour at most: by so much are certificates backdated."""
     hook = Hook(tmp_path)
-    configurations({"url": f"https://127.0.0.1:{hook.port}/"})
+    configurations({"url": f"https://{hook.host}:{hook.port}/"})
     ahead = timedelta()
     names = Names(
         NAMESPACE,
@@ -358,7 +358,7 @@ async def test_twenty_changes_of_ca_lose_no_admission(
         (("MutatingWebhookConfiguration", MUTATING), ("ValidatingWebhookConfiguration", VALIDATING)),
     )
     plan = Plan(
-        ("127.0.0.1",),
+        (hook.host,),
         ca_lifetime=timedelta(seconds=150),
         leaf_lifetime=timedelta(seconds=50),
         settle=timedelta(seconds=5),
