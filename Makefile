@@ -77,11 +77,11 @@ cluster-down: $(VENV)/.dev ## end it, and everything it started
 install: $(VENV)/.dev ## build the image, push it to REGISTRY=HOST[/PATH] and install the chart into your kubeconfig's cluster
 	@$(BIN)/python -m deploy.install "$(REGISTRY)"
 
-kind: ## a kind cluster with the webhook installed and enforcing (Docker, kind, kubectl, helm; NODES=2, KUBERNETES=1.35)
-	deploy/kind/up.sh
+kind: $(VENV)/.dev ## a kind cluster with the webhook installed and enforcing, with Docker Hub or without (NODES=2; with Docker Hub KUBERNETES=1.35)
+	@$(BIN)/python -m deploy.kind up
 
-kind-down: ## end it
-	deploy/kind/down.sh
+kind-down: $(VENV)/.dev ## end it
+	@$(BIN)/python -m deploy.kind down
 
 image: $(VENV)/.dev ## build our own image with buildah
 	$(BIN)/python -m deploy.dev.images.build --product

@@ -4,7 +4,7 @@
 #   eval "$(deploy/kind/cluster.sh)" && make test
 #
 # NODES=2 for another number of nodes than three; KUBERNETES=1.35 for one of the versions, with their images' digests, that
-# .github/workflows/test.yml lists; KIND_IMAGE=… for any other image of a node.
+# .github/workflows/test.yml lists; KIND_IMAGE=… for any other image of a node, REGISTRY_IMAGE=… of a registry.
 # Prints KUBECONFIG, and NONROOT_REGISTRY: the registry at the address that this machine has in kind's network, so that
 # the machine, nodes and Pods all reach it there (on Linux). What is there already is used.
 set -euo pipefail
@@ -35,7 +35,7 @@ for address in $(docker network inspect kind --format '{{range .IPAM.Config}}{{.
 done
 if ! docker container inspect "$registry" >/dev/null 2>&1; then
   docker run --detach --restart=always --name "$registry" --network kind \
-    --publish "127.0.0.1:$push:$port" --publish "$address:$port:$port" registry:2.8.3 >&2
+    --publish "127.0.0.1:$push:$port" --publish "$address:$port:$port" "${REGISTRY_IMAGE:-registry:2.8.3}" >&2
 fi
 
 for node in $(kind get nodes --name "$cluster"); do

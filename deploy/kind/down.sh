@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# End what up.sh started: the cluster "nonroot" and its registry, nothing else. Not run by our tests, see up.sh.
+# End what up.sh started: the cluster "nonroot" and its registry, nothing else.
 set -euo pipefail
 
 kind delete cluster --name nonroot

@@ -5,14 +5,15 @@
 #   deploy/kind/down.sh          ends all of it
 #
 # Needs docker, kind, kubectl and helm. What is there already is used, so it can be run again after a change.
-# Where Docker Hub is out of reach: BUILD_BASE and RUNTIME_BASE as in the Dockerfile, or IMAGE, a whole image of ours that
-# docker has; DEMO_BASE, a base with adduser and sleep.
+# `make kind` runs it: with Docker and Docker Hub in reach as it stands; otherwise with images that are made on this machine and
+# given by the names below, in a Docker of its own (deploy/kind/README.md).
+#   KIND_IMAGE, REGISTRY_IMAGE   the images of a node and of the registry
+#   IMAGE                        a whole image of ours that docker has; or BUILD_BASE and RUNTIME_BASE, as in the Dockerfile
+#   DEMO_BASE                    a base with adduser and sleep
 #
-# Not run by our tests: kind's node images are on Docker Hub only, which the machine that tests this cannot reach.
-# There every command is recorded instead of run (tests/unit/deploy/test_kind.py), and what Helm is given is rendered for real; the
-# same chart and image run on the cluster of deploy/local. Tried there once, with dockerd 20.10 and kind 0.33, was a node
-# image made by hand (Debian, kind's own files, kubeadm and the programs of deploy/local): kind made the node, systemd and
-# all four control plane Pods ran, but on two busy cores the API server answered too late for kubeadm to go on.
+# What ran: `make test` runs the second way on two nodes, on each of them a named-user Pod under an injected uid and a refused
+# root Pod, an upgrade of the chart, and an uninstallation (tests/integration/kind). The first way has not run where this is
+# tested, because Docker Hub is out of reach there: every command is recorded instead (tests/unit/deploy/test_kind.py).
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

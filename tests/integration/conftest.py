@@ -11,6 +11,7 @@ MARKERS = {
     "chart": "chart",
     "cluster": "cluster",
     "engines": "engines",
+    "kind": "kind",
     "oracle": "oracle",
     "registry": "registry",
 }

@@ -142,8 +142,20 @@ def python_bases(cache: Path) -> tuple[str, str]:
 
 
 def _debian(cache: Path, name: str, *, variant: str, packages: Sequence[str]) -> str:
+    def make(target: Path) -> None:
+        debian_rootfs(target / "rootfs.tar", variant=variant, packages=packages)
+
+    return _base(cache, name, recipe=_mmdebstrap(variant, packages), make=make)
+
+
+def debian_rootfs(target: Path, *, variant: str, packages: Sequence[str]) -> None:
+    """Write the root file system of a Debian as a tar archive."""
+    _run([*_mmdebstrap(variant, packages), str(target)])
+
+
+def _mmdebstrap(variant: str, packages: Sequence[str]) -> list[str]:
     excluded = ("doc/*", "man/*", "info/*", "locale/*", "i18n/*", "lintian/*", "bug/*")
-    command = [
+    return [
         "mmdebstrap",
         "--quiet",
         f"--variant={variant}",
@@ -156,11 +168,6 @@ def _debian(cache: Path, name: str, *, variant: str, packages: Sequence[str]) ->
         "--skip=output/dev",  # device nodes are the runtime's business
         "bookworm",
     ]
-
-    def make(target: Path) -> None:
-        _run([*command, str(target / "rootfs.tar")])
-
-    return _base(cache, name, recipe=command, make=make)
 
 
 def busybox_base(cache: Path) -> str:
@@ -302,7 +309,7 @@ def build_all(cache: Path | None = None, *, only: Iterable[str] = ()) -> dict[st
 
 def _build_shape(cache: Path, shape: Shape, known: Mapping[str, str]) -> Built:
     context = HERE / shape.name
-    reference = f"localhost/{PROJECT}/{shape.name}:{_hash([known[shape.base], *_contents(context)])}"
+    reference = f"localhost/{PROJECT}/{shape.name}:{_hash([known[shape.base], *contents(context)])}"
     with _locked(cache, shape.name):
         if reference not in known:
             _buildah(cache, "build", "--pull-never", "--layers", "--tag", reference, str(context))
@@ -378,7 +385,7 @@ def _product_contents(source: Path) -> Iterator[str]:
     for line in ignore.read_text().splitlines():
         if line.startswith("!"):
             path = source / line[1:].strip("/ ")
-            yield from _contents(path) if path.is_dir() else [f"{path.name}:{_digest(path) if path.exists() else ''}"]
+            yield from contents(path) if path.is_dir() else [f"{path.name}:{_digest(path) if path.exists() else ''}"]
 
 
 def _pip_secrets(folder: Path) -> list[str]:
@@ -448,6 +455,11 @@ def push_all(
         results = pool.map(lambda image: push(image.reference, registry, insecure, cache=cache), others)
         pushed.update(zip((image.name for image in others), results, strict=True))
     return pushed
+
+
+def export(image: str, destination: str, *, cache: Path | None = None) -> None:
+    """Copy an image of our storage to any place that containers/image knows, such as docker-archive:PATH:NAME."""
+    _buildah(cache or default_cache(), "push", "--quiet", image, destination)
 
 
 def _remote_manifest(target: str, verify: str) -> bytes | None:
@@ -553,7 +565,8 @@ def _need(*programs: str) -> None:
         raise BuildError(f"not found: {', '.join(missing)}; on Debian: apt-get install {packages}")
 
 
-def _contents(folder: Path) -> list[str]:
+def contents(folder: Path) -> list[str]:
+    """One line for each file below a folder: its path, its mode and a digest."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     return [f"{path.relative_to(folder)}:{path.stat().st_mode & 0o777:o}:{_digest(path)}" for path in files]
 

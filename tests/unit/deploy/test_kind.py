@@ -4,7 +4,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -23,6 +24,7 @@ case "${0##*/} $*" in
   "docker container inspect"*) exit "$MISSING" ;;
   "docker image inspect"*) echo sha256:0123456789abcdef ;;
   "kind create cluster"*) cat >"$HOME/configuration" ;;
+  "docker pull"*) exit "${NO_HUB:-0}" ;;
   "docker build"*) echo "$DOCKER_BUILDKIT" >>"$HOME/buildkit" ;;
   "kind get clusters") [ "$MISSING" = 1 ] || echo nonroot ;;
   "kind get nodes"*) printf 'nonroot-control-plane\\nnonroot-worker\\n' ;;
@@ -56,6 +58,13 @@ def _record(
     settings: Mapping[str, str] | None = None,
 ) -> Recorded:
     """Run a script with recorders for `programs`; `missing` says that neither cluster nor registry is there yet."""
+    command = ["bash", str(KIND / script)]
+    return _run(command, folder, missing=missing, programs=programs, settings=settings)
+
+
+def _run(
+    command: Sequence[str], folder: Path, *, missing: bool, programs: str, settings: Mapping[str, str] | None
+) -> Recorded:
     for name in programs.split():
         (folder / name).write_text(RECORDER)
         (folder / name).chmod(0o755)
@@ -80,7 +89,7 @@ def _record(
         "HOME": str(folder),
         **(settings or {}),
     }
-    done = subprocess.run(["bash", KIND / script], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
     commands = [line.split(SEPARATOR) for line in record.read_text().splitlines()]
     return Recorded(done.returncode, done.stdout + done.stderr, commands)
 
@@ -205,6 +214,47 @@ def test_both_pods_that_it_proposes_are_of_images_in_its_registry(tmp_path: Path
     pushed = [command[2] for command in recorded.commands if command[:2] == ["docker", "push"]]
     assert sorted(proposed) == sorted(each.replace("localhost:5001", "nonroot-registry:5000") for each in pushed)
     assert len(set(proposed)) == 2
+
+
+def _make(verb: str, folder: Path, *, programs: str = "docker kind kubectl helm", **settings: str) -> Recorded:
+    """`make kind` or `make kind-down`, with a cache in which nothing is."""
+    command = [sys.executable, "-m", "deploy.kind", verb]
+    settings |= {"NONROOT_CACHE": str(folder / "cache")}
+    return _run(command, folder, missing=True, programs=programs, settings=settings)
+
+
+def test_with_docker_hub_in_reach_it_is_the_script_with_kind_s_own_images(tmp_path: Path) -> None:
+    recorded = _make("up", tmp_path, KUBERNETES="1.35")
+    assert recorded.code == 0, recorded.said
+    assert recorded.commands[:2] == [["docker", "info"], ["docker", "pull", "registry:2.8.3"]]
+    command = recorded.commands[recorded.first("kind", "create", "cluster")]
+    assert command[command.index("--image") + 1].startswith("kindest/node:v1.35.")
+    assert recorded.has("helm", "upgrade", "--install")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"KUBERNETES": "1.31"}, "KUBERNETES=1.31: without Docker Hub only 1.36 can be built here"),
+        ({"KIND_IMAGE": "kindest/node:v1.36.4"}, "KIND_IMAGE=kindest/node:v1.36.4: Docker Hub is out of reach"),
+    ],
+)
+def test_without_docker_hub_what_cannot_be_made_here_is_refused_before_anything_is_made(
+    tmp_path: Path, settings: dict[str, str], words: str
+) -> None:
+    recorded = _make("up", tmp_path, NO_HUB="1", **settings)
+    assert recorded.code == 1
+    assert words in recorded.said
+    assert recorded.commands == [["docker", "info"], ["docker", "pull", "registry:2.8.3"]]
+
+
+def test_it_ends_the_cluster_in_the_user_s_docker_by_the_script(tmp_path: Path) -> None:
+    assert _make("down", tmp_path).has("kind", "delete", "cluster", "--name", "nonroot")
+
+
+def test_where_nothing_runs_there_is_nothing_to_end(tmp_path: Path) -> None:
+    recorded = _make("down", tmp_path, programs="")
+    assert (recorded.code, recorded.said, recorded.commands) == (0, "", [])
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="needs shellcheck, from the package of that name")

@@ -1,0 +1,1 @@
+"""A kind cluster with the webhook installed: with Docker Hub by the scripts alone, without it by images that are made here."""

@@ -1,0 +1,97 @@
+"""`python -m deploy.kind up|down|run COMMAND…`: a kind cluster with the webhook installed and enforcing.
+
+With Docker and Docker Hub in reach it is up.sh with kind's own node images. Otherwise the cluster is of images that are made
+here, in a Docker of its own that reaches nothing (engine.py): as root, on Debian or Ubuntu.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+
+from deploy.dev.images.build import BuildError
+from deploy.local import build
+from deploy.local.errors import ClusterError
+
+from . import engine, offline, programs
+
+PROBE = "registry:2.8.3"  # cluster.sh's registry, and the smallest image that is needed from Docker Hub
+NEXT = """
+It is in a network of its own. For a shell in there, where the commands above work:
+
+    {python} -m deploy.kind run bash
+
+`make kind-down` ends it; the images of its nodes stay in {state}.
+"""
+
+
+def main() -> int:
+    """Do one command; a failure is one message, not a traceback."""
+    arguments = _arguments()
+    try:
+        match arguments.verb:
+            case "up":
+                return _up()
+            case "down":
+                return _down()
+            case _:
+                return offline.call(arguments.words)
+    except (BuildError, ClusterError) as error:
+        print(f"deploy.kind: {error}", file=sys.stderr)
+        return 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.kind", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("up", help="start the cluster, with the webhook in it")
+    verbs.add_parser("down", help="end it, and all that was started for it")
+    run = verbs.add_parser("run", help="run a command in the network of the cluster that is up")
+    run.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
+    return parser.parse_args()
+
+
+def _up() -> int:
+    if engine.running() is None and _docker_hub_in_reach():
+        return _script("up.sh")
+    version = offline.kubernetes()
+    engine.start()
+    code = offline.call([offline.SCRIPTS / "up.sh"], offline.release(version, print))
+    if code == 0:
+        print(NEXT.format(python=sys.executable, state=engine.state()))
+    return code
+
+
+def _down() -> int:
+    if engine.left() or not _docker_answers():
+        engine.stop()
+        return 0
+    return _script("down.sh")
+
+
+def _script(name: str) -> int:
+    """Run a script with the user's Docker, and with programs of ours where the user has none."""
+    needed = {"kind": programs.KIND, "kubectl": build.TOOLS["kubernetes"], "helm": build.TOOLS["helm"]}
+    missing = [tool for program, tool in needed.items() if shutil.which(program) is None]
+    programs.ensure(*missing, say=print)
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *(str(tool.folder) for tool in missing)])
+    return subprocess.call([offline.SCRIPTS / name], env=os.environ | {"PATH": path})
+
+
+def _docker_answers() -> bool:
+    return shutil.which("docker") is not None and _succeeds("docker", "info")
+
+
+def _docker_hub_in_reach() -> bool:
+    return _docker_answers() and _succeeds("docker", "pull", PROBE)
+
+
+def _succeeds(*words: str) -> bool:
+    return subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

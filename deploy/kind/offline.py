@@ -1,0 +1,51 @@
+"""What up.sh and cluster.sh run with where Docker Hub is out of reach: images that are made here, and our Docker to hold them."""
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from deploy.dev.images.build import build_product, busybox_base, default_cache
+from deploy.local import apt, build
+from deploy.local.errors import ClusterError
+
+from . import engine, node, programs
+from .programs import DEFAULT, Kubernetes, Say
+
+SCRIPTS = Path(__file__).parent
+
+
+def kubernetes() -> Kubernetes:
+    """The version that is asked for; an image cannot be."""
+    if image := os.environ.get("KIND_IMAGE"):
+        raise ClusterError(
+            f"KIND_IMAGE={image}: Docker Hub is out of reach, KUBERNETES={DEFAULT} makes an image of that version"
+        )
+    return Kubernetes.of(os.environ.get("KUBERNETES") or DEFAULT)
+
+
+def cluster(version: Kubernetes, say: Say) -> dict[str, str]:
+    """The environment of cluster.sh, once our Docker runs."""
+    apt.install()
+    build.ensure(["helm"], say)
+    programs.ensure(programs.KIND, say=say)
+    return {"KUBERNETES": "", "KIND_IMAGE": node.node(version, say), "REGISTRY_IMAGE": node.registry(say)}
+
+
+def release(version: Kubernetes, say: Say) -> dict[str, str]:
+    """The environment of up.sh."""
+    environment = cluster(version, say)
+    say("building our image, and taking it into Docker")
+    product = node.take(build_product().reference, "nonroot-webhook:local")
+    return environment | {"IMAGE": product, "DEMO_BASE": node.take(busybox_base(default_cache()), "busybox:local")}
+
+
+def command(words: Sequence[str | Path], more: Mapping[str, str] = {}) -> tuple[list[str], dict[str, str]]:
+    """A command and its environment, to be run where our Docker and its clusters are."""
+    return [*engine.inside(), *map(str, words)], {**os.environ, **engine.environment(), **more}
+
+
+def call(words: Sequence[str | Path], more: Mapping[str, str] = {}) -> int:
+    """Run it; the exit code."""
+    inside, environment = command(words, more)
+    return subprocess.call(inside, env=environment)

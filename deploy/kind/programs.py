@@ -1,0 +1,59 @@
+"""The programs of a kind cluster: those of deploy/local, and what it lacks, built or unpacked once into the same cache."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.local import apt, build
+from deploy.local.build import Tool
+from deploy.local.errors import ClusterError
+
+Say = Callable[[str], None]
+
+HERE = Path(__file__).parent
+DEFAULT = "1.36"
+KUBERNETES = {DEFAULT: build.RECIPES / "kubernetes"}  # the module of each minor version
+
+
+def _docker(folder: Path) -> None:
+    """Debian's Docker: installed, it would start at each boot and open the machine's network to its containers."""
+    apt.unpack(folder, "docker.io", "containerd")
+
+
+DOCKER = Tool("docker", "packaged", _docker)
+_VERSION = "v0.33.0"
+KIND = Tool("kind", _VERSION, build.installed(["sigs.k8s.io/kind"], _VERSION, {}))
+COREDNS = build.of_module(HERE / "tools" / "coredns", "github.com/coredns/coredns")
+
+
+@dataclass(frozen=True)
+class Kubernetes:
+    """The programs of one version of Kubernetes."""
+
+    cluster: Tool
+    kubeadm: Tool
+
+    @classmethod
+    def of(cls, minor: str) -> "Kubernetes":
+        """Those of a minor version."""
+        module = KUBERNETES.get(minor)
+        if module is None:
+            raise ClusterError(f"KUBERNETES={minor}: without Docker Hub only {', '.join(KUBERNETES)} can be built here")
+        return cls(
+            build.kubernetes("kubernetes", *build.PROGRAMS, module=module),
+            build.kubernetes("kubeadm", "kubeadm", module=module),
+        )
+
+
+def ensure(*tools: Tool, say: Say = lambda _: None) -> None:
+    """Build those that the cache lacks."""
+    build.ensure_tools(tools, say)
+
+
+def folders() -> Iterator[Path]:
+    """Where the commands are that reach the cluster; first our runc, which Docker would otherwise take from the machine."""
+    yield HERE / "bin"
+    yield from (DOCKER.folder / "usr" / name for name in ("bin", "sbin"))
+    yield from (
+        tool.folder for tool in (KIND, build.TOOLS["helm"], *(Kubernetes.of(minor).cluster for minor in KUBERNETES))
+    )

@@ -1,0 +1,1 @@
+"""The cluster of deploy/kind, where Docker Hub is out of reach."""

@@ -1,0 +1,55 @@
+"""Docker in namespaces of its own: what it reaches, and what it leaves behind."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deploy.kind import engine, offline
+
+pytestmark = pytest.mark.timeout(300)
+
+CONNECT = """\
+import socket
+socket.create_connection(("192.0.2.1", 443), timeout=10)
+"""
+
+
+def _inside(*words: str) -> subprocess.CompletedProcess[str]:
+    command, environment = offline.command(words)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.usefixtures("docker")
+def test_nothing_leaves_the_machine() -> None:
+    """Its only interfaces are its own, a packet to anywhere else has no route, and a name has no answer."""
+    names = {line.split(":")[1].strip().partition("@")[0] for line in _inside("ip", "-o", "link").stdout.splitlines()}
+    assert {name for name in names if not name.startswith(("veth", "br-"))} == {"lo", "docker0"}
+    assert "OSError: [Errno 113] No route to host" in _inside("python3", "-c", CONNECT).stderr
+    assert _inside("getent", "hosts", "registry.example").returncode != 0
+
+
+def test_the_machine_is_as_before(docker: None) -> None:
+    """What a kubelet sets, as it would, is put back; no process, control group or setting is left."""
+    del docker
+    engine.stop()
+    settings = {name: Path("/proc/sys", name).read_text() for name in ("kernel/panic", "vm/overcommit_memory")}
+    engine.start()
+    holder = engine.running()
+    assert holder is not None
+    namespace = Path(f"/proc/{holder.pid}/ns/net").readlink()
+    assert namespace != Path("/proc/self/ns/net").readlink()
+    for name, value in (("kernel/panic", "10"), ("vm/overcommit_memory", "1")):
+        Path("/proc/sys", name).write_text(value)
+    engine.stop()
+    assert {name: Path("/proc/sys", name).read_text() for name in settings} == settings
+    assert not [each for each in Path("/proc").glob("[0-9]*/ns/net") if _links_to(each, namespace)]
+    assert not list(engine.CONTROL_GROUPS.glob(f"*/{engine.PARENT}"))
+    assert not engine.left()
+
+
+def _links_to(path: Path, target: Path) -> bool:
+    try:
+        return path.readlink() == target
+    except OSError:  # the process has ended
+        return False
