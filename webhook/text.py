@@ -1,4 +1,4 @@
-"""Words of ours, and how a stranger's words are printed among them."""
+"""Phrases for messages, and how text that others wrote is printed in them."""
 
 import re
 
@@ -15,7 +15,7 @@ def ago(seconds: float) -> str:
 
 
 def quoted(text: str, limit: int = 200) -> str:
-    """Text that a stranger wrote, made safe for a terminal and a log: one line, printable, bounded."""
+    """Text that others wrote, made safe for a terminal and a log: one line, printable, bounded."""
     text = text if len(text) <= limit else f"{text[:limit]}…"
     if text.isprintable() and '"' not in text and "\\" not in text:
         return f'"{text}"'
@@ -23,7 +23,7 @@ def quoted(text: str, limit: int = 200) -> str:
 
 
 def printable(text: str, limit: int = 500) -> str:
-    """Text of a stranger's file on one line without control characters, and bounded."""
+    """Text of a file on one line without control characters, and bounded."""
     text = text if len(text) <= limit else f"{text[:limit]}…"
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 

@@ -101,7 +101,7 @@ class Admission:
         return self.unjudged(review.uid, review.namespace, "enforce" if enforced else hook, reason, retry=retry)
 
     def unjudged(self, uid: str, namespace: str, hook: WebhookKind, reason: str, *, retry: bool) -> Outcome:
-        """The answer to a review that was not judged: refused where the namespace is enforced, else let through.
+        """The answer to a review that was not evaluated: refused where the namespace is enforced, else let through.
 
         `retry`: there may be room, or no bug, the next time. An HTTP error instead would be admitted by any hook that
         fails open.
@@ -191,7 +191,7 @@ class Admission:
 
     @contextlib.contextmanager
     def _reserve(self, workload: Workload) -> Iterator[None]:
-        """Room for a large Pod until it is judged; `_Unjudged` where there is none."""
+        """Room for a large Pod until it is evaluated; `_Unjudged` where there is none."""
         size = workload.size
         if size > LARGE_PODS_CONTAINERS:
             raise _Unjudged(
@@ -255,7 +255,7 @@ class Admission:
 
 
 class _Unjudged(Exception):  # an outcome, not an error
-    """A Pod was not judged for want of room; `retry`: there may be some in a moment."""
+    """A Pod was not evaluated for want of room; `retry`: there may be some in a moment."""
 
     def __init__(self, message: str, *, retry: bool = False) -> None:
         super().__init__(message)
@@ -302,7 +302,7 @@ def _pass(uid: str, hook: WebhookKind, why: str, effective_policy: EffectivePoli
 
 
 def _significant(review: Review, workload: Workload) -> tuple[Slot, ...] | None:
-    """The containers to judge: all of them (None), or on an update those that are new or whose image changed."""
+    """The containers to evaluate: all of them (None), or on an update those that are new or whose image changed."""
     if review.operation == "CREATE":
         return None
     old = None if absent(review.old_object) else pod.decode(review.kind.kind, review.old_object)

@@ -20,7 +20,7 @@ class RetryWindow(Generic[Reason]):
         return len(self._since)
 
     def is_open(self, reason: Reason) -> bool:
-        """Whether a Pod may be asked to come again for this reason, which is hereby met."""
+        """Whether a Pod may be asked to come again for this reason. The call counts as meeting it."""
         now = self._clock()
         since = self._since.pop(reason, now)
         if now - since > 2 * RETRY_WINDOW:

@@ -59,7 +59,7 @@ class _Fault(msgspec.Struct, frozen=True):
 async def check(
     source: Source, images: Images, not_examined: Unknown, budget: float, included: frozenset[str] = frozenset()
 ) -> Report:
-    """Judge every service: by its user, its image, or the Dockerfile that it is built from; and the files it includes."""
+    """Evaluate every service: by its user, its image, or the Dockerfile that it is built from; and the files it includes."""
     try:
         root = next(iter(documents(_TAG.sub(lambda tag: " " * len(tag[0]), source.text))), None)
         data = plain(root, own_keys_win=True) if root is not None else None

@@ -69,7 +69,7 @@ async def check(
     target: str | None = None,
     build_args: Mapping[str, str] | None = None,
 ) -> Report:
-    """Judge one Dockerfile, built with `--target` and `--build-arg`; `not_examined` is the answer of --no-images."""
+    """Evaluate one Dockerfile, built with `--target` and `--build-arg`; `not_examined` is the answer of --no-images."""
     reading = await read(source, images, budget, target, build_args or {})
     if isinstance(reading, Malformed):
         return Report(skipped=(_skipped(source, reading),))

@@ -59,7 +59,7 @@ class Suppressed(msgspec.Struct, frozen=True):
 
 
 class Examined(msgspec.Struct, frozen=True):
-    """A file that was judged. Of a Dockerfile `user` is the USER of the image that it builds, `base` its external base."""
+    """A file that was evaluated. Of a Dockerfile `user` is the USER of the image that it builds, `base` its external base."""
 
     path: str
     kind: Kind

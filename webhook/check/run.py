@@ -63,7 +63,7 @@ class ParsedInputs(msgspec.Struct):
 
 
 async def check(request: Request, images: Images, progress: Progress | None = None) -> Report:
-    """Judge everything below the paths; `InvalidSetting` for a path that is not there or holds nothing to check."""
+    """Evaluate everything below the paths; `InvalidSetting` for a path that is not there or holds nothing to check."""
     sources = read(request.paths, request.selection)
     return await check_sources(rendered(sources) if request.render else sources, request, images, progress)
 
@@ -71,7 +71,7 @@ async def check(request: Request, images: Images, progress: Progress | None = No
 async def check_sources(
     sources: Iterable[Source | Skipped], request: Request, images: Images, progress: Progress | None = None
 ) -> Report:
-    """The same for texts that were read already."""
+    """Evaluate files whose text was read already."""
     gathered = gather(sources, request)
     verdicts = await evaluate_all(gathered.cases, request, images, progress)
     excepted = [
@@ -177,7 +177,7 @@ def _examined(verdict: Verdict) -> Verdict:
 
 
 def _suggesting(effective_policy: EffectivePolicy) -> EffectivePolicy:
-    """The same policy, by which root images that nothing is assigned to get what their layers show."""
+    """The policy by which root images that nothing is assigned to get what their layers show."""
     policy = effective_policy.policy
     if policy.spec.assign is not None:
         return effective_policy

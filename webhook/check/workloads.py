@@ -30,7 +30,7 @@ _RENDER = "a template says nothing before it is rendered: for a Helm chart, --re
 
 
 class WorkloadInFile(msgspec.Struct, frozen=True):
-    """A workload to be judged, in document number `document` of its file, from 0.
+    """A workload to be evaluated, in document number `document` of its file, from 0.
 
     `slots` are its containers (None: all) but for those whose image is still to come.
     """
@@ -170,7 +170,7 @@ def _hinted(reason: str, source: Source) -> str:
 
 
 def _unrendered(slot: Slot, workload: Workload) -> str | None:
-    """Why the container cannot be judged yet: its image is needed, and only a later program will say which it is."""
+    """Why the container cannot be evaluated yet: its image is needed, and only a later program will say which it is."""
     merged = effective(slot.container, workload.context)
     if not kubelet.needs_image(merged, operating_system(workload.spec)):
         return None

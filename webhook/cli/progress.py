@@ -19,7 +19,7 @@ _TICK = 0.3  # seconds between two words
 
 @contextmanager
 def counted() -> Iterator[Progress | None]:
-    """A bar of what is judged."""
+    """A progress bar of what is evaluated."""
     if not sys.stderr.isatty():
         yield None
         return

@@ -42,7 +42,7 @@ class RuleDoc(msgspec.Struct, frozen=True):
 
 
 def names() -> tuple[str, ...]:
-    """Every rule's name, in the order in which findings are told."""
+    """Every rule's name, in the order in which findings are listed."""
     return tuple(_pages())
 
 

@@ -71,7 +71,7 @@ class Forbidden(ClusterError):
 
 
 class Denied(ClusterError):
-    """This one object is not taken; what is said of any other is another matter."""
+    """The API server does not take this one object; what is said of any other is another matter."""
 
 
 class Terminating(Denied):

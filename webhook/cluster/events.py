@@ -51,7 +51,7 @@ class Event(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The same for every Event that says the same of the same object."""
+        """A name that all Events share which say the same of one object."""
         digest = hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
         about = (self.regarding.name[:NAME_LIMIT].strip(".-"), self.regarding.kind[:NAME_LIMIT].lower())
         return f"{next(filter(is_name, about), 'object')}.{digest}"
@@ -138,7 +138,7 @@ class EventRecorder:
         ] = {}  # by the Event's name: it tells them apart in a sixth of the memory
 
     def record(self, event: Event) -> None:
-        """Tell of an Event; never blocks, and is never known to fail. None stands where no namespace can be."""
+        """Record an Event; never blocks, and is never known to fail. None stands where no namespace can be."""
         if not is_name(event.namespace):
             return
         event = msgspec.structs.replace(event, note=_clipped(event.note))

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class Store(Protocol):
-    """Is told of objects by their keys: `NAMESPACE/NAME`, or the name of one that is in no namespace.
+    """What a reflector keeps as the API server has it, by key: `NAMESPACE/NAME`, or the name of one that is in no namespace.
 
     After a gap the same may be told twice, and what was true in between; the last word is what is.
     """
@@ -59,7 +59,7 @@ async def follow(
     lifetime: int = STREAM_LIFETIME,
     synced: Callable[[], object] = lambda: None,
 ) -> NoReturn:
-    """Tell `store` of what is listed at `path`, until cancelled; while the API server is away nothing is told.
+    """Keep `store` in step with what is listed at `path`, until cancelled; while the API server is away nothing is told.
 
     `what` names the objects for people. With `only_metadata` nothing else of them is asked for. `synced` is called whenever
     the API server has confirmed what the store holds, which is at least every `lifetime` seconds. Where the kind is not
@@ -105,7 +105,7 @@ class _Reflector:
                 await self._rest(error)
 
     async def _list(self) -> str:
-        """Tell of all objects; the version from which changes are to be followed."""
+        """Put all objects into the store; the version from which changes are to be followed."""
         version, seen = "", set()
         try:
             async for page in self._cluster.chunks(self._path, self._what, only_metadata=self._only_metadata):
@@ -150,7 +150,7 @@ class _Reflector:
         return version
 
     def _change(self, event: _Event) -> str | None:
-        """Tell of one change; the version after it."""
+        """Apply one change to the store; the version after it."""
         metadata = self._metadata(event.object)
         if metadata is None:
             return None
@@ -173,7 +173,7 @@ class _Reflector:
         return metadata
 
     def _tell(self, tell: Callable[..., None], key: str, *raw: msgspec.Raw) -> bool:
-        """Tell the store; an object that it cannot cope with keeps it from no other."""
+        """Call the store; an object that it cannot cope with keeps it from no other."""
         try:
             tell(key, *raw)
         except Exception:

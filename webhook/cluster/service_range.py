@@ -1,4 +1,4 @@
-"""The addresses of the cluster's Services, which no registry of a stranger's image may have.
+"""The addresses of the cluster's Services, which no registry that a Pod names may have.
 
 Since Kubernetes 1.33 they are ServiceCIDR objects; before, the API server's own address among them is all that a Pod knows.
 Source: kubernetes/kubernetes staging/src/k8s.io/api/networking/v1/types.go (ServiceCIDR); pkg/kubelet/kubelet_pods.go
@@ -80,7 +80,7 @@ class ServiceRange:
 
 
 def _own_address(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """The API server's address among the Services, which every Pod is told."""
+    """The API server's address among the Services, which every Pod has in its environment."""
     try:
         return (str(ip_address(environment.get("KUBERNETES_SERVICE_HOST", ""))),)
     except ValueError:

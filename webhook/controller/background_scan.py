@@ -116,7 +116,7 @@ class BackgroundScan(Collector):
             await self._report(document)
 
     async def look(self, namespaces: Collection[str]) -> None:
-        """The same of some namespaces, or of nothing before the first scan. What Pods have shown elsewhere is remembered."""
+        """The last scan of some namespaces; empty before the first scan. What Pods have shown elsewhere is remembered."""
         former = self.document
         if former is None or not namespaces:
             return

@@ -177,7 +177,7 @@ class Reconciler:
         self.index.replace([each.name for each in self._stored])
 
     async def save(self, facts: Iterable[Observation], nodes: tuple[Platform, ...], now: datetime) -> None:
-        """Store what is told of for the first time; whatever else follows from it is for the next `reconcile`."""
+        """Store an identity that is reported for the first time; whatever else follows from it is for the next `reconcile`."""
         shown, _ = _shown(facts, nodes, now)
         for each in islice(shown.values(), WRITES):
             repository = reference.parse(each.spec.image).name

@@ -154,7 +154,7 @@ class PatchedPods(Collector):
         self._pauses.put(maker, self._clock() + pause)
 
     def _judge(self, pod: Pod) -> float:
-        """Tell of what fails; the seconds until the next look at Pods of the same maker."""
+        """Record what fails; the seconds until the next look at Pods of the same maker."""
         policy = self._view().effective_policy(pod.metadata.namespace or "").policy
         told = [self._tell(pod, each, policy) for each in start_failure.failures(pod)]
         if any(told):

@@ -1,4 +1,4 @@
-"""How policies and exceptions stand, written into their status whenever that changes, and told as an Event when it turns bad.
+"""The status of policies and exceptions, written whenever it changes, with an Event when it turns bad.
 
 Every round reads all there is and compares: nothing is remembered between two, so that a controller that is killed anywhere
 is continued by the next one, and a round in which nothing has changed writes nothing.
@@ -224,7 +224,7 @@ class PolicyStatusController(Collector):
             self._record(Event(regarding, "controller", "Review", "NamespaceLabelled", change.note, "Normal"))
 
     def _announce(self, state: ClusterState, governed: dict[str, EffectivePolicy]) -> None:
-        """Tell of labels without a meaning on the namespaces themselves, once each."""
+        """Record an Event about each namespace whose label has no meaning, once."""
         problems = {(each.uid, governed[each.name].problem): each for each in state.namespaces}
         for key in problems.keys() - self._announced:
             if key[1]:
@@ -236,7 +236,7 @@ class PolicyStatusController(Collector):
     def _compare(
         self, former: Record, state: ClusterState, governed: Mapping[str, EffectivePolicy], now: datetime
     ) -> Record:
-        """Tell of each namespace that is enforced less than in the former record; the record of today."""
+        """Record an Event about each namespace that is enforced less than in the former record; the record of today."""
         before = {uid: (name, each) for name, each in former.policies.items() for uid in each.namespaces}
         weakened_at = former.weakened_at
         for about in state.namespaces:

@@ -100,7 +100,7 @@ class _Kind:
 
 
 class _Both:
-    """Tells two stores the same."""
+    """A store that passes every change on to several."""
 
     def __init__(self, *stores: Store) -> None:
         self._stores = stores

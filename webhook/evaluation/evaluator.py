@@ -95,7 +95,7 @@ async def evaluate(
 
 
 def _assign_pod_rules(subjects: list[Subject]) -> None:
-    """Choose the container of which each Pod-level rule tells: the first that is not exempt from it."""
+    """Choose the container that each Pod-level rule is reported for: the first that is not exempt from it."""
     for rule in rules.POD_RULES:
         subject = next((subject for subject in subjects if not subject.exempt_from(rule)), None)
         if subject is not None:
@@ -134,7 +134,7 @@ def _analyse(subject: Subject, image: Image) -> None:
 def _with_lapsed(
     verdict: Verdict, exceptions: Sequence[NonRootException], now: datetime, requester: str | None
 ) -> Verdict:
-    """The same, with the exceptions that would apply to its containers had they not ended."""
+    """The verdict with the exceptions that would apply to its containers had they not ended."""
     policy = verdict.effective_policy
     containers = []
     for each in verdict.containers:

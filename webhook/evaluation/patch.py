@@ -25,7 +25,7 @@ Operation = dict[str, Any]
 
 
 def operations(verdict: Verdict, workload: Workload, annotate: bool = True) -> list[Operation]:
-    """The patch for a Pod whose containers were judged; empty where nothing is to be added. A second pass adds nothing.
+    """The patch for a Pod whose containers were evaluated; empty where nothing is to be added. A second pass adds nothing.
 
     `annotate` is off where metadata is not stored, as through the ephemeralcontainers subresource.
     """

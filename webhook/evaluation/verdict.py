@@ -64,7 +64,7 @@ class Verdict(msgspec.Struct, frozen=True):
         )
 
     def without_fs_group(self) -> "Verdict":
-        """The same where no fsGroup is injected, so that what it would fix is reported."""
+        """The verdict where no fsGroup is injected, so that what it would fix is reported."""
         containers = [
             msgspec.structs.replace(
                 each,

@@ -28,7 +28,7 @@ class User(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
 
     @property
     def unread(self) -> bool:
-        """Nobody has read it: it may be this uid or a name for it."""
+        """Whether the image config was not read, so that USER may be this uid or a name for it."""
         return self.uid is not None and not self.text
 
     @property

@@ -61,7 +61,7 @@ class Image(msgspec.Struct, frozen=True, cache_hash=True, weakref=True):
 
 
 class Query(msgspec.Struct, frozen=True, gc=False):
-    """What a judge asks of an image source.
+    """A question to an image source.
 
     `os` and `architectures` narrow the platforms (empty architectures: every one); `accounts` asks for passwd and
     group even of images whose USER is a number, `survey` for a look at every layer, which reads the whole image.
@@ -84,7 +84,7 @@ class Query(msgspec.Struct, frozen=True, gc=False):
 
 
 class Images(Protocol):
-    """Whoever can tell what an image is: the registry client, the command line's archives, a test's table."""
+    """A source of images: the registry client, the command line's archives, a test's table."""
 
     async def find(self, query: Query) -> Image | Unknown:
         """The image, or why it is not known; never raises for what an image, registry or network did."""

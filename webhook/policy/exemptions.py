@@ -1,4 +1,4 @@
-"""Who is not judged: exempt requests, presets and unexpired exceptions."""
+"""Who is not evaluated: exempt requests, presets and unexpired exceptions."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -55,7 +55,7 @@ _MADE_BY = {
 
 
 def exempt(spec: PolicySpec, namespace: str, user: str, workload: Workload) -> str | None:
-    """Why a whole request is not judged; None where it is."""
+    """Why a whole request is not evaluated; None where it is."""
     exemptions = spec.exemptions
     if exempts(spec, namespace):
         return "namespace"
@@ -71,7 +71,7 @@ def exempt(spec: PolicySpec, namespace: str, user: str, workload: Workload) -> s
 
 
 def exempts(spec: PolicySpec, namespace: str) -> bool:
-    """Whether nothing at all in a namespace is judged."""
+    """Whether nothing at all in a namespace is evaluated."""
     globs = spec.exemptions.namespaces
     return namespace in SYSTEM_NAMESPACES or bool(globs and matcher(globs)(namespace))
 

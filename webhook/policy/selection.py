@@ -22,7 +22,7 @@ class Namespace(msgspec.Struct, frozen=True):
 
     @property
     def selectable(self) -> dict[str, str]:
-        """Its labels with the one that the API server gives every namespace."""
+        """The labels of a namespace with the one that the API server gives every namespace."""
         return {**self.labels, "kubernetes.io/metadata.name": self.name}
 
 

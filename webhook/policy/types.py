@@ -375,5 +375,5 @@ def matcher(globs: tuple[str, ...]) -> Callable[[str], object]:
 
 @lru_cache(maxsize=4096)
 def image_matcher(globs: tuple[str, ...]) -> Callable[[str], object]:
-    """The same for a normalised image reference; a glob may be written as people write references: `nginx:1.27`."""
+    """A matcher of normalised image references; a glob may be written as people write references: `nginx:1.27`."""
     return matcher(tuple(map(reference.normalised_glob, globs)))

@@ -106,7 +106,7 @@ class ContentStore:
         await self._layers.aclose()
 
     def _stored(self, repository: str, digest: str) -> list[ImageIdentity]:
-        """What a registry has told of it in an earlier life: the digest proves it, a node's word would not."""
+        """What a registry said of it before the last restart: the digest proves it, a node's word would not."""
         stored = self._memory.of_digest(repository, digest) if self._memory else ()
         return [each for each in stored if each.spec.source == "registry"]
 

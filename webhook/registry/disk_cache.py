@@ -35,7 +35,7 @@ class Registries(Images, Protocol):
     """An image source that can also say what a reference stands for, and no more than that."""
 
     async def resolve(self, query: Query) -> str | None:
-        """The digest, as its registry tells it now; None where it does not."""
+        """The digest, as its registry answers now; None where it does not."""
         ...
 
 

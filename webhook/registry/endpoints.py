@@ -34,7 +34,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 
     @property
     def fingerprint(self) -> bytes:
-        """Tells doors apart in caches, without keeping a credential there."""
+        """A text that differs between endpoints in caches, without keeping a credential there."""
         return f"{self.authority}{self.root} ".encode() + self.credential.fingerprint
 
 

@@ -56,7 +56,7 @@ class IdentityStore(Protocol):
         ...
 
     def save(self, requested: Reference, image: Image, query: Query) -> None:
-        """Take note of what a registry has told; never blocks."""
+        """Store what a registry has answered; never blocks."""
         ...
 
 
@@ -108,7 +108,7 @@ class FallbackSource:
         return None
 
     def _allowed(self, stored: Iterable[ImageIdentity], query: Query) -> Iterator[ImageIdentity]:
-        """What this query's namespace may be told."""
+        """The stored identities that this query's namespace may use."""
         return (each for each in stored if not each.spec.namespaces or query.namespace in each.spec.namespaces)
 
     def _newest(self, stored: Sequence[ImageIdentity], query: Query) -> Image | None:

@@ -326,7 +326,7 @@ def is_root(container: Container) -> bool:
 
 
 def schema() -> bytes:
-    """Its JSON Schema, as it is published."""
+    """The JSON Schema of a scan, as it is published."""
     return json_output.schema(Document, "nonroot scan")
 
 

@@ -1,4 +1,4 @@
-"""Documents + a namespace -> which policy governs it and why, as `nonroot policy` tells it; JSON version 1 of that.
+"""Documents + a namespace -> which policy governs it and why, as `nonroot policy` prints it; JSON version 1 of that.
 
 Why a policy does not apply is said by the same comparisons by which it does not: its selector, its priority, how strict it
 is, its name.
@@ -209,7 +209,7 @@ def render(report: Governance) -> str:
 
 
 def schema() -> bytes:
-    """Its JSON Schema, as it is published."""
+    """The JSON Schema of an effective policy, as it is published."""
     return json_output.schema(Governance, "nonroot policy")
 
 

@@ -160,7 +160,7 @@ def _patched(verdict: Verdict, effective_policy: EffectivePolicy) -> Verdict:
 
 
 def _exempted(slot: Slot, why: str, found: InventoryItem) -> Container:
-    """A container that is not even judged; only what it runs as is known."""
+    """A container that is not evaluated; only what it runs as is known."""
     return Container(
         name=slot.container.name,
         kind=slot.kind,
@@ -273,7 +273,7 @@ def _running(observed: Iterator[ObservedContainer] | tuple[ObservedContainer, ..
 
 
 def _mismatch(observed_container: ObservedContainer, verdict: ContainerVerdict) -> str | None:
-    """What was foretold otherwise: by the Pod's own spec, by its image where the same one is known, by the operator."""
+    """What was predicted otherwise: by the Pod's own spec, by its image where the same one is known, by the operator."""
     subject, running = verdict.subject, observed_container.running
     predicted: list[Sequence[Identity]] = []
     if running.effective.run_as_user is not None:

@@ -361,7 +361,7 @@ def _reference(api_version: str, kind: str, about: _Object) -> Reference:
 
 
 def _slim(metadata: Metadata) -> Metadata:
-    """Without the annotations that nobody judges: some hold the whole object once more."""
+    """Metadata without the annotations that no rule reads: some hold the whole object once more."""
     scc = (metadata.annotations or {}).get(OPENSHIFT_SCC)
     return msgspec.structs.replace(metadata, annotations=None if scc is None else {OPENSHIFT_SCC: scc})
 

@@ -36,7 +36,7 @@ async def scan(
     labels: Collection[str] = (),
     progress: Progress | None = None,
 ) -> Document:
-    """Foretell what becomes of every workload; `ClusterError` where the API server does not answer.
+    """Predict what becomes of every workload; `ClusterError` where the API server does not answer.
 
     `documents` are the policies and exceptions to judge by, instead of the cluster's; `cluster` is its name for people.
     An image that `images` do not know may be among the `known` ones, which admission knows, or be known from the Pods that

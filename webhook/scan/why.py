@@ -1,4 +1,4 @@
-"""A workload + its policy -> who its containers run as and why, as `nonroot why` tells it; JSON version 1 of that.
+"""A workload + its policy -> who its containers run as and why, as `nonroot why` prints it; JSON version 1 of that.
 
 The prediction is the scan's own. What is added is how it comes about: the fields that decide, what the kubelet says to them,
 what admission has injected, and where the lines are to be written when somebody else makes the Pod.
@@ -52,7 +52,7 @@ class Injected(msgspec.Struct, frozen=True):
 
 
 class Container(document.Container, frozen=True, kw_only=True):
-    """A container as `nonroot scan` foretells it, with the `fields` that decide who it runs as.
+    """A container as `nonroot scan` predicts it, with the `fields` that decide who it runs as.
 
     `kubelet` is the kubelet's refusal of it as it stands: empty where it starts it, null where that could not be told.
     `path` is where `yaml` is to be written in `written_in`, the object that people edit; empty where that one does not have
@@ -217,7 +217,7 @@ def render(reports: tuple[Why, ...]) -> str:
 
 
 def schema() -> bytes:
-    """Its JSON Schema, as it is published."""
+    """The JSON Schema of an explanation, as it is published."""
     return json_output.schema(Why, "nonroot why")
 
 

@@ -40,7 +40,10 @@ class DenialEvents:
         self.dry_runs = WorkQueue("hypothetical denials")
 
     def observe(self, review: Review, outcome: Outcome) -> None:
-        """Tell of one answer if there is something to tell, and never of a dry run. Never blocks."""
+        """Record an Event about one answer if it denies, would deny, or allows what nobody could read; never blocks.
+
+        Of a dry run nothing is recorded.
+        """
         workload, effective_policy = outcome.workload, outcome.effective_policy
         if workload is None or effective_policy is None or outcome.hook != "validate" or review.dry_run:
             return
@@ -67,7 +70,7 @@ class DenialEvents:
     async def _dry_run(
         self, about: Regarding, workload: Workload, effective_policy: EffectivePolicy, requester: str
     ) -> None:
-        """Judge with everything that Enforce would do, cures included."""
+        """Evaluate with everything that Enforce would do, injection included."""
         dry_verdict = await evaluate(
             workload,
             msgspec.structs.replace(effective_policy, mode="Enforce"),

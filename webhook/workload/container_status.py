@@ -1,4 +1,4 @@
-"""Pod with its status -> who its containers run as, what that teaches of their images, and whether it was foretold.
+"""Pod with its status -> who its containers run as, what that teaches of their images, and whether it was predicted.
 
     pod = observed.decode(raw)                              # a Pod, status included
     for running in observed.running(pod): ...               # each container as the kubelet reports it
@@ -117,7 +117,7 @@ class Pod(Wire, frozen=True, gc=False):
 
     @property
     def workload(self) -> Workload:
-        """The Pod as it is judged."""
+        """The Pod as it is evaluated."""
         return Workload("Pod", self.metadata, self.spec)
 
 
@@ -251,7 +251,7 @@ def observations(observed: Pod, platform: Platform) -> Iterator[Observation]:
 
 
 def mismatch(observed: Pod, reported: RunningContainer, identities: Iterable[Identity]) -> str | None:
-    """What the kubelet reports otherwise than any of these identities foretells; None where one fits, or there is none.
+    """What the kubelet reports otherwise than any of these identities predicts; None where one fits, or there is none.
 
     They are those of the image's USER or, where the spec sets runAsUser, of that number in the image
     (`identity.resolve`): one for each platform on which the Pod may be. What else the spec says is applied here. What

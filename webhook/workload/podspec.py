@@ -1,4 +1,4 @@
-"""The part of core/v1 that is judged or patched, as plain structs: what is not named here is never decoded.
+"""The part of core/v1 that is evaluated or patched, as plain structs: what is not named here is never decoded.
 
 managedFields, a third of a real review, are among what is skipped.
 Source: k8s.io/api core/v1/types.go.

@@ -101,7 +101,7 @@ class Workload(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def name(self) -> str:
-        """Its name, or what its name will begin with."""
+        """The name of the workload, or what it will begin with."""
         return self.metadata.name or self.metadata.generate_name or ""
 
     @property

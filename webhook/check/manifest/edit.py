@@ -78,7 +78,7 @@ def _plan(text: str, addition: Addition) -> Iterator[_Edit]:
 
 
 def _safe(text: str, data: list[Any], planned: list[_Planned]) -> list[_Planned]:
-    """Those whose text, read again, holds the data that was meant; halved until each one is known."""
+    """The edits whose text, read again, holds the data that was meant; halved until each one is known."""
     if not planned or _data(_written(text, planned)) == _expected(data, planned):
         return planned
     if len(planned) == 1:

@@ -194,7 +194,7 @@ def as_text(report: Document) -> str:
 
 
 def schema() -> bytes:
-    """Its JSON Schema, as it is published."""
+    """The JSON Schema of an inspection, as it is published."""
     return json_output.schema(Document, "nonroot inspect")
 
 

@@ -125,7 +125,7 @@ def document(report: Report) -> Document:
 
 
 def schema() -> bytes:
-    """Its JSON Schema, as it is published."""
+    """The JSON Schema of a check, as it is published."""
     return json_output.schema(Document, "nonroot check")
 
 

@@ -71,7 +71,7 @@ def document(table: Table) -> Document:
 
 
 def schema() -> bytes:
-    """Its JSON Schema, as it is published."""
+    """The JSON Schema of the table, as it is published."""
     return json_output.schema(Document, "nonroot check --table")
 
 

@@ -55,7 +55,7 @@ def expand(word: str, lookup: Lookup, escape: str, budget: Budget, *, quotes: bo
 
 
 def expand_words(word: str, lookup: Lookup, escape: str, budget: Budget) -> tuple[str, ...] | None:
-    """The same, then split at the spaces that are not quoted; spaces from variables split too."""
+    """A text with its variables expanded, then split at the spaces that are not quoted; spaces from variables split too."""
     scanner = _Scanner(word, lookup, escape, budget)
     return None if scanner.read() is None else tuple(scanner.words)
 

@@ -1,4 +1,4 @@
-"""Every rule about Dockerfiles, in the order in which findings are told. A rule is a module: NAME, and check."""
+"""Every rule about Dockerfiles, in the order in which findings are listed. A rule is a module: NAME, and check."""
 
 from webhook.dockerfile.evaluation import Evaluation
 from webhook.dockerfile.finding import DockerfileFinding

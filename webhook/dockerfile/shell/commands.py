@@ -1,4 +1,4 @@
-"""The commands of a shell script in RUN, CMD or ENTRYPOINT, as far as they can be told without running it.
+"""The commands of a shell script in RUN, CMD or ENTRYPOINT, as far as they are known without running it.
 
 A reader, not a shell: it knows quotes, variables, operators, comments and redirections. What only a shell could tell
 (command substitution, loops, variables set elsewhere) stays in the word as it was written, dollar included.

@@ -19,7 +19,7 @@ NAME: Final = "group-without-user"
 
 
 def check(subject: Subject) -> Finding | None:
-    """Told once a Pod, of the container that the Pod-level pass has chosen."""
+    """One finding a Pod, for the container that the Pod-level pass has chosen."""
     pod = subject.workload.context
     if NAME not in subject.pod_rules or subject.os != "linux":
         return None

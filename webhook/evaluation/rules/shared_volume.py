@@ -21,7 +21,7 @@ NAME: Final = "shared-volume"
 
 
 def check(subject: Subject) -> Finding | None:
-    """Told of the later one of the two."""
+    """One finding for the later container of the two."""
     if subject.os != "linux" or not subject.uid or not subject.slot.container.volume_mounts:
         return None
     kept = {

@@ -19,7 +19,7 @@ NAME: Final = "token-file-mode"
 
 
 def check(subject: Subject) -> Finding | None:
-    """Told once a Pod, of the container that the Pod-level pass has chosen."""
+    """One finding a Pod, for the container that the Pod-level pass has chosen."""
     if NAME not in subject.pod_rules or not subject.injects or not subject.uids or subject.os != "linux":
         return None
     workload = subject.workload

@@ -60,7 +60,7 @@ class Credential(msgspec.Struct, frozen=True):
 
     @property
     def fingerprint(self) -> bytes:
-        """Tells credentials apart in caches, without keeping them there."""
+        """A text that differs between credentials in caches, without keeping them there."""
         return hashlib.blake2b(
             f"{self.username}\0{self.password}".encode(), key=_FINGERPRINT_KEY, digest_size=16
         ).digest()

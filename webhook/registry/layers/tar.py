@@ -45,7 +45,7 @@ _KINDS: dict[bytes, Kind] = {
 
 
 class Visitor(Protocol):
-    """Who is told of the entries, in the archive's order."""
+    """What is called for each entry, in the archive's order."""
 
     def visit(self, kind: Kind, name: str, target: str, size: int, overlay: bool) -> bool:
         """One entry, its names verbatim; `overlay` if it has overlayfs's own attributes. True asks for the content."""
