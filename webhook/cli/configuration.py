@@ -13,8 +13,8 @@ import msgspec
 from webhook.check.manifest.decode import plain
 from webhook.check.manifest.parser import MalformedYaml, documents
 from webhook.check.report import Finding, Report, Suppressed
-from webhook.decoding_errors import describe
 from webhook.errors import InvalidSetting
+from webhook.text import describe_error
 
 NAME = ".nonroot.yaml"
 _LIMIT = 1024 * 1024
@@ -75,7 +75,7 @@ def _read(path: Path) -> Configuration:
             data["rules"] = {name: "off" if value is False else value for name, value in data["rules"].items()}
         found = msgspec.convert(data or {}, Configuration)
     except msgspec.ValidationError as error:
-        raise InvalidSetting(f"cannot use {str(path)!a}: {describe(error, Configuration)}") from None
+        raise InvalidSetting(f"cannot use {str(path)!a}: {describe_error(error, Configuration)}") from None
     except (OSError, ValueError, MalformedYaml) as error:
         raise InvalidSetting(f"cannot use {str(path)!a}: {' '.join(str(error).split())}") from None
     for name in found.rules:

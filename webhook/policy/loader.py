@@ -6,9 +6,9 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import inspect
 
-from webhook.decoding_errors import describe
 from webhook.errors import InvalidDocument
 from webhook.policy.types import Documents, ExceptionSpec, Metadata, NonRootException, NonRootPolicy, PolicySpec
+from webhook.text import describe_error
 
 T = TypeVar("T")
 
@@ -94,4 +94,4 @@ def _convert(value: Any, kind: type[T], where: str, root: str) -> T:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise InvalidDocument(f"{where}: {describe(error, kind, root)}") from None
+        raise InvalidDocument(f"{where}: {describe_error(error, kind, root)}") from None

@@ -7,8 +7,8 @@ import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from webhook.decoding_errors import describe
 from webhook.errors import InvalidSetting
+from webhook.text import describe_error
 
 LIMIT = 8 * 1024 * 1024
 
@@ -51,4 +51,4 @@ def convert(document: Any, kind: type[T], where: str) -> T:
     try:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
-        raise InvalidSetting(f"{where}: {describe(error, kind)}") from None
+        raise InvalidSetting(f"{where}: {describe_error(error, kind)}") from None

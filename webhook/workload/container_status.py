@@ -20,12 +20,12 @@ from datetime import datetime
 
 import msgspec
 
-from webhook.decoding_errors import describe
 from webhook.errors import InvalidReference, MalformedReview
 from webhook.image import reference
 from webhook.image.config import Platform
 from webhook.image.image_identity import Observation
 from webhook.image.user import Identity
+from webhook.text import describe_error
 from webhook.workload import workload as pod
 from webhook.workload.annotations import ANNOTATION, injection_record
 from webhook.workload.podspec import Container, Int64, Metadata, PodSpec, Wire
@@ -144,7 +144,7 @@ def decode(raw: bytes | msgspec.Raw) -> Pod:
     try:
         return _POD.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedReview(f"the Pod is malformed: {describe(error)}") from None
+        raise MalformedReview(f"the Pod is malformed: {describe_error(error)}") from None
 
 
 def running_containers(observed: Pod) -> Iterator[RunningContainer]:

@@ -9,8 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from webhook.decoding_errors import describe
 from webhook.errors import MalformedObject
+from webhook.text import describe_error
 from webhook.workload.podspec import (
     Claim,
     ClaimTemplate,
@@ -149,7 +149,7 @@ def decode(kind: str, raw: bytes | msgspec.Raw | Pod) -> Workload | None:
             pod_template = _POD_TEMPLATE.decode(raw)
             return _template(kind, pod_template.metadata, _TemplateHolder(pod_template.template), "/template")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedObject(f"the {kind} in the request is malformed: {describe(error)}") from None
+        raise MalformedObject(f"the {kind} in the request is malformed: {describe_error(error)}") from None
     return None
 
 
