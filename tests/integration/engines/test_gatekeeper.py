@@ -6,19 +6,22 @@ Its answers are not cached here, so that each one is the provider's.
 import base64
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import yaml
 
 from tests.bench import engines, servers
-from tests.e2e.target import Target, eventually
+from tests.e2e.target import Refused, Target, eventually
 from tests.integration.engines.admissions import ADMISSIONS_AT_ONCE, admissions
 from tests.integration.engines.conftest import UID, Images, Ours, pod, refusal
 from tests.support.authority import Authority
 from tests.support.helm import template
-from tests.support.pods import Object
+from tests.support.pods import DEFAULTS, Object
+from tests.support.tables import table
 
 NAMESPACE = "gatekept"
+OPERATIONS = ("webhook", "status", "generate", "mutation-webhook", "mutation-status", "mutation-controller")
 
 
 def _encoded(pem: bytes) -> str:
@@ -51,13 +54,14 @@ def gatekeeper(target: Target, ours: Ours, engine: Authority, objects: dict[str,
     command = [str(program), "--host=127.0.0.1", f"--port={port}", f"--cert-dir={engine.certificate.parent}"]
     command += ["--disable-cert-rotation", f"--health-addr=127.0.0.1:{health}", "--debug-use-fake-pod"]
     command += ["--prometheus-port=0", "--external-data-provider-response-cache-ttl=0s"]
-    command += [f"--operation={each}" for each in ("webhook", "status", "generate")]
+    command += [f"--operation={each}" for each in OPERATIONS]
     url = f"https://127.0.0.1:{port}"
     with servers.running("Gatekeeper", command, url):
         for kind in ("Provider", "ConstraintTemplate"):
             target.apply(objects[kind])
         eventually(lambda: _applied(target, objects["NonRootIdentity"]), "the constraint to be taken")
         target.apply(_webhook(f"{url}/v1/admit", engine.pem))
+        objects["mutating"] = _webhook(f"{url}/v1/mutate", engine.pem, "both", "Mutating")
         root = pod("registry.example/app:1", runAsUser=0)
         eventually(lambda: "which is root" in refusal(target, NAMESPACE, root), "Gatekeeper to judge")
         yield
@@ -67,7 +71,7 @@ def gatekeeper(target: Target, ours: Ours, engine: Authority, objects: dict[str,
 def _applied(target: Target, given: Object) -> bool:
     try:
         target.apply(given)
-    except Exception:  # noqa: BLE001  # its kind is not there yet
+    except Refused:  # its kind is not there yet
         return False
     return True
 
@@ -195,3 +199,89 @@ def _patched(target: Target, images: Images) -> bool:
         "create", "--dry-run=server", "-n", "ours", "-o", "json", "-f", "-", text=json.dumps(pod(images.named))
     )
     return bool(json.loads(made)["spec"]["containers"][0]["securityContext"].get("runAsUser") == UID)
+
+
+@contextmanager
+def _applied_for_a_while(target: Target, *objects: Object) -> Iterator[None]:
+    try:
+        for each in objects:
+            target.apply(each)
+        yield
+    finally:
+        for each in objects:
+            target.kubectl("delete", each["kind"], each["metadata"]["name"], "--wait=false")
+
+
+def _beside(hook: Object, name: str) -> Object:
+    """A webhook configuration under another name: the API server calls mutating ones in the order of their names."""
+    hook["metadata"]["name"] = name
+    hook["webhooks"][0]["reinvocationPolicy"] = "IfNeeded"
+    return hook
+
+
+@pytest.mark.parametrize("name", ["aa-gatekeeper", "zz-gatekeeper"], ids=["before ours", "after ours"])
+@table(
+    ("field", "value", "uid"),
+    {
+        "it demands what we inject": ("runAsNonRoot", True, UID),
+        "it says another uid than the image": ("runAsUser", 2000, 2000),
+        "it says a field that we leave alone": ("readOnlyRootFilesystem", True, UID),
+    },
+)
+def test_its_mutation_and_ours_come_to_one_pod(
+    target: Target,
+    images: Images,
+    ours: Ours,
+    engine: Authority,
+    objects: dict[str, Object],
+    name: str,
+    field: str,
+    value: object,
+    uid: int,
+) -> None:
+    """Whoever is first: the Pod is admitted to Pod Security restricted, has both, and a second pass changes nothing."""
+    namespace = f"beside-{name[:2]}-{field.lower()}"
+    labels = {
+        "nonroot.dev/engine": namespace,
+        "nonroot.dev/mode": "enforce",
+        "pod-security.kubernetes.io/enforce": "restricted",
+    }
+    target.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}})
+    target.kubectl("create", "serviceaccount", "default", "-n", namespace)
+    url, ca = objects["mutating"]["webhooks"][0]["clientConfig"]["url"], ours.ca.decode()
+    theirs = _webhook(url, engine.pem, namespace, "Mutating")
+    mutate = _webhook(f"{ours.url}/mutate", ca, namespace, "Mutating")
+    enforce = _webhook(f"{ours.url}/validate/enforce", ca, namespace)
+    assign = {
+        "apiVersion": "mutations.gatekeeper.sh/v1",
+        "kind": "Assign",
+        "metadata": {"name": namespace},
+        "spec": {
+            "applyTo": [{"groups": [""], "versions": ["v1"], "kinds": ["Pod"]}],
+            "match": {"scope": "Namespaced", "namespaces": [namespace]},
+            "location": f"spec.containers[name:*].securityContext.{field}",
+            "parameters": {"assign": {"value": value}},
+        },
+    }
+
+    def made(given: Object) -> Object | None:
+        try:
+            said = target.kubectl(
+                "create", "--dry-run=server", "-n", namespace, "-o", "json", "-f", "-", text=json.dumps(given)
+            )
+        except Refused:
+            return None
+        spec: Object = json.loads(said)["spec"]
+        context = spec["containers"][0]["securityContext"]
+        return spec if context.get(field) == value and "capabilities" in context else None
+
+    with _applied_for_a_while(target, assign, _beside(theirs, name), _beside(mutate, "mm-ours")):
+        spec = eventually(lambda: made(pod(images.named)), "both to be called")
+        with _applied_for_a_while(target, enforce):
+            context = spec["containers"][0]["securityContext"]
+            assert context == {**DEFAULTS, "runAsUser": uid, field: value}
+            assert made({**pod(images.named), "spec": spec}) == spec
+            judged = made(pod(images.named))
+            assert judged is not None
+            assert judged["containers"][0]["securityContext"] == context
+            assert (made(pod(images.root)) is None) is (uid == UID)  # with a uid of Gatekeeper's it is no root any more
