@@ -9,7 +9,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsa
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help run check unit test test-newest test-oldest test-e2e test-survive bench cluster cluster-down install kind kind-down image generate docs pictures zipapp sbom lock clean test-engines
+.PHONY: help run check unit test test-newest test-oldest test-e2e test-survive bench cluster cluster-down install kind kind-down image generate docs pictures zipapp sbom lock clean test-engines test-mutants
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,12 @@ test-survive: $(VENV)/.dev ## do harm to an installed release and see (LONG=1: h
 
 test-engines: $(VENV)/.dev ## beside the real Gatekeeper, which it builds (an hour on two cores, once; Go)
 	NONROOT_ENGINES=1 $(BIN)/python -m deploy.with_cluster $(BIN)/pytest tests/integration/engines -s
+
+test-mutants: $(VENV)/.dev ## change the code that decides, one thing at a time: does a test notice? (hours; MODULES="webhook.policy.selection*")
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-mutants
+	$(BIN)/uv pip install --quiet --python $(VENV)-mutants/bin/python -c requirements-dev.txt -e '.[dev]' 'mutmut>=3.8,<4'
+	NONROOT_GUARANTEE_CASES=200 $(VENV)-mutants/bin/mutmut run $(MODULES)
+	$(BIN)/python -m tests.mutation
 
 bench: $(VENV)/.dev ## what it costs, beside others in one run (quiet machine, Go, cargo; SECTIONS="throughput …", PEERS=all)
 	$(BIN)/python -m deploy.with_cluster $(BIN)/python -m tests.bench
@@ -126,4 +132,4 @@ lock: $(VENV)/.dev ## pin the dependencies again, with hashes
 	$(LOCK) --only-build-deps --build-deps-for wheel -o requirements-build.txt pyproject.toml
 
 clean: ## remove what was made here; the cache of built programs stays
-	rm -rf $(VENV) $(VENV)-newest $(VENV)-oldest dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-newest $(VENV)-oldest $(VENV)-mutants mutants dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,52 @@
+"""`python -m tests.mutation`: what the last run of mutmut in this folder found, by module, into results.md beside this file.
+
+A module that was not run to its end keeps the row that it had, with its date.
+"""
+
+import json
+import re
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+RESULTS = Path(__file__).with_name("results.md")
+MUTANTS = Path("mutants")  # made by mutmut, where it was started
+HEAD = (
+    "| module | mutants | killed | survived | no test reaches them | not ended | score | date |\n"
+    "|---|---|---|---|---|---|---|---|\n"
+)
+_ROW = re.compile(r"^\| `(\S+)` \|.*$", re.MULTILINE)
+_KILLED, _SURVIVED, _NO_TESTS = (1, 3, 37), (0,), (5, 33)  # exit codes, as boxed/mutmut stats.py (status_by_exit_code)
+
+
+def row(module: str, codes: Counter[int], day: str) -> str:
+    """A line of the table. What did not end in its time, or otherwise, is not counted as killed."""
+    total = codes.total()
+    killed, survived, untested = (sum(codes[each] for each in found) for found in (_KILLED, _SURVIVED, _NO_TESTS))
+    others = total - killed - survived - untested
+    return f"| `{module}` | {total} | {killed} | {survived} | {untested} | {others} | {killed / total:.1%} | {day} |"
+
+
+def measured(mutants: Path, day: str) -> dict[str, str]:
+    """The lines of the modules whose mutants have all been run."""
+    found = {}
+    for file in sorted(mutants.rglob("*.py.meta")):
+        codes = list(json.loads(file.read_text())["exit_code_by_key"].values())
+        module = str(file.relative_to(mutants)).removesuffix(".meta")
+        if codes and None not in codes:
+            found[module] = row(module, Counter(codes), day)
+    return found
+
+
+def main() -> None:
+    """Put the new lines into the table."""
+    text = RESULTS.read_text()
+    before, _, table = text.partition(HEAD)
+    rows = {each[1]: each[0] for each in _ROW.finditer(table)}
+    rows |= measured(MUTANTS, f"{datetime.now(UTC):%Y-%m-%d}")
+    after = table[max((each.end() for each in _ROW.finditer(table)), default=0) :]
+    RESULTS.write_text(before + HEAD + "\n".join(line for _, line in sorted(rows.items())) + (after or "\n"))
+
+
+if __name__ == "__main__":
+    main()
