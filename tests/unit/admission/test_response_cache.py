@@ -163,6 +163,8 @@ def test_an_input_of_the_evaluation_is_in_the_key_or_checked_beside_it() -> None
         "now",  # only read for exceptions
         "requester",  # only read for exceptions
         "slots",  # every container, where a Pod is created
+        "added",  # only a scan says so
+        "storage",  # only a scan asks for it
     }
 
 

@@ -246,7 +246,7 @@ def test_an_interruption_is_no_finding(monkeypatch: pytest.MonkeyPatch, tmp_path
         raise KeyboardInterrupt
 
     (tmp_path / "pod.yaml").write_text(POD)
-    monkeypatch.setattr("webhook.cli.check.render", interrupted)
+    monkeypatch.setattr("webhook.cli.check.rendered", interrupted)
     assert CliRunner().invoke(main, ["check", str(tmp_path), "--no-images"]).exit_code == 130
 
 

@@ -59,7 +59,7 @@ def test_lists_within_lists_end_somewhere() -> None:
 
 def test_a_malformed_workload_says_so() -> None:
     """As the API server would."""
-    with pytest.raises(MalformedReview, match=r"\$\.spec\.containers"):
+    with pytest.raises(MalformedReview, match=r"spec\.containers: must be a list, not a whole number"):
         found("{apiVersion: v1, kind: Pod, metadata: {}, spec: {containers: 5}}")
 
 
