@@ -82,9 +82,9 @@ def pick(rendered: str, kind: str, name: str) -> Manifest:
     return found
 
 
-def controllers_rights() -> list[dict[str, Any]]:
+def controllers_rights(**values: Any) -> list[dict[str, Any]]:
     """What the chart grants the controller in the whole cluster."""
-    rendered = yaml.safe_load_all(template(certificates={"mode": "certManager"}))
+    rendered = yaml.safe_load_all(template(certificates={"mode": "certManager"}, **values))
     (role,) = (
         each
         for each in rendered

@@ -239,6 +239,44 @@ def test_what_is_applied_changed_or_deleted_is_in_the_reports_within_seconds(
         assert _scanned(running) == first
 
 
+def test_a_kind_of_report_that_is_installed_late_a_default_policy_and_a_scan_on_demand(
+    target: Target, tmp_path: Path
+) -> None:
+    """Without waiting for the next scan, which is an hour away."""
+    flags = (*FLAGS, "--scan-interval=60", "--default-policy")
+    path = str(reports.crd("openreports.io/v1alpha1"))
+
+    def counted() -> int:
+        found = {each["metadata"]["name"]: each for each in target.get("nonrootpolicies", "default")}
+        workloads: dict[str, int] = found.get("default", {}).get("status", {}).get("workloads", {})
+        return sum(workloads.values())
+
+    with (
+        cluster.access(target, tmp_path, *helm.controllers_rights()) as kubeconfig,
+        controller(kubeconfig, *flags) as running,
+    ):
+        try:
+            eventually(lambda: _scanned(running), "the first scan")
+            target.namespace(f"{NAME}-ungoverned")
+            target.apply(deployment("web", runAsUser=1001), namespace=f"{NAME}-ungoverned")
+            eventually(lambda: counted() > 0, "counts of what no other policy governs")
+            target.kubectl("apply", "--server-side", "-f", path)
+            target.kubectl("wait", "--for=condition=Established", "-f", path)
+            kind = KINDS["openreports.io/v1alpha1"]
+            eventually(lambda: len(target.get(kind, NAME)) == 3, "reports of what has not changed")
+            results = [result for each in target.get(kind, NAME) for result in each["results"]]
+            assert all(abs(each["timestamp"]["seconds"] - time.time()) < 300 for each in results)
+            before = _scanned(running)
+            target.kubectl("annotate", "nonrootpolicy", "default", "nonroot.dev/scan-requested-at=now")
+            eventually(lambda: _scanned(running) not in {"", before}, "a scan on demand")
+        finally:
+            running.process.send_signal(signal.SIGTERM)
+            running.process.wait(60)
+            target.kubectl("delete", "--ignore-not-found", "-f", path)
+            target.kubectl("delete", "nonrootpolicy", "default", "--ignore-not-found")
+            target.kubectl("delete", "namespace", f"{NAME}-ungoverned", "--wait=false", "--ignore-not-found")
+
+
 async def test_metadata_is_all_that_is_sent_where_nothing_else_is_asked_for(target: Target) -> None:
     """So a stream of all Pods costs a small part of their size."""
     async with contextlib.aclosing(Cluster()) as api:
