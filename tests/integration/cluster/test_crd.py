@@ -185,7 +185,7 @@ def test_a_listing_shows_the_state_of_policies_and_exceptions(target: Target) ->
         exceptions = target.kubectl("get", "nonrootexceptions", "crd-test").splitlines()
     finally:
         target.kubectl("delete", "nonrootpolicy,nonrootexception", "crd-test")
-    assert policies[0].split() == ["NAME", "MODE", "NAMESPACES", "FAILING", "FIXED", "UNKNOWN", "READY", "WHY", "AGE"]
+    assert policies[0].split() == ["NAME", "MODE", "NAMESPACES", "FAILING", "FIXABLE", "UNKNOWN", "READY", "WHY", "AGE"]
     assert policies[1].split()[:-1] == ["crd-test", "Warn", "4", "1", "2", "3", "True", "InForce"]
     assert exceptions[0].split() == ["NAME", "REASON", "MATCHES", "EXPIRES", "READY", "WHY", "EXPIRES", "SOON", "AGE"]
     assert exceptions[1].split()[:-1] == ["crd-test", "because", "7", "2036-12-31T23:59:00Z", "True", "InForce", "True"]
