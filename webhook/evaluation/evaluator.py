@@ -51,9 +51,10 @@ async def evaluate(
 ) -> Verdict:
     """Evaluate `slots` (every container where None) of a workload as it stands; `added`: its owner's template has none of them.
 
-    `storage` is what the cluster says of volumes. `injects` overrides what the policy would patch; `requester` is the user who asks for the workload, None where nobody
-    has. Images are asked for all at once and each waits `budget` seconds at most; an image is only asked for where the
-    spec does not say the user. What is not known is a state of its own, never an exception.
+    `storage` is what the cluster says of volumes. `injects` overrides what the policy would patch; `requester` is the user
+    who asks for the workload, None where nobody has. Images are asked for all at once and each waits `budget` seconds at
+    most; an image is only asked for where the spec does not say the user. What is not known is a state of its own, never
+    an exception.
     """
     spec = effective_policy.policy.spec
     injects = effective_policy.injects if injects is None else injects

@@ -41,6 +41,8 @@ SCAN = (
     | rights("batch", "jobs cronjobs", "list watch")
     | rights("", "nodes serviceaccounts", "list")
     | rights("", "namespaces", "get")
+    | rights("", "persistentvolumeclaims", "list")
+    | rights("storage.k8s.io", "csidrivers storageclasses", "list")
     | rights("nonroot.dev", "imageidentities", "create list patch delete")
 )
 

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from tests.support import pages, prometheus
+from tests.support.authority import Authority
 from tests.support.images import Table
 from tests.support.objects import Objects
 from tests.support.pods import minimal, tweak
@@ -41,12 +42,14 @@ def _post(server: Server, path: str, body: bytes) -> None:
 
 @contextmanager
 def _admission(folder: Path) -> Iterator[int]:
-    """The metrics port of a real server that has allowed, denied, patched, put off and not understood."""
+    """The metrics port of a real server that has allowed, denied, patched, put off, not understood and not answered."""
     (folder / "policy.yaml").write_text(POLICY)
+    (folder / "clients.crt").write_text(Authority(folder, "clients").pem)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # a registry that takes a connection and says nothing
         registry = f"127.0.0.1:{silent.getsockname()[1]}"
         insecure = ("--insecure-registry", registry, "--insecure-registry", "127.0.0.1:1")
-        server = Server("--self-signed", "--policy", str(folder / "policy.yaml"), *insecure)
+        asked = ("--identity-api", "--identity-api-client-ca", str(folder / "clients.crt"))
+        server = Server("--self-signed", "--policy", str(folder / "policy.yaml"), *insecure, *asked)
         try:
             safe, root = (tweak(minimal(), {"spec.securityContext.runAsUser": uid}) for uid in (5, 0))
             for pod in (safe, root):
@@ -56,6 +59,7 @@ def _admission(folder: Path) -> Iterator[int]:
                 pending = tweak(minimal(), {"spec.containers.0.image": f"{host}/app:1"})
                 _post(server, "/validate?timeout=1s", review(pending))
             _post(server, "/validate", b"no review")
+            _post(server, "/externaldata", b"{}")
             yield server.ports[1]
         finally:
             server.stop()
