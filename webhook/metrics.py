@@ -67,7 +67,7 @@ REVIEWS = Family(
         "door": _DOOR,
         "operation": "`CREATE`, `UPDATE`, `DELETE`, `CONNECT`, `other`",
         "mode": _MODE,
-        "decision": "`allow`, `deny`, `retry` (an image is still being read), `skip` (nothing to judge)",
+        "decision": "`allow`, `deny`, `retry` (an image is still being read), `skip` (nothing to evaluate)",
     },
 )
 REVIEW_DURATION = Family(
@@ -187,7 +187,7 @@ FAIL_OPEN = Family(
 MISMATCHES = Family(
     "nonroot_identity_mismatches_total",
     "counter",
-    "Containers that a kubelet reports as somebody else than was foretold. Must stay zero.",
+    "Containers that a kubelet reports as somebody else than was predicted. Must stay zero.",
 )
 INJECTION_FAILURES = Family(
     "nonroot_injection_failures_total",

@@ -101,7 +101,7 @@ async def _measure(api: Cluster, registry: Registry, size: Size, quiet: float) -
             writes, result = await _written(api), await asyncio.to_thread(_metrics, port)
             new = _more(before, writes)
             yield (
-                f"controller, {scan} scan: {result['nonroot_scan_duration_seconds']:.1f} s until all is judged, "
+                f"controller, {scan} scan: {result['nonroot_scan_duration_seconds']:.1f} s until all is evaluated, "
                 f"{_memory(pid)}; {new} written; {len(registry.requests) - asked} requests to the registry; {_states(result)}"
             )
             before, asked = writes, len(registry.requests)

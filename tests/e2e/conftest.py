@@ -45,7 +45,7 @@ def product(target: Target) -> Pushed:
 
 @pytest.fixture(scope="session", autouse=True)
 def predictions(target: Target) -> Iterator[Predictions]:
-    """No controller has foretold anything wrongly when all tests are over but what a test has meant to be wrong."""
+    """No controller has predicted anything wrongly when all tests are over but what a test has meant to be wrong."""
     found = Predictions()
     with found.listening(target):
         yield found

@@ -1,4 +1,4 @@
-"""What any controller of any release has foretold wrongly, for as long as the tests run.
+"""What any controller of any release has predicted wrongly, for as long as the tests run.
 
 A controller counts for its own life only, and tests upgrade and restart it; but each time it also tells of an Event.
 """

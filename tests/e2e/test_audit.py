@@ -127,7 +127,7 @@ def test_what_was_foretold_is_what_happens(reporting: Target, images: dict[str, 
 
 
 def _scanned(target: Target, namespace: str) -> tuple[dict[str, str], dict[str, int]]:
-    """What the command line foretells for each Deployment, and the uid of its container."""
+    """What the command line predicts for each Deployment, and the uid of its container."""
     words = f"-m webhook scan -n {namespace} -o json --insecure-registry {target.registry}"
     command = [sys.executable, *words.split()]
     done = subprocess.run(command, env=dict(target.environment), capture_output=True, text=True, check=False)
@@ -157,7 +157,7 @@ def test_a_wrong_fact_is_noticed(
         selected = ("events", namespace, "--field-selector", "reason=IdentityMismatch")
         (event,) = eventually(lambda: target.get(*selected), "an Event of it")
         assert (event["involvedObject"]["kind"], event["involvedObject"]["name"]) == ("Deployment", name)
-        assert "where uid 4242 was foretold" in event["message"]
+        assert "where uid 4242 was predicted" in event["message"]
         eventually(lambda: any(namespace in each for each in predictions.reported), "it among all that were wrong")
     finally:
         target.kubectl("delete", "nonrootpolicy", namespace, "--wait=false")

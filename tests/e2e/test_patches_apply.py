@@ -190,7 +190,7 @@ def _authors_own(pod: dict[str, Any]) -> set[str]:
 
 
 class Namespaces(NamedTuple):
-    """The same Pod is sent to each: no judgement at all, ours alone, ours beside Pod Security."""
+    """The same Pod is sent to each: no evaluation at all, ours alone, ours beside Pod Security."""
 
     bare: str
     ours: str

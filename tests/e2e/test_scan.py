@@ -1,4 +1,4 @@
-"""A scan of real workloads: foretold as the kubelet then reports them, by somebody who may do nothing but read."""
+"""A scan of real workloads: predicted as the kubelet then reports them, by somebody who may do nothing but read."""
 
 import base64
 import contextlib

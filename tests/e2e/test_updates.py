@@ -41,7 +41,7 @@ def _get(target: Target, namespace: str, name: str) -> dict[str, Any]:
 def test_a_debug_container_gets_its_own_images_uid_or_is_refused(
     installed: Target, images: dict[str, Pushed], namespace: str
 ) -> None:
-    """Through the ephemeralcontainers subresource: new entries are patched, the rest of the Pod is let be."""
+    """Through the ephemeralcontainers subresource: new entries are patched, the rest of the Pod stays as it is."""
     target = installed
     target.namespace(namespace, **ENFORCE)
     target.apply(_pod("app", images["e-numeric"].reference), namespace=namespace)

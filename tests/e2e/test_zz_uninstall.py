@@ -40,7 +40,7 @@ def handled(installed: Target, images: dict[str, Pushed]) -> Iterator[str]:
 
 
 def test_no_prediction_was_wrong(installed: Target, predictions: Predictions) -> None:
-    """Nothing that any test has run came out otherwise than any controller had foretold; the last one has no count either."""
+    """Nothing that any test has run came out otherwise than any controller had predicted; the last one has no count either."""
     assert eventually(lambda: {mismatches(installed)} - {None}, "a scan") == {0}
     assert predictions.wrong() == []
 

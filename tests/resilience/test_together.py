@@ -104,7 +104,7 @@ async def test_a_large_pod_that_finds_no_room_is_created_a_moment_later(alone: T
 def _crowded(answer: dict[str, Any]) -> bool:
     """Whether a review found no room, and says so inside its answer."""
     status = answer["response"].get("status", {})
-    return status.get("code") == 429 and "large Pods are being judged" in status["message"]
+    return status.get("code") == 429 and "large Pods are being evaluated" in status["message"]
 
 
 def _turned_away(victim: Victim) -> float:

@@ -56,7 +56,7 @@ class Kind(msgspec.Struct, frozen=True):
             spec["imagePullSecrets"] = [{"name": self.pull_secret}]
         return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
-    def judge(self, status: int, answer: dict[str, Any], warnings: Sequence[str]) -> str | None:
+    def evaluate(self, status: int, answer: dict[str, Any], warnings: Sequence[str]) -> str | None:
         """Why an answer is not the right one; None where it is."""
         if self.right == "refused":
             ours = "nonroot.dev" in answer.get("message", "")
@@ -173,7 +173,7 @@ class Traffic:
     def _count(self, tally: Tally, kind: Kind, status: int, answer: dict[str, Any], warnings: Sequence[str]) -> None:
         message = answer.get("message", "")
         if status in {201, 403} and UNREADY not in message:
-            why = kind.judge(status, answer, warnings)
+            why = kind.evaluate(status, answer, warnings)
             if why is not None:
                 tally.wrong.append(why)
             return

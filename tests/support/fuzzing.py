@@ -154,7 +154,7 @@ def _review(data: bytes) -> None:
         lengths.bounded(found)
     outcome = asyncio.run(_ADMISSION.review(decoded, "validate"))
     json.loads(outcome.body)
-    assert "failed to judge" not in outcome.body.decode()
+    assert "failed to evaluate" not in outcome.body.decode()
 
 
 def _kubernetes_yaml(data: bytes) -> None:

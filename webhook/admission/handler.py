@@ -1,4 +1,4 @@
-"""Review -> response bytes: what is judged when, which hook does what, and how long an image may keep a user waiting.
+"""Review -> response bytes: what is evaluated when, which hook does what, and how long an image may keep a user waiting.
 
 The early exits stand in a fixed order, each with its own audit annotation: subresource, deletion, mirror Pod,
 exemption, nothing significant changed; then the work. Sources: k8s.io/pod-security-admission admission/admission.go
@@ -45,7 +45,7 @@ WARN_BUDGET = 0.3  # seconds that mode Warn waits for an image
 ENFORCE_BUDGET = 3.5  # seconds at most; the hooks' own timeout is 5
 NAMESPACE_WAIT = 0.5  # seconds that a namespace may take to be seen, after it was made
 NAMESPACE_WAIT_TRIES = 25
-SMALL_POD_CONTAINERS = 16  # containers of a Pod that is always judged: nearly every Pod
+SMALL_POD_CONTAINERS = 16  # containers of a Pod that is always evaluated: nearly every Pod
 LARGE_PODS_CONTAINERS = 10_000  # of all Pods with more, together: each takes some KiB until its Pod is answered
 _EVALUATED_SUBRESOURCES = frozenset({"", "ephemeralcontainers"})
 _UNRESERVED = contextlib.nullcontext()
@@ -96,11 +96,11 @@ class Admission:
         except (MalformedObject, _Unjudged) as error:
             retry, reason = isinstance(error, _Unjudged) and error.retry, str(error)
         except Exception:
-            log.exception("a review was not judged")
-            retry, reason = True, "the webhook failed to judge it, which its log explains"
-        return self.unjudged(review.uid, review.namespace, "enforce" if enforced else hook, reason, retry=retry)
+            log.exception("a review was not evaluated")
+            retry, reason = True, "the webhook failed to evaluate it, which its log explains"
+        return self.unchecked(review.uid, review.namespace, "enforce" if enforced else hook, reason, retry=retry)
 
-    def unjudged(self, uid: str, namespace: str, hook: WebhookKind, reason: str, *, retry: bool) -> Outcome:
+    def unchecked(self, uid: str, namespace: str, hook: WebhookKind, reason: str, *, retry: bool) -> Outcome:
         """The answer to a review that was not evaluated: refused where the namespace is enforced, else let through.
 
         `retry`: there may be room, or no bug, the next time. An HTTP error instead would be admitted by any hook that
@@ -109,7 +109,7 @@ class Admission:
         rule = self._effective_policy(namespace, enforced=hook == "enforce")
         hook = "validate" if hook == "enforce" else hook
         if rule.mode != "Enforce" or (hook == "mutate" and not retry):
-            return _pass(uid, hook, f"not judged: {reason}"[:AUDIT_LIMIT], rule)
+            return _pass(uid, hook, f"not evaluated: {reason}"[:AUDIT_LIMIT], rule)
         return _refuse(uid, hook, rule, 429 if retry else 403, reason)
 
     async def _review(self, review: Review, hook: WebhookKind, timeout: float, *, enforced: bool) -> Outcome:
@@ -195,11 +195,11 @@ class Admission:
         size = workload.size
         if size > LARGE_PODS_CONTAINERS:
             raise _Unjudged(
-                f"{size} containers are more than the {LARGE_PODS_CONTAINERS} that are judged at most: make several Pods"
+                f"{size} containers are more than the {LARGE_PODS_CONTAINERS} that are evaluated at most: make several Pods"
             )
         if self._large_pod_containers + size > LARGE_PODS_CONTAINERS:
             raise _Unjudged(
-                f"{self._large_pod_containers} containers of large Pods are being judged: try again in a second",
+                f"{self._large_pod_containers} containers of large Pods are being evaluated: try again in a second",
                 retry=True,
             )
         self._large_pod_containers += size
@@ -281,7 +281,7 @@ def _missed(verdict: Verdict) -> bool:
 
 
 def _unseen(namespace: str) -> str:
-    return f"the webhook has not seen the namespace {quoted(namespace)} yet, and judges it as enforced: try again"
+    return f"the webhook has not seen the namespace {quoted(namespace)} yet, and evaluates it as enforced: try again"
 
 
 def _refuse(

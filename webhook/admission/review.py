@@ -1,4 +1,4 @@
-"""bytes -> Review: an AdmissionReview of admission.k8s.io/v1, of which only what is judged is decoded.
+"""bytes -> Review: an AdmissionReview of admission.k8s.io/v1, of which only what is evaluated is decoded.
 
 Source: k8s.io/api admission/v1/types.go; k8s.io/apiserver pkg/admission/plugin/webhook/request/admissionreview.go.
 """

@@ -1,1 +1,1 @@
-"""`nonroot check`: files -> findings, each with its line, judged as the webhook would judge them."""
+"""`nonroot check`: files -> findings, each with its line, evaluated as the webhook would evaluate them."""

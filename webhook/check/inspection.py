@@ -55,7 +55,7 @@ class Platform(msgspec.Struct, frozen=True):
 
 
 async def platforms(reference: str, image: Image, os: str) -> tuple[Platform, ...]:
-    """Every platform of an image, each judged as the one container of a Pod that demands `runAsNonRoot`.
+    """Every platform of an image, each evaluated as the one container of a Pod that demands `runAsNonRoot`.
 
     `os` is that of the nodes; an image that is for Windows alone runs on no others.
     """

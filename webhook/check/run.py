@@ -1,4 +1,4 @@
-"""Paths -> Report: every file read, every workload judged by the one judgement, images asked for concurrently."""
+"""Paths -> Report: every file read, every workload evaluated, images asked for concurrently."""
 
 import asyncio
 import gc
@@ -36,7 +36,7 @@ IMAGE_BUDGET = 600.0  # seconds; the registry client gives up on an image long b
 class Request(msgspec.Struct, frozen=True):
     """What to check, and by whose policies and exceptions.
 
-    `suggest` gives root images the uid that they are made for; `render` judges charts and kustomizations rendered.
+    `suggest` gives root images the uid that they are made for; `render` evaluates charts and kustomizations rendered.
     """
 
     paths: tuple[str, ...]
@@ -50,7 +50,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class ParsedInputs(msgspec.Struct):
-    """What was read: the workloads to judge, the files that they came from, and what could not be read.
+    """What was read: the workloads to evaluate, the files that they came from, and what could not be read.
 
     `others` are the Dockerfiles and compose files.
     """
@@ -83,7 +83,7 @@ async def check_sources(
     reports += await _suppressed(excepted, request, images)
     others = await _together([_other(source, request, images) for source in gathered.others])
     report = merge([Report(files=tuple(gathered.examined), skipped=tuple(gathered.skipped)), *reports, *others])
-    return msgspec.structs.replace(  # a Dockerfile that a compose file builds is judged with it, and by itself
+    return msgspec.structs.replace(  # a Dockerfile that a compose file builds is evaluated with it, and by itself
         report,
         findings=tuple(dict.fromkeys(report.findings)),
         files=tuple(dict.fromkeys(report.files)),
@@ -120,7 +120,7 @@ async def evaluate_all(
     progress: Progress | None = None,
     injects: bool | None = None,
 ) -> list[Verdict]:
-    """Every workload's verdict, in order; one without containers where admission would not judge the workload.
+    """Every workload's verdict, in order; one without containers where admission would not evaluate the workload.
 
     `injects` overrides what the policies would patch.
     """
@@ -208,15 +208,15 @@ async def _other(source: Source, request: Request, images: Images) -> Report:
 
 
 def _unrendered(gathered: ParsedInputs) -> Iterator[Skipped]:
-    """The kustomizations below whose folder nothing was judged: what they make of other folders is not known."""
+    """The kustomizations below whose folder nothing was evaluated: what they make of other folders is not known."""
     if not gathered.kustomizations:
         return
-    judged = {str(parent) for case in gathered.cases for parent in Path(case.path).parents}
+    evaluated = {str(parent) for case in gathered.cases for parent in Path(case.path).parents}
     for path in gathered.kustomizations:
         folder = str(Path(path).parent)
-        if folder not in judged:
+        if folder not in evaluated:
             command = f"kubectl kustomize {shlex.quote(folder)} | nonroot check -"
-            yield Skipped(path, 1, f"a kustomization is judged by what it renders: give --render, or {command}")
+            yield Skipped(path, 1, f"a kustomization is evaluated by what it renders: give --render, or {command}")
 
 
 @contextmanager

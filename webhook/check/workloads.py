@@ -49,7 +49,7 @@ class WorkloadInFile(msgspec.Struct, frozen=True):
 
 
 def read(source: Source, kinds: TemplateKinds) -> Iterator[WorkloadInFile | Skipped | None]:
-    """The workloads of a file and whatever of it cannot be judged, in order; None for each object of another kind."""
+    """The workloads of a file and whatever of it cannot be evaluated, in order; None for each object of another kind."""
     if source.chart and (start := source.text.find("{{")) != -1:
         yield Skipped(source.path, source.text.count("\n", 0, start) + 1, _RENDER)
         return

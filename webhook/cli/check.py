@@ -91,9 +91,9 @@ def check(
     insecure: tuple[str, ...],
     registry_config: Path | None,
 ) -> None:
-    """Judge manifests, compose files and Dockerfiles as admission would judge what they become.
+    """Check manifests, compose files and Dockerfiles as admission evaluates what they become.
 
-    PATH is a file, a folder, or - for standard input. A comment `# nonroot: allow RULE reason` lets a container be.
+    PATH is a file, a folder, or - for standard input. A comment `# nonroot: allow RULE reason` exempts a container.
 
     Exit codes: 2 wrong usage, 1 findings at or above --fail-on, 3 something could not be told (an image that could not
     be read, a template that was skipped), 0 clean; the first that holds. With --table, 1 where a practice is not kept.

@@ -62,7 +62,7 @@ INSECURE_REGISTRY = click.option(
     help="Allow plain HTTP and a private or loopback address for this registry alone; repeatable.",
 )
 NO_IMAGES = click.option(
-    "--no-images", is_flag=True, help="Ask no registry: judge by the manifests alone, and count what that leaves open."
+    "--no-images", is_flag=True, help="Ask no registry: evaluate the manifests alone, and count what that leaves open."
 )
 TEMPLATE_KINDS = click.option(
     "--template-kind",
@@ -91,7 +91,7 @@ KIND = click.option(
 RENDER = click.option(
     "--render",
     is_flag=True,
-    help="Judge Helm charts and kustomizations by what helm and kubectl, where these are installed, render them to.",
+    help="Evaluate Helm charts and kustomizations by what helm and kubectl, where these are installed, render them to.",
 )
 SKIP_OTHERS = click.option(
     "--skip-others",
@@ -101,7 +101,7 @@ SKIP_OTHERS = click.option(
 OFFLINE = click.option(
     "--offline",
     is_flag=True,
-    help="Ask no registry: judge by the images that earlier runs have read; others are unknown.",
+    help="Ask no registry: evaluate by the images that earlier runs have read; others are unknown.",
 )
 REGISTRY_CONFIG = click.option(
     "--registry-config",

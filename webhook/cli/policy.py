@@ -76,7 +76,7 @@ def policy(
 
 
 def text(report: Governance) -> str:
-    """For a person: the policy, what it does, who else wanted to, and what is let be."""
+    """For a person: the policy, what it does, who else wanted to, and what is exempted."""
     return printed(_lines(report))
 
 
@@ -89,7 +89,7 @@ def _lines(report: Governance) -> Iterator[str | Text]:
     if report.problem:
         yield Text(f"  problem: {printable(report.problem)}", style="bold red")
     if report.exempt:
-        yield "  the namespace is exempt: nothing in it is judged"
+        yield "  the namespace is exempt: nothing in it is evaluated"
     for name in _SHOWN_FIELDS:
         shown = _shown(report.spec.get(name))
         if shown:

@@ -13,7 +13,7 @@ from webhook.evaluation.evaluator import Progress
 T = TypeVar("T")
 
 
-_PATIENCE = 20  # workloads; fewer are judged before a person looks for progress
+_PATIENCE = 20  # workloads; fewer are evaluated before a person looks for progress
 _TICK = 0.3  # seconds between two words
 
 
@@ -26,9 +26,9 @@ def counted() -> Iterator[Progress | None]:
     from rich import progress
     from rich.console import Console
 
-    columns = (progress.TextColumn("judged"), progress.BarColumn(), progress.MofNCompleteColumn())
+    columns = (progress.TextColumn("evaluated"), progress.BarColumn(), progress.MofNCompleteColumn())
     bar = progress.Progress(*columns, progress.TimeElapsedColumn(), console=Console(stderr=True), transient=True)
-    task = bar.add_task("judged", total=None)
+    task = bar.add_task("evaluated", total=None)
 
     def update(done: int, total: int) -> None:
         bar.update(task, completed=done, total=total)

@@ -217,7 +217,9 @@ def _in_files(paths: tuple[str, ...]) -> "Iterator[tuple[Target, str, tuple[Skip
     gathered = gather(read(request.paths, request.selection), request)
     skipped = tuple(Skip(f"{each.path}:{each.line}", each.reason) for each in gathered.skipped)
     if not gathered.cases:
-        reason = f"{skipped[0].object}: {skipped[0].reason}" if skipped else "nonroot check judges what else there is"
+        reason = (
+            f"{skipped[0].object}: {skipped[0].reason}" if skipped else "nonroot check evaluates what else there is"
+        )
         raise InvalidSetting(f"there is no workload in {', '.join(ascii(each[:200]) for each in paths[:5])}: {reason}")
     for case in gathered.cases:
         workload, kind = case.workload, case.found.kind

@@ -150,10 +150,10 @@ class PatchedPods(Collector):
         pause = NEXT_LOOK
         async for page in self._api.pages(path, f"Pod {key}"):
             for raw in page:
-                pause = self._judge(container_status.decode(raw))
+                pause = self._evaluate(container_status.decode(raw))
         self._pauses.put(maker, self._clock() + pause)
 
-    def _judge(self, pod: Pod) -> float:
+    def _evaluate(self, pod: Pod) -> float:
         """Record what fails; the seconds until the next look at Pods of the same maker."""
         policy = self._view().effective_policy(pod.metadata.namespace or "").policy
         told = [self._tell(pod, each, policy) for each in start_failure.failures(pod)]

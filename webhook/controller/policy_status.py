@@ -119,7 +119,7 @@ class PolicyStatusController(Collector):
     `sums` are the last scan's, by policy, and `matches` the workloads of each exception, by namespace and name; None before
     the first scan, which keeps old ones. `view` is what applies where, as the last round found it.
 
-    `hooks` is the ValidatingWebhookConfiguration that says of which namespaces the API server admits Pods unjudged while
+    `hooks` is the ValidatingWebhookConfiguration that says of which namespaces the API server admits Pods unchecked while
     admission is away. With `labels_namespaces` it labels those that policies ask for, with `creates_default` it creates the
     policy of that name; each needs a right of its own. Where nothing `scans`, what was counted before is said to be old.
     """

@@ -100,7 +100,7 @@ def evaluate(
     `target` is a stage's name (`docker build --target`), `build_args` are those of `--build-arg`, `bases` the configs
     of external images by the name that `Evaluation.base` gives them. With `open_bases` a FROM whose variable has no
     value is a base that nobody knows, as if --build-arg were still to come. Nothing is raised for what the text holds, and
-    time and memory are linear in its length. Not judged, because the USER does not depend on them: the syntax of
+    time and memory are linear in its length. Not evaluated, because the USER does not depend on them: the syntax of
     ports, signals, file modes, platforms, git addresses, and of mounts beyond `from`.
     """
     budget = Budget()

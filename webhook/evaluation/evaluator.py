@@ -24,7 +24,7 @@ from webhook.workload.storage import UNKNOWN, Storage
 from webhook.workload.workload import Effective, Slot, Workload, effective
 
 Progress = Callable[[int, int], None]
-"""Told how many workloads are judged, of how many that are known of so far."""
+"""Told how many workloads are evaluated, of how many that are known of so far."""
 
 
 _NO_GROUP = "runAsGroup {} would be needed, which is not written where OpenShift's SCC has set the security context"

@@ -41,7 +41,7 @@ class Outcomes(msgspec.Struct, frozen=True, rename="camel"):
     fixed: Annotated[Count, Meta(description="Run because what is missing would be injected.")] = 0
     failing: Annotated[Count, Meta(description="Would be refused.")] = 0
     unknown: Annotated[Count, Meta(description="An image of theirs could not be read.")] = 0
-    excepted: Annotated[Count, Meta(description="Let be by an exemption or an exception.")] = 0
+    excepted: Annotated[Count, Meta(description="Exempted by the policy or by an exception.")] = 0
 
 
 class _Status(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -213,7 +213,7 @@ def _fails_open(namespaces: Sequence[str], *, labelling: bool) -> _State:
         "True",
         "NotLabelled",
         f"{_named(sorted(namespaces))}: enforced by this policy and not by a label, so that their Pods are admitted "
-        f"unjudged while admission is away; label the namespace {MODE_LABEL}=enforce, or {way}",
+        f"unchecked while admission is away; label the namespace {MODE_LABEL}=enforce, or {way}",
     )
 
 

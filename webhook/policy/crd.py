@@ -99,7 +99,7 @@ RESOURCES = (
         plural="nonrootexceptions",
         short_names=("nrex",),
         namespaced=True,
-        description="Containers of its namespace that are let be, and why.",
+        description="Containers of its namespace that are exempted, and why.",
         spec=ExceptionSpec,
         columns=(
             Column("Reason", ".spec.reason"),

@@ -143,7 +143,7 @@ class KnownImage(_Document, frozen=True):
 
 
 class Exemptions(_Document, frozen=True):
-    """Who and what is never judged."""
+    """Who and what is never evaluated."""
 
     namespaces: Annotated[tuple[Glob, ...], Meta(description="By name; prefer namespaceSelector.")] = ()
     users: Annotated[tuple[Glob, ...], Meta(description="Who asks, such as system:node:*.")] = ()
@@ -316,7 +316,7 @@ class WorkloadSelector(_Document, frozen=True):
 
 
 class ExceptionSpec(_Document, frozen=True):
-    """Containers that are let be, and why. Every part that is given must match."""
+    """Containers that are exempted, and why. Every part that is given must match."""
 
     reason: Annotated[str, Meta(min_length=1, max_length=1024, description="Why; shown wherever it applies.")]
     workloads: Annotated[

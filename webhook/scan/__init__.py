@@ -1,1 +1,1 @@
-"""The scan: every workload of a cluster, judged as if its namespace were enforced now. It reads, and changes nothing."""
+"""The scan: every workload of a cluster, evaluated as if its namespace were enforced now. It reads, and changes nothing."""

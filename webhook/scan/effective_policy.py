@@ -52,7 +52,7 @@ class Governance(msgspec.Struct, frozen=True):
     """The whole output of `nonroot policy -o json`: one namespace.
 
     `label` is its nonroot.dev/mode, null where it has none. `policy` is `(built-in)` where none of the `candidates` applies,
-    and `spec` what it says, defaults written out. Where `exempt`, nothing in the namespace is judged. Where policies or labels
+    and `spec` what it says, defaults written out. Where `exempt`, nothing in the namespace is evaluated. Where policies or labels
     may not be read `policy` is `(unknown)`, `spec` and `candidates` are empty, and what depends on them is null.
     """
 

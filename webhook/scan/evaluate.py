@@ -1,6 +1,6 @@
 """Found -> Workload of the document: what becomes of its next Pods once their namespace is enforced.
 
-The one judgement, under the policy that is in force, with the mode that could be: Enforce, which injects unless the
+The one evaluation, under the policy that is in force, with the mode that could be: Enforce, which injects unless the
 policy says never.
 """
 
@@ -168,7 +168,7 @@ def _exempted(slot: Slot, why: str, found: InventoryItem) -> Container:
         digest="",
         user=None,
         uid=None,
-        who="not judged",
+        who="not evaluated",
         outcome="excepted",
         reason=why,
         expires_soon=False,

@@ -1,4 +1,4 @@
-"""What time does to exceptions, told of the containers that it concerns: what still is let be in a week, what was until lately.
+"""What time does to exceptions, told of the containers that it concerns: what is still exempted in a week, what was until lately.
 
 Both are asked of the one function that lets containers be, at another moment or with other ends.
 """
@@ -13,7 +13,7 @@ from webhook.policy.types import NonRootException
 
 
 def ends_soon(each: ContainerVerdict, verdict: Verdict, exceptions: Sequence[NonRootException], now: datetime) -> bool:
-    """Whether what lets a container be will not do so in a week, or for fewer rules."""
+    """Whether what exempts a container will not do so in a week, or for fewer rules."""
     if each.exemption is None or not exceptions:
         return False
     then = find_exemption(

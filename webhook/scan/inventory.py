@@ -27,7 +27,7 @@ from webhook.workload.container_status import Pod, RunningContainer, Start
 from webhook.workload.podspec import Metadata, Wire
 from webhook.workload.workload import Slot, Workload
 
-VARIANTS_LIMIT = 16  # different Pods of one workload that are judged
+VARIANTS_LIMIT = 16  # different Pods of one workload that are evaluated
 OBSERVATIONS_LIMIT = 20_000  # distinct things that Pods teach
 USES_LIMIT = 100_000  # distinct pairs of an image and its digest
 UNPATCHED_LIMIT = 20_000  # distinct images and commands that run unpatched
@@ -296,7 +296,7 @@ class Inventory:
             if kept.more:
                 name = f"{kept.reference.kind} {kept.reference.namespace}/{kept.reference.name}"
                 self.skipped.append(
-                    Skip(name, f"its Pods differ in more than {VARIANTS_LIMIT} ways; the others were not judged")
+                    Skip(name, f"its Pods differ in more than {VARIANTS_LIMIT} ways; the others were not evaluated")
                 )
             if variants:
                 yield kept.item(variants)

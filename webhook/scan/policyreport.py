@@ -121,7 +121,7 @@ def _verdict(container: Container, workload: Workload) -> dict[str, Any]:
     name = f"container {container.name}"
     message = f"{name}: {container.reason or container.who}"
     if container.expires_soon:
-        message = f"{name} is let be for less than a week more: {container.reason}"
+        message = f"{name} is exempted for less than a week more: {container.reason}"
     if container.outcome == "fixed":
         message = f"{name} will run as {container.who}; admission adds {' '.join(container.yaml.split())}"
     return _result(RULE, "skip" if let_be else "pass", "info", message, container, workload)

@@ -1,4 +1,4 @@
-"""A cluster -> Document: what is listed is judged while the rest is still being listed."""
+"""A cluster -> Document: what is listed is evaluated while the rest is still being listed."""
 
 import asyncio
 from collections.abc import Collection
@@ -38,7 +38,7 @@ async def scan(
 ) -> Document:
     """Predict what becomes of every workload; `ClusterError` where the API server does not answer.
 
-    `documents` are the policies and exceptions to judge by, instead of the cluster's; `cluster` is its name for people.
+    `documents` are the policies and exceptions to evaluate by, instead of the cluster's; `cluster` is its name for people.
     An image that `images` do not know may be among the `known` ones, which admission knows, or be known from the Pods that
     run it: these are added to what other Pods have shown before, `seen`. `labels` are the keys of those of namespaces that each
     workload is to carry.
@@ -61,7 +61,7 @@ async def scan(
     evaluated: list[Workload] = []
     listed = 0
 
-    async def judge() -> None:
+    async def evaluate_listed() -> None:
         while (found := await waiting.get()) is not None:
             exemption = UNREACHED if found.reference.namespace in beyond else ""
             asked = found.reference.namespace not in silent
@@ -76,7 +76,7 @@ async def scan(
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(AT_ONCE):
-                group.create_task(judge())
+                group.create_task(evaluate_listed())
             async for found in reader.workloads():
                 if not listed:
                     _learn(seen, reader, now)

@@ -106,7 +106,7 @@ class Reviews:
         address = review.address(start)
         if address is None:
             return None
-        outcome = self._admission.unjudged(address.uid, address.namespace, hook, reason, retry=retry)
+        outcome = self._admission.unchecked(address.uid, address.namespace, hook, reason, retry=retry)
         observer = partial(self._metrics.answered, outcome, "other", 0.0)
         return Reply(200, outcome.body, JSON, True, (observer,))
 

@@ -26,12 +26,12 @@ DRY_RUN_IMAGE_BUDGET = (
 )
 DRY_RUN_POD_LIMIT = (
     16 * 1024
-)  # bytes of a Pod that may wait to be judged anew; its review may be megabytes, and is let go
+)  # bytes of a Pod that may wait to be evaluated anew; its review may be megabytes, and is let go
 _SEVERE = frozenset({"error", "unknown"})
 
 
 class DenialEvents:
-    """Looks at what was answered. What Enforce would say is judged anew, one at a time, by `dry_runs`: its owner runs it."""
+    """Looks at what was answered. What Enforce would say is evaluated anew, one at a time, by `dry_runs`: its owner runs it."""
 
     def __init__(self, view: PolicyLister, images: Images, record: Callable[[Event], None]) -> None:
         self._view = view

@@ -265,12 +265,12 @@ def _difference(workload: Workload, reported: RunningContainer, identity: Identi
     effective, context = reported.effective, workload.context
     uid = identity.uid if effective.run_as_user is None else effective.run_as_user
     if reported.uid != uid:
-        return f"runs as uid {reported.uid} where uid {uid} was foretold"
+        return f"runs as uid {reported.uid} where uid {uid} was predicted"
     if identity.uid != uid or identity.gid is None or identity.groups is None:
         return None
     gid = identity.gid if effective.run_as_group is None else effective.run_as_group
     if reported.gid != gid:
-        return f"runs as gid {reported.gid} where gid {gid} was foretold"
+        return f"runs as gid {reported.gid} where gid {gid} was predicted"
     given = {gid, *(context.supplemental_groups or ())} | (
         {context.fs_group} if context.fs_group is not None else set()
     )
@@ -279,7 +279,7 @@ def _difference(workload: Workload, reported: RunningContainer, identity: Identi
     least, most = given | own - {identity.gid}, given | own
     groups = set(reported.groups)
     if not least <= groups or not (groups <= most or _volumes_regroup(workload)):
-        return f"runs with the groups {_listed(groups)} where {_listed(most)} were foretold"
+        return f"runs with the groups {_listed(groups)} where {_listed(most)} were predicted"
     return None
 
 

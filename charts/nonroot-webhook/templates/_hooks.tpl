@@ -92,7 +92,7 @@ objectSelector:
 c.?securityContext.?runAsUser.orValue(object.spec.?securityContext.?runAsUser.orValue(0)) > 0
 {{- end }}
 
-{{- /* What both hooks that judge Pods share, called with the context and the hook's own values. Neither expression can fail on a Pod that the API server would store: under
+{{- /* What both hooks that evaluate Pods share, called with the context and the hook's own values. Neither expression can fail on a Pod that the API server would store: under
        failurePolicy Fail an error in a condition would refuse the request. */}}
 {{- define "nonroot.podsJudged" -}}
 rules:

@@ -45,7 +45,7 @@ def _rendered(policy: str = "") -> list[Object]:
 
 @pytest.fixture
 def fence(target: Target) -> Iterator[Fence]:
-    """Puts the policy up, and waits until the API server judges by it in the namespace `fenced`."""
+    """Puts the policy up, and waits until the API server evaluates by it in the namespace `fenced`."""
     made: list[Object] = []
     policies: list[str] = []
 

@@ -1,4 +1,4 @@
-"""The admission flow: what is judged when, which hook does what, and for how long a user waits."""
+"""The admission flow: what is evaluated when, which hook does what, and for how long a user waits."""
 
 import asyncio
 import base64
@@ -93,7 +93,7 @@ def operations(outcome: Outcome) -> list[dict[str, Any]]:
 @table(
     ("hook", "obj", "operation", "more", "why"),
     {
-        "a resize is never judged": ("validate", minimal(), "UPDATE", {"sub_resource": "resize"}, "subresource"),
+        "a resize is never evaluated": ("validate", minimal(), "UPDATE", {"sub_resource": "resize"}, "subresource"),
         "nor a status": ("validate", minimal(), "UPDATE", {"sub_resource": "status"}, "subresource"),
         "nor a binding": ("mutate", minimal(), "CREATE", {"sub_resource": "binding"}, "subresource"),
         "nor a deletion": ("validate", None, "DELETE", {"old": minimal()}, "subresource"),
@@ -213,7 +213,7 @@ async def test_the_mutating_door_denies_nothing_but_says_its_reasons() -> None:
 
 
 async def test_one_bad_container_does_not_keep_the_others_from_being_patched() -> None:
-    """Each is judged alone."""
+    """Each is evaluated alone."""
     pod = tweak(minimal(), {"spec.containers.1": {"name": "b", "image": "a.io/root"}})
     paths = [each["path"] for each in operations(await Scene(root=image("")).ask("mutate", pod))]
     assert paths == ["/spec/containers/0/securityContext", "/metadata/annotations"]
@@ -373,7 +373,7 @@ async def test_templates_are_judged(kind: str, templates: str, decision: str, wa
 
 
 async def test_a_template_whose_pods_are_cured_is_fine() -> None:
-    """It is judged as its Pods will be."""
+    """It is evaluated as its Pods will be."""
     outcome = await Scene(effective_policy(templates="Deny")).ask("validate", within("Job", DEMANDS))
     assert (outcome.decision, response(outcome).get("warnings")) == ("allow", None)
 
@@ -454,7 +454,7 @@ async def test_a_reinvoked_hook_says_nothing_else_under_the_same_key() -> None:
 async def test_a_malformed_object_is_refused_where_enforced(
     mode: str, hook: WebhookKind, decision: str, change: dict[str, int]
 ) -> None:
-    """It can never be judged, and no API server would store it."""
+    """It can never be evaluated, and no API server would store it."""
     outcome = await Scene(effective_policy(mode)).ask(hook, tweak(minimal(), change))
     assert outcome.decision == decision
     if decision == "deny":
@@ -533,8 +533,8 @@ async def test_large_pods_share_a_bound_and_small_ones_are_judged() -> None:
         await asyncio.sleep(0)
         images.come.set()
     assert (busy.decision, never.decision) == ("retry", "deny")
-    assert "5001 containers of large Pods are being judged: try again in a second" in busy.message
-    assert "10001 containers are more than the 10000 that are judged at most" in never.message
+    assert "5001 containers of large Pods are being evaluated: try again in a second" in busy.message
+    assert "10001 containers are more than the 10000 that are evaluated at most" in never.message
     assert first.result().decision == small.result().decision == "allow"
     assert (await admits.review(review(crowd(half)), "validate")).decision == "allow"  # there is room again
     audits = Admission(View(effective_policy(mode="Audit")), images)

@@ -203,7 +203,7 @@ async def test_an_image_that_has_changed_is_judged_again(evaluations: list[Workl
 
 
 async def test_an_image_that_has_changed_is_asked_for_once_again_by_the_next_replica() -> None:
-    """What was asked in vain, before it was judged again, is not kept with the answer."""
+    """What was asked in vain, before it was evaluated again, is not kept with the answer."""
     scene = Scene(image("1000"), mode="Enforce")
     for found in (image("1001"), image("1002"), image("1003")):
         await scene.admission.review(review(minimal()), "mutate")

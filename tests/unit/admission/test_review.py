@@ -16,7 +16,7 @@ from webhook.workload.podspec import Pod
 
 
 def test_a_review_is_read() -> None:
-    """Everything that is judged arrives; a Pod has been decoded with it."""
+    """Everything that is evaluated arrives; a Pod has been decoded with it."""
     review = decode(review_body(minimal(), "UPDATE", old=minimal(), sub_resource="ephemeralcontainers"))
     assert (review.operation, review.sub_resource, review.namespace) == ("UPDATE", "ephemeralcontainers", "default")
     assert (review.kind.kind, review.user_info.username, review.dry_run) == ("Pod", "jane", False)

@@ -1,4 +1,4 @@
-"""Kustomizations and charts are judged by what they render to, where that is asked for and can be done."""
+"""Kustomizations and charts are evaluated by what they render to, where that is asked for and can be done."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Manifests in, findings with lines out: the same judgement as at admission, told about a file."""
+"""Manifests in, findings with lines out: the same evaluation as at admission, told about a file."""
 
 from pathlib import Path
 
@@ -101,7 +101,7 @@ async def test_what_admission_would_not_judge_is_let_be(tmp_path: Path) -> None:
 
 
 async def test_without_images_nothing_depends_on_the_network_and_nothing_is_hidden(tmp_path: Path) -> None:
-    """What is left out is counted; what the manifest alone says is judged."""
+    """What is left out is counted; what the manifest alone says is evaluated."""
     text = POD + "    - {name: b, image: named:1, securityContext: {runAsUser: 0}}\n"
     report = await run_text(tmp_path, text, no_images=True)
     assert places(report) == [("root-user", "error", 12, 51)]

@@ -127,7 +127,7 @@ def test_a_terminal_is_told_how_far_a_long_check_is(tmp_path: Path) -> None:
         os.close(stderr)
         os.close(terminal)
         assert result.returncode == 3
-        assert b"judged" not in result.stdout
+        assert b"evaluated" not in result.stdout
         assert (b"20/20" in written) is shown
         if command == "check":
             assert written.endswith(b"\x1b[2K.") if shown else written == b"."

@@ -146,7 +146,7 @@ def test_a_person_is_told_all_of_it() -> None:
         ),
         "  exception 8 in force: everything; because: ticket 8",
     ]
-    assert "  the namespace is exempt: nothing in it is judged" in text(
+    assert "  the namespace is exempt: nothing in it is evaluated" in text(
         governance(EVERYTHING, Namespace("kube-system"), NOW)
     )
 

@@ -91,7 +91,7 @@ def test_what_cannot_be_asked(arguments: list[str], said: str) -> None:
 def test_a_file_without_a_workload_says_what_it_is(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
     result = why(str(tmp_path / "Dockerfile"))
-    assert (result.exit_code, "nonroot check judges" in result.stderr) == (2, True)
+    assert (result.exit_code, "nonroot check evaluates" in result.stderr) == (2, True)
     (tmp_path / "chart.yaml").write_text("apiVersion: v1\nkind: Pod\nmetadata: {{ x }}\n")
     result = why(str(tmp_path / "chart.yaml"))
     assert (result.exit_code, "helm template" in result.stderr) == (2, True)

@@ -138,7 +138,7 @@ async def test_a_prediction_that_a_kubelet_contradicts_is_told_once(scene: Scene
     assert scene.scanning.mismatches == 1
     assert event.regarding == Regarding("v1", "Pod", "default", "web", "uid-web")
     assert event.reason == "IdentityMismatch"
-    assert event.note == f"container 'app' of image {IMAGE!r} runs as uid 4242 where uid 1000 was foretold"
+    assert event.note == f"container 'app' of image {IMAGE!r} runs as uid 4242 where uid 1000 was predicted"
 
 
 async def test_more_pods_of_the_same_mismatch_are_no_other(scene: Scene) -> None:
@@ -275,7 +275,7 @@ async def test_a_look_that_cannot_see_a_label_guesses_no_mode(scene: Scene, monk
 
 
 async def test_a_look_knows_what_pods_have_shown_elsewhere_and_stores_what_they_show_here(scene: Scene) -> None:
-    """An image that only nodes can pull: foretold in one namespace from the Pods of another."""
+    """An image that only nodes can pull: predicted in one namespace from the Pods of another."""
     scene.objects.stored[IDENTITIES] = {}
     info = {"operatingSystem": "linux", "architecture": "amd64"}
     scene.objects.put("/api/v1/nodes", {"metadata": {"name": "node-1"}, "status": {"nodeInfo": info}})

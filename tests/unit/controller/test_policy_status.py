@@ -166,8 +166,8 @@ async def test_what_is_enforced_without_a_label_fails_open(scene: Scene) -> None
     scene.policy("all", mode="Enforce")
     scene.namespace("labelled", **{"nonroot.dev/mode": "enforce"})
     scene.namespace("warned", **{"nonroot.dev/mode": "warn"})
-    for unjudged in ("kube-system", "openshift-monitoring"):
-        scene.namespace(unjudged)
+    for unchecked in ("kube-system", "openshift-monitoring"):
+        scene.namespace(unchecked)
     await scene.round()
     (condition,) = (
         each

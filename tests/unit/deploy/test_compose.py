@@ -1,4 +1,4 @@
-"""The compose file: valid, clean by our own judgement, and its command answers its review as its header says."""
+"""The compose file: valid, clean by our own evaluation, and its command answers its review as its header says."""
 
 import json
 import ssl

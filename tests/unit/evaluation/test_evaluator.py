@@ -130,7 +130,7 @@ async def test_the_decision_table(paths: dict[str, Any], found: Image | Unknown,
 
 
 async def ask(pod: dict[str, Any], images: Table | None = None, **more: Any) -> list[Query]:
-    """What a judgement asks an image source for."""
+    """What an evaluation asks an image source for."""
     table = images or Table({IMAGE: image("app")})
     rule = more.pop("rule", effective_policy())
     options: dict[str, Any] = {"namespace": "shop", "budget": 2.0, "now": NOW} | more

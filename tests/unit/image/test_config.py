@@ -18,7 +18,7 @@ def config(**settings: Any) -> bytes:
 
 
 def test_a_whole_config_is_read() -> None:
-    """What says how the container starts; unknown fields are let be."""
+    """What says how the container starts; unknown fields are ignored."""
     found = parse_config(
         json.dumps(
             {

@@ -31,7 +31,7 @@ INT64_MAX = 2**63 - 1
         "too large before it is no number": ("app:x:18446744073709551616x:7", ("app", INT64_MAX, 7, "")),
         "no number before it is too large": ("app:x:18446744073709551615x:7", ("app", 0, 7, "")),
         "leading zeros are decimal": ("app:x:010:7", ("app", 10, 7, "")),
-        "fields too many are let be": ("app:x:1:2:g:/h:/s:more:and more", ("app", 1, 2, "/h")),
+        "fields too many are ignored": ("app:x:1:2:g:/h:/s:more:and more", ("app", 1, 2, "/h")),
         "a hash is no comment": ("#app:x:0:0", ("#app", 0, 0, "")),
         "an NIS line is a user called plus": ("+::::::", ("+", 0, 0, "")),
         "white space around the line goes": (" \t\u00a0app:x:7:7\u2003\r", ("app", 7, 7, "")),

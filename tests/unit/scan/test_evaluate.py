@@ -1,4 +1,4 @@
-"""What a scan foretells of a workload is what admission would do to its Pods."""
+"""What a scan predicts of a workload is what admission would do to its Pods."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -227,7 +227,7 @@ async def test_an_exempt_workload_is_not_judged_and_still_seen(exemptions: Objec
 
 
 async def test_who_runs_now_is_told_and_compared_with_what_was_foretold() -> None:
-    """The next Pod and the Pods of today are two things: a digest that moved on foretells nothing of them."""
+    """The next Pod and the Pods of today are two things: a digest that moved on predicts nothing of them."""
     deployment = named(of("StatefulSet"), "web")
 
     def pods(uid: int, count: int, **more: Any) -> list[Object]:
@@ -239,7 +239,7 @@ async def test_who_runs_now_is_told_and_compared_with_what_was_foretold() -> Non
         (1000, 1000, (1000,), 2),
         (0, 0, (0,), 1),
     ]
-    assert (result.pods, container.mismatch) == (3, "runs as uid 0 where uid 1000 was foretold")
+    assert (result.pods, container.mismatch) == (3, "runs as uid 0 where uid 1000 was predicted")
     result = await predicted(deployment, *pods(1000, 1, gid=1000), *pods(0, 1, digest="sha256:" + "0" * 64))
     assert result.containers[0].mismatch is None
 
@@ -280,7 +280,7 @@ async def test_a_pod_is_compared_with_its_own_spec_also_where_no_image_was_read(
     """A Pod that was patched says itself who it is."""
     pod = tweak(named(minimal(), "web-0", ("StatefulSet", "web")), {"spec.containers.0.securityContext.runAsUser": 7})
     result = await predicted(named(of("StatefulSet"), "web"), running(pod, 8), images=unknown("unreachable"))
-    assert result.containers[0].mismatch == "runs as uid 8 where uid 7 was foretold"
+    assert result.containers[0].mismatch == "runs as uid 8 where uid 7 was predicted"
     result = await predicted(named(of("StatefulSet"), "web"), running(pod, 7), images=unknown("unreachable"))
     assert result.containers[0].mismatch is None
 
@@ -290,7 +290,7 @@ async def test_a_wrong_fact_of_the_operators_shows() -> None:
     said = documents(knownImages=[{"image": "registry.example/*", "uid": 4}])
     pod = running(named(minimal(), "web"), 5)
     result = await predicted(pod, images=unknown("unreachable"), said=said)
-    assert (result.outcome, result.containers[0].mismatch) == ("fixed", "runs as uid 5 where uid 4 was foretold")
+    assert (result.outcome, result.containers[0].mismatch) == ("fixed", "runs as uid 5 where uid 4 was predicted")
     known = await predicted(pod, images=image("5"), said=said)  # whose word stands, while the operator's is as wrong
     assert (known.containers[0].uid, known.containers[0].mismatch) == (5, result.containers[0].mismatch)
 

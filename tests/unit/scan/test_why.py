@@ -155,7 +155,7 @@ async def test_an_image_that_nobody_can_read_leaves_it_open(asked: Any) -> None:
 async def test_a_namespace_that_admission_does_not_see_is_told_so(asked: Any) -> None:
     api = cluster_of(pods=[minimal()], deployments=[])
     result: Why = await asked(api, "Pod", "web", namespace=Namespace("kube-system"))
-    assert "does not judge it: the API server does not ask admission" in render("text", (result,))
+    assert "does not evaluate it: the API server does not ask admission" in render("text", (result,))
 
 
 async def test_what_is_not_there_is_an_error(asked: Any) -> None:

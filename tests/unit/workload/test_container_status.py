@@ -156,18 +156,18 @@ def test_what_was_foretold_is_no_mismatch(paths: dict[str, Any], reported: tuple
 @pytest.mark.parametrize(
     ("paths", "reported", "result"),
     [
-        ({}, (1501, 1600, 1700), "runs as uid 1501 where uid 1500 was foretold"),
-        ({}, (1500, 0, 1700), "runs as gid 0 where gid 1600 was foretold"),
-        ({}, (1500, 1600), "runs with the groups 1600 where 1600, 1700 were foretold"),
-        ({}, (1500, 1600, 1700, 99), "runs with the groups 99, 1600, 1700 where 1600, 1700 were foretold"),
+        ({}, (1501, 1600, 1700), "runs as uid 1501 where uid 1500 was predicted"),
+        ({}, (1500, 0, 1700), "runs as gid 0 where gid 1600 was predicted"),
+        ({}, (1500, 1600), "runs with the groups 1600 where 1600, 1700 were predicted"),
+        ({}, (1500, 1600, 1700, 99), "runs with the groups 99, 1600, 1700 where 1600, 1700 were predicted"),
         (
             {f"{POD}.fsGroup": 7},
             (1500, 1600, 1700),
-            "runs with the groups 1600, 1700 where 7, 1600, 1700 were foretold",
+            "runs with the groups 1600, 1700 where 7, 1600, 1700 were predicted",
         ),
-        ({f"{CONTEXT}.runAsUser": 1500}, (1500, 0, 1700), "runs as gid 0 where gid 1600 was foretold"),
-        ({f"{CONTEXT}.runAsUser": 4242}, (1500, 1600), "runs as uid 1500 where uid 4242 was foretold"),
-        ({f"{CONTEXT}.runAsGroup": 1700}, (1500, 1600), "runs as gid 1600 where gid 1700 was foretold"),
+        ({f"{CONTEXT}.runAsUser": 1500}, (1500, 0, 1700), "runs as gid 0 where gid 1600 was predicted"),
+        ({f"{CONTEXT}.runAsUser": 4242}, (1500, 1600), "runs as uid 1500 where uid 4242 was predicted"),
+        ({f"{CONTEXT}.runAsGroup": 1700}, (1500, 1600), "runs as gid 1600 where gid 1700 was predicted"),
     ],
 )
 def test_another_identity_is_a_mismatch(paths: dict[str, Any], reported: tuple[int, ...], result: str) -> None:

@@ -50,7 +50,7 @@ OS = "kubernetes.io/os"
     },
 )
 def test_the_operating_system(paths: dict[str, Any], os: str) -> None:
-    """Linux unless the Pod is bound to Windows: what is not sure is judged by the stricter rules."""
+    """Linux unless the Pod is bound to Windows: what is not sure is evaluated by the stricter rules."""
     assert scheduling.operating_system(workload(tweak(minimal(), paths)).spec) == os
 
 

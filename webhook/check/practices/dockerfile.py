@@ -93,7 +93,7 @@ def high_uid(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
     uid = parse_user(evaluation.user).uid if evaluation.user else None
     uid = evaluation.evidence.uid if uid is None else uid
     if uid is None or evaluation.root:
-        return not_applicable(practice, "No number to judge.")
+        return not_applicable(practice, "No number to evaluate.")
     line = f"line {evaluation.line}"
     return passed(practice, f"{uid}.", line) if uid >= 1000 else failed(practice, f"{uid} is a system account's.", line)
 

@@ -14,7 +14,7 @@ _SEVERITIES = {"error": "critical", "warning": "major", "unknown": "minor", "not
 
 
 def render(report: Report) -> str:
-    """A list of issues; what was skipped is one of them, because nobody judged it."""
+    """A list of issues; what was skipped is one of them, because nobody evaluated it."""
     seen: Counter[str] = Counter()
     issues: list[dict[str, object]] = [
         {

@@ -42,7 +42,7 @@ def _lines(report: Why) -> Iterator[Text]:
     yield _row("policy", f"{governed}: {printable(report.selected)}")
     if report.problem:
         yield _row("problem", printable(report.problem), "bold red")
-    today = report.reason and f"does not judge it: {printable(report.reason)}"
+    today = report.reason and f"does not evaluate it: {printable(report.reason)}"
     does = f"{_TODAY[report.today]} in mode {report.mode}" if report.today else "what it does depends on that policy"
     yield _row("admission", today or does)
     for each in report.injected:

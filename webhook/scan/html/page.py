@@ -26,7 +26,7 @@ _LABELS: dict[Outcome, str] = {
 _MEANINGS: dict[Outcome, str] = {
     "unchanged": "runs unchanged",
     "fixed": "admission adds what is missing",
-    "excepted": "left out by an exception or an exemption",
+    "excepted": "left out by the policy or by an exception",
     "unknown": "an image could not be read",
     "refused": "until what is written below is fixed",
 }
@@ -127,7 +127,9 @@ def _lead(document: Document, images: int) -> str:
     namespaces, containers = many(len(reached), "namespace"), many(_total(summary.containers), "container")
     if readable(document):
         ready = sum(map(_ready, reached))
-        verdict = f"{ready} of {namespaces} can be enforced today: nothing in them would be refused or stay unknown."
+        verdict = (
+            f"{ready} of {namespaces} can be enforced today, because nothing in them would be denied or stay unknown."
+        )
     else:
         verdict = (
             "Which namespaces can be enforced today cannot be told: there is no right to read all that is in them."

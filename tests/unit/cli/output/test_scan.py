@@ -53,7 +53,7 @@ TOLD = reported(
             finding("warning", "may not write", "volume-permissions"),
             yaml="runAsUser: 1000\nrunAsNonRoot: true\n",
             path="spec.template.spec.containers[0].securityContext",
-            mismatch="runs as uid 5 where uid 1000 was foretold",
+            mismatch="runs as uid 5 where uid 1000 was predicted",
         ),
         name="db",
         kind="StatefulSet",
@@ -92,7 +92,7 @@ def test_the_text_is_for_a_person() -> None:
         "  fixable   StatefulSet db, container app: uid 1000",
         "      volume-permissions: may not write",
         "      fix: write 1000",
-        "      mismatch: runs as uid 5 where uid 1000 was foretold",
+        "      mismatch: runs as uid 5 where uid 1000 was predicted",
         "tools  policy strict, Audit: 2 unknown",
         f"  unknown   Deployment {odd}, container {odd}: uid 1000",
         f"      unknown-image: {odd}",
@@ -215,7 +215,7 @@ def test_an_exception_that_ends_within_a_week_says_so() -> None:
     ending = reported(workload("excepted", container("excepted", reason="exception e: ticket 7", expires_soon=True)))
     (made,) = reports(ending.workloads)
     assert (made["summary"]["skip"], made["results"][0]["message"]) == (
-        1, "container app is let be for less than a week more: exception e: ticket 7",
+        1, "container app is exempted for less than a week more: exception e: ticket 7",
     )  # fmt: skip
     assert "      ends within a week: exception e: ticket 7" in render("text", ending)
     ended = reported(workload("refused", container("refused", finding(), reason="exception e: r (it ended at noon)")))

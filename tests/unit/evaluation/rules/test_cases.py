@@ -1,4 +1,4 @@
-"""Every case of every rule, judged alone: a failing one says so, a passing one does not, a patched one is cured."""
+"""Every case of every rule, evaluated alone: a failing one says so, a passing one does not, a patched one is cured."""
 
 import pytest
 
@@ -39,7 +39,7 @@ async def test_a_passing_case_is_not(rule: str, case: Case) -> None:
 
 @rows("patched")
 async def test_a_patched_case_is_cured(rule: str, case: Case) -> None:
-    """The security contexts become what is written, and judged again the rule has nothing to say."""
+    """The security contexts become what is written, and evaluated again the rule has nothing to say."""
     pod, rule_in_force = tweak(minimal(), case.pod), case.effective_policy()
     once = patched(pod, await evaluate_object(pod, case.found(), rule=rule_in_force))
     assert once["spec"]["containers"][0]["securityContext"] == case.becomes
