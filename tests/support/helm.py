@@ -83,12 +83,7 @@ def pick(rendered: str, kind: str, name: str) -> Manifest:
 
 
 def controllers_rights(**values: Any) -> list[dict[str, Any]]:
-    """What the chart grants the controller in the whole cluster."""
-    rendered = yaml.safe_load_all(template(certificates={"mode": "certManager"}, **values))
-    (role,) = (
-        each
-        for each in rendered
-        if each and each["kind"] == "ClusterRole" and each["metadata"]["name"].endswith("-controller")
-    )
-    rules: list[dict[str, Any]] = role["rules"]
-    return rules
+    """What the chart grants the controller, in the whole cluster and in its own namespace, where others make certificates."""
+    rendered = manifests(template(certificates={"mode": "certManager"}, **values))
+    roles = [each for each in rendered if each["kind"] in {"ClusterRole", "Role"}]
+    return [rule for role in roles if role["metadata"]["name"].endswith("-controller") for rule in role["rules"]]

@@ -113,7 +113,7 @@ def rbac() -> list[dict[str, Any]]:
             [
                 rule(registration, "mutatingwebhookconfigurations", verbs, MUTATING),
                 rule(registration, "validatingwebhookconfigurations", verbs, VALIDATING),
-                *helm.controllers_rights(),
+                *helm.controllers_rights(fullnameOverride="hook"),
             ],
         ),
         *objects(

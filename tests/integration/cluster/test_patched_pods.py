@@ -25,13 +25,6 @@ ALL = ["allowPrivilegeEscalation", "capabilities", "runAsUser"]
 
 Json = dict[str, Any]
 
-RECORD = {  # the namespaced right that the chart adds
-    "apiGroups": [""],
-    "resources": ["configmaps"],
-    "resourceNames": ["nonroot-webhook-enforced"],
-    "verbs": ["get", "patch"],
-}
-
 
 def over(code: int, **more: str) -> Json:
     return {"terminated": {"exitCode": code, "reason": "Error", "startedAt": MOMENT, "finishedAt": MOMENT, **more}}
@@ -104,7 +97,7 @@ def test_what_fails_is_told_within_a_minute(target: Target, tmp_path: Path) -> N
     try:
         target.apply(pod("before", None), namespace=namespace)
         state("before", RAN)
-        with cluster.access(target, tmp_path, *helm.controllers_rights(), RECORD) as kubeconfig:
+        with cluster.access(target, tmp_path, *helm.controllers_rights()) as kubeconfig:
             flags = ("--namespace=default", "--no-manage-certificates", "--no-reports", "--survey-rate=0")
             with controller(kubeconfig, *flags) as running:
                 eventually(lambda: "nonroot_scan_timestamp_seconds " in running.answer("/metrics"), "a scan")
