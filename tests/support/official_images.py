@@ -1,10 +1,10 @@
-"""Models of the twenty official images that are used most: accounts, owners, volumes and start as their Dockerfiles have them.
+"""Models of twenty official images that are used most: their accounts, owners, volumes and how they start.
 
-The Dockerfiles and start scripts are those of github.com/docker-library (redis, postgres, mysql, mongo, rabbitmq, memcached,
-cassandra, ghost, wordpress, httpd, tomcat, python), MariaDB/mariadb-docker, nginx/docker-nginx, influxdata/influxdata-docker,
-apache/couchdb-docker, neo4j/docker-neo4j, apache/solr-docker, elastic/dockerfiles and 31z4/zookeeper-docker, as they were in
-2026. The programs are busybox: each start script steps down as the image's own does, and the last program writes a file into
-every volume.
+Modelled by hand on the images of github.com/docker-library (redis, postgres, mysql, mongo, rabbitmq, memcached, cassandra,
+ghost, wordpress, httpd, tomcat, python), MariaDB/mariadb-docker, nginx/docker-nginx, influxdata/influxdata-docker,
+apache/couchdb-docker, neo4j/docker-neo4j, apache/solr-docker, elastic/dockerfiles and 31z4/zookeeper-docker. They were not
+compared with the Dockerfiles line by line. The programs are busybox: each start script steps down as the image's own does, and
+the last program writes a file into every volume.
 """
 
 from collections.abc import Sequence
