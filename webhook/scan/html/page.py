@@ -128,7 +128,7 @@ def _lead(document: Document, images: int) -> str:
     if readable(document):
         ready = sum(map(_ready, reached))
         verdict = (
-            f"{ready} of {namespaces} can be enforced today, because nothing in them would be denied or stay unknown."
+            f"{ready} of {namespaces} can be enforced today: those in which nothing would be denied or stay unknown."
         )
     else:
         verdict = (
