@@ -18,11 +18,11 @@ from webhook.evaluation.finding import Finding as Fault
 from webhook.evaluation.identity_fields import refusal
 from webhook.evaluation.verdict import ContainerVerdict, Verdict
 from webhook.policy.types import NonRootException
+from webhook.workload.json_pointer import field_path
 from webhook.workload.scheduling import operating_system
 from webhook.workload.workload import Slot, Workload, effective
 
 _IMAGES = re.compile(r"\b(?:containers|container|script|steps)[\"']?:")  # what a Pod template in a custom kind has
-_INDEX = re.compile(r"/(\d+)(?=/|\Z)")
 _PLACEHOLDER = re.compile(r"\{\{|\$\{|\$\(")
 _PATH_IN_ERROR = re.compile(r" is malformed: (\S+): ")
 _MERGE = "a patch says nothing before it is merged: for kustomize, `kubectl kustomize FOLDER | nonroot check -`"
@@ -106,7 +106,7 @@ def findings(case: WorkloadInFile, verdict: Verdict) -> Iterator[Finding]:
 def _own_fields(found: kubernetes.Object, text: str) -> str:
     """A text with the fields of the object's own kind."""
     for aliases in found.aliases:
-        standard, own = (_INDEX.sub(r"[\1]", pointer[1:]).replace("/", ".") for pointer in aliases)
+        standard, own = map(field_path, aliases)
         text = text.replace(standard, own)
     return text
 

@@ -18,7 +18,7 @@ def other_os(subject: Subject) -> str:
     """The next step where the image is for Windows and the Pod does not say that it is; else ""."""
     if not subject.identities or any(each.platform.os != "windows" for each in subject.identities):
         return ""
-    pod = subject.workload.pointer.strip("/").replace("/", ".")
+    pod = subject.workload.path
     return f"the image is for Windows: set {pod}.os.name: windows, and no runAsUser, which Windows does not have"
 
 
@@ -39,7 +39,7 @@ def non_root(subject: Subject, *, of_image: bool) -> str:
             f"container {quoted(container.name, 63)}"
         )
     if subject.slot.kind == "init" and _CHOWN.search(" ".join((*(container.command or ()), *(container.args or ())))):
-        pod = subject.workload.pointer.strip("/").replace("/", ".")
+        pod = subject.workload.path
         return (
             f"remove it and set {pod}.securityContext.fsGroup, which gives volumes to the group of the other containers; "
             f"or allow it by a NonRootException for the container {quoted(container.name, 63)}"

@@ -54,7 +54,7 @@ def identity_fields(workload: Workload, slot: Slot, user: User | None, os: str) 
         groups = ", ".join(map(str, context.supplemental_groups))
         yield IdentityField(_place(workload, None, "supplementalGroups"), groups, "further groups of every process")
     if workload.spec.host_users is False:
-        place = f"{_spec(workload)}.hostUsers"
+        place = f"{workload.path}.hostUsers"
         yield IdentityField(place, "false", "uids are mapped: root in the container is nobody on the node")
 
 
@@ -111,8 +111,4 @@ def _windows(workload: Workload, slot: Slot, own: Effective) -> IdentityField:
 def _place(workload: Workload, slot: Slot | None, name: str) -> str:
     """A field of the container's security context, or of the Pod's where no slot is given."""
     holder = f".{slot.list}[{slot.index}]" if slot else ""
-    return f"{_spec(workload)}{holder}.securityContext.{name}"
-
-
-def _spec(workload: Workload) -> str:
-    return workload.pointer.strip("/").replace("/", ".")
+    return f"{workload.path}{holder}.securityContext.{name}"

@@ -182,8 +182,8 @@ def _moved(finding: document.Finding, path: str, own: str, pod: Workload, templa
     if not own:
         return finding
     fix = finding.fix.replace(f"{path}.", f"{own}.")
-    if _spec(pod) != _spec(template):
-        fix = fix.replace(f"{_spec(pod)}.securityContext", f"{_spec(template)}.securityContext")
+    if pod.path != template.path:
+        fix = fix.replace(f"{pod.path}.securityContext", f"{template.path}.securityContext")
     return msgspec.structs.replace(finding, fix=fix)
 
 
@@ -192,11 +192,7 @@ def _key(slot: Slot) -> tuple[str, str]:
 
 
 def _path(workload: Workload, slot: Slot) -> str:
-    return f"{_spec(workload)}.{slot.list}[{slot.index}]"
-
-
-def _spec(workload: Workload) -> str:
-    return workload.pointer.strip("/").replace("/", ".")
+    return f"{workload.path}.{slot.list}[{slot.index}]"
 
 
 def _injected(annotation: str) -> Iterator[Injected]:

@@ -9,3 +9,8 @@ def escaped(key: str) -> str:
 def keys(pointer: str) -> list[str]:
     """The keys of a pointer, from the whole object on."""
     return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
+
+
+def field_path(pointer: str) -> str:
+    """A pointer as people write a field: `/spec/replicatedJobs/0/template` is `spec.replicatedJobs[0].template`."""
+    return "".join(f"[{step}]" if step.isdecimal() else f".{step}" for step in keys(pointer)).removeprefix(".")

@@ -11,6 +11,7 @@ import msgspec
 
 from webhook.errors import MalformedObject
 from webhook.text import describe_error
+from webhook.workload.json_pointer import field_path
 from webhook.workload.podspec import (
     Claim,
     ClaimTemplate,
@@ -98,6 +99,11 @@ class Workload(msgspec.Struct, frozen=True, gc=False):
     def pod_metadata(self) -> Metadata:
         """The metadata that the Pod has or will have."""
         return self.metadata if self.is_pod else self.template_metadata
+
+    @property
+    def path(self) -> str:
+        """The Pod spec as people write the field, such as `spec.template.spec`."""
+        return field_path(self.pointer)
 
     @property
     def name(self) -> str:

@@ -15,3 +15,16 @@ def test_the_example_of_the_standard() -> None:
 @pytest.mark.parametrize("key", ["a", "a/b", "~", "~1", "~01", "/~/"])
 def test_what_is_escaped_is_read_as_it_was(key: str) -> None:
     assert json_pointer.keys(f"/{json_pointer.escaped(key)}/b") == [key, "b"]
+
+
+@pytest.mark.parametrize(
+    ("pointer", "field"),
+    [
+        ("/spec", "spec"),
+        ("/spec/template/spec", "spec.template.spec"),
+        ("/spec/replicatedJobs/0/template/spec", "spec.replicatedJobs[0].template.spec"),
+        ("", ""),
+    ],
+)
+def test_a_pointer_is_written_as_people_write_fields(pointer: str, field: str) -> None:
+    assert json_pointer.field_path(pointer) == field

@@ -25,7 +25,7 @@ def check(subject: Subject) -> Finding | None:
         return None
     if pod.run_as_group is None or pod.run_as_user is not None:
         return None
-    path = subject.workload.pointer.strip("/").replace("/", ".") + ".securityContext"
+    path = subject.workload.path + ".securityContext"
     return finding(
         subject,
         NAME,

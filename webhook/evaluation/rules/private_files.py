@@ -35,7 +35,7 @@ def check(subject: Subject) -> Finding | None:
     }
     for mount in subject.slot.container.volume_mounts or () if modes else ():
         if mount.name in modes:
-            pod = subject.workload.pointer.strip("/").replace("/", ".")
+            pod = subject.workload.path
             return finding(
                 subject,
                 NAME,

@@ -46,7 +46,7 @@ def check(subject: Subject) -> Finding | None:
         instead = _instead(volume, subject)
         if instead is None and subject.workload.context.fs_group is not None:
             continue
-        pod = subject.workload.pointer.strip("/").replace("/", ".")
+        pod = subject.workload.path
         owner = "a volume that is root's until an fsGroup says otherwise"
         return finding(
             subject,
