@@ -14,7 +14,6 @@ import msgspec
 from webhook.check import workloads
 from webhook.check.files import KUSTOMIZATION, STDIN, Selection, Source, read
 from webhook.check.manifest.objects import KNOWN_TEMPLATE_KINDS, TemplateKinds
-from webhook.check.rendering import rendered
 from webhook.check.report import Examined, Report, Skipped, Suppressed, merge
 from webhook.check.surveying import Surveying
 from webhook.check.workloads import WorkloadInFile
@@ -65,7 +64,11 @@ class ParsedInputs(msgspec.Struct):
 async def check(request: Request, images: Images, progress: Progress | None = None) -> Report:
     """Evaluate everything below the paths; `InvalidSetting` for a path that is not there or holds nothing to check."""
     sources = read(request.paths, request.selection)
-    return await check_sources(rendered(sources) if request.render else sources, request, images, progress)
+    if request.render:
+        from webhook.check.rendering import rendered
+
+        sources = rendered(sources)
+    return await check_sources(sources, request, images, progress)
 
 
 async def check_sources(
