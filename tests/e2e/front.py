@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -55,18 +55,17 @@ def front(address: str, behind: str, *, seconds: float = 0.0, login: str = "") -
                 return
             if "/blobs/" in self.path and self.command == "GET":
                 time.sleep(seconds)
-            upstream = http.client.HTTPConnection(behind, timeout=30)
             wanted = {name: value for name, value in self.headers.items() if name.lower() != "host"}
-            upstream.request(self.command, self.path, headers=wanted)
-            reply = upstream.getresponse()
-            body = reply.read()
+            with closing(http.client.HTTPConnection(behind, timeout=30)) as upstream:
+                upstream.request(self.command, self.path, headers=wanted)
+                reply = upstream.getresponse()
+                body = reply.read()
             self.send_response(reply.status)
             for name, value in reply.getheaders():
                 if name.lower() not in {"connection", "transfer-encoding", "server", "date"}:
                     self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
-            upstream.close()
 
         do_HEAD = do_GET  # noqa: N815  # the base class' names
 

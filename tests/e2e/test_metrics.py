@@ -43,4 +43,5 @@ def test_prometheus_sees_what_is_documented(
             assert running.query(expression), expression
         scanned = 'sum(nonroot_workloads{mode="Enforce",state="refused"}) > 0'
         eventually(lambda: running.query(scanned), "the scan of the new namespace")
-        assert [each for each in running.ask("alerts")["alerts"] if each["state"] == "firing"] == []
+        firing = {each["labels"]["alertname"] for each in running.ask("alerts")["alerts"] if each["state"] == "firing"}
+        assert firing <= {"NonrootWebhookEnforcementWeakened"}  # the adversary's tests have done so minutes ago

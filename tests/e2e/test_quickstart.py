@@ -9,7 +9,7 @@ import pytest
 from deploy import release
 from deploy.dev.images.build import Pushed
 from tests.e2e.conftest import registries
-from tests.e2e.target import Target
+from tests.e2e.target import Refused, Target, eventually
 from tests.support.documentation import holds, rerun, shell
 
 pytestmark = pytest.mark.e2e
@@ -26,15 +26,26 @@ def restored(installed: Target, product: Pushed) -> Iterator[Target]:
     try:
         yield installed
     finally:
-        installed.kubectl("delete", "namespace", "shop", "--ignore-not-found", "--wait=false")
         (ROOT / "readiness.html").unlink(missing_ok=True)
         release.install(release.Image.parse(product.pinned), installed.environment, registries(installed))
+        eventually(lambda: _denies(installed), "an API server that asks the hooks again")
+        installed.kubectl("delete", "namespace", "shop", "--ignore-not-found", "--wait=false")
+
+
+def _denies(target: Target) -> bool:
+    """Whether a Pod that runs as root is refused in the namespace that the quickstart has enforced."""
+    overrides = '{"spec": {"securityContext": {"runAsUser": 0}}}'
+    try:
+        target.kubectl("-n", "shop", "run", "root", "--image=x", f"--overrides={overrides}", "--dry-run=server")
+    except Refused as refused:
+        return "denied the request" in str(refused)
+    return False
 
 
 def test_the_quickstart_of_a_cluster_does_what_it_says(restored: Target) -> None:
     target = restored
     path = f"{Path(sys.executable).parent}:{target.environment['PATH']}"
-    run = shell(ROOT, **{**target.environment, "PATH": path})
+    run = shell(ROOT, **{**target.environment, "PATH": path, "INSECURE": "1"})  # the cluster's registry has no TLS
 
     def run_here(commands: str) -> tuple[str, int]:
         return run(commands.replace(INSTALL, "").replace("registry.example.com", target.registry))

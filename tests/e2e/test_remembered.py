@@ -142,7 +142,7 @@ def test_what_only_nodes_can_pull_is_known_from_them(
     assert (context["runAsUser"], context["runAsGroup"]) == (first["uid"], first["gid"])
     create(target, namespace, pod(web, "second", non_root=True))
     assert identity(target, namespace, "second") == first
-    with pytest.raises(Refused, match=r"image runs as root.*observed on a node"):
+    with pytest.raises(Refused, match=r"image runs as root: container \"app\""):
         create(target, namespace, pod(root, "again"), "--dry-run=server")
 
 

@@ -28,7 +28,9 @@ READ = ["get", "list"]
 EVERYWHERE = [
     {"apiGroups": [""], "resources": ["pods", "nodes", "namespaces", "serviceaccounts"], "verbs": READ},
     {"apiGroups": [""], "resources": ["replicationcontrollers"], "verbs": READ},
-    {"apiGroups": ["apps", "batch", "nonroot.dev"], "resources": ["*"], "verbs": READ},
+    {"apiGroups": ["apps", "batch", "nonroot.dev", "storage.k8s.io"], "resources": ["*"], "verbs": READ},
+    {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": READ},
+    {"apiGroups": ["admissionregistration.k8s.io"], "resources": ["validatingwebhookconfigurations"], "verbs": READ},
 ]
 IN_ONE = [
     {"apiGroups": [""], "resources": ["pods", "replicationcontrollers"], "verbs": READ},
@@ -157,8 +159,11 @@ def test_whoever_may_see_one_namespace_scans_that_and_is_told_what_is_missing(
     result, code = scan(target, readers["narrow"], namespace)
     assert (result["workloads"][0]["outcome"], code) == ("fixed", 3)
     assert [each["object"] for each in result["skipped"]] == [
-        f"labels of Namespace {namespace}", "NonRootPolicy objects", "NonRootException objects",
-    ]  # fmt: skip
+        f"labels of Namespace {namespace}",
+        "NonRootPolicy objects",
+        f"NonRootException objects of Namespace {namespace}",
+        "ValidatingWebhookConfigurations, taken to be as the chart installs them",
+    ]
     result, code = scan(target, readers["wide"], namespace, "--offline")
     (container,) = result["workloads"][0]["containers"]
     assert (container["uid"], container["outcome"], code) == (1500, "fixed", 0), container
