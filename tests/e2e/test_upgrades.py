@@ -138,6 +138,8 @@ class Upgrades:
         names = (self.namespace, self.named.digest.replace(":", "-"))  # of what we made, and of what is stored of it
         found = [each for each in found if each["metadata"]["name"].startswith(names)]
         found += self.target.get("reports", self.namespace)
+        for each in found:
+            each.get("spec", {}).pop("facts", None)  # the controller reads them in the background, some time later
         hooks = [hook for each in CONFIGURATIONS for hook in self._read(each)["webhooks"]]
         authority = self._read("secrets", "-n", NAMESPACE, "--field-selector=metadata.name=nonroot-webhook-ca")
         return State(
