@@ -74,7 +74,8 @@ def start() -> None:
         raise ClusterError("a kind cluster without Docker Hub runs in namespaces of its own: this has to run as root")
     apt.install(*PACKAGES)
     programs.ensure(programs.DOCKER)
-    sysctls.remember(_settings())
+    if not left():  # by a daemon that died: what it has changed is nobody's setting to keep
+        sysctls.remember(_settings())
     daemon = [
         "dockerd",
         f"--host=unix://{_socket()}",
