@@ -11,17 +11,10 @@ import msgspec
 
 from webhook.cluster import reflector
 from webhook.cluster.client import Cluster
+from webhook.cluster.object_meta import Object
 from webhook.controller.reports import KINDS
 
 _PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions?fieldSelector=metadata.name%3D"
-
-
-class _Metadata(msgspec.Struct, rename="camel"):
-    resource_version: str
-
-
-class _Object(msgspec.Struct):
-    metadata: _Metadata
 
 
 def loops(api: Cluster, changed: Callable[[], object]) -> tuple[Coroutine[None, None, NoReturn], ...]:
@@ -45,7 +38,7 @@ class _Kind:
         self._versions: dict[str, str] = {}
 
     def update(self, key: str, raw: msgspec.Raw) -> None:
-        version = msgspec.json.decode(raw, type=_Object).metadata.resource_version
+        version = msgspec.json.decode(raw, type=Object).metadata.resource_version
         if self._versions.get(key) != version:
             self._versions[key] = version
             self._notify()

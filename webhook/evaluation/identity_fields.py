@@ -110,5 +110,4 @@ def _windows(workload: Workload, slot: Slot, own: Effective) -> IdentityField:
 
 def _place(workload: Workload, slot: Slot | None, name: str) -> str:
     """A field of the container's security context, or of the Pod's where no slot is given."""
-    holder = f".{slot.list}[{slot.index}]" if slot else ""
-    return f"{workload.path}{holder}.securityContext.{name}"
+    return f"{workload.path_of(slot) if slot else workload.path}.securityContext.{name}"

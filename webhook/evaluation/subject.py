@@ -150,7 +150,7 @@ class Subject(msgspec.Struct, gc=False):
 
     def field(self, name: str) -> str:
         """A field of the container's security context as one writes it: `spec.containers[0].securityContext.NAME`."""
-        return f"{self.workload.path}.{self.slot.list}[{self.slot.index}].securityContext.{name}"
+        return f"{self.workload.path_of(self.slot)}.securityContext.{name}"
 
     @property
     def user(self) -> str | None:

@@ -166,8 +166,10 @@ def _container(predicted: document.Container, workload: Workload, slot: Slot, ta
     written_in = target.owners[-1] if target.owners else f"{target.kind} {target.name}"
     if target.template is not None:
         own = next((each for each in target.template.slots() if _key(each) == _key(slot)), None)
-        path = _path(target.template, own) if own else ""
-        findings = (_moved(each, _path(workload, slot), path, workload, target.template) for each in predicted.findings)
+        path = target.template.path_of(own) if own else ""
+        findings = (
+            _moved(each, workload.path_of(slot), path, workload, target.template) for each in predicted.findings
+        )
         told |= {"path": f"{path}.securityContext" if path else "", "findings": tuple(findings)}
     return Container(
         **told,
@@ -189,10 +191,6 @@ def _moved(finding: document.Finding, path: str, own: str, pod: Workload, templa
 
 def _key(slot: Slot) -> tuple[str, str]:
     return slot.list, slot.container.name
-
-
-def _path(workload: Workload, slot: Slot) -> str:
-    return f"{workload.path}.{slot.list}[{slot.index}]"
 
 
 def _injected(annotation: str) -> Iterator[Injected]:

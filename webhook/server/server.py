@@ -20,9 +20,6 @@ from starlette.types import ASGIApp
 from webhook.admission.handler import Admission, Outcome
 from webhook.admission.review import Review
 from webhook.cluster.supervisor import supervise
-from webhook.identity_api.app import IdentityAPI
-from webhook.identity_api.callers import Callers
-from webhook.identity_api.lookup import Lookup
 from webhook.image.source import Images
 from webhook.policy.cache import PolicyCache, PolicyLister, PolicySnapshot
 from webhook.registry import config_file
@@ -113,7 +110,7 @@ async def _serve(
         _view(settings, cluster) as view,
         _images(cluster, access, memory, stats) as images,
         _denials(cluster, view, images, metrics) as answered,
-        _callers(settings, cluster, callers) as known,
+        _identity_api(settings, cluster, callers, images, view, metrics) as identity_api,
     ):
         if isinstance(view, PolicyCache):
             metrics.view_age = lambda: view.age
@@ -127,8 +124,7 @@ async def _serve(
             return "no view of the cluster yet" if isinstance(view, PolicyCache) and not view.ready else None
 
         app = build(metrics, ready, ca)
-        fallback = IdentityAPI(Lookup(images, view), known, app, metrics.identified) if settings.identity_api else app
-        reviews = Reviews(Admission(view, images), metrics, fallback, answered)
+        reviews = Reviews(Admission(view, images), metrics, identity_api(app), answered)
         secure, plain = _Server(reviews, certificate), _Server(app)
         sockets = (
             listen(settings.host, settings.port, "--port or --host"),
@@ -210,7 +206,7 @@ async def _images(
         return
     from webhook.cluster.pull_secrets import PullSecrets
     from webhook.cluster.service_range import ServiceRange
-    from webhook.cluster.supervisor import background, supervise
+    from webhook.cluster.supervisor import background
 
     async with contextlib.aclosing(client(PullSecrets(cluster))) as images:
         service_range = ServiceRange(cluster, images.deny)
@@ -220,17 +216,29 @@ async def _images(
 
 
 @contextlib.asynccontextmanager
-async def _callers(
-    settings: ServeSettings, cluster: "Cluster | None", authority: ClientAuthority | None
-) -> AsyncIterator[Callers]:
-    """Who may ask the identity API."""
+async def _identity_api(
+    settings: ServeSettings,
+    cluster: "Cluster | None",
+    authority: ClientAuthority | None,
+    images: Images,
+    view: PolicyLister,
+    metrics: Metrics,
+) -> AsyncIterator[Callable[[ASGIApp], ASGIApp]]:
+    """What puts the identity API in front of an app, where the settings ask for it."""
+    if not settings.identity_api:
+        yield lambda app: app
+        return
+    from webhook.identity_api.app import IdentityAPI
+    from webhook.identity_api.callers import Callers
+    from webhook.identity_api.lookup import Lookup
+
     reviews = None
     if cluster is not None:
         from webhook.cluster.access_reviews import ClusterAccessReviews
 
         reviews = ClusterAccessReviews(cluster, settings.identity_api_audiences)
     async with contextlib.aclosing(Callers(authority, reviews)) as callers:
-        yield callers
+        yield lambda app: IdentityAPI(Lookup(images, view), callers, app, metrics.identified)
 
 
 @contextlib.asynccontextmanager

@@ -105,6 +105,10 @@ class Workload(msgspec.Struct, frozen=True, gc=False):
         """The Pod spec as people write the field, such as `spec.template.spec`."""
         return field_path(self.pointer)
 
+    def path_of(self, slot: Slot) -> str:
+        """A container as people write the field, such as `spec.containers[0]`."""
+        return f"{self.path}.{slot.list}[{slot.index}]"
+
     @property
     def name(self) -> str:
         """The name of the workload, or what it will begin with."""

@@ -11,20 +11,12 @@ from typing import Any
 import hcl2
 import yaml
 
+from tests.integration.packaging.test_action_and_hook import ROOT_POD
+
 ROOT = Path(__file__).resolve().parents[3]
 COMPONENT = ROOT / "deploy" / "gitlab" / "templates" / "nonroot-check.yml"
 TERRAFORM = ROOT / "deploy" / "terraform" / "main.tf"
 VALUES = ROOT / "charts" / "nonroot-webhook" / "values.yaml"
-ROOT_POD = """\
-apiVersion: v1
-kind: Pod
-metadata: {name: root}
-spec:
-  containers:
-    - name: app
-      image: registry.example.com/app:1
-      securityContext: {runAsUser: 0}
-"""
 
 
 def _job(**inputs: str) -> dict[str, Any]:

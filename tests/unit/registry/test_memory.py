@@ -4,11 +4,7 @@ What its caches hold stays within their limits, whatever the keys are. NONROOT_M
 each; without it each is asked for a few dozen times.
 """
 
-import gc
 import json
-import os
-import time
-import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -16,12 +12,12 @@ import pytest
 
 from deploy.dev.oci import OCI_MANIFEST, document, file, image, layer
 from deploy.dev.registry import Headers, Login, Registry, Status
+from tests.support.growth import growth
 from tests.unit.registry.samples import Connect, Secret, Secrets, secret
 from webhook.image.reference import NAME_LIMIT
 from webhook.image.source import Query
 from webhook.registry.settings import CacheLimits
 
-SECONDS = float(os.environ.get("NONROOT_MEMORY_SECONDS", "0"))
 ROUNDS = 30
 LIMIT = 256 << 10  # bytes of each cache
 GROWTH = 8 << 20  # bytes: the caches, what the estimate leaves out, and 4096 parsed references of a kilobyte
@@ -108,17 +104,6 @@ async def test_nothing_keeps_the_longest_values(registry: Registry, connect: Con
         for grown in (registry.requests, registry._blobs, registry._manifests, registry._tags, registry._tokens):
             grown.clear()
 
-    await send(0)
-    gc.collect()
-    tracemalloc.start()
-    try:
-        before, until, number = tracemalloc.get_traced_memory()[0], time.monotonic() + SECONDS, 0
-        while number < ROUNDS or time.monotonic() < until:
-            number += 1
-            await send(number)
-        gc.collect()
-        grown = tracemalloc.get_traced_memory()[0] - before
-    finally:
-        tracemalloc.stop()
+    grown, number = await growth(send, ROUNDS)
     print(f"\n{kind}: {grown >> 10} KiB after {number} questions")
     assert grown < GROWTH, f"{grown >> 20} MiB after {number} questions"

@@ -3,14 +3,11 @@
 NONROOT_MEMORY_SECONDS sends each for so many seconds; without it each is sent a few dozen times.
 """
 
-import gc
-import os
-import time
-import tracemalloc
 from typing import Any
 
 import pytest
 
+from tests.support.growth import growth
 from tests.support.images import Table, image
 from tests.support.pods import IMAGE, minimal, tweak
 from tests.unit.server.test_asgi import ENFORCE, _fallback, review
@@ -20,7 +17,6 @@ from webhook.server.asgi import Reviews
 from webhook.server.counters import Metrics
 
 SIZE = 1 << 20  # characters of a value
-SECONDS = float(os.environ.get("NONROOT_MEMORY_SECONDS", "0"))
 ROUNDS = 24
 GROWTH = 12 << 20  # bytes: the response cache may fill, which is half of what the values are together
 
@@ -56,16 +52,5 @@ async def test_nothing_keeps_the_longest_value_of_a_field(field: str) -> None:
             reply = await reviews.answer(hook, body, 0.5)
             reply.observe()
 
-    await send(0)
-    gc.collect()
-    tracemalloc.start()
-    try:
-        before, until, number = tracemalloc.get_traced_memory()[0], time.monotonic() + SECONDS, 0
-        while number < ROUNDS or time.monotonic() < until:
-            number += 1
-            await send(number)
-        gc.collect()
-        grown = tracemalloc.get_traced_memory()[0] - before
-    finally:
-        tracemalloc.stop()
+    grown, number = await growth(send, ROUNDS)
     assert grown < GROWTH, f"{grown >> 20} MiB after {number} reviews of {SIZE >> 20} MiB"
