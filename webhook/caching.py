@@ -4,12 +4,19 @@ import asyncio
 import logging
 from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 _log = logging.getLogger(__name__)
+
+TENANT: ContextVar[str] = ContextVar("tenant", default="")
+"""The namespace for which work is done, whose share of turns, streams and name look-ups it takes.
+
+Tasks inherit it. Work that several namespaces wait for is done in the name of the first.
+"""
 
 _OVERHEAD = 200  # a key, a node of the map and a small struct, roughly
 

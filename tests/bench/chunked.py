@@ -31,7 +31,7 @@ from deploy.dev.registry import Registry
 from tests.support.oracle import built
 from webhook.image.source import Image, Query
 from webhook.registry.client import RegistryClient
-from webhook.registry.layers.index import clean
+from webhook.registry.layers.paths import clean
 from webhook.registry.settings import RegistrySettings
 from webhook.registry.transport.messages import Cost
 

@@ -122,10 +122,10 @@ Proven elsewhere, by its own tests: the API server away at first or later, CRDs 
 watch history gone by itself (`tests/integration/cluster/test_policy_watch.py`); the controller killed before and
 after every write of a rotation, every kind of damage to its Secrets
 (`tests/unit/controller/test_certificate_rotation.py`); 20 changes of CA under admissions
-(`tests/integration/cluster/test_controller.py`); scans that are killed (`tests/operate`); addresses in every
-notation, redirects, realms, names that resolve to several addresses, passwords across hosts
-(`tests/unit/registry/transport/test_addresses.py`, `test_gate.py`, `test_transport.py`, `test_auth.py`); archives and
-compression byte by byte (`tests/unit/registry/layers/test_tar.py`, `test_decompress.py`); random bytes as reviews
+(`tests/integration/cluster/test_controller.py`); scans that are killed (`tests/integration/cluster/test_scheduler.py`);
+addresses in every notation, redirects, realms, names that resolve to several addresses, passwords across hosts
+(`tests/unit/registry/transport/test_egress.py`, `test_http.py`, `tests/unit/registry/auth/test_token.py`); archives and
+compression byte by byte (`tests/unit/registry/layers/test_tar.py`, `test_compression.py`); random bytes as reviews
 (`tests/unit/admission/test_review.py`). A real API server answers 429 or 500 to nobody at will (priority and fairness
 lets a request through where a level has no seat): replicas get that from a proxy (`tests/resilience/test_view.py`).
 """

@@ -45,8 +45,7 @@ from webhook.registry.auth.docker_config import DockerConfig
 from webhook.registry.auth.keychain import Keychain, MalformedKeychain, named_helpers
 from webhook.registry.auth.token import Credential, TokenCache, authorised
 from webhook.registry.manifest import ACCEPT, parse_document
-from webhook.registry.transport.messages import RegistryError, Request, Response, refusal, retry_after
-from webhook.registry.transport.urls import parse_url
+from webhook.registry.transport.messages import RegistryError, Request, Response, parse_url, refusal, retry_after
 from webhook.workload import lengths, workload
 
 IMAGE = oci.image(oci.layer(oci.file("x")), user="app:app")

@@ -52,7 +52,7 @@ class Table:
         self.resolved: list[Query] = []
 
     async def resolve(self, query: Query) -> str | None:
-        """As `webhook.registry.disk_cache.Registries`."""
+        """As `webhook.cli.disk_cache.Registries`."""
         self.resolved.append(query)
         found = self.images.get(str(reference.parse(query.reference)))
         return found.digest if isinstance(found, Image) else None

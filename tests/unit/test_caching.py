@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.support.clock import Clock
 from webhook.caching import FairSemaphore, LRUCache, SingleFlight
-from webhook.registry.transport.circuit_breaker import Breaker
+from webhook.registry.transport.http import Breaker
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2000)), max_size=60))

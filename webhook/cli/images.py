@@ -39,7 +39,7 @@ async def images(source: ImageSource, pull_secrets: "PullSecrets | None" = None)
     if source.no_images:
         yield NotExamined()
         return
-    from webhook.registry.disk_cache import DiskCache
+    from webhook.cli.disk_cache import DiskCache
 
     if source.offline:
         yield DiskCache(None)

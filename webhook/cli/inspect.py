@@ -61,10 +61,10 @@ def inspect(
 async def _find(
     query: "Query", insecure: tuple[str, ...], registry_config: Path | None, *, offline: bool
 ) -> "tuple[Image | Unknown, Cost]":
+    from webhook.cli.disk_cache import DiskCache
     from webhook.cli.progress import watched
     from webhook.cli.registry_client import registry_client
     from webhook.registry import layout, local_store
-    from webhook.registry.disk_cache import DiskCache
     from webhook.registry.transport.messages import Cost
 
     if query.reference.startswith(layout.TRANSPORTS):

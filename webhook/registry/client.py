@@ -25,27 +25,25 @@ from functools import partial
 
 import msgspec
 
-from webhook.caching import FairSemaphore, LRUCache, SingleFlight
+from webhook.caching import TENANT, FairSemaphore, LRUCache, SingleFlight
 from webhook.errors import InvalidReference, MalformedImage
 from webhook.image import reference as references
 from webhook.image.config import Platform
 from webhook.image.passwd import AccountFiles
 from webhook.image.reference import NAME_LIMIT, Reference
 from webhook.image.source import Image, PlatformImage, Query, Unknown
-from webhook.registry.auth import realms
 from webhook.registry.auth.docker_config import DockerConfig
 from webhook.registry.auth.keychain import Credentials, PullSecrets
-from webhook.registry.auth.token import TokenCache
+from webhook.registry.auth.token import TokenCache, expected_challenges
 from webhook.registry.content_store import ContentStore
 from webhook.registry.endpoints import Endpoints
 from webhook.registry.fallback import IdentityStore
 from webhook.registry.repository import Repository
 from webhook.registry.resolver import TRANSIENT, ResolutionKey, Resolved, TagResolver
 from webhook.registry.settings import RegistrySettings, match_authority
-from webhook.registry.tenant import TENANT
+from webhook.registry.transport.egress import CrowdedNames
 from webhook.registry.transport.http import Transport
 from webhook.registry.transport.messages import Cost, RegistryError
-from webhook.registry.transport.names import CrowdedNames
 from webhook.registry.transport.stats import RegistryStats
 
 _LONGEST_REFUSAL = 600.0
@@ -94,7 +92,7 @@ class RegistryClient:
         self._session = TokenCache(
             clock,
             lambda authority: match_authority(authority, settings.insecure) is not None,
-            expected=realms.expected(settings),
+            expected=expected_challenges(settings),
         )
         self._memory = memory
         self._content = ContentStore(settings, memory, self.stats)

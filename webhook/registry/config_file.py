@@ -34,7 +34,7 @@ from webhook.registry.auth.docker_config import DockerConfig
 from webhook.registry.auth.keychain import Credentials
 from webhook.registry.files import read, read_text, read_yaml
 from webhook.registry.settings import AUTHORITY, ClientCertificate, Host, Lives, RegistrySettings, Timeouts
-from webhook.registry.transport.addresses import networks
+from webhook.registry.transport.egress import networks
 
 Authority = Annotated[str, Meta(pattern=f"^{AUTHORITY.pattern}", description="HOST or HOST:PORT, without a scheme.")]
 Seconds = Annotated[float, Meta(gt=0, le=3600)]

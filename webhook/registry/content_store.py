@@ -19,8 +19,7 @@ from webhook.image.source import PlatformImage, Query, Unknown
 from webhook.registry import fallback
 from webhook.registry.fallback import IdentityStore
 from webhook.registry.layers.reader import Layers
-from webhook.registry.manifest import Descriptor, Index, Manifest, check_config, parse_document
-from webhook.registry.platforms import choose, runs
+from webhook.registry.manifest import Descriptor, Index, Manifest, check_config, choose, parse_document, runs
 from webhook.registry.repository import Repository
 from webhook.registry.settings import RegistrySettings
 from webhook.registry.transport.messages import RegistryError

@@ -13,8 +13,7 @@ from webhook.image.source import Query, Unknown
 from webhook.registry.auth.keychain import Credentials, Keychain, MalformedKeychain, PullSecrets
 from webhook.registry.auth.token import ANONYMOUS, Credential
 from webhook.registry.settings import ANY_REGISTRY, Host, RegistrySettings
-from webhook.registry.transport.messages import RegistryError
-from webhook.registry.transport.urls import same_authority
+from webhook.registry.transport.messages import RegistryError, same_authority
 
 _HUB = {"docker.io": "registry-1.docker.io"}  # containerd/containerd core/remotes/docker/registry.go, DefaultHost
 

@@ -20,8 +20,7 @@ from webhook.image.identity_index import IdentityIndex
 from webhook.image.image_identity import ImageIdentity
 from webhook.image.reference import Reference
 from webhook.image.source import Cause, Image, Images, PlatformImage, Query, Unknown
-from webhook.registry.manifest import Descriptor
-from webhook.registry.platforms import choose
+from webhook.registry.manifest import Descriptor, choose
 
 DAY = timedelta(days=1)  # how exact `lastSeen` is
 

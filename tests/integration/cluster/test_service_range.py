@@ -12,7 +12,7 @@ from tests.support import cluster
 from webhook.cluster.client import Cluster
 from webhook.cluster.service_range import ServiceRange
 from webhook.registry.settings import RegistrySettings
-from webhook.registry.transport.dialer import EgressPolicy
+from webhook.registry.transport.egress import EgressPolicy
 
 ADDED = {
     "apiVersion": "networking.k8s.io/v1",

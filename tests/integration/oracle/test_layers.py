@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 
 from deploy.dev.oci import Entry, directory, file, hardlink, opaque, raw_layer, symlink, tar, whiteout
 from tests.integration.oracle.layers_program import Oracle
-from tests.unit.registry.layers import test_overlay as test_rootfs
-from tests.unit.registry.layers import test_tar as test_archive
+from tests.unit.registry.layers import test_overlay, test_tar
 from webhook.errors import MalformedImage
 from webhook.image.passwd import AccountFiles
-from webhook.registry.layers.index import ancestors
+from webhook.registry.layers.paths import ancestors
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("go") is None, reason="the oracle is a Go program"),
@@ -46,7 +45,7 @@ def compare(oracle: Oracle, archive: bytes) -> None:
     if error:
         return
     try:
-        log = test_archive.read(archive, wanted=False)
+        log = test_tar.read(archive, wanted=False)
     except MalformedImage as refused:
         assert any(reason in str(refused) for reason in _OURS), refused
         return
@@ -58,7 +57,7 @@ def rows(test: Any) -> list[tuple[Any, str]]:
     return [(parameter.values[0], parameter.id) for mark in test.pytestmark for parameter in mark.args[1]]
 
 
-_ARCHIVES = [*rows(test_archive.test_what_go_reads_is_read), *rows(test_archive.test_what_go_refuses_is_refused)]
+_ARCHIVES = [*rows(test_tar.test_what_go_reads_is_read), *rows(test_tar.test_what_go_refuses_is_refused)]
 
 
 @pytest.mark.parametrize("archive", [pytest.param(archive, id=name) for archive, name in _ARCHIVES])
@@ -71,7 +70,7 @@ _dialects = st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.UST
 
 
 @_SETTINGS
-@given(test_archive._entries.filter(bool), st.data())
+@given(test_tar._entries.filter(bool), st.data())
 def test_damaged_archives(oracle: Oracle, entries: list[Entry], data: st.DataObject) -> None:
     """Up to three bytes of headers changed, with the sums made right again or not."""
     try:
@@ -113,7 +112,7 @@ def compare_layers(oracle: Oracle, layers: list[list[Entry]]) -> tuple[bool, boo
     overlay, native = oracle.files(archives)
     failed = any(isinstance(each, str) for each in overlay.values())
     try:
-        found = test_rootfs.accounts(*map(raw_layer, archives))
+        found = test_overlay.accounts(*map(raw_layer, archives))
     except MalformedImage:
         return False, not failed
     links = {entry.name for entries in layers for entry in entries if entry.type in {b"1", b"2"}}
@@ -124,10 +123,10 @@ def compare_layers(oracle: Oracle, layers: list[list[Entry]]) -> tuple[bool, boo
     return True, not failed
 
 
-_BASE = [directory("etc"), test_rootfs.PASSWD, file("etc/group", "groups")]
+_BASE = [directory("etc"), test_overlay.PASSWD, file("etc/group", "groups")]
 _LAYERS = [
-    *(([_BASE, upper], name) for upper, name in rows(test_rootfs.test_a_layer_over_the_base)),
-    *rows(test_rootfs.test_what_runtimes_refuse_or_differ_on_is_refused),
+    *(([_BASE, upper], name) for upper, name in rows(test_overlay.test_a_layer_over_the_base)),
+    *rows(test_overlay.test_what_runtimes_refuse_or_differ_on_is_refused),
 ]
 
 
@@ -157,4 +156,4 @@ def test_an_image_without_accounts(oracle: Oracle) -> None:
     """Neither file."""
     overlay, native = oracle.files([tar(file("app"))])
     assert overlay == native == {"/etc/passwd": None, "/etc/group": None}
-    assert test_rootfs.accounts(raw_layer(tar(file("app")))) == AccountFiles(None, None)
+    assert test_overlay.accounts(raw_layer(tar(file("app")))) == AccountFiles(None, None)

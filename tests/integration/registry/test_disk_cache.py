@@ -10,9 +10,9 @@ from deploy.dev.registry import Login, Registry
 from tests.support.command import nonroot
 from tests.unit.check.files import POD
 from tests.unit.registry.samples import docker_config
+from webhook.cli.disk_cache import DiskCache
 from webhook.image.source import Image, Query, Unknown
 from webhook.registry.client import RegistryClient
-from webhook.registry.disk_cache import DiskCache
 from webhook.registry.settings import RegistrySettings
 
 

@@ -25,8 +25,35 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 import msgspec
 
 from webhook.caching import LRUCache
-from webhook.registry.transport.messages import RegistryError, Request, Response, refusal
-from webhook.registry.transport.urls import parse_url
+from webhook.registry.settings import RegistrySettings, match_authority
+from webhook.registry.transport.messages import RegistryError, Request, Response, parse_url, refusal
+
+# Where the tokens of public registries are had that want one for every image, public ones too, and say so in public: a first
+# look need not ask for it. quay.io serves public images without (quay/quay endpoints/v2/__init__.py, require_repo_read): there
+# a token asked for in advance would be one request more.
+REALMS: Mapping[str, Mapping[str, str]] = {
+    # moby/moby contrib/download-frozen-image-v2.sh
+    "registry-1.docker.io": {"realm": "https://auth.docker.io/token", "service": "registry.docker.io"},
+    # renovatebot/renovate lib/modules/datasource/docker/common.ts; richlander/container-registry-api ghcr.md
+    "ghcr.io": {"realm": "https://ghcr.io/token", "service": "ghcr.io"},
+    # gitlab-org/container-registry docs/auth-request-flow.md
+    "registry.gitlab.com": {"realm": "https://gitlab.com/jwt/auth", "service": "container_registry"},
+}
+
+
+def expected_challenges(settings: RegistrySettings) -> dict[str, Mapping[str, str]]:
+    """The parameters of the challenge that each of the hosts of `REALMS` would send, for a `TokenCache`.
+
+    Where the settings have something to say about such a host, somebody else may answer under its name, and passwords
+    may be that other's: then nothing is expected.
+    """
+    special = (settings.insecure, settings.allowed, settings.authorities, settings.client_certificates)
+    return {
+        authority: parameters
+        for authority, parameters in REALMS.items()
+        if all(match_authority(authority, entries) is None for entries in special)
+    }
+
 
 Flow = Generator[Request, Response, Response]
 

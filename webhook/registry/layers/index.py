@@ -5,14 +5,19 @@ that is. Sources: opencontainers/image-spec layer.md (whiteouts); containerd/con
 (applyNaive, createTarFile) and tar_opts_linux.go (whiteouts on overlayfs).
 """
 
-import posixpath
-from collections.abc import Iterator
-
 import msgspec
 
 from webhook.errors import MalformedImage
-from webhook.registry.layers import whiteout
-from webhook.registry.layers.symlinks import LINK_LIMIT, followed
+from webhook.registry.layers.paths import (
+    LINK_LIMIT,
+    ancestors,
+    clean,
+    followed,
+    is_aufs_metadata,
+    is_opaque,
+    is_whiteout,
+    whiteout_target,
+)
 from webhook.registry.layers.tar import Kind
 from webhook.registry.settings import ACCOUNTS_FILE_LIMIT, Limits
 from webhook.registry.transport.messages import RegistryError
@@ -69,19 +74,6 @@ class LayerIndex(msgspec.Struct, frozen=True, gc=False):
         return content + 300 * (len(self.nodes) + len(self.wanted) + 1)
 
 
-def ancestors(path: str) -> Iterator[str]:
-    """`a`, `a/b` for `a/b/c`: what leads to it, the shallowest first."""
-    slash = path.find("/")
-    while slash != -1:
-        yield path[:slash]
-        slash = path.find("/", slash + 1)
-
-
-def clean(name: str) -> str:
-    """A tar entry's name as a path from the root: `./etc//passwd` and `../etc/passwd` both are `etc/passwd`."""
-    return posixpath.normpath(f"/{name}").lstrip("/")
-
-
 class LayerIndexer:
     """The visitor that reduces an archive to `LayerIndex`.
 
@@ -112,7 +104,7 @@ class LayerIndexer:
         matters = path.partition("/")[0] in self._tops
         if matters and (self._place != parent or (overlay and path in self._tracked)):
             raise _ambiguous(path)
-        if whiteout.is_whiteout(base):
+        if is_whiteout(base):
             self._remove(path, base)
             return False
         self._link(path, kind, target)
@@ -133,12 +125,12 @@ class LayerIndexer:
         return LayerIndex(diff_id, self._wanted, self._nodes, removed, opaque)
 
     def _remove(self, path: str, base: str) -> None:
-        if whiteout.is_metadata(path):
+        if is_aufs_metadata(path):
             return
-        removed = whiteout.removed(path)
+        removed = whiteout_target(path)
         parent = path.rpartition("/")[0]
         self._imply(path)
-        if whiteout.is_opaque(base):
+        if is_opaque(base):
             if not parent or parent in self._tracked:
                 self._opaque.add(parent)
             return

@@ -15,8 +15,8 @@ import msgspec
 
 from webhook.errors import MalformedImage
 from webhook.image.passwd import AccountFiles
-from webhook.registry.layers.index import Directory, File, Hardlink, LayerIndex, Node, Symlink, Unreadable, ancestors
-from webhook.registry.layers.symlinks import LINK_LIMIT, followed
+from webhook.registry.layers.index import Directory, File, Hardlink, LayerIndex, Node, Symlink, Unreadable
+from webhook.registry.layers.paths import LINK_LIMIT, ancestors, followed
 
 PASSWD, GROUP = "etc/passwd", "etc/group"
 ACCOUNTS = frozenset({PASSWD, GROUP})

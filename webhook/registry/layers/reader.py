@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
-from webhook.caching import FairSemaphore, LRUCache, SingleFlight
+from webhook.caching import TENANT, FairSemaphore, LRUCache, SingleFlight
 from webhook.errors import MalformedImage
 from webhook.image import start
 from webhook.image.config import Config
@@ -25,7 +25,6 @@ from webhook.registry.layers.survey import Surveyed, Surveyor, Tree, capable, di
 from webhook.registry.layers.tar import Archive
 from webhook.registry.manifest import Descriptor, check_layer
 from webhook.registry.settings import Limits, RegistrySettings
-from webhook.registry.tenant import TENANT
 from webhook.registry.transport.messages import RegistryError, Sink
 from webhook.registry.transport.stats import RegistryStats
 

@@ -14,9 +14,16 @@ import msgspec
 
 from webhook.image.capabilities import FileCapabilities
 from webhook.image.filesystem import Capable, Directory, Role, Special
-from webhook.registry.layers import whiteout
-from webhook.registry.layers.index import LayerIndex, LayerIndexer, ancestors, clean
-from webhook.registry.layers.symlinks import followed
+from webhook.registry.layers.index import LayerIndex, LayerIndexer
+from webhook.registry.layers.paths import (
+    ancestors,
+    clean,
+    followed,
+    is_aufs_metadata,
+    is_opaque,
+    is_whiteout,
+    whiteout_target,
+)
 from webhook.registry.layers.tar import Archive, Kind
 from webhook.registry.settings import Limits
 from webhook.registry.transport.messages import RegistryError
@@ -92,7 +99,7 @@ class Surveyor:
         self._script = ""
         path = clean(name)
         parent, _, base = path.rpartition("/")
-        if whiteout.is_whiteout(base):
+        if is_whiteout(base):
             self._remove(path, parent, base)
             return wanted
         if parent != self._parent:
@@ -150,10 +157,10 @@ class Surveyor:
                 self._tree[place] = Place("directory", self._number)
 
     def _remove(self, path: str, parent: str, base: str) -> None:
-        if whiteout.is_opaque(base):
+        if is_opaque(base):
             self._emptied.add(parent)
-        elif not whiteout.is_metadata(path):
-            self._removed.add(whiteout.removed(path))
+        elif not is_aufs_metadata(path):
+            self._removed.add(whiteout_target(path))
 
     def _stays(self, path: str, place: Place) -> bool:
         """Whiteouts are about the layers below, wherever they stand in their own."""

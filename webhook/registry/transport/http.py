@@ -1,25 +1,122 @@
-"""The one module that opens connections: a `Request` in, a `Response` out, or a `RegistryError` that says why not.
+"""The one module that opens connections to registries: a `Request` in, a `Response` out, or a `RegistryError` that says why not.
 
 Each layer of it adds one concern, as httpx's client does: `send` retries, `_follow` redirects, `_once` makes one
 exchange. There are two pools of connections, because an image reference's own registry may have a private address and
-whatever it points to may not.
+whatever it points to may not. A circuit breaker leaves a host alone for a while after some failures in a row, so that callers
+fail at once; then one caller tries, and its success closes the circuit.
 """
 
 import asyncio
+import ssl
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import aiohttp
+import msgspec
 from yarl import URL
 
-from webhook.registry.settings import RegistrySettings
-from webhook.registry.transport import tls
-from webhook.registry.transport.circuit_breaker import Breaker
-from webhook.registry.transport.dialer import AddressDenied, EgressPolicy, denied
-from webhook.registry.transport.messages import Cost, RegistryError, Request, Response, Sink, refusal, retry_after
+from webhook.errors import InvalidSetting
+from webhook.registry.settings import RegistrySettings, match_authority
+from webhook.registry.transport.egress import AddressDenied, EgressPolicy, denied
+from webhook.registry.transport.messages import (
+    Cost,
+    RegistryError,
+    Request,
+    Response,
+    Sink,
+    Url,
+    forbidden,
+    parse_url,
+    refusal,
+    retry_after,
+    same_authority,
+)
 from webhook.registry.transport.stats import Outcome, RegistryStats, host_class
-from webhook.registry.transport.urls import Url, forbidden, parse_url, same_authority
+
+
+class TlsContexts:
+    """TLS for each HOST or HOST:PORT: with the authorities that are trusted there, and the client certificate that is shown.
+
+    Raises `InvalidSetting` for one that cannot be used.
+    """
+
+    def __init__(self, settings: RegistrySettings) -> None:
+        self._default = _context(settings, "") if settings.authority else True
+        self._named = {
+            name: _context(settings, name) for name in {*settings.authorities, *settings.client_certificates}
+        }
+
+    def of(self, authority: str) -> ssl.SSLContext | bool:
+        """That of its own, or of its host, or else everybody's: True, as aiohttp has it, for the system's authorities."""
+        entry = match_authority(authority, self._named)
+        return self._default if entry is None else self._named[entry]
+
+
+def _context(settings: RegistrySettings, name: str) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    trusted = match_authority(name, settings.authorities)
+    given = {f"given for {trusted}": settings.authorities[trusted]} if trusted is not None else {}
+    for whose, pem in (given | ({"given for every host": settings.authority} if settings.authority else {})).items():
+        try:
+            context.load_verify_locations(cadata=pem)
+        except (ssl.SSLError, ValueError):
+            raise InvalidSetting(f"the CA {whose} is no PEM certificate") from None
+    shown = match_authority(name, settings.client_certificates)
+    if shown is not None:
+        pair = settings.client_certificates[shown]
+        try:
+            context.load_cert_chain(pair.certificate, pair.key, password="")  # or OpenSSL asks the terminal
+        except (OSError, ValueError) as error:
+            reason = "is no pair of PEM certificate and unencrypted key"
+            if not isinstance(error, ssl.SSLError):
+                reason = f"cannot be read: {error}"
+            raise InvalidSetting(f"the client certificate given for {shown} {reason}") from None
+    return context
+
+
+_HOSTS = 4096
+
+
+class _Circuit(msgspec.Struct):
+    failures: int = 0
+    open_until: float = 0.0
+
+
+class Breaker:
+    """One circuit per host. `seconds` is how long it stays open after `threshold` failures in a row."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float], threshold: int = 4) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._threshold = threshold
+        self._circuits: OrderedDict[str, _Circuit] = OrderedDict()
+
+    def allows(self, host: str) -> bool:
+        """Whether to try; where the while has just passed, the one who asks is the one who tries."""
+        circuit = self._circuits.get(host)
+        if circuit is None or circuit.failures < self._threshold:
+            return True
+        now = self._clock()
+        if now < circuit.open_until:
+            return False
+        circuit.open_until = now + self._seconds
+        return True
+
+    def succeeded(self, host: str) -> None:
+        """The host answered, whatever it said."""
+        self._circuits.pop(host, None)
+
+    def failed(self, host: str) -> None:
+        """The host could not be reached, broke off or said that it is broken."""
+        circuit = self._circuits.setdefault(host, _Circuit())
+        self._circuits.move_to_end(host)
+        circuit.failures += 1
+        circuit.open_until = self._clock() + self._seconds
+        if len(self._circuits) > _HOSTS:
+            self._circuits.popitem(last=False)
+
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
@@ -47,7 +144,7 @@ class Transport:
         self._settings = settings
         self._clock = clock
         self._egress = EgressPolicy(settings)
-        self._tls = tls.Contexts(settings)
+        self._tls = TlsContexts(settings)
         self._breaker = Breaker(settings.lives.breaker, clock)
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 

@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from tests.support.images import DIGEST, Table, image, multi, platform_image, unknown
+from webhook.cli import disk_cache
+from webhook.cli.disk_cache import DiskCache
 from webhook.image.filesystem import Directory, Special, Survey
 from webhook.image.source import Image, Query, Unknown
-from webhook.registry import disk_cache
-from webhook.registry.disk_cache import DiskCache
 
 PINNED = f"app@{DIGEST}"
 
