@@ -178,7 +178,7 @@ def test_without_the_flag_there_is_no_identity_api(server: Server) -> None:
     for path in ("/v1/identities?image=a", "/externaldata", "/openapi.json"):
         connection.request("GET", path)
         reply = connection.getresponse()
-        assert (reply.status, json.loads(reply.read())) == (404, {"detail": "Not Found"})
+        assert (reply.status, reply.read()) == (404, b"Not Found")
     connection.close()
 
 
