@@ -10,9 +10,8 @@ from webhook.errors import InvalidSetting
 from webhook.registry import config_file
 from webhook.registry.auth.keychain import PullSecrets
 from webhook.registry.client import RegistryClient
+from webhook.registry.files import read
 from webhook.registry.settings import WORKSTATION
-
-_CONFIG_LIMIT = 8 * 1024 * 1024
 
 
 def registry_client(
@@ -48,14 +47,8 @@ def docker_config() -> bytes | None:
     folder = os.environ.get("DOCKER_CONFIG")
     path = (Path(folder) if folder else Path("~/.docker").expanduser()) / "config.json"
     try:
-        with path.open("rb") as file:
-            raw = file.read(_CONFIG_LIMIT + 1)
-    except FileNotFoundError:
-        return None
-    except (OSError, RuntimeError) as error:
-        raise InvalidSetting(
-            f"cannot read the docker config {path}: {error}; correct it or set DOCKER_CONFIG"
-        ) from None
-    if len(raw) > _CONFIG_LIMIT:
-        raise InvalidSetting(f"the docker config {path} is larger than {_CONFIG_LIMIT >> 20} MiB; set DOCKER_CONFIG")
-    return raw
+        return read(path, what="a docker config")
+    except InvalidSetting as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise InvalidSetting(f"{error}; or set DOCKER_CONFIG") from None

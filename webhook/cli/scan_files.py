@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from webhook.errors import InvalidSetting
+from webhook.registry.files import read
 from webhook.scan.document import Document, merged
 
 LIMIT = 256 * 1024 * 1024  # bytes of one: a cluster of 50,000 workloads
@@ -27,14 +28,7 @@ def load(paths: Sequence[Path]) -> Document:
 
 def _read(path: Path) -> Document:
     try:
-        with path.open("rb") as file:
-            body = file.read(LIMIT + 1)
-    except OSError as error:
-        raise InvalidSetting(f"cannot read {path}: {error.strerror}; give a file of nonroot scan -o json") from None
-    if len(body) > LIMIT:
-        raise InvalidSetting(f"{path} is larger than {LIMIT >> 20} MiB, which no scan is")
-    try:
-        document = msgspec.json.decode(body, type=Document)
+        document = msgspec.json.decode(read(path, LIMIT, "the output of nonroot scan -o json"), type=Document)
     except (ValueError, RecursionError) as error:
         raise InvalidSetting(f"{path} is no output of nonroot scan -o json: {error}") from None
     if any(each.cluster for each in document.workloads):

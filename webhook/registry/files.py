@@ -15,15 +15,17 @@ LIMIT = 8 * 1024 * 1024
 T = TypeVar("T")
 
 
-def read(path: Path) -> bytes:
-    """The content, up to `LIMIT` bytes; `InvalidSetting` where it cannot be had."""
+def read(path: Path, limit: int = LIMIT, what: str = "a file of settings") -> bytes:
+    """The content, up to `limit` bytes; `InvalidSetting` where it cannot be had, or is more than `what` ever is."""
     try:
         with path.open("rb") as file:
-            raw = file.read(LIMIT + 1)
+            raw = file.read(limit + 1)
     except OSError as error:
-        raise InvalidSetting(f"cannot read {path}: {error.strerror or error}; correct the path or the file") from None
-    if len(raw) > LIMIT:
-        raise InvalidSetting(f"{path} is larger than {LIMIT >> 20} MiB; that is no file of settings")
+        raise InvalidSetting(
+            f"cannot read {path}: {error.strerror or error}; correct the path, or give {what}"
+        ) from error
+    if len(raw) > limit:
+        raise InvalidSetting(f"{path} is larger than {limit >> 20} MiB, which {what} never is")
     return raw
 
 

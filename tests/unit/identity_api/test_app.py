@@ -8,7 +8,8 @@ import pytest
 
 from tests.support.images import Table, image
 from tests.support.tables import table
-from tests.unit.identity_api.test_callers import Certificates, Reviews
+from tests.unit.cluster.test_users import Reviews
+from tests.unit.identity_api.test_callers import Certificates
 from tests.unit.server.test_asgi import Reply
 from webhook.identity_api.app import IdentityAPI
 from webhook.identity_api.callers import Callers

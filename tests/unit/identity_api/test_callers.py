@@ -4,37 +4,10 @@ import asyncio
 
 import pytest
 
-from tests.support.clock import Clock
+from tests.unit.cluster.test_users import WEB, Reviews
 from webhook.cluster.users import User
-from webhook.errors import NonrootError
 from webhook.identity_api import callers as limits
-from webhook.identity_api.callers import ALLOWED_LIFE, DENIED_LIFE, REQUESTS_EACH, Callers, Refused
-
-WEB = User("system:serviceaccount:shops:web")
-
-
-class Reviews:
-    """An API server that knows the token `t0k`, whose user may ask for the namespace shops."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.away = False
-        self.answers = asyncio.Event()
-        self.answers.set()
-
-    async def user_of(self, token: str) -> User | None:
-        await self._heard(token)
-        return WEB if token == "t0k" else None
-
-    async def may_resolve(self, user: User, namespace: str) -> bool:
-        await self._heard(namespace)
-        return namespace == "shops"
-
-    async def _heard(self, what: str) -> None:
-        self.asked.append(what)
-        await self.answers.wait()
-        if self.away:
-            raise NonrootError("it does not answer")
+from webhook.identity_api.callers import REQUESTS_EACH, Callers, Refused
 
 
 class Certificates:
@@ -73,35 +46,6 @@ async def test_standalone_a_token_is_nobodys_and_a_certificate_is_enough() -> No
     with pytest.raises(Refused):
         await callers.identify("", "t0k")
     assert await callers.may_resolve(await callers.identify("good", ""), "shops")
-
-
-async def test_a_yes_is_remembered_for_a_minute_and_a_no_for_seconds(reviews: Reviews) -> None:
-    clock = Clock()
-    callers = Callers(None, reviews, clock)
-    for _ in range(3):
-        assert await callers.may_resolve(WEB, "shops")
-        assert not await callers.may_resolve(WEB, "other")
-    assert reviews.asked == ["shops", "other"]
-    clock.now += DENIED_LIFE
-    assert not await callers.may_resolve(WEB, "other")
-    assert await callers.may_resolve(WEB, "shops")
-    assert reviews.asked == ["shops", "other", "other"]
-    clock.now += ALLOWED_LIFE
-    await callers.may_resolve(WEB, "shops")
-    assert reviews.asked[-1] == "shops"
-
-
-async def test_an_answer_is_one_users_alone(reviews: Reviews) -> None:
-    callers = Callers(None, reviews)
-    await callers.may_resolve(WEB, "shops")
-    await callers.may_resolve(User(WEB.username, groups=("more",)), "shops")
-    assert reviews.asked == ["shops", "shops"]
-
-
-async def test_many_who_ask_the_same_are_one_question(reviews: Reviews) -> None:
-    callers = Callers(None, reviews)
-    assert await asyncio.gather(*(callers.identify("", "t0k") for _ in range(50))) == [WEB] * 50
-    assert reviews.asked == ["t0k"]
 
 
 async def test_an_api_server_that_is_away_is_503_and_asked_again(reviews: Reviews) -> None:
