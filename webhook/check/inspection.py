@@ -6,7 +6,6 @@ moby/moby daemon/oci_linux.go (ip_unprivileged_port_start).
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Literal
 
 import msgspec
 
@@ -16,8 +15,8 @@ from webhook.evaluation.finding import Finding
 from webhook.image import start, suggestion
 from webhook.image.config import Config
 from webhook.image.filesystem import Directory, Suggestion, Survey
-from webhook.image.source import Image, PlatformImage, Query, Unknown
-from webhook.image.user import Identity, PlatformIdentity, ResolutionError, platform_identities
+from webhook.image.source import Image, PlatformImage, Query
+from webhook.image.user import Identity, PlatformIdentity, platform_identities
 from webhook.policy.cache import PolicySnapshot
 from webhook.policy.types import Documents
 from webhook.text import quoted
@@ -28,29 +27,17 @@ _FIRST = 5  # programs that are named
 
 
 class Platform(msgspec.Struct, frozen=True):
-    """One platform's image. `source` says where the uid comes from: number, passwd, or none where there is no USER.
+    """One platform's image, who its USER is, and what there is to say about it.
 
-    `uid` and the rest are None where they are not known; then `problem` says why. `kubelet` is what the kubelet says to
-    `runAsNonRoot: true`, None where it starts the container. `notes` are what a non-root process may trip over. `size`
-    is what pulling it transfers. `survey` is what all layers say, None where they were not read; `unread` is why they
-    could not be. `exposed_ports` are as in the config; `suggestion` is the uid that a root image is made for.
+    `kubelet` is what the kubelet says to `runAsNonRoot: true`, None where it starts the container. `notes` are what a
+    non-root process may trip over. `suggestion` is the uid that a root image is made for.
     """
 
-    platform: str
-    user: str
-    uid: int | None
-    gid: int | None
-    groups: tuple[int, ...] | None
-    home: str | None
-    source: Literal["number", "passwd", "none"]
-    problem: str
+    image: PlatformImage
+    user: PlatformIdentity
     kubelet: str | None
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
-    size: int
-    survey: Survey | None
-    unread: str
-    exposed_ports: tuple[str, ...] = ()
     suggestion: Suggestion | None = None
 
 
@@ -82,27 +69,15 @@ async def _platform(reference: str, image: Image, each: PlatformImage, answer: P
         budget=1.0,
         now=datetime.now(UTC),
     )
-    found = answer.identity
-    known = found if isinstance(found, Identity) else None
     survey = each.survey if isinstance(each.survey, Survey) else None
     return Platform(
-        platform=str(each.platform),
-        user=answer.user.text,
-        uid=known.uid if known else None,
-        gid=known.gid if known else None,
-        groups=known.groups if known else None,
-        home=known.home if known else None,
-        source="number" if answer.user.uid is not None else "passwd" if answer.user.name else "none",
-        problem=found.detail if isinstance(found, Unknown | ResolutionError) else "",
+        image=each,
+        user=answer,
         kubelet=kubelet.refusal(effective(container, spec.security_context), answer.user, os)
         if spec.security_context
         else None,
         findings=verdict.findings,
-        notes=(*_notes(each.config), *(_obstacles(survey, known) if survey else ())),
-        size=each.size,
-        survey=survey,
-        unread=each.survey.detail if isinstance(each.survey, Unknown) else "",
-        exposed_ports=each.config.exposed_ports,
+        notes=(*_notes(each.config), *(_obstacles(survey, answer.known) if survey else ())),
         suggestion=suggestion.suggest(each),
     )
 

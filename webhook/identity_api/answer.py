@@ -9,7 +9,7 @@ from webhook.evaluation import kubelet
 from webhook.image import suggestion, user
 from webhook.image.filesystem import Survey
 from webhook.image.source import Cause, Image, PlatformImage, Unknown
-from webhook.image.user import GroupMismatch, Identity, Injection, PlatformIdentity, ResolutionError
+from webhook.image.user import GroupMismatch, Injection, PlatformIdentity
 from webhook.workload.podspec import Container, PodSecurityContext
 from webhook.workload.workload import effective
 
@@ -147,8 +147,7 @@ def _verifiable(answer: PlatformIdentity, os: str) -> bool:
 
 
 def _platform(image: PlatformImage, answer: PlatformIdentity, os: str) -> PlatformAnswer:
-    found = answer.identity
-    known = found if isinstance(found, Identity) else None
+    known = answer.known
     if os == "windows":
         root: bool | None = kubelet.is_administrator(answer.user.name)
     else:
@@ -161,7 +160,7 @@ def _platform(image: PlatformImage, answer: PlatformIdentity, os: str) -> Platfo
         groups=known.groups if known else None,
         home=known.home if known else None,
         root=root,
-        problem=found.detail if isinstance(found, Unknown | ResolutionError) else "",
+        problem=answer.problem,
         facts=_facts(image, image.survey) if isinstance(image.survey, Survey) else None,
     )
 

@@ -68,6 +68,16 @@ class PlatformIdentity(msgspec.Struct, frozen=True, gc=False):
     user: User
     identity: Identity | ResolutionError | Unknown | None
 
+    @property
+    def known(self) -> Identity | None:
+        """The identity, where it is known."""
+        return self.identity if isinstance(self.identity, Identity) else None
+
+    @property
+    def problem(self) -> str:
+        """Why the identity is not known; empty where it is, and for Windows nodes."""
+        return self.identity.detail if isinstance(self.identity, ResolutionError | Unknown) else ""
+
 
 def resolve(user: User, accounts: AccountFiles | ResolvedIds | Unknown | None) -> Identity | ResolutionError | Unknown:
     """Who `user` is where the spec does not say otherwise. A number needs no accounts; a name without them is a bug."""

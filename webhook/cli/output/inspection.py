@@ -154,7 +154,7 @@ def document(
         image=reference,
         digest=found.digest if isinstance(found, Image) else "",
         platforms=tuple(_platform(each) for each in platforms),
-        cost=Spent(cost.requests, cost.bytes_read, sum(each.size for each in platforms)),
+        cost=Spent(cost.requests, cost.bytes_read, sum(each.image.size for each in platforms)),
         error=Failure(found.cause, found.detail) if isinstance(found, Unknown) else None,
         age=found.age if isinstance(found, Image) else 0.0,
     )
@@ -202,29 +202,30 @@ SCHEMA = Path(__file__).with_name("inspect.v1.schema.json")
 
 
 def _platform(each: inspection.Platform) -> Platform:
-    findings = tuple(Finding(one.rule, one.severity, f"{one.reason}: {one.detail}", one.fix) for one in each.findings)
+    image, answer, known = each.image, each.user, each.user.known
+    survey = image.survey if isinstance(image.survey, Survey) else None
     return Platform(
-        platform=each.platform,
-        user=each.user,
-        uid=each.uid,
-        gid=each.gid,
-        groups=each.groups,
-        home=each.home,
-        source=each.source,
-        problem=each.problem,
+        platform=str(image.platform),
+        user=answer.user.text,
+        uid=known.uid if known else None,
+        gid=known.gid if known else None,
+        groups=known.groups if known else None,
+        home=known.home if known else None,
+        source="number" if answer.user.uid is not None else "passwd" if answer.user.name else "none",
+        problem=answer.problem,
         kubelet=each.kubelet,
-        findings=findings,
+        findings=tuple(
+            Finding(one.rule, one.severity, f"{one.reason}: {one.detail}", one.fix) for one in each.findings
+        ),
         notes=each.notes,
-        bytes_image=each.size,
-        passwd_layer=_layer(each.survey),
-        directories=None if each.survey is None else tuple(map(_directory, each.survey.directories)),
-        setuid=None if each.survey is None else _setuid(each.survey),
-        unread=each.unread,
-        file_capabilities=_capable(each.survey) if each.survey else None,
-        steps_down=tuple(StepDown(one.script, one.tool, one.user) for one in each.survey.steps_down)
-        if each.survey
-        else None,
-        exposed_ports=each.exposed_ports,
+        bytes_image=image.size,
+        passwd_layer=_layer(survey),
+        directories=tuple(map(_directory, survey.directories)) if survey else None,
+        setuid=_setuid(survey) if survey else None,
+        unread=image.survey.detail if isinstance(image.survey, Unknown) else "",
+        file_capabilities=_capable(survey) if survey else None,
+        steps_down=tuple(StepDown(one.script, one.tool, one.user) for one in survey.steps_down) if survey else None,
+        exposed_ports=image.config.exposed_ports,
         suggestion=each.suggestion,
     )
 
