@@ -74,7 +74,7 @@ async def check(
         services = {}
     comments = list(read_comments(source.text, source.path))
     said = [each for each in comments if isinstance(each, Comment)]
-    values = _environment(source)
+    values = environment(source)
     reports = [Report(skipped=tuple(each for each in comments if isinstance(each, Skipped)))]
     for name, settings in services.items():
         pointer = f"/services/{json_pointer.escaped(str(name))}"
@@ -198,7 +198,7 @@ async def _include(
     return await check(found, images, not_examined, budget, included | {source.path, path})
 
 
-def _environment(source: Source) -> dict[str, str]:
+def environment(source: Source) -> dict[str, str]:
     """The variables of the `.env` file beside a compose file."""
     path = Path(source.path).parent / ".env"
     if source.path == STDIN or not path.is_file():

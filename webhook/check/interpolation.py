@@ -5,6 +5,7 @@ Source: compose-spec/compose-spec 12-interpolation.md; compose-spec/compose-go d
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 _VARIABLE = re.compile(r"\$(?:(\$)|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?:(:?[-+?])|\}))")
 _LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_][\w.]*)\s*[=:]\s*(.*?)\s*\Z")
@@ -35,6 +36,16 @@ def interpolate(text: str, values: Mapping[str, str], depth: int = 0) -> str | N
             return None
         parts.append(value)
     return "".join((*parts, text[position:]))
+
+
+def expand(data: Any, values: Mapping[str, str]) -> Any:
+    """Plain data with the variables of every text in it replaced; a text stays as it is where one has no value."""
+    if isinstance(data, dict):
+        return {key: expand(each, values) for key, each in data.items()}
+    if isinstance(data, list):
+        return [expand(each, values) for each in data]
+    found = interpolate(data, values) if isinstance(data, str) else None
+    return data if found is None else found
 
 
 def read_env(text: str) -> dict[str, str]:

@@ -120,17 +120,14 @@ def _case(
     used: set[Comment],
 ) -> Iterator[WorkloadInFile | Skipped | None]:
     try:
-        workload = kubernetes.workload(found, kinds)
-        shaped = list(kubernetes.found_by_shape(found)) if workload is None and _IMAGES.search(source.text) else []
+        read = kubernetes.workloads(found, kinds, by_shape=_IMAGES.search(source.text) is not None)
     except MalformedReview as error:
         mark = _error_mark(found.node, str(error))
         yield Skipped(source.path, mark.line, _hinted(str(error).replace(" in the request", ""), source))
         return
-    if workload is not None:
-        shaped = [(found, workload)]
-    if not shaped:
+    if not read:
         yield None
-    for place, each in shaped:
+    for place, each in read:
         yield from _workload(source, document, place, each, comments, used)
 
 

@@ -1,5 +1,7 @@
 """JSON pointers (RFC 6901): `/spec/containers/0` names a part of an object."""
 
+from typing import Any
+
 
 def escaped(key: str) -> str:
     """A key as it is written in a pointer."""
@@ -9,6 +11,16 @@ def escaped(key: str) -> str:
 def keys(pointer: str) -> list[str]:
     """The keys of a pointer, from the whole object on."""
     return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
+
+
+def value(data: Any, pointer: str) -> Any:
+    """What a pointer names in plain data; None where there is nothing."""
+    for key in keys(pointer):
+        if isinstance(data, list) and key.isdecimal():
+            data = data[int(key)] if int(key) < len(data) else None
+        else:
+            data = data.get(key) if isinstance(data, dict) else None
+    return data
 
 
 def field_path(pointer: str) -> str:

@@ -97,9 +97,22 @@ def workload(found: Object, kinds: TemplateKinds = KNOWN_TEMPLATE_KINDS) -> Work
     if template is None:
         return None
     data = plain(found.node)
-    holder = {"metadata": data.get("metadata"), "template": _at(data, template)}
+    holder = {"metadata": data.get("metadata"), "template": json_pointer.value(data, template)}
     decoded = pod.decode("PodTemplate", msgspec.json.encode(holder))
     return decoded and msgspec.structs.replace(decoded, kind=found.kind, pointer=f"{template}/spec")
+
+
+def workloads(
+    found: Object, kinds: TemplateKinds = KNOWN_TEMPLATE_KINDS, *, by_shape: bool = True
+) -> list[tuple[Object, Workload]]:
+    """The workload in an object or, of a kind that nobody named, every Pod template that is found by its shape.
+
+    Raises as `workload`. `by_shape` is false where the text is known to have no such template.
+    """
+    known = workload(found, kinds)
+    if known is not None:
+        return [(found, known)]
+    return list(found_by_shape(found)) if by_shape else []
 
 
 def found_by_shape(found: Object) -> Iterator[tuple[Object, Workload]]:
@@ -175,9 +188,3 @@ def _text(node: Node, name: str) -> str:
     found = entry(node, name)
     value = plain(found[1]) if found else None
     return value if isinstance(value, str) else ""
-
-
-def _at(data: Any, pointer: str) -> Any:
-    for key in json_pointer.keys(pointer):
-        data = data.get(key) if isinstance(data, dict) else None
-    return data

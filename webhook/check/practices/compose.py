@@ -5,9 +5,10 @@ Source: compose-spec/compose-spec spec.md and deploy.md.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
-from webhook.check.interpolation import interpolate
+from webhook.check.interpolation import expand, interpolate
 from webhook.check.practices.row import Row, failed, not_applicable, passed
 from webhook.image.config import parse_user
 from webhook.text import many, quoted
@@ -18,9 +19,9 @@ _DATA = re.compile(  # by the folder's own name, or where the image keeps such t
 )
 
 
-def rows(document: Mapping[str, Any]) -> tuple[Row, ...]:
-    """Every row about the services of a compose file."""
-    services = document.get("services")
+def rows(document: Mapping[str, Any], values: Mapping[str, str] = MappingProxyType({})) -> tuple[Row, ...]:
+    """Every row about the services of a compose file, whose variables have these values."""
+    services = expand(document.get("services"), values)
     known = (
         [(str(name), service) for name, service in services.items() if isinstance(service, Mapping)]
         if isinstance(services, Mapping)
@@ -74,9 +75,8 @@ def numeric_user(services: _Services) -> Row:
     """No service as root by its own wish."""
     practice = "Non-root numeric user"
     users = [(name, str(service["user"])) for name, service in services if service.get("user") is not None]
-    for name, written in users:
-        text = interpolate(written, {})
-        if text is None:
+    for name, text in users:
+        if interpolate(text, {}) is None:
             continue  # only the environment could say it
         user = parse_user(text)
         if user.uid is None and user.name not in ("", "root"):

@@ -4,13 +4,14 @@ The rows are pure functions of `webhook.check.practices`; here is which files ar
 its .dockerignore, everything with the nginx.conf that lies in its folder.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from webhook.check import dockerfiles
+from webhook.check.compose import environment
 from webhook.check.files import STDIN, Source
 from webhook.check.files import read as read_sources
 from webhook.check.manifest import objects as kubernetes
@@ -21,8 +22,9 @@ from webhook.check.practices.row import IMAGE_LIMIT
 from webhook.check.report import Skipped
 from webhook.check.run import IMAGE_BUDGET, Request
 from webhook.dockerfile import Malformed
-from webhook.errors import InvalidSetting
+from webhook.errors import InvalidSetting, MalformedReview
 from webhook.image.source import NOT_EXAMINED, Images, Unknown
+from webhook.workload import json_pointer
 
 _LIMIT = 1024 * 1024  # bytes of a neighbouring file
 
@@ -109,32 +111,41 @@ async def _dockerfile(
 
 
 def _documents(source: Source) -> Iterator[TableSection | Skipped]:
-    scaled: dict[Any, Any] = {}
+    scaled: dict[tuple[str, str], dict[str, Any]] = {}
     try:
         for root in documents(source.text) if "HorizontalPodAutoscaler" in source.text else ():
             for found in kubernetes.objects(root):
                 if found.kind == "HorizontalPodAutoscaler":
-                    spec = plain(found.node).get("spec") or {}
-                    target = spec.get("scaleTargetRef") or {}
-                    scaled[str(target.get("kind")), str(target.get("name"))] = spec
+                    data = plain(found.node)
+                    target = json_pointer.value(data, "/spec/scaleTargetRef")
+                    if isinstance(target, dict):
+                        scaled[str(target.get("kind")), str(target.get("name"))] = data["spec"]
         for root in documents(source.text):
             if source.kind == "compose":
                 data = plain(root)
-                yield TableSection(source.path, compose.rows(data) if isinstance(data, dict) else ())
+                yield TableSection(
+                    source.path, compose.rows(data, environment(source)) if isinstance(data, dict) else ()
+                )
                 continue
             for found in kubernetes.objects(root):
-                data = plain(found.node)
-                metadata = data.get("metadata") or {}
-                if not isinstance(metadata, dict):
-                    yield Skipped(source.path, found.node.start.line, f"the metadata of the {found.kind} is no mapping")
-                    continue
-                name = str(metadata.get("name") or "")
-                yield TableSection(
-                    f"{source.path}: {found.kind} {name}".rstrip(),
-                    workload.rows({**data, workload.SCALED: scaled.get((found.kind, name))}),
-                )
+                yield from _workloads(source, found, scaled)
     except MalformedYaml as error:
         yield Skipped(source.path, error.line, str(error))
+
+
+def _workloads(
+    source: Source, found: kubernetes.Object, scaled: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> Iterator[TableSection | Skipped]:
+    try:
+        read = kubernetes.workloads(found)
+    except MalformedReview as error:
+        yield Skipped(source.path, found.node.start.line, str(error).replace(" in the request", ""))
+        return
+    data = plain(found.node)
+    for place, each in read:
+        name = each.metadata.name or ""
+        manifest = workload.Manifest(place, each, data, scaled.get((found.kind, name), {}))
+        yield TableSection(f"{source.path}: {found.kind} {name}".rstrip(), workload.rows(manifest))
 
 
 def _nginx(folders: Iterable[Path]) -> list[TableSection]:

@@ -6,48 +6,66 @@ Source: kubernetes/website content/en/docs/concepts/workloads and .../security/p
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import msgspec
+
+from webhook.check.manifest.objects import Object
 from webhook.check.practices.row import Row, failed, not_applicable, passed
 from webhook.errors import InvalidReference
 from webhook.image import reference
 from webhook.text import many, quoted
+from webhook.workload import json_pointer
+from webhook.workload.workload import Slot, Workload, effective
 
-SCALED = "autoscaler"
-"""The key under which the spec of the HorizontalPodAutoscaler is put that scales the workload, where there is one."""
-
-_WRITABLE = (
-    "persistentVolumeClaim",
-    "ephemeral",
-    "nfs",
-    "csi",
+_DISKS = (
     "awsElasticBlockStore",
     "gcePersistentDisk",
     "azureDisk",
-)
+)  # volumes that are written, beside those of `PodSpec`
 
 
-def rows(workload: Mapping[str, Any]) -> tuple[Row, ...]:
-    """Every row about one object: a Pod, or anything whose spec holds a Pod template. Of other objects there is none."""
-    pod, path = _pod(workload)
-    if pod is None:
-        return ()
-    return tuple(row(workload, pod, path) for row in _ROWS)
+class Manifest(msgspec.Struct, frozen=True):
+    """A workload and the object that it is in: `data` has the fields that who it runs as does not depend on.
+
+    `autoscaler` is the spec of the HorizontalPodAutoscaler that scales it, empty where there is none.
+    """
+
+    found: Object
+    workload: Workload
+    data: Mapping[str, Any]
+    autoscaler: Mapping[str, Any] = {}
+
+    @property
+    def pod(self) -> Mapping[str, Any]:
+        """The Pod spec as it is written."""
+        return _map(json_pointer.value(self.data, self.workload.pointer))
+
+    def containers(self) -> Iterator[tuple[Slot, str, Mapping[str, Any]]]:
+        """Every container, its path, and it as it is written."""
+        for slot in self.workload.slots():
+            pointer = self.found.place(f"{self.workload.pointer}/{slot.list}/{slot.index}")
+            yield slot, json_pointer.field_path(pointer), _map(json_pointer.value(self.data, pointer))
 
 
-def replicas(workload: Mapping[str, Any], _pod: Mapping[str, Any], _path: str) -> Row:
+def rows(manifest: Manifest) -> tuple[Row, ...]:
+    """Every row about one workload."""
+    return tuple(row(manifest) for row in _ROWS)
+
+
+def replicas(manifest: Manifest) -> Row:
     """More than one, replaced one after the other."""
     practice = "Replicas and a rolling update"
-    if workload.get("kind") != "Deployment":
+    if manifest.workload.kind != "Deployment":
         return not_applicable(practice, "No Deployment.")
-    spec = _map(workload, "spec")
-    strategy = _map(spec, "strategy")
+    spec = _map(manifest.data.get("spec"))
+    strategy = _map(spec.get("strategy"))
     if strategy.get("type") == "Recreate":
         return failed(practice, "Recreate: everything goes down first.", "spec.strategy.type")
-    count = spec.get("replicas", _map(workload, SCALED).get("minReplicas", 1))
+    count = spec.get("replicas", manifest.autoscaler.get("minReplicas", 1))
     if isinstance(count, int) and count < 2:
         return failed(
             practice, f"{many(count, 'replica')}. Every update and every drained node is an outage.", "spec.replicas"
         )
-    unavailable = _map(strategy, "rollingUpdate").get("maxUnavailable")
+    unavailable = _map(strategy.get("rollingUpdate")).get("maxUnavailable")
     if unavailable == "100%" or (isinstance(unavailable, int) and isinstance(count, int) and unavailable >= count):
         return failed(
             practice, "maxUnavailable takes all of them at once.", "spec.strategy.rollingUpdate.maxUnavailable"
@@ -55,18 +73,18 @@ def replicas(workload: Mapping[str, Any], _pod: Mapping[str, Any], _path: str) -
     return passed(practice, "Rolling.", "spec.replicas")
 
 
-def numeric_user(_workload: Mapping[str, Any], pod: Mapping[str, Any], path: str) -> Row:
+def numeric_user(manifest: Manifest) -> Row:
     """A number and runAsNonRoot, for every container."""
     practice = "runAsNonRoot with runAsUser"
-    for place, container in _containers(pod, path):
-        uid, demanded = _effective(pod, container, "runAsUser"), _effective(pod, container, "runAsNonRoot")
-        if uid == 0:
+    for slot, place, _ in manifest.containers():
+        context = effective(slot.container, manifest.workload.context)
+        if context.run_as_user == 0:
             return failed(practice, "runAsUser: 0 is root.", f"{place}.securityContext.runAsUser")
-        if demanded is not True:
+        if not context.run_as_non_root:
             return failed(
                 practice, "runAsNonRoot is not set: nobody objects to root.", f"{place}.securityContext.runAsNonRoot"
             )
-        if not isinstance(uid, int):
+        if context.run_as_user is None:
             return failed(
                 practice,
                 "No runAsUser: an image with a named USER will not start.",
@@ -75,50 +93,62 @@ def numeric_user(_workload: Mapping[str, Any], pod: Mapping[str, Any], path: str
     return passed(practice, "Both, everywhere.")
 
 
-def fs_group(_workload: Mapping[str, Any], pod: Mapping[str, Any], path: str) -> Row:
+def fs_group(manifest: Manifest) -> Row:
     """A group for the volumes that somebody other than root writes."""
     practice = "fsGroup with writable volumes"
-    writable = {volume.get("name") for volume in _list(pod, "volumes") if any(kind in volume for kind in _WRITABLE)}
+    writable = set(_disks(manifest))
     mounts = [
         mount
-        for _, container in _containers(pod, path)
-        for mount in _list(container, "volumeMounts")
-        if mount.get("name") in writable and mount.get("readOnly") is not True
+        for slot, _, _ in manifest.containers()
+        for mount in slot.container.volume_mounts or ()
+        if mount.name in writable and mount.read_only is not True
     ]
     if not mounts:
         return not_applicable(practice, "No persistent volume is written.")
-    if _map(pod, "securityContext").get("fsGroup") is None:
-        comment = f"{quoted(str(mounts[0].get('mountPath')), 60)} belongs to root. The first write is denied."
-        return failed(practice, comment, f"{path}.securityContext.fsGroup")
-    return passed(practice, "Set.", f"{path}.securityContext.fsGroup")
+    place = f"{manifest.workload.path}.securityContext.fsGroup"
+    if manifest.workload.context.fs_group is None:
+        return failed(
+            practice, f"{quoted(mounts[0].mount_path, 60)} belongs to root. The first write is denied.", place
+        )
+    return passed(practice, "Set.", place)
 
 
-def probes(workload: Mapping[str, Any], pod: Mapping[str, Any], path: str) -> Row:
+def _disks(manifest: Manifest) -> Iterator[str]:
+    """The volumes that are written and stay."""
+    for each in manifest.workload.spec.volumes or ():
+        if any(kind is not None for kind in (each.persistent_volume_claim, each.ephemeral, each.nfs, each.csi)):
+            yield each.name
+    for volume in manifest.pod.get("volumes") or ():
+        if any(kind in volume for kind in _DISKS):
+            yield volume.get("name", "")
+
+
+def probes(manifest: Manifest) -> Row:
     """Readiness and liveness for what serves."""
     practice = "Readiness and liveness probes"
-    if workload.get("kind") in ("Job", "CronJob"):
+    if manifest.workload.kind in ("Job", "CronJob"):
         return not_applicable(practice, "Nothing that serves.")
-    for index, container in enumerate(_list(pod, "containers")):
+    for slot, place, container in manifest.containers():
         for probe in ("readinessProbe", "livenessProbe"):
-            if not container.get(probe):
-                return failed(practice, f"No {probe}.", f"{path}.containers[{index}].{probe}")
+            if slot.kind == "regular" and not container.get(probe):
+                return failed(practice, f"No {probe}.", f"{place}.{probe}")
     return passed(practice, "Both.")
 
 
-def read_only(_workload: Mapping[str, Any], pod: Mapping[str, Any], path: str) -> Row:
+def read_only(manifest: Manifest) -> Row:
     """A root filesystem that nobody writes to."""
     practice = "Read-only root filesystem"
-    for place, container in _containers(pod, path):
-        if _map(container, "securityContext").get("readOnlyRootFilesystem") is not True:
+    for _, place, container in manifest.containers():
+        if _map(container.get("securityContext")).get("readOnlyRootFilesystem") is not True:
             return failed(practice, "Writable.", f"{place}.securityContext.readOnlyRootFilesystem")
     return passed(practice, "Read-only.")
 
 
-def exact_image(_workload: Mapping[str, Any], pod: Mapping[str, Any], path: str) -> Row:
+def exact_image(manifest: Manifest) -> Row:
     """No image by `latest` or by nothing."""
     practice = "Exact image tag or digest"
-    for place, container in _containers(pod, path):
-        image = str(container.get("image") or "")
+    for slot, place, _ in manifest.containers():
+        image = slot.container.image or ""
         try:
             parsed = reference.parse(image)
         except InvalidReference:
@@ -128,7 +158,7 @@ def exact_image(_workload: Mapping[str, Any], pod: Mapping[str, Any], path: str)
     return passed(practice, "Named.")
 
 
-_ROWS: tuple[Callable[[Mapping[str, Any], Mapping[str, Any], str], Row], ...] = (
+_ROWS: tuple[Callable[[Manifest], Row], ...] = (
     replicas,
     numeric_user,
     fs_group,
@@ -138,32 +168,5 @@ _ROWS: tuple[Callable[[Mapping[str, Any], Mapping[str, Any], str], Row], ...] = 
 )
 
 
-def _pod(workload: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, str]:
-    """The Pod's spec and its path."""
-    spec, path = _map(workload, "spec"), "spec"
-    if workload.get("kind") == "CronJob":
-        spec, path = _map(_map(spec, "jobTemplate"), "spec"), "spec.jobTemplate.spec"
-    if "template" in spec:
-        spec, path = _map(_map(spec, "template"), "spec"), f"{path}.template.spec"
-    return (spec, path) if _list(spec, "containers") else (None, "")
-
-
-def _containers(pod: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for name in ("initContainers", "containers"):
-        for index, container in enumerate(_list(pod, name)):
-            yield f"{path}.{name}[{index}]", container
-
-
-def _effective(pod: Mapping[str, Any], container: Mapping[str, Any], field: str) -> Any:
-    own = _map(container, "securityContext").get(field)
-    return _map(pod, "securityContext").get(field) if own is None else own
-
-
-def _map(holder: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = holder.get(key)
+def _map(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-def _list(holder: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    value = holder.get(key)
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []

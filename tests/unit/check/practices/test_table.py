@@ -111,6 +111,7 @@ def test_a_pull_request_gets_markdown_that_nothing_breaks_out_of(tmp_path: Path)
         ({"Dockerfile": "FROM\n"}, (), 3),
         ({"pod.yaml": "apiVersion: ["}, (), 3),
         ({"pod.yaml": "apiVersion: v1\nkind: Pod\nmetadata: x\n"}, (), 3),
+        ({"pod.yaml": f"{POD}---\napiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nspec: 5\n"}, (), 1),
         ({"Dockerfile": "FROM debian:12\n"}, (), 1),
         ({"nothing.txt": ""}, (), 2),
         ({"Dockerfile": DOCKERFILE}, ("-o", "sarif"), 2),
@@ -231,3 +232,9 @@ def test_a_row_says_what_is_so(tmp_path: Path, name: str, text: str, practice: s
     assert [row["status"] for each in found["tables"] for row in each["rows"] if row["practice"] == practice] == [
         status
     ]
+
+
+def test_compose_variables_have_the_values_of_the_file_beside_it(tmp_path: Path) -> None:
+    """As when the services are evaluated."""
+    found = rows(tmp_path, {"compose.yaml": "services: {web: {image: x, user: '${UID}'}}\n", ".env": "UID=0\n"})
+    assert found["compose.yaml"]["Non-root numeric user"]["status"] == "Fail"
