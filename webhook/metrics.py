@@ -165,7 +165,8 @@ WORKLOADS = Family(
         # `namespace` would meet the label that Prometheus gives to every metric of a Pod.
         "resource_namespace": "the thousand namespaces with the most workloads; empty for the sum of all others",
         "mode": "`Audit`, `Warn`, `Enforce`",
-        "state": "`unchanged`, `fixed`, `refused`, `unknown`, `excepted`",
+        "state": "`unchanged`, `fixed`, `refused`, `unknown`, `excepted`: the former names of `verdict`",
+        "verdict": "`compliant`, `fixable`, `denied`, `unknown`, `exempted`",
     },
 )
 ROOT_WORKLOADS = Family("nonroot_root_workloads", "gauge", "Workloads that run as uid 0 now, by what kubelets report.")

@@ -300,7 +300,7 @@ def _states(result: dict[str, float]) -> dict[str, int]:
     states: Counter[str] = Counter()
     for name, value in result.items():
         if name.startswith("nonroot_workloads{"):
-            states[re.findall(r'state="(\w+)"', name)[0]] += int(value)
+            states[re.findall(r'verdict="(\w+)"', name)[0]] += int(value)
     return dict(states)
 
 

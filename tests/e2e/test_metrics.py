@@ -41,7 +41,7 @@ def test_prometheus_sees_what_is_documented(
             "sum(nonroot_identity_mismatches_total) == 0",
         ):
             assert running.query(expression), expression
-        scanned = 'sum(nonroot_workloads{mode="Enforce",state="refused"}) > 0'
+        scanned = 'sum(nonroot_workloads{mode="Enforce",verdict="denied"}) > 0'
         eventually(lambda: running.query(scanned), "the scan of the new namespace")
         firing = {each["labels"]["alertname"] for each in running.ask("alerts")["alerts"] if each["state"] == "firing"}
         assert firing <= {"NonrootWebhookEnforcementWeakened"}  # the adversary's tests have done so minutes ago

@@ -201,15 +201,19 @@ class BackgroundScan(Collector):
         yield metrics.IDENTITY_WRITES.at(self._reconciler.writes)
 
 
-def by_namespace(workloads: Collection[Workload]) -> Counter[tuple[str, str, str]]:
-    """The numbers of workloads by namespace, mode and outcome; namespaces beyond the `NAMESPACE_METRICS_LIMIT` count as one, ""."""
+def by_namespace(workloads: Collection[Workload]) -> Counter[tuple[str, str, str, str]]:
+    """The numbers of workloads by namespace, mode, outcome and verdict.
+
+    Namespaces beyond the `NAMESPACE_METRICS_LIMIT` count as one, "".
+    """
     sizes = Counter(each.namespace for each in workloads)
     named = {
         name
         for name, _ in heapq.nsmallest(NAMESPACE_METRICS_LIMIT, sizes.items(), key=lambda each: (-each[1], each[0]))
     }
     return Counter(
-        (each.namespace if each.namespace in named else "", each.mode or "Unknown", each.outcome) for each in workloads
+        (each.namespace if each.namespace in named else "", each.mode or "Unknown", each.outcome, each.state)
+        for each in workloads
     )
 
 
@@ -217,8 +221,8 @@ def by_policy(workloads: Iterable[Workload]) -> dict[str, Outcomes]:
     """The sums that a policy's status shows."""
     counts: dict[str, Counter[str]] = {}
     for each in workloads:
-        counts.setdefault(each.policy, Counter())["failing" if each.outcome == "refused" else each.outcome] += 1
-    return {policy: Outcomes(**found) for policy, found in counts.items()}
+        counts.setdefault(each.policy, Counter())[each.state] += 1
+    return {policy: Outcomes.of(**found) for policy, found in counts.items()}
 
 
 def _mismatches(document: Document) -> Iterator[tuple[Workload, Container]]:

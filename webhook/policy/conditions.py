@@ -35,13 +35,24 @@ class Condition(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True)
 
 
 class Outcomes(msgspec.Struct, frozen=True, rename="camel"):
-    """What would become of workloads if they were enforced now."""
+    """What would become of workloads if they were enforced now: in the words of admission, and in former ones."""
 
-    unchanged: Annotated[Count, Meta(description="Run as they are.")] = 0
-    fixed: Annotated[Count, Meta(description="Run because what is missing would be injected.")] = 0
-    failing: Annotated[Count, Meta(description="Would be refused.")] = 0
+    compliant: Annotated[Count, Meta(description="Run as they are.")] = 0
+    fixable: Annotated[Count, Meta(description="Run because what is missing would be injected.")] = 0
+    denied: Annotated[Count, Meta(description="Would be denied.")] = 0
     unknown: Annotated[Count, Meta(description="An image of theirs could not be read.")] = 0
-    excepted: Annotated[Count, Meta(description="Exempted by the policy or by an exception.")] = 0
+    exempted: Annotated[Count, Meta(description="Exempted by the policy or by an exception.")] = 0
+    unchanged: Annotated[Count, Meta(description="The same as `compliant`, its former name.")] = 0
+    fixed: Annotated[Count, Meta(description="The same as `fixable`, its former name.")] = 0
+    failing: Annotated[Count, Meta(description="The same as `denied`, its former name.")] = 0
+    excepted: Annotated[Count, Meta(description="The same as `exempted`, its former name.")] = 0
+
+    @classmethod
+    def of(
+        cls, compliant: int = 0, fixable: int = 0, denied: int = 0, unknown: int = 0, exempted: int = 0
+    ) -> "Outcomes":
+        """The counts, under both names."""
+        return cls(compliant, fixable, denied, unknown, exempted, compliant, fixable, denied, exempted)
 
 
 class _Status(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):

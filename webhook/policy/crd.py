@@ -66,8 +66,8 @@ RESOURCES = (
         columns=(
             Column("Mode", ".spec.mode"),
             Column("Namespaces", ".status.namespaces", "integer"),
-            Column("Failing", ".status.workloads.failing", "integer"),
-            Column("Fixable", ".status.workloads.fixed", "integer"),
+            Column("Denied", ".status.workloads.denied", "integer"),
+            Column("Fixable", ".status.workloads.fixable", "integer"),
             Column("Unknown", ".status.workloads.unknown", "integer"),
             Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
             Column("Why", '.status.conditions[?(@.type=="Ready")].reason'),

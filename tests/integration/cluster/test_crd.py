@@ -147,7 +147,7 @@ def test_explain_says_what_a_field_means(target: Target) -> None:
     for path in (
         "spec.onUnknown.rateLimited",
         "spec.namespaceSelector.matchExpressions.operator",
-        "status.workloads.failing",
+        "status.workloads.denied",
     ):
         text = target.kubectl("explain", f"nonrootpolicy.{path}")
         assert "<no description>" not in text
@@ -170,7 +170,7 @@ def test_a_listing_shows_the_state_of_policies_and_exceptions(target: Target) ->
         {"type": kind, "status": "True", "lastTransitionTime": "2026-03-01T12:00:00Z", "reason": reason, "message": "x"}
         for kind, reason in (("Ready", "InForce"), ("ExpiresSoon", "WithinAWeek"))
     ]
-    sums = {"unchanged": 9, "failing": 1, "fixed": 2, "unknown": 3}
+    sums = {"compliant": 9, "denied": 1, "fixable": 2, "unknown": 3}
     target.kubectl("create", "-f", "-", text=json.dumps(_document("NonRootPolicy", mode="Warn")))
     exception = _document("NonRootException", reason="because", expires="2036-12-31T23:59:00Z")
     target.kubectl("create", "-f", "-", text=json.dumps(exception))
@@ -185,7 +185,7 @@ def test_a_listing_shows_the_state_of_policies_and_exceptions(target: Target) ->
         exceptions = target.kubectl("get", "nonrootexceptions", "crd-test").splitlines()
     finally:
         target.kubectl("delete", "nonrootpolicy,nonrootexception", "crd-test")
-    assert policies[0].split() == ["NAME", "MODE", "NAMESPACES", "FAILING", "FIXABLE", "UNKNOWN", "READY", "WHY", "AGE"]
+    assert policies[0].split() == ["NAME", "MODE", "NAMESPACES", "DENIED", "FIXABLE", "UNKNOWN", "READY", "WHY", "AGE"]
     assert policies[1].split()[:-1] == ["crd-test", "Warn", "4", "1", "2", "3", "True", "InForce"]
     assert exceptions[0].split() == ["NAME", "REASON", "MATCHES", "EXPIRES", "READY", "WHY", "EXPIRES", "SOON", "AGE"]
     assert exceptions[1].split()[:-1] == ["crd-test", "because", "7", "2036-12-31T23:59:00Z", "True", "InForce", "True"]

@@ -71,7 +71,7 @@ async def test_what_the_hooks_do_not_reach_is_let_be(scene: Scene) -> None:
     hook = {"namespaceSelector": {"matchExpressions": [expression]}}
     scene.objects.put(HOOKS, {"metadata": {"name": "nonroot-webhook"}, "webhooks": [hook]})
     await scene.scanning.round()
-    assert scene.scanning.sums() == {"(built-in)": Outcomes(excepted=2)}
+    assert scene.scanning.sums() == {"(built-in)": Outcomes.of(exempted=2)}
 
 
 async def test_workloads_are_summed_up_for_each_policy(scene: Scene) -> None:
@@ -80,7 +80,7 @@ async def test_workloads_are_summed_up_for_each_policy(scene: Scene) -> None:
     policy = {"apiVersion": "nonroot.dev/v1alpha1", "kind": "NonRootPolicy", "metadata": {"name": "all"}, "spec": spec}
     scene.objects.put(POLICIES, policy)
     await scene.scanning.round()
-    assert scene.scanning.sums() == {"all": Outcomes(fixed=1, failing=1)}
+    assert scene.scanning.sums() == {"all": Outcomes.of(fixable=1, denied=1)}
 
 
 async def test_the_workloads_of_each_exception_are_counted(scene: Scene) -> None:
@@ -197,8 +197,8 @@ async def test_metrics_say_what_would_become_of_workloads(scene: Scene) -> None:
     await scene.scanning.round()
     lines = generate_latest(registry).decode().splitlines()
     for line in (
-        'nonroot_workloads{mode="Audit",resource_namespace="default",state="fixed"} 1.0',
-        'nonroot_workloads{mode="Audit",resource_namespace="default",state="refused"} 1.0',
+        'nonroot_workloads{mode="Audit",resource_namespace="default",state="fixed",verdict="fixable"} 1.0',
+        'nonroot_workloads{mode="Audit",resource_namespace="default",state="refused",verdict="denied"} 1.0',
         "nonroot_root_workloads 1.0",
         "nonroot_identity_mismatches_total 0.0",
         "nonroot_report_writes_total 2.0",
@@ -219,10 +219,10 @@ async def test_the_namespaces_with_fewest_workloads_are_one_in_the_metrics(
     assert document is not None
     counts = by_namespace(document.workloads)
     assert counts == {
-        ("default", "Audit", "fixed"): 1,
-        ("default", "Audit", "refused"): 1,
-        ("a", "Audit", "fixed"): 1,
-        ("", "Audit", "fixed"): 2,
+        ("default", "Audit", "fixed", "fixable"): 1,
+        ("default", "Audit", "refused", "denied"): 1,
+        ("a", "Audit", "fixed", "fixable"): 1,
+        ("", "Audit", "fixed", "fixable"): 2,
     }
 
 
@@ -252,11 +252,11 @@ async def test_a_look_at_some_namespaces_leaves_the_others_as_they_were(scene: S
     ]  # fmt: skip
     assert now.at == first.at
     assert "newcomer" in await scene.scanning.html()
-    assert scene.scanning.sums() == {"(built-in)": Outcomes(fixed=1, failing=2)}
+    assert scene.scanning.sums() == {"(built-in)": Outcomes.of(fixable=1, denied=2)}
     scene.objects.stored[NAMESPACES].pop(("", "shop"))
     scene.objects.stored[PODS].pop(("shop", "newcomer"))
     await scene.scanning.look({"shop"})
-    assert scene.scanning.sums() == {"(built-in)": Outcomes(fixed=1, failing=1)}
+    assert scene.scanning.sums() == {"(built-in)": Outcomes.of(fixable=1, denied=1)}
 
 
 async def test_a_look_that_cannot_see_a_label_guesses_no_mode(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

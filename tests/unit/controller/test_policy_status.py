@@ -116,12 +116,12 @@ async def test_a_label_that_turns_bad_again_is_told_again(scene: Scene) -> None:
 
 async def test_the_sums_of_a_scan_are_shown_for_each_policy(scene: Scene) -> None:
     scene.policy("none", namespaceSelector={"matchLabels": {"a": "b"}})
-    scene.standing.sums = {"all": Outcomes(failing=3), "gone": Outcomes(failing=1)}
+    scene.standing.sums = {"all": Outcomes.of(denied=3), "gone": Outcomes.of(denied=1)}
     await scene.round()
-    shown = {each["metadata"]["name"]: each["status"]["workloads"]["failing"] for each in scene.objects.all(POLICIES)}
+    shown = {each["metadata"]["name"]: each["status"]["workloads"]["denied"] for each in scene.objects.all(POLICIES)}
     assert shown == {"all": 3, "none": 0}
     await PolicyStatusController(scene.objects, scene.events.append).round(NOW)  # restarted, and not scanned yet
-    shown = {each["metadata"]["name"]: each["status"]["workloads"]["failing"] for each in scene.objects.all(POLICIES)}
+    shown = {each["metadata"]["name"]: each["status"]["workloads"]["denied"] for each in scene.objects.all(POLICIES)}
     assert shown == {"all": 3, "none": 0}
 
 
@@ -390,7 +390,7 @@ async def test_where_the_kind_is_not_installed_the_default_policy_waits(scene: S
 
 async def test_counts_are_said_to_be_old_since_when_nothing_is_scanned(scene: Scene) -> None:
     """With the time at which that was noticed; while there is a scan, and where nothing was counted, nothing is said of it."""
-    scene.standing.sums, scene.standing.matches = {"all": Outcomes(failing=3)}, {("shop", "old"): 1}
+    scene.standing.sums, scene.standing.matches = {"all": Outcomes.of(denied=3)}, {("shop", "old"): 1}
     await scene.round()
     assert "Scanned" not in scene.conditions(POLICIES, "all")
     scene.policy("new", mode="Audit", priority=-1)
@@ -400,6 +400,6 @@ async def test_counts_are_said_to_be_old_since_when_nothing_is_scanned(scene: Sc
     assert scene.conditions(EXCEPTIONS, "old")["Scanned"] == "False ScanOff"
     assert "Scanned" not in scene.conditions(POLICIES, "new")
     (policy,) = (each for each in scene.objects.all(POLICIES) if each["metadata"]["name"] == "all")
-    assert policy["status"]["workloads"]["failing"] == 3
+    assert policy["status"]["workloads"]["denied"] == 3
     since = {each["type"]: each["lastTransitionTime"] for each in policy["status"]["conditions"]}
     assert since["Scanned"] == "2026-03-01T13:00:00Z"

@@ -59,7 +59,7 @@ class Short(BackgroundScan):
         self.looks.append(set(namespaces))
 
     def sums(self) -> dict[str, Outcomes]:
-        return {"all": Outcomes(failing=self.rounds)}
+        return {"all": Outcomes.of(denied=self.rounds)}
 
 
 class Heard(Workloads):
@@ -83,7 +83,7 @@ class Scene:
 async def test_a_scan_has_its_sums_shown_and_the_next_one_waits() -> None:
     scene = Scene()
     assert await scene.scheduler.scan() == Interval(SCAN_INTERVAL, HOUR.total_seconds())
-    assert scene.standing.sums == {"all": Outcomes(failing=1)}
+    assert scene.standing.sums == {"all": Outcomes.of(denied=1)}
     assert scene.scheduler.standing_due.is_set()
     assert not scene.scheduler.scan_due.is_set()
 

@@ -63,7 +63,7 @@ def condition(found: PolicyStatus | ExceptionStatus, kind: str) -> Condition:
 
 
 def test_a_policy_in_force_says_where_and_with_what_effect() -> None:
-    workloads = Outcomes(unchanged=1, fixed=2, failing=3)
+    workloads = Outcomes.of(compliant=1, fixable=2, denied=3)
     found = of_policy(workloads=workloads)
     assert (found.namespaces, found.workloads, found.observed_generation) == (2, workloads, 3)
     ready = condition(found, "Ready")
@@ -147,14 +147,14 @@ def test_bad_labels_are_named_some_of_them_at_most() -> None:
 
 
 def test_before_the_first_scan_the_former_sums_stay() -> None:
-    former = of_policy(workloads=Outcomes(failing=4))
-    assert of_policy(former, workloads=None).workloads == Outcomes(failing=4)
+    former = of_policy(workloads=Outcomes.of(denied=4))
+    assert of_policy(former, workloads=None).workloads == Outcomes.of(denied=4)
     assert of_policy(former, workloads=Outcomes()).workloads == Outcomes()
 
 
 def test_a_status_changes_only_when_something_did() -> None:
-    former = of_policy(workloads=Outcomes(failing=4))
-    assert of_policy(former, workloads=Outcomes(failing=4), now=LATER) == former
+    former = of_policy(workloads=Outcomes.of(denied=4))
+    assert of_policy(former, workloads=Outcomes.of(denied=4), now=LATER) == former
     changed = of_policy(former, namespaces={}, now=LATER)  # another reason, not another status
     assert condition(changed, "Ready").last_transition_time == NOW
     broken = of_policy(former, problem="spec: wrong", now=LATER)
