@@ -47,6 +47,7 @@ class Cluster:
     containerd: Path  # the runtime's socket, for ctr
     registry_hosts: Path  # a folder per registry that the node reaches in an unusual way, read at each pull
     audit: Path  # the API server's audit log
+    static_pods: Path  # the folder of the kubelet's static Pods
     etcd: str  # the store's address, for whoever wants it to forget
 
     def environment(self) -> dict[str, str]:
@@ -59,6 +60,7 @@ class Cluster:
             "CONTAINERD_ADDRESS": str(self.containerd),
             "NONROOT_REGISTRY_HOSTS": str(self.registry_hosts),
             "NONROOT_AUDIT_LOG": str(self.audit),
+            "NONROOT_STATIC_PODS": str(self.static_pods),
             "NONROOT_ETCD": self.etcd,
             "HELM_PLUGINS": str(build.TOOLS["helm-unittest"].folder),
             "PATH": os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)]),
@@ -161,7 +163,13 @@ def _layout(state: Path | None) -> Layout:
 
 def _cluster(layout: Layout) -> Cluster:
     return Cluster(
-        layout.kubeconfig, layout.registry, layout.containerd, layout.registry_hosts, layout.audit, layout.etcd
+        layout.kubeconfig,
+        layout.registry,
+        layout.containerd,
+        layout.registry_hosts,
+        layout.audit,
+        layout.static_pods,
+        layout.etcd,
     )
 
 

@@ -89,6 +89,11 @@ class Layout:
         return self.config / "registries"
 
     @property
+    def static_pods(self) -> Path:
+        """The folder of the kubelet's static Pods, a file each."""
+        return self.config / "static-pods"
+
+    @property
     def _ports(self) -> Path:
         return self.state / "ports.json"
 

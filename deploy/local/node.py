@@ -112,6 +112,7 @@ def start_kubelet(layout: Layout, authority: Authority, api: Api) -> None:
     """Start the kubelet, and return when its node takes Pods."""
     serving = authority.issue("kubelet-serving", f"system:node:{NODE}", addresses=[NODE, HOST])
     credentials = node_credentials(layout, authority)
+    layout.static_pods.mkdir(exist_ok=True)
     config = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -126,6 +127,7 @@ def start_kubelet(layout: Layout, authority: Authority, api: Api) -> None:
             "x509": {"clientCAFile": str(authority.pair.certificate)},
         },
         "authorization": {"mode": "Webhook"},
+        "staticPodPath": str(layout.static_pods),
         # No cluster DNS runs: Pods ask the host's servers, and names outside the cluster resolve.
         # A CoreDNS would be a Service at 10.96.0.10, and that address would stand here.
         "clusterDNS": _nameservers(),

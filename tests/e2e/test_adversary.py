@@ -26,7 +26,7 @@ from deploy.dev.oci import Content
 from tests.conformance.images import ARCHITECTURE, base
 from tests.e2e.conftest import fronts
 from tests.e2e.target import Refused, Target, eventually
-from tests.e2e.two_faced import Face, TwoFaced, two_faced
+from tests.e2e.two_faced import HANG, Face, TwoFaced, two_faced
 from tests.resilience.replicas import replicas, whole
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -85,8 +85,8 @@ class Attack:
         self.target, self.namespace, self.score = target, namespace, score
         self._names = itertools.count()
 
-    def ask(self, *pods: Pod, namespace: str = "") -> str:
-        """Ask for Pods; the API server's words about those that it refused."""
+    def ask(self, *pods: Pod, namespace: str = "", after: Iterable[dict[str, Any]] = ()) -> str:
+        """Ask for Pods, in one breath with what comes before them; the API server's words about those that it refused."""
         made = []
         for each in pods:
             pod = copy.deepcopy(each)
@@ -94,10 +94,18 @@ class Attack:
             made.append(pod)
         self.score.asked += len(made)
         try:
-            said = self.target.apply(*made, namespace=namespace or self.namespace)
+            said = self.target.apply(*after, *made, namespace=namespace or self.namespace)
         except Refused as refusal:
             said = str(refusal)
         return said
+
+    def ask_at_once(self, pods: Iterable[Pod]) -> None:
+        """Ask for each Pod while the others wait for their answers."""
+        asking = [threading.Thread(target=self.ask, args=(each,)) for each in pods]
+        for each in asking:
+            each.start()
+        for each in asking:
+            each.join()
 
     def update(self, *words: str) -> str:
         """Ask for a change of a Pod, which counts as one more."""
@@ -322,11 +330,7 @@ def test_admission(attack: Attack, registry: TwoFaced, fault: str) -> None:
     pods = [next(shapes(image)) for image in images]
     for _ in range(ROUNDS):
         with _broken(attack, fault):
-            asked = [threading.Thread(target=attack.ask, args=(pod,)) for pod in pods]
-            for each in asked:
-                each.start()
-            for each in asked:
-                each.join()
+            attack.ask_at_once(pods)
         attack.settle()
 
 
@@ -496,3 +500,51 @@ def test_changes_of_pods_that_run(attack: Attack, registry: TwoFaced) -> None:
     assert all("denied the request" in each for each in said), said
     attack.update("set", "image", "pod/pinned", f"app={others[1]}")  # its runAsUser stays
     attack.settle()
+
+
+def test_new_namespaces_under_churn(attack: Attack, registry: TwoFaced) -> None:
+    """Pods come in one breath with their namespace, while others come, change their label and go."""
+    target, stop = attack.target, threading.Event()
+    images = [registry.show(f"churn/{name}", root, root) for name, root in ROOTS.items()]
+    images += [registry.show(f"churn/{name}", shown, ROOT) for name, shown in (("401", 401), ("lie", NUMBER))]
+
+    def churn() -> None:
+        for number in itertools.count():
+            name, modes = f"{attack.namespace}-x{number}", itertools.islice(itertools.cycle(MODES), number, number + 2)
+            if stop.is_set():
+                return
+            target.apply(_namespace(name, next(modes)))
+            target.kubectl("label", "--overwrite", "namespace", name, f"nonroot.dev/mode={next(modes)}")
+            target.kubectl("delete", "namespace", name, "--wait=false")
+
+    churning = threading.Thread(target=churn)
+    churning.start()
+    try:
+        for number in range(4 * ROUNDS):
+            name = f"{attack.namespace}-{number}"
+            account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "new", "namespace": name}}
+            pods = [next(shapes(image)) for image in images]
+            for each in pods:
+                each["spec"]["serviceAccountName"] = "new"
+            said = attack.ask(*pods, namespace=name, after=[_namespace(name, "enforce"), account])
+            assert "denied the request" in said, said
+            attack.settle(name)
+    finally:
+        stop.set()
+        churning.join()
+
+
+MODES = ("audit", "enforce", "warn", "enforced")
+
+
+def _namespace(name: str, mode: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"nonroot.dev/mode": mode}}}
+
+
+def test_a_registry_that_hangs(attack: Attack, registry: TwoFaced) -> None:
+    """For us alone, and the last attack: for a while after it nobody is asked for that registry's images."""
+    images = [registry.show(f"hang/{name}", HANG, root) for name, root in ROOTS.items()]
+    attack.ask_at_once(_all_shapes(images))
+    attack.settle()
+    assert registry.hung
+    assert registry.pulled & {f"hang/{name}" for name in ROOTS}

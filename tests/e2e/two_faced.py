@@ -10,6 +10,8 @@ import msgspec
 from deploy.dev.oci import Blob, Content
 
 NODE = "containerd/"  # containerd/containerd version/version.go, as its User-Agent begins
+HANG = 0  # in place of a status: it answers nothing
+PATIENCE = 60.0  # seconds for which it does so
 Face = Content | int  # an image, or the HTTP status in its place
 
 
@@ -20,6 +22,8 @@ class TwoFaced:
         self.host = host
         self._shown: dict[str, tuple[Face, Face]] = {}
         self.pulled: set[str] = set()  # the repositories that a node has asked for
+        self.hung: set[str] = set()  # those of which it has answered nothing
+        self.closed = threading.Event()
 
     def show(self, repository: str, webhook: Face, nodes: Face) -> str:
         """Show these from now on; the image's reference."""
@@ -34,6 +38,8 @@ class TwoFaced:
         if node:
             self.pulled.add(repository)
         found = self._shown.get(repository, (404, 404))[node]
+        if found == HANG:
+            self.hung.add(repository)
         if isinstance(found, int):
             return found
         if not reference.startswith("sha256:"):
@@ -68,6 +74,10 @@ def two_faced(address: str) -> Iterator[TwoFaced]:
 
         def do_GET(self) -> None:
             answer = _answer(registry, self.path.partition("?")[0], self.headers.get("User-Agent", ""))
+            if answer.status == HANG:
+                registry.closed.wait(PATIENCE)
+                self.close_connection = True
+                return
             self.send_response(answer.status)
             for name, value in answer.headers:
                 self.send_header(name, value)
@@ -89,6 +99,7 @@ def two_faced(address: str) -> Iterator[TwoFaced]:
     try:
         yield registry
     finally:
+        registry.closed.set()
         server.shutdown()
         server.server_close()
         thread.join()
