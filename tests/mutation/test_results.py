@@ -15,8 +15,10 @@ def test_only_what_a_test_has_ended_is_killed() -> None:
 def test_a_module_that_was_not_run_to_its_end_has_no_row(tmp_path: Path) -> None:
     for name, found in (("whole", {"x": 1, "y": 0}), ("half", {"x": 1, "y": None}), ("none", {})):
         (tmp_path / f"{name}.py.meta").write_text(json.dumps({"exit_code_by_key": found}))
-    assert results.measured(tmp_path, "today") == {"whole.py": "| `whole.py` | 2 | 1 | 1 | 0 | 0 | 50.0% | today |"}
+    line = "| `whole.py` | 2 | 1 | 1 | 0 | 0 | 50.0% | today |"
+    assert results.measured(tmp_path, "today") == ({"whole.py": line}, ["half.py"])
 
 
 def test_the_table_that_is_kept_has_the_rows_that_are_written() -> None:
     assert results.HEAD in results.RESULTS.read_text()
+    assert results.SURVIVORS in results.RESULTS.read_text()

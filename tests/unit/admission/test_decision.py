@@ -15,6 +15,7 @@ from webhook.admission.decision import (
     AdmissionDecision,
     admission_decision,
     advise,
+    refusal,
 )
 from webhook.evaluation.finding import Finding, finding
 from webhook.evaluation.subject import Subject
@@ -216,6 +217,22 @@ def test_a_denial_tells_ten_findings_and_counts_the_rest() -> None:
     message = admission_decision(verdict("Enforce", *[(ERROR,)] * (MESSAGE_LIMIT + 5))).message
     assert message.count(TEXT) == MESSAGE_LIMIT
     assert "; and 5 more (mode Enforce" in message
+    assert " more (" not in admission_decision(verdict("Enforce", *[(ERROR,)] * MESSAGE_LIMIT)).message
+
+
+def test_a_denial_ends_with_its_first_rules() -> None:
+    rules = ("root-user", "root-image", "invalid-user", "named-user")
+    message = admission_decision(verdict("Enforce", tuple(found(rule=each) for each in rules))).message
+    more = "nonroot explain root-user and nonroot explain root-image and nonroot explain invalid-user"
+    assert message.endswith(f"(mode Enforce by the policy; more: {more})")
+
+
+def test_a_refusal_is_a_denial_whatever_the_mode() -> None:
+    """Of what may yet be patched, or be let in, it says nothing."""
+    said = admission_decision(verdict("Enforce", (ERROR, WARNING))).message
+    assert refusal(verdict("Enforce", (ERROR, WARNING))) == said
+    assert refusal(verdict("Audit", (ERROR,))) == said.replace("mode Enforce", "mode Audit")
+    assert refusal(verdict("Enforce", (CURABLE,), (MISSING,), (WARNING,))) == ""
 
 
 def test_a_denial_of_one_fault_keeps_its_advice_within_400_characters() -> None:
@@ -237,6 +254,13 @@ def test_a_denial_of_one_fault_names_the_image_whole() -> None:
     long = msgspec.structs.replace(ERROR, detail=detail, image=image, fix="set runAsUser, " + "y" * 150)
     found = admission_decision(verdict("Enforce", (long,))).message
     assert f'(image "{image}"…; set runAsUser' in found
+    again = msgspec.structs.replace(long, detail=f'{detail} beside "{image}"')
+    assert admission_decision(verdict("Enforce", (again,))).message == found
+
+
+def test_a_denial_of_one_fault_shows_where_it_is_however_long_its_advice_is() -> None:
+    long = msgspec.structs.replace(ERROR, detail="x" * 100, fix="y" * 1000)
+    assert f"reason: {'x' * 39}…; y" in admission_decision(verdict("Enforce", (long,))).message
 
 
 def test_warnings_are_cut_only_where_the_api_server_would_cut_them() -> None:
@@ -244,6 +268,10 @@ def test_warnings_are_cut_only_where_the_api_server_would_cut_them() -> None:
     long = msgspec.structs.replace(WARNING, detail="x" * 2500)
     (whole,) = admission_decision(verdict("Enforce", (long,))).warnings
     assert long.message in whole
+    least = len(SAID) - len(WARNING.detail)
+    just, beyond = (msgspec.structs.replace(WARNING, detail="x" * (WARNINGS_LIMIT - least + each)) for each in (0, 1))
+    assert len(admission_decision(verdict("Enforce", (just,))).warnings[0]) == WARNINGS_LIMIT
+    assert len(admission_decision(verdict("Enforce", (beyond,))).warnings[0]) == WARNING_LIMIT
     first, second = admission_decision(verdict("Enforce", (long, long))).warnings
     assert (len(first), first[-1], second) == (WARNING_LIMIT, "…", first)
 
@@ -253,6 +281,9 @@ def test_warnings_that_the_api_server_would_drop_are_counted_instead() -> None:
     result = admission_decision(verdict("Enforce", (WARNING,) * 10_000)).warnings
     assert result[-1] == f"nonroot: and {10_000 - len(result) + 1} more"
     assert sum(map(len, result)) <= WARNINGS_LIMIT
+    long = msgspec.structs.replace(WARNING, detail="x" * 2500)
+    most = WARNINGS_LIMIT // WARNING_LIMIT
+    assert " more" not in admission_decision(verdict("Enforce", (long,) * most)).warnings[-1]
 
 
 def test_a_bad_namespace_label_is_told() -> None:
@@ -297,5 +328,7 @@ def test_a_denial_names_the_exception_that_has_ended() -> None:
     said = '; NonRootException "legacy" ended at 2026-05-31 12:00 UTC (mode Enforce by the policy; more: '
     assert said in message(every)
     assert said in message(one)
+    other = LapsedException("other", "r", frozenset(), end)
+    assert f"ended at 2026-05-31 12:00 UTC{said.replace('legacy', 'other')}" in message(every, other)
     assert "legacy" not in message(LapsedException("legacy", "", frozenset({"root-image"}), end))
     assert len(message(every)) <= FAULT_LIMIT

@@ -72,8 +72,12 @@ class Scene:
         return self
 
     async def ask(self, hook: WebhookKind, obj: Object | None, operation: str = "CREATE", **more: Any) -> Outcome:
-        """One review."""
-        return await self.admission.review(review(obj, operation, **more), hook)
+        """One review, whose answer is to it."""
+        asked = review(obj, operation, **more)
+        outcome = await self.admission.review(asked, hook)
+        assert response(outcome)["uid"] == asked.uid
+        assert outcome.hook == ("validate" if hook == "enforce" else hook)
+        return outcome
 
 
 def response(outcome: Outcome) -> dict[str, Any]:
@@ -147,13 +151,16 @@ async def test_the_early_exits(
     outcome = await scene.ask(hook, obj, operation, **more)
     assert response(outcome)["allowed"] is True
     assert (response(outcome)["auditAnnotations"], outcome.decision) == ({"skipped": why}, "skip")
+    assert (outcome.effective_policy is not None) == why.startswith(("exempt", "insignificant"))
     assert scene.images.asked == []
 
 
 async def test_a_mutating_hook_that_injects_nothing_is_done() -> None:
     """It asks no registry."""
     scene = Scene(effective_policy("Warn"))
-    assert response(await scene.ask("mutate", minimal()))["auditAnnotations"] == {"skipped": "not-injecting"}
+    outcome = await scene.ask("mutate", minimal())
+    assert response(outcome)["auditAnnotations"] == {"skipped": "not-injecting"}
+    assert outcome.effective_policy == scene.view.rule
     assert scene.images.asked == []
 
 
@@ -455,11 +462,20 @@ async def test_a_malformed_object_is_refused_where_enforced(
     mode: str, hook: WebhookKind, decision: str, change: dict[str, int]
 ) -> None:
     """It can never be evaluated, and no API server would store it."""
-    outcome = await Scene(effective_policy(mode)).ask(hook, tweak(minimal(), change))
+    scene = Scene(effective_policy(mode))
+    outcome = await scene.ask(hook, tweak(minimal(), change))
     assert outcome.decision == decision
+    assert outcome.effective_policy is not None
+    assert outcome.effective_policy.policy is scene.view.rule.policy
+    assert set(scene.view.namespaces) == {"default"}
     if decision == "deny":
         assert response(outcome)["status"]["code"] == 403
         assert "the Pod in the request is malformed" in response(outcome)["status"]["message"]
+        assert outcome.message == response(outcome)["status"]["message"]
+    else:
+        assert response(outcome)["auditAnnotations"]["skipped"].startswith(
+            "not evaluated: the Pod in the request is mal"
+        )
 
 
 class Broken(Table):
@@ -488,6 +504,9 @@ async def test_a_bug_admits_nothing_where_enforced(
     assert outcome.decision == decision
     assert "no room for" in caplog.text
     assert "no room for" not in outcome.body.decode()
+    assert [each.message for each in caplog.records] == ["a review was not evaluated"]
+    if decision == "retry":
+        assert outcome.message == "the webhook failed to evaluate it, which its log explains"
 
 
 @pytest.mark.parametrize("dry_run", [False, True])

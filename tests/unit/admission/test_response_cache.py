@@ -270,3 +270,37 @@ async def test_memory_is_bounded() -> None:
         obj = tweak(minimal(), {"spec.containers.0.name": str(number) * 100_000, "spec.containers.0.image": IMAGE})
         await scene.admission.review(review(obj), "mutate")
     assert 0 < scene.admission._responses._answers.weight <= CACHE_LIMIT
+
+
+@pytest.mark.parametrize("kind", ["secret", "configMap"])
+@pytest.mark.parametrize(("mode", "alike"), [(0o444, True), (0o604, True), (0o440, False), (0o441, False)])
+def test_a_volume_that_not_everybody_may_read_is_like_no_other(kind: str, mode: int, alike: bool) -> None:
+    volumes = [{"name": "data", kind: {"defaultMode": mode}}]
+    assert (cacheable(workload(tweak(minimal(), {"spec.volumes": volumes}))) is not None) == alike
+
+
+@pytest.mark.parametrize("name", ["containers", "initContainers", "ephemeralContainers"])
+def test_where_a_token_is_mounted_makes_no_pod_another(name: str) -> None:
+    """In none of its containers, each of which counts."""
+    one = {"name": "a", "image": IMAGE}
+    mounted = {**one, "volumeMounts": [{"name": "token", "mountPath": "/token"}]}
+    plain, same = (cacheable(workload(tweak(minimal(), {f"spec.{name}": [each]}))) for each in (one, mounted))
+    assert plain == same != cacheable(workload())
+    assert hash(plain) == hash(same)
+
+
+def test_a_key_points_where_its_pod_does_and_can_be_looked_up() -> None:
+    pods = [workload(tweak(minimal(), {"spec.nodeSelector": {"a": "b", "c": "d"}})) for _ in range(2)]
+    assert len({cacheable(each) for each in pods}) == 1
+    assert [found.pointer for each in pods if (found := cacheable(each))] == [each.pointer for each in pods]
+
+
+async def test_an_image_is_not_waited_for_again_and_what_is_kept_is_weighed() -> None:
+    scene = Scene(image("1000"), mode="Enforce")
+    for _ in range(2):
+        outcome = await scene.admission.review(review(minimal()), "mutate")
+    assert scene.images.asked[-1].budget == 0.0
+    kept = scene.admission._responses._answers
+    ((key, _),) = kept._entries.items()
+    rest = len(outcome.body) - len(json.dumps(json.loads(outcome.body)["response"]["uid"]))
+    assert kept.weight == pytest.approx(4 * (len(msgspec.msgpack.encode(key)) + 2 * rest), rel=0.1)

@@ -44,9 +44,7 @@ def test_an_object_that_is_no_pod_waits(kind: str, change: dict[str, Any]) -> No
     ("paths", "says"),
     {
         "another version": ({"apiVersion": "admission.k8s.io/v1beta1"}, "'admission.k8s.io/v1beta1'"),
-        "another kind": ({"kind": "Review"}, "'Review'"),
-        "no request": ({"request": None}, "no request"),
-        "a request without a uid": ({"request.uid": ""}, "no uid"),
+        "another kind of review": ({"kind": "Review"}, "'Review'"),
         "a CREATE without an object": ({"request.object": None}, "has no object"),
         "an UPDATE without an object": ({"request.object": None, "request.operation": "UPDATE"}, "has no object"),
         "a uid that is a number": ({"request.uid": 7}, "no AdmissionReview"),
@@ -61,6 +59,23 @@ def test_what_cannot_be_answered_is_refused(paths: dict[str, Any], says: str) ->
         decode(body)
     assert caught.value.status == 400
     assert says in str(caught.value)
+
+
+@table(
+    ("paths", "said"),
+    {
+        "kinds that are long": (
+            {"apiVersion": "v" * 81, "kind": "k" * 81},
+            f"expected apiVersion 'admission.k8s.io/v1' and kind 'AdmissionReview', got '{'v' * 80}' '{'k' * 80}'",
+        ),
+        "no request": ({"request": None}, "the AdmissionReview has no request"),
+        "a request without a uid": ({"request.uid": ""}, "the AdmissionReview's request has no uid"),
+    },
+)
+def test_what_is_wrong_with_the_envelope_is_said(paths: dict[str, Any], said: str) -> None:
+    with pytest.raises(MalformedReview) as caught:
+        decode(json.dumps(tweak(json.loads(review_body(minimal())), paths)).encode())
+    assert str(caught.value) == said
 
 
 def test_an_object_that_is_null_counts_as_none() -> None:
@@ -143,6 +158,11 @@ FIRST = b'{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request"
         ),
         "an escaped uid": (FIRST + rb'"uid" : "a\"b","namespace":"n","object":{}', ('a"b', "n")),
         "no namespace": (FIRST + b'"uid":"u","object":{"metadata":{"namespace":"other"}}', ("u", "")),
+        "two objects and a request in them": (
+            FIRST + b'"object":{"request":{"uid":"x"},"object":{}},"uid":"x"',
+            None,
+        ),
+        "a namespace before the request": (b'{"namespace":"x",' + FIRST[1:] + b'"uid":"u"', ("u", "")),
         "the uid of the object alone": (FIRST + b'"object":{"metadata":{"uid":"u"}}', None),
         "a uid too far away": (FIRST + b" " * START + b'"uid":"u"', None),
         "an uid that is no JSON": (FIRST + b'"uid":"\\x"', None),

@@ -108,6 +108,53 @@ def test_the_namespace_label(setting: Any, own: Any, label: str | None, mode: st
     assert not problem or "counts as enforce" in found.problem
 
 
+ONLY = "selected by namespaceSelector with priority 0, the only one"
+LABELLED = "; the mode is the namespace label's"
+BAD = "it must be audit, warn or enforce, and counts as enforce"
+
+
+@table(
+    ("setting", "label", "why", "problem"),
+    {
+        "no label": ("Honor", None, ONLY, ""),
+        "one that counts": ("Honor", "enforce", ONLY + LABELLED, ""),
+        "an equal one where only stricter counts": ("StricterOnly", "warn", ONLY + LABELLED, ""),
+        "a milder one where only stricter counts": (
+            *("StricterOnly", "audit", f"{ONLY}; the namespace label asks for less, which the policy ignores", ""),
+        ),
+        "a milder one that is ignored": ("Ignore", "audit", ONLY, ""),
+        "a bad one": (
+            *("Honor", "y" * 64, ONLY + LABELLED),
+            f"the namespace label nonroot.dev/mode has the value '{'y' * 63}'; {BAD}",
+        ),
+    },
+)
+def test_why_a_namespace_has_its_policy_and_mode(setting: Any, label: str | None, why: str, problem: str) -> None:
+    """To the letter, for `nonroot policy`."""
+    chosen = policy("a", mode="Warn", namespace_label=setting)
+    found = select_policy([chosen], Namespace("x", {} if label is None else {"nonroot.dev/mode": label}))
+    assert (found.policy, found.why, found.problem) == (chosen, why, problem)
+
+
+@pytest.mark.parametrize("mode", [None, "audit", "enforce"])
+@table(
+    ("level", "restricted"),
+    {
+        "none": (None, False),
+        "privileged": ("privileged", False),
+        "baseline": ("baseline", False),
+        "restricted": ("restricted", True),
+        "one that nobody knows": ("strict", True),
+    },
+)
+def test_pod_security_restricts_the_namespace(level: str | None, restricted: bool, mode: str | None) -> None:
+    """Whatever the mode is, and whose it is."""
+    labels = {"pod-security.kubernetes.io/enforce": level, "nonroot.dev/mode": mode}
+    namespace = Namespace("x", {name: value for name, value in labels.items() if value is not None})
+    found = select_policy([policy("a", mode="Warn", namespace_label="StricterOnly")], namespace)
+    assert found.restricted is restricted
+
+
 def test_the_label_counts_without_a_policy() -> None:
     """A namespace may ask for enforcement before anybody wrote a policy."""
     assert select_policy([], Namespace("x", {"nonroot.dev/mode": "enforce"})).mode == "Enforce"
