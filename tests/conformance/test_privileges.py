@@ -8,6 +8,7 @@ fail, too.
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jsonpatch
@@ -61,6 +62,19 @@ def carrying(name: str, capability: int, entrypoint: Sequence[str]) -> oci.Conte
     )
 
 
+SETUID = Path("/sbin/ldconfig")  # a static program that every Debian has; it writes its cache where it is told to
+WRITER = oci.image(
+    images.base(),
+    oci.accounts_layer("root:x:0:0::/:/bin/sh", "app:x:1500:1500::/:/bin/sh"),
+    oci.layer(
+        oci.owned(oci.file("setuid", SETUID.read_bytes()), 0, 0, 0o4755), oci.owned(oci.directory("safe"), 0, 0, 0o700)
+    ),
+    user="app",
+    architecture=images.ARCHITECTURE,
+    settings={"Entrypoint": ["/setuid", "-X", "-C", "/safe/cache"]},
+)
+"""The image whose setuid program /setuid writes where root alone may."""
+
 FIRST = carrying("busybox-bind", BIND, ("/busybox-bind", *REPORT))
 STARTED = carrying("busybox-bind", BIND, ("/bin/busybox", "sh", "-c", f"exec /busybox-bind {' '.join(REPORT)}"))
 MORE = carrying("busybox-raw", RAW, ("/busybox-raw", *REPORT))
@@ -89,8 +103,8 @@ async def injected(written: Json, source: Images, policy: EffectivePolicy = ENFO
     return patched
 
 
-async def ended(api: Api, namespace: str, body: Json) -> Ended | None:
-    """How the Pod's container ends."""
+async def terminated(api: Api, namespace: str, body: Json) -> Json:
+    """How the Pod's container ends, in the kubelet's words."""
     pods = f"/api/v1/namespaces/{namespace}/pods"
     name = (await api.call("POST", pods, body))["metadata"]["name"]
     until = time.monotonic() + PATIENCE
@@ -98,12 +112,19 @@ async def ended(api: Api, namespace: str, body: Json) -> Ended | None:
         status = (await api.call("GET", f"{pods}/{name}"))["status"]
         for each in status.get("containerStatuses", ()):
             if over := each["state"].get("terminated"):
-                lines = dict(line.split(":", 1) for line in over.get("message", "").splitlines() if ":\t" in line)
-                if over["exitCode"]:
-                    return STOPPED
-                return Ended(lines["Uid"].split()[1], int(lines["CapEff"].strip(), 16), lines["NoNewPrivs"].strip())
+                found: Json = over
+                return found
         await asyncio.sleep(0.5)
     raise AssertionError(f"{name} did not end: {status}")
+
+
+async def ended(api: Api, namespace: str, body: Json) -> Ended | None:
+    """How the Pod's container ends, in its own words."""
+    over = await terminated(api, namespace, body)
+    if over["exitCode"]:
+        return STOPPED
+    lines = dict(line.split(":", 1) for line in over["message"].splitlines() if ":\t" in line)
+    return Ended(lines["Uid"].split()[1], int(lines["CapEff"].strip(), 16), lines["NoNewPrivs"].strip())
 
 
 async def test_what_ran_before_injection_runs_after_it(api: Api, registry: str) -> None:
@@ -156,3 +177,27 @@ async def test_what_ran_before_injection_runs_after_it(api: Api, registry: str) 
         "layers read": Ended("1500", raw, "0"),
         "nothing known": STOPPED,
     }
+
+
+async def test_a_setuid_program_that_the_start_needs_keeps_its_power_where_the_layers_were_read(
+    api: Api, registry: str
+) -> None:
+    """Where nobody has read them allowPrivilegeEscalation: false is injected, and it cannot do its work."""
+    await images.push(registry, [WRITER])
+    namespace = await runner.namespace(api)
+    client = RegistryClient(RegistrySettings(insecure=frozenset({registry})))
+    try:
+        written = pod(images.reference(registry, WRITER))
+        bodies = {
+            "as written": written,
+            "layers read": await injected(written, Surveying(client)),
+            "nothing known": await injected(written, client),
+        }
+        ends = await asyncio.gather(*(terminated(api, namespace, body) for body in bodies.values()))
+    finally:
+        await client.aclose()
+        await api.call("DELETE", f"/api/v1/namespaces/{namespace}")
+    context = bodies["layers read"]["spec"]["containers"][0]["securityContext"]
+    assert (context["runAsUser"], "allowPrivilegeEscalation" in context) == (1500, False)
+    codes = {how: over["exitCode"] for how, over in zip(bodies, ends, strict=True)}
+    assert codes == {"as written": 0, "layers read": 0, "nothing known": 1}

@@ -1,10 +1,11 @@
 """Models of twenty official images that are used most: their accounts, owners, volumes and how they start.
 
-Modelled by hand on the images of github.com/docker-library (redis, postgres, mysql, mongo, rabbitmq, memcached, cassandra,
-ghost, wordpress, httpd, tomcat, python), MariaDB/mariadb-docker, nginx/docker-nginx, influxdata/influxdata-docker,
-apache/couchdb-docker, neo4j/docker-neo4j, apache/solr-docker, elastic/dockerfiles and 31z4/zookeeper-docker. They were not
-compared with the Dockerfiles line by line. The programs are busybox: each start script steps down as the image's own does, and
-the last program writes a file into every volume.
+Accounts, owners, modes, volumes, WORKDIR and ENTRYPOINT were compared with the Dockerfiles of docker-library postgres 15
+(bookworm), mongo 4.4, mysql 8.4, rabbitmq 3.13, cassandra 5.0, ghost 6 and httpd 2.4, MariaDB/mariadb-docker 11.4,
+influxdata/influxdata-docker 2.7, apache/couchdb-docker 3.2.3, neo4j/docker-neo4j 2024 and 31z4/zookeeper-docker 3.9.4; of neo4j
+and couchdb the start scripts as well. The others were modelled from memory: redis (its alpine variant), wordpress, tomcat, python
+and memcached of docker-library, nginx/docker-nginx, apache/solr-docker and elastic/dockerfiles. The programs are busybox: each
+start script steps down as the image's own does, and the last program writes a file into every volume.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import msgspec
 from deploy.dev import oci
 
 PROGRAM = "bin/busybox"
+TINI = '#!/bin/busybox sh\nwhile [ "${1#-}" != "$1" ]; do shift; done\nexec "$@"\n'
 ROOT = "root:x:0:0:root:/root:/bin/sh"
 
 
@@ -37,13 +39,18 @@ class Suggested(msgspec.Struct, frozen=True):
 
 
 class Model(msgspec.Struct, frozen=True):
-    """One image. `steps` is the line by which its start script goes on as somebody else; "" where there is no script."""
+    """One image. `steps` is the line by which its start script goes on as somebody else; "" where there is no script.
+
+    `init` are the words of the ENTRYPOINT before the script, and `link` is a symbolic link by which it is named there.
+    """
 
     name: str
     accounts: tuple[str, ...]
     directories: tuple[Owned, ...] = ()
     volumes: tuple[str, ...] = ()
     script: str = "/usr/local/bin/docker-entrypoint.sh"
+    link: str = ""
+    init: tuple[str, ...] = ()
     steps: str = ""
     working_directory: str = ""
     user: str = ""
@@ -60,8 +67,13 @@ class Model(msgspec.Struct, frozen=True):
         }
         entries = [oci.owned(oci.directory(each.path[1:]), each.uid, each.gid, each.mode) for each in self.directories]
         if self.steps:
-            settings["Entrypoint"] = [self.script.rpartition("/")[2] if "/bin/" in self.script else self.script]
+            named = self.link or (self.script.rpartition("/")[2] if "/bin/" in self.script else self.script)
+            settings["Entrypoint"] = [*self.init, named]
             entries.append(oci.owned(oci.file(self.script[1:], self._script()), 0, 0, 0o755))
+            if self.link:
+                entries.append(oci.symlink(self.link[1:], self.script[1:]))
+            if self.init:
+                entries.append(oci.owned(oci.file(f"bin/{self.init[0]}", TINI), 0, 0, 0o755))
         if self.working_directory:
             settings["WorkingDir"] = self.working_directory
         return oci.image(
@@ -102,9 +114,10 @@ def _database(name: str, user: str, uid: int, paths: Sequence[str], steps: str, 
     """A server that keeps its data in volumes of its own account, and steps down to it."""
     gid = int(str(more.pop("gid", uid)))
     mode = int(str(more.pop("mode", 0o755)))
+    others = tuple(Owned(str(more[key]), uid, gid) for key in ("working_directory",) if key in more)
     fields = {
         "accounts": (f"{user}:x:{uid}:{gid}::{paths[0]}:/bin/sh",),
-        "directories": tuple(Owned(path, uid, gid, mode) for path in paths),
+        "directories": (*others, *(Owned(path, uid, gid, mode) for path in paths)),
         "volumes": tuple(paths),
         "steps": steps,
         "suggested": Suggested(uid, gid, gid),
@@ -122,7 +135,15 @@ MODELS = (
     _database("mongo", "mongodb", 999, ["/data/db", "/data/configdb"], _gosu("mongodb"), ports=("27017/tcp",)),
     _database("rabbitmq", "rabbitmq", 999, ["/var/lib/rabbitmq"], _gosu("rabbitmq"), gid=999, mode=0o1777),
     _database("cassandra", "cassandra", 999, ["/var/lib/cassandra"], _gosu("cassandra"), mode=0o1777),
-    _database("ghost", "node", 1000, ["/var/lib/ghost/content"], _gosu("node"), working_directory="/var/lib/ghost"),
+    _database(
+        "ghost",
+        "node",
+        1000,
+        ["/var/lib/ghost/content"],
+        _gosu("node"),
+        mode=0o1777,
+        working_directory="/var/lib/ghost",
+    ),
     _database(
         "zookeeper",
         "zookeeper",
@@ -130,6 +151,7 @@ MODELS = (
         ["/data", "/datalog", "/logs"],
         _gosu("zookeeper", '"$0"'),
         script="/docker-entrypoint.sh",
+        working_directory="/apache-zookeeper-3.9.4-bin",
     ),
     _database(
         "influxdb",
@@ -144,8 +166,11 @@ MODELS = (
         "neo4j",
         7474,
         ["/data", "/logs"],
-        'exec su-exec neo4j:neo4j "$0" "$@"',
+        'exec_cmd="exec su-exec neo4j:neo4j"\n\t$exec_cmd "$@"',
+        mode=0o777,
         script="/startup/docker-entrypoint.sh",
+        init=("tini", "-g", "--"),
+        working_directory="/var/lib/neo4j",
     ),
     _database(
         "couchdb",
@@ -153,7 +178,9 @@ MODELS = (
         5984,
         ["/opt/couchdb/data"],
         'exec setpriv --reuid=couchdb --regid=couchdb --clear-groups "$@"',
-        script="/docker-entrypoint.sh",
+        mode=0o777,
+        link="/docker-entrypoint.sh",
+        init=("tini", "--"),
     ),
     # Apache opens port 80 as root: who owns the volume is who its workers are.
     Model(
@@ -167,8 +194,13 @@ MODELS = (
     ),
     # Nothing of these says whom they are made for.
     Model("nginx", ("nginx:x:101:101::/nonexistent:/bin/false",), ports=("80/tcp",)),
+    # Its WORKDIR belongs to its workers; its master opens port 80 and writes below it as root.
     Model(
-        "httpd", (WWW,), (Owned("/usr/local/apache2", 0, 0),), working_directory="/usr/local/apache2", ports=("80/tcp",)
+        "httpd",
+        (WWW,),
+        (Owned("/usr/local/apache2", 33, 33), Owned("/usr/local/apache2/logs", 0, 0)),
+        working_directory="/usr/local/apache2",
+        ports=("80/tcp",),
     ),
     Model(
         "tomcat",

@@ -3,7 +3,7 @@
 Pods of a template differ in their own name and in that of the token volume that the API server gives each. `cacheable` leaves
 both out, and its result is the Pod that is evaluated as well as the key: what is not in the key cannot change a response. An
 entry is valid while the same policy applies, and while the source of images gives, unasked, the very objects that the response
-was made from.
+was made from, and what is stored is the same.
 """
 
 from operator import attrgetter
@@ -114,7 +114,7 @@ class CachedResponse(msgspec.Struct, frozen=True, gc=False):
     message: str
     operations: int
     exempted: int = 0
-    lookups: tuple[tuple[Query, Image], ...] = ()
+    lookups: tuple[tuple[Query, Image | Unknown], ...] = ()
 
 
 class ResponseCache:
@@ -132,15 +132,16 @@ class ResponseCache:
             return None
         for query, image in found.lookups:
             again = query if query.dry_run == dry_run else replace(query, dry_run=dry_run)
-            if await images.find(again) is not image:
+            same = await images.find(again)
+            if same is not image and not (query.stored and same == image):
                 return None
         return found
 
     def keep(self, key: Key, entry: CachedResponse, recording: RecordingSource) -> None:
-        """Keep a response, unless one of its images was unknown."""
-        lookups = []
+        """Keep a response, unless one of its images was unknown, though it had to be looked up."""
+        lookups: list[tuple[Query, Image | Unknown]] = []
         for query, found in recording.lookups:
-            if isinstance(found, Unknown):
+            if isinstance(found, Unknown) and not query.stored:
                 return
             lookups.append((replace(query, budget=0.0), found))
         weight = _OBJECT_OVERHEAD * (len(msgspec.msgpack.encode(key)) + 2 * len(entry.rest))

@@ -13,6 +13,7 @@ class Surveying:
 
     async def find(self, query: Query) -> Image | Unknown:
         """As `webhook.image.source.Images`. Who is root is asked first: to that, a survey only adds."""
+        query = msgspec.structs.replace(query, stored=False)
         found = await self._images.find(query)
         if not isinstance(found, Image) or query.os != "linux":
             return found

@@ -104,7 +104,7 @@ _DAYS = click.IntRange(1, 36500)
 )
 @_setting(
     "survey-rate",
-    "Megabytes a second at which the layers of public images are read for what their programs need; 0: never.",
+    "Megabytes a second at which the layers of images in use are read for what their programs need; 0: never.",
     default=8,
     type=click.IntRange(0, 1000),
 )

@@ -19,7 +19,7 @@ from webhook.controller.certificate_objects import CertificateObjects
 from webhook.controller.certificate_rotation import InjectCaBundle, InOrder, Names, Pending, Plan, Rotation, WriteSecret
 from webhook.controller.enforcement_record import EnforcementRecord
 from webhook.controller.image_identities import Reconciler
-from webhook.controller.image_surveys import ImageSurveys
+from webhook.controller.image_surveys import AskedImages, ImageSurveys
 from webhook.controller.loop import repeat
 from webhook.controller.patched_pods import PatchedPods
 from webhook.controller.policy_status import PolicyStatusController
@@ -70,9 +70,10 @@ async def _operate(settings: OperateSettings) -> None:
         await service_range.read()
         reconciler = Reconciler(cluster, memory)
         hooks = settings.validating_configuration
+        asked = AskedImages(images)
         scanning = BackgroundScan(
             cluster,
-            images,
+            asked,
             reconciler,
             recorder.record,
             reports=settings.reports,
@@ -95,7 +96,7 @@ async def _operate(settings: OperateSettings) -> None:
         if settings.scan_interval and settings.reports:
             loops += report_kinds.loops(cluster, scheduler.scan_due.set)
         if settings.survey_rate and settings.scan_interval:
-            surveys = ImageSurveys(cluster, client, settings.survey_rate * 1_000_000)
+            surveys = ImageSurveys(cluster, images, asked.asked, settings.survey_rate * 1_000_000)
             loops.append(repeat("reading the layers of images", surveys.round, asyncio.Event()))
         if settings.manage_certificates:
             kept = rotation(cluster, settings)

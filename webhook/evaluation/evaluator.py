@@ -19,7 +19,7 @@ from webhook.policy.exemptions import Exemption, find_exemption, find_lapsed
 from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import Assign, KnownImage, NonRootException, PolicySpec, image_matcher, matcher
 from webhook.workload import scheduling
-from webhook.workload.annotations import OPENSHIFT_SCC
+from webhook.workload.annotations import OPENSHIFT_SCC, injections
 from webhook.workload.storage import UNKNOWN, Storage
 from webhook.workload.workload import Effective, Slot, Workload, effective
 
@@ -53,8 +53,8 @@ async def evaluate(
 
     `storage` is what the cluster says of volumes. `injects` overrides what the policy would patch; `requester` is the user
     who asks for the workload, None where nobody has. Images are asked for all at once and each waits `budget` seconds at
-    most; an image is only asked for where the spec does not say the user. What is not known is a state of its own, never
-    an exception.
+    most; where the spec says the user they are only asked for what is stored, for the sake of their programs. What is not
+    known is a state of its own, never an exception.
     """
     spec = effective_policy.policy.spec
     injects = effective_policy.injects if injects is None else injects
@@ -82,6 +82,9 @@ async def evaluate(
     ]
     if unresolved:
         await _resolve_images(unresolved, images, namespace, budget)
+    resolved = [subject for subject in subjects if subject.image is None and _has_layers(subject)]
+    if resolved:
+        await _recall_layers(resolved, images, namespace, budget)
     if slots is None:
         if any(subject.planned is not None for subject in unresolved):
             uids = tuple([subject.written_uid for subject in subjects])
@@ -110,7 +113,24 @@ async def _resolve_images(unresolved: list[Subject], images: Images, namespace: 
     for subject, image in zip(unresolved, found, strict=True):
         subject.image = image
         if isinstance(image, Image):
+            subject.layers = image
             _analyse(subject, image)
+
+
+def _has_layers(subject: Subject) -> bool:
+    """Whether what its image's programs need is still to be asked, of a container whose user its own author says."""
+    container = subject.slot.container
+    if subject.os != "linux" or not subject.effective.run_as_user or not container.image or subject.fully_exempt:
+        return False
+    return not injections(subject.workload.metadata.annotations, container.name)
+
+
+async def _recall_layers(resolved: list[Subject], images: Images, namespace: str, budget: float) -> None:
+    """Fill in what is stored of the images; where nothing is, nothing is known of their programs."""
+    queries = [_query(subject, namespace, budget, stored=True) for subject in resolved]
+    found = [await images.find(queries[0])] if len(queries) == 1 else await asyncio.gather(*map(images.find, queries))
+    for subject, image in zip(resolved, found, strict=True):
+        subject.layers = image if isinstance(image, Image) else None
 
 
 def _analyse(subject: Subject, image: Image) -> None:
@@ -200,25 +220,32 @@ def _permits_root(subject: Subject) -> bool:
 
 async def _find_image(subject: Subject, images: Images, namespace: str, budget: float) -> Image | Unknown:
     """The image from its source, or else as the operator knows it; a source's answer wins over the operator's."""
-    container, workload, os = subject.slot.container, subject.workload, subject.os
+    container = subject.slot.container
     known = stated(subject.policy, container.image or "")
+    found = await find_image(images, _query(subject, namespace, budget), known)
+    if isinstance(found, Image):
+        nothing = Unknown("notFound", f"it has nothing for the nodes of the Pod ({subject.os})")
+        return found if found.platforms else nothing
+    if container.image_pull_policy == "Never" and found.cause in _NOWHERE:
+        return Unknown("local", f"imagePullPolicy is Never, and no registry tells: {found.detail}")
+    return found
+
+
+def _query(subject: Subject, namespace: str, budget: float, *, stored: bool = False) -> Query:
+    """The question to an image source about the container's image."""
+    container, workload = subject.slot.container, subject.workload
     secrets = workload.spec.image_pull_secrets
-    query = Query(
+    return Query(
         reference=container.image or "",
-        os=os,
+        os=subject.os,
         architectures=scheduling.architectures(workload.spec),
         namespace=namespace,
         pull_secrets=tuple([secret.name for secret in secrets if secret.name]) if secrets else (),
         service_account=_service_account(workload),
         always_pull=container.image_pull_policy == "Always",
+        stored=stored,
         budget=budget,
     )
-    found = await find_image(images, query, known)
-    if isinstance(found, Image):
-        return found if found.platforms else Unknown("notFound", f"it has nothing for the nodes of the Pod ({os})")
-    if container.image_pull_policy == "Never" and found.cause in _NOWHERE:
-        return Unknown("local", f"imagePullPolicy is Never, and no registry tells: {found.detail}")
-    return found
 
 
 async def find_image(images: Images, query: Query, known: Image | None) -> Image | Unknown:

@@ -15,7 +15,6 @@ import msgspec
 from webhook.evaluation.subject import Subject
 from webhook.image import start
 from webhook.image.filesystem import Survey
-from webhook.image.source import Image
 from webhook.policy.types import Default, PolicySpec
 from webhook.workload.podspec import Capabilities, SecurityContext
 
@@ -66,11 +65,11 @@ class Privileges(msgspec.Struct, frozen=True, gc=False):
 
 def privileges(subject: Subject) -> Privileges | None:
     """What is known of the subject's image on all of its platforms; None where nobody has read the layers of one."""
-    if not isinstance(subject.image, Image) or subject.os != "linux":
+    if subject.layers is None or subject.os != "linux":
         return None
     programs: dict[Program, None] = {}
     setuid: dict[str, None] = {}
-    for each in subject.image.platforms:
+    for each in subject.layers.platforms:
         if not isinstance(each.survey, Survey):
             return None
         container = subject.slot.container

@@ -23,7 +23,7 @@ import msgspec
 from webhook.errors import InvalidReference
 from webhook.evaluation import privileges
 from webhook.image import reference
-from webhook.image.image_identity import ImageFacts
+from webhook.image.image_identity import ImageFacts, WorkingDirectory
 from webhook.policy.types import PolicySpec, image_matcher
 from webhook.text import printable, quoted
 from webhook.workload import container_status
@@ -141,8 +141,18 @@ def blamed(failure: StartFailure, facts: ImageFacts, spec: PolicySpec) -> tuple[
     found = {
         "capabilities": any(privileges.lacking(each, container.security_context) for each in capabilities),
         "allowPrivilegeEscalation": any(_base(path) in needed for path in facts.setuid),
+        "runAsUser": _shut_out(container, facts.working_directory),
     }
     return tuple(field for field, guilty in found.items() if guilty and field in failure.given)
+
+
+def _shut_out(container: Container, at: WorkingDirectory | None) -> bool:
+    """Whether a container starts in a directory of its image that its uid may not enter, whatever its groups are."""
+    uid = container.security_context.run_as_user if container.security_context else None
+    mounted = {each.mount_path for each in container.volume_mounts or ()}
+    if at is None or uid is None or container.working_dir or at.path in mounted:
+        return False
+    return not any(at.directory.enterable(uid, groups) for groups in ((), (at.gid,)))
 
 
 def _base(path: str) -> str:

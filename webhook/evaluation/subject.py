@@ -16,14 +16,15 @@ from webhook.workload.workload import Effective, Slot, Workload, effective
 class Subject(msgspec.Struct, gc=False):
     """One container with all that is known of it: filled in by the evaluator, then only read.
 
-    `image` is None where the spec alone says the uid; `identities` holds one identity a platform; `planned` are the numbers
-    that injection would write, and `uids` the runAsUser of every container of the Pod after it (None: unset), none where
-    nothing is planned; `image_fs_group` goes with an identity that was `assigned` from the image; `fault_free`: the image
-    has no fault (`webhook.image.user.ImageAnalysis`), and nothing else is planned; `exemption` is that of an exception;
-    `added`: its owner's template does not have it; `storage` is what the cluster says of volumes;
-    `restricted`: its namespace enforces Pod Security restricted; `enforced`: mode Enforce is in force; `permits_root`: an
-    exemption or the policy lets the container run as root where its image says so; `exempt_rules` are those of which an
-    exemption drops the findings; `pod_rules` are those about the whole Pod whose findings are reported for this container.
+    `image` is None where the spec alone says the uid; `layers` is the one whose layers may be known, also then;
+    `identities` holds one identity a platform; `planned` are the numbers that injection would write, and `uids` the
+    runAsUser of every container of the Pod after it (None: unset), none where nothing is planned; `image_fs_group`
+    goes with an identity that was `assigned` from the image; `fault_free`: the image has no fault
+    (`webhook.image.user.ImageAnalysis`), and nothing else is planned; `exemption` is that of an exception; `added`:
+    its owner's template does not have it; `storage` is what the cluster says of volumes; `restricted`: its namespace
+    enforces Pod Security restricted; `enforced`: mode Enforce is in force; `permits_root`: an exemption or the policy
+    lets the container run as root where its image says so; `exempt_rules` are those of which an exemption drops the
+    findings; `pod_rules` are those about the whole Pod whose findings are reported for this container.
     """
 
     workload: Workload
@@ -33,6 +34,7 @@ class Subject(msgspec.Struct, gc=False):
     policy: PolicySpec
     injects: bool
     image: Image | Unknown | None = None
+    layers: Image | None = None
     identities: tuple[PlatformIdentity, ...] = ()
     planned: Injection | GroupMismatch | None = None
     assigned: bool = False

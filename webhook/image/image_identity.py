@@ -85,6 +85,11 @@ class WorkingDirectory(_Fact, frozen=True, gc=False):
     gid: Id
     mode: Mode
 
+    @property
+    def directory(self) -> Directory:
+        """As a survey has it."""
+        return Directory(self.path, "workingDirectory", present=True, uid=self.uid, gid=self.gid, mode=self.mode)
+
 
 class SuggestedIdentity(_Fact, frozen=True, gc=False):
     """The numbers that a root image is made for."""
@@ -291,9 +296,7 @@ def _survey(found: ImageFacts) -> Survey:
     at, suggested = found.working_directory, found.suggestion
     return Survey(
         None,
-        ()
-        if at is None
-        else (Directory(at.path, "workingDirectory", present=True, uid=at.uid, gid=at.gid, mode=at.mode),),
+        () if at is None else (at.directory,),
         tuple(Special(path, 0, 0, _SETUID | 0o755) for path in found.setuid),
         tuple(Capable(each.path, FileCapabilities(each.capabilities, each.effective)) for each in found.capable),
         suggestion=None

@@ -67,7 +67,8 @@ class Query(msgspec.Struct, frozen=True, gc=False):
     group even of images whose USER is a number, `survey` for a look at every layer, which reads the whole image.
     `budget` is how many seconds the caller waits before it takes Unknown("pending"); 0 asks what is already known and
     queues the rest. `service_account` is whose pull secrets apply because the spec has none: a template's, for a Pod
-    was given them when it was made. Of what a `dry_run` learns nothing is written to the cluster.
+    was given them when it was made. Of what a `dry_run` learns nothing is written to the cluster. `stored` asks for no more
+    than what is stored already, without any look-up: of an image whose user the spec says.
     """
 
     reference: str
@@ -80,6 +81,7 @@ class Query(msgspec.Struct, frozen=True, gc=False):
     accounts: bool = False
     survey: bool = False
     dry_run: bool = False
+    stored: bool = False
     budget: float = 3.0
 
 
@@ -91,6 +93,7 @@ class Images(Protocol):
         ...
 
 
+NOT_STORED = Unknown("pending", "nothing is stored of it")
 NOT_EXAMINED = Unknown("local", "images are not examined")
 
 

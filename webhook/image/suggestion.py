@@ -1,7 +1,8 @@
 """Which uid a root image is made for, with the evidence; or none, since a wrong one is worse.
 
 Evidence is, in this order: the start script steps down to an account; an account owns a declared volume; an account
-owns the working directory. Where two pieces name different uids there is no suggestion.
+owns the working directory, and no port is exposed that root opens. Apache httpd's WORKDIR is its workers', and what its master
+writes there is root's. Where two pieces name different uids there is no suggestion.
 """
 
 from collections.abc import Iterable
@@ -45,12 +46,17 @@ def _suggest(config: Config, accounts: AccountFiles, survey: Survey) -> Suggesti
         return None  # somebody is named who is root, or nobody
     owned = [each for each in volumes if each.uid]
     working = [each for each in survey.directories if each.role == "workingDirectory" and each.present and each.uid]
+    ports = low_ports(config)
     if steps:
         evidence = [f"its start script {steps[0][0].script} goes on as {steps[0][1].name} by {steps[0][0].tool}"]
         entries = [entry for _, entry in steps]
     else:
         evidence = []
-        entries = [entry for each in owned or working if (entry := passwd.by_uid(accounts, each.uid)) is not None]
+        entries = [
+            entry
+            for each in owned or ([] if ports else working)
+            if (entry := passwd.by_uid(accounts, each.uid)) is not None
+        ]
     if len({entry.uid for entry in entries}) != 1 or any(each.uid != entries[0].uid for each in owned):
         return None
     entry = entries[0]
@@ -60,7 +66,6 @@ def _suggest(config: Config, accounts: AccountFiles, survey: Survey) -> Suggesti
     mine = [each.path for each in (*owned, *working) if each.uid == entry.uid]
     if mine:
         evidence.append(f"owns {' and '.join(dict.fromkeys(mine))}")
-    ports = low_ports(config)
     if ports:
         evidence.append(
             f"but exposes port {', '.join(ports)}, which it can open where net.ipv4.ip_unprivileged_port_start is 0"

@@ -120,7 +120,7 @@ class FallbackSource:
         found = candidates.pop()
         if candidates or found is None:
             return None
-        age = max(0.0, self._clock() - last.spec.last_seen.timestamp())
+        age = 0.0 if query.stored else max(0.0, self._clock() - last.spec.last_seen.timestamp())
         return Image(last.digest, found, last.spec.source, age)
 
 

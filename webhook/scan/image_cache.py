@@ -12,7 +12,8 @@ class MemoizedSource:
     """Implements `webhook.image.source.Images` over another one, for the duration of a scan.
 
     Two queries are the same where image, nodes and credentials are: without pull secrets, in whichever namespaces. With
-    `accounts` no ServiceAccount has to be read for each.
+    `accounts` no ServiceAccount has to be read for each. What others only ask for as far as it is stored is looked up as well,
+    so that it is.
     """
 
     def __init__(self, images: Images, accounts: Accounts | None = None) -> None:
@@ -26,6 +27,7 @@ class MemoizedSource:
             secrets = self._accounts.get((query.namespace, query.service_account), ())
             query = msgspec.structs.replace(query, pull_secrets=secrets, service_account="")
         secret = query.pull_secrets or query.service_account
+        query = msgspec.structs.replace(query, stored=False)
         key = msgspec.structs.replace(query, namespace=query.namespace if secret else "", always_pull=False)
         task = self._asked.get(key)
         if task is None:

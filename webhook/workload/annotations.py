@@ -1,5 +1,6 @@
 """Annotations of Pods that are read or written here."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -11,6 +12,12 @@ OPENSHIFT_SCC = "openshift.io/scc"
 
 
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
+
+
+def injections(annotations: Mapping[str, str] | None, container: str) -> list[dict[str, Any]]:
+    """The entries of a Pod's record that are about one container: what earlier passes have injected into it."""
+    text = annotations.get(ANNOTATION, "") if annotations else ""
+    return [each for each in injection_record(text) if each.get("container") == container]
 
 
 def injection_record(text: str) -> list[dict[str, Any]]:

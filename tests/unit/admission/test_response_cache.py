@@ -9,14 +9,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.support.images import Table, image, multi
+from tests.support.images import Table, image, multi, platform_image
 from tests.support.pods import IMAGE, Object, effective_policy, minimal, review, tweak, workload
 from tests.support.variety import IMAGES, PODS, POLICIES
-from tests.unit.admission.test_handler import View
+from tests.unit.admission.test_handler import View, operations
 from webhook.admission import handler
 from webhook.admission.handler import Admission, Outcome, WebhookKind
 from webhook.admission.response_cache import CACHE_LIMIT, cacheable
 from webhook.evaluation import evaluator
+from webhook.image.capabilities import FileCapabilities
+from webhook.image.filesystem import Capable, Survey
 from webhook.image.source import Image, PlatformImage, Unknown
 from webhook.policy.types import ExceptionSpec, Metadata, NonRootException
 from webhook.workload import podspec
@@ -200,6 +202,26 @@ async def test_an_image_that_has_changed_is_judged_again(evaluations: list[Workl
     scene.images.images[IMAGE] = image("1000")
     assert (await scene.ask(pod)).decision == "allow"
     assert len(evaluations) == 4
+
+
+async def test_what_is_stored_of_an_image_later_counts(evaluations: list[Workload]) -> None:
+    """Of a Pod that says its uid nothing is looked up; replicas are judged once, until more is known of its programs."""
+    raw = Capable("/app", FileCapabilities(("NET_RAW",), effective=True))
+    read = msgspec.structs.replace(platform_image("1000"), survey=Survey(None, (), (), (raw,)))
+    scene = Scene(Unknown("pending", "nothing is stored"), mode="Enforce")
+    pod = tweak(minimal(), {"spec.securityContext.runAsUser": 1000})
+    for found, drops, evaluated in ((None, True, 3), (multi(read), False, 6)):
+        if found:
+            scene.images.images[IMAGE] = found
+        for _ in range(2):
+            (context,) = (
+                each["value"]
+                for each in operations(await scene.ask(pod, "mutate"))
+                if each["path"].endswith("/securityContext")
+            )
+            assert ("capabilities" in context) is drops
+        assert len(evaluations) == evaluated
+    assert all(each.stored for each in scene.images.asked)
 
 
 async def test_an_image_that_has_changed_is_asked_for_once_again_by_the_next_replica() -> None:

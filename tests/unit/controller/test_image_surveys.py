@@ -1,14 +1,16 @@
-"""The layers of public images are read once each, the newest first and no faster than allowed, and stored as facts."""
+"""The layers of images in use are read once each, the newest first and no faster than allowed, and stored as facts."""
 
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+import pytest
 
 from tests.support.images import multi, platform_image, unknown
 from tests.support.scripted import Api
 from webhook.cluster.client import Cluster
-from webhook.controller.image_surveys import ImageSurveys
+from webhook.controller.image_surveys import AGAIN, INTERVAL, AskedImages, ImageSurveys
 from webhook.image import image_identity
 from webhook.image.capabilities import FileCapabilities
 from webhook.image.filesystem import Capable, Directory, Special, StepDown, Survey
@@ -50,20 +52,36 @@ def identity(number: int, **more: Any) -> ImageIdentity:
     return ImageIdentity(f"sha256-{'ab' * 32}-linux-amd64-{number:08d}", spec, "7")
 
 
-class Counting:
-    """An image source that reads a megabyte for every image."""
+class Registry:
+    """An image source that reads a megabyte for every image; time passes by pauses alone."""
 
     def __init__(self, found: Image | Unknown) -> None:
-        self.total = Cost()
-        self.asked: list[str] = []
+        self.asked: list[Query] = []
+        self.now = 0.0
         self._found = found
 
-    async def find(self, query: Query) -> Image | Unknown:
-        assert query.survey
-        assert query.accounts
-        self.asked.append(query.reference.partition("@")[0])
-        self.total.bytes_read += 1_000_000
+    @property
+    def names(self) -> list[str]:
+        """The repositories that were read, in order."""
+        return [each.reference.partition("@")[0].rpartition("/")[2] for each in self.asked]
+
+    async def find(self, query: Query, cost: Cost | None = None) -> Image | Unknown:
+        self.asked.append(query)
+        if cost is not None:
+            cost.bytes_read += 1_000_000
         return self._found
+
+    async def pause(self, seconds: float) -> None:
+        self.now += seconds
+
+    def surveys(self, cluster: Cluster, asked: Callable[[str], Query | None]) -> ImageSurveys:
+        """Half a megabyte a second: two seconds an image."""
+        return ImageSurveys(cluster, self, asked, 500_000, clock=lambda: self.now, pause=self.pause)
+
+
+def anybody(name: str) -> Query:
+    """Every image is in use, in a namespace of its own."""
+    return Query(name, namespace=name.partition("@")[0].rpartition("/")[2])
 
 
 def listing(*identities: ImageIdentity) -> dict[str, Any]:
@@ -98,30 +116,23 @@ def test_more_than_an_object_may_hold_is_not_stored() -> None:
     assert image_identity.facts(platform_image()) is None
 
 
-async def test_the_newest_is_read_first_and_nothing_twice(api: Api) -> None:
-    """What has facts, was shown by a node, or takes pull secrets is left alone."""
-    images, pauses = Counting(multi(surveyed())), list[float]()
+@pytest.fixture
+async def cluster(api: Api) -> AsyncIterator[Cluster]:
+    made = Cluster()
+    yield made
+    await made.aclose()
 
-    async def pause(seconds: float) -> None:
-        pauses.append(seconds)
 
-    objects = [
-        identity(1),
-        identity(2),
-        identity(3, facts=ImageFacts()),
-        identity(4, source="observed"),
-        identity(5, namespaces=("shop",)),
-    ]
-    cluster = Cluster()
-    try:
-        surveys = ImageSurveys(cluster, images, 500_000, pause)
-        api.answer(200, listing(*objects))
-        await surveys.round()
-        await surveys.round()
-    finally:
-        await cluster.aclose()
-    assert images.asked == ["registry.example/app2", "registry.example/app1"]
-    assert pauses == [2.0, 2.0]
+async def test_the_newest_is_read_first_and_nothing_twice(api: Api, cluster: Cluster) -> None:
+    """What has facts, or was shown by a node, is left alone."""
+    registry = Registry(multi(surveyed()))
+    surveys = registry.surveys(cluster, anybody)
+    objects = [identity(1), identity(2), identity(3, facts=ImageFacts()), identity(4, source="observed")]
+    api.answer(200, listing(*objects))
+    await surveys.round()
+    assert registry.names == ["app2", "app1"]
+    assert all(each.survey and each.accounts and each.reference.endswith(f"@{DIGEST}") for each in registry.asked)
+    assert registry.now == 4.0  # a megabyte each, at half a megabyte a second
     assert surveys.written == 2
     _, path, body, _ = next(each for each in api.asked if each[0] == "PATCH")
     assert path.endswith("-00000002")
@@ -129,19 +140,71 @@ async def test_the_newest_is_read_first_and_nothing_twice(api: Api) -> None:
     assert body["spec"]["facts"]["capable"] == [{"path": "/app", "capabilities": ["NET_RAW"], "effective": True}]
 
 
-async def test_an_image_that_cannot_be_read_is_left_without_facts(api: Api) -> None:
-    """And the next one has its turn."""
-    images = Counting(unknown("unreachable"))
+async def test_one_namespace_takes_a_quarter_of_the_bytes_at_most(api: Api, cluster: Cluster) -> None:
+    """However many new images it has, those of others are read in between, and it waits where there are none."""
+    registry = Registry(multi(surveyed()))
 
-    async def pause(seconds: float) -> None:
-        assert seconds
+    def asked(name: str) -> Query:
+        return Query(name, namespace="quiet" if "app1@" in name else "busy")
 
-    cluster = Cluster()
-    try:
-        surveys = ImageSurveys(cluster, images, 500_000, pause)
+    api.answer(200, listing(*map(identity, range(1, 5))))
+    await registry.surveys(cluster, asked).round()
+    assert registry.names == ["app4", "app1", "app3", "app2"]
+    assert registry.now == 2 * 8 + 2.0  # two waits of 8 s, of which a megabyte is an eighth of what could be read
+
+
+async def test_more_than_a_round_can_read_is_sorted_anew(api: Api, cluster: Cluster) -> None:
+    """So that what is newer by then comes first."""
+    registry = Registry(multi(surveyed()))
+    surveys = registry.surveys(cluster, lambda name: Query(name, namespace="busy"))
+    api.answer(200, listing(*map(identity, range(1, 101))))
+    interval = await surveys.round()
+    assert len(registry.asked) == INTERVAL / 8 + 0.5  # one in 8 s, the first at once
+    assert interval.resync == 1.0
+
+
+async def test_an_image_behind_pull_secrets_is_read_with_those_of_a_namespace_that_opened_it(
+    api: Api, cluster: Cluster
+) -> None:
+    """And one that only another namespace may read, or that no namespace needs, is not."""
+    registry = Registry(multi(surveyed()))
+    queries = {
+        "app1": Query("app1", namespace="shop", pull_secrets=("registry",), service_account="web"),
+        "app2": Query("app2", namespace="other", pull_secrets=("registry",)),
+    }
+    closed = [identity(number, namespaces=("shop",)) for number in (1, 2, 3)]
+    api.answer(200, listing(*closed))
+    surveys = registry.surveys(cluster, lambda name: queries.get(name.partition("@")[0].rpartition("/")[2]))
+    await surveys.round()
+    (query,) = registry.asked
+    assert (query.namespace, query.pull_secrets, query.service_account) == ("shop", ("registry",), "web")
+    assert query.reference == f"registry.example/app1@{DIGEST}"
+    assert surveys.written == 1
+
+
+async def test_what_scans_ask_for_is_remembered_by_its_digest() -> None:
+    """Only what a registry has answered: what was not read has nothing to read by."""
+    images = AskedImages(Registry(multi(surveyed())))
+    query = Query("registry.example/app:1", namespace="shop", pull_secrets=("registry",))
+    found = await images.find(query)
+    assert isinstance(found, Image)
+    assert images.asked(f"registry.example/app@{found.digest}") == query
+    assert images.asked(f"registry.example/other@{found.digest}") is None
+    images = AskedImages(Registry(unknown("unauthorized")))
+    await images.find(query)
+    assert images.asked(f"registry.example/app@{found.digest}") is None
+
+
+async def test_an_image_that_cannot_be_read_is_left_without_facts(api: Api, cluster: Cluster) -> None:
+    """The next one has its turn, and it is tried again on another day."""
+    registry = Registry(unknown("unreachable"))
+    surveys = registry.surveys(cluster, anybody)
+    for _ in range(2):
         api.answer(200, listing(identity(1), identity(2)))
         await surveys.round()
-    finally:
-        await cluster.aclose()
-    assert len(images.asked) == 2
+    assert len(registry.asked) == 2
     assert surveys.written == 0
+    registry.now += AGAIN
+    api.answer(200, listing(identity(1)))
+    await surveys.round()
+    assert len(registry.asked) == 3

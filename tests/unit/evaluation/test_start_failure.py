@@ -9,11 +9,11 @@ import pytest
 from tests.support.pods import DIGEST, minimal, tweak
 from webhook.evaluation import start_failure
 from webhook.evaluation.start_failure import StartFailure
-from webhook.image.image_identity import CapableProgram, ImageFacts
+from webhook.image.image_identity import CapableProgram, ImageFacts, WorkingDirectory
 from webhook.policy.types import Assign, ImageDefaults, PolicySpec
 from webhook.workload import container_status
 from webhook.workload.annotations import ANNOTATION
-from webhook.workload.podspec import Capabilities, Container, SecurityContext
+from webhook.workload.podspec import Capabilities, Container, SecurityContext, VolumeMount
 
 NOW = datetime(2026, 6, 1, 12, 0, 30, tzinfo=UTC)
 ALL = ["allowPrivilegeEscalation", "capabilities", "runAsNonRoot", "runAsUser", "seccompProfile"]
@@ -179,6 +179,30 @@ def test_what_the_layers_say_of_the_start_is_blamed(
     assert start_failure.blamed(failure, facts, spec) == fields
     none = StartFailure(container, DIGEST, ("seccompProfile",), (), "", "facts")
     assert start_failure.blamed(none, facts, spec) == ()
+
+
+@pytest.mark.parametrize(
+    ("container", "mode", "blamed"),
+    [
+        (Container(security_context=SecurityContext(run_as_user=4242)), 0o700, True),
+        (Container(security_context=SecurityContext(run_as_user=1500)), 0o700, False),  # its own
+        (Container(security_context=SecurityContext(run_as_user=4242)), 0o750, False),  # it may be of that group
+        (Container(security_context=SecurityContext(run_as_user=4242)), 0o711, False),
+        (Container(), 0o700, False),
+        (Container(security_context=SecurityContext(run_as_user=4242), working_dir="/"), 0o700, False),
+        (
+            Container(
+                security_context=SecurityContext(run_as_user=4242), volume_mounts=(VolumeMount("data", "/home/app"),)
+            ),
+            0o700,
+            False,
+        ),
+    ],
+)
+def test_a_working_directory_that_is_closed_to_the_uid_is_blamed(container: Container, mode: int, blamed: bool) -> None:
+    facts = ImageFacts(working_directory=WorkingDirectory("/home/app", 1500, 1500, mode))
+    failure = StartFailure(container, DIGEST, tuple(ALL), (), "", "facts")
+    assert start_failure.blamed(failure, facts, PolicySpec()) == (("runAsUser",) if blamed else ())
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,9 @@ def test_less_evidence_is_said_to_be_less(found: PlatformImage, confidence: str)
         image(steps=(StepDown("/e", "gosu", "nobody-here"),)),
         image(steps=(StepDown("/e", "gosu", "root"),)),
         image(steps=(), directories=()),
+        image(
+            steps=(), directories=(msgspec.structs.replace(DATA, role="workingDirectory"),), exposed_ports=("80/tcp",)
+        ),
         image(steps=(), directories=(msgspec.structs.replace(DATA, uid=0),)),
         image(steps=(), directories=(msgspec.structs.replace(DATA, uid=12345),)),  # nobody's account
         image(steps=(), directories=(DATA, Directory("/b", "volume", present=True, uid=7, gid=7))),

@@ -14,8 +14,9 @@ from tests.unit.registry.samples import Connect, Secrets, secret
 from webhook.image import image_identity
 from webhook.image import user as identity
 from webhook.image.config import Platform, normalise_platform
-from webhook.image.image_identity import ImageIdentity, Observation
-from webhook.image.source import Cause, Image, Query, Unknown
+from webhook.image.filesystem import Survey
+from webhook.image.image_identity import ImageFacts, ImageIdentity, Observation
+from webhook.image.source import NOT_STORED, Cause, Image, Query, Unknown
 from webhook.image.user import Identity
 from webhook.registry.fallback import FallbackSource
 
@@ -349,3 +350,27 @@ async def test_a_node_knows_the_images_of_a_registry_that_may_not_be_asked(
     found = await recall(connect(kept=kept, registries=frozenset({"other.example"})), kept, registry)
     assert isinstance(found, Image)
     assert (found.source, registry.requests) == ("observed", [])
+
+
+async def test_what_is_stored_of_an_image_is_told_without_a_look_up(registry: Registry, connect: Connect) -> None:
+    """With what its layers say, by tag and by digest, and the same each time; and nothing where nothing is stored."""
+    registry.push("team/app:1", NAMED)
+    kept, name = Memory(), f"{registry.host}/team/app:1"
+    client = connect(kept=kept)
+    source, query = FallbackSource(client, kept), Query(name, stored=True)
+    assert await source.find(query) == NOT_STORED
+    assert registry.requests == []
+    await client.image(name)
+    asked = len(registry.requests)
+    (identity,) = kept.of_reference(name)
+    facts = ImageFacts(setuid=("/bin/su",))
+    read = ImageIdentity(identity.name, msgspec.structs.replace(identity.spec, facts=facts))
+    kept.update(f"uid of {identity.name}", read)
+    for reference in (name, f"{registry.host}/team/app@{NAMED.digest}"):
+        found = await source.find(msgspec.structs.replace(query, reference=reference))
+        assert isinstance(found, Image)
+        (survey,) = (each.survey for each in found.platforms)
+        assert isinstance(survey, Survey)
+        assert [each.path for each in survey.special] == ["/bin/su"]
+        assert await source.find(msgspec.structs.replace(query, reference=reference)) == found
+    assert len(registry.requests) == asked

@@ -279,6 +279,15 @@ async def test_each_image_is_looked_up_once_for_each_set_of_credentials(scanned:
     assert sorted((each.pull_secrets, each.service_account) for each in table.asked) == [((), ""), (("pull",), "")]
 
 
+async def test_an_image_whose_user_the_workload_says_is_looked_up_as_well(scanned: Scan) -> None:
+    """So that its programs are known to whoever injects: admission asks for what is stored alone."""
+    template = tweak(named(of("Deployment"), "web"), {"spec.template.spec.securityContext": {"runAsUser": 1000}})
+    table = Table({IMAGE: image("app")})
+    (found,) = (await scanned(cluster_of(pods=[], deployments=[template]), table)).workloads
+    assert [each.stored for each in table.asked] == [False]
+    assert [(each.uid, each.user) for each in found.containers] == [(1000, None)]
+
+
 async def test_accounts_that_cannot_be_listed_are_left_to_the_registry_client(scanned: Scan) -> None:
     """It reads one when it needs it."""
     api = cluster_of(pods=[], deployments=[named(of("Deployment"), "web")])

@@ -69,5 +69,8 @@ _WITHOUT_IMAGE: tuple[Check, ...] = tuple(check for check in _OF_FAULT_FREE_IMAG
 
 def check(subject: Subject) -> tuple[Finding, ...]:
     """All that all rules find in one container."""
-    checks = _WITHOUT_IMAGE if subject.image is None else _OF_FAULT_FREE_IMAGES if subject.fault_free else _CHECKS
+    if subject.image is None:
+        checks = _WITHOUT_IMAGE if subject.layers is None else _OF_FAULT_FREE_IMAGES
+    else:
+        checks = _OF_FAULT_FREE_IMAGES if subject.fault_free else _CHECKS
     return tuple([found for each in checks if (found := each(subject)) is not None])

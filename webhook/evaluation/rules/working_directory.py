@@ -1,7 +1,7 @@
 """The container's uid cannot enter the image's working directory.
 
-Why: the runtime changes to WORKDIR as the container's user. Where that user may not enter it the container does not
-start: "chdir to cwd … permission denied".
+Why: the container starts in WORKDIR, and its user can open nothing there by a relative path. runc before 1.0, which changed to
+it as that user, does not start it: "chdir to cwd … permission denied".
 Fails: a uid that the spec sets, or that is injected, with an image whose WORKDIR is another's and closed to others, as
 far as its layers were read.
 Passes: a WORKDIR that others may enter, one that the Pod replaces by `workingDir`, or mounts a volume on.
@@ -15,7 +15,6 @@ from typing import Final
 from webhook.evaluation.finding import Finding, finding, image_user
 from webhook.evaluation.subject import Subject
 from webhook.image.filesystem import Survey
-from webhook.image.source import Image
 from webhook.image.user import Identity
 from webhook.text import quoted
 
@@ -25,14 +24,14 @@ NAME: Final = "working-directory"
 def check(subject: Subject) -> Finding | None:
     """Some platform's WORKDIR is closed to the uid."""
     container = subject.slot.container
-    if subject.os != "linux" or not isinstance(subject.image, Image) or not subject.uid or container.working_dir:
+    if subject.os != "linux" or subject.layers is None or not subject.uid or container.working_dir:
         return None
     mounted = {each.mount_path for each in container.volume_mounts or ()}
     groups = {subject.effective.run_as_group, *(subject.workload.context.supplemental_groups or ())}
     for answer in subject.identities:
         if isinstance(answer.identity, Identity) and answer.identity.uid == subject.uid:
             groups |= {answer.identity.gid, *(answer.identity.groups or ())}
-    for each in subject.image.platforms:
+    for each in subject.layers.platforms:
         for found in each.survey.directories if isinstance(each.survey, Survey) else ():
             if found.role != "workingDirectory" or not found.present or found.path in mounted:
                 continue
@@ -42,7 +41,7 @@ def check(subject: Subject) -> Finding | None:
                     NAME,
                     "working directory is closed",
                     f"{image_user(subject)} runs as uid {subject.uid}, which may not enter the working directory "
-                    f"{quoted(found.path)} of uid {found.uid}, mode {found.mode:04o}: it does not start",
+                    f"{quoted(found.path)} of uid {found.uid}, mode {found.mode:04o}: it can open nothing there",
                     f"set {subject.field('runAsUser')}: {found.uid}, set workingDir, or chmod 755 it in the Dockerfile"
                     if found.uid
                     else "set workingDir, or chmod 755 it in the Dockerfile",
