@@ -1,4 +1,4 @@
-"""Remembering: a map bounded by memory, and work that is done once however many ask for it."""
+"""Caching and sharing of work: a map bounded by memory, single flight, and a fair semaphore."""
 
 import asyncio
 import logging
@@ -69,7 +69,7 @@ class LRUCache(Generic[K, V]):
 
 
 class SingleFlight:
-    """Single flight: whoever asks for a key that is already being worked on waits for that work.
+    """Work by key that runs once at a time: a caller for a key that is being worked on waits for that work.
 
     The work is a task of its own, so it goes on when a caller gives up; `aclose` cancels what is left.
     """

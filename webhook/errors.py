@@ -1,4 +1,4 @@
-"""Everything that can be wrong with what others send us, as one tree.
+"""The exceptions of this package, as one tree.
 
     NonrootError
     ├── MalformedReview     the AdmissionReview cannot be read; answered with its HTTP status

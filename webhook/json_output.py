@@ -1,4 +1,4 @@
-"""The JSON and YAML that commands print for other programs, and the JSON Schemas of it that are published beside its types."""
+"""JSON and YAML that commands print for other programs, and the JSON Schemas that are published beside the types."""
 
 from collections.abc import Iterable
 from inspect import cleandoc

@@ -1,4 +1,4 @@
-"""Every metric that we expose, by name: collectors fill these in, and the chart's reference is made of them.
+"""The metrics of the server and the controller, by name: collectors fill them in, and the reference is made of them.
 
 Names follow Prometheus' conventions: a unit in the plural, `_total` for what only grows. Every label has few values,
 whatever strangers ask for.
@@ -247,7 +247,7 @@ class Writes(Protocol):
 
 
 class Background(Collector):
-    """What a process asks of registries, and what it writes beside its work; `writers` are by the kind that they write."""
+    """The metrics of look-ups at registries and of background writes; `writers` are by the kind that they write."""
 
     def __init__(self, stats: RegistryStats, **writers: Writes) -> None:
         self.writers = writers

@@ -1,4 +1,4 @@
-"""Phrases for messages, and how text of others, and a decoder's errors, are printed in them.
+"""Phrases for messages, and the printing of foreign text and of decoding errors in them.
 
 Source: jcrist/msgspec src/msgspec/_core.c (the messages of DecodeError and ValidationError).
 """

@@ -1,1 +1,1 @@
-"""AdmissionReview in, AdmissionReview out: early exits, the mode, retries. No I/O."""
+"""The handling of an AdmissionReview, without I/O: early exits, evaluation, the mode, retries and the response. No I/O."""

@@ -1,4 +1,7 @@
-"""Verdict + mode -> allow, warn, deny or ask to come again. The mode is applied here, last, and nowhere else."""
+"""The admission decision: what a verdict comes to in a mode, which is allow, warn, deny or retry.
+
+The mode is applied here, last, and nowhere else.
+"""
 
 from typing import Literal
 
@@ -68,15 +71,18 @@ def admission_decision(
 
 
 def refusal(verdict: Verdict) -> str:
-    """What mode Enforce says where nothing else than a refusal is left to it; else "". The mode in force does not matter."""
+    """The message of the denial that mode Enforce would end in whatever is patched; "" where there is none.
+
+    The mode in force does not matter.
+    """
     denied = _denied(verdict)
     return _message(verdict, denied) if denied else ""
 
 
 def advise(verdict: Verdict) -> tuple[str, ...]:
-    """What a mutating hook says where the validating one might not be called.
+    """The warnings of a mutating hook, for Pods for which the validating one might not be called.
 
-    Of containers that will be refused, where Pod Security answers first: else they would be told of twice. And of those
+    Of containers that will be refused, where Pod Security answers first: else they would be reported twice. And of those
     that it patches so well that nothing is left to call the validating one for.
     """
     match verdict.effective_policy.mode:

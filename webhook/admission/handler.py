@@ -1,4 +1,4 @@
-"""Review -> response bytes: what is evaluated when, which hook does what, and how long an image may keep a user waiting.
+"""The admission handler: it evaluates the Pod of a review, and answers as the hook and the mode want it.
 
 The early exits stand in a fixed order, each with its own audit annotation: subresource, deletion, mirror Pod,
 exemption, nothing significant changed; then the work. Sources: k8s.io/pod-security-admission admission/admission.go
@@ -57,7 +57,7 @@ log = logging.getLogger(__name__)
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """What was answered, and why, for metrics, events and logs. `message` is that of a refusal."""
+    """An answer and its reasons, for metrics, events and logs. `message` is that of a refusal."""
 
     body: bytes
     hook: WebhookKind

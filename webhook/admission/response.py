@@ -1,4 +1,4 @@
-"""Answer + patch -> the bytes of an AdmissionReview response.
+"""The encoding of an AdmissionReview response: a decision and a patch as bytes.
 
 Source: k8s.io/api admission/v1/types.go; k8s.io/apiserver pkg/admission/plugin/webhook/errors/statuserror.go (codes and
 reasons), pkg/admission/attributes.go (audit annotation keys hold no slash).
@@ -38,5 +38,5 @@ def encode(
 
 
 def addressed(uid: str, response: bytes) -> bytes:
-    """The whole AdmissionReview: what `encode` returned, with the uid of a request."""
+    """A complete AdmissionReview: the response that `encode` returned, with the uid of a request."""
     return b"%b%b,%b}" % (_HEAD, _ENCODER.encode(uid), response[1:])

@@ -38,7 +38,7 @@ class _Mapping(dict[str, str]):
 
 
 class Key(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
-    """What a response depends on, beside the effective policy and the images: a webhook, a namespace and a `cacheable` Pod."""
+    """The inputs of a response beside the effective policy and the images: a webhook, a namespace and a `cacheable` Pod."""
 
     hook: str
     namespace: str

@@ -1,4 +1,4 @@
-"""RetryWindow: for how long Pods are asked to come again, by the reason, from the first time that it is met."""
+"""A time limit on asking API clients to retry: it begins when a reason is met for the first time."""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar

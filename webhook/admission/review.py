@@ -1,4 +1,4 @@
-"""bytes -> Review: an AdmissionReview of admission.k8s.io/v1, of which only what is evaluated is decoded.
+"""The decoding of an AdmissionReview of admission.k8s.io/v1, as far as it is evaluated.
 
 Source: k8s.io/api admission/v1/types.go; k8s.io/apiserver pkg/admission/plugin/webhook/request/admissionreview.go.
 """
@@ -22,7 +22,7 @@ class GroupVersionKind(msgspec.Struct, frozen=True, gc=False):
 
 
 class UserInfo(msgspec.Struct, frozen=True, gc=False):
-    """Who asks."""
+    """The user who makes the request."""
 
     username: str = ""
 
@@ -96,7 +96,7 @@ def _of_a_pod(body: bytes) -> _PodEnvelope | None:
 
 
 class Address(msgspec.Struct, frozen=True, gc=False):
-    """Whose answer is waited for: the uid of a request, and its namespace."""
+    """The uid of a request and its namespace: enough to answer it without evaluating it."""
 
     uid: str
     namespace: str

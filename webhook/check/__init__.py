@@ -1,1 +1,1 @@
-"""`nonroot check`: files -> findings, each with its line, evaluated as the webhook would evaluate them."""
+"""The check of files: findings with their lines, evaluated as the webhook would evaluate them."""

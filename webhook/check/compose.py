@@ -1,4 +1,4 @@
-"""A compose file's text -> its services, and who they run as: here Docker looks names up, and no kubelet says no.
+"""The check of a compose file: who its services run as. Docker looks names up, and no kubelet refuses them.
 
 Source: compose-spec/compose-spec spec.md (user, image, build) and 12-interpolation.md; moby/moby daemon/oci_linux.go
 (getUser: `user` replaces the image's USER, names are looked up in the container).

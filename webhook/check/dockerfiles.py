@@ -1,4 +1,4 @@
-"""A Dockerfile's text -> what is wrong with the image that it builds, with the base image's own USER where it is read."""
+"""The check of a Dockerfile: what is wrong with the image that it builds, with the base image's USER where it is read."""
 
 import asyncio
 import re
@@ -20,7 +20,7 @@ RULES = tuple(rule.NAME for rule in rules.RULES)
 
 
 class Evaluations(msgspec.Struct, frozen=True):
-    """What a Dockerfile says `alone`, and `informed` by its base image; the two are one where the base adds nothing.
+    """The evaluation of a Dockerfile `alone`, and `informed` by its base image; one object where the base adds nothing.
 
     `bases` are the images that were read for that; `unread` is why a base that alone could tell the USER was not.
     """

@@ -1,4 +1,4 @@
-"""Which files below a folder are left out: by --exclude, and by .gitignore and .nonrootignore files as git reads them.
+"""The exclusion of files below a folder: by --exclude, and by .gitignore and .nonrootignore files as git reads them.
 
 Source: git-scm.com gitignore: a file's patterns hold for its folder and below, and the deepest file that matches decides.
 """

@@ -1,4 +1,4 @@
-"""Paths -> texts: what is worth reading below a folder, and what each file is by its name.
+"""The files to check: those below a folder that are worth reading, and the kind of each by its name.
 
 A folder is searched for manifests (*.yaml, *.yml, *.json), compose files and Dockerfiles; a file that is named is read
 whatever it is called. Version control's and package managers' own folders are left out.
@@ -96,7 +96,7 @@ def shortest(path: str) -> str:
 
 
 def kind_of(path: str) -> Kind | None:
-    """What a file is by its name; None for what is not looked for in folders."""
+    """The kind of a file by its name; None for one that is not looked for in folders."""
     name = os.path.basename(path)  # noqa: PTH119  # twice as fast over thousands of names
     if _COMPOSE.match(name):
         return "compose"

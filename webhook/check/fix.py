@@ -1,4 +1,4 @@
-"""Paths -> what would change in which file, and what is left for people."""
+"""The fix of files: what would change in each, and what is left for people."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""An image -> what there is to say about it: who it runs as, by whom that was said, and what the kubelet would do.
+"""The inspection of an image: who it runs as, and what the kubelet would do.
 
 Source of the note on ports: containerd/containerd internal/cri/config/config_unix.go (EnableUnprivilegedPorts);
 moby/moby daemon/oci_linux.go (ip_unprivileged_port_start).

@@ -1,4 +1,4 @@
-"""Kustomizations and Helm charts among files -> what they render to, by the programs that render them for a cluster.
+"""The rendering of kustomizations and Helm charts among the files, by the programs that render them for a cluster.
 
 What goes into a rendering is not evaluated a second time by itself. Lines are those of what is rendered.
 Sources: kubernetes-sigs/kustomize api/types/kustomization.go; helm/helm pkg/chart/loader (a chart is a folder with Chart.yaml).

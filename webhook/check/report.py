@@ -1,4 +1,4 @@
-"""What a check found, and what its exit code is. The output formats render this; none of them is it."""
+"""The report of a check: its findings, what was skipped, and the exit code. The output formats render this; none of them is it."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -11,7 +11,7 @@ Kind = Literal["manifest", "dockerfile", "compose"]
 
 
 class Skipped(msgspec.Struct, frozen=True):
-    """What could not be examined, from which line on, and why."""
+    """A part of a file that could not be examined, from a line on, and the reason."""
 
     path: str
     line: int
@@ -85,7 +85,7 @@ class Report(msgspec.Struct, frozen=True):
     suppressed: tuple[Suppressed, ...] = ()
 
     def count(self, severity: Severity) -> int:
-        """How many findings there are of a severity."""
+        """The number of findings of a severity."""
         return sum(1 for each in self.findings if each.severity == severity)
 
     def exit_code(self, fail_on: FailOn = "error", *, accept_skipped: bool = False) -> int:

@@ -1,4 +1,4 @@
-"""Paths -> Report: every file read, every workload evaluated, images asked for concurrently."""
+"""The run of a check: files are read, workloads evaluated, images looked up concurrently."""
 
 import asyncio
 import gc
@@ -33,7 +33,7 @@ IMAGE_BUDGET = 600.0  # seconds; the registry client gives up on an image long b
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What to check, and by whose policies and exceptions.
+    """A request for a check: the paths, the policies and exceptions, and the options.
 
     `suggest` gives root images the uid that they are made for; `render` evaluates charts and kustomizations rendered.
     """
@@ -49,7 +49,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class ParsedInputs(msgspec.Struct):
-    """What was read: the workloads to evaluate, the files that they came from, and what could not be read.
+    """The files that were read: the workloads to evaluate, where they came from, and what could not be read.
 
     `others` are the Dockerfiles and compose files.
     """

@@ -1,4 +1,4 @@
-"""Comments that let a container be: `# nonroot: allow RULE reason`, at the end of one of its lines or above it.
+"""Comments that suppress findings about a container: `# nonroot: allow RULE reason`, at the end of one of its lines or above it.
 
 Above an object's first line a comment counts for all of its containers. Such a comment becomes a NonRootException for
 that one object, so that it means exactly what an exception in the cluster means, and a policy may forbid both.

@@ -1,4 +1,4 @@
-"""A manifest's text -> its workloads; a workload's verdict -> findings with lines."""
+"""The workloads of a manifest, and the findings of their verdicts with lines."""
 
 import re
 from collections.abc import Iterator
@@ -78,7 +78,7 @@ def read(source: Source, kinds: TemplateKinds) -> Iterator[WorkloadInFile | Skip
 
 
 def findings(case: WorkloadInFile, verdict: Verdict) -> Iterator[Finding]:
-    """What was found in one workload, where it stands in the text. What admission would cure is a note."""
+    """The findings about one workload, with their places in the text. What admission would cure is a note."""
     place = Object(case.workload.kind, case.namespace, case.workload.name)
     for container in verdict.containers:
         for fault in container.findings:

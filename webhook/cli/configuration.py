@@ -21,7 +21,7 @@ _LIMIT = 1024 * 1024
 
 
 class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the file says; paths in it are relative to its folder."""
+    """The contents of the configuration file; paths in it are relative to its folder."""
 
     policy: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from rich.text import Text
 
 
 def printed(lines: Iterable[str | Text]) -> str:
-    """All of them, each with its end."""
+    """The lines as one text, each with its end."""
     out = io.StringIO()
     terminal = sys.stdout.isatty()
     console = Console(file=out, force_terminal=terminal, soft_wrap=True, highlight=False, markup=False, emoji=False)

@@ -1,4 +1,4 @@
-"""Images that were read before, on disk, and what tags stood for then.
+"""A cache on disk of images that were read before, and of what tags stood for then.
 
 What a digest is never changes, so it is answered without the network. Of a tag that was read before no more is asked than
 which digest it stands for now; the answer of before is for `--offline` alone, which answers from here and asks nobody. The

@@ -1,4 +1,4 @@
-"""Flags -> the image source that they ask for: nobody at all, what is on disk, or the registries."""
+"""The image source that the flags ask for: none, the cache on disk, or the registries."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +16,7 @@ from webhook.image.source import NotExamined
 
 
 class ImageSource(msgspec.Struct, frozen=True):
-    """Whom to ask about images."""
+    """The choice of an image source by flags."""
 
     no_images: bool = False
     offline: bool = False

@@ -1,4 +1,4 @@
-"""Flags -> what to check: the same for every command that reads manifests."""
+"""The inputs that flags ask for, the same for every command that reads manifests."""
 
 import os
 from pathlib import Path
@@ -25,7 +25,7 @@ def request(
     suggest: bool = False,
     render: bool = False,
 ) -> Request:
-    """What the flags ask for; `InvalidSetting` and `InvalidDocument` for those that cannot be used."""
+    """The request that the flags make; `InvalidSetting` and `InvalidDocument` for those that cannot be used."""
     documents, selection = Documents(), selection or Selection()
     if configuration is not None:
         settings, folder = configuration

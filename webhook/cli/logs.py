@@ -1,4 +1,4 @@
-"""How the servers log to standard error: one line for each record, as text for people or as JSON for collectors."""
+"""The logs of the servers on standard error: one line for each record, as text for people or as JSON for collectors."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""How far a long work is, on a terminal's standard error and gone when it is done; nothing in pipes."""
+"""A progress line on a terminal's standard error, gone when the work is done; nothing in pipes."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""Documents of `nonroot scan -o json` in files, of one cluster each -> one document about all of them."""
+"""The merging of files of `nonroot scan -o json`, of one cluster each, into one document."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""TokenReviews and SubjectAccessReviews: who a token belongs to, and what RBAC lets that user do.
+"""TokenReviews and SubjectAccessReviews: the user of a token, and what RBAC lets that user do.
 
 Sources: kubernetes/api authentication/v1/types.go (TokenReview), authorization/v1/types.go (SubjectAccessReview).
 """
@@ -37,7 +37,7 @@ class ClusterAccessReviews:
         self._audiences = audiences
 
     async def user_of(self, token: str) -> User | None:
-        """Whose token it is; None where it is nobody's."""
+        """The user of a token; None where it is nobody's."""
         body = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenReview",

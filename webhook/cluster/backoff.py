@@ -1,4 +1,4 @@
-"""Pauses between tries that fail: each twice as long as the last, and of two replicas never the same.
+"""Exponential backoff with jitter, for attempts that fail.
 
 Source: k8s.io/client-go tools/cache/reflector.go (DefaultBackoff).
 """

@@ -107,7 +107,7 @@ class Expired(ClusterError):
 
 
 class ListMetadata(msgspec.Struct, frozen=True, rename="camel"):
-    """Where the rest of a list begins, and its version: what a stream of changes goes on from."""
+    """A list's metadata: where the next page begins, and the version from which a watch goes on."""
 
     token: str = msgspec.field(default="", name="continue")
     resource_version: str = ""
@@ -121,7 +121,7 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the API server is and who we are there: paths of files, the value of the Authorization header, a proxy's URL."""
+    """The address of the API server and our credentials there: paths of files, the Authorization header, a proxy's URL."""
 
     server: str
     ca_file: str | None
@@ -278,7 +278,7 @@ class Cluster:
                 return
 
     async def name(self) -> str:
-        """What people call the cluster: the kubeconfig's context, else the API server's address."""
+        """The name of the cluster: the kubeconfig's context, else the API server's address."""
         client = await self._connect()
         if self._from_kubeconfig:
             return str(self._kubeconfig_context()["name"])
@@ -296,7 +296,7 @@ class Cluster:
         return next((each for each in contexts if each["name"] == self._context), current)
 
     async def access(self) -> Access:
-        """What another client of the same API server needs, with a token that is valid now."""
+        """The access of another client to the same API server, with a token that is valid now."""
         configuration = (await self._connect()).configuration
         return Access(
             server=configuration.host,

@@ -1,4 +1,4 @@
-"""What happened to an object, as an Event of events.k8s.io/v1: its document, and how another occurrence is counted.
+"""Events of events.k8s.io/v1 about objects: their documents, and how repeated ones are counted.
 
 An Event is named after what it says, so that every replica, and the next process, finds the one that is there already.
 Sources: kubernetes/api events/v1/types.go; kubernetes pkg/apis/core/validation/events.go (bounds, and that only `series` of
@@ -35,7 +35,10 @@ class Regarding(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """What happened, in which part of the product. `action` is what was being done, `reason` a fixed word, `note` for people."""
+    """Something that happened to an object, and the part of the product that reports it.
+
+    `action` is what was being done, `reason` a fixed word, `note` for people.
+    """
 
     regarding: Regarding
     source: Literal["admission", "controller"]
@@ -46,7 +49,7 @@ class Event(msgspec.Struct, frozen=True):
 
     @property
     def namespace(self) -> str:
-        """Where the Event itself stands."""
+        """The namespace of the Event itself."""
         return self.regarding.namespace or "default"
 
     @property

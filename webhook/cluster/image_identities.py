@@ -63,7 +63,7 @@ async def create(cluster: Cluster, identity: ImageIdentity) -> None:
 
 
 async def listed(cluster: Cluster) -> AsyncIterator[ImageIdentity]:
-    """All that are stored, some hundred in memory at a time; what is none of ours is passed over."""
+    """The stored objects, some hundred in memory at a time; one that is none of ours is passed over."""
     async for page in cluster.pages(PATH, _ALL):
         for each in page:
             found = read(each)

@@ -1,4 +1,4 @@
-"""The metadata that every object of the API server has, as far as those who read objects need it.
+"""The metadata of an object of the API server, as far as it is read here.
 
 A listing may hold a hundred thousand objects, and what is no field here is not decoded. A reader that needs more inherits.
 """
@@ -9,7 +9,7 @@ from webhook.workload.podspec import OwnerReference
 
 
 class ObjectMeta(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
-    """What an object is called and which version of it this is."""
+    """An object's name, uid and version."""
 
     name: str = ""
     namespace: str = ""

@@ -1,4 +1,4 @@
-"""All objects of a kind, and every change of them after that, for as long as the program runs.
+"""A reflector: it lists the objects of a kind and then watches them, for as long as the program runs.
 
 Nothing is kept but what the store keeps. A listing is followed by a stream of changes; a stream that breaks is taken up where
 it ended, and only where the API server does not remember that any more there is another listing. So what vanished while no
@@ -29,9 +29,11 @@ log = logging.getLogger(__name__)
 
 
 class Store(Protocol):
-    """What a reflector keeps as the API server has it, by key: `NAMESPACE/NAME`, or the name of one that is in no namespace.
+    """The store that a reflector keeps in step with the API server.
 
-    After a gap the same may be told twice, and what was true in between; the last word is what is.
+    Its keys are `NAMESPACE/NAME`, or the name of what is in no namespace.
+
+    After a gap an object may be reported twice, and in states that are over; the last report is the present state.
     """
 
     def update(self, key: str, raw: msgspec.Raw) -> None:
@@ -59,7 +61,7 @@ async def follow(
     lifetime: int = STREAM_LIFETIME,
     synced: Callable[[], object] = lambda: None,
 ) -> NoReturn:
-    """Keep `store` in step with what is listed at `path`, until cancelled; while the API server is away nothing is told.
+    """Keep `store` in step with what is listed at `path`, until cancelled; while the API server is away nothing changes.
 
     `what` names the objects for people. With `only_metadata` nothing else of them is asked for. `synced` is called whenever
     the API server has confirmed what the store holds, which is at least every `lifetime` seconds. Where the kind is not

@@ -32,7 +32,7 @@ class _ServiceCidr(msgspec.Struct, frozen=True):
 
 
 class ServiceRange:
-    """The networks of Services: `deny` is told them, as CIDRs, at first and whenever they have changed.
+    """The networks of Services: `deny` is called with them, as CIDRs, at first and whenever they have changed.
 
     Where they cannot be read it is what was read last, or the one address that is known, and a line in the log says so.
     """

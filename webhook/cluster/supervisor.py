@@ -1,4 +1,4 @@
-"""Work that goes on for as long as the process does: begun anew whenever it ends, whatever it ended by."""
+"""A supervisor of tasks: each is restarted whenever it ends, for as long as the process runs."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""A user as the Kubernetes API knows one, who says who that is and what they may do, and a cache of those answers."""
+"""Users of the Kubernetes API, the interface of reviews of their tokens and rights, and a cache of their answers."""
 
 import asyncio
 import hashlib
@@ -31,7 +31,7 @@ class AccessReviews(Protocol):
     """The API server's answers about users; each raises `NonrootError` where there is none."""
 
     async def user_of(self, token: str) -> User | None:
-        """Whose token it is; None where it is nobody's, or made for another audience."""
+        """The user of a token; None where it is nobody's, or made for another audience."""
         ...
 
     async def may_resolve(self, user: User, namespace: str) -> bool:

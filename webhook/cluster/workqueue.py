@@ -1,6 +1,6 @@
-"""Writes to the API server that nobody waits for: one task, a bounded queue, one write at a time.
+"""A queue of writes to the API server in the background: bounded, one write at a time.
 
-What cannot be written is dropped, never saved up: whatever is told here is told again by the next one that meets it. While
+What cannot be written is dropped, never saved up: whatever is added here is added again by the next one that meets it. While
 the API server does not answer, nothing is offered to it for some seconds. Where RBAC does not let us write, or the kind is
 not installed, nothing is offered for some minutes, in that namespace alone. One object that is not taken, as invalid or by
 an admission policy, says nothing about any other.

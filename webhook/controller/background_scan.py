@@ -1,4 +1,4 @@
-"""The background scan, and what follows from it: sums, reports, Events about predictions that were wrong, the page.
+"""The background scan and its results: counts, reports, Events about wrong predictions, the report page.
 
 A scan that finds nothing new writes nothing.
 """
@@ -33,7 +33,7 @@ from webhook.text import many
 from webhook.workload.container_status import Start
 
 UNPATCHED_BYTES = 8 << 20  # of what has run unpatched: some 40,000 images and commands
-ANNOUNCED_LIMIT = 10_000  # mismatches that are not told again
+ANNOUNCED_LIMIT = 10_000  # mismatches that are not reported again
 NAMESPACE_METRICS_LIMIT = 1_000  # namespaces with numbers of their own: each costs a Prometheus up to five series
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 class BackgroundScan(Collector):
     """Scans a cluster, or looks at some namespaces of it, and keeps what came of that; also for `/metrics`.
 
-    `reconciler` is told what nodes have shown. Without `reports` none are written, and those that are there are deleted;
+    `reconciler` gets what nodes have shown. Without `reports` none are written, and those that are there are deleted;
     without `passes` results that say nothing against a container are left out.
     `hooks` is the ValidatingWebhookConfiguration that says which namespaces admission is asked about, `cluster_name` what the
     page calls the cluster, if not by the API server's address. `labels` are the keys of those of namespaces that reports get.
@@ -152,7 +152,7 @@ class BackgroundScan(Collector):
         return None if self.document is None else by_policy(self.document.workloads)
 
     def matches(self) -> Counter[tuple[str, str]] | None:
-        """How many workloads each exception applies to, by namespace and name; None where not everything was scanned."""
+        """The number of workloads of each exception, by namespace and name; None where not everything was scanned."""
         document = self.document
         if document is None or document.skipped:
             return None

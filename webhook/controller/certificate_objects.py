@@ -1,4 +1,4 @@
-"""What the API server holds of our certificates: two Secrets, and the caBundles by which we are trusted.
+"""The certificates in the cluster: two Secrets, and the caBundles of the webhook configurations.
 
 Those are the ones of the webhook configurations, and of Gatekeeper's Provider where there is one
 (open-policy-agent/frameworks constraint/pkg/apis/externaldata/v1beta1/provider_types.go).

@@ -1,4 +1,4 @@
-"""Certificates from their first day to their renewal: which write comes next, and one write at a time.
+"""The rotation of certificates, from creation to renewal, one write at a time.
 
 A change of CA is four writes: (1) the CA Secret gets the new CA, and the old one's certificate under `previous.crt`; (2) both
 go into the caBundle of the webhook configurations; (3) once every configuration shows the bundle, the TLS Secret gets a leaf
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What the certificates are for, and how long they last."""
+    """The names that the certificates are for, and their lifetimes."""
 
     hosts: tuple[str, ...]
     ca_lifetime: timedelta
@@ -171,7 +171,7 @@ class Objects(Protocol):
 
 
 class Names(msgspec.Struct, frozen=True):
-    """Where the objects are."""
+    """The names of the Secrets and webhook configurations."""
 
     namespace: str
     ca: str

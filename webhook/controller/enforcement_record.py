@@ -1,4 +1,4 @@
-"""What was enforced when it was looked at last: kept in a ConfigMap, so that a controller that starts has something to compare.
+"""A record of what was enforced, in a ConfigMap, so that a controller that starts can tell what is enforced less.
 
 The chart makes the ConfigMap, empty, and takes it along. Where there is none, or no right to it, the process remembers.
 """
@@ -18,14 +18,14 @@ log = logging.getLogger(__name__)
 
 
 class Enforced(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """What one policy enforced: the uids of the namespaces, and the fields by which root could run there."""
+    """The namespaces that one policy enforced, by uid, and the fields by which root could run there."""
 
     namespaces: tuple[str, ...]
     allows_root: tuple[str, ...] = ()
 
 
 class Record(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """All that was enforced, by policy, and when some namespace was enforced less for the last time."""
+    """The whole record: what each policy enforced, and when some namespace was enforced less for the last time."""
 
     policies: dict[str, Enforced] = {}
     weakened_at: datetime | None = None
@@ -49,7 +49,7 @@ class EnforcementRecord:
         self._last = Record()
 
     async def read(self) -> Record:
-        """What was written last, by whichever process. Raises `ClusterError`."""
+        """The record that was written last, by whichever process. Raises `ClusterError`."""
         self._version = ""
         try:
             body = await self._cluster.call("GET", self._path, self._what, absent_ok=True)

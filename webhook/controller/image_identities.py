@@ -1,4 +1,4 @@
-"""The stored image identities over time: what nodes show is added, what is in use stays, what is not goes.
+"""The reconciliation of ImageIdentity objects: those that nodes show are added, those out of use are removed.
 
 reconciler = Reconciler(cluster, index)
 await reconciler.load()                         # before a scan: what is stored, into `index`
@@ -33,7 +33,7 @@ Use = tuple[str, str]
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What to write: objects to create, fields of the spec to change, objects to remove."""
+    """The writes that are due: objects to create, fields of the spec to change, objects to remove."""
 
     creations: tuple[ImageIdentity, ...] = ()
     changes: tuple[tuple[ImageIdentity, Mapping[str, Any]], ...] = ()
@@ -47,9 +47,10 @@ def plan(
     nodes: tuple[Platform, ...],
     now: datetime,
 ) -> Plan:
-    """What the stored identities lack and have too many of. Where nothing has changed for a day there is nothing to write.
+    """The writes by which the stored identities match what nodes run.
 
-    `nodes` are the platforms of all nodes. Where nodes contradict each other about one image, neither is believed.
+    Where nothing has changed for a day there is nothing to write. `nodes` are the platforms of all nodes. Where nodes
+    contradict each other about one image, neither is believed.
     """
     names: dict[str, set[str]] = defaultdict(set)
     for image, digest in uses:

@@ -1,4 +1,4 @@
-"""The layers of the cluster's images, read in the background: what their programs need, into their ImageIdentity objects.
+"""The survey of the cluster's images in the background: what their programs need goes into their ImageIdentity objects.
 
     images = AskedImages(client)                    # what scans ask for, in whose name: of namespaces that inject, or could
     surveys = ImageSurveys(cluster, client, images.asked, bytes_per_second)

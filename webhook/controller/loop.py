@@ -1,4 +1,4 @@
-"""A step that is taken again and again: whenever something has changed, and after a while in any case."""
+"""A reconcile loop: its step runs whenever something has changed, and after an interval in any case."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The controller's process: its loops, what wakes them, and its probes."""
+"""The controller manager: the process with its loops, their triggers and the probes."""
 
 import asyncio
 import contextlib

@@ -42,7 +42,7 @@ def label_change(
     annotations: Mapping[str, str],
     reach: Reach,
 ) -> LabelChange | None:
-    """What is to change about a namespace; None where it is as it should be."""
+    """The change of a namespace's labels that is due; None where there is none."""
     former = annotations.get(LABELLED_BY)
     ours = former is not None and labels.get(MODE_LABEL) == ENFORCE
     own = {key: value for key, value in labels.items() if not (ours and key == MODE_LABEL)}

@@ -1,10 +1,10 @@
-"""A watch on our own injection: Pods that were patched and do not start, or die at once, as the injected fields would cause.
+"""A watch on patched Pods: Pods that were patched and do not start, or die at once, as the injected fields would cause.
 
 Every change of a Pod is heard from its metadata alone. Some seconds after the first, one patched Pod of each maker is read,
 and again after later changes until one of its Pods has come past its first seconds: so that what is read grows with the
 makers, not with the Pods. A thousand replicas fail for one reason.
 
-What the container says may have other reasons than ours. So it is only told of where the image's layers are known to need
+What the container says may have other reasons than ours. So it is only reported where the image's layers are known to need
 what a field takes away, or where the same image ran without our fields, started by the same command: what scans have seen since
 the controller began. The runtime's own refusal needs no such proof.
 """
@@ -42,10 +42,10 @@ from webhook.workload.container_status import Pod, Start
 
 FIRST_LOOK = 5.0  # seconds from the first change of a maker's Pods until one is read
 NEXT_LOOK = 10.0  # seconds between two looks at Pods of one maker at least
-TOLD_PAUSE = 60.0  # the same once it was told that they fail
+REPORTED_PAUSE = 60.0  # the same once it was reported that they fail
 LOOKS = 5  # Pods that are read in a second at most
 WAITING_LIMIT = 10_000  # makers whose Pods wait to be read; of others the next change is heard
-REMEMBERED = 4 << 20  # bytes of makers, and of containers that were told of: some 20,000 each
+REMEMBERED = 4 << 20  # bytes of makers, and of containers that were reported: some 20,000 each
 RECENT = timedelta(minutes=10)  # the age of a Pod that is read though nothing has changed since the controller began
 IDLE = 3600.0  # seconds without a look where nothing changes
 
@@ -156,9 +156,9 @@ class PatchedPods(Collector):
     def _evaluate(self, pod: Pod) -> float:
         """Record what fails; the seconds until the next look at Pods of the same maker."""
         policy = self._view().effective_policy(pod.metadata.namespace or "").policy
-        told = [self._tell(pod, each, policy) for each in start_failure.failures(pod)]
-        if any(told):
-            return TOLD_PAUSE
+        reported = [self._tell(pod, each, policy) for each in start_failure.failures(pod)]
+        if any(reported):
+            return REPORTED_PAUSE
         return math.inf if start_failure.started(pod, self._now()) else NEXT_LOOK
 
     def _facts(self, failure: StartFailure) -> Iterator[ImageFacts]:

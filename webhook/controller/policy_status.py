@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 
 class Metadata(msgspec.Struct, frozen=True, rename="camel"):
-    """What identifies one version of an object."""
+    """The metadata that identifies one version of an object."""
 
     name: str
     uid: str
@@ -73,14 +73,14 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class ClusterState(msgspec.Struct, frozen=True):
-    """The cluster as far as policies go."""
+    """The namespaces, policies and exceptions of a cluster."""
 
     namespaces: tuple[Metadata, ...]
     policies: tuple[Item, ...]
     exceptions: tuple[Item, ...]
 
     def view(self) -> PolicySnapshot:
-        """What applies where."""
+        """A snapshot of the policies that are in force, by namespace."""
         documents = in_force(each.stored for each in (*self.policies, *self.exceptions))
         return PolicySnapshot(documents, {each.name: Namespace(each.name, each.labels) for each in self.namespaces})
 

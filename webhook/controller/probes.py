@@ -1,4 +1,4 @@
-"""What the controller answers over plain HTTP: whether it is alive, what is not in order, its metrics, and the page."""
+"""The controller's HTTP endpoints: liveness, readiness with its problem, metrics, and the report page."""
 
 import contextlib
 from collections.abc import AsyncIterator, Iterable
@@ -14,7 +14,7 @@ from webhook.server.sockets import listen
 
 
 class State(Collector):
-    """What the controller has come to; `problem` is None once everything is in order."""
+    """The state of the controller; `problem` is None once it is ready."""
 
     def __init__(self) -> None:
         self.problem: str | None = "the certificates have not been looked at yet"

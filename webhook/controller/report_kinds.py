@@ -1,4 +1,4 @@
-"""The CRDs of policy reports: one that is installed, or removed, after us makes the next full scan due at once.
+"""A watch on the CRDs of policy reports: the next full scan is due at once when one is installed or removed.
 
 Discovery says what is served when reports are written, and a look at some namespaces writes those of these namespaces alone:
 the others would wait for the next scan.
@@ -18,7 +18,7 @@ _PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions?fieldSelector=m
 
 
 def loops(api: Cluster, changed: Callable[[], object]) -> tuple[Coroutine[None, None, NoReturn], ...]:
-    """What to run until cancelled: it calls `changed` for every change of one of the CRDs, and not for what there was before.
+    """The coroutines to run until cancelled: they call `changed` for every change of one of the CRDs after the first listing.
 
     That a new CRD is served comes after its creation, and is a change of it as well.
     """

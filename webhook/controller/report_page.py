@@ -17,7 +17,7 @@ _NO_SCAN = "there has been no scan yet; come again in a minute\n"
 
 
 class Scanned(Protocol):
-    """Where the last scan is found; `html` is the page of all of it."""
+    """The source of the last scan; `html` is the page of all of it."""
 
     document: Document | None
 

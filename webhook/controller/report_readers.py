@@ -1,4 +1,4 @@
-"""Who may read what of the report page: a token's user sees the namespaces whose Pods they may list."""
+"""Access to the report page: a token's user sees the namespaces whose Pods they may list."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ class ReportReaders:
         )
 
     async def visible(self, token: str, namespaces: Collection[str]) -> frozenset[str]:
-        """Those of the namespaces whose Pods the token's user may list. Raises `Unauthenticated` and `ClusterError`."""
+        """The namespaces, of those given, whose Pods the token's user may list. Raises `Unauthenticated` and `ClusterError`."""
         user = await self._reviews.user_of(token) if 0 < len(token) <= TOKEN_LIMIT else None
         if user is None:
             raise Unauthenticated

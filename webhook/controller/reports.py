@@ -1,6 +1,6 @@
-"""Policy reports in the cluster: made, changed and deleted so that they are what the last scan says, and only then.
+"""The policy reports in the cluster, created, changed and deleted so that they match the last scan.
 
-Each carries a hash of what it says, so that unchanged ones are told from a listing of metadata; the time since when a result
+Each carries a hash of what it says, so that unchanged ones are known from a listing of metadata; the time since when a result
 is the same is kept when another one changes. Where OpenReports is
 installed reports are of its kind, else of the older one, else there are none; what was made as another kind before is deleted.
 """
@@ -62,7 +62,10 @@ class Write(msgspec.Struct, frozen=True):
 
 
 def plan(wanted: Iterable[Report], stored: dict[tuple[str, str], tuple[str, str]]) -> Iterator[Write]:
-    """What makes the one the other; `stored` has the version and content hash by namespace and name, and is emptied."""
+    """The writes that make the stored reports the wanted ones.
+
+    `stored` has version and content hash by namespace and name, and is emptied.
+    """
     for report in wanted:
         metadata = report["metadata"]
         namespace, name = metadata["namespace"], metadata["name"]

@@ -1,4 +1,4 @@
-"""When statuses are looked at, when the cluster is scanned, and when some namespaces of it: what changes decides.
+"""The scheduler of the controller: when statuses are updated, and when the cluster or some namespaces are scanned.
 
 A scan finds everything, and is what nothing can be missed by; a look at the namespaces of which a change was heard is there
 within seconds.
@@ -49,7 +49,7 @@ class Scheduler:
         self.standing_due, self.scan_due, self.look_due = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def governed(self, namespace: str | None) -> None:
-        """What decides which policy applies to a namespace has changed; None: to any."""
+        """Take note that the effective policy of a namespace may have changed; None: of any."""
         self.standing_due.set()
         if namespace is None:
             self.scan_due.set()
@@ -65,7 +65,7 @@ class Scheduler:
             self.scan_due.set()
 
     def loops(self) -> tuple[Coroutine[None, None, NoReturn], ...]:
-        """What to run until cancelled, which may be anywhere: the next controller goes on from what was written."""
+        """The coroutines to run until cancelled, which may be at any point: the next controller goes on from what was written."""
         standing = repeat("the statuses of policies and exceptions", self.stand, self.standing_due)
         if not self._interval:
             return (standing,)

@@ -9,7 +9,7 @@ from webhook.errors import InvalidSetting
 
 
 class OperateSettings(msgspec.Struct, frozen=True):
-    """What `nonroot operate` was asked for; each has an environment variable, as `NONROOT_CA_SECRET`."""
+    """The settings of `nonroot operate`; each has an environment variable, as `NONROOT_CA_SECRET`."""
 
     namespace: str
     service: str = "nonroot-webhook"

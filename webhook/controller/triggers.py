@@ -1,4 +1,4 @@
-"""What wakes the controller: changes of the two webhook configurations, and of what decides which policy applies where."""
+"""The triggers of the controller: changes of the webhook configurations, of policies, exceptions and namespaces."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Which namespaces have workloads that are new, changed or gone: heard from streams, and from metadata alone.
+"""A watch on workloads, by their metadata alone: which namespaces have new, changed or deleted ones.
 
 Of each workload a hash of its uid and generation is kept, and of a Pod that has one nothing at all, so that 50,000 Pods cost
 no more than the 10,000 Deployments that made them.
@@ -37,7 +37,7 @@ _OBJECT = msgspec.json.Decoder(_Object)
 
 
 class Workloads:
-    """The workloads of a cluster. `pods` is told of the same Pods: there is one stream of them."""
+    """The workloads of a cluster. `pods` gets the same Pods: there is one stream of them."""
 
     def __init__(self, api: Cluster, pods: Store | None = None) -> None:
         self._api = api
@@ -45,7 +45,10 @@ class Workloads:
         self._listed = [asyncio.Event() for _ in KINDS]
 
     def loops(self, changed: Changed) -> tuple[Coroutine[None, None, NoReturn], ...]:
-        """What to run until cancelled: it calls `changed` with the name of a namespace, at first of each that has any."""
+        """The coroutines to run until cancelled: they call `changed` with the name of a namespace.
+
+        At first that is every namespace that has workloads.
+        """
         return tuple(
             reflector.follow(
                 self._api,

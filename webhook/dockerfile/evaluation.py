@@ -1,4 +1,4 @@
-"""What building a Dockerfile would make of it: the USER of the image's config, and who each step runs as.
+"""The evaluation of a Dockerfile: the USER of the image that it builds, and the user of each step.
 
 Source: moby/buildkit frontend/dockerfile/dockerfile2llb/convert.go.
 """
@@ -77,7 +77,7 @@ class Evaluation(msgspec.Struct, frozen=True):
 
     @property
     def line(self) -> int:
-        """Where the USER is said, from 1; the target's FROM where no instruction says one."""
+        """The line of the USER, from 1; of the target's FROM where no instruction sets one."""
         return self.user_step.line if self.user_step else self.final.origin.line
 
     @property

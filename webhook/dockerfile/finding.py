@@ -1,4 +1,4 @@
-"""What a rule says about a Dockerfile."""
+"""Findings about a Dockerfile."""
 
 from typing import Literal
 
@@ -25,5 +25,5 @@ class DockerfileFinding(msgspec.Struct, frozen=True):
 
     @property
     def message(self) -> str:
-        """The whole, for a person."""
+        """The finding as one text, for a person."""
         return f"{self.reason}: {self.detail}; {self.fix}"

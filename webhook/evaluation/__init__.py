@@ -1,1 +1,1 @@
-"""Workload + images + policy -> findings, verdict and JSON Patch: the one evaluation behind every command. No I/O."""
+"""The evaluation of a workload under a policy, behind every command: findings, verdict and JSON Patch. No I/O."""

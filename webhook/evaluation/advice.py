@@ -1,4 +1,4 @@
-"""What to do about a container that runs as root, for whoever can do it: the owner, the platform team, a debugger.
+"""Advice about a container that runs as root, for its owner, the platform team or somebody who debugs.
 
 The advice names a number only where something of the Pod or of the image stands for it.
 """

@@ -271,7 +271,7 @@ def _service_account(workload: Workload) -> str:
 
 
 def stated(spec: PolicySpec, image: str) -> Image | None:
-    """What the operator says of an image, for want of a better source; None where that is nothing."""
+    """The identity that the operator has stated for an image; None where there is none."""
     return next((_known_image(each) for each in spec.known_images if _knows(each, image)), None)
 
 

@@ -1,4 +1,4 @@
-"""What rules look at, and what they say."""
+"""Findings: what a rule says about a container, in the words of every message."""
 
 from typing import Literal
 
@@ -15,7 +15,7 @@ Severity = Literal["error", "warning", "unknown", "note"]  # a note is recorded,
 
 
 class Finding(msgspec.Struct, frozen=True, gc=False):
-    """One fault of one container. `reason` is fixed per rule, `detail` says who and why, `fix` the lines to write.
+    """A fault that a rule found in a container. `reason` is fixed per rule, `detail` says who and why, `fix` the lines to write.
 
     `fixable` is a fault of the Pod as it stands that injection removes; `pointer` is where in the object it shows.
     """
@@ -34,7 +34,7 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def message(self) -> str:
-        """The whole, for a person."""
+        """The finding as one text, for a person."""
         return f"{self.reason}: {self.detail}; {self.fix}"
 
 
@@ -82,7 +82,7 @@ def image_user(subject: Subject, answer: PlatformIdentity | None = None) -> str:
 
 
 def describe_user(subject: Subject) -> str:
-    """Who the container is and who said so, in a few words: `uid 1000 (USER "app" in the image's /etc/passwd)`."""
+    """A container's user and who set it, in a few words: `uid 1000 (USER "app" in the image's /etc/passwd)`."""
     if subject.os == "windows" and subject.effective.windows_user is not None:
         return f"Windows user {quoted(subject.effective.windows_user)}"
     if subject.os != "windows" and subject.effective.run_as_user is not None:

@@ -1,4 +1,4 @@
-"""Container + image USER -> every field that decides who it runs as: where it is set, to what, and what it does.
+"""The fields that decide who a container runs as: where each is set, to what, and what it does.
 
 Sources: kubernetes pkg/kubelet/kuberuntime/security_context_others.go (verifyRunAsNonRoot) and helpers.go (getImageUser);
 k8s.io/api core/v1/types.go (SecurityContext, PodSecurityContext).

@@ -1,4 +1,4 @@
-"""What the kubelet itself says about runAsNonRoot, word for word: the prediction that every verdict is measured by.
+"""The kubelet's own decision about runAsNonRoot, word for word: every verdict is measured by it.
 
 Source: kubernetes pkg/kubelet/kuberuntime/security_context_others.go and security_context_windows.go
 (verifyRunAsNonRoot), helpers.go (getImageUser: an empty USER is uid 0).

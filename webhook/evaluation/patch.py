@@ -1,4 +1,4 @@
-"""Verdict -> JSON Patch operations: numeric uids and the policy's defaults, nothing explicit ever overridden.
+"""The JSON Patch for an evaluated Pod: numeric uids and the policy's defaults; nothing explicit is overridden.
 
 Sources: k8s.io/apiserver pkg/admission/plugin/webhook/mutating/dispatcher.go (a patch that does not apply is an error
 even with failurePolicy Ignore: so an object is added before its members); kubernetes

@@ -1,4 +1,4 @@
-"""Which privileges the programs of a container's image need, and which of the defaults must be left out for them.
+"""The privileges that the programs of an image need, and the defaults that must be left out for them.
 
 A program whose file capabilities are not all in the bounding set cannot be executed at all; under no_new_privs a program
 gets none that the process did not have before, and a setuid program stays powerless. The process that the runtime
@@ -47,7 +47,7 @@ class Program(msgspec.Struct, frozen=True, gc=False):
 
 
 class Privileges(msgspec.Struct, frozen=True, gc=False):
-    """What is known of an image: programs with file capabilities, and the setuid programs that its start needs."""
+    """The privileged programs of an image: those with file capabilities, and the setuid programs that its start needs."""
 
     programs: tuple[Program, ...]
     setuid: tuple[str, ...]
@@ -64,7 +64,7 @@ class Privileges(msgspec.Struct, frozen=True, gc=False):
 
 
 def privileges(subject: Subject) -> Privileges | None:
-    """What is known of the subject's image on all of its platforms; None where nobody has read the layers of one."""
+    """The privileged programs of the subject's image on all of its platforms; None where the layers of one were not read."""
     if subject.layers is None or subject.os != "linux":
         return None
     programs: dict[Program, None] = {}
@@ -131,7 +131,7 @@ def bounding(own: SecurityContext | None) -> frozenset[str]:
 
 
 def lacking(capabilities: Iterable[str], context: SecurityContext | None) -> tuple[str, ...]:
-    """Those of some file capabilities that the bounding set of that context has not."""
+    """The file capabilities, of those given, that the bounding set of that context lacks."""
     given = bounding(context)
     return () if _ALL in given else tuple(name for name in capabilities if name not in given)
 

@@ -1,4 +1,4 @@
-"""A Pod that was patched, with its status -> which injected field keeps a container from starting, and how to leave it out.
+"""Containers of patched Pods that do not start: which injected field keeps them from it, and how to leave it out.
 
     failures(pod)                       # what does not start, or dies within its first seconds
     blamed(failure, facts, spec)        # the injected fields that what is known of the image blames for it
@@ -160,7 +160,7 @@ def _base(path: str) -> str:
 
 
 def remedy(field: str, image: str, spec: PolicySpec) -> str:
-    """What to write into the policy, so that a field is not injected into the containers of an image."""
+    """The lines to write into the policy, so that a field is not injected into the containers of an image."""
     glob = _glob(image)
     if field == "runAsNonRoot":
         return f"knownImages: [{{image: {glob}, uid: UID}}], so that the uid of its USER is injected in its place"

@@ -1,4 +1,4 @@
-"""One container with all that is known of it: what rules look at."""
+"""The subject of a rule: one container and everything known about it."""
 
 import msgspec
 
@@ -66,7 +66,7 @@ class Subject(msgspec.Struct, gc=False):
 
     @property
     def unknown(self) -> Unknown | None:
-        """Why the image, or what a USER name needs of it on some platform, is not known; None where all is."""
+        """The reason why the image, or its accounts on some platform, is not known; None where they are."""
         if isinstance(self.image, Unknown):
             return self.image
         return next((each.identity for each in self.identities if isinstance(each.identity, Unknown)), None)

@@ -1,4 +1,4 @@
-"""Finding* + policy -> Verdict, which knows no mode; then answer(mode): allow, warn, deny or ask to come again."""
+"""The verdict on a workload: the state of each container under a policy, whatever the mode."""
 
 from typing import Literal
 

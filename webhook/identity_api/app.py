@@ -28,7 +28,7 @@ Seconds = Annotated[
 
 
 class IdentityAPI:
-    """Answers the paths of the API, each of which `answered` is told with its status; hands all others to `fallback`."""
+    """The ASGI application of the API's paths; `answered` counts each with its status, and `fallback` serves all others."""
 
     def __init__(
         self, lookup: Lookup, callers: Callers, fallback: ASGIApp, answered: Callable[[str, int], None]
@@ -133,7 +133,7 @@ def _application(lookup: Lookup, callers: Callers) -> FastAPI:
 
 
 def forbidden(user: User, namespace: str) -> str:
-    """What to add where RBAC does not let a user ask."""
+    """The message about the right that a user lacks, with what to add."""
     if namespace:
         where, binding = f"in namespace {namespace}", f"RoleBinding in namespace {namespace}"
     else:

@@ -1,4 +1,4 @@
-"""Who asks, by a client certificate or a bearer token, and for which namespaces they may."""
+"""The callers of the identity API, by client certificate or bearer token, and the namespaces for which they may ask."""
 
 import logging
 import time

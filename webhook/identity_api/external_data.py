@@ -18,13 +18,13 @@ KeyForm = Literal["images", "objects"]
 
 
 class Keys(Model):
-    """What is asked."""
+    """The keys of a request."""
 
     keys: tuple[str, ...] = ()
 
 
 class ProviderRequest(Model):
-    """What Gatekeeper sends."""
+    """A request from Gatekeeper."""
 
     api_version: Version
     kind: Literal["ProviderRequest"]
@@ -48,7 +48,7 @@ class Items(Model):
 
 
 class ProviderResponse(Model):
-    """What Gatekeeper is given."""
+    """A response to Gatekeeper."""
 
     api_version: Version
     kind: Literal["ProviderResponse"] = "ProviderResponse"

@@ -17,7 +17,7 @@ SECRETS_LIMIT = 16
 class Question(msgspec.Struct, frozen=True):
     """Which image, and with whose pull secrets: the named ones of a namespace, else those of its ServiceAccount.
 
-    Without a namespace only what the operator's own credentials open is told.
+    Without a namespace only images that the operator's own credentials open are answered.
     """
 
     image: str
@@ -29,7 +29,7 @@ class Question(msgspec.Struct, frozen=True):
 
     @property
     def fault(self) -> str:
-        """Why it cannot be answered; else empty."""
+        """The reason why the question cannot be answered; else empty."""
         names = (self.namespace, self.service_account, *self.pull_secrets, *self.architectures)
         if max(map(len, (self.image, *names))) > TEXT_LIMIT:
             return f"a name is longer than {TEXT_LIMIT} characters"

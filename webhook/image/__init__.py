@@ -1,1 +1,1 @@
-"""What an image is and whom it runs as: references, manifests, configs, /etc/passwd, ImageIdentity. No I/O."""
+"""Images and whom they run as: references, configs, USER, /etc/passwd, ImageIdentity objects. No I/O."""

@@ -1,4 +1,4 @@
-"""What is known of an image: its config's USER and platform, as Go's JSON decoder and the CRI runtimes read them.
+"""An image's config: its USER and platform, as Go's JSON decoder and the CRI runtimes read them.
 
 Sources: opencontainers/image-spec config.md; containerd/containerd internal/cri/server/images/image_status.go and
 cri-o/cri-o server/image_status.go (the CRI's uid or user name); golang encoding/json (case-insensitive keys).

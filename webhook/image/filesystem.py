@@ -1,4 +1,4 @@
-"""What an image's layers say beside its accounts: owners of what a process writes to, programs with privileges, scripts."""
+"""The contents of an image's layers beside its accounts: owners of directories, privileged programs, start scripts."""
 
 from collections.abc import Container
 from typing import Literal
@@ -93,7 +93,9 @@ class Suggestion(msgspec.Struct, frozen=True):
 
 
 class Survey(msgspec.Struct, frozen=True):
-    """What was found. `passwd` is None where no layer has the file; programs are in order of their paths.
+    """What reading all layers of an image has found.
+
+    `passwd` is None where no layer has the file; programs are in order of their paths.
 
     `steps_down` are the literal users that the image's own start script changes to; `suggestion` is only set where the
     rest of what it follows from is not here.

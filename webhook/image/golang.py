@@ -1,4 +1,4 @@
-"""What Go's standard library makes of JSON, numbers and white space, where Python's differs."""
+"""JSON, numbers and white space as Go's standard library reads them, where Python's differs."""
 
 import json
 import re

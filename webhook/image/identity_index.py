@@ -1,4 +1,4 @@
-"""What is stored of image identities, in memory: found by digest or by reference.
+"""An index of the stored image identities, in memory, by digest and by reference.
 
     identities.put(key, identity); identities.drop(key); identities.retain(keys)     # as the objects come and go
     identities.of_digest(repository, digest)                                         # -> ImageIdentity, ...
@@ -58,11 +58,11 @@ class IdentityIndex:
             self.delete(key)
 
     def of_digest(self, repository: str, digest: str) -> tuple[ImageIdentity, ...]:
-        """What is stored of a digest in a repository (`registry/path`), every platform and source."""
+        """The identities of a digest in a repository (`registry/path`), of every platform and source."""
         return self._found.get(f"{repository}@{digest}", ())
 
     def of_reference(self, image: str) -> tuple[ImageIdentity, ...]:
-        """What was first seen under a normalised reference, whichever digest it stood for then."""
+        """The identities that were first seen under a normalised reference, of whichever digest it stood for then."""
         return self._found.get(image, ())
 
     def _replace(self, old: ImageIdentity | None, new: ImageIdentity | None) -> None:

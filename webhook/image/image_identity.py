@@ -1,4 +1,4 @@
-"""ImageIdentity: who the USER of an image is, as an object that outlives every replica; facts to objects and back.
+"""ImageIdentity objects: who the USER of an image is, stored in the cluster so that it outlives every replica.
 
     image_identity.of_image(reference, image, namespace, now)     # what a registry has answered, as objects to create
     image_identity.of_fact(fact, nodes, now)                      # what a node has shown
@@ -31,7 +31,7 @@ from webhook.image.user import Identity, Injection
 
 
 class Observation(msgspec.Struct, frozen=True):
-    """Who the USER of an image is, as a node has shown.
+    """The identity of an image's USER, as a kubelet has reported it.
 
     `image` is the normalised reference that the Pod names; `user` is the USER where the kubelet has verified that it is a
     number, None where it may be a name; `groups` is None where the Pod added some of its own. Pods of `namespace` may be
@@ -190,7 +190,7 @@ class ImageIdentity(msgspec.Struct, frozen=True, gc=False):
 
 
 def of_image(reference: Reference, image: Image, namespace: str | None, now: datetime) -> list[ImageIdentity]:
-    """What a registry has answered about an image, as far as it is proven and can be repeated exactly.
+    """The ImageIdentity objects of a registry's answer, as far as it is proven and can be repeated exactly.
 
     `namespace` is whose pull secrets opened it, None where it is open to all.
     """
@@ -222,7 +222,10 @@ def of_image(reference: Reference, image: Image, namespace: str | None, now: dat
 
 
 def of_observation(fact: Observation, nodes: tuple[Platform, ...], now: datetime) -> ImageIdentity | None:
-    """What a node has shown; `nodes` are the platforms of all nodes there are. None where it cannot be stored."""
+    """The ImageIdentity object of an observation, None where it cannot be stored.
+
+    `nodes` are the platforms of all nodes there are.
+    """
     spec = ImageIdentitySpec(
         image=fact.image,
         platform=str(fact.platform),
@@ -259,7 +262,7 @@ def platform_image(spec: ImageIdentitySpec) -> PlatformImage:
 
 
 def facts(image: PlatformImage) -> ImageFacts | None:
-    """What to store of a survey; None where there is none, or more of it than an object may hold."""
+    """The facts of a survey to store; None where there is none, or more than an object may hold."""
     survey = image.survey
     if not isinstance(survey, Survey):
         return None

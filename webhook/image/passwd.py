@@ -1,4 +1,4 @@
-"""An image's own /etc/passwd and /etc/group, read to the letter as the container runtimes read them.
+"""An image's own /etc/passwd and /etc/group, read exactly as the container runtimes read them.
 
 No NSS, no comments in passwd, the first match wins, and a number that does not parse is 0, which is root.
 Sources: moby/sys user/user.go (ParsePasswdFilter, ParseGroupFilter, parseParts); containerd/containerd
@@ -23,7 +23,7 @@ class AccountFiles(msgspec.Struct, frozen=True, gc=False):
 
 
 class ResolvedIds(msgspec.Struct, frozen=True, gc=False):
-    """What the files say of the image's USER, from somebody who spares us reading them; None is what he does not know.
+    """The numbers that the files give the image's USER, from a source that has read them before; None where it does not know one.
 
     `groups` are sorted, the primary one among them.
     """

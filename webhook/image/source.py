@@ -1,4 +1,4 @@
-"""Where images come from: a query, its answer, or why there is none. Every source implements `Images`."""
+"""An image source: a query for an image, and its answer or the reason why there is none. Every source implements `Images`."""
 
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -16,7 +16,7 @@ Cause = Literal["unauthorized", "notFound", "unreachable", "rateLimited", "inval
 
 
 class Unknown(msgspec.Struct, frozen=True, gc=False):
-    """Why an image could not be read: a value, not an exception. `detail` is one line for a person, without secrets."""
+    """The reason why an image could not be read: a value, not an exception. `detail` is one line for a person, without secrets."""
 
     cause: Cause
     detail: str
@@ -38,7 +38,7 @@ class PlatformImage(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
 
     @property
     def platform(self) -> Platform:
-        """What it is built for, as its own config says."""
+        """The platform that the image is built for, as its own config says."""
         return self.config.platform
 
 

@@ -1,4 +1,4 @@
-"""How an image's container starts: the words of its command line, and whom its start script steps down to.
+"""The start of an image's container: the words of its command line, and the user that its start script changes to.
 
 A root image that is made to run as somebody starts a script as root, which gives itself the volume and goes on as that
 user: `exec gosu redis "$0" "$@"`. Started as that user at once, it does neither and runs just so.
@@ -37,7 +37,7 @@ def programs(line: Sequence[str]) -> frozenset[str]:
 
 
 def steps_down(config: Config, scripts: Mapping[str, str]) -> tuple[StepDown, ...]:
-    """Whom the image's own start script goes on as, each once; `scripts` are the texts of start scripts by path.
+    """The users that the image's own start script changes to, each once; `scripts` are the texts of start scripts by path.
 
     A user that is a variable is nobody's to tell, and left out.
     """

@@ -1,4 +1,4 @@
-"""Which uid a root image is made for, with the evidence; or none, since a wrong one is worse.
+"""A suggestion of the uid that a root image is made for, with its evidence; none where that is uncertain.
 
 Evidence is, in this order: the start script steps down to an account; an account owns a declared volume; an account
 owns the working directory, and no port is exposed that root opens. Apache httpd's WORKDIR is its workers', and what its master

@@ -1,4 +1,4 @@
-"""Container + Image -> who process 1 will be: exact, or a fault that says why not.
+"""The identity of a container's first process: exact numbers, or an error that says why there are none.
 
 Sources: containerd/containerd internal/cri/util/util.go (GenerateUserString), pkg/oci/spec_opts.go (WithUser,
 WithUserID, WithUsername, WithAppendAdditionalGroups); moby/sys user/user.go (GetExecUser, for CRI-O); kubernetes
@@ -22,7 +22,7 @@ _QUESTIONS = 64  # remembered of one image: runAsGroup is anybody's choice
 
 
 class Identity(msgspec.Struct, frozen=True, gc=False):
-    """Who a process is. `groups` are sorted, the primary one among them.
+    """The uid, gid, groups and home of a process. `groups` are sorted, the primary one among them.
 
     `gid`, `groups` and `home` are None where nobody had to look.
     """
@@ -47,7 +47,7 @@ class Injection(msgspec.Struct, frozen=True, gc=False):
     gid: int | None = None
 
     def replacing(self, user: User) -> str:
-        """What a Dockerfile's USER is to say instead: the numbers, and the group that stood behind the name.
+        """The USER to write instead: the numbers, and the group that stood behind the name.
 
         Kubernetes never looks at that group, but whatever else runs the image does.
         """
@@ -75,12 +75,12 @@ class PlatformIdentity(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def problem(self) -> str:
-        """Why the identity is not known; empty where it is, and for Windows nodes."""
+        """The reason why the identity is not known; empty where it is, and for Windows nodes."""
         return self.identity.detail if isinstance(self.identity, ResolutionError | Unknown) else ""
 
 
 def resolve(user: User, accounts: AccountFiles | ResolvedIds | Unknown | None) -> Identity | ResolutionError | Unknown:
-    """Who `user` is where the spec does not say otherwise. A number needs no accounts; a name without them is a bug."""
+    """The identity of a USER where the spec does not set another. A number needs no accounts; a name without them is a bug."""
     if isinstance(accounts, ResolvedIds):
         return Identity(accounts.uid, accounts.gid, accounts.groups)
     number = 0 if user.uid is None and not user.name else user.uid
@@ -236,7 +236,7 @@ def platform_identities(image: Image, os: str) -> tuple[PlatformIdentity, ...]:
 
 
 class ImageAnalysis(msgspec.Struct, frozen=True, gc=False):
-    """What an image means for a container: the `identities` of its platforms, and the one `plan` that is right for all.
+    """The `identities` of an image's platforms, and the one `plan` that is right for all of them.
 
     The plan is what would be injected: None on Windows, and where there is none or somebody is root. `fault_free`: the
     registry itself says of every platform that it runs as the same uid, and that is not root, with groups that a process

@@ -1,4 +1,4 @@
-"""What is known of the cluster: its namespaces, policies and exceptions, from files or as they are watched."""
+"""The namespaces, policies and exceptions of a cluster in memory, from files or as they are watched."""
 
 import math
 import time
@@ -17,7 +17,7 @@ from webhook.workload.workload import Workload
 
 
 class PolicyLister(Protocol):
-    """What is known of the cluster: a file's documents, or what `PolicyWatch` follows."""
+    """A source of effective policies: the documents of files, or those that `PolicyWatch` follows."""
 
     def knows(self, namespace: str) -> bool:
         """Whether the namespace, and so its labels, has been seen; one that was just made may be on its way."""

@@ -1,4 +1,4 @@
-"""What the controller says of policies and exceptions in their status: pure, and the shape that the CRDs have.
+"""The status of policies and exceptions: its conditions and counts, in the shape that the CRDs have.
 
 Conditions are as kubernetes/apimachinery pkg/apis/meta/v1/types.go (Condition) has them: the time is that of the last
 change of `status`. Nothing in a status changes while nothing else does, so that nothing is written either.
@@ -107,7 +107,7 @@ _NOT_SCANNED = _State(
 
 
 class PolicyScope(msgspec.Struct, frozen=True):
-    """The namespaces of one policy.
+    """The namespaces that one policy selects.
 
     `selected` are those that it selects, by name, each with the policy that is in force there; `fails_open` those that it
     enforces and whose Pods the API server admits while admission is away.
@@ -303,7 +303,7 @@ def _exception_ready(
 
 
 def next_change(exceptions: Iterable[NonRootException], now: datetime) -> datetime | None:
-    """When time alone will change the status of one of them: at its end, or a week before; None: never."""
+    """The time at which the status of an exception changes by itself: at its end, or a week before; None: never."""
     ends = [each.spec.expires for each in exceptions if each.spec.expires is not None]
     return min((moment for end in ends for moment in (end - EXPIRY_WARNING, end) if moment > now), default=None)
 

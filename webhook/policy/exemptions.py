@@ -1,4 +1,4 @@
-"""Who is not evaluated: exempt requests, presets and unexpired exceptions."""
+"""Exemptions: requests, containers of presets and unexpired exceptions that are not evaluated."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -55,7 +55,7 @@ _MADE_BY = {
 
 
 def exempt(spec: PolicySpec, namespace: str, user: str, workload: Workload) -> str | None:
-    """Why a whole request is not evaluated; None where it is."""
+    """The reason why a whole request is not evaluated; None where it is."""
     exemptions = spec.exemptions
     if exempts(spec, namespace):
         return "namespace"
@@ -77,7 +77,7 @@ def exempts(spec: PolicySpec, namespace: str) -> bool:
 
 
 class Exemption(msgspec.Struct, frozen=True):
-    """Why findings about a container are dropped.
+    """The reason why findings about a container are dropped.
 
     `rules` limits it to those rules; empty means every rule. `exceptions` are the names of those that apply, `source` is
     what the exemption comes from, as metrics tell them apart.
@@ -138,7 +138,7 @@ class LapsedException(msgspec.Struct, frozen=True):
 
     @property
     def end(self) -> str:
-        """When it ended, for people."""
+        """The end of the exception, for people."""
         return f"{self.ended:%Y-%m-%d %H:%M %Z}"
 
     def covers(self, rule: str) -> bool:
@@ -183,7 +183,7 @@ class ExceptionIndex:
                 self._named.setdefault(name, []).append(place)
 
     def about(self, workload: Workload) -> tuple[NonRootException, ...]:
-        """Those that may be about a workload, in their order."""
+        """The exceptions that may be about a workload, in their order."""
         places = set(self._others)
         for claim in _claims(workload):
             places.update(self._named.get(claim.name, ()))

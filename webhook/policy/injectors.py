@@ -15,7 +15,7 @@ from webhook.workload.workload import Slot
 
 
 class Injector(msgspec.Struct, frozen=True):
-    """Who adds them: globs on the names of its init containers, its registry paths, and its image names there.
+    """A program that adds containers: globs on the names of its init containers, its registry paths, and its image names there.
 
     `rules` are those that these containers break by design; `regular` are containers that are no init containers and do
     too, `harmless` those that break none. With `own_program` the init containers have no command but the image's own.

@@ -1,4 +1,4 @@
-"""From plain YAML or JSON to `webhook.policy.types`: the same for a file and for the cluster."""
+"""The conversion of plain YAML or JSON to policies and exceptions, the same for a file and for the cluster."""
 
 from collections.abc import Iterable
 from typing import Any, Literal, TypeVar

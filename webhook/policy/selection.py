@@ -1,4 +1,4 @@
-"""Which policy is in force in a namespace, and in which mode."""
+"""The effective policy of a namespace, and the mode in force there."""
 
 from collections.abc import Iterable
 
@@ -40,7 +40,7 @@ class EffectivePolicy(msgspec.Struct, frozen=True):
 
     @property
     def mode_source(self) -> str:
-        """Who has set the mode, for messages."""
+        """The object that has set the mode, for messages."""
         return "the policy" if self.mode == self.policy.spec.mode else f"the namespace label {MODE_LABEL}"
 
     @property

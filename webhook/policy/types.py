@@ -81,7 +81,7 @@ class LabelSelector(_Document, frozen=True):
 
 
 class OnUnknown(_Document, frozen=True):
-    """What to do about a container whose image could not be read, by cause.
+    """The action for a container whose image could not be read, by cause.
 
     Verify injects `runAsNonRoot: true`, so that the kubelet decides: it starts an image with a numeric USER above 0, and
     neither root nor a name. Deny refuses, in mode Enforce. Allow and Warn let a container in that may run as root: an
@@ -143,7 +143,7 @@ class KnownImage(_Document, frozen=True):
 
 
 class Exemptions(_Document, frozen=True):
-    """Who and what is never evaluated."""
+    """The users, namespaces and images that are never evaluated."""
 
     namespaces: Annotated[tuple[Glob, ...], Meta(description="By name; prefer namespaceSelector.")] = ()
     users: Annotated[tuple[Glob, ...], Meta(description="Who asks, such as system:node:*.")] = ()
@@ -186,7 +186,7 @@ Rule = Literal[
 
 
 class PolicySpec(_Document, frozen=True):
-    """What is asked of the Pods of some namespaces."""
+    """The demands on the Pods of some namespaces."""
 
     mode: Annotated[Mode, Meta(description="Audit says, Warn tells the user, Enforce refuses.")] = "Audit"
     inject: Annotated[

@@ -1,4 +1,4 @@
-"""The registry client: an image reference in, what its config and accounts files say out.
+"""The registry client: it reads an image's config and accounts files by the image's reference.
 
 `client` is asked, and keeps answers; `confirmations` knows what a reference stands for, `endpoints` where and as whom that is
 asked; `repository` asks one repository; `exchange`, `auth`, `realms`, `keychain`, `addresses`, `documents`, `platforms`,

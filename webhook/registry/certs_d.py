@@ -1,4 +1,4 @@
-"""containerd's host files (certs.d): whom nodes ask for a registry's images, in which order, and whom they trust there.
+"""containerd's host files (certs.d): the hosts that nodes ask for a registry's images, and the CAs they trust there.
 
 They are read once, at the start. What would let somebody else answer for a registry, or learn a secret, is refused, not
 passed over: `skip_verify`, headers (which may be secrets, and would have to follow redirects), and TLS settings for
@@ -29,7 +29,7 @@ _PULLING = frozenset({"pull", "resolve"})
 
 
 class HostFiles(msgspec.Struct, frozen=True):
-    """What a folder of host files says, in the terms of `RegistrySettings`."""
+    """The contents of a folder of host files, in the terms of `RegistrySettings`."""
 
     hosts: dict[str, tuple[Host, ...]]
     authorities: dict[str, str]

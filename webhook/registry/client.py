@@ -1,4 +1,4 @@
-"""The door of the package: a query in, the image or why it is not known out.
+"""The entry point of the registry client: it answers a query with the image, or with the reason why it is unknown.
 
     client = RegistryClient(RegistrySettings(insecure=frozenset({"localhost:5000"})), pull_secrets, docker_config)
     found = await client.find(Query("localhost:5000/team/app:1"))     # webhook.image.source.Image or Unknown
@@ -107,7 +107,7 @@ class RegistryClient:
 
     @property
     def total(self) -> Cost:
-        """What all look-ups together have asked and read so far."""
+        """The cost of all look-ups so far."""
         return self.stats.total
 
     async def find(self, query: Query, cost: Cost | None = None) -> Image | Unknown:

@@ -1,4 +1,4 @@
-"""The one file in which an operator says how registries may be spoken to: `nonroot serve --registry-config FILE`.
+"""The registry configuration file: `nonroot serve --registry-config FILE`.
 
     insecure: [registry.lan:5000]           # plain HTTP, at whatever address
     allowed: [harbor.corp]                  # a loopback, link-local or Service address, over verified TLS
@@ -90,14 +90,14 @@ class RegistryConfig(_Document, frozen=True):
 
 
 class Access(msgspec.Struct, frozen=True):
-    """How registries may be spoken to, and the operator's credentials in the order in which they are tried."""
+    """The settings about registries, and the operator's credentials in the order in which they are tried."""
 
     settings: RegistrySettings = RegistrySettings()
     credentials: tuple[Credentials, ...] = ()
 
 
 def load(path: Path | None, insecure: Iterable[str] = ()) -> Access:
-    """What the file says, if there is one, and that the `insecure` may be spoken to over plain HTTP.
+    """The settings and credentials of the file, if there is one; `insecure` hosts may be spoken to over plain HTTP, too.
 
     Every file that it names is read and checked. `InvalidSetting` names the file and the field.
     """

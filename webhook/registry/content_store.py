@@ -1,4 +1,4 @@
-"""What digests hold: from a manifest's digest to the platforms' configs and accounts, fetched once and remembered.
+"""The content store: manifests, configs and accounts files by digest, fetched once and kept.
 
 Manifests, indexes and configs are remembered per repository: whoever may read a digest in one repository has not shown
 that he may read it in another, and a registry of his own could claim to have it. Layers are remembered by digest alone,

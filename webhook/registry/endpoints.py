@@ -1,4 +1,4 @@
-"""Where and as whom an image is asked for: its registry's mirrors and itself, with one credential after the other.
+"""The endpoints of an image: its registry's mirrors and the registry itself, with one credential after the other.
 
 Sources: kubernetes pkg/kubelet/images/image_manager.go (every credential in turn); containerd/containerd
 core/remotes/docker/resolver.go (hosts in turn, a tag only of those that resolve tags).
@@ -19,7 +19,7 @@ _HUB = {"docker.io": "registry-1.docker.io"}  # containerd/containerd core/remot
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """Where and as whom a repository is asked.
+    """A host that serves a repository, and the credential that is used there.
 
     `authority` is the host that answers, at `root`: the registry's own, or a mirror's, which is told whom it `mirrors`.
     `private` is a credential of the Pod's own.
@@ -43,7 +43,7 @@ def api_host(registry: str) -> str:
 
 
 class Endpoints:
-    """The doors of each query, by the Pod's own `pull_secrets` and the operator's `sources`, which are closed with it."""
+    """The endpoints of each query, by the Pod's own `pull_secrets` and the operator's `sources`, which are closed with it."""
 
     def __init__(
         self, settings: RegistrySettings, pull_secrets: PullSecrets | None, sources: Sequence[Credentials]
@@ -53,7 +53,7 @@ class Endpoints:
         self._sources = sources
 
     async def for_image(self, query: Query, reference: Reference) -> tuple[list[Endpoint], Unknown | None]:
-        """The doors in turn; and why credentials could not be had, should that turn out to matter.
+        """The endpoints in turn; and why credentials could not be had, should that turn out to matter.
 
         Raises `RegistryError` where a pull secret breaks the pull, and where nobody may be asked for a tag.
         """

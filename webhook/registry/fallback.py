@@ -1,4 +1,4 @@
-"""What is stored of an image, for a query: instead of reading it once more, and where its registry does not tell.
+"""An image source that falls back to stored image identities where the registry does not answer.
 
 What a registry has told answers while that registry is silent, and no refusal of its: that is about these very credentials.
 What a node has shown answers then, too, also of an image that no registry has. Either answers only where it is complete for
@@ -44,14 +44,14 @@ def platforms(stored: Sequence[ImageIdentity], query: Query) -> tuple[PlatformIm
 
 
 class IdentityStore(Protocol):
-    """What a registry client keeps beyond its own life, and finds again."""
+    """A store of image identities that outlives the registry client."""
 
     def of_digest(self, repository: str, digest: str) -> Sequence[ImageIdentity]:
-        """All that is stored of a digest in a repository."""
+        """The stored identities of a digest in a repository."""
         ...
 
     def of_reference(self, image: str) -> Sequence[ImageIdentity]:
-        """All that is stored of what a normalised reference stood for."""
+        """The stored identities of every digest that a normalised reference stood for."""
         ...
 
     def save(self, requested: Reference, image: Image, query: Query) -> None:

@@ -1,4 +1,4 @@
-"""The files that an operator names: read whole and bounded; what is wrong with one is told with its name and field."""
+"""Files that an operator names, read whole and with a limit; an error names the file and the field."""
 
 from pathlib import Path
 from typing import Any, TypeVar

@@ -1,4 +1,4 @@
-"""Manifests and indexes: bytes in, descriptors out, and which of an index's entries a node would run.
+"""Manifests and indexes: their descriptors, and the entries of an index that a node would run.
 
 `MalformedImage` for whatever a runtime would not run. A node's CPU variant is not known from a Pod, so every entry that some
 variant of the architecture would choose, in containerd's order of preference, is a candidate.
@@ -75,7 +75,7 @@ class _Index(msgspec.Struct, frozen=True):
 
 
 class Descriptor(msgspec.Struct, frozen=True, gc=False):
-    """Where content is: its media type, digest and size in bytes.
+    """A descriptor of content: its media type, digest and size in bytes.
 
     In an index also the platform it is for, if it says one: `platform.os` is empty where the index leaves it to the
     reader, and `os_version` tells Windows images apart.

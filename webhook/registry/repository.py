@@ -1,4 +1,4 @@
-"""One repository asked with one credential: the pull half of the registry protocol, every answer verified.
+"""A repository of a registry: the pull half of the registry protocol, every answer verified.
 
 Source: opencontainers/distribution-spec spec.md; containerd/containerd core/remotes/docker/resolver.go (HEAD 405).
 """
@@ -21,7 +21,7 @@ from webhook.registry.transport.messages import Cost, RegistryError, Request, Re
 
 
 class _Question(msgspec.Struct, frozen=True):
-    """A request in the repository, whichever door it goes to; the rest is as in `Request`."""
+    """A request in the repository, at whichever endpoint; the rest is as in `Request`."""
 
     method: Literal["GET", "HEAD"]
     path: str
@@ -33,7 +33,7 @@ class _Question(msgspec.Struct, frozen=True):
 class Repository:
     """`reference`'s repository behind `endpoints`. `deadline` is on the client's clock, `cost` grows with each request.
 
-    Each question goes to the doors in turn until one answers: a mirror may fail in any way, the registry itself may
+    Each question goes to the endpoints in turn until one answers: a mirror may fail in any way, the registry itself may
     refuse a credential (containerd/containerd core/remotes/docker/fetcher.go, Fetch; kubernetes
     pkg/kubelet/images/image_manager.go). Content that does not match its digest is an error, whoever sent it, as there.
     """
@@ -94,7 +94,7 @@ class Repository:
         return _Question(method, f"manifests/{name}", self._settings.limits.document_bytes, {"Accept": ACCEPT})
 
     async def _send(self, question: _Question) -> Response:
-        """The first door's answer that is one; where there is none, the last door's `RegistryError`."""
+        """The answer of the first endpoint that has one; else the last endpoint's `RegistryError`."""
         for endpoint in self._endpoints[:-1]:
             try:
                 return await self._request_via(endpoint, question)

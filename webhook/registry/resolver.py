@@ -1,4 +1,4 @@
-"""What a reference stands for, until when, and for whom: the digest that the registry has told these very credentials."""
+"""The resolver of tags: the digest that a reference stands for, until when, and for which credentials."""
 
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -21,12 +21,12 @@ from webhook.registry.transport.stats import RegistryStats
 TRANSIENT: frozenset[Cause] = frozenset({"unreachable", "rateLimited"})
 _WEIGHT = 200  # bytes of memory that a confirmation takes, roughly
 
-ResolutionKey = tuple[str, bytes]  # a reference, and the doors at which it was asked for
+ResolutionKey = tuple[str, bytes]  # a reference, and the endpoints at which it was asked for
 Opener = Callable[[Reference, Sequence[Endpoint], Cost, float], Repository]
 
 
 class Resolution(msgspec.Struct, frozen=True, gc=False):
-    """The registry has said, at that time on the clock, that whoever holds these credentials may read this digest.
+    """A registry's answer at a time on the clock: with these credentials this digest may be read.
 
     `endpoint` is the number of the one that opened among those tried: a credential lives no longer than its request.
     """
@@ -47,7 +47,7 @@ class Resolved(msgspec.Struct, frozen=True):
 
 
 class TagResolver:
-    """Confirms references, each once however many ask. `opener` opens a reference's repository behind doors."""
+    """Confirms references, each once however many ask. `opener` opens a reference's repository at its endpoints."""
 
     def __init__(
         self,
@@ -70,12 +70,12 @@ class TagResolver:
         self._known: LRUCache[ResolutionKey, Resolution] = LRUCache(settings.cache_limits.resolutions)
 
     def digest(self, key: ResolutionKey) -> str | None:
-        """What was confirmed last, unless it has been withdrawn since."""
+        """The digest that was confirmed last, unless it has been withdrawn since."""
         known = self._known.get(key)
         return None if known is None else known.digest
 
     async def resolve(self, query: Query, reference: Reference, cost: Cost, *, content: bool = True) -> Resolved:
-        """What the reference stands for, and where its content is read, if the `content` is wanted at all.
+        """The digest of a reference, and the repository that has its content, if the `content` is wanted at all.
 
         Raises `RegistryError`, and `MalformedImage` where the registry tells what cannot be.
         """

@@ -1,4 +1,4 @@
-"""What an operator can set about registries, with the defaults that a replica runs with."""
+"""The settings about registries, with the defaults that a replica runs with."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _MIB = 1024 * 1024
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """How much one image may cost, in bytes, counts and seconds; beyond it the answer is Unknown("tooLarge")."""
+    """The limits on what one image may cost, in bytes, counts and seconds; beyond them the answer is Unknown("tooLarge")."""
 
     document_bytes: int = MANIFEST_LIMIT
     layers: int = 512
@@ -103,7 +103,7 @@ ANY_REGISTRY = "_default"  # containerd/containerd core/remotes/docker/config/ho
 
 
 class RegistrySettings(msgspec.Struct, frozen=True):
-    """How registries may be spoken to.
+    """The rules and limits of connections to registries.
 
     `insecure` lists HOST or HOST:PORT that are spoken to over plain HTTP, at whatever address; `allowed` those that
     may have a loopback, link-local or Service address over verified TLS; `denied_networks` are CIDRs beside the

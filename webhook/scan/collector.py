@@ -1,4 +1,4 @@
-"""A cluster -> its policies, its pull secrets' names and its workloads, by nothing but reading.
+"""The collector of a scan: it lists the policies, workloads and Pods of a cluster, and writes nothing.
 
 Whoever scans may not be allowed to read everything: what is refused is said, and the rest is scanned.
 """
@@ -213,7 +213,7 @@ class Reader:
         return accounts
 
     async def storage(self) -> Storage:
-        """What the cluster says of volumes, as far as it may be read."""
+        """The storage of the cluster, as far as it may be read."""
         base = "/apis/storage.k8s.io/v1"
         policies = {
             each.metadata.name: each.spec.fs_group_policy
@@ -239,7 +239,7 @@ class Reader:
         return found
 
     async def identities(self) -> IdentityIndex:
-        """What is stored of images; nothing where that may not be read."""
+        """The stored image identities; none where they may not be read."""
         known = IdentityIndex()
         try:
             async for each in image_identities.listed(self._cluster):
@@ -313,7 +313,7 @@ class Reader:
 
 
 async def read_reach(cluster: Cluster, hooks: str) -> Reach:
-    """What the hooks reach: those of the ValidatingWebhookConfiguration of that name, or of ours where none is named.
+    """The reach of the hooks of the ValidatingWebhookConfiguration of that name, or of ours where none is named.
 
     Where they are not there, it is what the chart would install. Raises `Forbidden` where they may not be read.
     """

@@ -1,4 +1,4 @@
-"""Webhook configuration -> the namespaces whose Pods the API server sends to admission at all.
+"""The coverage of the webhook configurations: the namespaces whose Pods the API server sends to admission.
 
 A Pod of another namespace runs as it always did, whatever any policy says. The configuration is the chart's, so its
 conditions have the shape that the chart gives them; what somebody has added to them is not evaluated.
@@ -63,7 +63,7 @@ class _Configuration(msgspec.Struct, frozen=True):
 
 
 class Reach:
-    """What the hooks of some ValidatingWebhookConfigurations reach, once a namespace's label says enforce."""
+    """The namespaces that the hooks of some ValidatingWebhookConfigurations cover, once a namespace's label says enforce."""
 
     def __init__(self, hooks: Iterable[_Hook]) -> None:
         self._hooks = tuple(hooks)

@@ -1,4 +1,4 @@
-"""What a scan says, as JSON version 1: a contract. Fields may be added; none is renamed, removed or given another meaning.
+"""The document of a scan, JSON version 1: a contract. Fields may be added; none is renamed, removed or given another meaning.
 
 Every other format is made from this document. Its JSON Schema is published beside this module, as
 `scan.v1.schema.json`; `python -m webhook.scan.document` writes it anew from the types below.

@@ -1,4 +1,4 @@
-"""Documents + a namespace -> which policy governs it and why, as `nonroot policy` prints it; JSON version 1 of that.
+"""The effective policy of a namespace and its reasons, as `nonroot policy` prints them; JSON version 1 of that.
 
 Why a policy does not apply is said by the same comparisons by which it does not: its selector, its priority, how strict it
 is, its name.
@@ -81,7 +81,7 @@ def governance(
     policies_read: bool = True,
     labels_read: bool = True,
 ) -> Governance:
-    """What governs a namespace at a moment; `skipped` is what could not be read of it, `reach` what admission sees.
+    """The effective policy of a namespace at a moment; `skipped` is what could not be read of it, `reach` what admission sees.
 
     Where its labels or the policies could not be read, nothing is said that another policy would make wrong.
     """

@@ -1,4 +1,4 @@
-"""Found -> Workload of the document: what becomes of its next Pods once their namespace is enforced.
+"""The evaluation of a scanned workload: what becomes of its next Pods once their namespace is enforced.
 
 The one evaluation, under the policy that is in force, with the mode that could be: Enforce, which injects unless the
 policy says never.

@@ -1,4 +1,4 @@
-"""What time does to exceptions, told of the containers that it concerns: what is still exempted in a week, what was until lately.
+"""The expiry of exceptions: which containers lose theirs within a week, and which have lost one lately.
 
 Both are asked of the one function that lets containers be, at another moment or with other ends.
 """

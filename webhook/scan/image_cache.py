@@ -1,4 +1,4 @@
-"""An image source for a whole cluster: whatever is asked twice is looked up once."""
+"""An image source that looks each image of a cluster up once."""
 
 import asyncio
 

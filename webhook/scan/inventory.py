@@ -1,4 +1,4 @@
-"""Objects as the API server lists them -> the workloads that make Pods, each with what its Pods run as.
+"""The inventory of a scan: the workloads that make Pods, each with what its Pods run as.
 
 Pods come first and are kept by the controller that they name, once for each distinct thing that they say. Then come the
 objects that stand between, a Deployment's ReplicaSets and a CronJob's Jobs, and hand their Pods on; then those with Pod
@@ -54,13 +54,13 @@ class Reference(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> Key:
-        """What it is found by, whichever version of the API it is asked for in."""
+        """The key of the object, the same for every version of its API."""
         group = self.api_version.rpartition("/")[0]
         return (group, self.kind, self.namespace, self.name)
 
 
 class ObservedContainer(msgspec.Struct):
-    """What the kubelets of `pods` Pods say of one container, with one of these Pods."""
+    """The status of one container in `pods` Pods, with one of these Pods."""
 
     pod: Pod
     running: RunningContainer
@@ -213,7 +213,7 @@ _CONTROLLER = msgspec.json.Decoder(_Controller)
 
 
 class Inventory:
-    """What has been listed so far, on nodes of these platforms.
+    """The workloads that have been listed so far, on nodes of these platforms.
 
     `skipped` is what could not be read of it, `observations` what the Pods teach of images, `uses` which digests there are of
     which image, `unpatched` what runs without any field that was injected.
@@ -341,7 +341,7 @@ def of_pod(reference: Reference, found: Pod) -> InventoryItem:
 
 
 def controller_of(raw: bytes | msgspec.Raw) -> Reference | None:
-    """What made an object; None where nothing did, or that is malformed."""
+    """The controller of an object; None where it has none, or the reference is malformed."""
     try:
         return _OBJECT.decode(raw).controller()
     except msgspec.DecodeError:

@@ -1,4 +1,4 @@
-"""KIND/NAME -> one workload of a cluster, with its Pods or with what made it, by as few calls as tell that."""
+"""The look-up of one workload by KIND/NAME, with its Pods or its owner, in as few calls as possible."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches

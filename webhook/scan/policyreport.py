@@ -1,4 +1,4 @@
-"""Document -> policy reports: one object a workload, as Policy Reporter and other readers of such reports expect them.
+"""The policy reports of a scan, one for each workload, as Policy Reporter and other readers expect them.
 
 Of each container every finding is a result of its rule, and where nothing speaks against the container there is one result
 that says so: thirteen rules that each found nothing would only fill etcd. Nothing in a report changes unless what it says

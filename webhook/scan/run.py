@@ -1,4 +1,4 @@
-"""A cluster -> Document: what is listed is evaluated while the rest is still being listed."""
+"""The run of a scan: workloads are evaluated while others are still being listed."""
 
 import asyncio
 from collections.abc import Collection

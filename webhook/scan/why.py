@@ -1,4 +1,4 @@
-"""A workload + its policy -> who its containers run as and why, as `nonroot why` prints it; JSON version 1 of that.
+"""The explanation of who a workload's containers run as, as `nonroot why` prints it; JSON version 1 of that.
 
 The prediction is the scan's own. What is added is how it comes about: the fields that decide, what the kubelet says to them,
 what admission has injected, and where the lines are to be written when somebody else makes the Pod.
@@ -109,7 +109,7 @@ async def explain(
     policies_read: bool = True,
     labels_read: bool = True,
 ) -> Why:
-    """Who each container runs as and why; `reach` is what admission sees of the cluster."""
+    """The explanation of each container's user; `reach` is what admission sees of the cluster."""
     view = PolicySnapshot(documents, {namespace.name: namespace})
     exemption = "" if reach.covers(namespace) else UNREACHED
     item = _within(target.item, namespace.name)
@@ -162,7 +162,7 @@ def _within(item: InventoryItem, namespace: str) -> InventoryItem:
 def _container(predicted: document.Container, workload: Workload, slot: Slot, target: Target) -> Container:
     os = scheduling.operating_system(workload.spec)
     user = None if predicted.user is None else parse_user(predicted.user)
-    told = {name: getattr(predicted, name) for name in predicted.__struct_fields__}
+    fields = {name: getattr(predicted, name) for name in predicted.__struct_fields__}
     written_in = target.owners[-1] if target.owners else f"{target.kind} {target.name}"
     if target.template is not None:
         own = next((each for each in target.template.slots() if _key(each) == _key(slot)), None)
@@ -170,9 +170,9 @@ def _container(predicted: document.Container, workload: Workload, slot: Slot, ta
         findings = (
             _moved(each, workload.path_of(slot), path, workload, target.template) for each in predicted.findings
         )
-        told |= {"path": f"{path}.securityContext" if path else "", "findings": tuple(findings)}
+        fields |= {"path": f"{path}.securityContext" if path else "", "findings": tuple(findings)}
     return Container(
-        **told,
+        **fields,
         fields=tuple(identity_fields(workload, slot, user, os)),
         kubelet=refusal(workload, slot, user, os),
         written_in=written_in,

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
-    """What goes back over HTTP; `closes`: and then no more on this connection. `observers` are called once it is out."""
+    """A response over HTTP; `closes` ends the connection after it. `observers` are called once it is out."""
 
     status: int
     body: bytes
@@ -61,7 +61,7 @@ class Reviews:
         self._admission = admission
         self._metrics = metrics
         self._fallback = fallback
-        self._answered = answered  # is told of every answer
+        self._answered = answered  # called with every answer
         self.draining = False  # then every answer closes its connection, so that none is idle when we leave
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

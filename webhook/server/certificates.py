@@ -79,26 +79,26 @@ def self_signed(hosts: Sequence[str], now: datetime) -> tuple[bytes, bytes, byte
 
 
 class Validity(msgspec.Struct, frozen=True):
-    """When a certificate of ours was issued and ends."""
+    """The times at which a certificate of ours was issued and ends."""
 
     issued: datetime
     end: datetime
 
     @property
     def renewal(self) -> datetime:
-        """When it should be replaced: after two thirds of its life, which leaves time for whatever goes wrong."""
+        """The time at which the certificate should be replaced: after two thirds of its life, which leaves time for failures."""
         return self.issued + (self.end - self.issued) * 2 / 3
 
 
 def check_authority(pair: Pair, now: datetime) -> Validity:
-    """When a CA ends; `Unusable` where it is none, its key is another's, or it has ended."""
+    """The end of a CA; `Unusable` where it is none, its key is another's, or it has ended."""
     certificate, _ = _load(pair)
     _require_authority(certificate)
     return _validity(certificate, now)
 
 
 def check_leaf(pair: Pair, ca: Pair, hosts: Iterable[str], now: datetime) -> Validity:
-    """When a serving certificate ends; `Unusable` where it is not the CA's, lacks a name, or has ended."""
+    """The end of a serving certificate; `Unusable` where it is not the CA's, lacks a name, or has ended."""
     certificate, _ = _load(pair)
     issuer, _ = _load(ca)
     try:

@@ -19,7 +19,7 @@ _OPERATIONS = {each: each for each in ("CREATE", "UPDATE", "DELETE", "CONNECT")}
 
 
 class Metrics(Collector):
-    """What this process has answered, as `/metrics` shows it. Times are seconds.
+    """The metrics of this process's answers. Times are seconds.
 
     `view_age`, `expiry` (of the serving certificate) and `identities` are asked whenever somebody looks.
     """

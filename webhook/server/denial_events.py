@@ -1,4 +1,4 @@
-"""Events about Pods that are refused, or would be in mode Enforce, or are let in unread, on the workload that makes them.
+"""Events on the owners of Pods that are denied, would be in mode Enforce, or are admitted though their image is unknown.
 
 A controller does not show anybody the answer to its request, so what it was told stands where its owner looks: `kubectl
 describe`. Nothing of this happens before the answer is sent.
@@ -22,7 +22,7 @@ from webhook.policy.selection import EffectivePolicy
 from webhook.workload.workload import Workload
 
 DRY_RUN_IMAGE_BUDGET = (
-    30.0  # seconds for an image: what is told once may not be met again; but one Pod is looked at after the other
+    30.0  # seconds for an image: what is reported once may not be met again; but one Pod is looked at after the other
 )
 DRY_RUN_POD_LIMIT = (
     16 * 1024

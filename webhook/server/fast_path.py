@@ -1,4 +1,4 @@
-"""uvicorn's own HTTP protocol, with a short way for the ordinary review: its body whole, its answer in one write.
+"""uvicorn's HTTP protocol with a fast path for ordinary reviews: the whole body is passed on, the answer is one write.
 
 The messages between a server and an ASGI application are half of what a bare answer costs (docs/decisions/performance.md).
 Whatever is not ordinary, such as a body in chunks or a large one, an `Expect`, another method or path, or a request that

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, with an end to what a client may make us hold: bytes, connections, and our time.
+"""uvicorn's HTTP protocol with limits on what a client may make the server hold: bytes, connections and time.
 
 uvicorn bounds none of these for httptools: a request that never ends keeps its connection for ever, and headers may be of
 any size. Whoever reaches the port can send them, so that a replica would be killed for its memory. Whoever finds no room

@@ -1,4 +1,4 @@
-"""The cluster as the admission replicas see it: namespaces, policies and exceptions, never Pods."""
+"""The watch of an admission replica on namespaces, policies and exceptions."""
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine
@@ -31,7 +31,7 @@ class PolicyWatch:
         self._pausing = self._waiting = False
 
     def loops(self, cluster: Cluster) -> tuple[Coroutine[None, None, NoReturn], ...]:
-        """What to run until cancelled; while the API server is away the cache stays as it was."""
+        """The coroutines to run until cancelled; while the API server is away the cache stays as it was."""
         return (
             self._follow(cluster, "/api/v1/namespaces", self.namespaces),
             self._follow(cluster, f"/apis/{API_VERSION}/nonrootpolicies", self.policies),

@@ -1,4 +1,4 @@
-"""Which HTTP protocol a server speaks: ours, or uvicorn's own where ours cannot be built on the uvicorn that is installed.
+"""The choice of HTTP protocol: ours, or uvicorn's own where ours does not work with the installed uvicorn.
 
 Ours are built on parts of uvicorn that it does not promise to keep (encode/uvicorn
 uvicorn/protocols/http/httptools_impl.py). pyproject.toml admits the versions that were tested; with another one,

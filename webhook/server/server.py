@@ -1,4 +1,4 @@
-"""`nonroot serve` from its settings to its last connection."""
+"""The server of `nonroot serve`, from its settings to its last connection."""
 
 import asyncio
 import contextlib
@@ -245,7 +245,7 @@ async def _identity_api(
 async def _denials(
     cluster: "Cluster | None", view: PolicyLister, images: Images, metrics: Metrics
 ) -> AsyncIterator[Callable[[Review, Outcome], None]]:
-    """What is told of every answer, for Events on workloads."""
+    """The callback for every answer, which records Events on workloads."""
     if cluster is None:
         yield lambda _asked, _outcome: None
         return

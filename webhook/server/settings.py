@@ -10,7 +10,7 @@ from webhook.server.tls import TlsVersion
 
 
 class ServeSettings(msgspec.Struct, frozen=True):
-    """What `nonroot serve` was asked for. Port 0 takes a free one and says which."""
+    """The settings of `nonroot serve`. Port 0 takes a free one and says which."""
 
     host: str = "127.0.0.1"
     port: int = 10250

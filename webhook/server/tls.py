@@ -50,7 +50,7 @@ class ClientAuthority:
         return True
 
     def common_name(self, certificate: str) -> str | None:
-        """Whom a PEM certificate names that TLS has verified; None where no CA of the file, as it is now, has issued it."""
+        """The common name in a PEM certificate that TLS has verified; None where no CA of the file, as it is now, has issued it."""
         shown = x509.load_pem_x509_certificate(certificate.encode())
         now = datetime.now(UTC)
         if not shown.not_valid_before_utc <= now <= shown.not_valid_after_utc:

@@ -21,7 +21,7 @@ def injections(annotations: Mapping[str, str] | None, container: str) -> list[di
 
 
 def injection_record(text: str) -> list[dict[str, Any]]:
-    """What `ANNOTATION` says was injected, an entry for each container; a text of somebody else's is no record."""
+    """The record of what was injected, of the annotation `ANNOTATION`, an entry for each container; another text is no record."""
     if not text:
         return []
     try:

@@ -1,4 +1,4 @@
-"""Pod with its status -> who its containers run as, what that teaches of their images, and whether it was predicted.
+"""The status of a Pod's containers: who each runs as, what that says about its image, and whether it was predicted.
 
     pod = observed.decode(raw)                              # a Pod, status included
     for running in observed.running(pod): ...               # each container as the kubelet reports it
@@ -33,7 +33,7 @@ from webhook.workload.workload import Effective, Slot, Workload
 
 
 class LinuxUser(Wire, frozen=True, gc=False):
-    """Who the first process of a container is."""
+    """The uid and groups of a container's first process."""
 
     uid: Int64
     gid: Int64
@@ -45,20 +45,20 @@ class _User(Wire, frozen=True, gc=False):
 
 
 class ContainerWaiting(Wire, frozen=True, gc=False):
-    """Why a container does not run, in the kubelet's words."""
+    """The kubelet's reason why a container does not run."""
 
     reason: str = ""
     message: str = ""
 
 
 class ContainerRunning(Wire, frozen=True, gc=False):
-    """Since when a container runs."""
+    """A container that runs, and since when."""
 
     started_at: datetime | None = None
 
 
 class ContainerTerminated(Wire, frozen=True, gc=False):
-    """How a container ended, or why the runtime could not start it."""
+    """A container that has ended, or that the runtime could not start."""
 
     exit_code: int = 0
     message: str = ""
@@ -67,7 +67,7 @@ class ContainerTerminated(Wire, frozen=True, gc=False):
 
 
 class ContainerState(Wire, frozen=True, gc=False):
-    """One of three; none of them where the kubelet has not said."""
+    """The state of a container: waiting, running or terminated; none of them where the kubelet has not reported it."""
 
     waiting: ContainerWaiting | None = None
     running: ContainerRunning | None = None
@@ -78,7 +78,7 @@ _NO_STATE = ContainerState()
 
 
 class ContainerStatus(Wire, frozen=True, gc=False):
-    """What the kubelet says of one container; `last_state` is how it ended before."""
+    """The status of one container, as the kubelet reports it; `last_state` is how it ended before."""
 
     name: str
     image_id: str = msgspec.field(default="", name="imageID")
@@ -192,7 +192,7 @@ def starts(container: Container, *digests: str) -> Iterator[Start]:
 
 
 def ran_unpatched(observed: Pod) -> Iterator[Start]:
-    """What containers without any field of ours have started that runs, or has ended well."""
+    """The programs that containers without any injected field have started, and that run or have ended well."""
     if _outdated(observed):
         return
     patched = injected_fields(observed)
@@ -223,7 +223,7 @@ def image_usage(observed: Pod) -> Iterator[tuple[str, str]]:
 
 
 def observations(observed: Pod, platform: Platform) -> Iterator[Observation]:
-    """What the containers teach of their images' own users, on a node of that platform.
+    """The identities of images' own users that the containers show, on a node of that platform.
 
     Nothing where the spec says the uid or the gid.
     """
@@ -251,7 +251,7 @@ def observations(observed: Pod, platform: Platform) -> Iterator[Observation]:
 
 
 def mismatch(observed: Pod, reported: RunningContainer, identities: Iterable[Identity]) -> str | None:
-    """What the kubelet reports otherwise than any of these identities predicts; None where one fits, or there is none.
+    """The difference between the kubelet's report and the predicted identities; None where one fits, or there is none.
 
     They are those of the image's USER or, where the spec sets runAsUser, of that number in the image
     (`identity.resolve`): one for each platform on which the Pod may be. What else the spec says is applied here. What

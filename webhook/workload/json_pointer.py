@@ -14,7 +14,7 @@ def keys(pointer: str) -> list[str]:
 
 
 def value(data: Any, pointer: str) -> Any:
-    """What a pointer names in plain data; None where there is nothing."""
+    """The part of plain data that a pointer names; None where there is none."""
     for key in keys(pointer):
         if isinstance(data, list) and key.isdecimal():
             data = data[int(key)] if int(key) < len(data) else None

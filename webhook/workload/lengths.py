@@ -1,4 +1,4 @@
-"""The longest that names in a Pod can be: what is longer is cut or dropped before anything keeps it.
+"""Limits on the lengths of names in a Pod: what is longer is cut or dropped before anything keeps it.
 
 Nothing that is longer can exist: kubelets take no such reference or name. So no result changes, and whoever sends megabytes
 as a name fills no cache with them. A cut name ends with a character that no name has.

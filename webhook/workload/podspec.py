@@ -1,4 +1,4 @@
-"""The part of core/v1 that is evaluated or patched, as plain structs: what is not named here is never decoded.
+"""The types of core/v1, as far as they are evaluated or patched: other fields are never decoded.
 
 managedFields, a third of a real review, are among what is skipped.
 Source: k8s.io/api core/v1/types.go.
@@ -24,7 +24,7 @@ class Capabilities(Wire, frozen=True, gc=False):
 
 
 class SeccompProfile(Wire, frozen=True, gc=False):
-    """Only its kind matters here."""
+    """A seccomp profile, of which only the type matters."""
 
     type: str = ""
 
@@ -64,7 +64,7 @@ class PodSecurityContext(Wire, frozen=True, gc=False):
 
 
 class VolumeMount(Wire, frozen=True, gc=False):
-    """Where a container mounts a volume."""
+    """A mount of a volume in a container."""
 
     name: str = ""
     mount_path: str = ""
@@ -126,7 +126,7 @@ class Claim(Wire, frozen=True, gc=False):
 
 
 class ClaimSpec(Wire, frozen=True, gc=False):
-    """Of a claim only its StorageClass."""
+    """The spec of a claim, of which only the StorageClass matters."""
 
     storage_class_name: str | None = None
 
@@ -175,7 +175,7 @@ class LocalReference(Wire, frozen=True, gc=False):
 
 
 class OwnerReference(Wire, frozen=True, gc=False):
-    """Who made the object."""
+    """A reference to the object's owner."""
 
     kind: str = ""
     name: str = ""
@@ -185,7 +185,7 @@ class OwnerReference(Wire, frozen=True, gc=False):
 
 
 class PodOS(Wire, frozen=True, gc=False):
-    """`spec.os`."""
+    """The operating system of a Pod, `spec.os`."""
 
     name: str = ""
 
@@ -211,13 +211,13 @@ class NodeSelector(Wire, frozen=True, gc=False):
 
 
 class NodeAffinity(Wire, frozen=True, gc=False):
-    """Only what the scheduler must obey."""
+    """Node affinity, as far as the scheduler must obey it."""
 
     required_during_scheduling_ignored_during_execution: NodeSelector | None = None
 
 
 class Affinity(Wire, frozen=True, gc=False):
-    """Only the half about nodes."""
+    """Affinity, of which only the half about nodes matters."""
 
     node_affinity: NodeAffinity | None = None
 

@@ -1,4 +1,4 @@
-"""Where a Pod could land, as far as its spec tells: the operating system and the architectures of its nodes.
+"""The nodes that a Pod may run on, as far as its spec decides: their operating system and architectures.
 
 Sources: k8s.io/api core/v1/types.go (PodOS, node labels); kubernetes
 pkg/kubelet/kuberuntime/security_context_windows.go (the node's OS decides which check runs).

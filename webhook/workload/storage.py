@@ -1,4 +1,4 @@
-"""What a cluster says of its storage: whose driver a volume is of, and whether the kubelet gives such volumes to an fsGroup.
+"""The storage of a cluster: the driver of a volume, and whether the kubelet gives its volumes to an fsGroup.
 
 Sources: k8s.io/api storage/v1/types.go (FSGroupPolicy, IsDefaultStorageClassAnnotation); kubernetes
 pkg/volume/csi/csi_mounter.go (supportsFSGroup).

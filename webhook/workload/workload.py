@@ -1,4 +1,4 @@
-"""Review.object -> Workload: the Pod spec inside a Pod or a template, with all container kinds and their JSON pointers.
+"""A workload: the Pod spec inside a Pod or a template, with all kinds of containers and their JSON pointers.
 
 Sources: kubernetes pkg/securitycontext/util.go (DetermineEffectiveSecurityContext); k8s.io/pod-security-admission
 admission/admission.go (the kinds that carry a Pod template).
@@ -121,7 +121,7 @@ class Workload(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def size(self) -> int:
-        """How many containers there are, of all kinds."""
+        """The number of containers, of all kinds."""
         spec = self.spec
         return len(spec.containers or ()) + len(spec.init_containers or ()) + len(spec.ephemeral_containers or ())
 
@@ -188,7 +188,7 @@ def _claimed(volumes: tuple[Volume, ...], templates: tuple[_ClaimTemplate, ...])
 
 
 class Effective(msgspec.Struct, frozen=True, gc=False):
-    """What the kubelet takes for a container after merging, with who said the user: the container's value wins."""
+    """A container's security context after merging the Pod's, as the kubelet does, with who set the user."""
 
     run_as_user: int | None
     run_as_group: int | None

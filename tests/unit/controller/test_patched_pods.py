@@ -17,7 +17,7 @@ from webhook.controller.patched_pods import (
     LOOKS,
     NEXT_LOOK,
     RECENT,
-    TOLD_PAUSE,
+    REPORTED_PAUSE,
     WAITING_LIMIT,
     PatchedPods,
 )
@@ -182,7 +182,7 @@ async def test_one_pod_of_a_maker_is_read(scene: Scene) -> None:
 async def test_what_goes_on_failing_is_counted_once_for_each_pod(scene: Scene) -> None:
     scene.change(pod("web-1", died(128, REFUSED), maker="web"))
     await scene.later(FIRST_LOOK)
-    for name, pause in (("web-1", TOLD_PAUSE), ("web-2", TOLD_PAUSE)):
+    for name, pause in (("web-1", REPORTED_PAUSE), ("web-2", REPORTED_PAUSE)):
         scene.change(pod(name, died(128, REFUSED), maker="web"))
         assert await scene.later(pause - 1) == []
         assert await scene.later(1) == [name]

@@ -1,1 +1,1 @@
-"""Manifest files -> workloads with positions: what is read, as kubectl reads it, and on which line it stands."""
+"""Manifest files as kubectl reads them: their workloads, with the line of everything."""

@@ -1,4 +1,4 @@
-"""A tree -> plain data, as kubectl would send it; and JSON pointers -> the places of the text that they lead to.
+"""The decoding of a tree to plain data, as kubectl would send it; and the place in the text of a JSON pointer.
 
 What two readers could take differently, above all a key that stands there twice, is refused.
 Sources: sigs.k8s.io/yaml yaml.go (YAMLToJSON) with go.yaml.in/yaml/v2 decode.go (how `<<` merges).
@@ -73,13 +73,13 @@ def key_text(key: Node) -> str:
 
 
 def locate(root: Node, pointer: str) -> Mark | None:
-    """Where a JSON pointer's last step stands: its key, or the item; None where the text has no such thing."""
+    """The place in the text of a JSON pointer's last step, its key or item; None where the text has none."""
     found = _walk(root, pointer)
     return found[0].start if found else None
 
 
 def locate_node(root: Node, pointer: str) -> Node | None:
-    """What a JSON pointer points at, itself; None where the text has no such thing."""
+    """The node that a JSON pointer names; None where the text has none."""
     found = _walk(root, pointer)
     return found[1] if found else None
 

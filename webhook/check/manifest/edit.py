@@ -1,4 +1,4 @@
-"""A manifest's text and a JSON Patch of additions -> the text with them, every other character as it was.
+"""The editing of a manifest's text by a JSON Patch of additions: every other character stays as it was.
 
 Text is inserted at the marks of the tree; nothing is printed anew, so comments, order, quotes, anchors and indentation
 stay. What would change more than one place (behind an alias, or inside what an alias repeats) is left to its author. The

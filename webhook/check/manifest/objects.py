@@ -1,4 +1,4 @@
-"""A document's tree -> its Kubernetes objects, and the workload in each: Lists are opened, custom kinds are configurable.
+"""The Kubernetes objects of a document, and the workload in each: Lists are opened, custom kinds are configurable.
 
 Sources: k8s.io/api {apps,batch,core,extensions}; k8s.io/apimachinery pkg/runtime (a List is any kind ending so, with
 items); argoproj/argo-rollouts, knative/serving and openshift/api (where their kinds carry a Pod template).
@@ -61,7 +61,7 @@ class Object(msgspec.Struct, frozen=True):
     aliases: tuple[tuple[str, str], ...] = ()
 
     def place(self, pointer: str) -> str:
-        """Where the object has what a Pod spec would have at a pointer."""
+        """The pointer in the object of a part of the Pod spec: another where its kind keeps containers elsewhere."""
         for standard, own in self.aliases:
             if pointer == standard or pointer.startswith(f"{standard}/"):
                 return own + pointer[len(standard) :]

@@ -1,4 +1,4 @@
-"""YAML or JSON text -> a tree in which everything knows where it stands.
+"""The parser of YAML and JSON: a tree in which every node has its place in the text.
 
 The tree is built from libyaml's events, without recursion and with bounds, because a stranger's file may nest or alias
 without end.
@@ -102,7 +102,7 @@ def documents(text: str) -> Iterator[Node]:
 
 
 def resolved(node: Node) -> Scalar | Mapping | Sequence:
-    """What the node is, or what its alias stands for."""
+    """The node itself, or the one that it is an alias of."""
     return node.target if isinstance(node, Alias) else node
 
 

@@ -1,4 +1,4 @@
-"""What a plain YAML scalar is: null, a boolean, a number or a string, as the YAML reader of Kubernetes has it.
+"""The type of a plain YAML scalar: null, a boolean, a number or a string, as Kubernetes' YAML reader has it.
 
 It is YAML 1.1 without base 60, and with Go's numbers: `0644` and `0o644` are 420, `1_000` is 1000, `1e3` is 1000.
 Sources: go.yaml.in/yaml/v2 resolve.go; golang strconv (ParseInt with base 0), encoding/json (how a float is written).

@@ -1,4 +1,4 @@
-"""How large an image is: what pulling the largest of its platforms transfers."""
+"""The size of an image: what pulling the largest of its platforms transfers."""
 
 from webhook.check.run import IMAGE_BUDGET
 from webhook.image.source import Image, Images, Query, Unknown

@@ -19,7 +19,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class BuildContext(msgspec.Struct, frozen=True):
-    """What lies beside a Dockerfile.
+    """The files and sizes beside a Dockerfile that rows look at.
 
     `looked` says whether the folder could be looked into at all; `dockerignore` is the text of .dockerignore, None
     where there is none. `image_bytes` is what pulling the built image transfers, None where it was not read; `base_bytes`

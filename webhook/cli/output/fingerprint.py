@@ -1,4 +1,4 @@
-"""What makes a finding the same one after lines have moved and images have changed."""
+"""The fingerprint of a finding, the same after lines have moved and images have changed."""
 
 import hashlib
 from collections import Counter

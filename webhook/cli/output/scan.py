@@ -1,4 +1,4 @@
-"""The formats of a scan, and what its exit code is. What findings have in common with those of a check is rendered there."""
+"""The formats of a scan, and its exit code. What findings have in common with those of a check is rendered there."""
 
 from importlib import import_module
 

@@ -1,4 +1,4 @@
-"""For a person at a terminal: each namespace's sums, then what is in the way of enforcing it, each with its cure."""
+"""A scan as text: each namespace's counts, then what is in the way of enforcing it, each with its remedy."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -35,7 +35,7 @@ def _lines(document: Document) -> Iterator[str | Text]:
 
 
 def skipped(skips: tuple[Skip, ...]) -> Iterator[Text]:
-    """What was not read: what there is no right to on one line, with the way to get it, however much it is."""
+    """The lines about what was not read: one for all that there is no right to, with the way to get it."""
     forbidden = [each for each in skips if each.forbidden]
     if forbidden:
         names, first = ", ".join(each.object for each in forbidden), forbidden[0].reason

@@ -1,4 +1,4 @@
-"""What the formats for people have in common: what a finding is about, and the closing sentence."""
+"""The parts that the formats for people share: what a finding is about, and the closing sentence."""
 
 from webhook.check.fix import Fixes
 from webhook.check.report import Finding, Report

@@ -1,4 +1,4 @@
-"""For a person at a terminal: place, rule, sentence, cure. Colours only where somebody sees them; NO_COLOR is heeded."""
+"""A check's report as text: place, rule, message, remedy. Colours only where somebody sees them; NO_COLOR is heeded."""
 
 from collections.abc import Iterator
 

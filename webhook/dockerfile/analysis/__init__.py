@@ -1,1 +1,1 @@
-"""What the steps make evident: a user's uid, the paths that he may write to."""
+"""The analysis of a Dockerfile's steps: a user's uid, and the paths that the user may write to."""

@@ -9,7 +9,7 @@ from webhook.dockerfile.shell.commands import Command
 
 
 class PackageManager(msgspec.Struct, frozen=True):
-    """What a package manager's verbs do. Those of `installs` and `changes` need root.
+    """A package manager and what its verbs do. Those of `installs` and `changes` need root.
 
     `cleaning` removes the lists that it has fetched; empty where that is not known here.
     """

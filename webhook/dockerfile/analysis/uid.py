@@ -28,7 +28,7 @@ PASSWD = "/etc/passwd"  # noqa: S105 - the file of accounts, not a secret
 
 
 class ResolvedUid(msgspec.Struct, frozen=True):
-    """What is known of an account.
+    """The uid and group of an account, as far as they are known.
 
     `uid` is None where it is not evident, and `reason` says why, or from where it is known; `line` is the step that
     says it, 0 where none does. `gid` is the number of the group in USER, None where that is not evident either.
@@ -66,7 +66,7 @@ def find_uid(
     steps: Mapping[int, tuple[Step, ...]],
     bases: Mapping[str, Base],
 ) -> ResolvedUid:
-    """What the file says of an account, and of the group that USER names, in the stage `target`.
+    """The uid and group of an account that USER names, as the file makes it in the stage `target`.
 
     `steps` are those of the stages that run, by stage; `bases` are the external images that were read, by their names.
     """

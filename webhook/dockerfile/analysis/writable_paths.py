@@ -1,4 +1,4 @@
-"""Where a user of the image can write, as far as the Dockerfile makes it evident.
+"""The paths that a user of the image can write to, as far as the Dockerfile makes it evident.
 
 Only two answers count: *certainly not* (a folder that belongs to root in every image and that no step gave away) and
 everything else. Base images are not looked into, so that a path that one could have prepared is never called closed.

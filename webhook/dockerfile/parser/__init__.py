@@ -1,1 +1,1 @@
-"""Dockerfile text -> instructions, as BuildKit parses them."""
+"""The parser of Dockerfiles: a text's instructions, as BuildKit parses them."""

@@ -34,7 +34,7 @@ class Heredoc(msgspec.Struct, frozen=True):
 
     @property
     def content(self) -> str:
-        """What the step sees: without leading tabs where the heredoc was opened with `<<-`."""
+        """The text as the step sees it: without leading tabs where the heredoc was opened with `<<-`."""
         return _LEADING_TABS.sub("", self.body) if self.chomp else self.body
 
 

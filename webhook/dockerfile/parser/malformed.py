@@ -4,7 +4,10 @@ import msgspec
 
 
 class Malformed(msgspec.Struct, frozen=True):
-    """Why there is no answer. `line` and `column` count from 1; `reason` names the text, the fault and the next step."""
+    """The reason why a Dockerfile cannot be evaluated, with its line.
+
+    `line` and `column` count from 1; `reason` names the text, the fault and the next step.
+    """
 
     line: int
     column: int

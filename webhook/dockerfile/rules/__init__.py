@@ -30,7 +30,10 @@ RULES = (
 
 
 def check(evaluation: Evaluation) -> tuple[DockerfileFinding, ...]:
-    """All that all rules find in one Dockerfile; for Windows only who is administrator, because its users are no numbers."""
+    """The findings of all rules about one Dockerfile.
+
+    For Windows only about the administrator, because its users are no numbers.
+    """
     if evaluation.windows:
         return tuple(administrator_user.check(evaluation))
     return tuple(found for rule in RULES for found in rule.check(evaluation))

@@ -1,1 +1,1 @@
-"""Shell scripts in RUN -> commands, and the options of useradd and its like."""
+"""The shell scripts of RUN: their commands, and the options of useradd and its like."""

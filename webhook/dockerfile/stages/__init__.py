@@ -1,1 +1,1 @@
-"""Instructions -> stages and steps, as BuildKit dispatches them."""
+"""The stages and steps of a Dockerfile, as BuildKit dispatches its instructions."""

@@ -1,4 +1,4 @@
-"""One instruction after the other: its words expanded, and what it changes in its stage.
+"""The dispatch of instructions: the words of each are expanded, and its stage is changed.
 
 Source: moby/buildkit frontend/dockerfile/dockerfile2llb/convert.go (dispatch and what it calls).
 """

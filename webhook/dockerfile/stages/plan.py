@@ -52,7 +52,7 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What is to be run.
+    """The stages that a target needs, in order.
 
     `order` are the stages that the target needs, in file order, each with the triggers that it inherits and its own
     instructions, which run after them; `arguments` are the variables of FROM.

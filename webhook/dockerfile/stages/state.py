@@ -1,4 +1,4 @@
-"""What a stage has come to while its steps go by, and what it begins with.
+"""The state of a stage between its steps, and the state that it begins with.
 
 Source: moby/buildkit frontend/dockerfile/dockerfile2llb/convert.go (dispatchStages) and image.go (emptyImage).
 """
@@ -17,7 +17,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Base(msgspec.Struct, frozen=True):
-    """What is known of an external base image: the part of its config that a build on it inherits.
+    """An external base image: the part of its config that a build on it inherits.
 
     `accounts` are its passwd and group, None where they were not read.
     """
@@ -42,7 +42,7 @@ class State:
         self.shell = True  # a POSIX one, as far as the file says
 
     def child(self) -> Self:
-        """What a stage built on this one begins with: the config's ENV is set anew, over an ARG of the same name."""
+        """The first state of a stage built on this one: the config's ENV is set anew, over an ARG of the same name."""
         other = type(self)(user=self.user, working_dir=self.working_dir, is_open=self.is_open)
         other.exported = dict(self.exported)
         other.variables = dict.fromkeys(self.variables) if self.is_open else dict(self.variables)
@@ -65,7 +65,7 @@ class State:
 
     @classmethod
     def root(cls, base: Base | None, platform: Platform) -> Self:
-        """What a stage on an external image begins with; None is an image that is not known."""
+        """The first state of a stage on an external image; None is an image that is not known."""
         if base is None:
             return cls(user=None, working_dir=None, is_open=True)
         state = cls(user=base.user, working_dir=join("/", base.working_dir), is_open=False)
@@ -78,7 +78,7 @@ class State:
 
     @classmethod
     def scratch(cls, platform: Platform) -> Self:
-        """What a stage FROM scratch begins with."""
+        """The first state of a stage FROM scratch."""
         return cls.root(Base(working_dir="/"), platform)
 
 

@@ -54,12 +54,12 @@ class Step(msgspec.Struct, frozen=True):
 
     @property
     def sources(self) -> tuple[str | None, ...]:
-        """What COPY or ADD takes."""
+        """The sources of COPY or ADD."""
         return self.arguments[:-1]
 
     @property
     def destination(self) -> str | None:
-        """Where COPY or ADD writes, made absolute, with a slash behind it where it must be a folder."""
+        """The destination of COPY or ADD, made absolute, with a slash behind it where it must be a folder."""
         written = self.arguments[-1] if self.arguments else None
         return None if written is None else self.absolute(written)
 

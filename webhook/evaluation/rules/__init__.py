@@ -68,7 +68,7 @@ _WITHOUT_IMAGE: tuple[Check, ...] = tuple(check for check in _OF_FAULT_FREE_IMAG
 
 
 def check(subject: Subject) -> tuple[Finding, ...]:
-    """All that all rules find in one container."""
+    """The findings of all rules about one container."""
     if subject.image is None:
         checks = _WITHOUT_IMAGE if subject.layers is None else _OF_FAULT_FREE_IMAGES
     else:

@@ -51,7 +51,7 @@ def check(subject: Subject) -> Finding | None:
 
 
 def missed(subject: Subject) -> Finding:
-    """What is said of a container that injection would have pinned, had /mutate been asked."""
+    """The message about a container that injection would have pinned, had /mutate been called."""
     return finding(
         subject,
         NAME,

@@ -1,1 +1,1 @@
-"""How a registry is logged in to: token requests, keychains, credential helpers and providers."""
+"""Authentication at registries: token requests, keychains, credential helpers and providers."""

@@ -1,4 +1,4 @@
-"""Which credentials apply to an image, in the order in which the kubelet tries them.
+"""The keychain: the credentials that apply to an image, in the order in which the kubelet tries them.
 
 Sources: kubernetes pkg/credentialprovider/config.go (what a docker config holds), keyring.go (BasicDockerKeyring: keys,
 globs and the Hub's fallback) and secrets/secrets.go (which Secrets count).
@@ -32,7 +32,7 @@ class Credentials(Protocol):
     """A source of credentials that are the operator's own, for whoever's image it is."""
 
     async def find(self, image: str) -> tuple[list[Credential], Unknown | None]:
-        """What applies to `image` (HOST/NAME, normalised, without tag) in turn; and why, where something failed.
+        """The credentials for `image` (HOST/NAME, normalised, without tag) in turn; and the reason, where something failed.
 
         Never raises for what a file, program or answer did.
         """
@@ -58,7 +58,7 @@ class PullSecret(Protocol):
 
 
 class PullSecrets(Protocol):
-    """Where a Pod's pull secrets are read."""
+    """A source of Pods' pull secrets."""
 
     async def names(self, namespace: str, service_account: str) -> tuple[str, ...] | Unknown:
         """The pull secrets that the account gives to Pods without their own, or why that could not be read."""
@@ -95,7 +95,7 @@ class Keychain:
             self._credentials.setdefault(key, []).append(credential)
 
     def find(self, image: str) -> list[Credential]:
-        """What applies to `image` (HOST/NAME, normalised, without tag), the most specific keys first."""
+        """The credentials for `image` (HOST/NAME, normalised, without tag), the most specific keys first."""
         found = [
             credential
             for key in sorted(self._credentials, key=str.encode, reverse=True)

@@ -31,7 +31,7 @@ class PluginFailed(NonrootError):
 
 
 def read_json(program: str, code: int, output: bytes, kind: type[V], called: str) -> V:
-    """What a program that ended with exit code `code` has printed, as JSON; `PluginFailed` where it is no `kind`."""
+    """The output of a program that ended with exit code `code`, decoded; `PluginFailed` where it is no `kind`."""
     if code:
         raise PluginFailed(f"{program} ended with exit code {code}; run it by hand to see why")
     try:
@@ -66,7 +66,7 @@ class ExecPlugin:
     async def ask(
         self, subject: str, question: bytes, known: Callable[[], V | None], read: Callable[[int, bytes], V]
     ) -> V:
-        """What is `known` already, or what `read` makes of the exit code and the output for that question.
+        """The answer that is `known` already, or that `read` makes of the exit code and the output for that question.
 
         `PluginFailed` where there is no answer, from `read` as well.
         """
@@ -86,7 +86,7 @@ class ExecPlugin:
         self, subject: str, question: bytes, known: Callable[[], V | None], read: Callable[[int, bytes], V]
     ) -> V:
         async with self._turns:
-            found = known()  # an answer about another subject may have told of this one meanwhile
+            found = known()  # an answer about another subject may have covered this one meanwhile
             if found is not None:
                 return found
             try:

@@ -1,4 +1,4 @@
-"""How a registry is logged in to, without I/O: `authorised` is a generator that yields requests and receives responses.
+"""The log-in to a registry, without I/O: `authorised` is a generator that yields requests and receives responses.
 
 1. The request goes out, with what worked last time if anything did.
 2. A 401 brings challenges. Basic: the request goes out again with the password.

@@ -1,1 +1,1 @@
-"""What a layer says: decompression, tar entries, whiteouts, owners and permissions."""
+"""The contents of layers: decompression, tar entries, whiteouts, owners and permissions."""

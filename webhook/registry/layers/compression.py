@@ -1,4 +1,4 @@
-"""A layer's compression, known from its first bytes: what media types claim is not always so.
+"""The decompression of a layer, by its first bytes: media types are not always right.
 
 Sources: containerd/containerd pkg/archive/compression/compression.go (magic numbers); RFC 1952 and RFC 8878.
 """

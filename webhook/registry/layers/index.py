@@ -1,4 +1,4 @@
-"""What one layer says about a few paths: enough to find accounts files, forgetting everything else.
+"""An index of a layer: what it says about a few paths, enough to find the accounts files.
 
 Paths are clean and relative to the image's root ("etc/passwd"). A path is tracked if it is wanted or leads to one
 that is. Sources: opencontainers/image-spec layer.md (whiteouts); containerd/containerd pkg/archive/tar.go
@@ -120,7 +120,7 @@ class LayerIndexer:
         self._nodes[self._pending] = File(data)
 
     def facts(self, diff_id: str) -> LayerIndex:
-        """What the whole layer says."""
+        """The index of the whole layer."""
         removed, opaque = (frozenset(each) if each else _NOTHING for each in (self._removed, self._opaque))
         return LayerIndex(diff_id, self._wanted, self._nodes, removed, opaque)
 

@@ -1,4 +1,4 @@
-"""The image's root filesystem as overlayfs merges it, looked at for two files only, from the top layer down.
+"""The accounts files of an image's root filesystem, as overlayfs merges its layers, from the top layer down.
 
 The reading of layers is left to the caller: `read_accounts` yields what it `Need`s and receives `LayerIndex`. It
 stops at the first layer that decides. Where the layers looked at would give another tree when they are extracted one

@@ -52,7 +52,7 @@ def whiteout_target(path: str) -> str:
 
 
 def followed(path: str, target_of: Callable[[str], str | None]) -> str | None:
-    """Where a path leads, without a slash before or behind it; None where that takes more than LINK_LIMIT links.
+    """The path that a path leads to, without a slash before or behind it; None beyond LINK_LIMIT links.
 
     `target_of` says what a name stands for: a link's target, or None where it is no link.
     """

@@ -1,4 +1,4 @@
-"""Layers: a blob in, its facts out, read once whoever asks and kept by digest; or looked at whole, for one who asks.
+"""The reader of layers: it streams a layer's blob into an index or a survey, and keeps the result by digest.
 
 A layer is always read to its end, even where the answer came early: a later entry may replace it, and only the whole
 blob has the digest that was promised. Decompression, hashing and reading the archive run in a few threads, beside the
@@ -123,7 +123,7 @@ class LayerSink(Generic[Result]):
             await self._flush()
 
     async def finish(self) -> Result:
-        """What was found, once everything is read."""
+        """The result, once everything is read."""
         await self._flush()
         await self._settle()
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._reader.finish)
@@ -141,7 +141,7 @@ class LayerSink(Generic[Result]):
 
 
 class Layers:
-    """Every layer's facts, for ever or until memory is short."""
+    """The layers that were read: their indexes and surveys, kept as long as memory allows."""
 
     def __init__(self, settings: RegistrySettings, stats: RegistryStats | None = None) -> None:
         self._settings = settings
@@ -163,7 +163,7 @@ class Layers:
         return await self._walk(read_accounts(len(layers), self._settings.limits.rereads), layers, diff_ids, fetch)
 
     async def survey(self, layers: Sequence[Descriptor], config: Config, fetch: Fetch) -> Survey:
-        """Who owns what the config names, and what runs with privileges: every layer is read.
+        """The survey of an image: its directories' owners, privileged programs and start scripts, for which every layer is read.
 
         Kept is what `accounts` keeps, and what a layer and those below it come to: a base image is read once, whoever
         builds on it. Raises as `accounts`.

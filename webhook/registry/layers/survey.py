@@ -1,4 +1,4 @@
-"""A layer's owners, permissions and privileges, laid over those of the layers below it: never read for admission.
+"""A survey of layers: owners, permissions and privileged programs, each layer laid over those below it.
 
 A tree keeps directories, symbolic links, programs that are setuid or carry capabilities, and the start scripts that are
 named as such; it forgets every other file. Names are taken as they stand: those that lead through a symbolic link of

@@ -45,7 +45,7 @@ _KINDS: dict[bytes, Kind] = {
 
 
 class Visitor(Protocol):
-    """What is called for each entry, in the archive's order."""
+    """A receiver of the entries of an archive, in their order."""
 
     def visit(self, kind: Kind, name: str, target: str, size: int, overlay: bool) -> bool:
         """One entry, its names verbatim; `overlay` if it has overlayfs's own attributes. True asks for the content."""
@@ -57,7 +57,7 @@ class Visitor(Protocol):
 
 
 class Attributes(msgspec.Struct, frozen=True):
-    """Whose an entry is, its permission bits with setuid, setgid and sticky, and the capabilities that it carries."""
+    """The owner of an entry, its permission bits with setuid, setgid and sticky, and its file capabilities."""
 
     uid: int
     gid: int
@@ -119,7 +119,7 @@ class Archive:
         self._steps.close()  # it holds us, as we hold it
 
     def attributes(self) -> Attributes:
-        """Those of the entry whose `visit` is running; read on demand, because few who visit want them."""
+        """The attributes of the entry whose `visit` is running; read on demand, because few visitors want them."""
         block, headers = self._block, self._records
         return Attributes(
             uid=_decimal("uid", headers.get("uid"), _number(block[108:116])),

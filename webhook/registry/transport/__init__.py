@@ -1,1 +1,1 @@
-"""How a registry is connected to: requests and responses, addresses that are allowed, TLS, circuit breaker."""
+"""Connections to registries: requests and responses, allowed addresses, TLS, circuit breaker."""

@@ -59,7 +59,7 @@ def networks(texts: Iterable[str]) -> tuple[Network, ...]:
 
 
 def classify(address: Address, denied: tuple[Network, ...] = ()) -> Kind:
-    """What kind of address it is; IPv4 addresses inside IPv6 ones count as what they carry."""
+    """The kind of an address; an IPv4 address inside an IPv6 one counts as itself."""
     address = _carried(address)
     if address in _METADATA or any(address in network for network in denied):
         return "forbidden"
@@ -248,7 +248,7 @@ class EgressPolicy:
 
 
 def denied(authority: str, *, own: bool) -> str:
-    """Why a host is not connected to, and what an operator can do about it; no address is told."""
+    """The message about a host that is not connected to, with what an operator can do about it; it names no address."""
     if own:
         return f"{authority} has an address that is not allowed; list it under allowed in the registry configuration if it is meant"
     return (

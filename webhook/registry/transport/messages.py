@@ -38,7 +38,7 @@ class RegistryError(NonrootError):
 
 
 class Cost(msgspec.Struct):
-    """What looking at an image has cost so far. `bytes_image` is what pulling its platforms would transfer."""
+    """The cost of reading an image so far. `bytes_image` is what pulling its platforms would transfer."""
 
     requests: int = 0
     bytes_read: int = 0
@@ -46,7 +46,7 @@ class Cost(msgspec.Struct):
 
 
 class Sink(Protocol):
-    """Where the body of a blob goes, piece by piece."""
+    """A receiver of a blob's body, piece by piece."""
 
     async def feed(self, piece: bytes) -> None:
         """Take the next bytes; returns when more may come, raises to stop the transfer."""
@@ -109,7 +109,7 @@ _REFUSALS: Mapping[int, tuple[Cause, str]] = {
 
 
 def refusal(response: Response, asked: str) -> RegistryError:
-    """What a status other than 200 means for who asked; `asked` says what for, in a few words without secrets."""
+    """The error for a status other than 200; `asked` says what was asked for, in a few words without secrets."""
     status = response.status
     if not response.own and status in {401, 403}:
         elsewhere = urlsplit(response.url).netloc
@@ -160,7 +160,7 @@ class Url(msgspec.Struct, frozen=True):
 
     @property
     def origin(self) -> tuple[str, str, int]:
-        """Whom credentials for this URL are for (RFC 6454)."""
+        """The origin that credentials for this URL belong to (RFC 6454)."""
         return self.scheme, self.host, self.port
 
 
@@ -196,5 +196,5 @@ def same_authority(one: str, other: str) -> bool:
 
 
 def forbidden(detail: str) -> RegistryError:
-    """What our own rules do not allow, now or later."""
+    """The error of a connection that the settings do not allow, now or later."""
     return RegistryError("unreachable", detail, passing=False)

@@ -1,4 +1,4 @@
-"""What look-ups have cost since the start, and what has spared them: plain counts, for metrics."""
+"""Statistics of look-ups since the start, as plain numbers for metrics: requests, bytes, cache hits."""
 
 from collections import Counter
 from typing import Literal
