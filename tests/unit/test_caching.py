@@ -204,40 +204,53 @@ def test_a_circuit_opens_and_one_tries_when_it_may_close() -> None:
     """After as many failures in a row as it takes."""
     clock = Clock()
     breaker = Breaker(10, clock, threshold=2)
-    breaker.failed("host")
-    assert breaker.allows("host")
-    breaker.failed("host")
-    assert not breaker.allows("host")
-    assert breaker.allows("other")
+    breaker.failed("host", "team")
+    assert breaker.allows("host", "team")
+    breaker.failed("host", "team")
+    assert not breaker.allows("host", "team")
+    assert breaker.allows("other", "team")
     clock.now += 10
-    assert breaker.allows("host")
-    assert not breaker.allows("host")
-    breaker.failed("host")
+    assert breaker.allows("host", "team")
+    assert not breaker.allows("host", "team")
+    breaker.failed("host", "team")
     clock.now += 9
-    assert not breaker.allows("host")
+    assert not breaker.allows("host", "team")
     clock.now += 1
-    assert breaker.allows("host")
-    breaker.succeeded("host")
-    assert breaker.allows("host")
-    assert breaker.allows("host")
+    assert breaker.allows("host", "team")
+    breaker.succeeded("host", "team")
+    assert breaker.allows("host", "team")
+    assert breaker.allows("host", "team")
 
 
 def test_failures_with_successes_between_open_nothing() -> None:
     """It takes them in a row."""
     breaker = Breaker(10, Clock(), threshold=2)
     for _ in range(5):
-        breaker.failed("host")
-        breaker.succeeded("host")
-    assert breaker.allows("host")
+        breaker.failed("host", "team")
+        breaker.succeeded("host", "team")
+    assert breaker.allows("host", "team")
 
 
 def test_hosts_are_forgotten_when_there_are_too_many() -> None:
     """An attacker may name any number of them."""
     breaker = Breaker(10, Clock(), threshold=1)
     for number in range(5000):
-        breaker.failed(f"host{number}")
+        breaker.failed(f"host{number}", "team")
     assert len(breaker._circuits) == 4096
-    assert not breaker.allows("host4999")
+    assert not breaker.allows("host4999", "team")
+
+
+def test_a_host_fails_for_one_or_for_all() -> None:
+    """What it answers one namespace says nothing to another; that nobody is there does."""
+    breaker = Breaker(10, Clock(), threshold=1)
+    breaker.failed("host", "team")
+    assert not breaker.allows("host", "team")
+    assert breaker.allows("host", "other")
+    breaker.failed("host", None)
+    assert not breaker.allows("host", "other")
+    breaker.succeeded("host", "other")
+    assert breaker.allows("host", "other")
+    assert not breaker.allows("host", "team")
 
 
 @pytest.mark.parametrize("count", [1, 100])

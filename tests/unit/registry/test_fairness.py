@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from deploy.dev.oci import accounts_layer, file, image, layer, raw_layer, tar
-from deploy.dev.registry import Hang, Registry, Slow
+from deploy.dev.registry import Hang, Registry, Slow, Status
 from tests.unit.registry.conftest import NO_PAUSE, Client
 from tests.unit.registry.samples import ACCOUNTS, BASE, NAMED, Connect
 from webhook.image.passwd import AccountFiles
@@ -64,9 +64,30 @@ async def test_many_namespaces_do_not_fill_all_turns(registry: Registry, connect
     registry.lie(Hang(), path="evil")
     client = connect()
     for tenant in range(10):
-        await begin(client, registry.host, 8, f"evil{tenant}")
+        await begin(client, registry.host, 8, f"evil{tenant}", f"evil{tenant}/app")
     registry.push("good/app:1", NAMED)
     assert isinstance(await client.ask(f"{registry.host}/good/app:1", namespace="good", budget=2), Image)
+
+
+async def test_a_mirror_that_fails_for_one_namespace_is_asked_for_others(registry: Registry, connect: Connect) -> None:
+    """What lies behind it is not there for the images of one; after some failures that one alone is told so at once."""
+    registry.lie(Status(504), path="evil")
+    registry.push("good/app:1", NAMED)
+    client = connect()
+    for number in range(4):
+        await client.cause(f"{registry.host}/evil/app{number}:1", namespace="evil")
+    assert "lately" in await client.detail(f"{registry.host}/evil/app5:1", namespace="evil")
+    assert isinstance(await client.ask(f"{registry.host}/good/app:1", namespace="good"), Image)
+
+
+async def test_a_registry_that_is_down_is_so_for_all(connect: Connect) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{closed.getsockname()[1]}"
+        client = connect(insecure=frozenset({host}))
+        for number in range(4):
+            await client.cause(f"{host}/team/app{number}:1", namespace="one")
+        assert "lately" in await client.detail(f"{host}/team/app:1", namespace="another")
 
 
 async def test_an_image_that_waits_in_anothers_queue_is_read_for_who_asks(registry: Registry, connect: Connect) -> None:

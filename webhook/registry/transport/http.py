@@ -3,7 +3,9 @@
 Each layer of it adds one concern, as httpx's client does: `send` retries, `_follow` redirects, `_once` makes one
 exchange. There are two pools of connections, because an image reference's own registry may have a private address and
 whatever it points to may not. A circuit breaker leaves a host alone for a while after some failures in a row, so that callers
-fail at once; then one caller tries, and its success closes the circuit.
+fail at once; then one caller tries, and its success closes the circuit. A host to which nobody gets a connection is left alone by
+all; one that says that it is broken, or breaks off, by the namespace whose images it was asked for: a mirror says that of what
+lies behind it, too.
 """
 
 import asyncio
@@ -12,11 +14,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from weakref import WeakValueDictionary
 
 import aiohttp
 import msgspec
 from yarl import URL
 
+from webhook.caching import TENANT, FairSemaphore
 from webhook.errors import InvalidSetting
 from webhook.registry.settings import RegistrySettings, match_authority
 from webhook.registry.transport.egress import AddressDenied, EgressPolicy, denied
@@ -76,7 +80,7 @@ def _context(settings: RegistrySettings, name: str) -> ssl.SSLContext:
     return context
 
 
-_HOSTS = 4096
+_CIRCUITS = 4096
 
 
 class _Circuit(msgspec.Struct):
@@ -85,17 +89,34 @@ class _Circuit(msgspec.Struct):
 
 
 class Breaker:
-    """One circuit per host. `seconds` is how long it stays open after `threshold` failures in a row."""
+    """Two circuits per host. `seconds` is how long one stays open after `threshold` failures in a row."""
 
     def __init__(self, seconds: float, clock: Callable[[], float], threshold: int = 4) -> None:
         self._seconds = seconds
         self._clock = clock
         self._threshold = threshold
-        self._circuits: OrderedDict[str, _Circuit] = OrderedDict()
+        self._circuits: OrderedDict[tuple[str, str | None], _Circuit] = OrderedDict()
 
-    def allows(self, host: str) -> bool:
+    def allows(self, host: str, tenant: str) -> bool:
         """Whether to try; where the while has just passed, the one who asks is the one who tries."""
-        circuit = self._circuits.get(host)
+        return self._closed((host, tenant)) and self._closed((host, None))
+
+    def succeeded(self, host: str, tenant: str) -> None:
+        """The host answered, whatever it said."""
+        self._circuits.pop((host, tenant), None)
+        self._circuits.pop((host, None), None)
+
+    def failed(self, host: str, tenant: str | None) -> None:
+        """The host broke off or said that it is broken; for everybody (None) it could not be reached."""
+        circuit = self._circuits.setdefault((host, tenant), _Circuit())
+        self._circuits.move_to_end((host, tenant))
+        circuit.failures += 1
+        circuit.open_until = self._clock() + self._seconds
+        if len(self._circuits) > _CIRCUITS:
+            self._circuits.popitem(last=False)
+
+    def _closed(self, key: tuple[str, str | None]) -> bool:
+        circuit = self._circuits.get(key)
         if circuit is None or circuit.failures < self._threshold:
             return True
         now = self._clock()
@@ -104,19 +125,6 @@ class Breaker:
         circuit.open_until = now + self._seconds
         return True
 
-    def succeeded(self, host: str) -> None:
-        """The host answered, whatever it said."""
-        self._circuits.pop(host, None)
-
-    def failed(self, host: str) -> None:
-        """The host could not be reached, broke off or said that it is broken."""
-        circuit = self._circuits.setdefault(host, _Circuit())
-        self._circuits.move_to_end(host)
-        circuit.failures += 1
-        circuit.open_until = self._clock() + self._seconds
-        if len(self._circuits) > _HOSTS:
-            self._circuits.popitem(last=False)
-
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
@@ -124,6 +132,7 @@ _DOWN = frozenset({502, 503, 504})  # a 500 may be about one repository only
 _HOPS = 5
 _ERROR_BODY = 64 * 1024
 _READ = 256 * 1024
+_CONNECTIONS = 16  # to one host
 _NO_TLS = frozenset(
     {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"}
 )  # OpenSSL's
@@ -147,13 +156,15 @@ class Transport:
         self._tls = TlsContexts(settings)
         self._breaker = Breaker(settings.lives.breaker, clock)
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        self._busy: WeakValueDictionary[str, FairSemaphore] = WeakValueDictionary()
 
     async def send(self, request: Request, cost: Cost, deadline: float) -> Response:
         """The answer, whatever its status; raises `RegistryError` when there is none by `deadline` (on the clock)."""
         if request.tentative:
             return await self._follow(request, cost)
+        tenant = TENANT.get()
         for pause in (*self._settings.timeouts.backoff, None):
-            if not self._breaker.allows(request.authority):
+            if not self._breaker.allows(request.authority, tenant):
                 detail = f"{request.authority} did not answer lately; it is asked again in some seconds"
                 raise RegistryError("unreachable", detail)
             wait = pause
@@ -162,7 +173,7 @@ class Transport:
             except RegistryError as error:
                 if not error.passing:
                     raise
-                self._breaker.failed(request.authority)
+                self._breaker.failed(request.authority, tenant if error.connected else None)
                 if wait is None or self._clock() + wait >= deadline:
                     raise
             else:
@@ -185,9 +196,9 @@ class Transport:
     def _again(self, request: Request, response: Response, pause: float | None, deadline: float) -> float | None:
         """In how many seconds to ask again for what was answered so; None: the answer stands."""
         if response.status in _DOWN:
-            self._breaker.failed(request.authority)
+            self._breaker.failed(request.authority, TENANT.get())
         else:
-            self._breaker.succeeded(request.authority)
+            self._breaker.succeeded(request.authority, TENANT.get())
         requested = retry_after(response) or 0.0
         if pause is None or response.status not in _RETRIED or requested > self._settings.timeouts.retry_after:
             return None
@@ -216,7 +227,9 @@ class Transport:
         outcome: Outcome = "abandoned"
         costs = (cost, self._stats.total, self._stats.costs[kind])
         try:
-            response = await self._exchange(request, url, authorization, costs)
+            response = await self._turns(url.authority).run(
+                TENANT.get(), lambda: self._exchange(request, url, authorization, costs)
+            )
             outcome = "ok" if response.status < 400 else refusal(response, "").cause
         except RegistryError as error:
             outcome = error.cause
@@ -290,6 +303,13 @@ class Transport:
         if left:
             raise RegistryError("unreachable", f"{authority} broke off a blob after {size - left} of {size} bytes")
 
+    def _turns(self, authority: str) -> FairSemaphore:
+        """Bounds the requests to one host at once, by namespace: a mirror may hang on what one of them asks for."""
+        turns = self._busy.get(authority)
+        if turns is None:
+            turns = self._busy[authority] = FairSemaphore(_CONNECTIONS, self._settings.look_ups_per_namespace)
+        return turns
+
     def _session(self, own: bool) -> aiohttp.ClientSession:
         """Made on first use, inside the running loop."""
         session = self._sessions.get(own)
@@ -298,8 +318,7 @@ class Transport:
                 connector=aiohttp.TCPConnector(
                     resolver=self._egress.resolver(own=own),
                     use_dns_cache=False,  # with it a namespace would wait for another's look-up
-                    limit=0,  # look-ups are bounded, by namespace
-                    limit_per_host=16,
+                    limit=0,  # bounded by `_turns`
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
@@ -334,9 +353,11 @@ def _mapped(authority: str, *, own: bool) -> Iterator[None]:
     except aiohttp.ClientConnectorDNSError as error:
         if isinstance(error.os_error, AddressDenied):
             raise forbidden(denied(authority, own=own)) from error
-        raise RegistryError("unreachable", f"{authority} does not resolve") from error
+        raise RegistryError("unreachable", f"{authority} does not resolve", connected=False) from error
     except aiohttp.ClientConnectorError as error:
-        raise RegistryError("unreachable", f"{authority} does not accept a connection") from error
+        raise RegistryError("unreachable", f"{authority} does not accept a connection", connected=False) from error
+    except aiohttp.ConnectionTimeoutError as error:
+        raise RegistryError("unreachable", f"{authority} did not answer in time", connected=False) from error
     except TimeoutError as error:
         raise RegistryError("unreachable", f"{authority} did not answer in time") from error
     except aiohttp.InvalidURL as error:

@@ -22,14 +22,23 @@ class RegistryError(NonrootError):
     """The registry gave no answer that can be used; becomes `Unknown(cause, detail)` at the client's door.
 
     `retry_after` is how many seconds the registry asked to be left alone; `passing` says whether the same request may
-    do better in a moment, which one that our own rules forbid will not.
+    do better in a moment, which one that our own rules forbid will not; `connected` whether anybody was there to ask.
     """
 
-    def __init__(self, cause: Cause, detail: str, retry_after: float | None = None, *, passing: bool = True) -> None:
+    def __init__(
+        self,
+        cause: Cause,
+        detail: str,
+        retry_after: float | None = None,
+        *,
+        passing: bool = True,
+        connected: bool = True,
+    ) -> None:
         super().__init__(detail)
         self.cause: Cause = cause
         self.retry_after = retry_after
         self.passing = passing and cause == "unreachable"
+        self.connected = connected
 
     @property
     def is_refusal(self) -> bool:
