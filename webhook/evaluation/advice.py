@@ -5,7 +5,7 @@ The advice names a number only where something of the Pod or of the image stands
 
 import re
 
-from webhook.evaluation.subject import Subject, pod_uids
+from webhook.evaluation.subject import Subject
 from webhook.image import suggestion
 from webhook.image.source import Image
 from webhook.policy.injectors import injector
@@ -44,7 +44,7 @@ def non_root(subject: Subject, *, of_image: bool) -> str:
             f"remove it and set {pod}.securityContext.fsGroup, which gives volumes to the group of the other containers; "
             f"or allow it by a NonRootException for the container {quoted(container.name, 63)}"
         )
-    uid = _neighbours_uid(subject)
+    uid = subject.pod.only_uid_beside(subject.slot, container.target_container_name or "")
     if subject.slot.kind == "ephemeral":
         number = f"the uid of the container that you debug, {uid}" if uid else "the uid of the container that you debug"
         shown = uid or "UID"
@@ -67,13 +67,3 @@ def non_root(subject: Subject, *, of_image: bool) -> str:
     return (
         f"set {field} to a uid above 0 under which the image can run, or remove it where the image has a numeric USER"
     )
-
-
-def _neighbours_uid(subject: Subject) -> int | None:
-    """The one uid that other containers of the Pod say or are given; an ephemeral one's is that of its target."""
-    target = subject.slot.container.target_container_name
-    found: set[int] = set()
-    for slot, uid in pod_uids(subject):
-        if uid and slot.container is not subject.slot.container and target in {None, "", slot.container.name}:
-            found.add(uid)
-    return found.pop() if len(found) == 1 else None

@@ -8,6 +8,7 @@ from functools import lru_cache
 import msgspec
 
 from webhook.evaluation import kubelet, rules
+from webhook.evaluation.pod_facts import PodFacts
 from webhook.evaluation.subject import Subject
 from webhook.evaluation.verdict import ContainerVerdict, Verdict, decide
 from webhook.image import reference, suggestion, user
@@ -59,9 +60,11 @@ async def evaluate(
     spec = effective_policy.policy.spec
     injects = effective_policy.injects if injects is None else injects
     os = scheduling.operating_system(workload.spec)
+    pod = PodFacts(workload)
     subjects = [
         Subject(
             workload=workload,
+            pod=pod,
             slot=slot,
             os=os,
             effective=effective(slot.container, workload.context),
@@ -87,9 +90,7 @@ async def evaluate(
         await _recall_layers(resolved, images, namespace, budget)
     if slots is None:
         if any(subject.planned is not None for subject in unresolved):
-            uids = tuple([subject.written_uid for subject in subjects])
-            for subject in subjects:
-                subject.uids = uids
+            pod.planned = tuple([subject.written_uid for subject in subjects])
         _assign_pod_rules(subjects)
     verdict = Verdict(effective_policy, tuple([_verdict(subject, effective_policy) for subject in subjects]))
     if exceptions:

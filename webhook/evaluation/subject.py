@@ -3,6 +3,7 @@
 import msgspec
 
 from webhook.evaluation import kubelet
+from webhook.evaluation.pod_facts import PodFacts
 from webhook.image.source import Image, Unknown
 from webhook.image.user import GroupMismatch, Identity, Injection, PlatformIdentity
 from webhook.policy.exemptions import Exemption
@@ -10,24 +11,25 @@ from webhook.policy.types import PolicySpec
 from webhook.workload import storage
 from webhook.workload.podspec import SecurityContext
 from webhook.workload.storage import Storage
-from webhook.workload.workload import Effective, Slot, Workload, effective
+from webhook.workload.workload import Effective, Slot, Workload
 
 
 class Subject(msgspec.Struct, gc=False):
     """One container with all that is known of it: filled in by the evaluator, then only read.
 
-    `image` is None where the spec alone says the uid; `layers` is the one whose layers may be known, also then;
-    `identities` holds one identity a platform; `planned` are the numbers that injection would write, and `uids` the
-    runAsUser of every container of the Pod after it (None: unset), none where nothing is planned; `image_fs_group`
-    goes with an identity that was `assigned` from the image; `fault_free`: the image has no fault
-    (`webhook.image.user.ImageAnalysis`), and nothing else is planned; `exemption` is that of an exception; `added`:
-    its owner's template does not have it; `storage` is what the cluster says of volumes; `restricted`: its namespace
-    enforces Pod Security restricted; `enforced`: mode Enforce is in force; `permits_root`: an exemption or the policy
-    lets the container run as root where its image says so; `exempt_rules` are those of which an exemption drops the
-    findings; `pod_rules` are those about the whole Pod whose findings are reported for this container.
+    `pod` is what it shares with the Pod's other containers; `image` is None where the spec alone says the uid; `layers` is
+    the one whose layers may be known, also then; `identities` holds one identity a platform; `planned` are the numbers
+    that injection would write; `image_fs_group` goes with an identity that was `assigned` from the image; `fault_free`:
+    the image has no fault (`webhook.image.user.ImageAnalysis`), and nothing else is planned; `exemption` is that of an
+    exception; `added`: its owner's template does not have it; `storage` is what the cluster says of volumes;
+    `restricted`: its namespace enforces Pod Security restricted; `enforced`: mode Enforce is in force; `permits_root`: an
+    exemption or the policy lets the container run as root where its image says so; `exempt_rules` are those of which an
+    exemption drops the findings; `pod_rules` are those about the whole Pod whose findings are reported for this
+    container.
     """
 
     workload: Workload
+    pod: PodFacts
     slot: Slot
     os: str
     effective: Effective
@@ -39,7 +41,6 @@ class Subject(msgspec.Struct, gc=False):
     planned: Injection | GroupMismatch | None = None
     assigned: bool = False
     image_fs_group: int | None = None
-    uids: tuple[int | None, ...] = ()
     fault_free: bool = False
     exemption: Exemption | None = None
     added: bool = False
@@ -181,12 +182,3 @@ class Subject(msgspec.Struct, gc=False):
             return self.written_uid
         uids = {answer.identity.uid if isinstance(answer.identity, Identity) else None for answer in self.identities}
         return uids.pop() if len(uids) == 1 else None
-
-
-def pod_uids(subject: Subject) -> list[tuple[Slot, int | None]]:
-    """Every container of the Pod with the runAsUser that it says or is given; None where there is none."""
-    context, uids = subject.workload.context, subject.uids
-    return [
-        (slot, uids[number] if number < len(uids) else effective(slot.container, context).run_as_user)
-        for number, slot in enumerate(subject.workload.slots())
-    ]

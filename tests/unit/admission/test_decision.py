@@ -18,6 +18,7 @@ from webhook.admission.decision import (
     refusal,
 )
 from webhook.evaluation.finding import Finding, finding
+from webhook.evaluation.pod_facts import PodFacts
 from webhook.evaluation.subject import Subject
 from webhook.evaluation.verdict import ContainerVerdict, Verdict, decide
 from webhook.policy.exemptions import Exemption, LapsedException
@@ -36,6 +37,7 @@ def subject(injects: bool = True, work: Workload = WORK) -> Subject:
     slot = first(work)
     return Subject(
         workload=work,
+        pod=PodFacts(work),
         slot=slot,
         os="linux",
         effective=effective(slot.container, work.context),

@@ -8,6 +8,7 @@ from tests.support.images import image, multi, platform_image, unknown
 from tests.support.pods import effective_policy, first, minimal, tweak, within, workload
 from tests.support.tables import table
 from webhook.evaluation.finding import describe_user, finding, image_user
+from webhook.evaluation.pod_facts import PodFacts
 from webhook.evaluation.subject import Subject
 from webhook.image.source import Image, Unknown
 from webhook.image.user import Injection, platform_identities
@@ -22,6 +23,7 @@ def subject(found: Image | Unknown | None = None, os: str = "linux", kind: str =
     slot = first(work)
     return Subject(
         workload=work,
+        pod=PodFacts(work),
         slot=slot,
         os=os,
         effective=pod.effective(slot.container, work.context),

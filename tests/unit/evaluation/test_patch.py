@@ -14,6 +14,7 @@ from tests.support.images import DIGEST, image, multi, platform_image, unknown
 from tests.support.pods import DEFAULTS, IMAGE, effective_policy, first, minimal, tweak, workload
 from tests.support.tables import table
 from webhook.evaluation import patch
+from webhook.evaluation.pod_facts import PodFacts
 from webhook.evaluation.subject import Subject
 from webhook.evaluation.verdict import ContainerVerdict
 from webhook.image.capabilities import FileCapabilities
@@ -269,6 +270,7 @@ def test_an_explicit_root_gets_nothing_whatever_was_judged() -> None:
     slot = first(work)
     subject = Subject(
         workload=work,
+        pod=PodFacts(work),
         slot=slot,
         os="linux",
         effective=effective(slot.container, work.context),

@@ -28,20 +28,17 @@ def check(subject: Subject) -> Finding | None:
         return None
     groups = {subject.effective.run_as_group, *(context.supplemental_groups or ())}
     readable = _OTHERS | (_GROUP if 0 in groups else 0)
-    modes = {
-        each.name: files.strictest
-        for each in subject.workload.spec.volumes or ()
-        if (files := each.secret or each.config_map) is not None and not files.strictest & readable
-    }
-    for mount in subject.slot.container.volume_mounts or () if modes else ():
-        if mount.name in modes:
+    for mount in subject.slot.container.volume_mounts or ():
+        volume = subject.pod.volumes.get(mount.name)
+        files = volume and (volume.secret or volume.config_map)
+        if files and not files.strictest & readable:
             pod = subject.workload.path
             return finding(
                 subject,
                 NAME,
                 "files may not be readable",
                 f"{image_user(subject)} runs as uid {subject.uid} and mounts {quoted(mount.name)} at "
-                f"{quoted(mount.mount_path)}, whose files are root's with mode {modes[mount.name]:04o}",
+                f"{quoted(mount.mount_path)}, whose files are root's with mode {files.strictest:04o}",
                 f"set {pod}.securityContext.fsGroup, such as {subject.uid}, or the volume's defaultMode: 0444",
                 severity="warning",
             )

@@ -13,43 +13,41 @@ Source: kubernetes pkg/volume/volume_linux.go (SetVolumeOwnership); umask(2)
 from typing import Final
 
 from webhook.evaluation.finding import Finding, finding
-from webhook.evaluation.subject import Subject, pod_uids
+from webhook.evaluation.pod_facts import Writer
+from webhook.evaluation.subject import Subject
 from webhook.text import quoted
-from webhook.workload.podspec import Container
+from webhook.workload.podspec import Volume
 
 NAME: Final = "shared-volume"
 
 
 def check(subject: Subject) -> Finding | None:
     """One finding for the later container of the two."""
-    if subject.os != "linux" or not subject.uid or not subject.slot.container.volume_mounts:
+    mounts, uid = subject.slot.container.volume_mounts, subject.uid
+    if subject.os != "linux" or not uid or not mounts:
         return None
-    kept = {
-        each.name
-        for each in subject.workload.spec.volumes or ()
-        if any(
-            source is not None for source in (each.persistent_volume_claim, each.ephemeral, each.csi, each.empty_dir)
-        )
-    }
-    mine = _written(subject.slot.container) & kept
-    if not mine:
+    place, shared = subject.pod.place(subject.slot), list[tuple[int, str, Writer]]()
+    for mount in mounts:
+        if not mount.read_only and _kept(subject.pod.volumes.get(mount.name)):
+            writer = subject.pod.first_other_writer(mount.name, uid)
+            if writer is not None and writer.place < place:
+                shared.append((writer.place, mount.name, writer))
+    if not shared:
         return None
-    for slot, uid in pod_uids(subject):
-        if slot.container is subject.slot.container:
-            return None
-        shared = sorted(mine & _written(slot.container))
-        if shared and uid and uid != subject.uid:
-            return finding(
-                subject,
-                NAME,
-                "two users write one volume",
-                f"runs as uid {subject.uid} and writes {quoted(shared[0])}, as does {quoted(slot.container.name)} with uid {uid}",
-                f"give both the same runAsUser, such as {subject.field('runAsUser')}: {uid}",
-                severity="warning",
-                field="runAsUser",
-            )
-    return None
+    _, name, writer = min(shared, key=lambda each: each[:2])
+    return finding(
+        subject,
+        NAME,
+        "two users write one volume",
+        f"runs as uid {uid} and writes {quoted(name)}, as does {quoted(writer.name)} with uid {writer.uid}",
+        f"give both the same runAsUser, such as {subject.field('runAsUser')}: {writer.uid}",
+        severity="warning",
+        field="runAsUser",
+    )
 
 
-def _written(container: Container) -> set[str]:
-    return {each.name for each in container.volume_mounts or () if not each.read_only}
+def _kept(volume: Volume | None) -> bool:
+    return volume is not None and any(
+        source is not None
+        for source in (volume.persistent_volume_claim, volume.ephemeral, volume.csi, volume.empty_dir)
+    )

@@ -20,18 +20,18 @@ NAME: Final = "token-file-mode"
 
 def check(subject: Subject) -> Finding | None:
     """One finding a Pod, for the container that the Pod-level pass has chosen."""
-    if NAME not in subject.pod_rules or not subject.injects or not subject.uids or subject.os != "linux":
+    uids = subject.pod.planned
+    if NAME not in subject.pod_rules or not subject.injects or not uids or subject.os != "linux":
         return None
-    workload = subject.workload
-    if None in subject.uids or len(set(subject.uids)) != 1:
+    if None in uids or len(set(uids)) != 1:
         return None
-    if not any(volume.projected is not None for volume in workload.spec.volumes or ()):
+    if not any(volume.projected is not None for volume in subject.workload.spec.volumes or ()):
         return None
     return finding(
         subject,
         NAME,
         "token files become private",
-        f"and all others get uid {subject.uids[0]}, so that projected tokens become readable to it alone (mode 0600)",
+        f"and all others get uid {uids[0]}, so that projected tokens become readable to it alone (mode 0600)",
         f"nothing to do unless a process changes its user; to decide yourself, set {subject.field('runAsUser')}",
         severity="note",
         field="runAsUser",

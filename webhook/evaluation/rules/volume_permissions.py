@@ -36,12 +36,12 @@ _IGNORING = {
 
 def check(subject: Subject) -> Finding | None:
     """A writable mount of a volume that is root's by default."""
-    volumes = {each.name: each for each in subject.workload.spec.volumes or () if _kept(each)}
-    if not volumes or subject.os != "linux" or not subject.uid:
+    mounts = subject.slot.container.volume_mounts
+    if not mounts or subject.os != "linux" or not subject.uid:
         return None
-    for mount in subject.slot.container.volume_mounts or ():
-        volume = volumes.get(mount.name)
-        if volume is None or mount.read_only:
+    for mount in mounts:
+        volume = subject.pod.volumes.get(mount.name)
+        if volume is None or not _kept(volume) or mount.read_only:
             continue
         instead = _instead(volume, subject)
         if instead is None and subject.workload.context.fs_group is not None:

@@ -1,0 +1,77 @@
+"""What containers of one Pod have of each other, worked out once: a Pod may have thousands, and each is asked about the rest."""
+
+from collections import Counter
+from functools import cached_property
+
+import msgspec
+
+from webhook.workload.podspec import Volume
+from webhook.workload.workload import Slot, Workload, effective
+
+
+class Writer(msgspec.Struct, frozen=True, gc=False):
+    """A container that writes a volume under a known uid above 0; `place` is its number in the Pod."""
+
+    place: int
+    name: str
+    uid: int
+
+
+class PodFacts:
+    """The uids and volumes of a Pod. `planned` is each container's runAsUser after injection (None: unset), empty where none is."""
+
+    def __init__(self, workload: Workload) -> None:
+        self._workload = workload
+        self.planned: tuple[int | None, ...] = ()
+
+    @cached_property
+    def volumes(self) -> dict[str, Volume]:
+        """The Pod's volumes by name."""
+        return {each.name: each for each in self._workload.spec.volumes or ()}
+
+    def place(self, slot: Slot) -> int:
+        """The number of a container in the order of `Workload.slots`."""
+        spec = self._workload.spec
+        init, regular = len(spec.init_containers or ()), len(spec.containers or ())
+        return slot.index + {"initContainers": 0, "containers": init}.get(slot.list, init + regular)
+
+    def uid(self, slot: Slot) -> int | None:
+        """The runAsUser that a container says or is given; None where there is none."""
+        if self.planned:
+            return self.planned[self.place(slot)]
+        return effective(slot.container, self._workload.context).run_as_user
+
+    def only_uid_beside(self, slot: Slot, name: str) -> int | None:
+        """The one uid above 0 that other containers of that name have, any name where it is empty; None: none, or several."""
+        found = self._uids.get(name)
+        if found is None or len(found) > 2:
+            return None
+        own = self.uid(slot) if name in {"", slot.container.name} else None
+        others = [uid for uid, number in found.items() if number > (uid == own)]
+        return others[0] if len(others) == 1 else None
+
+    def first_other_writer(self, volume: str, uid: int) -> Writer | None:
+        """The first container that writes a volume under another uid."""
+        return next((each for each in self._writers.get(volume, ()) if each.uid != uid), None)
+
+    @cached_property
+    def _uids(self) -> dict[str, Counter[int]]:
+        """How many containers of a name have each uid above 0; under no name, of all."""
+        found: dict[str, Counter[int]] = {}
+        for slot in self._workload.slots():
+            uid = self.uid(slot)
+            for name in ("", slot.container.name) if uid else ():
+                found.setdefault(name, Counter())[uid or 0] += 1
+        return found
+
+    @cached_property
+    def _writers(self) -> dict[str, list[Writer]]:
+        """Of each volume its first writer, and the first that has another uid: whoever asks differs from one of them."""
+        found: dict[str, list[Writer]] = {}
+        for place, slot in enumerate(self._workload.slots()):
+            uid = self.uid(slot)
+            for mount in slot.container.volume_mounts or () if uid else ():
+                writers = found.setdefault(mount.name, [])
+                if not mount.read_only and len(writers) < 2 and all(each.uid != uid for each in writers):
+                    writers.append(Writer(place, slot.container.name, uid or 0))
+        return found
