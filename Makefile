@@ -9,7 +9,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsa
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help run check unit test test-newest test-oldest test-e2e test-survive bench cluster cluster-down install kind kind-down image generate docs pictures zipapp sbom lock clean test-engines test-mutants
+.PHONY: help run check unit test test-newest test-oldest test-e2e test-survive bench cluster cluster-down install kind kind-down image generate docs pictures zipapp sbom lock clean test-engines test-mutants test-fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,12 @@ test-mutants: $(VENV)/.dev ## change the code that decides, one thing at a time:
 	$(BIN)/uv pip install --quiet --python $(VENV)-mutants/bin/python -c requirements-dev.txt -e '.[dev]' 'mutmut>=3.8,<4'
 	NONROOT_GUARANTEE_CASES=200 $(VENV)-mutants/bin/python -m tests.mutation.mutants $(MODULES)
 	$(BIN)/python -m tests.mutation
+
+test-fuzz: $(VENV)/.dev ## millions of inputs, guided by coverage, for whatever reads what strangers send (an hour; TARGETS="manifest …")
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-fuzz
+	$(BIN)/uv pip install --quiet --python $(VENV)-fuzz/bin/python -c requirements-dev.txt -e '.[server,controller,dev]' 'atheris>=3,<4'
+	NONROOT_KEEP_FIGURES=1 $(VENV)-fuzz/bin/python -m tests.support.fuzzing $(TARGETS)
+	$(BIN)/python -m tests.resilience.figures
 
 bench: $(VENV)/.dev ## what it costs, beside others in one run (quiet machine, Go, cargo; SECTIONS="throughput …", PEERS=all)
 	$(BIN)/python -m deploy.with_cluster $(BIN)/python -m tests.bench
@@ -132,4 +138,4 @@ lock: $(VENV)/.dev ## pin the dependencies again, with hashes
 	$(LOCK) --only-build-deps --build-deps-for wheel -o requirements-build.txt pyproject.toml
 
 clean: ## remove what was made here; the cache of built programs stays
-	rm -rf $(VENV) $(VENV)-newest $(VENV)-oldest $(VENV)-mutants mutants dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-newest $(VENV)-oldest $(VENV)-mutants $(VENV)-fuzz mutants dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

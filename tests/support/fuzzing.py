@@ -1,16 +1,13 @@
 """Readers of what strangers send, with what they may say about it: for fuzzing.
 
-    python -m tests.support.fuzzing 300000 [TARGET …]      # so many executions of each, guided by coverage
+    python -m tests.support.fuzzing [TARGET …]    # the long form of each, guided by coverage: `make test-fuzz`
 
-The long form needs `pip install atheris`, which has no wheel for every Python and is therefore no dependency. Ordinary tests
-run each target over its corpus and some thousand mutations of it. A finding is any exception but those that a target names,
-and whatever takes more than ten seconds.
+The long form needs atheris, which has no wheel for every Python and is therefore no dependency. Its figures are kept in
+`tests/resilience/results.md` where NONROOT_KEEP_FIGURES is set. Ordinary tests run each target over its corpus and some
+thousand mutations of it. A finding is any exception but those that a target names, and whatever takes more than ten seconds.
 
-The last long form, on one core of a busy machine: 500,000 executions each of manifest (27 s, 141 inputs kept), config (14 s, 38),
-log-in (251 s, 82), headers (255 s, 34) and docker config (43 s, 90),
-and 100,000 of hosts.toml (479 s, 29); later, 100,000 each of review (109 s, 56), Kubernetes YAML (79 s, 154) and
-Dockerfile (492 s, 533). It has found a key of a pull secret that took for ever; the mutations alone, a number of 5000 digits in
-JSON that ended `nonroot check`.
+It has found a key of a pull secret that took for ever; the mutations alone, a number of 5000 digits in JSON that ended
+`nonroot check`.
 """
 
 import asyncio
@@ -28,6 +25,8 @@ from pathlib import Path
 import msgspec
 
 from deploy.dev import oci
+from deploy.dev.oci import DOCKER_LIST, OCI_INDEX
+from tests.resilience.figures import Fact, record
 from tests.support import pods
 from webhook.admission import review
 from webhook.admission.handler import Admission
@@ -44,7 +43,7 @@ from webhook.registry import certs_d
 from webhook.registry.auth.docker_config import DockerConfig
 from webhook.registry.auth.keychain import Keychain, MalformedKeychain, named_helpers
 from webhook.registry.auth.token import Credential, TokenCache, authorised
-from webhook.registry.manifest import ACCEPT, parse_document
+from webhook.registry.manifest import ACCEPT, Index, choose, parse_document
 from webhook.registry.transport.messages import RegistryError, Request, Response, parse_url, refusal, retry_after
 from webhook.workload import lengths, workload
 
@@ -76,16 +75,20 @@ _CONFIG = {
 }
 
 
+SLOW = 100_000  # executions of what takes a millisecond or more
+
+
 class NoDockerfile(Exception):
     """The text is no Dockerfile that BuildKit builds."""
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A reader: what it is given to begin with, and the errors by which it refuses."""
+    """A reader: what it is given to begin with, the errors by which it refuses, and how often its long form runs it."""
 
     read: Callable[[bytes], object]
     corpus: tuple[bytes, ...]
     refusals: tuple[type[Exception], ...]
+    executions: int = 500_000
 
     def run(self, data: bytes) -> str:
         """Read it; how it was refused, or nothing."""
@@ -98,6 +101,15 @@ class Target(msgspec.Struct, frozen=True):
 
 def _document(data: bytes) -> object:
     return parse_document(data[1:], _TYPES[data[0] % len(_TYPES)]) if data else None
+
+
+def _index(data: bytes) -> None:
+    """An index by whichever media type, and what nodes would choose of it."""
+    found = _document(data)
+    if isinstance(found, Index):
+        for architectures in (frozenset[str](), frozenset({"amd64", "arm64"}), frozenset({"arm"})):
+            chosen = choose(found.manifests, "linux", architectures)
+            assert {*chosen.chosen, *chosen.undecided} <= {*found.manifests}
 
 
 def _header(data: bytes) -> str:
@@ -179,6 +191,11 @@ TARGETS: dict[str, Target] = {
         tuple(bytes([number]) + content.manifest.data for number in range(len(_TYPES)) for content in (IMAGE, INDEX)),
         (MalformedImage,),
     ),
+    "index": Target(
+        _index,
+        tuple(bytes([_TYPES.index(each)]) + INDEX.manifest.data for each in (OCI_INDEX, DOCKER_LIST, "")),
+        (MalformedImage,),
+    ),
     "config": Target(parse_config, tuple(blob.data for blob in IMAGE.blobs[:1]), (MalformedImage,)),
     "log-in": Target(
         _log_in,
@@ -198,7 +215,7 @@ TARGETS: dict[str, Target] = {
         ),
         (RegistryError,),
     ),
-    "hosts.toml": Target(_host_file, (_HOSTS.encode(),), (InvalidSetting,)),
+    "hosts.toml": Target(_host_file, (_HOSTS.encode(),), (InvalidSetting,), SLOW),
     "docker config": Target(_docker_config, (json.dumps(_CONFIG).encode(),), (MalformedKeychain, InvalidSetting)),
     "review": Target(
         _review,
@@ -217,6 +234,7 @@ TARGETS: dict[str, Target] = {
             ),
         ),
         (MalformedReview,),
+        SLOW,
     ),
     "Kubernetes YAML": Target(
         _kubernetes_yaml,
@@ -229,6 +247,7 @@ TARGETS: dict[str, Target] = {
             b'{"apiVersion":"argoproj.io/v1","kind":"Workflow","spec":{"templates":[{"container":{"image":"x"}}]}}',
         ),
         (MalformedYaml, MalformedReview, UnicodeDecodeError),
+        SLOW,
     ),
     "Dockerfile": Target(
         _dockerfile,
@@ -237,6 +256,7 @@ TARGETS: dict[str, Target] = {
             b"FROM b\nONBUILD USER x\nRUN <<E\nadduser -D app\nE\nCOPY --chown=1:2 --from=b a /b\nUSER ${X%%*a}\n",
         ),
         (NoDockerfile,),
+        SLOW,
     ),
 }
 
@@ -307,23 +327,23 @@ atheris.Fuzz()
 """
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Every target in a process of its own, and how many executions that were in how many seconds."""
+def main(names: Sequence[str]) -> int:
+    """Every target in a process of its own: how many executions that were in how many seconds, and how many failed."""
     failed = 0
-    for name in arguments[1:] or TARGETS:
+    for name in names or TARGETS:
         with tempfile.TemporaryDirectory() as folder:
             for number, data in enumerate(TARGETS[name].corpus):
                 (Path(folder) / f"{number}").write_bytes(data)
-            command = [sys.executable, "-c", _GUIDED, name, arguments[0], folder]
+            command = [sys.executable, "-c", _GUIDED, name, str(TARGETS[name].executions), folder]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             kept = len(list(Path(folder).iterdir()))
         last = re.findall(r"Done ([0-9]+) runs in ([0-9]+) second", done.stderr)
         failed += not last
-        print(
-            name,
-            f"{last[0][0]} executions in {last[0][1]} s, {kept} inputs kept" if last else done.stderr[-3000:],
-            flush=True,
-        )
+        if last:
+            runs, seconds = map(int, last[0])
+            fact = Fact(f"fuzzing: {name}", f"{runs:,} executions in {seconds} s, {kept} inputs kept, nothing found")
+            record(fact)
+        print(name, fact.measured if last else done.stderr[-3000:], flush=True)
     return failed
 
 

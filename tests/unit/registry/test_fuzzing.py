@@ -1,4 +1,4 @@
-"""Readers of what strangers send refuse it in their own words, whatever it is. The long form is `tests.support.fuzzing`."""
+"""Readers of what strangers send refuse it in their own words, whatever it is. The long form is `make test-fuzz`."""
 
 import pytest
 
@@ -9,3 +9,7 @@ from tests.support.fuzzing import TARGETS, executed
 def test_nothing_but_a_refusal_leaves_a_reader(name: str) -> None:
     """In many ways, or the mutations reach nothing."""
     assert executed(TARGETS[name], 1500) >= 2
+
+
+def test_the_long_form_is_two_million_executions() -> None:
+    assert sum(each.executions for each in TARGETS.values()) >= 2_000_000
