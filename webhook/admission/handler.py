@@ -93,8 +93,8 @@ class Admission:
             hook = "validate"
         try:
             return await self._review(review, hook, timeout, enforced=enforced)
-        except (MalformedObject, _Unjudged) as error:
-            retry, reason = isinstance(error, _Unjudged) and error.retry, str(error)
+        except (MalformedObject, _NotEvaluated) as error:
+            retry, reason = isinstance(error, _NotEvaluated) and error.retry, str(error)
         except Exception:
             log.exception("a review was not evaluated")
             retry, reason = True, "the webhook failed to evaluate it, which its log explains"
@@ -191,14 +191,14 @@ class Admission:
 
     @contextlib.contextmanager
     def _reserve(self, workload: Workload) -> Iterator[None]:
-        """Room for a large Pod until it is evaluated; `_Unjudged` where there is none."""
+        """Room for a large Pod until it is evaluated; `_NotEvaluated` where there is none."""
         size = workload.size
         if size > LARGE_PODS_CONTAINERS:
-            raise _Unjudged(
+            raise _NotEvaluated(
                 f"{size} containers are more than the {LARGE_PODS_CONTAINERS} that are evaluated at most: make several Pods"
             )
         if self._large_pod_containers + size > LARGE_PODS_CONTAINERS:
-            raise _Unjudged(
+            raise _NotEvaluated(
                 f"{self._large_pod_containers} containers of large Pods are being evaluated: try again in a second",
                 retry=True,
             )
@@ -254,7 +254,7 @@ class Admission:
         )
 
 
-class _Unjudged(Exception):  # an outcome, not an error
+class _NotEvaluated(Exception):  # an outcome, not an error
     """A Pod was not evaluated for want of room; `retry`: there may be some in a moment."""
 
     def __init__(self, message: str, *, retry: bool = False) -> None:

@@ -73,18 +73,18 @@ class DiskCache:
         pointer = self._folder / _hashed(str(requested))
         pointed, age = (requested.digest, 0.0) if requested.digest else self._pointed(pointer)
         if self._images is None:
-            found = self._recall(self._answer(requested, pointed, query), pointed, age) if pointed else None
+            found = self._recall(self._path(requested, pointed, query), pointed, age) if pointed else None
             return found or Unknown("unreachable", "it was not read before, and --offline asks nobody")
         digest = await self._images.resolve(query) if pointed and not requested.digest else pointed
-        known = self._recall(self._answer(requested, digest, query), digest) if digest else None
+        known = self._recall(self._path(requested, digest, query), digest) if digest else None
         fresh = known or await self._images.find(query)
         if isinstance(fresh, Image) and fresh.source == "registry" and not fresh.age:
-            kept = known is not None or self._keep(self._answer(requested, fresh.digest, query), fresh)
+            kept = known is not None or self._keep(self._path(requested, fresh.digest, query), fresh)
             if kept and not requested.digest:
                 self._write(pointer, fresh.digest.encode())
         return fresh
 
-    def _answer(self, requested: Reference, digest: str, query: Query) -> Path:
+    def _path(self, requested: Reference, digest: str, query: Query) -> Path:
         """Where the answer about a digest is: of its repository, for these platforms, and as much as was asked."""
         wanted = (query.os, sorted(query.architectures), query.accounts, query.survey)
         return self._folder / _hashed(f"{requested.name}@{digest} {wanted}")

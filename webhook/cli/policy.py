@@ -81,8 +81,8 @@ def text(report: Governance) -> str:
 
 
 def _lines(report: Governance) -> Iterator[str | Text]:
-    governed = f": policy {report.policy}, mode {report.mode or UNKNOWN}{INJECTS[report.injects]}"
-    yield Text.assemble((report.namespace, "bold"), governed)
+    policy = f": policy {report.policy}, mode {report.mode or UNKNOWN}{INJECTS[report.injects]}"
+    yield Text.assemble((report.namespace, "bold"), policy)
     yield f"  {printable(report.why)}"
     if report.label is not None:
         yield f"  label {MODE_LABEL}={printable(report.label)}"

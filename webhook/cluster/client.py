@@ -149,7 +149,7 @@ class Cluster:
         self._user = user
         self._client: ApiClient | None = None
         self._connecting = asyncio.Lock()
-        self._heard = (datetime.now(UTC), time.monotonic())  # what time it was, and when we were told
+        self._last_answer = (datetime.now(UTC), time.monotonic())  # the API server's time, and ours on receiving it
         self._from_kubeconfig = False
 
     def now(self) -> datetime:
@@ -157,8 +157,8 @@ class Cluster:
 
         It is the API server that finds a certificate valid or not, and a node's clock may be a year off.
         """
-        then, heard = self._heard
-        return then + timedelta(seconds=time.monotonic() - heard)
+        then, at = self._last_answer
+        return then + timedelta(seconds=time.monotonic() - at)
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -207,7 +207,7 @@ class Cluster:
 
     def _hear(self, date: str) -> None:
         with contextlib.suppress(ValueError):  # no date, or none that is one
-            self._heard = (parsedate_to_datetime(date), time.monotonic())
+            self._last_answer = (parsedate_to_datetime(date), time.monotonic())
 
     async def lines(
         self, path: str, what: str, silence: float, *, only_metadata: bool = False

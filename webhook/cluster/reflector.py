@@ -114,7 +114,7 @@ class _Reflector:
                 version = version or page.metadata.resource_version
                 for raw in page.items or ():
                     metadata = self._metadata(raw)
-                    if metadata is not None and self._tell(self._store.update, metadata.key, raw):
+                    if metadata is not None and self._notify(self._store.update, metadata.key, raw):
                         seen.add(metadata.key)
         except Absent:
             self._store.replace(())
@@ -157,9 +157,9 @@ class _Reflector:
         if metadata is None:
             return None
         if event.type in {"ADDED", "MODIFIED"}:
-            self._tell(self._store.update, metadata.key, event.object)
+            self._notify(self._store.update, metadata.key, event.object)
         elif event.type == "DELETED":
-            self._tell(self._store.delete, metadata.key)
+            self._notify(self._store.delete, metadata.key)
         return metadata.resource_version
 
     def _metadata(self, raw: msgspec.Raw) -> ObjectMeta | None:
@@ -174,10 +174,10 @@ class _Reflector:
             return None
         return metadata
 
-    def _tell(self, tell: Callable[..., None], key: str, *raw: msgspec.Raw) -> bool:
+    def _notify(self, notify: Callable[..., None], key: str, *raw: msgspec.Raw) -> bool:
         """Call the store; an object that it cannot cope with keeps it from no other."""
         try:
-            tell(key, *raw)
+            notify(key, *raw)
         except Exception:
             log.exception("%s: %s is passed over, which is a bug", self._what, key)
             return False

@@ -196,7 +196,7 @@ class Rotation:
         observed = await self._observe()
         now = self._clock()
         if self._names.provider:
-            await self._tell_provider(observed.ca, now)
+            await self._update_provider(observed.ca, now)
         if observed.configurations != self._shown:
             self._shown, self._since = observed.configurations, now
         step = decide(observed, self._plan, now, settled=now - self._since >= self._plan.settle)
@@ -210,7 +210,7 @@ class Rotation:
                 await self._objects.inject_ca_bundle(step.configuration, step.bundle)
         return step
 
-    async def _tell_provider(self, ca: Secret | None, now: datetime) -> None:
+    async def _update_provider(self, ca: Secret | None, now: datetime) -> None:
         """Give Gatekeeper's Provider the bundle, too. Whatever stands in the way there holds no certificate up."""
         authorities = (
             *certificates.authorities(_get(ca, CERTIFICATE), now),

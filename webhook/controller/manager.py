@@ -52,9 +52,9 @@ async def _operate(settings: OperateSettings) -> None:
     async with contextlib.AsyncExitStack() as closing:
         cluster = await closing.enter_async_context(contextlib.aclosing(Cluster()))
         recorder = EventRecorder(cluster, socket.gethostname())
-        memory = ClusterIdentityStore(cluster)
-        await closing.enter_async_context(run_in_background(recorder.writer, memory.writer))
-        standing = PolicyStatusController(
+        store = ClusterIdentityStore(cluster)
+        await closing.enter_async_context(run_in_background(recorder.writer, store.writer))
+        statuses = PolicyStatusController(
             cluster,
             recorder.record,
             settings.validating_configuration,
@@ -64,11 +64,11 @@ async def _operate(settings: OperateSettings) -> None:
             scans=bool(settings.scan_interval),
         )
         access = config_file.load(settings.registry_config, settings.insecure_registries)
-        client = RegistryClient(access.settings, PullSecrets(cluster), credentials=access.credentials, memory=memory)
+        client = RegistryClient(access.settings, PullSecrets(cluster), credentials=access.credentials, store=store)
         images = await closing.enter_async_context(contextlib.aclosing(client))
         service_range = ServiceRange(cluster, images.deny)
         await service_range.read()
-        reconciler = Reconciler(cluster, memory)
+        reconciler = Reconciler(cluster, store)
         hooks = settings.validating_configuration
         asked = AskedImages(images)
         scanning = BackgroundScan(
@@ -82,14 +82,14 @@ async def _operate(settings: OperateSettings) -> None:
             cluster_name=settings.cluster_name,
             labels=settings.report_labels,
         )
-        patched = PatchedPods(cluster, recorder.record, scanning.ran_unpatched, memory, lambda: standing.view)
+        patched = PatchedPods(cluster, recorder.record, scanning.ran_unpatched, store, lambda: statuses.view)
         readers = ReportReaders(cluster) if settings.report_page_authentication else None
         routes = ReportPage(scanning, readers).routes() if settings.report_page else ()
-        collectors = scanning, standing, patched, Background(client.stats, Event=recorder.writer)
+        collectors = scanning, statuses, patched, Background(client.stats, Event=recorder.writer)
         serving = probes.serve(state, settings.host, settings.metrics_port, collectors, routes)
         log.info("probes and metrics at http://%s:%d", settings.host, await closing.enter_async_context(serving))
 
-        scheduler = Scheduler(standing, scanning, Workloads(cluster, patched), settings.scan_interval)
+        scheduler = Scheduler(statuses, scanning, Workloads(cluster, patched), settings.scan_interval)
         loops = [*scheduler.loops(), supervise("following the Service range", service_range.follow)]
         if settings.scan_interval:
             loops.append(repeat("the watch on patched Pods", patched.round, patched.due))
@@ -106,7 +106,7 @@ async def _operate(settings: OperateSettings) -> None:
             state.problem = None
         await closing.enter_async_context(background(*loops))
         notify = certificates_due.set if settings.manage_certificates else None
-        await operator.run(cluster, Triggers(settings, notify, scheduler.governed, cluster.now()), closing.aclose)
+        await operator.run(cluster, Triggers(settings, notify, scheduler.policy_changed, cluster.now()), closing.aclose)
 
 
 def rotation(cluster: Cluster, settings: OperateSettings) -> Rotation:

@@ -100,7 +100,7 @@ class PatchedPods(Collector):
         self._waiting: dict[int, str] = {}  # the Pod to read, by its maker
         self._times: list[tuple[float, int]] = []  # a heap: when, and which maker's
         self._pauses: LRUCache[int, float] = LRUCache(REMEMBERED)  # until when a maker's Pods are not read
-        self._told: LRUCache[tuple[str, str], bool] = LRUCache(REMEMBERED)
+        self._reported: LRUCache[tuple[str, str], bool] = LRUCache(REMEMBERED)
         self._counts = dict.fromkeys(start_failure.FIELDS, 0)
         self.due = asyncio.Event()
 
@@ -156,7 +156,7 @@ class PatchedPods(Collector):
     def _evaluate(self, pod: Pod) -> float:
         """Record what fails; the seconds until the next look at Pods of the same maker."""
         policy = self._view().effective_policy(pod.metadata.namespace or "").policy
-        reported = [self._tell(pod, each, policy) for each in start_failure.failures(pod)]
+        reported = [self._report(pod, each, policy) for each in start_failure.failures(pod)]
         if any(reported):
             return REPORTED_PAUSE
         return math.inf if start_failure.started(pod, self._now()) else NEXT_LOOK
@@ -171,7 +171,7 @@ class PatchedPods(Collector):
             if each.spec.facts is not None:
                 yield each.spec.facts
 
-    def _tell(self, pod: Pod, failure: StartFailure, policy: NonRootPolicy) -> bool:
+    def _report(self, pod: Pod, failure: StartFailure, policy: NonRootPolicy) -> bool:
         """Tell of a failure, if there is enough to say that a field of ours is its cause; whether there is."""
         ran = any(map(self._ran, container_status.starts(failure.container, failure.digest)))
         facts = next(
@@ -188,8 +188,8 @@ class PatchedPods(Collector):
                 return False
         about, container, field = pod.metadata, failure.container, fields[0]
         key = (about.uid, container.name)
-        if not self._told.get(key):
-            self._told.put(key, value=True, weight=sum(map(len, key)))
+        if not self._reported.get(key):
+            self._reported.put(key, value=True, weight=sum(map(len, key)))
             self._counts[field] += 1
         others = f" (or {', '.join(fields[1:])})" if fields[1:] else ""
         without = "; the same image ran without it" if ran else ""

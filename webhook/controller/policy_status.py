@@ -158,16 +158,16 @@ class PolicyStatusController(Collector):
             reach = DEFAULT
         now = now.replace(microsecond=0)  # as Kubernetes has its times
         self.view = view = state.view()
-        governed = {each.name: view.effective_policy(each.name) for each in state.namespaces}
-        self._announce(state, governed)
-        enforced = self._compare(await self._enforcement.read(), state, governed, now)
+        effective = {each.name: view.effective_policy(each.name) for each in state.namespaces}
+        self._announce(state, effective)
+        enforced = self._compare(await self._enforcement.read(), state, effective, now)
         self._weakened_at = enforced.weakened_at
         await self._enforcement.write(enforced)
-        open_namespaces = _fail_open(state, governed, reach)
+        open_namespaces = _fail_open(state, effective, reach)
         self._fail_open = len(open_namespaces)
         for each in state.policies:
             sums = None if self.sums is None else self.sums.get(each.metadata.name, Outcomes())
-            scope = _scope(each.stored, state, governed, open_namespaces)
+            scope = _scope(each.stored, state, effective, open_namespaces)
             former = _former(each, PolicyStatus)
             spec, generation = msgspec.json.decode(each.spec), each.metadata.generation
             new = status.of_policy(each.stored, spec, scope, sums, former, generation, now, scans=self._scans)
@@ -223,9 +223,9 @@ class PolicyStatusController(Collector):
             regarding = Regarding("v1", "Namespace", "", about.name, about.uid)
             self._record(Event(regarding, "controller", "Review", "NamespaceLabelled", change.note, "Normal"))
 
-    def _announce(self, state: ClusterState, governed: dict[str, EffectivePolicy]) -> None:
+    def _announce(self, state: ClusterState, effective: dict[str, EffectivePolicy]) -> None:
         """Record an Event about each namespace whose label has no meaning, once."""
-        problems = {(each.uid, governed[each.name].problem): each for each in state.namespaces}
+        problems = {(each.uid, effective[each.name].problem): each for each in state.namespaces}
         for key in problems.keys() - self._announced:
             if key[1]:
                 about = problems[key]
@@ -234,20 +234,20 @@ class PolicyStatusController(Collector):
         self._announced = {key for key in problems if key[1]}
 
     def _compare(
-        self, former: Record, state: ClusterState, governed: Mapping[str, EffectivePolicy], now: datetime
+        self, former: Record, state: ClusterState, effective: Mapping[str, EffectivePolicy], now: datetime
     ) -> Record:
         """Record an Event about each namespace that is enforced less than in the former record; the record of today."""
         before = {uid: (name, each) for name, each in former.policies.items() for uid in each.namespaces}
         weakened_at = former.weakened_at
         for about in state.namespaces:
-            rule = governed[about.name]
+            rule = effective[about.name]
             change = _weakened(*before[about.uid], rule) if about.uid in before else ""
             if change:
                 weakened_at = now
                 regarding = Regarding("v1", "Namespace", "", about.name, about.uid)
                 note = f"{change}, by policy {rule.policy.metadata.name}: {rule.why}"
                 self._record(Event(regarding, "controller", "Review", "EnforcementWeakened", note))
-        return Record(_enforced(state, governed), weakened_at)
+        return Record(_enforced(state, effective), weakened_at)
 
     def collect(self) -> Iterable[Metric]:
         """The families, for prometheus-client."""
@@ -255,13 +255,13 @@ class PolicyStatusController(Collector):
         yield metrics.FAIL_OPEN.at(self._fail_open)
 
 
-def _enforced(state: ClusterState, governed: Mapping[str, EffectivePolicy]) -> dict[str, Enforced]:
+def _enforced(state: ClusterState, effective: Mapping[str, EffectivePolicy]) -> dict[str, Enforced]:
     """What each policy enforces."""
     uids: dict[str, list[str]] = {}
     for about in state.namespaces[:NAMESPACES_LIMIT]:
-        if governed[about.name].mode == "Enforce":
-            uids.setdefault(governed[about.name].policy.metadata.name, []).append(about.uid)
-    allows = {each.policy.metadata.name: each.policy.spec.allows_root for each in governed.values()}
+        if effective[about.name].mode == "Enforce":
+            uids.setdefault(effective[about.name].policy.metadata.name, []).append(about.uid)
+    allows = {each.policy.metadata.name: each.policy.spec.allows_root for each in effective.values()}
     return {name: Enforced(tuple(found), allows[name]) for name, found in uids.items()}
 
 
@@ -273,26 +273,26 @@ def _weakened(policy: str, before: Enforced, now: EffectivePolicy) -> str:
     return f"{', '.join(allowed)} lets containers run as root" if allowed else ""
 
 
-def _fail_open(state: ClusterState, governed: Mapping[str, EffectivePolicy], reach: Reach) -> frozenset[str]:
+def _fail_open(state: ClusterState, effective: Mapping[str, EffectivePolicy], reach: Reach) -> frozenset[str]:
     """The enforced namespaces whose Pods the API server admits where admission does not answer."""
     return frozenset(
         each.name
         for each in state.namespaces
-        if governed[each.name].mode == "Enforce"
-        and not exempts(governed[each.name].policy.spec, each.name)
+        if effective[each.name].mode == "Enforce"
+        and not exempts(effective[each.name].policy.spec, each.name)
         and reach.fails_open(Namespace(each.name, each.labels))
     )
 
 
 def _scope(
-    stored: StoredObject, state: ClusterState, governed: Mapping[str, EffectivePolicy], fail_open: Collection[str]
+    stored: StoredObject, state: ClusterState, effective: Mapping[str, EffectivePolicy], fail_open: Collection[str]
 ) -> PolicyScope:
     policy = stored.document
     if not isinstance(policy, NonRootPolicy):
         return PolicyScope({})
     selector = policy.spec.namespace_selector
     selected = {
-        each.name: governed[each.name]
+        each.name: effective[each.name]
         for each in state.namespaces
         if selector.matches(Namespace(each.name, each.labels).selectable)
     }

@@ -30,27 +30,27 @@ class Scheduler:
 
     def __init__(
         self,
-        standing: PolicyStatusController,
+        statuses: PolicyStatusController,
         scanning: BackgroundScan,
         workloads: Workloads,
         interval: timedelta,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._standing = standing
+        self._statuses = statuses
         self._scanning = scanning
         self._workloads = workloads
         self._interval = interval
         self._now = now
         self._turn: datetime | None = None  # when time alone changes what an exception is worth
-        self._governing: dict[str, str] = {}
+        self._policy_objects: dict[str, str] = {}
         self._changed: set[str] = set()
         self._settled: set[str] = set()
         self._one_at_a_time = asyncio.Lock()  # a scan that began before a look must not have the last word
-        self.standing_due, self.scan_due, self.look_due = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.status_due, self.scan_due, self.look_due = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    def governed(self, namespace: str | None) -> None:
+    def policy_changed(self, namespace: str | None) -> None:
         """Take note that the effective policy of a namespace may have changed; None: of any."""
-        self.standing_due.set()
+        self.status_due.set()
         if namespace is None:
             self.scan_due.set()
         else:
@@ -66,42 +66,42 @@ class Scheduler:
 
     def loops(self) -> tuple[Coroutine[None, None, NoReturn], ...]:
         """The coroutines to run until cancelled, which may be at any point: the next controller goes on from what was written."""
-        standing = repeat("the statuses of policies and exceptions", self.stand, self.standing_due)
+        statuses = repeat("the statuses of policies and exceptions", self.update_statuses, self.status_due)
         if not self._interval:
-            return (standing,)
+            return (statuses,)
         scan = repeat("the background scan", self.scan, self.scan_due)
         look = repeat("the scan of what has changed", self.look, self.look_due)
-        return (standing, scan, look, *self._workloads.loops(self.changed))
+        return (statuses, scan, look, *self._workloads.loops(self.changed))
 
-    async def stand(self) -> Interval:
+    async def update_statuses(self) -> Interval:
         """Look at the statuses. Raises `ClusterError`."""
         now = self._now()
         if self._turn is not None and now >= self._turn:
             self.scan_due.set()
-        state, self._turn = await self._standing.round(now)
+        state, self._turn = await self._statuses.round(now)
         self._notice_vanished(
             {each.metadata.uid: each.metadata.namespace for each in (*state.policies, *state.exceptions)}
         )
         left = RESYNC_INTERVAL if self._turn is None else (self._turn - self._now()).total_seconds()
         return Interval(STATUS_INTERVAL, min(max(left, STATUS_INTERVAL), RESYNC_INTERVAL))
 
-    def _notice_vanished(self, governing: dict[str, str]) -> None:
+    def _notice_vanished(self, objects: dict[str, str]) -> None:
         """Take note of policies and exceptions that are gone: kopf does not see what vanishes while no stream is open.
 
-        `governing` has their namespaces, by uid. Source: nolar/kopf kopf/_cogs/clients/watching.py (continuous_watch).
+        `objects` has their namespaces, by uid. Source: nolar/kopf kopf/_cogs/clients/watching.py (continuous_watch).
         """
-        for uid in self._governing.keys() - governing.keys():
-            if self._governing[uid]:
-                self.changed(self._governing[uid])
+        for uid in self._policy_objects.keys() - objects.keys():
+            if self._policy_objects[uid]:
+                self.changed(self._policy_objects[uid])
             else:
                 self.scan_due.set()
-        self._governing = governing
+        self._policy_objects = objects
 
     async def scan(self) -> Interval:
         """Scan, and have its sums shown. Raises `ClusterError`."""
         async with self._one_at_a_time:
             if self._scanning.document is None:
-                await self._workloads.heard()
+                await self._workloads.listed()
             began = time.process_time()
             self.scan_due.clear()
             self._changed.clear()
@@ -131,8 +131,8 @@ class Scheduler:
 
     def _rest(self, began: float, minimum: float, resync: float) -> Interval:
         found = self._scanning.sums(), self._scanning.matches()
-        if found != (self._standing.sums, self._standing.matches):
-            self._standing.sums, self._standing.matches = found
-            self.standing_due.set()
+        if found != (self._statuses.sums, self._statuses.matches):
+            self._statuses.sums, self._statuses.matches = found
+            self.status_due.set()
         minimum = max(minimum, REST_FACTOR * (time.process_time() - began))
         return Interval(minimum, max(minimum, resync))

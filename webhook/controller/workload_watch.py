@@ -64,7 +64,7 @@ class Workloads:
         own = _Kind(changed, listed)
         return own if kind != "Pod" or self._pods is None else _Both(own, self._pods)
 
-    async def heard(self) -> None:
+    async def listed(self) -> None:
         """Wait until whatever changes from now on is heard of, as far as it is within a minute."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_LISTING_TIMEOUT):

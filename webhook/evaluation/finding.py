@@ -91,16 +91,16 @@ def describe_user(subject: Subject) -> str:
     if not subject.identities:
         return f"unknown ({subject.image.cause})" if isinstance(subject.image, Unknown) else "unknown"
     if len(subject.identities) == 1:
-        return _said(subject.identities[0], subject.image)
+        return _user_on(subject.identities[0], subject.image)
     platforms: dict[str, list[str]] = {}
     for answer in subject.identities:
-        platforms.setdefault(_said(answer, subject.image), []).append(str(answer.platform))
+        platforms.setdefault(_user_on(answer, subject.image), []).append(str(answer.platform))
     if len(platforms) == 1:
         return next(iter(platforms))
-    return ", ".join(f"{said} on {quoted(' '.join(each))}" for said, each in platforms.items())
+    return ", ".join(f"{user} on {quoted(' '.join(each))}" for user, each in platforms.items())
 
 
-def _said(answer: PlatformIdentity, found: Image | Unknown | None) -> str:
+def _user_on(answer: PlatformIdentity, found: Image | Unknown | None) -> str:
     user, identity = answer.user, answer.identity
     if identity is None:
         return f"Windows user {quoted(user.name)}" if user.name else "the image's Windows user"

@@ -91,21 +91,21 @@ def _cause(state: ContainerState, given: tuple[str, ...]) -> tuple[tuple[str, ..
     """Which of the given fields may be to blame for a state, in which words, and what has to be known besides."""
     ended = state.terminated
     if state.waiting is not None and state.waiting.message:
-        symptom, said = f"does not start ({state.waiting.reason})", state.waiting.message
+        symptom, message = f"does not start ({state.waiting.reason})", state.waiting.message
     elif ended is not None and ended.exit_code and _lived(ended) <= FIRST_SECONDS:
-        symptom, said = f"dies at once with exit code {ended.exit_code}", ended.message
+        symptom, message = f"dies at once with exit code {ended.exit_code}", ended.message
     else:
         return None
-    if said:
-        symptom = f"{symptom}: {printable(said.strip(), TEXT_LIMIT)}"
+    if message:
+        symptom = f"{symptom}: {printable(message.strip(), TEXT_LIMIT)}"
     for cause in _CAUSES:
         fields = tuple(each for each in cause.fields if each in given)
-        if fields and cause.words.search(said):
+        if fields and cause.words.search(message):
             return fields, symptom, cause.proof
     if ended is None:
         return None
     suspects: tuple[str, ...] = _CODES.get(ended.exit_code, ())
-    if ended.exit_code in _INIT_CODES and not said and _lived(ended) <= _AT_ONCE:
+    if ended.exit_code in _INIT_CODES and not message and _lived(ended) <= _AT_ONCE:
         suspects = ("capabilities",)
     fields = tuple(each for each in suspects if each in given)
     return fields, symptom, "unpatched" if fields else "facts"

@@ -52,7 +52,7 @@ class PolicySnapshot:
         self._may_enforce = any(each.spec.mode == "Enforce" for each in documents.policies)
         self._complete = namespaces is None
         self._namespaces = namespaces or {}
-        self._governing: dict[str, EffectivePolicy] = {}
+        self._effective: dict[str, EffectivePolicy] = {}
         exceptions: dict[str, list[NonRootException]] = {}
         for each in documents.exceptions:
             exceptions.setdefault(each.metadata.namespace or DEFAULT_NAMESPACE, []).append(each)
@@ -69,13 +69,13 @@ class PolicySnapshot:
 
     def effective_policy(self, namespace: str) -> EffectivePolicy:
         """The policy in force for a namespace: worked out once, then a dict look-up."""
-        effective_policy = self._governing.get(namespace)
+        effective_policy = self._effective.get(namespace)
         if effective_policy is None:
             name = namespace or DEFAULT_NAMESPACE
             effective_policy = selection.select_policy(self._policies, self._namespaces.get(name) or Namespace(name))
-            if len(self._governing) >= _NAMESPACES_LIMIT:
-                self._governing.clear()
-            self._governing[namespace] = effective_policy
+            if len(self._effective) >= _NAMESPACES_LIMIT:
+                self._effective.clear()
+            self._effective[namespace] = effective_policy
         return effective_policy
 
     def exceptions(self, namespace: str, workload: Workload | None = None) -> tuple[NonRootException, ...]:

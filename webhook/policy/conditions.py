@@ -134,13 +134,13 @@ def of_policy(
     """
     workloads = former.workloads if workloads is None else workloads
     name = stored.document.metadata.name if stored.document is not None else ""
-    governed = {each: rule for each, rule in scope.selected.items() if rule.policy.metadata.name == name}
-    states = [_policy_ready(stored, scope.selected, governed)]
+    effective = {each: rule for each, rule in scope.selected.items() if rule.policy.metadata.name == name}
+    states = [_policy_ready(stored, scope.selected, effective)]
     if stored.document is not None:
         asks = isinstance(stored.document, NonRootPolicy) and stored.document.spec.label_namespaces
-        states += [_labels_valid(governed), _fails_open(scope.fails_open, labelling=asks)]
+        states += [_labels_valid(effective), _fails_open(scope.fails_open, labelling=asks)]
     if isinstance(stored.document, NonRootPolicy):
-        enforces = stored.document.spec.mode == "Enforce" or any(rule.mode == "Enforce" for rule in governed.values())
+        enforces = stored.document.spec.mode == "Enforce" or any(rule.mode == "Enforce" for rule in effective.values())
         states.append(_exempts_root(stored.document.spec.allows_root if enforces else ()))
     if stored.unknown_fields:
         states.append(
@@ -157,7 +157,7 @@ def of_policy(
     return PolicyStatus(
         observed_generation=generation,
         conditions=_conditions(states, former.conditions, generation, now),
-        namespaces=len(governed),
+        namespaces=len(effective),
         workloads=workloads,
         last_usable=former.last_usable if stored.problem else _kept(spec),
     )
@@ -167,7 +167,7 @@ def _kept(spec: dict[str, Any]) -> dict[str, Any] | None:
     return spec if len(msgspec.json.encode(spec)) <= SPEC_LIMIT else None
 
 
-def _policy_ready(stored: StoredObject, selected: Mapping[str, EffectivePolicy], governed: Collection[str]) -> _State:
+def _policy_ready(stored: StoredObject, selected: Mapping[str, EffectivePolicy], effective: Collection[str]) -> _State:
     if stored.document is None:
         return _State("Ready", "False", "Unusable", f"this policy counts nowhere: {stored.problem}")
     if stored.problem:
@@ -179,15 +179,15 @@ def _policy_ready(stored: StoredObject, selected: Mapping[str, EffectivePolicy],
         )
     if not selected:
         return _State("Ready", "True", "NoNamespace", "its namespaceSelector selects no namespace")
-    first = sorted({rule.policy.metadata.name for name, rule in selected.items() if name not in governed})
+    first = sorted({rule.policy.metadata.name for name, rule in selected.items() if name not in effective})
     if not first:
         return _State("Ready", "True", "InForce", "it applies to the namespaces that it selects")
-    if governed:
+    if effective:
         return _State(
             "Ready",
             "True",
             "InForce",
-            f"it applies to {len(governed)} of the {len(selected)} namespaces that it selects; in the others another "
+            f"it applies to {len(effective)} of the {len(selected)} namespaces that it selects; in the others another "
             f"policy comes first: {_named(first)}",
         )
     return _State(
@@ -199,8 +199,8 @@ def _policy_ready(stored: StoredObject, selected: Mapping[str, EffectivePolicy],
     )
 
 
-def _labels_valid(governed: Mapping[str, EffectivePolicy]) -> _State:
-    bad = sorted(each for each, rule in governed.items() if rule.problem)
+def _labels_valid(effective: Mapping[str, EffectivePolicy]) -> _State:
+    bad = sorted(each for each, rule in effective.items() if rule.problem)
     if not bad:
         return _State("NamespaceLabelsValid", "True", "AllValid", f"every {MODE_LABEL} has a meaning")
     return _State(

@@ -6,7 +6,7 @@
 
 `pull_secrets` reads Secrets (`webhook.registry.auth.keychain.PullSecrets`; None: there are none), `docker_config` is the
 bytes of the operator's own docker config file, `credentials` are more sources of the operator's
-(`webhook.registry.auth.keychain.Credentials`), `memory` is what outlives the client (`webhook.registry.fallback.IdentityStore`): a
+(`webhook.registry.auth.keychain.Credentials`), `store` is what outlives the client (`webhook.registry.fallback.IdentityStore`): a
 digest that it knows is never read again. `find(query, cost)` also fills in what the answer cost; `resolve(query)` says no
 more than which digest a reference stands for.
 
@@ -75,7 +75,7 @@ class RegistryClient:
         docker_config: bytes | None = None,
         clock: Callable[[], float] = time.monotonic,
         credentials: Sequence[Credentials] = (),
-        memory: IdentityStore | None = None,
+        store: IdentityStore | None = None,
         stats: RegistryStats | None = None,
     ) -> None:
         """Raises `InvalidSetting` for settings or a docker config that cannot be used."""
@@ -94,11 +94,11 @@ class RegistryClient:
             lambda authority: match_authority(authority, settings.insecure) is not None,
             expected=expected_challenges(settings),
         )
-        self._memory = memory
-        self._content = ContentStore(settings, memory, self.stats)
+        self._store = store
+        self._content = ContentStore(settings, store, self.stats)
         self._endpoints = Endpoints(settings, pull_secrets, sources)
         opener = partial(Repository, self._transport, self._session, settings)
-        self._resolver = TagResolver(settings, self._endpoints, opener, self._content, memory, self.stats, clock)
+        self._resolver = TagResolver(settings, self._endpoints, opener, self._content, store, self.stats, clock)
         self._flights = SingleFlight()
         self._lanes = FairSemaphore(settings.look_ups, settings.look_ups_per_namespace)
         self._looking: Counter[str] = Counter()  # look-ups by namespace
@@ -269,9 +269,9 @@ class RegistryClient:
                     raise
                 resolved, found, index = await self._read(query, reference, cost)
         image = Image(resolved.resolution.digest, found, index=index, private=resolved.private)
-        if self._memory is not None and not resolved.stale:
+        if self._store is not None and not resolved.stale:
             try:
-                self._memory.save(reference, image, query)
+                self._store.save(reference, image, query)
             except Exception as error:  # noqa: BLE001  # what is known is not lost because it cannot be kept
                 self._fault(query.reference, error)
         return self._found(image, resolved)

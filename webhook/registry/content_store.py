@@ -39,9 +39,9 @@ class ContentStore:
     """The caches of documents and layers, and how they are filled."""
 
     def __init__(
-        self, settings: RegistrySettings, memory: IdentityStore | None = None, stats: RegistryStats | None = None
+        self, settings: RegistrySettings, store: IdentityStore | None = None, stats: RegistryStats | None = None
     ) -> None:
-        self._memory = memory
+        self._store = store
         self._stats = stats or RegistryStats()
         self._limits = settings.limits
         self._documents: LRUCache[tuple[str, str], Document] = LRUCache(settings.cache_limits.documents)
@@ -66,7 +66,7 @@ class ContentStore:
         Raises `MalformedImage`, and `RegistryError`: "notFound" where the index has nothing for these platforms.
         Accounts that cannot be read are an Unknown in the one platform's image.
         """
-        if self._memory is not None:
+        if self._store is not None:
             stored = fallback.platforms(self._stored(repository.name, digest), query)
             self._stats.observe("identity", hit=stored is not None)
             if stored is not None:
@@ -106,7 +106,7 @@ class ContentStore:
 
     def _stored(self, repository: str, digest: str) -> list[ImageIdentity]:
         """What a registry said of it before the last restart: the digest proves it, a node's word would not."""
-        stored = self._memory.of_digest(repository, digest) if self._memory else ()
+        stored = self._store.of_digest(repository, digest) if self._store else ()
         return [each for each in stored if each.spec.source == "registry"]
 
     async def _entry(self, repository: Repository, entry: Descriptor, query: Query) -> PlatformImage | None:

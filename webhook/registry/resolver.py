@@ -55,7 +55,7 @@ class TagResolver:
         endpoints: Endpoints,
         opener: Opener,
         content: ContentStore,
-        memory: IdentityStore | None = None,
+        store: IdentityStore | None = None,
         stats: RegistryStats | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -63,7 +63,7 @@ class TagResolver:
         self._endpoints = endpoints
         self._open = opener
         self._content = content
-        self._memory = memory
+        self._store = store
         self._stats = stats or RegistryStats()
         self._clock = clock
         self._asking = SingleFlight()
@@ -128,7 +128,7 @@ class TagResolver:
         """Whether what it stands for may be known: then HEAD, which costs no pull; else the manifest is read anyway."""
         if reference.digest is not None:
             return self._content.knows(reference.name, reference.digest)
-        remembered = self._memory is not None and bool(self._memory.of_reference(str(reference)))
+        remembered = self._store is not None and bool(self._store.of_reference(str(reference)))
         return remembered or self._known.get(key) is not None
 
     async def _ask(

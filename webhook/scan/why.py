@@ -118,7 +118,9 @@ async def explain(
         policies_read=policies_read,
         labels_read=labels_read,
     )
-    governing = governance(documents, namespace, now, reach=reach, policies_read=policies_read, labels_read=labels_read)
+    effective_policy = governance(
+        documents, namespace, now, reach=reach, policies_read=policies_read, labels_read=labels_read
+    )
     slots = {
         (slot.list, slot.container.name): (variant.workload, slot)
         for variant in reversed(item.variants)
@@ -132,11 +134,11 @@ async def explain(
         name=target.name,
         owners=target.owners,
         pods=predicted.pods,
-        policy=governing.policy,
-        mode=governing.mode,
-        injects=governing.injects,
-        selected=governing.why,
-        problem=governing.problem,
+        policy=effective_policy.policy,
+        mode=effective_policy.mode,
+        injects=effective_policy.injects,
+        selected=effective_policy.why,
+        problem=effective_policy.problem,
         outcome=predicted.outcome,
         state=predicted.state,
         today=predicted.today,

@@ -106,17 +106,17 @@ async def _serve(
     metrics.expiry = lambda: certificate.expiry
     async with (
         _cluster(settings) as cluster,
-        _memory(cluster) as memory,
+        _identity_store(cluster) as store,
         _view(settings, cluster) as view,
-        _images(cluster, access, memory, stats) as images,
+        _images(cluster, access, store, stats) as images,
         _denials(cluster, view, images, metrics) as answered,
         _identity_api(settings, cluster, callers, images, view, metrics) as identity_api,
     ):
         if isinstance(view, PolicyCache):
             metrics.view_age = lambda: view.age
-        if memory is not None:
-            metrics.identities = lambda: len(memory)
-            metrics.background.writers["ImageIdentity"] = memory.writer
+        if store is not None:
+            metrics.identities = lambda: len(store)
+            metrics.background.writers["ImageIdentity"] = store.writer
 
         def ready() -> str | None:
             if stop.is_set():
@@ -170,16 +170,16 @@ async def _cluster(settings: ServeSettings) -> "AsyncIterator[Cluster | None]":
 
 
 @contextlib.asynccontextmanager
-async def _memory(cluster: "Cluster | None") -> "AsyncIterator[ClusterIdentityStore | None]":
+async def _identity_store(cluster: "Cluster | None") -> "AsyncIterator[ClusterIdentityStore | None]":
     """What replicas share, and find again after a restart; standalone there is nothing of the kind."""
     if cluster is None:
         yield None
         return
     from webhook.cluster.image_identities import ClusterIdentityStore
 
-    memory = ClusterIdentityStore(cluster)
-    async with memory.alive():
-        yield memory
+    store = ClusterIdentityStore(cluster)
+    async with store.alive():
+        yield store
 
 
 @contextlib.asynccontextmanager
@@ -197,9 +197,9 @@ async def _view(settings: ServeSettings, cluster: "Cluster | None") -> AsyncIter
 
 @contextlib.asynccontextmanager
 async def _images(
-    cluster: "Cluster | None", access: config_file.Access, memory: "ClusterIdentityStore | None", stats: RegistryStats
+    cluster: "Cluster | None", access: config_file.Access, store: "ClusterIdentityStore | None", stats: RegistryStats
 ) -> AsyncIterator[Images]:
-    client = partial(RegistryClient, access.settings, credentials=access.credentials, memory=memory, stats=stats)
+    client = partial(RegistryClient, access.settings, credentials=access.credentials, store=store, stats=stats)
     if cluster is None:
         async with contextlib.aclosing(client()) as images:
             yield images
@@ -212,7 +212,7 @@ async def _images(
         service_range = ServiceRange(cluster, images.deny)
         await service_range.read()
         async with background(supervise("following the Service range", service_range.follow)):
-            yield images if memory is None else FallbackSource(images, memory)
+            yield images if store is None else FallbackSource(images, store)
 
 
 @contextlib.asynccontextmanager

@@ -124,9 +124,9 @@ async def test_every_workload_has_a_report_and_a_second_scan_writes_nothing(targ
         async with contextlib.aclosing(Counting()) as api:
             scanning = BackgroundScan(api, Table({}), Reconciler(api, IdentityIndex()), events.append, reports=wanted)
             await scanning.round()
-            standing = PolicyStatusController(api, events.append)
-            standing.sums = scanning.sums()
-            await standing.round(datetime.now(UTC))
+            statuses = PolicyStatusController(api, events.append)
+            statuses.sums = scanning.sums()
+            await statuses.round(datetime.now(UTC))
             return api
 
     first = await look()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from deploy.dev.oci import accounts_layer, image
 from deploy.dev.registry import Login, Registry, Status
 from tests.support.clock import Clock
-from tests.support.memory import Memory
+from tests.support.identity_store import InMemoryStore
 from tests.support.pods import Object, minimal, review, tweak, within
 from tests.unit.registry.conftest import NO_PAUSE
 from tests.unit.registry.samples import Secrets, secret
@@ -114,7 +114,7 @@ async def _told(
     async with Registry(Login({"u": "p"})) as registry:
         if private.pushed:
             registry.push("team/app:1", _image(private))
-        clock, kept = Clock(), Memory()
+        clock, kept = Clock(), InMemoryStore()
         async with AsyncExitStack() as stack:
             admission = await _started(registry, policy, clock, kept, stack)
             for step in asked:
@@ -139,11 +139,11 @@ async def _told(
 
 
 async def _started(
-    registry: Registry, policy: NonRootPolicy, clock: Clock, kept: Memory, stack: AsyncExitStack
+    registry: Registry, policy: NonRootPolicy, clock: Clock, kept: InMemoryStore, stack: AsyncExitStack
 ) -> Admission:
     """A replica that has just come up."""
     plain = RegistrySettings(insecure=frozenset({registry.host}), timeouts=NO_PAUSE, lives=Lives(breaker=0.0))
-    client = RegistryClient(plain, _Namespaced(registry.host), clock=clock, memory=kept)
+    client = RegistryClient(plain, _Namespaced(registry.host), clock=clock, store=kept)
     stack.push_async_callback(client.aclose)
     return Admission(PolicySnapshot(Documents((policy,))), FallbackSource(client, kept), clock)
 

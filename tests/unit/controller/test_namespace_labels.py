@@ -14,7 +14,7 @@ LABEL = "nonroot.dev/mode"
 @pytest.fixture
 def scene() -> Scene:
     made = Scene()
-    made.standing = PolicyStatusController(made.objects, made.events.append, labels_namespaces=True)
+    made.statuses = PolicyStatusController(made.objects, made.events.append, labels_namespaces=True)
     made.namespace("shop", team="a")
     made.policy("shops", mode="Enforce", labelNamespaces=True)
     return made
@@ -89,7 +89,7 @@ async def test_where_no_hook_is_asked_nothing_is_labelled(scene: Scene) -> None:
 
 
 async def test_without_the_right_nothing_is_labelled_and_the_condition_says_how(scene: Scene) -> None:
-    scene.standing = PolicyStatusController(scene.objects, scene.events.append)
+    scene.statuses = PolicyStatusController(scene.objects, scene.events.append)
     await scene.round(NOW)
     assert labels(scene) == (None, None)
     (policy,) = scene.objects.all("/apis/nonroot.dev/v1alpha1/nonrootpolicies")

@@ -29,7 +29,7 @@ class Scene:
     def __init__(self) -> None:
         self.objects = Objects(NAMESPACES, POLICIES, EXCEPTIONS)
         self.events: list[Event] = []
-        self.standing = PolicyStatusController(self.objects, self.events.append)
+        self.statuses = PolicyStatusController(self.objects, self.events.append)
 
     def namespace(self, name: str, **labels: str) -> None:
         metadata: Body = {"name": name}
@@ -46,7 +46,7 @@ class Scene:
         return {"apiVersion": "nonroot.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
 
     async def round(self, now: datetime = NOW) -> tuple[ClusterState, datetime | None]:
-        return await self.standing.round(now)
+        return await self.statuses.round(now)
 
     def conditions(self, collection: str, name: str) -> dict[str, str]:
         """Status and reason by type."""
@@ -116,7 +116,7 @@ async def test_a_label_that_turns_bad_again_is_told_again(scene: Scene) -> None:
 
 async def test_the_sums_of_a_scan_are_shown_for_each_policy(scene: Scene) -> None:
     scene.policy("none", namespaceSelector={"matchLabels": {"a": "b"}})
-    scene.standing.sums = {"all": Outcomes.of(denied=3), "gone": Outcomes.of(denied=1)}
+    scene.statuses.sums = {"all": Outcomes.of(denied=3), "gone": Outcomes.of(denied=1)}
     await scene.round()
     shown = {each["metadata"]["name"]: each["status"]["workloads"]["denied"] for each in scene.objects.all(POLICIES)}
     assert shown == {"all": 3, "none": 0}
@@ -176,7 +176,7 @@ async def test_what_is_enforced_without_a_label_fails_open(scene: Scene) -> None
     )
     assert condition["message"].startswith("shop: enforced by this policy and not by a label")
     assert "NotLabelled" in [each.reason for each in scene.events]
-    assert [each.samples[0].value for each in scene.standing.collect()] == [0, 1]
+    assert [each.samples[0].value for each in scene.statuses.collect()] == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ async def test_a_namespace_that_is_enforced_less_says_so(scene: Scene, change: d
 
 def weakened_at(scene: Scene) -> float:
     """What the metric says."""
-    return next(iter(scene.standing.collect())).samples[0].value
+    return next(iter(scene.statuses.collect())).samples[0].value
 
 
 async def test_what_was_weakened_while_the_controller_was_away_is_told(scene: Scene) -> None:
@@ -262,7 +262,7 @@ async def test_what_was_weakened_while_the_controller_was_away_is_told(scene: Sc
     scene.namespace("blog")
     later = NOW + timedelta(hours=1)
     for now in (later, later + timedelta(hours=1)):
-        scene.standing = PolicyStatusController(scene.objects, scene.events.append)
+        scene.statuses = PolicyStatusController(scene.objects, scene.events.append)
         await scene.round(now)
         assert weakened_at(scene) == later.replace(microsecond=0).timestamp()
     notes = {each.regarding.name: each.note for each in scene.events if each.reason == "EnforcementWeakened"}
@@ -306,11 +306,11 @@ async def test_an_equal_policy_does_not_weaken_by_its_name(scene: Scene) -> None
 async def test_an_exception_that_matches_nothing_says_so_once_all_is_scanned(scene: Scene) -> None:
     await scene.round()
     assert scene.conditions(EXCEPTIONS, "old")["Ready"] == "True InForce"
-    scene.standing.matches = {("elsewhere", "old"): 1}
+    scene.statuses.matches = {("elsewhere", "old"): 1}
     await scene.round()
     assert scene.conditions(EXCEPTIONS, "old")["Ready"] == "True MatchesNothing"
     assert scene.objects.all(EXCEPTIONS)[0]["status"]["matches"] == 0
-    scene.standing.matches = {("shop", "old"): 3}
+    scene.statuses.matches = {("shop", "old"): 3}
     await scene.round()
     assert scene.conditions(EXCEPTIONS, "old")["Ready"] == "True InForce"
     assert scene.objects.all(EXCEPTIONS)[0]["status"]["matches"] == 3
@@ -363,7 +363,7 @@ async def test_it_goes_on_where_it_was_ended(scene: Scene, error: type[BaseExcep
 
 async def test_the_default_policy_is_created_once_and_then_left_to_its_owner(scene: Scene) -> None:
     """It is what the built-in policy is, comes after every other, and whoever edits it keeps that."""
-    scene.standing = PolicyStatusController(scene.objects, scene.events.append, creates_default=True)
+    scene.statuses = PolicyStatusController(scene.objects, scene.events.append, creates_default=True)
     await scene.round()
     (made,) = (each for each in scene.objects.all(POLICIES) if each["metadata"]["name"] == "default")
     policy = read(made, "a test")
@@ -390,11 +390,11 @@ async def test_where_the_kind_is_not_installed_the_default_policy_waits(scene: S
 
 async def test_counts_are_said_to_be_old_since_when_nothing_is_scanned(scene: Scene) -> None:
     """With the time at which that was noticed; while there is a scan, and where nothing was counted, nothing is said of it."""
-    scene.standing.sums, scene.standing.matches = {"all": Outcomes.of(denied=3)}, {("shop", "old"): 1}
+    scene.statuses.sums, scene.statuses.matches = {"all": Outcomes.of(denied=3)}, {("shop", "old"): 1}
     await scene.round()
     assert "Scanned" not in scene.conditions(POLICIES, "all")
     scene.policy("new", mode="Audit", priority=-1)
-    scene.standing = PolicyStatusController(scene.objects, scene.events.append, scans=False)
+    scene.statuses = PolicyStatusController(scene.objects, scene.events.append, scans=False)
     await scene.round(NOW + timedelta(hours=1))
     assert scene.conditions(POLICIES, "all")["Scanned"] == "False ScanOff"
     assert scene.conditions(EXCEPTIONS, "old")["Scanned"] == "False ScanOff"

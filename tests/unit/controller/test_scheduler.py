@@ -68,7 +68,7 @@ class Heard(Workloads):
     def __init__(self) -> None:
         super().__init__(Cluster())
 
-    async def heard(self) -> None:
+    async def listed(self) -> None:
         """At once."""
 
 
@@ -76,31 +76,31 @@ class Scene:
     """An oversight whose clock a test sets."""
 
     def __init__(self, interval: timedelta = HOUR) -> None:
-        self.standing, self.scanning, self.now = Still(), Short(), NOW
-        self.scheduler = Scheduler(self.standing, self.scanning, Heard(), interval, lambda: self.now)
+        self.statuses, self.scanning, self.now = Still(), Short(), NOW
+        self.scheduler = Scheduler(self.statuses, self.scanning, Heard(), interval, lambda: self.now)
 
 
 async def test_a_scan_has_its_sums_shown_and_the_next_one_waits() -> None:
     scene = Scene()
     assert await scene.scheduler.scan() == Interval(SCAN_INTERVAL, HOUR.total_seconds())
-    assert scene.standing.sums == {"all": Outcomes.of(denied=1)}
-    assert scene.scheduler.standing_due.is_set()
+    assert scene.statuses.sums == {"all": Outcomes.of(denied=1)}
+    assert scene.scheduler.status_due.is_set()
     assert not scene.scheduler.scan_due.is_set()
 
 
 async def test_what_changes_everywhere_asks_for_a_scan_and_what_changes_in_a_namespace_for_a_look() -> None:
     """Statuses follow from policies and namespaces, not from workloads."""
-    for governed, changed, standing, scan, look in (
+    for governed, changed, statuses, scan, look in (
         ([None], [], True, True, False),
         (["shop"], [], True, False, True),
         ([], ["shop"], False, False, True),
     ):
         due = Scene().scheduler
         for name in governed:
-            due.governed(name)
+            due.policy_changed(name)
         for namespace in changed:
             due.changed(namespace)
-        assert (due.standing_due.is_set(), due.scan_due.is_set(), due.look_due.is_set()) == (standing, scan, look)
+        assert (due.status_due.is_set(), due.scan_due.is_set(), due.look_due.is_set()) == (statuses, scan, look)
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_what_has_changed_is_looked_at_and_once_more_when_its_pods_run() -> None:
     scene = Scene()
     await scene.scheduler.scan()
-    scene.scheduler.standing_due.clear()
+    scene.scheduler.status_due.clear()
     for namespace in ("shop", "shop", "web"):
         scene.scheduler.changed(namespace)
     await scene.scheduler.look()
@@ -124,7 +124,7 @@ async def test_what_has_changed_is_looked_at_and_once_more_when_its_pods_run() -
     await asyncio.sleep(0.05)
     await scene.scheduler.look()
     assert scene.scanning.looks == [{"shop", "web"}, {"shop", "web"}, set()]
-    assert not scene.scheduler.standing_due.is_set()  # the sums are as they were
+    assert not scene.scheduler.status_due.is_set()  # the sums are as they were
 
 
 @pytest.mark.usefixtures("hasty")
@@ -172,12 +172,12 @@ async def test_a_change_during_a_scan_is_looked_at_after_it() -> None:
 
 async def test_statuses_are_looked_at_when_an_exception_ends_and_then_it_is_scanned() -> None:
     scene = Scene()
-    assert await scene.scheduler.stand() == Interval(STATUS_INTERVAL, RESYNC_INTERVAL)
-    scene.standing.turn = NOW + timedelta(seconds=20)
-    assert await scene.scheduler.stand() == Interval(STATUS_INTERVAL, 20)
+    assert await scene.scheduler.update_statuses() == Interval(STATUS_INTERVAL, RESYNC_INTERVAL)
+    scene.statuses.turn = NOW + timedelta(seconds=20)
+    assert await scene.scheduler.update_statuses() == Interval(STATUS_INTERVAL, 20)
     assert not scene.scheduler.scan_due.is_set()
-    scene.now, scene.standing.turn = NOW + timedelta(seconds=20), NOW + 24 * HOUR
-    assert await scene.scheduler.stand() == Interval(STATUS_INTERVAL, RESYNC_INTERVAL)
+    scene.now, scene.statuses.turn = NOW + timedelta(seconds=20), NOW + 24 * HOUR
+    assert await scene.scheduler.update_statuses() == Interval(STATUS_INTERVAL, RESYNC_INTERVAL)
     assert scene.scheduler.scan_due.is_set()
 
 

@@ -66,7 +66,7 @@ async def changes(api: Told, pods: reflector.Store | None = None) -> list[str]:
     tasks = [asyncio.ensure_future(each) for each in workloads.loops(heard.append)]
     try:
         async with asyncio.timeout(5):
-            await workloads.heard()
+            await workloads.listed()
             while api.result:
                 await asyncio.sleep(0.001)
         await asyncio.sleep(0.01)
@@ -122,7 +122,7 @@ async def test_the_first_scan_waits_until_changes_are_heard_of_but_not_for_ever(
     monkeypatch.setattr("webhook.controller.workload_watch.FIRST_LISTING_TIMEOUT", 0.05)
     workloads = Workloads(Told(Unreachable("away")))
     loops = [asyncio.ensure_future(each) for each in workloads.loops(lambda _name: None)]
-    await asyncio.wait_for(workloads.heard(), 5)
+    await asyncio.wait_for(workloads.listed(), 5)
     assert len(loops) == len(KINDS)
     for each in loops:
         each.cancel()

@@ -67,7 +67,7 @@ class TestStaticView:
         policies = PolicySnapshot(documents())
         for number in range(10):
             policies.effective_policy(f"n{number}")
-        assert len(policies._governing) <= 3
+        assert len(policies._effective) <= 3
 
 
 class TestAccept:

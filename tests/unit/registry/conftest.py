@@ -23,10 +23,10 @@ class Client(RegistryClient):
         settings: RegistrySettings,
         secrets: PullSecrets | None = None,
         config: bytes | None = None,
-        memory: IdentityStore | None = None,
+        store: IdentityStore | None = None,
     ) -> None:
         self.clock = Clock()
-        super().__init__(settings, secrets, config, self.clock, memory=memory)
+        super().__init__(settings, secrets, config, self.clock, store=store)
 
     async def ask(self, reference: str, *, cost: Cost | None = None, **more: Any) -> Image | Unknown:
         """One query with a budget that no test should need."""

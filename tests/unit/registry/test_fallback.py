@@ -8,7 +8,7 @@ import pytest
 
 from deploy.dev.oci import Content, accounts_layer, image, index
 from deploy.dev.registry import Hang, Login, Registry, Status
-from tests.support.memory import NOW, Memory
+from tests.support.identity_store import NOW, InMemoryStore
 from tests.unit.registry.conftest import Client
 from tests.unit.registry.samples import Connect, Secrets, secret
 from webhook.image import image_identity
@@ -45,7 +45,7 @@ def swapped(content: Content) -> Content:
 
 
 async def lives(
-    registry: Registry, connect: Connect, kept: Memory, name: str, **query: Any
+    registry: Registry, connect: Connect, kept: InMemoryStore, name: str, **query: Any
 ) -> tuple[Image, Image, int]:
     """What one client reads, what the next one answers, and how many requests that takes."""
     first = await connect(kept=kept).image(f"{registry.host}/{name}", **query)
@@ -61,7 +61,7 @@ async def test_a_restarted_replica_asks_once_a_tag(
 ) -> None:
     """HEAD proves that these credentials may read the digest; what it holds is known."""
     reference = registry.push("team/app:1", image(BASE, user=user)).removeprefix(f"{registry.host}/")
-    first, second, cost = await lives(registry, connect, Memory(), reference if pinned else "team/app:1")
+    first, second, cost = await lives(registry, connect, InMemoryStore(), reference if pinned else "team/app:1")
     assert cost == 1
     assert registry.requests[-1].method == "HEAD"
     assert (second.digest, second.source, second.age) == (first.digest, "registry", 0.0)
@@ -74,14 +74,16 @@ async def test_every_platform_of_an_index_is_kept(
     registry: Registry, connect: Connect, architectures: tuple[str, ...]
 ) -> None:
     registry.push("team/app:1", BOTH)
-    first, second, cost = await lives(registry, connect, Memory(), "team/app:1", architectures=frozenset(architectures))
+    first, second, cost = await lives(
+        registry, connect, InMemoryStore(), "team/app:1", architectures=frozenset(architectures)
+    )
     assert cost == 1
     assert identities(second) == identities(first)
 
 
 async def test_what_is_known_of_some_platforms_is_not_taken_for_all(registry: Registry, connect: Connect) -> None:
     registry.push("team/app:1", BOTH)
-    kept = Memory()
+    kept = InMemoryStore()
     await connect(kept=kept).image(f"{registry.host}/team/app:1", architectures=frozenset({"arm64"}))
     asked = len(registry.requests)
     found = await connect(kept=kept).image(f"{registry.host}/team/app:1")
@@ -95,7 +97,7 @@ async def test_who_asks_for_more_than_the_identity_gets_it_read(
     registry: Registry, connect: Connect, more: dict[str, bool]
 ) -> None:
     registry.push("team/app:1", NAMED)
-    kept = Memory()
+    kept = InMemoryStore()
     await connect(kept=kept).image(f"{registry.host}/team/app:1")
     found = await connect(kept=kept).image(f"{registry.host}/team/app:1", **more)
     assert found.platforms[0].config.diff_ids
@@ -105,7 +107,7 @@ async def test_a_digest_of_another_repository_is_read_there(registry: Registry, 
     """A registry of one's own could claim to have any digest, and so learn what is in it."""
     registry.push("team/app:1", NAMED)
     registry.push("mallory/app:1", NAMED)
-    kept = Memory()
+    kept = InMemoryStore()
     await connect(kept=kept).image(f"{registry.host}/team/app:1")
     await connect(kept=kept).image(f"{registry.host}/mallory/app:1")
     assert any("/mallory/app/blobs/" in str(request) for request in registry.requests)
@@ -131,7 +133,7 @@ async def test_a_digest_of_another_repository_is_read_there(registry: Registry, 
 )
 async def test_what_is_not_proven_or_not_exact_is_not_kept(registry: Registry, connect: Connect, content: Any) -> None:
     registry.push("team/app:1", content)
-    kept = Memory()
+    kept = InMemoryStore()
     await connect(kept=kept).ask(f"{registry.host}/team/app:1")
     assert kept.created == []
 
@@ -140,7 +142,7 @@ async def test_what_a_pull_secret_opened_is_told_to_its_namespace_alone(registry
     """And to nobody whom the registry itself refuses."""
     registry.push("team/app:1", NAMED)
     registry.login = Login({"user": "secret"})
-    secrets, kept = Secrets(mine=secret(registry.host, "user", "secret")), Memory()
+    secrets, kept = Secrets(mine=secret(registry.host, "user", "secret")), InMemoryStore()
     mine = {"namespace": "shop", "pull_secrets": ("mine",)}
     await connect(secrets, kept=kept).image(f"{registry.host}/team/app:1", **mine)
     assert [each.spec.namespaces for each in kept.created] == [("shop",)]
@@ -151,7 +153,7 @@ async def test_what_a_pull_secret_opened_is_told_to_its_namespace_alone(registry
     assert isinstance(await recall(connect(kept=kept), kept, registry, namespace="shop"), Image)
 
 
-async def recall(client: Client, kept: Memory, registry: Registry, **query: Any) -> Image | Unknown:
+async def recall(client: Client, kept: InMemoryStore, registry: Registry, **query: Any) -> Image | Unknown:
     asked = Query(**{"reference": f"{registry.host}/team/app:1", "budget": 20.0, **query})
     return await FallbackSource(client, kept, lambda: NOW.timestamp() + 7200).find(asked)
 
@@ -161,7 +163,7 @@ async def recall(client: Client, kept: Memory, registry: Registry, **query: Any)
 async def test_while_the_registry_is_silent_a_restarted_replica_knows_what_was_known(
     registry: Registry, connect: Connect, fault: Any, pinned: bool
 ) -> None:
-    reference, kept = registry.push("team/app:1", BOTH), Memory()
+    reference, kept = registry.push("team/app:1", BOTH), InMemoryStore()
     tag = f"{registry.host}/team/app:1"
     first = await connect(kept=kept).image(reference if pinned else tag)
     registry.lie(fault)
@@ -197,7 +199,7 @@ class Silent:
 
 
 async def remembered(*stored: ImageIdentity, cause: Cause = "unauthorized", **query: Any) -> Image | Unknown:
-    kept = Memory()
+    kept = InMemoryStore()
     for each in stored:
         kept.create(each)
     asked = Query(**{"reference": "registry.example/app:1", **query})
@@ -308,7 +310,7 @@ async def test_what_a_secret_opened_on_a_node_is_told_to_its_namespace(query: di
 
 
 async def test_the_registrys_word_counts_before_a_nodes(registry: Registry, connect: Connect) -> None:
-    reference, kept = registry.push("team/app:1", NAMED), Memory()
+    reference, kept = registry.push("team/app:1", NAMED), InMemoryStore()
     await connect(kept=kept).image(reference)
     digest = reference.partition("@")[2]
     wrong = Observation(f"{registry.host}/team/app:1", digest, AMD64, 7, 7)
@@ -331,7 +333,7 @@ async def test_a_node_knows_the_accounts_that_could_not_be_read(registry: Regist
     digest = registry.push("team/app:1", NAMED).partition("@")[2]
     layer = NAMED.blobs[1].digest
     registry.lie(Status(503), path=f"blobs/{layer}")
-    kept = Memory()
+    kept = InMemoryStore()
     client = connect(kept=kept)
     unread = await recall(client, kept, registry)
     assert isinstance(unread, Image)
@@ -345,7 +347,7 @@ async def test_a_node_knows_the_accounts_that_could_not_be_read(registry: Regist
 async def test_a_node_knows_the_images_of_a_registry_that_may_not_be_asked(
     registry: Registry, connect: Connect
 ) -> None:
-    digest, kept = registry.push("team/app:1", NAMED).partition("@")[2], Memory()
+    digest, kept = registry.push("team/app:1", NAMED).partition("@")[2], InMemoryStore()
     kept.create(seen(digest, image=f"{registry.host}/team/app:1"))
     found = await recall(connect(kept=kept, registries=frozenset({"other.example"})), kept, registry)
     assert isinstance(found, Image)
@@ -355,7 +357,7 @@ async def test_a_node_knows_the_images_of_a_registry_that_may_not_be_asked(
 async def test_what_is_stored_of_an_image_is_told_without_a_look_up(registry: Registry, connect: Connect) -> None:
     """With what its layers say, by tag and by digest, and the same each time; and nothing where nothing is stored."""
     registry.push("team/app:1", NAMED)
-    kept, name = Memory(), f"{registry.host}/team/app:1"
+    kept, name = InMemoryStore(), f"{registry.host}/team/app:1"
     client = connect(kept=kept)
     source, query = FallbackSource(client, kept), Query(name, stored=True)
     assert await source.find(query) == NOT_STORED

@@ -38,8 +38,8 @@ def _lines(report: Why) -> Iterator[Text]:
     yield Text.assemble(
         (printable(f"{report.kind} {report.name}"), "bold"), f" in namespace {report.namespace}{made_by}"
     )
-    governed = f"{printable(report.policy)}, mode {report.mode or UNKNOWN}{INJECTS[report.injects]}"
-    yield _row("policy", f"{governed}: {printable(report.selected)}")
+    policy = f"{printable(report.policy)}, mode {report.mode or UNKNOWN}{INJECTS[report.injects]}"
+    yield _row("policy", f"{policy}: {printable(report.selected)}")
     if report.problem:
         yield _row("problem", printable(report.problem), "bold red")
     today = report.reason and f"does not evaluate it: {printable(report.reason)}"

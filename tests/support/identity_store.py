@@ -1,4 +1,4 @@
-"""What a cluster keeps for its replicas, without a cluster: whatever one client learns, the next one finds."""
+"""An identity store in memory, in place of the cluster: whatever one client saves, the next one finds."""
 
 from datetime import UTC, datetime
 
@@ -11,7 +11,7 @@ from webhook.image.source import Image, Query
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
-class Memory(IdentityIndex):
+class InMemoryStore(IdentityIndex):
     """Implements `webhook.registry.fallback.IdentityStore`; the first to create an object wins, as at the API server."""
 
     def __init__(self) -> None:
