@@ -68,7 +68,7 @@ test-engines: $(VENV)/.dev ## beside the real Gatekeeper, which it builds (an ho
 test-mutants: $(VENV)/.dev ## change the code that decides, one thing at a time: does a test notice? (hours; MODULES="webhook.policy.selection*")
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-mutants
 	$(BIN)/uv pip install --quiet --python $(VENV)-mutants/bin/python -c requirements-dev.txt -e '.[dev]' 'mutmut>=3.8,<4'
-	NONROOT_GUARANTEE_CASES=200 $(VENV)-mutants/bin/python -m tests.mutation.mutants $(MODULES)
+	NONROOT_GUARANTEE_CASES=200 $(VENV)-mutants/bin/python tests/mutation/mutants.py $(MODULES)
 	$(BIN)/python -m tests.mutation
 
 test-fuzz: $(VENV)/.dev ## millions of inputs, guided by coverage, for whatever reads what strangers send (an hour; TARGETS="manifest …")

@@ -148,6 +148,16 @@ class Upgrades:
             json.dumps([each["data"] for each in authority["items"]], sort_keys=True),
         )
 
+    def exempts_root(self) -> tuple[str, str]:
+        """What the controller says in the policy's status of root that it lets run: the condition's status, and its message."""
+
+        def said() -> list[dict[str, str]]:
+            status = self._read("nonrootpolicy", self.namespace).get("status", {})
+            return [each for each in status.get("conditions", ()) if each["type"] == "ExemptsRoot"]
+
+        (found,) = eventually(said, "the policy's condition ExemptsRoot")
+        return found["status"], found["message"]
+
     def works(self) -> None:
         """A name is patched, a root image is refused, and the exception still lets its own through."""
 
@@ -267,6 +277,9 @@ def test_an_upgrade_from_each_earlier_version_keeps_everything(upgrades: Upgrade
     assert upgrades.to() == []
     upgrades.works()
     _assert_kept(before, upgrades.scanned())
+    status, message = upgrades.exempts_root()  # what those versions stored in every policy, and is in force still
+    assert status == "True"
+    assert message.startswith("onUnknown.default: Warn: lets containers run as root in mode Enforce")
     upgrades.helm_test()
 
 
@@ -290,6 +303,7 @@ def test_every_mode_and_back_keeps_everything(upgrades: Upgrades) -> None:
         assert lost == [] or "hostNetwork" in values, name  # its one replica goes before the next one comes
         upgrades.works()
         assert upgrades.scanned() == before, name
+    assert upgrades.exempts_root()[0] == "False"
 
 
 def test_a_certificate_of_the_users_serves_and_is_replaced_under_way(upgrades: Upgrades) -> None:

@@ -1,6 +1,7 @@
-"""`python -m tests.mutation.mutants [PATTERN …]`: makes the mutants in `mutants/`, then runs those that were not yet run.
+"""`python tests/mutation/mutants.py [PATTERN …]`: makes the mutants in `mutants/`, then runs those that were not yet run.
 
-The first half is what `mutmut run` does before it runs any (boxed/mutmut `__main__.py`); runner.py is the other half.
+The first half is what `mutmut run` does before it runs any (boxed/mutmut `__main__.py`); runner.py is the other half. Run as
+a file, it has not imported the package `tests`, which must be that of `mutants/`.
 """
 
 import os

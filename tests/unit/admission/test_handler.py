@@ -11,10 +11,11 @@ import pytest
 from tests.support.clock import Clock
 from tests.support.evaluation import apply
 from tests.support.images import Table, image, unknown
-from tests.support.pods import IMAGE, Object, effective_policy, minimal, review, tweak, within
+from tests.support.pods import IMAGE, Object, effective_policy, minimal, review, tweak, within, workload
 from tests.support.tables import table
 from webhook.admission import handler
 from webhook.admission.handler import (
+    AUDIT_LIMIT,
     LARGE_PODS_CONTAINERS,
     NAMESPACE_WAIT_TRIES,
     SMALL_POD_CONTAINERS,
@@ -204,8 +205,11 @@ async def test_the_validating_door(mode: str, answer: Image | Unknown, decision:
     """It answers by mode."""
     outcome = await Scene(effective_policy(mode)).found(answer).ask("validate", minimal())
     assert (outcome.decision, len(response(outcome).get("warnings", ()))) == (decision, warnings)
+    assert (outcome.workload, outcome.exempted) == (workload(minimal()), 0)
+    assert outcome.findings
     if decision == "deny":
         assert response(outcome)["status"]["code"] == 403
+        assert response(outcome)["status"]["message"] == outcome.message
 
 
 async def test_the_mutating_door_denies_nothing_but_says_its_reasons() -> None:
@@ -322,6 +326,23 @@ async def test_a_namespace_just_made_is_waited_for(unseen: int, looks: int, monk
     assert unseen - scene.view.unseen == looks
 
 
+async def test_a_refusal_where_the_namespace_is_not_seen_yet_asks_to_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The policy that is meant for it may allow the Pod. A template is made by nobody else."""
+    monkeypatch.setattr(handler, "NAMESPACE_WAIT", 0.0)
+    scene = Scene(effective_policy(templates="Deny")).found(image(""))
+    scene.view.unseen = 1000
+    refused = await scene.ask("validate", within("Deployment", minimal()))
+    assert refused.decision == "deny"
+    outcome = await scene.ask("validate", minimal())
+    unseen = 'the webhook has not seen the namespace "default" yet, and evaluates it as enforced: try again'
+    assert outcome.message == f"{unseen}: {refused.message.replace('spec.template.', '')}"
+    assert (outcome.decision, outcome.effective_policy) == ("retry", scene.view.rule)
+    assert response(outcome)["status"]["message"] == outcome.message
+    assert (await scene.found(image("1000")).ask("validate", DEMANDS)).decision == "allow"
+
+
 @table(
     ("templates", "budget"),
     {"a template that is warned about waits a moment": ("Warn", 0.3), "one that may be refused waits": ("Deny", 3.5)},
@@ -403,6 +424,7 @@ async def test_an_exception_lets_a_container_be() -> None:
     scene.view.excuses = (NonRootException(Metadata("e"), ExceptionSpec("because")),)
     outcome = await scene.ask("validate", minimal())
     assert response(outcome)["auditAnnotations"]["verdict"] == "skipped"
+    assert (outcome.exempted, outcome.findings, outcome.operations) == (1, (), 0)
     assert operations(await scene.ask("mutate", minimal())) == []
 
 
@@ -433,6 +455,48 @@ async def test_the_audit_log_is_told_what_was_found() -> None:
     many = tweak(minimal(), {"spec.containers": [{"name": f"c{n}", "image": IMAGE} for n in range(99)]})
     notes = response(await Scene().found(image("")).ask("validate", many))["auditAnnotations"]
     assert all(len(note) <= 2000 for note in notes.values())
+
+
+async def test_every_audit_annotation_to_the_letter() -> None:
+    """Of each container who it is, of all findings the words; and a verdict in its former words, too."""
+    others = [{"name": name, "image": "a.io/root"} for name in "bc"]
+    scene = Scene(root=image(""))
+    outcome = await scene.ask(
+        "validate", tweak(minimal(), {"spec.containers.1": others[0], "spec.initContainers": others[1:]})
+    )
+    assert response(outcome)["auditAnnotations"] == {
+        "policy": "strict",
+        "mode": "Enforce",
+        "state": "denied",
+        "verdict": "refused",
+        "identities": 'c: uid 0 (no USER); app: uid 1000 (USER "app" in the image\'s /etc/passwd); b: uid 0 (no USER)',
+        "findings": "; ".join(each.message for each in outcome.findings),
+    }
+    assert len(outcome.findings) > 1
+    many = tweak(minimal(), {"spec.containers": [{"name": f"c{n}", "image": "a.io/root"} for n in range(99)]})
+    notes = response(await scene.ask("validate", many))["auditAnnotations"]
+    assert [len(notes[each]) for each in ("identities", "findings")] == [AUDIT_LIMIT, AUDIT_LIMIT]
+
+
+@table(
+    ("hook", "unseen", "why"),
+    {
+        "the policy's": ("validate", 0, ""),
+        "by the hook": ("enforce", 0, "; the API server asks by the hook of enforced namespaces"),
+        "not seen yet": ("validate", 1000, "; the namespace has not been seen yet, and some policy enforces"),
+    },
+)
+async def test_why_a_namespace_is_enforced(
+    hook: WebhookKind, unseen: int, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handler, "NAMESPACE_WAIT", 0.0)
+    scene = Scene(effective_policy("Audit"))
+    scene.view.unseen = unseen
+    outcome = await scene.ask(hook, DEMANDS)
+    assert outcome.effective_policy is not None
+    assert outcome.effective_policy.why == scene.view.rule.why + why
+    assert outcome.effective_policy.mode == ("Enforce" if why else "Audit")
+    assert set(scene.view.namespaces) == {"default"}
 
 
 async def test_a_reinvoked_hook_says_nothing_else_under_the_same_key() -> None:

@@ -1,15 +1,19 @@
 """What policies and exceptions say of themselves in their status."""
 
+import json
+import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from webhook.policy import conditions
 from webhook.policy.cache import StoredObject
 from webhook.policy.conditions import Condition, ExceptionStatus, Outcomes, PolicyScope, PolicyStatus
 from webhook.policy.selection import EffectivePolicy, Namespace, select_policy
-from webhook.policy.types import ExceptionSpec, Metadata, NonRootException, NonRootPolicy, PolicySpec
+from webhook.policy.types import ExceptionSpec, Metadata, NonRootException, NonRootPolicy, OnUnknown, PolicySpec
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -37,10 +41,11 @@ def of_policy(
     workloads: Outcomes | None = None,
     now: datetime = NOW,
     spec: dict[str, Any] = SPEC,
+    scans: bool = True,
 ) -> PolicyStatus:
     scope = PolicyScope(governed(a="", b="warn") if namespaces is None else namespaces, fails_open)
     stored = StoredObject("NonRootPolicy strict", policy, problem, unknown)
-    return conditions.of_policy(stored, spec, scope, workloads, former, 3, now)
+    return conditions.of_policy(stored, spec, scope, workloads, former, 3, now, scans=scans)
 
 
 def of_exception(
@@ -51,11 +56,81 @@ def of_exception(
     policy: PolicySpec = DEFAULTS,
     now: datetime = NOW,
     matches: int | None = None,
+    scans: bool = True,
 ) -> ExceptionStatus:
     exception = NonRootException(Metadata("x", "a"), ExceptionSpec(reason="because", expires=expires))
     effective_policy = EffectivePolicy(NonRootPolicy(Metadata("strict"), policy), "Enforce", "")
     stored = StoredObject("NonRootException a/x", None if problem else exception, problem)
-    return conditions.of_exception(stored, effective_policy, matches, former, 3, now)
+    return conditions.of_exception(stored, effective_policy, matches, former, 3, now, scans=scans)
+
+
+LENIENT = NonRootPolicy(Metadata("strict"), PolicySpec(mode="Enforce", root_images="Allow"))
+STORED_BEFORE = NonRootPolicy(Metadata("strict"), PolicySpec(mode="Enforce", on_unknown=OnUnknown(default="Warn")))
+HARMLESS = NonRootPolicy(Metadata("strict"), PolicySpec(mode="Warn", root_images="Allow", label_namespaces=True))
+
+
+def statuses() -> dict[str, PolicyStatus | ExceptionStatus]:
+    """One of every kind."""
+    other = select_policy([OTHER], Namespace("c"))
+    counted = Outcomes.of(1, 2, 3, 4, 5)
+    former = of_policy(workloads=counted)
+    matching = of_exception(matches=2)
+    return {
+        "in force": former,
+        "no namespace": of_policy(namespaces={}),
+        "shadowed": of_policy(policy=OTHER),
+        "shadowed in part": of_policy(namespaces=governed(a="", b="") | {"c": other}),
+        "unusable": of_policy(policy=None, problem="spec.mode: wrong", namespaces={}),
+        "the last version": of_policy(former, problem="spec.mode: wrong", spec={"mode": "x"}, now=LATER),
+        "unknown fields": of_policy(unknown=tuple(f"spec.f{number}" for number in range(7))),
+        "fails open": of_policy(fails_open=("b", "a")),
+        "fails open, labelling": of_policy(policy=HARMLESS, fails_open=("b",)),
+        "bad labels": of_policy(namespaces=governed(b="x", a="y", c="")),
+        "root images": of_policy(policy=LENIENT, namespaces={}),
+        "root images, enforced by a label alone": of_policy(
+            policy=HARMLESS,
+            namespaces={"a": select_policy([HARMLESS], Namespace("a", {"nonroot.dev/mode": "enforce"}))},
+        ),
+        "root images, not enforced": of_policy(policy=HARMLESS, namespaces={}),
+        "unread images": of_policy(policy=STORED_BEFORE),
+        "scanned no more": of_policy(former, scans=False),
+        "never scanned": of_policy(scans=False),
+        "a spec of the limit": of_policy(spec={"a": "x" * (conditions.SPEC_LIMIT - len('{"a":""}') + 1)}),
+        "exception": matching,
+        "exception that ends": of_exception(expires=NOW + timedelta(days=7)),
+        "exception that ends later": of_exception(expires=NOW + timedelta(days=7, seconds=1)),
+        "exception that has ended": of_exception(matching, expires=NOW, now=NOW),
+        "exception not allowed": of_exception(policy=PolicySpec(exceptions="Forbid")),
+        "exception that matches nothing": of_exception(matches=0),
+        "exception, unusable": of_exception(problem="spec.reason: too short"),
+        "exception, counted no more": of_exception(matching, scans=False, now=LATER),
+        "exception, never counted": of_exception(scans=False),
+    }
+
+
+STATUSES = Path(__file__).with_name("statuses.json")
+
+
+def test_every_status_to_the_letter() -> None:
+    """As `kubectl describe` shows it. After an intended change: NONROOT_WRITE_WORDS=1, and read the difference."""
+    said = {name: json.loads(msgspec.json.encode(each)) for name, each in statuses().items()}
+    if os.environ.get("NONROOT_WRITE_WORDS"):
+        STATUSES.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n")
+    assert said == json.loads(STATUSES.read_text())
+
+
+def test_the_largest_spec_that_is_kept() -> None:
+    spec = {"a": "x" * (conditions.SPEC_LIMIT - len('{"a":""}'))}
+    assert of_policy(spec=spec).last_usable == spec
+
+
+def test_a_message_names_five_and_is_bounded() -> None:
+    """As many as are told of one by one; and however long a name is."""
+    five, six = (condition(of_policy(fails_open=tuple("abcdef"[:number])), "FailsOpen").message for number in (5, 6))
+    assert five.startswith("a, b, c, d, e: ")
+    assert six.startswith("a, b, c, d, e and 1 more: ")
+    long = condition(of_policy(fails_open=("n" * 2000,)), "FailsOpen").message
+    assert len(long) == conditions.MESSAGE_LIMIT
 
 
 def condition(found: PolicyStatus | ExceptionStatus, kind: str) -> Condition:
