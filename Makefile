@@ -37,7 +37,7 @@ check: $(VENV)/.dev ## format, lint, types, import contracts
 	$(BIN)/lint-imports
 
 unit test-newest test-oldest: export PYTHONDONTWRITEBYTECODE = # each worker would compile every test anew
-unit: $(VENV)/.dev ## the tests that need nothing but Python: seconds
+unit: $(VENV)/.dev ## the tests that need nothing but Python, and no process of their own
 	$(BIN)/$(UNIT)
 
 test-newest: $(VENV)/.dev ## the unit tests with the newest version of every dependency, as `pip install .` takes them

@@ -1,16 +1,18 @@
 """What holds for every test."""
 
 import contextlib
+import gc
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
-from kubernetes.aio.config import kube_config
 
-from tests.support.scripted import Api, serving
-from webhook.cluster.client import Cluster
+if TYPE_CHECKING:  # half a second, which pytest-xdist's own process needs not have
+    from tests.support.scripted import Api
+    from webhook.cluster.client import Cluster
 
 # A busy machine is slow, which is no fault of the property that it tests. `make test` asks for the second profile by
 # pytest's --hypothesis-profile; a test that needs more examples than others takes a multiple of the profile's number.
@@ -23,16 +25,33 @@ settings.load_profile("quick")
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Modules and tests are no garbage: it is not looked for among them, neither here nor later, which took seconds."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 @pytest.fixture
-async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
+async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "AsyncIterator[Api]":
     """An API server that answers as told, and is the kubeconfig's."""
+    from kubernetes.aio.config import kube_config
+
+    from tests.support.scripted import serving
+
     monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "kubeconfig"))
     async with serving(tmp_path / "kubeconfig") as found:
         yield found
 
 
 @pytest.fixture
-async def connection(api: Api) -> AsyncIterator[Cluster]:
+async def connection(api: "Api") -> "AsyncIterator[Cluster]":
     """A connection to it."""
+    from webhook.cluster.client import Cluster
+
     async with contextlib.aclosing(Cluster()) as made:
         yield made

@@ -13,7 +13,7 @@
 #
 # What ran: `make test` runs the second way on two nodes, on each of them a named-user Pod under an injected uid and a refused
 # root Pod, an upgrade of the chart, and an uninstallation (tests/integration/kind). The first way has not run where this is
-# tested, because Docker Hub is out of reach there: every command is recorded instead (tests/unit/deploy/test_kind.py).
+# tested, because Docker Hub is out of reach there: every command is recorded instead (tests/integration/deploy/test_kind.py).
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -1,6 +1,7 @@
 """The command `nonroot` in a process of its own, forked from one that has its imports: a start takes 10 ms, not 200 to 900.
 
-Cold starts are tested where `python -m webhook` is run: tests/unit/cli/test_main.py, and tests/unit/test_readme.py for the server.
+Cold starts are tested where `python -m webhook` is run: tests/integration/cli/test_main.py, and
+tests/integration/documentation/test_demonstration.py for the server.
 """
 
 import multiprocessing

@@ -2,8 +2,6 @@
 
 import logging.config
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -64,17 +62,15 @@ def test_a_unit_test_needs_nothing_but_python() -> None:
     assert [file.name for file in (ROOT / "tests/unit").rglob("*.py") if marked.search(file.read_text())] == []
 
 
+def test_a_unit_test_starts_no_process() -> None:
+    """A second each: what is proven of a process stands in tests/integration."""
+    starts = re.compile(r"^(import subprocess|from tests\.support\.command)\b", re.MULTILINE)
+    assert [file.name for file in (ROOT / "tests/unit").rglob("*.py") if starts.search(file.read_text())] == []
+
+
 def test_nothing_outside_of_the_tests_imports_them() -> None:
     """What a demonstration and a test share stands in deploy/dev/."""
     graph = grimp.build_graph("webhook", "deploy", "tests", cache_dir=None)
     tests = graph.find_descendants("tests") | {"tests"}
     importers = {name for test in tests for name in graph.find_modules_that_directly_import(test)}
     assert importers - tests == set()
-
-
-@pytest.mark.parametrize("module", ["webhook.cli.main", "webhook.server.server"])
-def test_the_fast_path_never_loads_what_is_slow(module: str) -> None:
-    """Half a second and 60 MiB that neither the command line nor a standalone server needs."""
-    program = f"import {module}, sys; print(*sorted({{'kopf', 'kubernetes'}} & set(sys.modules)))"
-    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=ROOT)
-    assert loaded.stdout.split() == []

@@ -1,9 +1,6 @@
 """What README and the documentation show is what there is: output, policies, commands and figures."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,24 +10,11 @@ from webhook.policy.loader import load
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DEMONSTRATION = (ROOT / "docs/quickstart/demonstration.md").read_text(encoding="utf-8")
 PERFORMANCE = (ROOT / "docs/explanation/performance.md").read_text(encoding="utf-8")
-WIDTH = 80  # characters of the cards shown
 
 
 def _blocks(document: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)\n```", document, re.DOTALL)
-
-
-def test_the_cards_are_what_the_demonstration_prints() -> None:
-    (cards,) = _blocks(DEMONSTRATION, "text")
-    environment = {**os.environ, "COLUMNS": str(WIDTH)}
-    command = [sys.executable, "-m", "deploy.demo"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr + done.stdout
-    assert "All 10 answers are the expected ones." in done.stdout
-    for line in cards.splitlines():
-        assert line in done.stdout
 
 
 def test_the_policies_shown_are_valid() -> None:

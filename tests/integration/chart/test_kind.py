@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from deploy.local import build
+from tests.integration.deploy.test_kind import _record
 from tests.support.helm import CHART, RELEASE, TOOLS, manifests, run
-from tests.unit.deploy.test_kind import _record
 
 
 def test_the_chart_takes_what_helm_is_given(tmp_path: Path) -> None:

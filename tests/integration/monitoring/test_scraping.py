@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.integration.server.test_server import POLICY, Server
 from tests.support import pages, prometheus
 from tests.support.authority import Authority
 from tests.support.images import Table
@@ -19,7 +20,6 @@ from tests.support.objects import Objects
 from tests.support.pods import minimal, tweak
 from tests.support.prometheus import Prometheus
 from tests.unit.server.test_asgi import review
-from tests.unit.server.test_server import POLICY, Server
 from webhook.cluster.workqueue import WorkQueue
 from webhook.controller import probes
 from webhook.controller.background_scan import BackgroundScan

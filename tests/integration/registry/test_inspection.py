@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from deploy.dev.oci import (
     index,
 )
 from deploy.dev.registry import Hang, Registry
+from tests.support.layouts import folder, oci_files
 from tests.unit.check.test_inspection import APP, ARM, LAYERED, _check_layers, inspect, inspected
 
 
@@ -92,3 +94,15 @@ async def test_a_terminal_is_told_how_far_a_long_look_is(tmp_path: Path) -> None
     rest = os.read(terminal, 10_000)
     assert rest.endswith(b"\r\x1b[K")
     os.close(terminal)
+
+
+@pytest.mark.skipif(not shutil.which("skopeo"), reason="needs skopeo")
+@pytest.mark.parametrize("transport", ["oci", "oci-archive", "docker-archive"])
+def test_what_skopeo_writes_is_read(tmp_path: Path, transport: str) -> None:
+    """The tools' own files, not only ours."""
+    source = folder(tmp_path / "from", oci_files({"": APP}))
+    target = f"{transport}:{tmp_path / 'to'}:{'team/app:1' if transport == 'docker-archive' else 'v1'}"
+    subprocess.run(["skopeo", "copy", "--insecure-policy", "-q", f"oci:{source}", target], check=True, cwd=tmp_path)
+    for reference in (target, f"{transport}:{tmp_path / 'to'}"):
+        code, result = inspected(reference)
+        assert (code, [each["uid"] for each in result["platforms"]]) == (0, [1500])

@@ -77,9 +77,14 @@ class World:
     def check(self) -> None:
         """What replicas serve is trusted wherever a bundle has ever been applied."""
         serving = [leaf for number, (_, leaf) in enumerate(self.served) if self._may_serve(number)]
-        for configuration in self.objects.configurations.values():
-            for bundle in configuration.bundles.values():
-                assert all(trusts(bundle, leaf, self.now) for leaf in serving if bundle), configuration.name
+        bundles = {
+            bundle: configuration.name
+            for configuration in self.objects.configurations.values()
+            for bundle in configuration.bundles.values()
+            if bundle
+        }
+        for bundle, name in bundles.items():
+            assert all(trusts(bundle, leaf, self.now) for leaf in serving), name
 
     def _may_serve(self, number: int) -> bool:
         replaced = self.served[number + 1][0] if number + 1 < len(self.served) else self.now
@@ -90,18 +95,21 @@ class World:
             self.served.append((self.now, self.objects.secrets["tls"].data["tls.crt"]))
 
 
+parsed = cache(x509.load_pem_x509_certificate)
+
+
 @cache
 def issued(authority: bytes, leaf: bytes) -> bool:
     """Whether the authority's key signed the leaf."""
     try:
-        x509.load_pem_x509_certificate(leaf).verify_directly_issued_by(x509.load_pem_x509_certificate(authority))
+        parsed(leaf).verify_directly_issued_by(parsed(authority))
     except (ValueError, InvalidSignature):
         return False
     return True
 
 
 def trusts(bundle: bytes, leaf: bytes, now: datetime) -> bool:
-    certificate = x509.load_pem_x509_certificate(leaf)
+    certificate = parsed(leaf)
     if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
         return False
     return any(issued(authority, leaf) for authority in certificates.authorities(bundle, now))

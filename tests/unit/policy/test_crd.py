@@ -1,7 +1,7 @@
 """The CRDs: generated from the types, structural, and accepted by a real API server."""
 
 import json
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -78,11 +78,13 @@ def test_every_kind_carries_the_label_by_which_it_is_noticed() -> None:
         assert labels["app.kubernetes.io/part-of"] == "nonroot-webhook"
 
 
-def test_the_command_writes_into_its_directory(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "webhook.policy.crd"]
-    subprocess.run([*command, str(tmp_path)], check=True)
+def test_the_command_writes_into_its_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["crd", str(tmp_path)])
+    runpy.run_path(crd.__file__, run_name="__main__")
     assert len(list(tmp_path.iterdir())) == len(crd.RESOURCES)
-    assert "usage" in subprocess.run(command, capture_output=True, text=True, check=False).stderr
+    monkeypatch.setattr(sys, "argv", ["crd"])
+    with pytest.raises(SystemExit, match="usage"):
+        runpy.run_path(crd.__file__, run_name="__main__")
 
 
 # --- against a real API server ---

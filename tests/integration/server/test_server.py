@@ -25,9 +25,7 @@ from tests.support.pods import minimal, tweak
 from tests.unit.registry.auth.test_credential_providers import answer, provider
 from tests.unit.registry.stubs import Stub
 from tests.unit.server.test_asgi import review
-from webhook.errors import InvalidSetting
 from webhook.server import certificates
-from webhook.server.tls import ServingCertificate
 
 POLICY = """
 apiVersion: nonroot.dev/v1alpha1
@@ -208,11 +206,6 @@ def test_the_oldest_version_of_tls_can_be_chosen(policy: Path) -> None:
         newer.close()
     finally:
         running.stop()
-
-
-def test_an_authority_that_is_none_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidSetting, match=r"cannot verify clients by .*gone\.pem: No such file"):
-        ServingCertificate(tmp_path / "a", tmp_path / "b", client_ca=tmp_path / "gone.pem")
 
 
 def test_reviews_are_answered_over_verified_tls_on_one_connection(server: Server) -> None:

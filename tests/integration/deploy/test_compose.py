@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
+from tests.integration.server.test_server import Server
 from tests.support.builtin_schemas import complaints
 from tests.support.command import nonroot
-from tests.unit.server.test_server import Server
 
 FOLDER = Path(__file__).resolve().parents[3] / "deploy" / "compose"
 FILE = FOLDER / "compose.yaml"

@@ -1,0 +1,1 @@
+"""`nonroot` as a process, as people run it."""

@@ -1,0 +1,1 @@
+"""What deploy/ holds, started as processes; other programs are recorders."""

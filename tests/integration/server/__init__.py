@@ -1,0 +1,1 @@
+"""`nonroot serve` as a process."""
