@@ -524,18 +524,31 @@ def _images(cache: Path) -> dict[str, str]:
 
 
 def in_image(cache: Path, image: str, *command: str, user: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command in a container of the image, as its own USER unless told otherwise."""
+    """Run a command in a container of the image, as its own USER unless told otherwise.
+
+    Its output comes through a file. buildah's process between the two passes a pipe on in a goroutine, and exits with the
+    command's status as soon as the command has ended, without waiting for that (containers/buildah,
+    chroot/run_common.go, runUsingChrootMain): on a busy machine the output is lost, and the status says success.
+    """
     container = _buildah(cache, "from", "--pull-never", image).strip()
     try:
-        run = [
-            *_buildah_command(cache),
-            "run",
-            *(["--user", user] if user is not None else []),
-            container,
-            "--",
-            *command,
-        ]
-        return subprocess.run(run, capture_output=True, text=True, env=_environment(), check=False)
+        with _scratch(cache) as folder:
+            printed = folder / "printed"
+            printed.touch()
+            printed.chmod(0o666)  # by whoever USER is
+            run = [
+                *_buildah_command(cache),
+                "run",
+                f"--volume={printed}:/printed",
+                *(["--user", user] if user is not None else []),
+                container,
+                "--",
+                *("sh", "-c", 'exec "$@" >/printed', "sh"),
+                *command,
+            ]
+            done = subprocess.run(run, capture_output=True, text=True, env=_environment(), check=False)
+            done.stdout = printed.read_text()
+            return done
     finally:
         _buildah(cache, "rm", container)
 
