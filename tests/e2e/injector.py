@@ -1,11 +1,11 @@
-"""A second mutating webhook, as a service mesh has one: it adds a sidecar to every Pod of a namespace that lacks it."""
+"""A second mutating webhook, as a service mesh has one: it adds containers to every Pod of a namespace."""
 
 import base64
 import ipaddress
 import json
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,12 +17,28 @@ from webhook.server import certificates
 
 NAME = "sidecar"
 
+Patch = list[dict[str, Any]]
+
+
+def sidecar(image: str) -> Callable[[dict[str, Any]], Patch]:
+    """What adds a container that says nothing but its image, where it is not there."""
+
+    def patch(spec: dict[str, Any]) -> Patch:
+        if any(each["name"] == NAME for each in spec["containers"]):
+            return []
+        return [{"op": "add", "path": "/spec/containers/-", "value": {"name": NAME, "image": image}}]
+
+    return patch
+
 
 @contextmanager
-def injector(target: Target, name: str, namespace: str, image: str, folder: Path) -> Iterator[list[str]]:
+def injector(
+    target: Target, name: str, namespace: str, patch: Callable[[dict[str, Any]], Patch], folder: Path
+) -> Iterator[list[str]]:
     """Run it, registered as `name` for one namespace; the answer lists the Pods that it was asked about, as they come.
 
-    It listens where the cluster's registry does: at an address of this machine that the API server reaches.
+    It patches by a Pod's spec. It listens where the cluster's registry does: at an address of this machine that the API server
+    reaches.
     """
     host = target.registry.rpartition(":")[0]
     ca = certificates.authority(datetime.now(UTC), timedelta(hours=1))
@@ -36,7 +52,7 @@ def injector(target: Target, name: str, namespace: str, image: str, folder: Path
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["request"]
             asked.append(request["object"]["metadata"].get("name", ""))
             review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}
-            body = json.dumps(review | {"response": _response(request, image)}).encode()
+            body = json.dumps(review | {"response": _response(request, patch)}).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
@@ -65,12 +81,12 @@ def injector(target: Target, name: str, namespace: str, image: str, folder: Path
         thread.join()
 
 
-def _response(request: dict[str, Any], image: str) -> dict[str, Any]:
+def _response(request: dict[str, Any], patch: Callable[[dict[str, Any]], Patch]) -> dict[str, Any]:
     answer = {"uid": request["uid"], "allowed": True}
-    if any(each["name"] == NAME for each in request["object"]["spec"]["containers"]):
+    made = patch(request["object"]["spec"])
+    if not made:
         return answer
-    patch = [{"op": "add", "path": "/spec/containers/-", "value": {"name": NAME, "image": image}}]
-    return answer | {"patchType": "JSONPatch", "patch": base64.b64encode(json.dumps(patch).encode()).decode()}
+    return answer | {"patchType": "JSONPatch", "patch": base64.b64encode(json.dumps(made).encode()).decode()}
 
 
 def _configuration(name: str, namespace: str, client: dict[str, str]) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def _application(lookup: Lookup, callers: Callers) -> FastAPI:
 
         async def answer(key: str) -> Item:
             try:
-                question = external_data.question(key, form)
+                question = external_data.question(key, form, asked.request)
             except ValueError as error:
                 return Item(key=key, error=str(error))
             if question.fault:

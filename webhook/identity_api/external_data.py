@@ -6,6 +6,7 @@ Source: open-policy-agent/frameworks constraint/pkg/externaldata/request.go, res
 from typing import Literal
 
 import msgspec
+from pydantic import Field
 
 from webhook.identity_api.answer import Answer, Model
 from webhook.identity_api.lookup import Question
@@ -18,9 +19,15 @@ KeyForm = Literal["images", "objects"]
 
 
 class Keys(Model):
-    """The keys of a request."""
+    """The keys of a request. Gatekeeper sends keys alone; another caller may say whose images they are."""
 
     keys: tuple[str, ...] = ()
+    namespace: str = Field(
+        default="", description="Whose pull secrets may be used for images as keys; empty: nobody's."
+    )
+    service_account: str = Field(default="", description="Whose pull secrets are used where none are named.")
+    pull_secrets: tuple[str, ...] = Field(default=(), description="Those of the Pod.")
+    os: Literal["linux", "windows"] = Field(default="linux", description="That of the nodes.")
 
 
 class ProviderRequest(Model):
@@ -63,8 +70,8 @@ class _Key(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=Tr
     os: Literal["linux", "windows"] = "linux"
 
 
-def question(key: str, form: KeyForm) -> Question:
-    """The question that a key stands for; ValueError says why it is none.
+def question(key: str, form: KeyForm, asked: Keys) -> Question:
+    """The question that a key of a request stands for; ValueError says why it is none.
 
     Whether keys are images or JSON objects is said by the URL, and not by the key: an image is written by whoever makes a Pod,
     who could otherwise write one that asks for another namespace.
@@ -72,7 +79,7 @@ def question(key: str, form: KeyForm) -> Question:
     if len(key) > KEY_LIMIT:
         raise ValueError(f"the key is longer than {KEY_LIMIT} characters")
     if form == "images":
-        return Question(key)
+        return Question(key, asked.namespace, asked.service_account, asked.pull_secrets, asked.os)
     try:
         found = msgspec.json.decode(key, type=_Key)
     except msgspec.DecodeError as error:

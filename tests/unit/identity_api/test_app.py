@@ -1,6 +1,8 @@
 """The paths of the API: who is answered what, and what a client must not be told."""
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
@@ -70,10 +72,12 @@ class Asked:
         reply = await self("/v1/identities", **query)
         return reply.status, json.loads(reply.body)
 
-    async def provide(self, *keys: str, **query: Any) -> tuple[int, dict[str, Any]]:
-        """The status and the response to keys."""
+    async def provide(
+        self, *keys: str, of: Mapping[str, Any] = MappingProxyType({}), **query: Any
+    ) -> tuple[int, dict[str, Any]]:
+        """The status and the response to keys, `of` a namespace and its secrets."""
         request = {"apiVersion": "externaldata.gatekeeper.sh/v1beta1", "kind": "ProviderRequest"}
-        reply = await self("/externaldata", json.dumps({**request, "request": {"keys": keys}}).encode(), **query)
+        reply = await self("/externaldata", json.dumps({**request, "request": {"keys": keys, **of}}).encode(), **query)
         answered = json.loads(reply.body)
         assert (answered["apiVersion"], answered["kind"]) == (request["apiVersion"], "ProviderResponse")
         assert answered["response"]["idempotent"] is True
@@ -185,6 +189,22 @@ async def test_an_image_is_no_place_to_ask_for_another_namespace(asked: Asked) -
     _, response = await asked.provide(_key("app:1"), certificate="good")
     assert asked.images.asked == []
     assert "ClusterRoleBinding" in response["items"][0]["error"]
+
+
+async def test_a_request_may_say_whose_images_its_keys_are(asked: Asked) -> None:
+    """As a program does that is not Gatekeeper, and keeps what a Pod's author writes out of the rest."""
+    of = {"namespace": "shops", "pullSecrets": ["a", "b"], "serviceAccount": "web", "os": "windows"}
+    _, response = await asked.provide("app:1", _key("app:1"), of=of)
+    good, bad = response["items"]
+    assert good["key"] == "app:1"
+    assert good["value"]["image"] == "app:1"
+    assert bad["error"].startswith("invalid: ")
+    query = asked.images.asked[0]
+    assert (query.namespace, query.pull_secrets, query.os) == ("shops", ("a", "b"), "windows")
+    _, response = await asked.provide("app:1", of={"namespace": "bank"})
+    assert "RoleBinding in namespace bank" in response["items"][0]["error"]
+    _, response = await asked.provide("app:1", of={"pullSecrets": ["a"]})
+    assert "need their namespace" in response["items"][0]["error"]
 
 
 @pytest.mark.parametrize("key", ["[]", "null", '{"image": 1}', '{"image": "a", "more": 1}', "{", "x" * 20_000])
