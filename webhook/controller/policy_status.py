@@ -172,13 +172,24 @@ class PolicyStatusController(Collector):
             spec, generation = msgspec.json.decode(each.spec), each.metadata.generation
             new = status.of_policy(each.stored, spec, scope, sums, former, generation, now, scans=self._scans)
             await self._write(POLICIES, "NonRootPolicy", each, former, new)
+        places = {each.metadata.namespace for each in state.exceptions}
+        counted = {(place, each.metadata.name) for place in places for each in view.exceptions(place)}
         for each in state.exceptions:
             old = _former(each, ExceptionStatus)
             effective_policy = view.effective_policy(each.metadata.namespace)
             key = (each.metadata.namespace, each.metadata.name)
             matches = None if self.matches is None else self.matches.get(key, 0)
             generation = each.metadata.generation
-            made = status.of_exception(each.stored, effective_policy, matches, old, generation, now, scans=self._scans)
+            made = status.of_exception(
+                each.stored,
+                effective_policy,
+                matches,
+                old,
+                generation,
+                now,
+                scans=self._scans,
+                beyond_limit=key not in counted,
+            )
             await self._write(EXCEPTIONS, "NonRootException", each, old, made)
         if self._labels_namespaces:
             await self._label(state, reach)

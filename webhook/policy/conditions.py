@@ -105,6 +105,12 @@ _NOT_SCANNED = _State(
     "nothing is scanned any more (chart: scan.interval is 0): what is counted here is of the last scan before that",
 )
 
+_TOO_MANY_GLOBS = (
+    "this exception exempts nothing: the exceptions of this namespace that come before it, by name, have as many globs with "
+    "wildcards as count, or are as many that name no workload; name images, containers and workloads in full where you can, "
+    "and delete exceptions that nobody needs"
+)
+
 
 class PolicyScope(msgspec.Struct, frozen=True):
     """The namespaces that one policy selects.
@@ -256,12 +262,18 @@ def of_exception(
     now: datetime,
     *,
     scans: bool = True,
+    beyond_limit: bool = False,
 ) -> ExceptionStatus:
-    """The status of an exception; `matches` None: nobody has counted, which keeps what was counted of this generation."""
+    """The status of an exception; `matches` None: nobody has counted, which keeps what was counted of this generation.
+
+    `beyond_limit`: it exempts nothing, as `webhook.policy.exemptions.beyond_limit` says.
+    """
     if matches is None and former.observed_generation == generation:
         matches = former.matches
     if not isinstance(stored.document, NonRootException):
         states = [_State("Ready", "False", "Unusable", f"this exception exempts nothing: {stored.problem}")]
+    elif beyond_limit:
+        states = [_State("Ready", "False", "TooManyGlobs", _TOO_MANY_GLOBS)]
     else:
         expires = stored.document.spec.expires
         states = [_exception_ready(expires, effective_policy, matches, now)]

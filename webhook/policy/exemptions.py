@@ -1,7 +1,7 @@
 """Exemptions: requests, containers of presets and unexpired exceptions that are not evaluated."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
@@ -9,7 +9,7 @@ import msgspec
 from webhook.image.reference import normalised
 from webhook.policy.injectors import INJECTORS, preset_matches
 from webhook.policy.selection import EffectivePolicy
-from webhook.policy.types import NonRootException, PolicySpec, WorkloadSelector, image_matcher, matcher
+from webhook.policy.types import NonRootException, PolicySpec, WorkloadSelector, image_matcher, is_pattern, matcher
 from webhook.workload.workload import Slot, Workload
 
 SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-node-lease"})
@@ -17,8 +17,9 @@ SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-node-lease"})
 
 SERVICE_ACCOUNT = "system:serviceaccount:"
 
-
-GLOB = frozenset("*?[")  # what makes a text stand for others
+NAMESPACE_WEIGHT = 64 * 1024  # of the patterns of a namespace's exceptions: some 0.1 s until all are compiled
+NAMED_EXCEPTIONS = 5  # exceptions whose reasons are told; of the others it is said how many
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 class Controller(msgspec.Struct, frozen=True):
@@ -120,8 +121,9 @@ def find_exemption(
         reasons.append(f"preset {preset} of policy {effective_policy.policy.metadata.name}")
     if not reasons:
         return None
+    more = len(reasons) - NAMED_EXCEPTIONS
     return Exemption(
-        "; ".join(reasons),
+        "; ".join([*reasons[:NAMED_EXCEPTIONS], *([f"and {more} more"] if more > 0 else [])]),
         frozenset().union(*rules) if all(rules) else frozenset(),
         tuple([each.metadata.name for each in matching]),
         "exception" if matching else "preset",
@@ -160,23 +162,35 @@ def find_lapsed(
         ended = each.spec.expires
         if ended is None or now < ended:
             continue
-        endless = msgspec.structs.replace(each, spec=msgspec.structs.replace(each.spec, expires=None))
-        then = find_exemption(effective_policy, (endless,), workload, slot, now, requester)
+        then = find_exemption(effective_policy, (each,), workload, slot, _BEGINNING, requester)
         if then is not None and then.exceptions:
             found.append(LapsedException(each.metadata.name, each.spec.reason, frozenset(each.spec.rules), ended))
     return tuple(found)
 
 
+def beyond_limit(exceptions: Iterable[NonRootException]) -> frozenset[str]:
+    """Which of a namespace's exceptions, by name, exempt nothing because the patterns of those before them are too many."""
+    weight, found = 0, set[str]()
+    for each in sorted(exceptions, key=lambda each: each.metadata.name):
+        if weight + each.spec.weight > NAMESPACE_WEIGHT:
+            found.add(each.metadata.name)
+        else:
+            weight += each.spec.weight
+    return frozenset(found)
+
+
 class ExceptionIndex:
-    """The exceptions of one namespace, found by the names that they are about: there may be thousands."""
+    """The exceptions of one namespace that count, found by the names that they are about: there may be thousands."""
 
     def __init__(self, found: Iterable[NonRootException]) -> None:
-        self.all = tuple(found)
+        every = tuple(found)
+        left_out = beyond_limit(every)
+        self.all = tuple([each for each in every if each.metadata.name not in left_out])
         self._named: dict[str, list[int]] = {}
         self._others: list[int] = []
         for place, each in enumerate(self.all):
             names = {selector.name for selector in each.spec.workloads}
-            if not names or any(GLOB & set(name) for name in names):
+            if not names or any(map(is_pattern, names)):
                 self._others.append(place)
                 continue
             for name in names:
@@ -196,9 +210,9 @@ def _applies(
     spec = exception.spec
     if spec.expires is not None and now >= spec.expires:
         return False
-    if spec.containers and not matcher(spec.containers)(slot.container.name):
+    if spec.containers and not spec.matches_container(slot.container.name):
         return False
-    if spec.images and not image_matcher(spec.images)(image):
+    if spec.images and not spec.matches_image(image):
         return False
     return not spec.workloads or any(
         _selects(selector, claim, requester) for selector in spec.workloads for claim in _claims(workload)
@@ -228,7 +242,7 @@ def _claims(workload: Workload) -> Iterator[_Claim]:
 
 
 def _selects(selector: WorkloadSelector, claim: _Claim, requester: str | None) -> bool:
-    if not matcher((selector.name,))(claim.name) or not _names_kind(selector.kind, claim):
+    if not selector.matches(claim.name) or not _names_kind(selector.kind, claim):
         return False
     if claim.owner is None:
         return True

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from fnmatch import translate
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Literal
 
 import msgspec
@@ -16,6 +16,7 @@ from msgspec import Meta
 from webhook.image import reference
 
 API_VERSION = "nonroot.dev/v1alpha1"
+Matcher = Callable[[str], object]
 
 Mode = Literal["Audit", "Warn", "Enforce"]
 Action = Literal["Allow", "Warn", "Verify", "Deny"]
@@ -24,9 +25,11 @@ Default = Literal["runAsNonRoot", "allowPrivilegeEscalation", "capabilities", "s
 Uid = Annotated[int, Meta(ge=1, le=2147483647, description="A numeric id above 0.")]
 Gid = Annotated[int, Meta(ge=0, le=2147483647, description="A numeric group id.")]
 Name = Annotated[str, Meta(min_length=1, max_length=253)]
-EXCEPTION_GLOBS = (
-    128  # in each list of an exception: a megabyte of globs, which anybody may write, takes seconds to compile
-)
+EXCEPTION_GLOBS = 128  # in each list of an exception
+EXCEPTION_WEIGHT = 8192  # of the patterns of an exception, which anybody may write: some 10 ms until they are compiled
+_WILDCARDS = re.compile(r"[*?\[]")
+_WILDCARD_WEIGHT = 16  # characters: so much longer takes a star to compile
+_BROAD_WEIGHT = 64  # of an exception that names no workload, and so is looked at for every Pod
 Glob = Annotated[str, Meta(min_length=1, max_length=512, description="A shell glob; `*` also spans slashes.")]
 
 
@@ -295,7 +298,7 @@ class PolicySpec(_Document, frozen=True):
         return mode == "Enforce" if self.inject is None else self.inject == "Always"
 
 
-class WorkloadSelector(_Document, frozen=True):
+class WorkloadSelector(_Document, frozen=True, dict=True):
     """A workload by kind and name; a Pod also counts as its controller's where the controller itself makes it."""
 
     name: Annotated[Glob, Meta(description="A glob on the name.")]
@@ -314,9 +317,17 @@ class WorkloadSelector(_Document, frozen=True):
         ),
     ] = ""
 
+    @cached_property
+    def matches(self) -> Matcher:
+        """Whether it selects a name."""
+        return compiled((self.name,))
 
-class ExceptionSpec(_Document, frozen=True):
-    """Containers that are exempted, and why. Every part that is given must match."""
+
+class ExceptionSpec(_Document, frozen=True, dict=True):
+    """Containers that are exempted, and why. Every part that is given must match.
+
+    Its globs with wildcards may have 8192 characters together, where each wildcard counts as 17; those without are free.
+    """
 
     reason: Annotated[str, Meta(min_length=1, max_length=1024, description="Why; shown wherever it applies.")]
     workloads: Annotated[
@@ -335,6 +346,38 @@ class ExceptionSpec(_Document, frozen=True):
     ] = ()
     rules: Annotated[tuple[Rule, ...], Meta(description="Rule names; empty: every rule.")] = ()
     expires: Annotated[datetime, Meta(tz=True, description="The minute at which it ends; unset: never.")] | None = None
+
+    def __post_init__(self) -> None:
+        """`ValueError` where there is too much to compile."""
+        if self.weight > EXCEPTION_WEIGHT:
+            raise ValueError(
+                f"its globs are too many or too long: together those with wildcards may have {EXCEPTION_WEIGHT} characters, where "
+                f"each of * ? [ counts as {1 + _WILDCARD_WEIGHT}; write names in full, or several exceptions"
+            )
+
+    # What globs are compiled to is kept with the exception, and so goes with it.
+
+    @cached_property
+    def weight(self) -> int:
+        """Roughly the characters of its patterns; names in full cost nothing."""
+        names = [each.name for each in self.workloads]
+        broad = not names or any(map(is_pattern, names))
+        counted = [
+            len(glob) + _WILDCARD_WEIGHT * len(_WILDCARDS.findall(glob))
+            for glob in (*names, *self.images, *self.containers)
+            if is_pattern(glob)
+        ]
+        return sum(counted) + _BROAD_WEIGHT * broad
+
+    @cached_property
+    def matches_image(self) -> Matcher:
+        """Whether one of `images` matches a normalised reference."""
+        return compiled(tuple(map(reference.normalised_glob, self.images)))
+
+    @cached_property
+    def matches_container(self) -> Matcher:
+        """Whether one of `containers` matches a name."""
+        return compiled(self.containers)
 
 
 class Metadata(msgspec.Struct, frozen=True, rename="camel"):
@@ -365,15 +408,28 @@ class Documents(msgspec.Struct, frozen=True):
     exceptions: tuple[NonRootException, ...] = ()
 
 
-@lru_cache(maxsize=4096)
-def matcher(globs: tuple[str, ...]) -> Callable[[str], object]:
+def is_pattern(glob: str) -> bool:
+    """Whether a glob stands for more than itself."""
+    return _WILDCARDS.search(glob) is not None
+
+
+def compiled(globs: tuple[str, ...]) -> Matcher:
     """A function that says whether any glob matches the whole of a text; `*` spans everything, slashes too."""
-    if not globs:
-        return lambda _text: None
-    return re.compile("|".join(f"(?:{translate(glob)})" for glob in globs)).match
+    texts = frozenset(each for each in globs if not is_pattern(each))
+    patterns = [each for each in globs if is_pattern(each)]
+    if not patterns:
+        return texts.__contains__
+    matches = re.compile("|".join(f"(?:{translate(glob)})" for glob in patterns)).match
+    return (lambda text: text in texts or matches(text)) if texts else matches
 
 
 @lru_cache(maxsize=4096)
-def image_matcher(globs: tuple[str, ...]) -> Callable[[str], object]:
+def matcher(globs: tuple[str, ...]) -> Matcher:
+    """As `compiled`, and kept: for what policies say."""
+    return compiled(globs)
+
+
+@lru_cache(maxsize=4096)
+def image_matcher(globs: tuple[str, ...]) -> Matcher:
     """A matcher of normalised image references; a glob may be written as people write references: `nginx:1.27`."""
     return matcher(tuple(map(reference.normalised_glob, globs)))

@@ -316,6 +316,20 @@ async def test_an_exception_that_matches_nothing_says_so_once_all_is_scanned(sce
     assert scene.objects.all(EXCEPTIONS)[0]["status"]["matches"] == 3
 
 
+async def test_exceptions_with_too_many_globs_say_so(scene: Scene) -> None:
+    """By themselves, or together with those before them; who counted stays in force."""
+    scene.exception("alone", images=[f"a.io/{number}{'*a' * 200}" for number in range(9)])
+    for number in range(30):
+        scene.exception(f"together{number:02}", images=[f"registry.example.com/{each}/*" for each in range(100)])
+    await scene.round()
+    assert scene.conditions(EXCEPTIONS, "alone")["Ready"] == "False Unusable"
+    assert scene.conditions(EXCEPTIONS, "together00")["Ready"] == "True InForce"
+    assert scene.conditions(EXCEPTIONS, "together29")["Ready"] == "False TooManyGlobs"
+    told = [each.note for each in scene.events if each.reason in {"TooManyGlobs", "Unusable"}]
+    assert any("spec: its globs are too many or too long" in each for each in told)
+    assert any("as many globs with wildcards as count" in each for each in told)
+
+
 async def test_a_status_of_somebody_elses_making_is_replaced(scene: Scene) -> None:
     scene.objects.all(POLICIES)[0]["status"] = {"conditions": "fine"}
     await scene.round()

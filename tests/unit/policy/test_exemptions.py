@@ -1,13 +1,18 @@
 """Which exceptions have ended, for a denial names them, and by which kinds a workload is named. Others are in test_selection.py."""
 
+import re
+import weakref
 from datetime import timedelta
+from typing import Any
 
 import msgspec
+import pytest
 
 from tests.support.pods import effective_policy, first, minimal, tweak, workload
 from tests.support.tables import table
 from tests.unit.policy.test_selection import BY_OWNER, NOW, excuse, owned
-from webhook.policy.exemptions import LapsedException, find_exemption, find_lapsed
+from webhook.policy.exemptions import NAMESPACE_WEIGHT, ExceptionIndex, LapsedException, find_exemption, find_lapsed
+from webhook.policy.types import ExceptionSpec, NonRootException
 
 HOUR = timedelta(hours=1)
 
@@ -66,3 +71,52 @@ def test_the_controller_need_not_be_the_first_owner() -> None:
     ]
     work = workload(tweak(minimal(), {"metadata.ownerReferences": owners}))
     assert find_exemption(effective_policy(), [excuse(workloads=BY_OWNER)], work, first(work), NOW)
+
+
+def patterns(name: str, count: int, **more: Any) -> NonRootException:
+    """An exception of so many patterns."""
+    return excuse(name, images=[f"registry.example.com/{number}/*" for number in range(count)], **more)
+
+
+def test_the_patterns_of_a_namespace_are_limited_and_its_first_exceptions_count() -> None:
+    """Anybody may write any number of them, and each is compiled where all wait for it."""
+    many = [patterns(f"e{number:03}", 100) for number in range(100)]
+    names_alone = [excuse(f"z{number}", workloads=[{"name": f"job-{number}"}]) for number in range(5000)]
+    kept = [each.metadata.name for each in ExceptionIndex([*reversed(many), *names_alone]).all]
+    assert 10 < sum(name.startswith("e") for name in kept) < 30
+    assert {name for name in kept if name.startswith("e")} == {f"e{number:03}" for number in range(len(kept) - 5000)}
+    assert sum(name.startswith("z") for name in kept) == 5000
+    assert sum(each.spec.weight for each in many[: len(kept) - 5000]) <= NAMESPACE_WEIGHT
+
+
+def test_exceptions_about_everything_are_limited_too() -> None:
+    """Of which each is looked at for each container; a reason names some of them."""
+    index = ExceptionIndex([excuse(f"e{number:04}") for number in range(3000)])
+    work = workload()
+    assert len(index.about(work)) == 1024
+    found = find_exemption(effective_policy(), index.about(work), work, first(work), NOW)
+    assert found is not None
+    assert found.reason.endswith("exception e0004: because; and 1019 more")
+
+
+@pytest.mark.parametrize("field", ["images", "containers", "workloads"])
+def test_an_exception_of_too_many_patterns_says_so(field: str) -> None:
+    """A glob of stars takes as long to compile as many."""
+    globs = [f"{number}{'*a' * 100}" for number in range(5)]
+    spec = {"reason": "x", field: [{"name": each} for each in globs] if field == "workloads" else globs}
+    with pytest.raises(msgspec.ValidationError, match=r"too many or too long: .* may have 8192 characters"):
+        msgspec.convert(spec, ExceptionSpec)
+    assert msgspec.convert({"reason": "x", "images": [f"a.io/{number}" for number in range(128)]}, ExceptionSpec)
+
+
+def test_what_is_compiled_goes_with_its_exception() -> None:
+    """Whoever changes his exceptions again and again fills no cache."""
+    work = workload()
+    gone = []
+    for number in range(10):
+        each = patterns(f"e{number}", 100)
+        assert find_exemption(effective_policy(), [each], work, first(work), NOW) is None
+        gone.append(weakref.ref(each.spec.matches_image.__self__))  # type: ignore[attr-defined]  # a compiled expression's method
+        del each
+        re.purge()
+    assert not [each for each in gone if each() is not None]
