@@ -4,6 +4,8 @@ import json
 import logging
 import sys
 
+import pytest
+
 from tests.support.clock import Clock
 from webhook.cli import logs
 from webhook.cli.logs import JsonFormatter, RateLimit
@@ -77,3 +79,11 @@ def test_kinds_are_bounded_though_messages_were_not_constant() -> None:
         assert _logged(limit, "a" * (number % 150) + "b" * (number // 150) + "c" * 1000)
     assert len(limit._kinds) == logs.KINDS_LIMIT
     assert max(len(message) for _, message in limit._kinds) == logs.KIND_LENGTH
+
+
+def test_everything_that_a_server_logs_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever logs it, libraries too: there is one handler, the root's."""
+    made: list[logging.Handler] = []
+    monkeypatch.setattr(logging, "basicConfig", lambda **given: made.extend(given["handlers"]))
+    logs.configure("info", "text")
+    assert [[type(each) for each in handler.filters] for handler in made] == [[RateLimit]]
