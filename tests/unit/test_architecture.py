@@ -31,6 +31,20 @@ EDGE = frozenset(
     }
 )
 
+# Unit tests of a whole package, named after the property that they are about; all others are named after their module.
+PROPERTIES = {
+    "": {"architecture", "readme"},
+    "admission": {"exemptions", "guarantee", "left_to_the_kubelet"},
+    "check": {"corpus"},
+    "check/practices": {"rows"},
+    "cli/output": {"formats"},
+    "dockerfile": {"bounds", "corpus", "rules"},
+    "evaluation": {"exemptions", "observed_images"},
+    "evaluation/rules": {"cases", "dispatch", "every_rule"},
+    "registry": {"chaos", "fairness", "fuzzing", "hostile", "memory", "official_images", "quirks"},
+    "server": {"memory"},
+}
+
 
 def test_the_contracts_are_kept(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Layers, rules that do not know each other, a path without network; what is broken is printed."""
@@ -53,6 +67,20 @@ def test_the_folder_names_say_what_there_is() -> None:
     """At most six modules stand beside the packages; a seventh belongs into one of them."""
     loose = {file.stem for file in (ROOT / "webhook").glob("*.py")} - {"__init__", "__main__"}
     assert len(loose) <= 6, sorted(loose)
+
+
+def test_unit_tests_mirror_the_layout() -> None:
+    """Whoever moves a module moves its test: tests/unit/PACKAGE/test_MODULE.py. tests/unit/deploy is about deploy/."""
+    units, webhook = ROOT / "tests/unit", ROOT / "webhook"
+    unplaced = []
+    for file in units.rglob("test_*.py"):
+        package, name = file.parent.relative_to(units).as_posix().removeprefix("."), file.stem.removeprefix("test_")
+        module = (webhook / package / f"{name}.py").exists()
+        if package != "deploy" and not module and name not in PROPERTIES.get(package, ()):
+            unplaced.append(f"{package}/{name}")
+    assert unplaced == []
+    named = [units / package / f"test_{name}.py" for package, names in PROPERTIES.items() for name in names]
+    assert [file for file in named if not file.exists()] == []
 
 
 def test_a_unit_test_needs_nothing_but_python() -> None:

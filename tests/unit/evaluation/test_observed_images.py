@@ -1,4 +1,4 @@
-"""Judging by what a node has shown: as good as it is, and no better."""
+"""Evaluation by identities that nodes have shown: as exact as these are."""
 
 from typing import Any
 
