@@ -127,10 +127,12 @@ def _has_layers(subject: Subject) -> bool:
 
 
 async def _recall_layers(resolved: list[Subject], images: Images, namespace: str, budget: float) -> None:
-    """Fill in what is stored of the images; where nothing is, nothing is known of their programs."""
-    queries = [_query(subject, namespace, budget, stored=True) for subject in resolved]
-    found = [await images.find(queries[0])] if len(queries) == 1 else await asyncio.gather(*map(images.find, queries))
-    for subject, image in zip(resolved, found, strict=True):
+    """Fill in what is stored of the images; where nothing is, nothing is known of their programs.
+
+    They are asked for in turn: what is stored is waited for by nobody, and a task for each would cost more than the answer.
+    """
+    for subject in resolved:
+        image = await images.find(_query(subject, namespace, budget, stored=True))
         subject.layers = image if isinstance(image, Image) else None
 
 
