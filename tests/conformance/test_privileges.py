@@ -17,11 +17,13 @@ import pytest
 
 from deploy.dev import oci
 from tests.conformance import images, runner
-from tests.conformance.cluster import Api
+from tests.conformance.cluster import Api, Refused
 from tests.conformance.ours import ENFORCE, NOW, workload
+from webhook.admission.decision import advise
 from webhook.check.surveying import Surveying
 from webhook.evaluation.evaluator import evaluate
 from webhook.evaluation.patch import operations
+from webhook.evaluation.verdict import Verdict
 from webhook.image.source import Images
 from webhook.policy.selection import EffectivePolicy
 from webhook.registry.client import RegistryClient
@@ -95,10 +97,13 @@ def pod(image: str) -> Json:
     }
 
 
+async def judged(written: Json, source: Images, policy: EffectivePolicy) -> Verdict:
+    return await evaluate(workload(written), policy, source, namespace="x", budget=60.0, now=NOW)
+
+
 async def injected(written: Json, source: Images, policy: EffectivePolicy = ENFORCE) -> Json:
     """The Pod as admission would store it."""
-    work = workload(written)
-    verdict = await evaluate(work, policy, source, namespace="x", budget=60.0, now=NOW)
+    work, verdict = workload(written), await judged(written, source, policy)
     patched: Json = jsonpatch.apply_patch(written, msgspec.json.encode(operations(verdict, work)).decode())
     return patched
 
@@ -153,6 +158,9 @@ async def test_what_ran_before_injection_runs_after_it(api: Api, registry: str) 
                 (shape, "layers read", await injected(written, Surveying(client))),
                 (shape, "nothing known", await injected(written, client)),
             ]
+        own = pod(images.reference(registry, MORE))
+        own["spec"]["securityContext"] = {"runAsUser": 1500}
+        plans += [("own uid", "as written", own), ("own uid", "layers read", await injected(own, Surveying(client)))]
         await asyncio.gather(*(run(*plan) for plan in plans))
     finally:
         await client.aclose()
@@ -177,6 +185,38 @@ async def test_what_ran_before_injection_runs_after_it(api: Api, registry: str) 
         "layers read": Ended("1500", raw, "0"),
         "nothing known": STOPPED,
     }
+    assert {how: each for (shape, how), each in found.items() if shape == "own uid"} == {
+        "as written": Ended("1500", raw, "0"),
+        "layers read": Ended("1500", raw, "0"),
+    }
+
+
+async def test_where_pod_security_demands_the_fields_they_are_injected_and_the_warning_says_what_stops(
+    api: Api, registry: str
+) -> None:
+    """Without them the API server refuses the Pod; one that needs no more than NET_BIND_SERVICE runs with them."""
+    await images.push(registry, [FIRST, MORE])
+    namespace = await runner.namespace(api)
+    labels = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+    await api.call("PATCH", f"/api/v1/namespaces/{namespace}", labels, "application/merge-patch+json")
+    client = RegistryClient(RegistrySettings(insecure=frozenset({registry})))
+    policy = msgspec.structs.replace(ENFORCE, restricted=True)
+    try:
+        written = {name: pod(images.reference(registry, each)) for name, each in (("bind", FIRST), ("raw", MORE))}
+        with pytest.raises(Refused, match="violates PodSecurity"):
+            await terminated(api, namespace, written["raw"])
+        source = Surveying(client)
+        verdicts = {name: await judged(each, source, policy) for name, each in written.items()}
+        bodies = [await injected(each, source, policy) for each in written.values()]
+        ends = await asyncio.gather(*(ended(api, namespace, body) for body in bodies))
+    finally:
+        await client.aclose()
+        await api.call("DELETE", f"/api/v1/namespaces/{namespace}")
+    assert dict(zip(written, ends, strict=True)) == {"bind": Ended("1500", 1 << BIND, "1"), "raw": STOPPED}
+    assert advise(verdicts["bind"]) == ()
+    (warning,) = advise(verdicts["raw"])
+    assert 'a program will not work: container "app"' in warning
+    assert "the namespace enforces Pod Security restricted, which demands them" in warning
 
 
 async def test_a_setuid_program_that_the_start_needs_keeps_its_power_where_the_layers_were_read(

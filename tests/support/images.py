@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 
+import msgspec
+
 from webhook.errors import InvalidReference
 from webhook.image import reference
 from webhook.image.config import Config, normalise_platform, parse_user
+from webhook.image.filesystem import Directory, StepDown, Survey
 from webhook.image.passwd import AccountFiles
 from webhook.image.source import Cause, Image, PlatformImage, Query, Unknown
 
@@ -36,6 +39,21 @@ def image(user: str = "", passwd: str | bytes | None = PASSWD, group: str | byte
 def multi(*platforms: PlatformImage) -> Image:
     """An image with several platforms."""
     return Image(DIGEST, platforms)
+
+
+def redis() -> Image:
+    """A root image that steps down to its own account."""
+    passwd = "root:x:0:0::/:/bin/sh\nredis:x:999:1000::/:/bin/sh\n"
+    made = platform_image("", passwd)
+    survey = Survey(
+        None,
+        (Directory("/data", "volume", present=True, uid=999, gid=1000),),
+        (),
+        (),
+        (StepDown("/docker-entrypoint.sh", "gosu", "redis"),),
+    )
+    config = msgspec.structs.replace(made.config, volumes=("/data",))
+    return multi(msgspec.structs.replace(made, survey=survey, config=config))
 
 
 def unknown(cause: Cause) -> Unknown:

@@ -120,12 +120,20 @@ def _message(verdict: Verdict, findings: list[Finding]) -> str:
     rules = list(dict.fromkeys(finding.rule for finding in findings))
     more = " and ".join(f"nonroot explain {rule}" for rule in rules[:_RULES_LIMIT])
     tail = f"{_lapsed(verdict)} (mode {effective_policy.mode} by {effective_policy.mode_source}; more: {more})"
-    shown = [finding.message for finding in findings[:MESSAGE_LIMIT]]
+    shown = _together(findings[:MESSAGE_LIMIT])
     if len(findings) == 1:
         shown = [_within(findings[0], FAULT_LIMIT - len(head) - len(tail))]
     if len(findings) > MESSAGE_LIMIT:
         shown.append(f"and {len(findings) - MESSAGE_LIMIT} more")
     return head + "; ".join(shown) + tail
+
+
+def _together(findings: list[Finding]) -> list[str]:
+    """The messages, one for containers with the same fault and the same advice."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for each in findings:
+        alike.setdefault((each.reason, each.fix), []).append(each.detail)
+    return [f"{reason}: {'; '.join(details)}; {fix}" for (reason, fix), details in alike.items()]
 
 
 def _lapsed(verdict: Verdict) -> str:

@@ -7,6 +7,7 @@ import re
 
 from webhook.evaluation.subject import Subject
 from webhook.image import suggestion
+from webhook.image.filesystem import Suggestion
 from webhook.image.source import Image
 from webhook.policy.injectors import injector
 from webhook.text import quoted
@@ -48,18 +49,14 @@ def non_root(subject: Subject, *, of_image: bool) -> str:
     if subject.slot.kind == "ephemeral":
         number = f"the uid of the container that you debug, {uid}" if uid else "the uid of the container that you debug"
         shown = uid or "UID"
-        return (
-            f"take {number}: kubectl debug --custom=FILE, where FILE holds "
-            f'{{"securityContext": {{"runAsUser": {shown}, "runAsNonRoot": true}}}}'
-        )
+        return f"take {number}: {debug(shown)}"
     field = subject.field("runAsUser")
-    if of_image:
-        suggested = suggestion.first(subject.image.platforms) if isinstance(subject.image, Image) else None
-        if suggested is not None:
-            return f"its image is made for {suggested}; set them, {field} among them"
-    if uid is not None:
+    if uid is not None and subject.slot.kind != "regular":
         return f"set {field}: {uid}, as the Pod's other containers have it"
     if of_image:
+        suggested = made_for(subject)
+        if suggested is not None:
+            return _numbers(subject, suggested)
         return (
             f"set {field} to a uid above 0 under which the image can run (nonroot inspect tells what it is made for), "
             "or end its Dockerfile with a numeric USER"
@@ -67,3 +64,29 @@ def non_root(subject: Subject, *, of_image: bool) -> str:
     return (
         f"set {field} to a uid above 0 under which the image can run, or remove it where the image has a numeric USER"
     )
+
+
+def debug(uid: int | str) -> str:
+    """The command that gives an ephemeral container its uid: nobody can write it into the Pod."""
+    security = f'{{"securityContext": {{"runAsUser": {uid}, "runAsNonRoot": true}}}}'
+    return f"kubectl debug --custom=FILE, where FILE holds {security}"
+
+
+def set_uid(subject: Subject, uid: int, gid: int | None = None) -> str:
+    """How a container is given its uid, and its group where one is needed."""
+    if subject.slot.kind == "ephemeral":
+        return f"use {debug(uid)}"
+    return f"set {subject.field('runAsUser')}: {uid}{'' if gid is None else f' and runAsGroup: {gid}'}"
+
+
+def made_for(subject: Subject) -> Suggestion | None:
+    """What the container's root image is made for; None where that is not evident."""
+    return suggestion.first(subject.image.platforms) if isinstance(subject.image, Image) else None
+
+
+def _numbers(subject: Subject, suggested: Suggestion) -> str:
+    """The numbers that a root image is made for, each with its field, and what stands for them."""
+    fields = f"{subject.field('runAsUser')}: {suggested.uid}, runAsGroup: {suggested.gid}"
+    if suggested.fs_group is not None:
+        fields += f", {subject.workload.path}.securityContext.fsGroup: {suggested.fs_group}"
+    return f"set {fields}: {', '.join(suggested.evidence)} ({suggested.confidence} confidence)"

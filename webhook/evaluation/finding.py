@@ -6,8 +6,9 @@ import msgspec
 
 from webhook.evaluation.subject import Subject
 from webhook.image.config import User
+from webhook.image.golang import parse_decimal
 from webhook.image.source import Image, Unknown
-from webhook.image.user import PlatformIdentity, ResolutionError
+from webhook.image.user import Injection, PlatformIdentity, ResolutionError
 from webhook.policy.types import Rule
 from webhook.text import ago, quoted
 
@@ -91,16 +92,16 @@ def describe_user(subject: Subject) -> str:
     if not subject.identities:
         return f"unknown ({subject.image.cause})" if isinstance(subject.image, Unknown) else "unknown"
     if len(subject.identities) == 1:
-        return _user_on(subject.identities[0], subject.image)
+        return _user_on(subject.identities[0], subject)
     platforms: dict[str, list[str]] = {}
     for answer in subject.identities:
-        platforms.setdefault(_user_on(answer, subject.image), []).append(str(answer.platform))
+        platforms.setdefault(_user_on(answer, subject), []).append(str(answer.platform))
     if len(platforms) == 1:
         return next(iter(platforms))
     return ", ".join(f"{user} on {quoted(' '.join(each))}" for user, each in platforms.items())
 
 
-def _user_on(answer: PlatformIdentity, found: Image | Unknown | None) -> str:
+def _user_on(answer: PlatformIdentity, subject: Subject) -> str:
     user, identity = answer.user, answer.identity
     if identity is None:
         return f"Windows user {quoted(user.name)}" if user.name else "the image's Windows user"
@@ -109,7 +110,10 @@ def _user_on(answer: PlatformIdentity, found: Image | Unknown | None) -> str:
     if isinstance(identity, ResolutionError):
         return f"nobody (USER {quoted(user.text)}: {identity.detail})"
     resolved = " in the image's /etc/passwd" if user.uid is None and user.name else ""
-    return f"uid {identity.uid} ({_user(user)}{resolved}{_provenance(found)})"
+    group = parse_decimal(user.text.partition(":")[2])
+    planned = subject.planned.gid if isinstance(subject.planned, Injection) else None
+    ignored = "" if group in {None, identity.gid, planned} else f", whose group {group} Kubernetes ignores"
+    return f"uid {identity.uid} ({_user(user)}{resolved}{ignored}{_provenance(subject.image)})"
 
 
 def _user(user: User) -> str:

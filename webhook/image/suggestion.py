@@ -48,10 +48,8 @@ def _suggest(config: Config, accounts: AccountFiles, survey: Survey) -> Suggesti
     working = [each for each in survey.directories if each.role == "workingDirectory" and each.present and each.uid]
     ports = low_ports(config)
     if steps:
-        evidence = [f"its start script {steps[0][0].script} goes on as {steps[0][1].name} by {steps[0][0].tool}"]
         entries = [entry for _, entry in steps]
     else:
-        evidence = []
         entries = [
             entry
             for each in owned or ([] if ports else working)
@@ -62,14 +60,14 @@ def _suggest(config: Config, accounts: AccountFiles, survey: Survey) -> Suggesti
     entry = entries[0]
     if not _usable(entry):
         return None
-    evidence.insert(0, f"{entry.name} is uid {entry.uid} in /etc/passwd")
+    evidence = [f"{entry.name} is uid {entry.uid} in /etc/passwd"]
     mine = [each.path for each in (*owned, *working) if each.uid == entry.uid]
     if mine:
         evidence.append(f"owns {' and '.join(dict.fromkeys(mine))}")
+    if steps:
+        evidence.append(f"{steps[0][0].script.rpartition('/')[2]} steps down to it by {steps[0][0].tool}")
     if ports:
-        evidence.append(
-            f"but exposes port {', '.join(ports)}, which it can open where net.ipv4.ip_unprivileged_port_start is 0"
-        )
+        evidence.append(f"but port {', '.join(ports)} needs net.ipv4.ip_unprivileged_port_start 0")
     sure = bool(steps) and not ports and all(_writable(each, entry) for each in volumes)
     group = entry.gid if config.volumes else None
     return Suggestion(entry.uid, entry.gid, group, "high" if sure else "medium", tuple(evidence))

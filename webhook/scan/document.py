@@ -35,7 +35,8 @@ UNREACHED = "the API server does not ask admission about this namespace"
 class Finding(msgspec.Struct, frozen=True):
     """One fault of one container. What injection cures is a note.
 
-    `dockerfile` is the instruction that the image's Dockerfile should end with; empty where the image is not at fault.
+    `dockerfile` is the instruction that the image's Dockerfile should end with; empty where the image is not at fault, or no
+    number is known to be right.
     """
 
     rule: str

@@ -12,7 +12,7 @@ import msgspec
 import yaml
 
 from webhook.admission import decision
-from webhook.evaluation import patch
+from webhook.evaluation import advice, patch
 from webhook.evaluation.evaluator import evaluate, stated
 from webhook.evaluation.finding import Finding as Fault
 from webhook.evaluation.finding import describe_user
@@ -243,10 +243,16 @@ def _finding(fault: Fault, verdict: ContainerVerdict) -> Finding:
 
 
 def _user_line(fault: Fault, verdict: ContainerVerdict) -> str:
-    """The last instruction of the image's Dockerfile: by its number, the user that it names or is to make."""
+    """The last instruction of the image's Dockerfile: by its number, the user that it names, is made for, or is to make.
+
+    "" of a root image that does not say whom it is made for: as anybody else it may not run.
+    """
     subject = verdict.subject
     if fault.rule == "named-user" and isinstance(subject.planned, Injection):
         return f"USER {subject.planned.replacing(subject.identities[0].user)}"
+    if fault.rule == "root-image":
+        suggested = advice.made_for(subject)
+        return f"USER {suggested.uid}" if suggested else ""
     return f"USER {subject.uid if fault.rule == 'named-user' and subject.uid else _NEW_UID}"
 
 

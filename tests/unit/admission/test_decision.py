@@ -216,10 +216,21 @@ def test_the_mode_is_applied_last(given: Verdict, options: dict[str, bool], code
 
 def test_a_denial_tells_ten_findings_and_counts_the_rest() -> None:
     """A Pod may have thousands of containers."""
-    message = admission_decision(verdict("Enforce", *[(ERROR,)] * (MESSAGE_LIMIT + 5))).message
+    errors = [(msgspec.structs.replace(ERROR, fix=f"{ERROR.fix} {number}"),) for number in range(MESSAGE_LIMIT + 5)]
+    message = admission_decision(verdict("Enforce", *errors)).message
     assert message.count(TEXT) == MESSAGE_LIMIT
     assert "; and 5 more (mode Enforce" in message
-    assert " more (" not in admission_decision(verdict("Enforce", *[(ERROR,)] * MESSAGE_LIMIT)).message
+    assert " more (" not in admission_decision(verdict("Enforce", *errors[:MESSAGE_LIMIT])).message
+
+
+def test_containers_with_one_fault_and_one_advice_are_told_of_together() -> None:
+    """As those that an injector adds."""
+    init, helper = (msgspec.structs.replace(ERROR, detail=f"container {name} is root") for name in ("init", "helper"))
+    other = msgspec.structs.replace(ERROR, fix="do something else")
+    message = admission_decision(verdict("Enforce", (init,), (other,), (helper,))).message
+    assert message.startswith(
+        f'policy "strict": {ERROR.reason}: container init is root; container helper is root; {ERROR.fix}; {other.message} ('
+    )
 
 
 def test_a_denial_ends_with_its_first_rules() -> None:

@@ -2,14 +2,11 @@
 
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from tests.support.images import Table, image, multi, platform_image
+from tests.support.images import Table, image, redis
 from webhook.check.fix import fix
 from webhook.check.run import Request
-from webhook.image.filesystem import Directory, StepDown, Survey
-from webhook.image.source import Image
 
 POD = """apiVersion: v1
 kind: Pod
@@ -23,19 +20,6 @@ spec:
     - name: data
       persistentVolumeClaim: {claimName: data}
 """
-
-
-def redis() -> Image:
-    """As its public Dockerfile makes it."""
-    made = platform_image("", "root:x:0:0::/:/bin/sh\nredis:x:999:1000::/home/redis:/bin/sh\n")
-    survey = Survey(
-        None,
-        (Directory("/data", "volume", present=True, uid=999, gid=1000),),
-        (),
-        steps_down=(StepDown("/usr/local/bin/docker-entrypoint.sh", "gosu", "redis"),),
-    )
-    config = msgspec.structs.replace(made.config, volumes=("/data",))
-    return multi(msgspec.structs.replace(made, survey=survey, config=config))
 
 
 TEMPLATE = """apiVersion: apps/v1
@@ -67,7 +51,7 @@ async def test_a_root_image_gets_its_own_uid_where_that_is_asked_for(tmp_path: P
     else:
         assert fixes.changes == ()
         (error,) = [each for each in fixes.rest.findings if each.severity == "error"]
-        assert "runAsUser 999, runAsGroup 1000, fsGroup 1000 (high confidence)" in error.fix
+        assert "runAsUser: 999, runAsGroup: 1000, spec.securityContext.fsGroup: 1000: " in error.fix
 
 
 async def test_a_template_gets_its_fs_group_as_a_pod_does(tmp_path: Path) -> None:

@@ -2,14 +2,12 @@
 
 from typing import Any
 
-import msgspec
 import pytest
 
 from tests.support.evaluation import evaluate_object, patched
-from tests.support.images import image, multi, platform_image, unknown
+from tests.support.images import image, multi, platform_image, redis, unknown
 from tests.support.pods import IMAGE, effective_policy, minimal, tweak
 from webhook.evaluation.finding import Finding
-from webhook.image.filesystem import Directory, StepDown, Survey
 from webhook.image.source import Cause, Image
 
 INIT = "spec.initContainers"
@@ -68,6 +66,14 @@ async def test_beside_a_container_with_a_uid_that_uid_is_advised() -> None:
     assert ".runAsUser: 1000, as the Pod's" in (await told({INIT: [ROOT_INIT]})).fix
 
 
+async def test_a_regular_container_is_not_given_its_neighbours_uid() -> None:
+    """It is a program of its own, whose uid nobody knows."""
+    sidecar = {"name": "sidecar", "image": IMAGE, "securityContext": {"runAsUser": 1234}}
+    found = await told({"spec.containers.1": sidecar}, image(""))
+    assert found.container == "app"
+    assert "1234" not in found.fix
+
+
 async def test_a_debugger_is_told_of_his_own_command() -> None:
     """Nobody can write spec.ephemeralContainers."""
     debugger = {"name": "debugger", "image": IMAGE, "targetContainerName": "app", "securityContext": {"runAsUser": 0}}
@@ -78,32 +84,37 @@ async def test_a_debugger_is_told_of_his_own_command() -> None:
     )
 
 
-def redis() -> Image:
-    """A root image that steps down to its own account."""
-    passwd = "root:x:0:0::/:/bin/sh\nredis:x:999:1000::/:/bin/sh\n"
-    made = platform_image("", passwd)
-    survey = Survey(
-        None,
-        (Directory("/data", "volume", present=True, uid=999, gid=1000),),
-        (),
-        (),
-        (StepDown("/docker-entrypoint.sh", "gosu", "redis"),),
-    )
-    config = msgspec.structs.replace(made.config, volumes=("/data",))
-    return multi(msgspec.structs.replace(made, survey=survey, config=config))
-
-
 async def test_a_root_image_is_told_what_it_is_made_for() -> None:
     """Where its layers say so."""
     found = await told({}, redis())
-    assert "runAsUser 999, runAsGroup 1000, fsGroup 1000 (high confidence)" in found.fix
+    assert found.fix == (
+        "set spec.containers[0].securityContext.runAsUser: 999, runAsGroup: 1000, spec.securityContext.fsGroup: 1000: "
+        "redis is uid 999 in /etc/passwd, owns /data, docker-entrypoint.sh steps down to it by gosu (high confidence)"
+    )
     assert "USER 1001" not in (await told({}, image(""))).fix
 
 
-async def test_a_windows_image_is_told_to_say_so() -> None:
+@pytest.mark.parametrize("user", ["", "ContainerUser"])
+async def test_a_windows_image_is_told_to_say_so(user: str) -> None:
     """The API server refuses a runAsUser beside it."""
-    found = await told({}, multi(platform_image("", platform="windows/amd64")))
+    found = await told({}, multi(platform_image(user, None, platform="windows/amd64")))
     assert found.fix.startswith("the image is for Windows: set spec.os.name: windows")
+    assert "1001" not in found.message
+
+
+async def test_a_debuggers_named_image_is_told_of_as_well() -> None:
+    """Where it was not patched."""
+    debugger = {"name": "debugger", "image": IMAGE}
+    found = await told({"spec.ephemeralContainers": [debugger], "spec.securityContext.runAsNonRoot": True})
+    assert found.container == "app"
+    verdict = await evaluate_object(
+        tweak(minimal(), {"spec.ephemeralContainers": [debugger], "spec.securityContext.runAsNonRoot": True}),
+        image("app"),
+    )
+    (fix,) = (each.fix for each in verdict.findings if each.container == "debugger")
+    assert fix.startswith(
+        'use kubectl debug --custom=FILE, where FILE holds {"securityContext": {"runAsUser": 1000, "runAsNonRoot": true}}'
+    )
 
 
 async def test_the_platform_in_question_is_quoted() -> None:

@@ -96,6 +96,11 @@ def test_the_image_in_words(found: Image | None, text: str) -> None:
         "an unknown image": (subject(unknown("pending")), "unknown (pending)"),
         "no USER": (subject(image("")), "uid 0 (no USER)"),
         "a number": (subject(image("7")), 'uid 7 (USER "7")'),
+        "a group that is ignored": (
+            subject(image("7:44")),
+            'uid 7 (USER "7:44", whose group 44 Kubernetes ignores)',
+        ),
+        "the group that it has anyway": (subject(image("1000:1000")), 'uid 1000 (USER "1000:1000")'),
         "a name": (subject(image("app")), 'uid 1000 (USER "app" in the image\'s /etc/passwd)'),
         "platforms that disagree": (
             subject(

@@ -40,11 +40,13 @@ def test_an_image_that_steps_down_names_its_uid() -> None:
         "high",
         (
             "redis is uid 999 in /etc/passwd",
-            "its start script /usr/local/bin/docker-entrypoint.sh goes on as redis by gosu",
             "owns /data",
+            "docker-entrypoint.sh steps down to it by gosu",
         ),
     )
-    assert str(found).endswith("owns /data: runAsUser 999, runAsGroup 1000, fsGroup 1000 (high confidence)")
+    assert str(found).endswith(
+        "steps down to it by gosu: runAsUser 999, runAsGroup 1000, fsGroup 1000 (high confidence)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ Source: kubernetes pkg/kubelet/kuberuntime/security_context_others.go
 
 from typing import Final
 
+from webhook.evaluation import advice
 from webhook.evaluation.finding import Finding, finding, image_user
 from webhook.evaluation.subject import Subject
 from webhook.image.user import Identity, Injection
@@ -37,16 +38,13 @@ def check(subject: Subject) -> Finding | None:
         ):
             uid = answer.identity.uid
             planned = subject.planned if isinstance(subject.planned, Injection) else Injection(uid)
-            fields = f"{subject.field('runAsUser')}: {uid}"
-            if planned.gid is not None:
-                fields += f" and runAsGroup: {planned.gid}"
             return finding(
                 subject,
                 NAME,
                 "image has a non-numeric user",
                 f"{image_user(subject, answer)} has runAsNonRoot, and the kubelet cannot verify the user "
                 f"{quoted(answer.user.name)}, which is uid {uid} in the image's /etc/passwd",
-                f"set {fields}, or end the Dockerfile with: USER {planned.replacing(answer.user)}",
+                f"{advice.set_uid(subject, uid, planned.gid)}, or end the Dockerfile with: USER {planned.replacing(answer.user)}",
                 field="runAsUser",
                 fixable=isinstance(subject.planned, Injection),
             )
@@ -58,7 +56,7 @@ def check(subject: Subject) -> Finding | None:
             "image may have a non-numeric user",
             f"{image_user(subject)} has runAsNonRoot, and of the image's USER no more is known than that it is uid {uid}: "
             "the kubelet would refuse a name",
-            f"set {subject.field('runAsUser')}: {uid}",
+            advice.set_uid(subject, uid),
             field="runAsUser",
             fixable=True,
         )

@@ -12,6 +12,7 @@ Source: containerd/containerd pkg/oci/spec_opts.go (WithUsername); moby/sys user
 
 from typing import Final
 
+from webhook.evaluation import advice
 from webhook.evaluation.finding import Finding, finding, image_user
 from webhook.evaluation.subject import Subject
 from webhook.image.user import ResolutionError
@@ -30,7 +31,8 @@ def check(subject: Subject) -> Finding | None:
                 NAME,
                 "image's user does not exist",
                 f"{image_user(subject, answer)} cannot start: {answer.identity.detail}",
-                f"set {subject.field('runAsUser')} to a uid above 0, "
+                advice.other_os(subject)
+                or f"set {subject.field('runAsUser')} to a uid above 0, "
                 "or create the user in the last stage of the Dockerfile and end it with its number, such as: USER 1001",
                 field="runAsUser",
             )

@@ -5,10 +5,15 @@ from base64 import b64encode
 from hashlib import sha256
 
 import msgspec
+import pytest
 
+from tests.support.images import image, redis
+from tests.support.made_up_cluster import of
 from tests.support.markup import Markup
 from tests.support.pages import hostile, large, scanned, small, workload
 from tests.support.tables import table
+from tests.unit.scan.test_evaluate import predicted
+from webhook.image.source import Image
 from webhook.scan.document import Document, document
 from webhook.scan.html.page import render
 
@@ -65,6 +70,16 @@ async def test_an_exception_that_ends_soon_shows() -> None:
     assert "The exceptions of 1 container end within a week." in page
     assert page.count("ends soon") == 1
     assert 'class="warning"' not in render(whole)
+
+
+@pytest.mark.parametrize(("found", "line"), [(redis(), "USER 999"), (image(""), "")])
+async def test_a_root_image_is_shown_with_the_uid_that_it_is_made_for_or_none(found: Image, line: str) -> None:
+    """Beside its workload with the evidence, and among the images as the line of its Dockerfile."""
+    page = render(document("c", "2026-11-21T12:00:00Z", [await predicted(of("StatefulSet"), images=found)]))
+    evidence = "redis is uid 999 in /etc/passwd, owns /data, docker-entrypoint.sh steps down to it by gosu"
+    assert ("runAsUser: 999, runAsGroup: 1000" in page and evidence in page) is bool(line)
+    (cell,) = re.findall('<td class="dockerfile">(.*?)</td>', page)
+    assert cell == (f'<code class="line">{line}</code>' if line else "")
 
 
 @table(
