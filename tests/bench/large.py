@@ -30,7 +30,7 @@ from deploy.dev.registry import Registry
 from tests.support import cluster, control_plane, reports
 from webhook.cluster.client import Cluster, Conflict, Unreachable
 from webhook.cluster.image_identities import PATH as IDENTITIES
-from webhook.image.image_identity import ImageIdentitySpec
+from webhook.image.image_identity import ImageIdentity, ImageIdentitySpec
 
 AT_ONCE = 32
 LOOKS = 3  # Deployments that are made after the scans
@@ -205,8 +205,9 @@ def _identity(number: int) -> Object:
     spec = ImageIdentitySpec(
         f"registry.example.com/other/app{number}:1", "linux/amd64", 1000, "registry", now, now, "app", 1000, (1000,)
     )
-    made = _named("ImageIdentity", f"sha256-{number:064x}-linux-amd64")
-    return made | {"apiVersion": OURS, "spec": msgspec.to_builtins(spec)}
+    spec = msgspec.structs.replace(spec, digest=f"sha256:{number:064x}")
+    name = ImageIdentity("", spec).proper_name
+    return _named("ImageIdentity", name) | {"apiVersion": OURS, "spec": msgspec.to_builtins(spec)}
 
 
 def _template(number: int, size: Size, registry: str) -> Object:

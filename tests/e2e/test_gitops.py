@@ -44,8 +44,8 @@ def _settled(live: dict[str, Any]) -> dict[str, Any]:
 
 
 def _written(live: dict[str, Any]) -> set[str]:
-    """The fields that the controller writes: of the ConfigMap of what is enforced, the data, which the chart does not have."""
-    return {"data"} if live["metadata"]["name"] == "nonroot-webhook-enforced" else {"status"}
+    """The fields that the controller writes: of the ConfigMaps that it keeps, the data, which the chart does not have."""
+    return {"data"} if live["metadata"]["name"].endswith(("-enforced", "-history")) else {"status"}
 
 
 def _differing(target: Target, manager: str, rendered: str) -> list[str]:

@@ -7,6 +7,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from deploy.dev.images.build import Pushed
@@ -22,6 +23,7 @@ from tests.resilience.test_certificates import certificate, damage, renewed
 from tests.support import reports
 from webhook.cluster.client import MANAGED_BY
 from webhook.controller.image_identities import DAY, RETENTION
+from webhook.image.image_identity import ImageIdentity, ImageIdentitySpec
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(600)]
 
@@ -88,16 +90,14 @@ def _age_identities(target: Target, product: Pushed) -> None:
     name, now = used["metadata"]["name"], datetime.now(UTC)
     aged = json.dumps({"spec": {"lastSeen": (now - 2 * DAY).isoformat()}})
     target.kubectl("patch", "imageidentity", name, "--type=merge", "-p", aged)
-    digest = product.pinned.rpartition("sha256:")[2]
-    zeros = "0" * len(digest)
-    forgotten = json.loads(json.dumps({**used, "metadata": {"name": name}}).replace(digest, zeros))
-    forgotten["spec"]["lastSeen"] = (now - RETENTION - DAY).isoformat()
-    target.apply(forgotten)
+    spec = {**used["spec"], "digest": f"sha256:{'0' * 64}", "lastSeen": (now - RETENTION - DAY).isoformat()}
+    forgotten = ImageIdentity("", msgspec.convert(spec, ImageIdentitySpec)).proper_name
+    target.apply({**used, "metadata": {"name": forgotten}, "spec": spec})
     restart(target)
 
     def kept() -> bool:
         found = {each["metadata"]["name"]: each["spec"]["lastSeen"] for each in target.get(*IDENTITIES)}
-        return name.replace(digest, zeros) not in found and datetime.fromisoformat(found[name]) > now - DAY
+        return forgotten not in found and datetime.fromisoformat(found[name]) > now - DAY
 
     eventually(kept, "the one seen now, the other deleted")
 

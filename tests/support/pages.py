@@ -1,6 +1,9 @@
 """Scans to make pages of: forecasts of small clusters, with images of every outcome."""
 
+from datetime import UTC, datetime
 from typing import Any
+
+import msgspec
 
 from tests.support.evaluation import NOW
 from tests.support.images import Table, image, unknown
@@ -10,7 +13,7 @@ from webhook.image.source import Image, Unknown
 from webhook.policy.cache import PolicySnapshot
 from webhook.policy.loader import load
 from webhook.policy.types import Documents
-from webhook.scan.document import Document, Skip, document
+from webhook.scan.document import Document, Sample, Skip, document
 from webhook.scan.evaluate import predict
 
 IMAGES: dict[str, Image | Unknown] = {
@@ -56,6 +59,17 @@ async def small() -> Document:
         workload("Deployment", "billing", "ledger", "name", runAsNonRoot=True),
         skipped=(Skip("Deployment shop/broken", "it has no containers"),),
     )
+
+
+HISTORY = (
+    Sample(datetime(2026, 11, 1, 12, tzinfo=UTC), 1, 1, 4, 1, 1, 2),
+    Sample(datetime(2026, 11, 6, 12, tzinfo=UTC), 1, 2, 2, 1, 1, 1),
+)
+
+
+async def followed() -> Document:
+    """The same as a controller shows it that has seen other counts."""
+    return msgspec.structs.replace(await small(), history=HISTORY)
 
 
 async def large(count: int = 450) -> Document:

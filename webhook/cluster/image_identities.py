@@ -27,7 +27,7 @@ from webhook.policy.types import API_VERSION
 
 PATH = f"/apis/{API_VERSION}/imageidentities"
 _ALL = "the ImageIdentity objects"
-_NAME = re.compile(r"sha(?:256-[0-9a-f]{64}|384-[0-9a-f]{96}|512-[0-9a-f]{128})-[a-z0-9.-]+", re.ASCII)
+_FORMER_NAME = re.compile(r"sha(?:256-[0-9a-f]{64}|384-[0-9a-f]{96}|512-[0-9a-f]{128})-[a-z0-9.-]+", re.ASCII)
 
 
 class _Object(msgspec.Struct):
@@ -42,8 +42,9 @@ def read(raw: bytes | msgspec.Raw) -> ImageIdentity | None:
         reference.parse(found.spec.image)
     except (msgspec.DecodeError, InvalidReference):
         return None
-    name = found.metadata.name
-    return ImageIdentity(name, found.spec, found.metadata.resource_version) if _NAME.fullmatch(name) else None
+    identity = ImageIdentity(found.metadata.name, found.spec, found.metadata.resource_version)
+    ours = identity.name == identity.proper_name if found.spec.digest else _FORMER_NAME.fullmatch(identity.name)
+    return identity if ours else None
 
 
 async def create(cluster: Cluster, identity: ImageIdentity) -> None:

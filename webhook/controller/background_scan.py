@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 
+import msgspec
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -18,8 +19,11 @@ from webhook import metrics
 from webhook.caching import LRUCache
 from webhook.cluster.client import Cluster
 from webhook.cluster.events import Event, Regarding
+from webhook.controller import scan_history
 from webhook.controller.image_identities import Reconciler
+from webhook.controller.kept_record import KeptRecord
 from webhook.controller.reports import Reports
+from webhook.controller.scan_history import History
 from webhook.image.config import Platform
 from webhook.image.identity_index import IdentityIndex
 from webhook.image.source import Images
@@ -46,6 +50,7 @@ class BackgroundScan(Collector):
     without `passes` results that say nothing against a container are left out.
     `hooks` is the ValidatingWebhookConfiguration that says which namespaces admission is asked about, `cluster_name` what the
     page calls the cluster, if not by the API server's address. `labels` are the keys of those of namespaces that reports get.
+    `history` keeps the counts of each scan.
     """
 
     def __init__(
@@ -60,10 +65,12 @@ class BackgroundScan(Collector):
         hooks: str = "nonroot-webhook",
         cluster_name: str = "",
         labels: Collection[str] = (),
+        history: KeptRecord[History] | None = None,
     ) -> None:
         self._api = api
         self._cluster_name = cluster_name
         self._labels = labels
+        self._history = history or scan_history.kept(api)
         self._images = images
         self._record = record
         self._wants_reports = reports
@@ -95,6 +102,8 @@ class BackgroundScan(Collector):
             log.warning("%d could not be scanned, such as %s: %s", len(document.skipped), first.object, first.reason)
         self._nodes, self._seen = reader.nodes, seen
         self._remember(reader)
+        history = scan_history.extended(await self._history.read(), document)
+        document = msgspec.structs.replace(document, history=history.samples)
         self.document, self._page = document, ""
         self._announce(document)
         self.seconds = loop.time() - began
@@ -114,6 +123,7 @@ class BackgroundScan(Collector):
             await self._reconciler.reconcile(reader.observations, reader.uses, reader.platforms, now)
         finally:  # reports are about something else
             await self._report(document)
+        await self._history.write(history)
 
     async def look(self, namespaces: Collection[str]) -> None:
         """The last scan of some namespaces; empty before the first scan. What Pods have shown elsewhere is remembered."""

@@ -56,14 +56,18 @@ def plan(
     for image, digest in uses:
         names[digest].add(image)
     shown, contradicted = _shown(facts, nodes, now)
-    old = [each for each in stored if each.name in contradicted or _outlived(each, names.keys(), now)]
+    known = {each.name for each in stored}
+    old = [
+        each
+        for each in stored
+        if each.name in contradicted or _outlived(each, names.keys(), now) or _replaced(each, known)
+    ]
     gone = {each.name for each in old}
     kept = [each for each in stored if each.name not in gone]
     idle = sorted((each for each in kept if each.digest not in names), key=lambda each: each.spec.last_seen)
     crowd = idle[: max(0, len(kept) - CAPACITY)]
     gone |= {each.name for each in crowd}
     room = max(0, CAPACITY - (len(stored) - len(gone)))
-    known = {each.name for each in stored}
     changes = (
         (each, fields)
         for each in kept
@@ -105,6 +109,11 @@ def _shown(
 
 def _outlived(identity: ImageIdentity, used: Collection[str], now: datetime) -> bool:
     return identity.digest not in used and now - identity.spec.last_seen >= RETENTION
+
+
+def _replaced(identity: ImageIdentity, known: Collection[str]) -> bool:
+    """Whether it has a former version's name, and the same is stored by the proper one."""
+    return identity.name != identity.proper_name and identity.proper_name in known
 
 
 def _wanted(

@@ -13,11 +13,10 @@ from webhook.cluster.pull_secrets import PullSecrets
 from webhook.cluster.service_range import ServiceRange
 from webhook.cluster.supervisor import background, supervise
 from webhook.cluster.workqueue import run_in_background
-from webhook.controller import operator, probes, report_kinds
+from webhook.controller import enforcement_record, operator, probes, report_kinds, scan_history
 from webhook.controller.background_scan import BackgroundScan
 from webhook.controller.certificate_objects import CertificateObjects
 from webhook.controller.certificate_rotation import InjectCaBundle, InOrder, Names, Pending, Plan, Rotation, WriteSecret
-from webhook.controller.enforcement_record import EnforcementRecord
 from webhook.controller.image_identities import Reconciler
 from webhook.controller.image_surveys import AskedImages, ImageSurveys
 from webhook.controller.loop import repeat
@@ -60,7 +59,7 @@ async def _operate(settings: OperateSettings) -> None:
             settings.validating_configuration,
             labels_namespaces=settings.label_namespaces,
             creates_default=settings.default_policy,
-            enforcement=EnforcementRecord(cluster, settings.namespace, f"{settings.service}-enforced"),
+            enforcement=enforcement_record.kept(cluster, settings.namespace, f"{settings.service}-enforced"),
             scans=bool(settings.scan_interval),
         )
         access = config_file.load(settings.registry_config, settings.insecure_registries)
@@ -81,6 +80,7 @@ async def _operate(settings: OperateSettings) -> None:
             hooks=hooks,
             cluster_name=settings.cluster_name,
             labels=settings.report_labels,
+            history=scan_history.kept(cluster, settings.namespace, f"{settings.service}-history"),
         )
         patched = PatchedPods(cluster, recorder.record, scanning.ran_unpatched, store, lambda: statuses.view)
         readers = ReportReaders(cluster) if settings.report_page_authentication else None

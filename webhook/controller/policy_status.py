@@ -17,8 +17,9 @@ from webhook import metrics
 from webhook.cluster import client
 from webhook.cluster.client import Absent, Cluster, Conflict, Denied, Forbidden
 from webhook.cluster.events import Event, Regarding
-from webhook.controller import default_policy
-from webhook.controller.enforcement_record import NAMESPACES_LIMIT, Enforced, EnforcementRecord, Record
+from webhook.controller import default_policy, enforcement_record
+from webhook.controller.enforcement_record import NAMESPACES_LIMIT, Enforced, Record
+from webhook.controller.kept_record import KeptRecord
 from webhook.controller.namespace_labels import label_change
 from webhook.policy import conditions as status
 from webhook.policy.cache import PolicySnapshot, StoredObject, accept, in_force
@@ -132,7 +133,7 @@ class PolicyStatusController(Collector):
         *,
         labels_namespaces: bool = False,
         creates_default: bool = False,
-        enforcement: EnforcementRecord | None = None,
+        enforcement: KeptRecord[Record] | None = None,
         scans: bool = True,
     ) -> None:
         self._api = api
@@ -142,7 +143,7 @@ class PolicyStatusController(Collector):
         self._creates_default = creates_default
         self._scans = scans
         self._announced: set[tuple[str, str]] = set()
-        self._enforcement = enforcement or EnforcementRecord(api)
+        self._enforcement = enforcement or enforcement_record.kept(api)
         self._weakened_at: datetime | None = None
         self._fail_open = 0
         self.sums: dict[str, Outcomes] | None = None

@@ -1,15 +1,16 @@
 """ImageIdentity objects: who the USER of an image is, stored in the cluster so that it outlives every replica.
 
     image_identity.of_image(reference, image, namespace, now)     # what a registry has answered, as objects to create
-    image_identity.of_fact(fact, nodes, now)                      # what a node has shown
+    image_identity.of_observation(fact, nodes, now)               # what a node has shown
     image_identity.platform_image(spec)                           # an object, as the image that it stands for
 
-One object a digest, platform and repository, `sha256-…-linux-amd64-1a2b3c4d`; what nodes have shown stands beside it as
-`sha256-…-linux-amd64-1a2b3c4d.observed`. So nobody can keep another's out: whoever may read a digest in one repository has
-not shown that he may in another, and a node's word is not a registry's. Only what was proven is stored: never a fault, never
-an Unknown, and no USER whose uid alone would not give the same groups.
+One object a digest, platform, repository and source, `app-k7hq2mtrzs4bu`: the repository's last word, and a hash of all four.
+So nobody can keep another's out: whoever may read a digest in one repository has not shown that he may in another, and a node's
+word is not a registry's. Only what was proven is stored: never a fault, never an Unknown, and no USER whose uid alone would not
+give the same groups.
 """
 
+import base64
 import hashlib
 import re
 from datetime import datetime
@@ -52,10 +53,12 @@ Id = Annotated[int, Meta(ge=0, le=4294967295)]
 Place = Annotated[str, Meta(min_length=1, max_length=64)]
 TEXT_LIMIT, GROUPS_LIMIT, PLATFORMS_LIMIT = 1024, 1000, 64
 ALIASES_LIMIT = NAMESPACES_LIMIT = 32
+DIGEST_LIMIT = 135  # characters of a sha512
 Text = Annotated[str, Meta(max_length=TEXT_LIMIT)]
 
 _PLATFORM = re.compile(r"[a-z0-9]+(?:/[a-z0-9]+(?:\.[a-z0-9]+)*){1,2}", re.ASCII)
 _SETUID = 0o4000
+_READABLE, _HASH_BYTES = 20, 8  # characters of a repository in a name, and bytes of the hash behind them
 _NO_MEMBERSHIP = -1  # a gid that nobody has: with it, both look-ups agree only where all groups do
 
 
@@ -121,7 +124,7 @@ class ImageFacts(_Fact, frozen=True, gc=False):
 class ImageIdentitySpec(
     msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True, gc=False
 ):
-    """Who the USER of one image is on one platform. The object is named after the image's digest, as `sha256-…`."""
+    """Who the USER of one image is on one platform. The object is named after its repository and a hash, as `app-k7hq2mtrzs4bu`."""
 
     image: Annotated[
         str,
@@ -173,6 +176,13 @@ class ImageIdentitySpec(
     facts: Annotated[
         ImageFacts | None, Meta(description="What its programs need; unset where nobody has read its layers.")
     ] = None
+    digest: Annotated[
+        str,
+        Meta(
+            max_length=DIGEST_LIMIT,
+            description="The image's digest. Objects of former versions have it in their names.",
+        ),
+    ] = ""
 
 
 class ImageIdentity(msgspec.Struct, frozen=True, gc=False):
@@ -184,9 +194,14 @@ class ImageIdentity(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def digest(self) -> str:
-        """The digest after which it is named."""
-        algorithm, encoded, *_ = self.name.split("-", 2)
-        return f"{algorithm}:{encoded}"
+        """The digest; of an object of a former version, the one after which it is named."""
+        algorithm, encoded, *_ = (*self.name.split("-", 2), "")
+        return self.spec.digest or f"{algorithm}:{encoded}"
+
+    @property
+    def proper_name(self) -> str:
+        """The name that such an object gets now."""
+        return _name(self.digest, self.spec)
 
 
 def of_image(reference: Reference, image: Image, namespace: str | None, now: datetime) -> list[ImageIdentity]:
@@ -215,6 +230,7 @@ def of_image(reference: Reference, image: Image, namespace: str | None, now: dat
             groups=who.groups or (),
             platforms=platforms,
             namespaces=() if namespace is None else (namespace,),
+            digest=image.digest,
         )
         if _storable(spec):
             made.append(ImageIdentity(_name(image.digest, spec), spec))
@@ -238,8 +254,9 @@ def of_observation(fact: Observation, nodes: tuple[Platform, ...], now: datetime
         groups=fact.groups or (),
         platforms=tuple(sorted({*map(str, nodes), str(fact.platform)})),
         namespaces=() if fact.namespace is None else (fact.namespace,),
+        digest=fact.digest,
     )
-    return ImageIdentity(f"{_name(fact.digest, spec)}.observed", spec) if _storable(spec) else None
+    return ImageIdentity(_name(fact.digest, spec), spec) if _storable(spec) else None
 
 
 def _storable(spec: ImageIdentitySpec) -> bool:
@@ -249,6 +266,7 @@ def _storable(spec: ImageIdentitySpec) -> bool:
         and max(len(spec.image), len(spec.user or "")) <= TEXT_LIMIT
         and len(spec.groups) <= GROUPS_LIMIT
         and len(spec.platforms) <= PLATFORMS_LIMIT
+        and len(spec.digest) <= DIGEST_LIMIT
     )
 
 
@@ -309,12 +327,12 @@ def _survey(found: ImageFacts) -> Survey:
 
 
 def _name(digest: str, spec: ImageIdentitySpec) -> str:
+    """Short enough for a line of a terminal, and of this digest, platform, repository and source alone."""
     repository = references.parse(spec.image).name
-    short = hashlib.sha256(repository.encode()).hexdigest()[:8]
-    return f"{digest}/{spec.platform}/{short}".translate(_DASHES)
-
-
-_DASHES = str.maketrans(":/", "--")
+    known_by = f"{digest}\n{spec.platform}\n{repository}\n{spec.source}"
+    short = base64.b32encode(hashlib.sha256(known_by.encode()).digest()[:_HASH_BYTES]).decode().rstrip("=").lower()
+    readable = re.sub(r"[^a-z0-9]+", "-", repository.rpartition("/")[2])[:_READABLE].strip("-")
+    return f"{readable}-{short}"
 
 
 def _plain(image: PlatformImage) -> bool:

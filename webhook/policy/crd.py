@@ -120,12 +120,13 @@ RESOURCES = (
         description="Who the USER of an image is. Made and removed by nonroot-webhook; not for editing.",
         spec=ImageIdentitySpec,
         columns=(
-            Column("Image", ".spec.image"),
             Column("User", ".spec.user"),
             Column("UID", ".spec.uid", "integer"),
-            Column("GID", ".spec.gid", "integer"),
-            Column("Source", ".spec.source", wide=True),
+            Column("Source", ".spec.source"),
             AGE,
+            Column("GID", ".spec.gid", "integer", wide=True),
+            Column("Platform", ".spec.platform", wide=True),
+            Column("Image", ".spec.image", wide=True),
         ),
     ),
 )

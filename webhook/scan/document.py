@@ -7,9 +7,10 @@ Every other format is made from this document. Its JSON Schema is published besi
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from webhook import json_output
 from webhook.evaluation.verdict import State
@@ -213,8 +214,24 @@ class Summary(msgspec.Struct, frozen=True):
     images: tuple[ImageSummary, ...]
 
 
+class Sample(msgspec.Struct, frozen=True):
+    """How many workloads had each state when a former scan was made, `at`, and how many of them ran as uid 0."""
+
+    at: Annotated[datetime, Meta(tz=True)]
+    compliant: int
+    fixable: int
+    denied: int
+    unknown: int
+    exempted: int
+    root: int
+
+
 class Document(msgspec.Struct, frozen=True):
-    """The whole output of `nonroot scan -o json`. `at` is when it was made, in RFC 3339."""
+    """The whole output of `nonroot scan -o json`. `at` is when it was made, in RFC 3339.
+
+    `history` has the counts of former scans as the controller keeps them, oldest first and only where they changed, a day's
+    last; it is empty in what the command prints, and in a document about some namespaces alone.
+    """
 
     version: Literal[1]
     cluster: str
@@ -222,6 +239,7 @@ class Document(msgspec.Struct, frozen=True):
     workloads: tuple[Workload, ...]
     summary: Summary
     skipped: tuple[Skip, ...]
+    history: tuple[Sample, ...] = ()
 
 
 def _place(cluster: str, namespace: str) -> str:
@@ -254,7 +272,16 @@ def renewed(former: Document, part: Document, namespaces: Collection[str]) -> Do
     """The `former` document with some namespaces as `part` has them. It stays of its time: the rest of it is no newer."""
     kept = (each for each in former.workloads if each.namespace not in namespaces)
     skipped = dict.fromkeys((*former.skipped, *part.skipped))
-    return document(former.cluster, former.at, (*kept, *part.workloads), skipped)
+    made = document(former.cluster, former.at, (*kept, *part.workloads), skipped)
+    return msgspec.structs.replace(made, history=former.history)
+
+
+def sample(document: Document) -> Sample:
+    """The counts of one scan."""
+    counts = document.summary.workloads
+    return Sample(
+        datetime.fromisoformat(document.at), **{name: getattr(counts, name) for name in Sample.__struct_fields__[1:]}
+    )
 
 
 def readable(document: Document) -> bool:

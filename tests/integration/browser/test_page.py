@@ -21,7 +21,12 @@ def html() -> dict[str, str]:
     """The pages, made before the browser starts: its driver keeps the thread's event loop to itself."""
 
     async def made() -> dict[str, str]:
-        documents = {"small": pages.small(), "large": pages.large(), "hostile": pages.hostile()}
+        documents = {
+            "small": pages.small(),
+            "followed": pages.followed(),
+            "large": pages.large(),
+            "hostile": pages.hostile(),
+        }
         return {name: render(await document) for name, document in documents.items()}
 
     return asyncio.run(made()) | {"check": render_check("html", REPORT)}
@@ -63,6 +68,8 @@ def _column(visit: Visit, number: int, table: str = "#every-workload") -> list[s
     [
         *(("small", scheme, width) for scheme in ("light", "dark") for width in (1280, 390)),
         ("hostile", "dark", 1280),
+        ("followed", "light", 390),
+        ("followed", "dark", 1280),
         ("check", "light", 390),
         ("check", "dark", 1280),
     ],
@@ -226,6 +233,17 @@ def test_the_schemes_differ_and_the_narrow_page_does_not_scroll_sideways(visit: 
         paper[scheme] = opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert opened.page.evaluate("document.documentElement.scrollWidth") <= 390
     assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(13, 17, 23)"}
+
+
+def test_the_trend_fits_a_telephone_and_its_numbers_unfold(visit: Open) -> None:
+    opened = visit("followed", viewport={"width": 390, "height": 844}, java_script_enabled=False)
+    picture = opened.page.get_by_role("img", name="Workloads over time: ")
+    box = picture.bounding_box()
+    assert box is not None
+    assert (box["x"], box["width"], box["height"]) == (16, 358, 96)
+    opened.page.get_by_text("Every change").click()
+    expect(opened.page.get_by_role("rowheader", name="6 November 2026, 12:00 UTC")).to_be_visible()
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_hostile_names_stay_text(visit: Open) -> None:

@@ -69,6 +69,7 @@ def controller(values: dict[str, Any]) -> set[Right]:
         used |= rights("", "namespaces", "patch")
     if values["scan"]["interval"]:
         writes = "create get update list delete" if values["reports"]["enabled"] else "list delete"
+        used |= rights("", "configmaps", "get patch", "nonroot-webhook-history")
         used |= SCAN | rights("openreports.io", "reports", writes) | rights("wgpolicyk8s.io", "policyreports", writes)
         used |= PULL_SECRETS if _reads_pull_secrets(values) else set()
     if values["reportPage"]["enabled"] and values["reportPage"]["authentication"]:

@@ -5,12 +5,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.e2e.target import Refused, Target
 from tests.support import cluster
 from tests.unit.policy.test_crd import BY_KIND
 from webhook.errors import InvalidDocument
+from webhook.image.image_identity import ImageIdentity, ImageIdentitySpec
 from webhook.policy import types
 from webhook.policy.loader import read
 
@@ -154,15 +156,24 @@ def test_explain_says_what_a_field_means(target: Target) -> None:
         assert "DESCRIPTION" in text
 
 
-def test_a_listing_shows_the_columns(target: Target) -> None:
-    document = _document("ImageIdentity", **IDENTITY) | {"metadata": {"name": "sha256-crd-test"}}
-    target.kubectl("create", "-f", "-", text=json.dumps(document))
+def test_a_listing_of_images_fits_80_columns(target: Target) -> None:
+    """Also of an image with a long name and a number of ten digits; what is longer is in the wide one."""
+    image = f"registry.example/{'a-very-long-group/' * 5}a-very-long-name-of-an-image:2026.11.29-1a2b3c4"
+    spec = {**IDENTITY, "image": image, "user": "nonroot", "uid": 4294967294, "digest": f"sha256:{'ab' * 32}"}
+    name = ImageIdentity("", msgspec.convert(spec, ImageIdentitySpec)).proper_name
+    target.kubectl(
+        "create", "-f", "-", text=json.dumps(_document("ImageIdentity", **spec) | {"metadata": {"name": name}})
+    )
     try:
-        lines = target.kubectl("get", "imageidentities", "sha256-crd-test").splitlines()
+        lines = target.kubectl("get", "imageidentities", name).splitlines()
+        wide = target.kubectl("get", "imageidentities", name, "-o", "wide").splitlines()
     finally:
-        target.kubectl("delete", "imageidentity", "sha256-crd-test")
-    assert lines[0].split() == ["NAME", "IMAGE", "USER", "UID", "GID", "AGE"]
-    assert lines[1].split()[2:5] == ["app", "1500", "1600"]
+        target.kubectl("delete", "imageidentity", name)
+    assert lines[0].split() == ["NAME", "USER", "UID", "SOURCE", "AGE"]
+    assert lines[1].split()[:-1] == [name, "nonroot", "4294967294", "observed"]
+    assert max(map(len, lines)) <= 80
+    assert wide[0].split()[5:] == ["GID", "PLATFORM", "IMAGE"]
+    assert wide[1].split()[5:] == ["1600", "linux/amd64", image]
 
 
 def test_a_listing_shows_the_state_of_policies_and_exceptions(target: Target) -> None:

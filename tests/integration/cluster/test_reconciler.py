@@ -49,6 +49,7 @@ async def test_a_second_round_writes_nothing_and_a_month_later_nothing_is_left(a
         groups=(1600,),
         platforms=("linux/amd64",),
         aliases=("registry.example/keep:latest",),
+        digest=digest,
     )
     assert await kept(api, (), set(), NOW + timedelta(days=31)) >= 1
     assert [each async for each in image_identities.listed(api) if each.digest == digest] == []

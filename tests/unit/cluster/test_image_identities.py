@@ -138,10 +138,22 @@ def test_an_object_is_read_as_it_was_written() -> None:
     assert image_identities.read(msgspec.json.encode(body())) == ImageIdentity(made().name, made().spec, "7")
 
 
+FORMER = f"sha256-{'ab' * 32}-linux-amd64-1a2b3c4d"
+
+
+def test_an_object_of_a_former_version_is_read_by_its_name() -> None:
+    found = image_identities.read(msgspec.json.encode(body(digest="") | {"metadata": {"name": FORMER}}))
+    assert found is not None
+    assert found.digest == f"sha256:{'ab' * 32}"
+
+
 @pytest.mark.parametrize(
     "broken",
     [
         {"metadata": {"name": "mine"}},
+        {"metadata": {"name": FORMER}},
+        {"metadata": {"name": made("registry.example/other:1").name}},
+        {"spec": body(digest="")["spec"]},
         {"metadata": {"name": "sha256-crd-test"}},
         {"metadata": {"name": f"sha256-{'AB' * 32}-linux-amd64"}},
         {"spec": {}},

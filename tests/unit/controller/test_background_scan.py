@@ -99,6 +99,24 @@ async def test_the_workloads_of_each_exception_are_counted(scene: Scene) -> None
     assert scene.scanning.matches() == {("default", "both"): 2, ("default", "one"): 1}
 
 
+async def test_the_counts_of_former_scans_are_kept_and_shown(scene: Scene) -> None:
+    """By the next controller, too; a look at some namespaces adds nothing."""
+    path = "/api/v1/configmaps"
+    scene.objects.stored[path] = {}
+    scene.objects.put(path, {"metadata": {"name": "nonroot-webhook-history", "namespace": "nonroot-system"}})
+    await scene.scanning.round()
+    scene.pod("another", "registry.example/root:1")
+    await scene.scanning.look({"default"})
+    assert [[each.denied for each in found.history] for found in [scene.scanning.document] if found] == [[1]]
+    successor = scene.another()
+    await successor.round()
+    assert successor.document is not None
+    assert [each.denied for each in successor.document.history] == [2]  # of one day the last
+    assert [each for each in scene.objects.writes if each.startswith("PATCH")] == 2 * [
+        "PATCH ConfigMap nonroot-system/nonroot-webhook-history"
+    ]
+
+
 async def test_a_second_scan_writes_nothing_even_in_another_process(scene: Scene) -> None:
     await scene.scanning.round()
     assert [write.rpartition("-")[0] for write in sorted(scene.objects.writes)] == [

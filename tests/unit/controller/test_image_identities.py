@@ -140,9 +140,20 @@ def test_a_node_of_another_platform_makes_all_knowledge_incomplete() -> None:
 
 def test_nothing_that_nodes_show_changes_what_a_registry_has_told() -> None:
     there = stored(uid=7, source="registry")
-    there = ImageIdentity(there.name.removesuffix(".observed"), there.spec)
+    there = ImageIdentity(there.proper_name, there.spec)
     found = planned(there, observations=(fact(),))
     assert (len(found.creations), found.changes, found.removals) == (1, (), ())
+
+
+def test_an_object_with_a_former_name_goes_once_the_same_is_stored_by_its_proper_one() -> None:
+    there = stored()
+    name = f"{DIGEST}-linux-amd64-1a2b3c4d.observed".replace(":", "-")
+    former = ImageIdentity(name, msgspec.structs.replace(there.spec, digest=""))
+    assert (former.digest, former.proper_name) == (DIGEST, there.name)
+    (made,) = planned(former, observations=(fact(),)).creations
+    assert made.name == there.name
+    assert planned(former) == Plan()
+    assert planned(former, there, observations=(fact(),)) == Plan(removals=(former,))
 
 
 def test_nodes_that_contradict_each_other_are_not_believed() -> None:

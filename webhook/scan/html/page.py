@@ -4,7 +4,7 @@ It reads as a page without JavaScript; with it, tables sort, filter, and are lai
 """
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import msgspec
@@ -12,7 +12,20 @@ import msgspec
 import webhook
 from webhook.image.config import parse_user
 from webhook.scan import html
-from webhook.scan.document import Container, Counts, Document, NamespaceSummary, Outcome, Workload, is_root, readable
+from webhook.scan.document import (
+    STATES,
+    Container,
+    Counts,
+    Document,
+    NamespaceSummary,
+    Outcome,
+    Sample,
+    Workload,
+    is_root,
+    readable,
+)
+from webhook.scan.html import trend
+from webhook.scan.html.trend import Rect
 from webhook.text import many
 
 _WORST_FIRST: tuple[Outcome, ...] = ("refused", "unknown", "fixed", "unchanged", "excepted")
@@ -34,7 +47,7 @@ _BAR = 1000  # units of its width
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One outcome's part of a whole: how many workloads, how much of the bar, and from where."""
+    """One outcome's part of a whole: how many workloads, how much of the bar, from where, and `since` when in words."""
 
     name: Outcome
     label: str
@@ -43,6 +56,16 @@ class Part(msgspec.Struct, frozen=True):
     share: str
     start: float
     width: float
+    since: str = ""
+
+
+class Trend(msgspec.Struct, frozen=True):
+    """The counts since the controller keeps them: a picture, what it shows in words, and the numbers."""
+
+    since: str
+    words: str
+    rects: tuple[Rect, ...]
+    samples: tuple[tuple[str, Sample], ...]
 
 
 class Namespace(msgspec.Struct, frozen=True):
@@ -85,13 +108,15 @@ def render(document: Document) -> str:
         "scan/html/page.html",
         document=document,
         version=webhook.__version__,
-        made=_moment(document.at),
+        made=_moment(datetime.fromisoformat(document.at)),
         headline=_headline(document.summary.workloads, readable=whole),
         lead=_lead(document, len(images)),
         doubts=tuple(_doubts(document)),
         labels=_LABELS,
         rank={name: number for number, name in enumerate(_WORST_FIRST)},
-        outcomes=tuple(_parts(document.summary.workloads)),
+        outcomes=tuple(_parts(document.summary.workloads, document.history)),
+        trend=_trend(document),
+        states=STATES,
         namespaces=tuple(_namespace(each, readable=whole) for each in document.summary.namespaces),
         images=images,
         roots=tuple(_roots(document.workloads)),
@@ -100,8 +125,12 @@ def render(document: Document) -> str:
     )
 
 
-def _moment(text: str) -> str:
-    return f"{datetime.fromisoformat(text):%-d %B %Y, %H:%M %Z}"
+def _moment(at: datetime) -> str:
+    return f"{at:%-d %B %Y, %H:%M %Z}"
+
+
+def _day(at: datetime) -> str:
+    return f"{at:%-d %B %Y}"
 
 
 def _total(counts: Counts) -> int:
@@ -150,14 +179,36 @@ def _doubts(document: Document) -> Iterator[str]:
         yield f"The exceptions of {many(soon, 'container')} end within a week."
 
 
-def _parts(counts: Counts) -> Iterator[Part]:
+def _trend(document: Document) -> Trend | None:
+    """The trend; None where the controller has seen no other counts yet, or keeps none."""
+    history = document.history
+    if len(history) < 2:
+        return None
+    first, last = history[0], history[-1]
+    words = ", ".join(
+        f"{label} {getattr(first, STATES[name])} then and {getattr(last, STATES[name])} now"
+        for name, label in _LABELS.items()
+    )
+    drawn = tuple(trend.rects(history, datetime.fromisoformat(document.at), {name: STATES[name] for name in _LABELS}))
+    return Trend(_day(first.at), words, drawn, tuple((_moment(each.at), each) for each in reversed(history)))
+
+
+def _since(history: Sequence[Sample], name: Outcome, count: int) -> str:
+    """Since when there are that many; "" where the last sample has another number, because namespaces were looked at since."""
+    if not history or getattr(history[-1], STATES[name]) != count:
+        return ""
+    at, changed = trend.unchanged_since(history, STATES[name])
+    return f"since {_day(at)}" if changed else f"since {_day(at)} or longer"
+
+
+def _parts(counts: Counts, history: Sequence[Sample] = ()) -> Iterator[Part]:
     """The parts, what keeps running first."""
     total, start = _total(counts), 0.0
     for name, label in _LABELS.items():
         count: int = getattr(counts, name)
         width = round(_BAR * count / total, 1) if total else 0.0
         share = f"{count / total:.0%}" if total else ""
-        yield Part(name, label, _MEANINGS[name], count, share, start, width)
+        yield Part(name, label, _MEANINGS[name], count, share, start, width, _since(history, name, count))
         start += width
 
 
