@@ -143,8 +143,11 @@ def _tools() -> Iterable[Tool]:
         ),
     )
     yield of_module(RECIPES / "etcd", "go.etcd.io/etcd/server/v3")
-    # Helm's own Makefile stamps the Kubernetes that its client-go belongs to; without it,
-    # charts that name a kubeVersion are told v1.20.
+    # Helm 3's own Makefile stamps the Kubernetes that its client-go belongs to; without it,
+    # charts that name a kubeVersion are told v1.20. Helm 4 knows it from its build.
+    helm, module = "v4.3.2", "helm.sh/helm/v4"
+    stamps = {f"{module}/internal/version.version": helm}
+    yield Tool("helm4", helm, installed([f"{module}/cmd/helm"], helm, stamps))
     helm, module = "v3.19.2", "helm.sh/helm/v3"
     stamps = {f"{module}/internal/version.version": helm}
     for package in ("pkg/lint/rules", "pkg/chartutil"):

@@ -9,6 +9,7 @@ import base64
 import http.client
 import io
 import json
+import os
 import re
 import ssl
 import subprocess
@@ -26,12 +27,14 @@ import pytest
 
 from deploy import release
 from deploy.dev.images.build import ROOT, Pushed, build_product, push
+from deploy.local import build
 from deploy.release import CONFIGURATIONS, NAMESPACE, RELEASE
 from tests.e2e import issuers
 from tests.e2e.conftest import registries
 from tests.e2e.controller import mismatches, scan
 from tests.e2e.target import Refused, Target, deployment, eventually, outcomes
 from tests.e2e.test_audit import reporting
+from tests.resilience.conftest import long
 from tests.support.pods import minimal
 from tests.unit.server.test_asgi import review
 from webhook.server import certificates
@@ -41,7 +44,7 @@ __all__ = ["reporting"]
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 # Chart and program as they were before there were reports, statuses and stored identities, and with all of them.
-VERSIONS = ("c1a420f", "3170bf8")
+VERSIONS = ("c1a420f", "1da11cf")
 ADMISSION = ("-n", NAMESPACE, "-l", "app.kubernetes.io/component=admission")
 Address = tuple[str, int]
 # Every mode that is not the default; who else may make certificates has tests of its own.
@@ -77,6 +80,7 @@ class Upgrades:
 
     def __init__(self, target: Target, product: Pushed, images: dict[str, Pushed], namespace: str) -> None:
         self.target, self.product, self.namespace = target, product, namespace
+        self.environment = target.environment
         self.named, self.root, self.excepted = (images[name] for name in ("a-useradd-uid", "f-no-user", "g-root"))
 
     def to(self, image: Pushed | None = None, chart: Path = release.CHART, **values: Any) -> list[str]:
@@ -85,9 +89,15 @@ class Upgrades:
         asked = registries(self.target) | values.pop("registry", {})
         pinned = release.Image.parse((image or self.product).pinned)
         with self._asking() as lost:
-            release.install(pinned, self.target.environment, asked, chart=chart, **values)
+            release.install(pinned, self.environment, asked, chart=chart, **values)
         print(f"{sorted(values) or 'defaults'}: {time.monotonic() - began:.0f} s, {len(lost)} Pods lost")
         return lost
+
+    def by(self, tool: str) -> None:
+        """Take the Helm of `deploy.local.build` with that name from now on."""
+        build.ensure([tool])
+        path = os.pathsep.join([str(build.TOOLS[tool].folder), self.target.environment["PATH"]])
+        self.environment = {**self.target.environment, "PATH": path}
 
     @contextmanager
     def _asking(self) -> Iterator[list[str]]:
@@ -261,9 +271,13 @@ def _source(revision: str, folder: Path) -> Path:
     return folder
 
 
-def test_an_upgrade_from_each_earlier_version_keeps_everything(upgrades: Upgrades, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "tool", ["helm", pytest.param("helm4", marks=[pytest.mark.survive, long])], ids=["Helm 3", "Helm 4"]
+)
+def test_an_upgrade_from_each_earlier_version_keeps_everything(upgrades: Upgrades, tmp_path: Path, tool: str) -> None:
     """Their own charts with their own images, one after the other, then ours."""
-    release.uninstall(upgrades.target.environment)
+    upgrades.by(tool)
+    release.uninstall(upgrades.environment)
     upgrades.target.kubectl("delete", "imageidentities", "--all")  # those versions never stored any; other tests have
     before = None
     for revision in VERSIONS:

@@ -1,26 +1,21 @@
-"""Debian's Prometheus and promtool, installed if they are not there; and the expressions that the chart hands to them."""
+"""Prometheus and promtool as the tests use them, and the expressions that the chart hands to them."""
 
 import json
 import re
-import shutil
-import socket
 import subprocess
-import time
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
-from deploy.local import apt, build
+from deploy.local import build
+from deploy.local import prometheus as server
+from deploy.local.prometheus import Prometheus
 from tests.support.helm import CHART, TOOLS, pick, template
 
-START_LIMIT = 60.0  # seconds
-WINDOW = "1m"  # what Grafana would put in for $__rate_interval
+__all__ = ["Prometheus"]
 
 
 class Panel(msgspec.Struct, frozen=True):
@@ -34,7 +29,7 @@ class Panel(msgspec.Struct, frozen=True):
 def dashboard() -> list[Panel]:
     """Every query of the dashboard, as the chart renders it."""
     return [
-        Panel(panel["title"], _filled_in(each["expr"]), each["legendFormat"])
+        Panel(panel["title"], server.filled_in(each["expr"]), each["legendFormat"])
         for panel in _dashboard()["panels"]
         for each in panel.get("targets", ())
     ]
@@ -52,11 +47,6 @@ def _dashboard() -> dict[str, Any]:
     data = pick(template(CHART / "ci/all-values.yaml"), "ConfigMap", "nonroot-webhook-dashboard")["data"]
     found: dict[str, Any] = json.loads(data["nonroot-webhook.json"])
     return found
-
-
-def _filled_in(expression: str) -> str:
-    """An expression with what Grafana puts in for its variables: of those that are chosen from a list, all."""
-    return re.sub(r"\$(cluster|namespace)\b", ".*", expression.replace("$__rate_interval", WINDOW))
 
 
 def rules() -> dict[str, Any]:
@@ -78,62 +68,14 @@ def selectors(expression: str) -> list[tuple[str, str]]:
 
 def promtool(*arguments: str | Path) -> str:
     """What promtool prints; AssertionError with that where it fails."""
-    _install()
+    server.install()
     done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-class Prometheus:
-    """A server that scrapes every second."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-
-    def ask(self, path: str, **query: str) -> Any:
-        """The data of an answer of its HTTP API."""
-        url = f"http://127.0.0.1:{self._port}/api/v1/{path}?{urllib.parse.urlencode(query)}"
-        with urllib.request.urlopen(url, timeout=10) as reply:
-            return json.load(reply)["data"]
-
-    def query(self, expression: str) -> list[Any]:
-        """The series that an expression gives now."""
-        result: list[Any] = self.ask("query", query=expression)["result"]
-        return result
-
-
 @contextmanager
 def prometheus(targets: Sequence[str], folder: Path) -> Iterator[Prometheus]:
     """Run it in a folder, with the chart's alerts; every target, HOST:PORT, has then been scraped some times."""
-    _install()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    (folder / "alerts.yaml").write_text(yaml.safe_dump(rules()))
-    jobs = [{"job_name": "nonroot", "static_configs": [{"targets": list(targets)}]}]
-    config = {"global": {"scrape_interval": "1s", "evaluation_interval": "1s"}, "scrape_configs": jobs}
-    (folder / "prometheus.yaml").write_text(yaml.safe_dump(config | {"rule_files": ["alerts.yaml"]}))
-    listen = f"--web.listen-address=127.0.0.1:{port}"
-    command = ["prometheus", f"--config.file={folder}/prometheus.yaml", f"--storage.tsdb.path={folder}/data", listen]
-    with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        try:
-            running = Prometheus(port)
-            deadline = time.monotonic() + START_LIMIT
-            while not _scraped(running, len(targets)):
-                assert process.poll() is None, (folder / "log").read_text()
-                assert time.monotonic() < deadline, (folder / "log").read_text()
-                time.sleep(0.5)
-            yield running
-        finally:
-            process.terminate()
-
-
-def _scraped(running: Prometheus, targets: int) -> bool:
-    try:
-        return len(running.query("sum_over_time(up[1m]) >= 4")) == targets
-    except OSError:
-        return False
-
-
-def _install() -> None:
-    if shutil.which("prometheus") is None:
-        apt.install("prometheus")
+    with server.prometheus(targets, folder, rules()) as running:
+        yield running

@@ -204,15 +204,15 @@ def test_a_circuit_opens_and_one_tries_when_it_may_close() -> None:
     """After as many failures in a row as it takes."""
     clock = Clock()
     breaker = Breaker(10, clock, threshold=2)
-    breaker.failed("host", "team")
+    breaker.failed("host", "team", "status 503")
     assert breaker.allows("host", "team")
-    breaker.failed("host", "team")
+    breaker.failed("host", "team", "status 503")
     assert not breaker.allows("host", "team")
     assert breaker.allows("other", "team")
     clock.now += 10
     assert breaker.allows("host", "team")
     assert not breaker.allows("host", "team")
-    breaker.failed("host", "team")
+    breaker.failed("host", "team", "status 503")
     clock.now += 9
     assert not breaker.allows("host", "team")
     clock.now += 1
@@ -226,7 +226,7 @@ def test_failures_with_successes_between_open_nothing() -> None:
     """It takes them in a row."""
     breaker = Breaker(10, Clock(), threshold=2)
     for _ in range(5):
-        breaker.failed("host", "team")
+        breaker.failed("host", "team", "status 503")
         breaker.succeeded("host", "team")
     assert breaker.allows("host", "team")
 
@@ -235,7 +235,7 @@ def test_hosts_are_forgotten_when_there_are_too_many() -> None:
     """An attacker may name any number of them."""
     breaker = Breaker(10, Clock(), threshold=1)
     for number in range(5000):
-        breaker.failed(f"host{number}", "team")
+        breaker.failed(f"host{number}", "team", "status 503")
     assert len(breaker._circuits) == 4096
     assert not breaker.allows("host4999", "team")
 
@@ -243,11 +243,12 @@ def test_hosts_are_forgotten_when_there_are_too_many() -> None:
 def test_a_host_fails_for_one_or_for_all() -> None:
     """What it answers one namespace says nothing to another; that nobody is there does."""
     breaker = Breaker(10, Clock(), threshold=1)
-    breaker.failed("host", "team")
+    breaker.failed("host", "team", "status 503")
     assert not breaker.allows("host", "team")
     assert breaker.allows("host", "other")
-    breaker.failed("host", None)
+    breaker.failed("host", None, "does not resolve")
     assert not breaker.allows("host", "other")
+    assert breaker.why("host", "other") == "does not resolve"
     breaker.succeeded("host", "other")
     assert breaker.allows("host", "other")
     assert not breaker.allows("host", "team")

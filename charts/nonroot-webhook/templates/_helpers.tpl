@@ -127,7 +127,7 @@ app.kubernetes.io/component: controller
 {{- define "nonroot.podSettings" -}}
 {{- $values := (index . 0).Values -}}
 {{- $settings := dict -}}
-{{- range $key := list "nodeSelector" "tolerations" "priorityClassName" "podAnnotations" "podLabels" "podSecurityContext" "securityContext" "dnsPolicy" "dnsConfig" "hostAliases" "runtimeClassName" "schedulerName" "revisionHistoryLimit" "deploymentAnnotations" "tokenExpirationSeconds" -}}
+{{- range $key := list "nodeSelector" "tolerations" "priorityClassName" "podAnnotations" "podLabels" "podSecurityContext" "securityContext" "dnsPolicy" "dnsConfig" "hostAliases" "runtimeClassName" "schedulerName" "revisionHistoryLimit" "deploymentAnnotations" "deploymentLabels" "tokenExpirationSeconds" -}}
 {{- $_ := set $settings $key (index $values $key) -}}
 {{- end -}}
 {{- if eq (index . 1) "controller" -}}

@@ -1,4 +1,4 @@
-"""A real `helm install`, upgrade and uninstall of the chart, beside whatever else is installed on the cluster.
+"""A real `helm install`, upgrade and uninstall of the chart by Helm 3 and 4, beside whatever else is installed on the cluster.
 
 The webhook configurations have fixed names and the cluster may hold them already, so this is a copy of the chart in which
 they have others; its hooks select no namespace. What is looked at is what Helm does to the objects; the program, upgrades of
@@ -29,6 +29,7 @@ OFF_SWITCH = "app.kubernetes.io/part-of=nonroot-webhook"
 class Release(msgspec.Struct, frozen=True):
     """An installed copy of the chart, with names that nobody else has."""
 
+    program: str  # Helm's
     chart: Path
     name: str  # of the release, its namespace, and its objects
 
@@ -44,7 +45,9 @@ class Release(msgspec.Struct, frozen=True):
             "crds": {"install": False},
             "webhook": {"namespaceSelector": {"matchLabels": NOWHERE}},
         }
-        return run("helm", *words, self.name, self.chart, "-n", self.name, "--values", "-", stdin=json.dumps(values))
+        return run(
+            self.program, *words, self.name, self.chart, "-n", self.name, "--values", "-", stdin=json.dumps(values)
+        )
 
     def bundles(self) -> list[str | None]:
         """The caBundle of every hook."""
@@ -52,9 +55,9 @@ class Release(msgspec.Struct, frozen=True):
         return [hook["clientConfig"].get("caBundle") for each in found for hook in each["webhooks"]]
 
 
-@pytest.fixture(scope="module")
-def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
-    build.ensure(TOOLS)
+@pytest.fixture(scope="module", params=["helm", "helm4"], ids=["Helm 3", "Helm 4"])
+def release(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Release]:
+    build.ensure([*TOOLS, request.param])
     name = f"release-{uuid.uuid4().hex[:8]}"
     chart = tmp_path_factory.mktemp("chart") / "nonroot-webhook"
     shutil.copytree(CHART, chart)
@@ -65,10 +68,10 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
         assert text.count(line) == 1
         text = text.replace(line, f"\n{configuration.replace('nonroot-webhook', name)}\n")
     helpers.write_text(text)
-    made = Release(chart, name)
+    made = Release(build.program(request.param, "helm"), chart, name)
     made.helm("install", "--create-namespace")
     yield made
-    run("helm", "uninstall", name, "--namespace", name, "--ignore-not-found")
+    run(made.program, "uninstall", name, "--namespace", name, "--ignore-not-found")
     run("kubectl", "delete", "namespace", name, "--ignore-not-found", "--wait=false")
 
 
@@ -106,7 +109,7 @@ def test_an_upgrade_undoes_the_off_switch(release: Release) -> None:
 
 
 def test_uninstalling_takes_the_configurations_with_it(release: Release) -> None:
-    run("helm", "uninstall", release.name, "--namespace", release.name)
+    run(release.program, "uninstall", release.name, "--namespace", release.name)
     for each in release.configurations:
         assert run("kubectl", "get", each, "--ignore-not-found") == ""
     left = run("kubectl", "get", "clusterroles,clusterrolebindings", "-o", "name")

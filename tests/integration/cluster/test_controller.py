@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from deploy.local import build
 from tests.e2e.target import Refused, Target
 from tests.support import cluster, helm
 from tests.support.controller import controller
@@ -197,19 +198,44 @@ def test_the_controller_with_exactly_its_rbac(
     _assert_no_trace_of_kopf(target)
 
 
-def _names(target: Target, kind: str, name: str) -> list[str]:
-    return [each["name"].partition(".")[0] for each in get(target, kind, name)["webhooks"]]
+def by_kubectl(target: Target, wanted: dict[str, Any], *flags: str) -> None:
+    target.kubectl("apply", *flags, "-f", "-", text=json.dumps(wanted))
+
+
+def by_helm(tool: str, chart: Path, wanted: dict[str, Any]) -> None:
+    (chart / "templates").mkdir(exist_ok=True)
+    (chart / "Chart.yaml").write_text("{apiVersion: v2, name: hooks, version: 0.1.0}")
+    (chart / "templates" / "hooks.yaml").write_text(json.dumps(wanted))
+    build.ensure([tool])
+    helm.run(build.program(tool, "helm"), "upgrade", "--install", f"hooks-{ID}", chart, "--namespace", NAMESPACE)
+
+
+SERVER_SIDE = "--server-side"
+TOOLS: dict[str, Callable[[Target, Path, dict[str, Any]], None]] = {
+    "Helm 3": lambda _, chart, wanted: by_helm("helm", chart, wanted),
+    "Helm 4": lambda _, chart, wanted: by_helm("helm4", chart, wanted),
+    "kubectl": lambda target, _, wanted: by_kubectl(target, wanted, SERVER_SIDE, "--field-manager=helm"),
+    "Argo CD": lambda target, _, wanted: by_kubectl(target, wanted),
+    "Argo CD, server-side": lambda target, _, wanted: by_kubectl(
+        target, wanted, SERVER_SIDE, "--force-conflicts", "--field-manager=argocd-controller"
+    ),
+    "Flux": lambda target, _, wanted: by_kubectl(
+        target, wanted, SERVER_SIDE, "--force-conflicts", "--field-manager=kustomize-controller"
+    ),
+}
 
 
 @pytest.mark.parametrize("applied_before", [False, True], ids=["new", "upgraded"])
-async def test_another_manager_may_remove_rename_and_add_webhooks(target: Target, *, applied_before: bool) -> None:
-    """As Helm 4, Argo CD and Flux do it, by server-side apply; also after a version that applied the caBundle itself."""
+@pytest.mark.parametrize("tool", TOOLS)
+async def test_another_manager_may_remove_rename_and_add_webhooks(
+    target: Target, tool: str, tmp_path: Path, *, applied_before: bool
+) -> None:
+    """By a merge or by server-side apply; also after a version that applied the caBundle itself."""
     wanted = configuration("ValidatingWebhookConfiguration", VALIDATING, {"url": "https://127.0.0.1:1/validate"})
 
     def apply(*names: str) -> None:
         webhooks = [wanted["webhooks"][0] | {"name": f"{name}.operate.nonroot.dev"} for name in names]
-        text = json.dumps(wanted | {"webhooks": webhooks})
-        target.kubectl("apply", "--server-side", "--field-manager=helm", "-f", "-", text=text)
+        TOOLS[tool](target, tmp_path, wanted | {"webhooks": webhooks})
 
     connection = Cluster()
     objects = CertificateObjects(connection)
@@ -219,38 +245,40 @@ async def test_another_manager_may_remove_rename_and_add_webhooks(target: Target
         assert found is not None
         await objects.inject_ca_bundle(found, bundle)
 
+    def bundles() -> dict[str, str | None]:
+        found = get(target, "validatingwebhookconfiguration", VALIDATING)["webhooks"]
+        return {each["name"].partition(".")[0]: each["clientConfig"].get("caBundle") for each in found}
+
     try:
         apply("one", "two")
-        first = authority(datetime.now(UTC), timedelta(days=1)).certificate
+        first, second = (authority(datetime.now(UTC), timedelta(days=1)).certificate for _ in range(2))
         if applied_before:
-            parts = [
-                {"name": each["name"], "clientConfig": {"caBundle": _encoded(first)}}
-                for each in get(target, "validatingwebhookconfiguration", VALIDATING)["webhooks"]
-            ]
-            earlier = wanted | {"metadata": {"name": VALIDATING}, "webhooks": parts}
-            target.kubectl(
-                "apply",
-                "--server-side",
-                "--field-manager=nonroot-operate",
-                "--force-conflicts",
-                "-f",
-                "-",
-                text=json.dumps(earlier),
-            )
-            with pytest.raises(Refused, match="clientConfig"):  # what had to be cured
-                apply("one")
-        await inject(authority(datetime.now(UTC), timedelta(days=1)).certificate)
+            _apply_as_before(target, wanted, first)
+            if tool in {"Helm 4", "kubectl"}:
+                with pytest.raises((Refused, helm.ProgramError), match="clientConfig"):  # what had to be cured
+                    apply("one")
+        await inject(second)
         apply("one")
-        assert _names(target, "validatingwebhookconfiguration", VALIDATING) == ["one"]
+        assert bundles() == {"one": _encoded(second)}
         apply("renamed")
-        assert _names(target, "validatingwebhookconfiguration", VALIDATING) == ["renamed"]
+        assert bundles().keys() == {"renamed"}
         apply("renamed", "added")
         await inject(first)
-        found = get(target, "validatingwebhookconfiguration", VALIDATING)["webhooks"]
-        assert [each["clientConfig"]["caBundle"] for each in found] == [_encoded(first)] * 2
+        assert bundles() == dict.fromkeys(("renamed", "added"), _encoded(first))
     finally:
         await connection.aclose()
         target.kubectl("delete", "validatingwebhookconfiguration", VALIDATING)
+        target.kubectl("delete", "secret", "-n", NAMESPACE, "-l", f"owner=helm,name=hooks-{ID}")
+
+
+def _apply_as_before(target: Target, wanted: dict[str, Any], bundle: bytes) -> None:
+    """Write the caBundle as 0.1 did, by applying the hooks' names with it."""
+    parts = [
+        {"name": each["name"], "clientConfig": {"caBundle": _encoded(bundle)}}
+        for each in get(target, "validatingwebhookconfiguration", VALIDATING)["webhooks"]
+    ]
+    earlier = wanted | {"metadata": {"name": VALIDATING}, "webhooks": parts}
+    by_kubectl(target, earlier, SERVER_SIDE, "--field-manager=nonroot-operate", "--force-conflicts")
 
 
 def _encoded(text: bytes) -> str:

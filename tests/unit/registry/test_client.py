@@ -216,7 +216,7 @@ async def test_a_breaker_spares_a_dead_registry(registry: Registry, connect: Con
     for number in range(4):
         assert await client.cause(f"{registry.host}/team/app{number}:1") == "unreachable"
     asked = len(registry.requests)
-    assert "lately" in await client.detail(f"{registry.host}/team/another:1")
+    assert "did not answer lately (status 503)" in await client.detail(f"{registry.host}/team/another:1")
     assert len(registry.requests) == asked
     registry.honest()
     registry.push("team/back:1", image(user="1"))

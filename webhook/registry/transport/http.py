@@ -86,6 +86,7 @@ _CIRCUITS = 4096
 class _Circuit(msgspec.Struct):
     failures: int = 0
     open_until: float = 0.0
+    why: str = ""
 
 
 class Breaker:
@@ -101,16 +102,22 @@ class Breaker:
         """Whether to try; where the while has just passed, the one who asks is the one who tries."""
         return self._closed((host, tenant)) and self._closed((host, None))
 
+    def why(self, host: str, tenant: str) -> str:
+        """What came of the last try of a circuit that is open."""
+        circuits = (self._circuits.get(key) for key in ((host, tenant), (host, None)))
+        return next((each.why for each in circuits if each and each.failures >= self._threshold), "")
+
     def succeeded(self, host: str, tenant: str) -> None:
         """The host answered, whatever it said."""
         self._circuits.pop((host, tenant), None)
         self._circuits.pop((host, None), None)
 
-    def failed(self, host: str, tenant: str | None) -> None:
+    def failed(self, host: str, tenant: str | None, why: str) -> None:
         """The host broke off or said that it is broken; for everybody (None) it could not be reached."""
         circuit = self._circuits.setdefault((host, tenant), _Circuit())
         self._circuits.move_to_end((host, tenant))
         circuit.failures += 1
+        circuit.why = why
         circuit.open_until = self._clock() + self._seconds
         if len(self._circuits) > _CIRCUITS:
             self._circuits.popitem(last=False)
@@ -165,7 +172,8 @@ class Transport:
         tenant = TENANT.get()
         for pause in (*self._settings.timeouts.backoff, None):
             if not self._breaker.allows(request.authority, tenant):
-                detail = f"{request.authority} did not answer lately; it is asked again in some seconds"
+                why = self._breaker.why(request.authority, tenant)
+                detail = f"{request.authority} did not answer lately ({why}); it is asked again in some seconds"
                 raise RegistryError("unreachable", detail)
             wait = pause
             try:
@@ -173,7 +181,8 @@ class Transport:
             except RegistryError as error:
                 if not error.passing:
                     raise
-                self._breaker.failed(request.authority, tenant if error.connected else None)
+                why = str(error).removeprefix(f"{request.authority} ")
+                self._breaker.failed(request.authority, tenant if error.connected else None, why)
                 if wait is None or self._clock() + wait >= deadline:
                     raise
             else:
@@ -196,7 +205,7 @@ class Transport:
     def _again(self, request: Request, response: Response, pause: float | None, deadline: float) -> float | None:
         """In how many seconds to ask again for what was answered so; None: the answer stands."""
         if response.status in _DOWN:
-            self._breaker.failed(request.authority, TENANT.get())
+            self._breaker.failed(request.authority, TENANT.get(), f"status {response.status}")
         else:
             self._breaker.succeeded(request.authority, TENANT.get())
         requested = retry_after(response) or 0.0
