@@ -20,6 +20,7 @@ from mutmut.__main__ import (  # type: ignore[import-not-found]  # is in an envi
 from mutmut.configuration import config  # type: ignore[import-not-found]
 from mutmut.mutation.trampoline import set_mutant_under_test  # type: ignore[import-not-found]
 
+STATS = Path("mutants", "mutmut-stats.json")
 PROFILE = ("-p", "tests.mutation.runner", "--hypothesis-profile=mutants", "--tb=no", "--rootdir=.")
 
 
@@ -32,7 +33,8 @@ def make() -> None:
     setup_source_paths()
     create_mutants(os.cpu_count())
     Path("mutants", "commit").write_text(_run_git(["rev-parse", "--short", "HEAD"]) or "")
-    collect_or_load_stats(get_mutant_runner(1), apply_config_invalidation=True)
+    STATS.unlink(missing_ok=True)  # of functions that have changed mutmut forgets the tests that have not
+    collect_or_load_stats(get_mutant_runner(1))
 
 
 def main() -> None:

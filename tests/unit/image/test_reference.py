@@ -80,6 +80,28 @@ def test_what_no_runtime_takes_is_refused(text: str) -> None:
     assert str(caught.value).startswith(ascii(text)[:40])
 
 
+HOW = "it must look like HOST/NAME:TAG or HOST/NAME@sha256:…"
+
+
+@table(
+    ("text", "reason"),
+    {
+        "an image id": (HEX, "64 hexadecimal digits are an image id, which is ambiguous as a name"),
+        "a digest": ("app@md5:1", "the digest must be sha256, sha384 or sha512 in full, in lower case"),
+        "capitals": ("ghcr.io/App", "the repository name must be lower case"),
+        "a host": ("-a.io/app", HOW),
+        "a path": ("ghcr.io//app", HOW),
+        "a tag": ("a:.b", "the tag may hold letters, digits, '_', '.' and '-', 128 at most"),
+        "a length": (f"a.io/{'x' * 256}", "the repository name is longer than 255 characters"),
+    },
+)
+def test_what_is_wrong_is_said(text: str, reason: str) -> None:
+    with pytest.raises(InvalidReference) as caught:
+        parse(text)
+    shown = text if len(text) <= 255 else f"{text[:255]}\\u2026"
+    assert str(caught.value) == f"'{shown}' is no image reference: {reason}"
+
+
 def test_a_repository_of_255_characters_is_the_longest() -> None:
     """Host, tag and digest do not count."""
     assert parse(f"a.io/{'x' * 255}:{'t' * 128}").repository == "x" * 255

@@ -120,3 +120,41 @@ def test_what_is_compiled_goes_with_its_exception() -> None:
         del each
         re.purge()
     assert not [each for each in gone if each() is not None]
+
+
+REPLICA_SETS = "system:serviceaccount:kube-system:replicaset-controller"
+STATED = {"serviceAccount": "db:operator"}
+
+
+@table(
+    ("owner", "selector", "requester", "covered"),
+    {
+        "a Deployment with a dash in its name": (
+            *(("ReplicaSet", "my-web-5d4f"), {"kind": "Deployment", "name": "my-web"}),
+            *(REPLICA_SETS, True),
+        ),
+        "not half its name": (("ReplicaSet", "my-web-5d4f"), {"kind": "Deployment", "name": "my"}, REPLICA_SETS, False),
+        "a ReplicaSet that nobody made": (
+            *(("ReplicaSet", "web"), {"kind": "Deployment", "name": "*"}),
+            *(REPLICA_SETS, False),
+        ),
+        "a kind of another group, by its name alone": (
+            *(("ReplicaSet", "web-1", "evil/v1"), {"name": "web-1"}),
+            *(REPLICA_SETS, False),
+        ),
+        "another group's kind, whoever is named": (
+            *(("Deployment", "web", "evil/v1"), {"kind": "Deployment", "name": "web", **STATED}),
+            *("system:serviceaccount:db:operator", False),
+        ),
+        "with that group": (
+            *(("Deployment", "web", "evil/v1"), {"kind": "Deployment.evil", "name": "web", **STATED}),
+            *("system:serviceaccount:db:operator", True),
+        ),
+    },
+)
+def test_an_owner_is_the_one_that_is_meant(
+    owner: tuple[str, ...], selector: dict[str, str], requester: str, covered: bool
+) -> None:
+    work = workload(tweak(minimal(), {"metadata.name": "x", **owned(*owner)}))
+    found = find_exemption(effective_policy(), [excuse(workloads=[selector])], work, first(work), NOW, requester)
+    assert (found is not None) == covered

@@ -188,3 +188,62 @@ def test_running_says_the_groups_in_order_with_the_primary_one() -> None:
     (running,) = container_status.running_containers(pod(obj))
     assert isinstance(running, RunningContainer)
     assert running.groups == (7, 8, 9)
+
+
+STARTED = {"command": ["run"], "args": ["x", "y"]}
+BY_DIGEST, BY_NAME = ((image, ("run",), ("x", "y")) for image in (DIGEST, "registry.example/app:1"))
+
+
+def state(number: int = 0, **found: Any) -> dict[str, Any]:
+    return {f"status.containerStatuses.{number}.state": found}
+
+
+@pytest.mark.parametrize(
+    ("paths", "started"),
+    [
+        pytest.param(state(running={}), [BY_DIGEST, BY_NAME], id="it runs"),
+        pytest.param(state(terminated={"exitCode": 0}), [BY_DIGEST, BY_NAME], id="it has ended well"),
+        pytest.param(state(terminated={"exitCode": 1}), [], id="it has failed"),
+        pytest.param(state(waiting={"reason": "CrashLoopBackOff"}), [], id="it waits"),
+        pytest.param(
+            state(running={})
+            | {"metadata.annotations": {"nonroot.dev/injected": '[{"container":"app","fields":["runAsUser"]}]'}},
+            [],
+            id="it was patched",
+        ),
+        pytest.param(
+            state(running={})
+            | {"metadata.annotations": {"nonroot.dev/injected": '[{"container":"other","fields":["runAsUser"]}]'}},
+            [BY_DIGEST, BY_NAME],
+            id="another was",
+        ),
+        pytest.param(
+            state(running={}) | {"metadata.generation": 2, "status.observedGeneration": 1}, [], id="of an older spec"
+        ),
+    ],
+)
+def test_what_has_started_without_a_patch(paths: dict[str, Any], started: list[container_status.Start]) -> None:
+    obj = tweak(minimal(), {f"spec.containers.0.{field}": value for field, value in STARTED.items()})
+    observed = pod(tweak(ran(obj, 1500), paths))
+    assert list(container_status.ran_unpatched(observed)) == started
+
+
+def test_what_keeps_a_container_from_starting_is_told() -> None:
+    """Of each that is reported, and not what every container waits for at first."""
+    reasons = ("ContainerCreating", "CreateContainerError", "PodInitializing", "ImagePullBackOff")
+    containers = [{"name": f"c{number}", "image": IMAGE} for number in range(len(reasons) + 1)]
+    paths = {f"status.containerStatuses.{n}.state": {"waiting": {"reason": each}} for n, each in enumerate(reasons)}
+    observed = pod(tweak(ran(tweak(minimal(), {"spec.containers": containers}), 1500), paths))
+    found = [(slot.container.name, each.reason) for slot, each in container_status.waiting(observed)]
+    assert found == [("c1", "CreateContainerError"), ("c3", "ImagePullBackOff")]
+
+
+def test_injected_fields_add_up() -> None:
+    notes = [
+        {"container": "a", "fields": ["x"]},
+        {"container": "b", "fields": "y"},
+        {"container": "a", "fields": ["z", 1]},
+    ]
+    annotated = tweak(minimal(), {"metadata.annotations": {"nonroot.dev/injected": json.dumps(notes)}})
+    assert container_status.injected_fields(pod(annotated)) == {"a": ("x", "z")}
+    assert container_status.injected_fields(pod(minimal())) == {}

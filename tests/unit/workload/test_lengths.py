@@ -68,3 +68,48 @@ def test_secrets_and_owners_that_can_be_stay() -> None:
     )
     assert [each.name for each in found.spec.image_pull_secrets or ()] == ["good"]
     assert [each.name for each in found.metadata.owner_references or ()] == ["web"]
+
+
+def everything(over: int) -> Workload:
+    """Every name as long as one can be, and so many characters more."""
+    name, image = "n" * (lengths.NAME_LIMIT + over), "i" * (lengths.IMAGE_LIMIT + over)
+    container = {"name": name, "image": image}
+    return read(
+        metadata={"name": name, "generateName": name, "namespace": name, "uid": name, "ownerReferences": [OWNER]},
+        spec={
+            **{each: [container] for each in ("containers", "initContainers", "ephemeralContainers")},
+            "imagePullSecrets": [{"name": "good"}],
+            "serviceAccountName": name,
+        },
+    )
+
+
+def test_every_name_is_cut_where_it_cannot_be_and_left_where_it_can() -> None:
+    whole, cut = everything(0), lengths.bounded(everything(1))
+    assert lengths.bounded(whole) is whole
+    text = json.dumps(msgspec.to_builtins(whole))
+    for limit, letter in ((lengths.NAME_LIMIT, "n"), (lengths.IMAGE_LIMIT, "i")):
+        text = text.replace(letter * limit, letter * limit + "…")
+    assert json.dumps(msgspec.to_builtins(cut), ensure_ascii=False) == text
+
+
+@pytest.mark.parametrize("field", ["name", "kind", "uid", "apiVersion"])
+def test_an_owner_is_dropped_for_any_name_that_cannot_be(field: str) -> None:
+    kept, dropped = (
+        read(metadata__ownerReferences=[{**OWNER, field: "o" * (lengths.NAME_LIMIT + over)}]) for over in (0, 1)
+    )
+    assert lengths.bounded(kept) is kept
+    assert lengths.bounded(dropped).metadata.owner_references == ()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"spec__imagePullSecrets": [{"name": "s" * 254}]}, {"spec__serviceAccountName": "s" * 254}]
+)
+def test_each_name_alone_is_looked_at(changes: dict[str, object]) -> None:
+    found = read(**changes)
+    assert lengths.bounded(found) != found
+
+
+def test_the_metadata_of_a_template_is_bounded_too() -> None:
+    found = msgspec.structs.replace(read(), template_metadata=read(metadata__name="n" * 254).metadata)
+    assert lengths.bounded(found).template_metadata.name == "n" * 253 + "…"

@@ -48,3 +48,14 @@ def test_the_claims_of_a_stateful_set_say_their_class(name: str | None, driver: 
 def test_what_a_driver_says_of_its_volumes() -> None:
     drivers = ("gives.example", "share.example", "block.example", "another.example")
     assert [CLUSTER.changes_owners(each) for each in drivers] == [True, False, None, None]
+
+
+def test_the_claims_of_a_stateful_set_replace_volumes_of_their_names() -> None:
+    """And stand before the others; one without a name claims nothing that a Pod can mount."""
+    template = tweak(minimal(), {"spec.volumes": [{"name": "data", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}]})
+    claims = [{"metadata": {"name": "data"}, "spec": {}}, {"spec": {}}, {"metadata": {}, "spec": {}}]
+    holder = tweak(within("StatefulSet", template), {"spec.volumeClaimTemplates": claims})
+    volumes = workload(holder).spec.volumes or ()
+    assert [(each.name, each.persistent_volume_claim is not None) for each in volumes] == [
+        *(("data", True), ("", True), ("tmp", False)),
+    ]
