@@ -6,10 +6,11 @@ The advice names a number only where something of the Pod or of the image stands
 import re
 
 from webhook.evaluation.subject import Subject
-from webhook.image import suggestion
+from webhook.image import reference, suggestion
 from webhook.image.filesystem import Suggestion
 from webhook.image.source import Image
-from webhook.policy.injectors import injector
+from webhook.policy.injectors import injector, preset_matches
+from webhook.policy.types import Preset
 from webhook.text import quoted
 
 _CHOWN = re.compile(r"\b(chown|chgrp|chmod)\b")
@@ -29,9 +30,13 @@ def non_root(subject: Subject, *, of_image: bool) -> str:
     added = injector(container.name, container.image or "")
     if added is not None:
         preset, title = added
+        mirror = _mirror(subject, preset)
+        wanted = (
+            f"{quoted(mirror)} among the policy's presetMirrors" if mirror else f"the preset {preset} in the policy"
+        )
         return (
-            f"{title} adds it, so that no manifest of yours can change it: ask the platform team for the preset "
-            f"{preset} in the policy, a NonRootException, or another image or user in the settings of {title}"
+            f"{title} adds it, so that no manifest of yours can change it: ask the platform team for {wanted}, "
+            f"a NonRootException, or another image or user in the settings of {title}"
         )
     if subject.added and subject.slot.kind != "ephemeral":
         return (
@@ -64,6 +69,15 @@ def non_root(subject: Subject, *, of_image: bool) -> str:
     return (
         f"set {field} to a uid above 0 under which the image can run, or remove it where the image has a numeric USER"
     )
+
+
+def _mirror(subject: Subject, preset: Preset) -> str:
+    """Where the image comes from, if the policy's preset would take it had it that for a mirror; else ""."""
+    image = reference.normalised(subject.slot.container.image or "")
+    place = image.rpartition("/")[0]
+    spec = subject.policy
+    taken = preset in spec.presets and preset_matches(preset, subject.slot, image, (*spec.preset_mirrors, place))
+    return place if taken else ""
 
 
 def debug(uid: int | str) -> str:

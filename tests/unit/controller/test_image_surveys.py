@@ -7,15 +7,20 @@ from typing import Any
 import msgspec
 import pytest
 
+from deploy.dev import oci
+from deploy.dev.registry import Login, Registry
 from tests.support.images import multi, platform_image, unknown
 from tests.support.scripted import Api
+from tests.unit.registry.samples import Secrets, secret
 from webhook.cluster.client import Cluster
 from webhook.controller.image_surveys import AGAIN, INTERVAL, AskedImages, ImageSurveys
-from webhook.image import image_identity
+from webhook.image import image_identity, reference
 from webhook.image.capabilities import FileCapabilities
 from webhook.image.filesystem import Capable, Directory, Special, StepDown, Survey
 from webhook.image.image_identity import ImageFacts, ImageIdentity, ImageIdentitySpec
 from webhook.image.source import Image, PlatformImage, Query, Unknown
+from webhook.registry.client import RegistryClient
+from webhook.registry.settings import RegistrySettings
 from webhook.registry.transport.messages import Cost
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -52,7 +57,7 @@ def identity(number: int, **more: Any) -> ImageIdentity:
     return ImageIdentity(f"sha256-{'ab' * 32}-linux-amd64-{number:08d}", spec, "7")
 
 
-class Registry:
+class Fake:
     """An image source that reads a megabyte for every image; time passes by pauses alone."""
 
     def __init__(self, found: Image | Unknown) -> None:
@@ -125,7 +130,7 @@ async def cluster(api: Api) -> AsyncIterator[Cluster]:
 
 async def test_the_newest_is_read_first_and_nothing_twice(api: Api, cluster: Cluster) -> None:
     """What has facts, or was shown by a node, is left alone."""
-    registry = Registry(multi(surveyed()))
+    registry = Fake(multi(surveyed()))
     surveys = registry.surveys(cluster, anybody)
     objects = [identity(1), identity(2), identity(3, facts=ImageFacts()), identity(4, source="observed")]
     api.answer(200, listing(*objects))
@@ -142,7 +147,7 @@ async def test_the_newest_is_read_first_and_nothing_twice(api: Api, cluster: Clu
 
 async def test_one_namespace_takes_a_quarter_of_the_bytes_at_most(api: Api, cluster: Cluster) -> None:
     """However many new images it has, those of others are read in between, and it waits where there are none."""
-    registry = Registry(multi(surveyed()))
+    registry = Fake(multi(surveyed()))
 
     def asked(name: str) -> Query:
         return Query(name, namespace="quiet" if "app1@" in name else "busy")
@@ -155,7 +160,7 @@ async def test_one_namespace_takes_a_quarter_of_the_bytes_at_most(api: Api, clus
 
 async def test_more_than_a_round_can_read_is_sorted_anew(api: Api, cluster: Cluster) -> None:
     """So that what is newer by then comes first."""
-    registry = Registry(multi(surveyed()))
+    registry = Fake(multi(surveyed()))
     surveys = registry.surveys(cluster, lambda name: Query(name, namespace="busy"))
     api.answer(200, listing(*map(identity, range(1, 101))))
     interval = await surveys.round()
@@ -167,7 +172,7 @@ async def test_an_image_behind_pull_secrets_is_read_with_those_of_a_namespace_th
     api: Api, cluster: Cluster
 ) -> None:
     """And one that only another namespace may read, or that no namespace needs, is not."""
-    registry = Registry(multi(surveyed()))
+    registry = Fake(multi(surveyed()))
     queries = {
         "app1": Query("app1", namespace="shop", pull_secrets=("registry",), service_account="web"),
         "app2": Query("app2", namespace="other", pull_secrets=("registry",)),
@@ -182,22 +187,48 @@ async def test_an_image_behind_pull_secrets_is_read_with_those_of_a_namespace_th
     assert surveys.written == 1
 
 
+async def test_the_layers_behind_a_login_are_read_with_the_pull_secret_that_opened_them(
+    api: Api, cluster: Cluster
+) -> None:
+    """By a real client: of a named image a scan reads no more than who it is, and a survey all of it."""
+    sudo = oci.owned(oci.file("usr/bin/sudo", "x"), 0, 0, 0o4755)
+    content = oci.image(oci.accounts_layer("root:x:0:0::/:", "app:x:1000:1000::/:"), oci.layer(sudo), user="app")
+    async with Registry(login=Login({"user": "secret"})) as registry:
+        registry.push("team/app:1", content)
+        secrets = Secrets(mine=secret(registry.host, "user", "secret"))
+        client = RegistryClient(RegistrySettings(insecure=frozenset({registry.host})), secrets)
+        images = AskedImages(client)
+        try:
+            found = await images.find(Query(f"{registry.host}/team/app:1", namespace="shop", pull_secrets=("mine",)))
+            assert isinstance(found, Image)
+            assert found.private
+            (stored,) = image_identity.of_image(reference.parse(f"{registry.host}/team/app:1"), found, "shop", NOW)
+            api.answer(200, listing(stored))
+            surveys = ImageSurveys(cluster, client, images.asked, 1_000_000_000)
+            await surveys.round()
+        finally:
+            await client.aclose()
+    assert surveys.written == 1
+    (body,) = (body for method, _, body, _ in api.asked if method == "PATCH")
+    assert body["spec"]["facts"]["setuid"] == ["/usr/bin/sudo"]
+
+
 async def test_what_scans_ask_for_is_remembered_by_its_digest() -> None:
     """Only what a registry has answered: what was not read has nothing to read by."""
-    images = AskedImages(Registry(multi(surveyed())))
+    images = AskedImages(Fake(multi(surveyed())))
     query = Query("registry.example/app:1", namespace="shop", pull_secrets=("registry",))
     found = await images.find(query)
     assert isinstance(found, Image)
     assert images.asked(f"registry.example/app@{found.digest}") == query
     assert images.asked(f"registry.example/other@{found.digest}") is None
-    images = AskedImages(Registry(unknown("unauthorized")))
+    images = AskedImages(Fake(unknown("unauthorized")))
     await images.find(query)
     assert images.asked(f"registry.example/app@{found.digest}") is None
 
 
 async def test_an_image_that_cannot_be_read_is_left_without_facts(api: Api, cluster: Cluster) -> None:
     """The next one has its turn, and it is tried again on another day."""
-    registry = Registry(unknown("unreachable"))
+    registry = Fake(unknown("unreachable"))
     surveys = registry.surveys(cluster, anybody)
     for _ in range(2):
         api.answer(200, listing(identity(1), identity(2)))

@@ -50,6 +50,16 @@ async def test_what_an_injector_adds_is_the_platform_teams(name: str, reference:
     assert "runAsUser" not in found.fix
 
 
+async def test_a_preset_that_does_not_know_the_mirror_is_told_of_it() -> None:
+    """Where the policy has the preset already, asking for it is no advice."""
+    init = ROOT_INIT | {"name": "istio-init", "image": "mirror.example/hub/istio/proxyv2:1.23"}
+    rule = effective_policy(presets=["istio"])
+    (error,) = (await evaluate_object(tweak(minimal(), {INIT: [init]}), image("1000"), rule=rule)).findings
+    assert 'ask the platform team for "mirror.example/hub/istio" among the policy\'s presetMirrors' in error.fix
+    rule = effective_policy(presets=["istio"], presetMirrors=["mirror.example/hub/istio"])
+    assert (await evaluate_object(tweak(minimal(), {INIT: [init]}), image("1000"), rule=rule)).state != "denied"
+
+
 async def test_a_chown_init_container_is_replaced_by_an_fs_group() -> None:
     """Another uid would only make it fail."""
     found = await told({INIT: [ROOT_INIT | {"command": ["sh", "-c", "chown -R 1000:1000 /data"]}]})
