@@ -1,7 +1,8 @@
 """What a node's containerd makes of odd registries, beside what we make of them: whatever a node can pull, we read.
 
 The containerd is the one that `deploy/local` builds, with a folder and a socket of its own; `ctr images pull` asks by the
-transfer service that the kubelet's pulls go through (containerd internal/cri/server/images/image_pull.go), and unpacks it.
+transfer service that the kubelet's pulls go through (containerd internal/cri/server/images/image_pull.go), for this platform alone
+as they do, and unpacks it.
 The threads that tell of each oddity stand in tests/unit/registry/test_quirks.py.
 """
 
@@ -16,8 +17,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from deploy.dev.oci import DOCKER_LIST, OCI_INDEX, OCI_MANIFEST, Content, document, index
-from deploy.dev.registry import Headers, Login, Registry, Replace, Reset, Status
+from deploy.dev.oci import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Content, document, index
+from deploy.dev.registry import Headers, Login, Redirect, Registry, Replace, Reset, Status
 from deploy.local import build
 from tests.unit.registry.samples import NAMED, Connect, docker_config
 from tests.unit.registry.test_quirks import ANYBODY, BOTH, OTHER, Odd, without
@@ -39,6 +40,9 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", 
   address = "{folder}/containerd.sock"
 [ttrpc]
   address = "{folder}/containerd.sock.ttrpc"
+# Or what one test has pulled another need not.
+[plugins."io.containerd.metadata.v1.bolt"]
+  content_sharing_policy = "isolated"
 [[plugins."io.containerd.transfer.v1.local".unpack_config]]
   platform = "linux"
   snapshotter = "native"
@@ -80,13 +84,13 @@ def tokens(**change: object) -> Callable[[Odd], None]:
 
 
 def lies(
-    *faults: Headers | Replace | Reset | Status, path: str = "", times: int | None = None
+    *faults: Headers | Redirect | Replace | Reset | Status, path: str = "", method: str = "", times: int | None = None
 ) -> Callable[[Odd], None]:
     """Its answers."""
 
     def prepare(odd: Odd) -> None:
         for fault in faults:
-            odd.lie(fault, path=path, times=times)
+            odd.lie(fault, path=path, method=method, times=times)
 
     return prepare
 
@@ -100,6 +104,12 @@ def typed(content: Content, inside: str | None, outside: str) -> Callable[[Odd],
         odd.push("team/app:1", document(fields | ({"mediaType": inside} if inside else {}), outside))
 
     return prepare
+
+
+def moved(odd: Odd) -> None:
+    """It redirects to another of its repositories, by a relative address."""
+    odd.push("moved/app:1", NAMED)
+    odd.lie(Redirect("../../../moved/app/manifests/1"), path="^/v2/team/app/manifests/1")
 
 
 def longer(odd: Odd) -> None:
@@ -154,7 +164,7 @@ QUIRKS = {
     ),
     "an index of which a platform was not copied": Quirk(without(BOTH, 1), content=BOTH),
     "an entry without a platform that is gone": Quirk(without(UNLABELLED, 1), node=False, content=UNLABELLED),
-    "a Content-Encoding that is not true": Quirk(lies(Headers({"Content-Encoding": "gzip"}), path="blobs")),
+    "a Content-Encoding that is not true": Quirk(lies(Headers({"Content-Encoding": "gzip"}), path="blobs"), node=False),
     "a layer that breaks off once": Quirk(lies(Reset(0), path="blobs", times=1)),
     "a layer a byte shorter than promised": Quirk(longer, node=False, ours="invalid"),
     "402": Quirk(lies(Status(402)), node=False, ours="unauthorized"),
@@ -166,6 +176,26 @@ QUIRKS = {
     "429 with microseconds, twice": Quirk(
         lies(Status(429, {"Retry-After": "178.188\u00b5s"}), path="manifests", times=2)
     ),
+    "HEAD is not allowed": Quirk(lies(Status(405), method="HEAD")),
+    "HEAD finds nothing, GET does": Quirk(lies(Status(404), method="HEAD"), node=False),
+    "HEAD is forbidden, GET is not": Quirk(lies(Status(403), method="HEAD"), node=False),
+    "HEAD fails": Quirk(lies(Status(500), method="HEAD"), node=False),
+    "HEAD without a digest": Quirk(lies(Headers({"Docker-Content-Digest": None}), method="HEAD")),
+    "HEAD with a digest that is none": Quirk(lies(Headers({"Docker-Content-Digest": "x"}), method="HEAD"), node=False),
+    "HEAD with a length of 0": Quirk(lies(Headers({"Content-Length": "0"}), method="HEAD"), node=False),
+    "no length of anything": Quirk(lies(Headers({"Content-Length": None}), method="GET")),
+    "text/plain": Quirk(lies(Headers({"Content-Type": "text/plain"}), path="manifests"), node=False),
+    "application/json": Quirk(lies(Headers({"Content-Type": "application/json"}), path="manifests"), node=False),
+    "application/octet-stream": Quirk(
+        lies(Headers({"Content-Type": "application/octet-stream"}), path="manifests"), node=False
+    ),
+    "a Docker media type around an OCI manifest": Quirk(typed(NAMED, OCI_MANIFEST, DOCKER_MANIFEST)),
+    "an OCI media type around a Docker manifest": Quirk(typed(NAMED, DOCKER_MANIFEST, OCI_MANIFEST)),
+    "token null beside access_token": Quirk(tokens(token=None, access_token="TOKEN", expires_in=None), login=ANYBODY),
+    "a relative Location": Quirk(moved),
+    "a signed link": Quirk(lies(Redirect("{path}?X-Amz-Signature=a%2Bb%2F%3D&x=%20y"), path="blobs", times=2)),
+    "an empty body under its length, always": Quirk(lies(Reset(0), path="blobs"), node=False, ours="unreachable"),
+    "503 once": Quirk(lies(Status(503), path="manifests", times=1)),
     "a mirror that wants a password": mirror(Status(401, {"WWW-Authenticate": 'Basic realm="harbor"'})),
     "a mirror that forbids": mirror(Status(403)),
     "a mirror with too many requests": mirror(Status(429)),
@@ -212,7 +242,9 @@ async def pulls(containerd: Path, folder: Path, registry: Registry, before: Regi
     image = f"{registry.host}/team/app:1"
     user = ["--user", "u:p"] if registry.login and registry.login.users else []
     ctr = build.program("containerd", "ctr"), "--address", str(containerd), "--namespace", folder.name, "images"
-    said = await ran(*ctr, "pull", "--snapshotter", "native", "--hosts-dir", str(folder), *user, image)
+    said = await ran(
+        *ctr, "pull", "--skip-metadata", "--snapshotter", "native", "--hosts-dir", str(folder), *user, image
+    )
     ready = await ran(*ctr, "check", "--quiet", "--snapshotter", "native", f"name=={image}")
     return image in ready.split(), said[-1000:]
 
