@@ -60,6 +60,7 @@ test-e2e: $(VENV)/.dev ## only the end-to-end suite
 
 test-survive: $(VENV)/.dev ## do harm to an installed release and see (LONG=1: hours, and the documentation's figures anew)
 	$(if $(LONG),NONROOT_SURVIVE_LONG=1 NONROOT_KEEP_FIGURES=1) $(BIN)/python -m deploy.with_cluster $(BIN)/pytest -m survive -s
+	$(if $(LONG),NONROOT_MEMORY_SECONDS=60 $(BIN)/pytest tests/unit/registry/test_memory.py tests/unit/server/test_memory.py)
 	$(if $(LONG),$(BIN)/python -m tests.resilience.figures)
 
 test-engines: $(VENV)/.dev ## beside the real Gatekeeper, which it builds (an hour on two cores, once; Go)

@@ -1,11 +1,16 @@
 """Docker in namespaces of its own: what it reaches, and what it leaves behind."""
 
+import json
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from deploy.kind import engine, offline
+from tests.support.layouts import folder, oci_files
+from tests.unit.check.test_inspection import APP
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -27,6 +32,23 @@ def test_nothing_leaves_the_machine() -> None:
     assert {name for name in names if not name.startswith(("veth", "br-"))} == {"lo", "docker0"}
     assert "OSError: [Errno 113] No route to host" in _inside("python3", "-c", CONNECT).stderr
     assert _inside("getent", "hosts", "registry.example").returncode != 0
+
+
+@pytest.mark.usefixtures("docker")
+@pytest.mark.skipif(not shutil.which("skopeo"), reason="needs skopeo, which writes what Docker loads")
+def test_what_docker_saves_and_keeps_is_inspected(tmp_path: Path) -> None:
+    """The archive of `docker save`, and the image in the store of the Docker that answers beside us."""
+    name, source, loaded, saved = "team/app:1", tmp_path / "from", tmp_path / "loaded.tar", tmp_path / "saved.tar"
+    folder(source, oci_files({"": APP}))
+    target = f"docker-archive:{loaded}:{name}"
+    subprocess.run(["skopeo", "copy", "--insecure-policy", "-q", f"oci:{source}", target], check=True)
+    for words in (("load", "--input", str(loaded)), ("save", "--output", str(saved), name)):
+        done = _inside("docker", *words)
+        assert not done.returncode, done.stderr
+    for reference in (f"docker-archive:{saved}", f"docker-archive:{saved}:{name}", f"docker-daemon:{name}"):
+        done = _inside(sys.executable, "-m", "webhook", "inspect", reference, "-o", "json")
+        assert not done.returncode, done.stderr
+        assert [each["uid"] for each in json.loads(done.stdout)["platforms"]] == [1500]
 
 
 def test_the_machine_is_as_before(docker: None) -> None:

@@ -20,9 +20,10 @@ import pytest
 from deploy.dev.oci import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Content, document, index
 from deploy.dev.registry import Headers, Login, Redirect, Registry, Replace, Reset, Status
 from deploy.local import build
-from tests.unit.registry.samples import NAMED, Connect, docker_config
+from tests.unit.registry.samples import ACCOUNTS, NAMED, Connect, docker_config
 from tests.unit.registry.test_quirks import ANYBODY, BOTH, OTHER, Odd, without
-from webhook.image.source import Image
+from webhook.image.source import Image, Query
+from webhook.registry import local_store
 from webhook.registry.settings import Host
 
 pytestmark = pytest.mark.timeout(900)  # where containerd is built first
@@ -278,3 +279,19 @@ async def test_what_a_node_can_pull_we_read(containerd: Path, tmp_path: Path, co
     print(f"{name}: containerd {'pulls' if node else 'refuses'}, we say {ours}; {said if not node else ''}")
     assert (node, ours) == (quirk.node, quirk.ours), said
     assert not node or ours == "image"
+
+
+@pytest.mark.parametrize("content", [NAMED, BOTH])
+async def test_what_containerd_keeps_is_inspected(
+    containerd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: Content
+) -> None:
+    """By its own program, which leaves out what a node has not pulled of an index."""
+    async with Registry() as registry:
+        registry.push("team/app:1", content)
+        assert (await pulls(containerd, tmp_path, registry, None))[0]
+    monkeypatch.setenv("PATH", str(Path(build.program("containerd", "ctr")).parent), prepend=":")
+    monkeypatch.setenv("CONTAINERD_ADDRESS", str(containerd))
+    monkeypatch.setenv("CONTAINERD_NAMESPACE", tmp_path.name)
+    found, _ = await local_store.read(Query(f"containerd:{registry.host}/team/app:1", accounts=True))
+    assert isinstance(found, Image), found
+    assert [(str(each.platform), each.accounts) for each in found.platforms] == [("linux/amd64", ACCOUNTS)]
