@@ -2,6 +2,7 @@
 
 docs/pictures/terminal.svg is what kubectl prints for a Pod with a named user before and after its namespace is enforced.
 readiness-light.png and readiness-dark.png are the page of `nonroot scan` about that cluster, as Chromium shows it.
+dashboard-light.svg and dashboard-dark.svg are the chart's dashboard with what a real Prometheus has scraped there meanwhile.
 """
 
 import io
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from itertools import cycle, product
 from pathlib import Path
 
 from playwright.sync_api import ViewportSize, sync_playwright
@@ -21,14 +23,17 @@ from rich.console import Console
 from rich.text import Text
 
 from deploy import release
+from deploy.dev import dashboard
 from deploy.dev.images.build import Pushed, build_all, build_product, push, push_all
 from deploy.local import apt
+from deploy.local.prometheus import prometheus
 
 PICTURES = release.ROOT / "docs" / "pictures"
 WIDTH = 110  # characters of the terminal
 WINDOW = ViewportSize(width=1280, height=1000)
 CHANGE_LIMIT = 120.0  # seconds until a Pod is as the next command wants it
 MODES = {"shop": "enforce", "payments": "warn", "archive": "audit"}  # namespace -> mode
+TRAFFIC = 60.0  # seconds in which Pods are asked for
 NAMED, ROOT_IMAGE = "a-useradd-uid", "g-root"
 FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)  # on somebody's host
 
@@ -78,16 +83,21 @@ def main() -> int:
     environment = dict(os.environ)
     registry = environment["NONROOT_REGISTRY"]
     images = push_all(build_all().values(), registry)
-    product = release.Image.parse(push(build_product().reference, registry).pinned)
+    ours = release.Image.parse(push(build_product().reference, registry).pinned)
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         terminal = Terminal(environment, folder)
         try:
-            release.install(product, environment, {"insecure": [registry]})
-            _first_light(terminal, folder, images)
-            terminal.save(PICTURES / "terminal.svg", "a Pod whose image has a named user")
-            _workloads(terminal, images)
+            release.install(ours, environment, {"insecure": [registry]})
+            with prometheus(_replicas(terminal), folder, {"groups": []}) as scraping:
+                began = time.time()
+                _first_light(terminal, folder, images)
+                terminal.save(PICTURES / "terminal.svg", "a Pod whose image has a named user")
+                _workloads(terminal, images)
+                _ask(terminal, images)
+                ended = time.time()
+                dashboard.save(dashboard.read(scraping, began, ended), began, ended, PICTURES)
             page = folder / "readiness.html"
             command = [sys.executable, "-m", "webhook", "scan", "--exit-zero", "--insecure-registry", registry]
             command += [part for namespace in MODES for part in ("--namespace", namespace)]
@@ -136,6 +146,22 @@ def _workloads(terminal: Terminal, images: Mapping[str, Pushed]) -> None:
                 )
         terminal.run(f"kubectl label --overwrite namespace {namespace} nonroot.dev/mode={mode}")
     terminal.run(f"kubectl wait --for=condition=Available deployment --all -A --timeout={CHANGE_LIMIT:.0f}s")
+
+
+def _replicas(terminal: Terminal) -> list[str]:
+    """Where the release's metrics are."""
+    path = "{range .items[*]}{.status.podIP}:8080 {end}"
+    selector = f"--namespace {release.NAMESPACE} --selector app.kubernetes.io/name=nonroot-webhook"
+    return terminal.run(f"kubectl get pods {selector} -o jsonpath='{path}'").split()
+
+
+def _ask(terminal: Terminal, images: Mapping[str, Pushed]) -> None:
+    """Pods of every image in every namespace, one after the other, in dry runs."""
+    deadline = time.monotonic() + TRAFFIC
+    for image, namespace in cycle(product(sorted(images.values(), key=lambda each: each.reference), MODES)):
+        terminal.run(f"kubectl -n {namespace} run asked --image={image.reference} --dry-run=server")
+        if time.monotonic() > deadline:
+            return
 
 
 def _photograph(page: Path) -> None:
