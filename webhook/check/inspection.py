@@ -131,7 +131,10 @@ def _obstacles(survey: Survey, identity: Identity | None) -> Iterator[str]:
         who = f"uid {identity.uid}" if identity and identity.uid else "a non-root process"
         yield f"{what} {state}: {who} cannot write there"
     for step in survey.steps_down:
-        yield f"{step.script} changes to {step.user} by {step.tool}, for which it needs root"
+        yield (
+            f"{step.script} changes to {step.user} by {step.tool}, which needs root; "
+            "a script that first asks who it is does so as root alone"
+        )
     for program in survey.capable[:_FIRST]:
         names = ", ".join(program.capabilities.permitted)
         consequence = "cannot be executed" if program.capabilities.effective else "is executed without it"

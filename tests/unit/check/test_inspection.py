@@ -159,6 +159,10 @@ def test_what_the_image_needs_and_is_made_for_is_told_in_both_formats(tmp_path: 
         "unless capabilities.add names it\n"
     ) in text
     assert (
+        "    note: /usr/local/bin/docker-entrypoint.sh changes to redis by gosu, which needs root; a script that first asks "
+        "who it is does so as root alone\n"
+    ) in text
+    assert (
         "    made for: redis is uid 999 in /etc/passwd, owns /data, "
         "docker-entrypoint.sh steps down to it by gosu: runAsUser 999, runAsGroup 1000, fsGroup 1000 (high confidence)\n"
     ) in text
