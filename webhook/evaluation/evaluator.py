@@ -129,11 +129,16 @@ def _has_layers(subject: Subject) -> bool:
 async def _recall_layers(resolved: list[Subject], images: Images, namespace: str, budget: float) -> None:
     """Fill in what is stored of the images; where nothing is, nothing is known of their programs.
 
-    They are asked for in turn: what is stored is waited for by nobody, and a task for each would cost more than the answer.
+    They are asked for in turn, each image once: what is stored is waited for by nobody, and a task for each would cost more
+    than the answer.
     """
+    found: dict[str | None, Image | None] = {}
     for subject in resolved:
-        image = await images.find(_query(subject, namespace, budget, stored=True))
-        subject.layers = image if isinstance(image, Image) else None
+        reference = subject.slot.container.image
+        if reference not in found:
+            image = await images.find(_query(subject, namespace, budget, stored=True))
+            found[reference] = image if isinstance(image, Image) else None
+        subject.layers = found[reference]
 
 
 def _analyse(subject: Subject, image: Image) -> None:

@@ -151,7 +151,7 @@ def test_files_of_other_programs_are_left_alone(tmp_path: Path) -> None:
     assert found(tmp_path, {}, "--skip-others", "mkdocs.yml", "x/app.yml")[0] == 0
 
 
-def test_a_kustomization_of_which_nothing_was_judged_is_said_to_be_one(tmp_path: Path) -> None:
+def test_a_kustomization_of_which_nothing_was_evaluated_is_reported_as_one(tmp_path: Path) -> None:
     """With the command that renders it; one whose Pods are beside it is fine."""
     files: dict[str, str | bytes] = {
         "overlay/kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"

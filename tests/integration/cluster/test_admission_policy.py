@@ -80,7 +80,7 @@ def _refused(target: Target, pod: Object, namespace: str = "fenced") -> str:
     return ""
 
 
-def test_every_random_pod_is_judged_as_the_checker_judges_it(target: Target, fence: Fence) -> None:
+def test_every_random_pod_is_evaluated_as_the_checker_evaluates_it(target: Target, fence: Fence) -> None:
     """The checker shares no code with the product nor with the policy."""
     fence()
     made = random.Random(20)  # noqa: S311  # the same ones each time
@@ -157,7 +157,7 @@ def test_a_pod_that_was_there_before_may_change_but_not_its_image(target: Target
     target.kubectl("delete", "-n", "fenced", "pod", "web", "--grace-period=0", "--force")
 
 
-def test_a_debug_container_is_judged_alone(target: Target, fence: Fence) -> None:
+def test_a_debug_container_is_evaluated_alone(target: Target, fence: Fence) -> None:
     """Beside a container that was there before."""
     target.apply(tweak(ROOT, {"metadata.namespace": "fenced"}), namespace="fenced")
     fence()

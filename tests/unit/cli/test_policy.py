@@ -203,7 +203,7 @@ async def test_a_cluster_tells_its_own(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(("label", "mode"), [("enforce", "Enforce"), ("warn", "unknown")])
-async def test_a_namespaces_admin_is_not_told_that_no_policy_governs_it(
+async def test_a_namespaces_admin_does_not_read_that_no_policy_applies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: str, mode: str
 ) -> None:
     """Who may read the namespace and its exceptions, and no policy, learns that: what depends on it is unknown."""

@@ -134,7 +134,7 @@ async def test_a_cluster_is_asked_as_kubectl_would_ask_it(tmp_path: Path, monkey
         assert (both.exit_code, "give one of them" in both.output) == (2, True)
 
 
-async def test_a_manifest_is_judged_by_a_clusters_policies_where_one_is_named(tmp_path: Path) -> None:
+async def test_a_manifest_is_evaluated_by_a_clusters_policies_where_one_is_named(tmp_path: Path) -> None:
     api = cluster_of(pods=[], deployments=[])
     api.objects["/api/v1/namespaces"] = [namespace("shop", **{"nonroot.dev/mode": "enforce"})]
     file = written(tmp_path, tweak(minimal(), {"spec.securityContext.runAsUser": 0}))

@@ -98,7 +98,7 @@ async def test_a_bug_in_one_write_does_not_end_the_others(target: Target, caplog
     ("error", "pause"),
     [(Forbidden("no"), REFUSED_PAUSE), (Absent("what"), REFUSED_PAUSE), (Unreachable("?"), FAILED_PAUSE)],
 )
-async def test_a_failure_closes_the_door_for_a_while_and_is_said_once(
+async def test_a_failure_stops_writes_for_a_while_and_is_logged_once(
     target: Target, error: ClusterError, pause: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = Clock()

@@ -202,6 +202,13 @@ async def test_no_registry_is_asked_where_the_spec_says_it_all(paths: dict[str, 
     assert [each for each in await ask(tweak(minimal(), paths)) if not each.stored] == []
 
 
+async def test_an_image_of_several_containers_is_asked_for_once_where_the_spec_says_the_user() -> None:
+    pod = tweak(
+        minimal(), {"spec.securityContext.runAsUser": 1000, "spec.initContainers.0": {"name": "i", "image": IMAGE}}
+    )
+    assert [(each.reference, each.stored) for each in await ask(pod)] == [(IMAGE, True)]
+
+
 def excuse(**spec: Any) -> NonRootException:
     """An exception."""
     return NonRootException(Metadata("e"), ExceptionSpec("because", **spec))
@@ -225,7 +232,7 @@ async def test_every_container_is_asked_for() -> None:
     assert [query.reference for query in await ask(pod)] == ["a.io/i", IMAGE, "a.io/e"]
 
 
-async def test_only_the_containers_in_question_are_judged() -> None:
+async def test_only_the_containers_in_question_are_evaluated() -> None:
     """On an update the others are what they were."""
     pod = tweak(minimal(), {"spec.containers.1": {"name": "b", "image": "a.io/b"}})
     slots = tuple(workload(pod).slots())
@@ -301,7 +308,7 @@ async def test_an_identity_is_assigned_to_listed_root_images_only(
     assert (await evaluate_object(tweak(minimal(), paths), found, rule=rule)).state == state
 
 
-async def test_templates_are_judged_as_their_pods_would_be() -> None:
+async def test_templates_are_evaluated_as_their_pods_would_be() -> None:
     """With pointers into the object as it was received."""
     verdict = await evaluate_object(within("CronJob", minimal()), image(""))
     (finding,) = verdict.findings

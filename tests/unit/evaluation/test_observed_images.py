@@ -109,6 +109,6 @@ async def test_who_said_so_and_when(found: Image, result: str) -> None:
     assert describe_user(verdict.containers[0].subject) == result
 
 
-async def test_a_finding_says_that_it_is_hearsay() -> None:
+async def test_a_finding_says_that_a_node_has_shown_it() -> None:
     verdict = await evaluate_object(minimal(), shown(0, 0))
     assert "USER not read, observed on a node 3 h ago" in verdict.findings[0].message

@@ -264,7 +264,7 @@ async def test_a_root_image_that_is_allowed_gets_no_defaults() -> None:
     )
 
 
-def test_an_explicit_root_gets_nothing_whatever_was_judged() -> None:
+def test_an_explicit_root_gets_nothing_whatever_the_verdict() -> None:
     """Should a rule ever let it by, its defaults would still break it."""
     work = workload(runAsUser=0)
     slot = first(work)
@@ -333,7 +333,7 @@ async def test_nothing_is_written_where_nothing_is_injected() -> None:
     assert patch.operations(await evaluate_object(minimal(), image("")), workload()) == []
 
 
-async def test_metadata_is_let_be_where_it_is_not_stored() -> None:
+async def test_metadata_stays_where_it_is_not_stored() -> None:
     """As through the ephemeralcontainers subresource."""
     operations = patch.operations(await evaluate_object(minimal()), workload(), annotate=False)
     assert [each["path"] for each in operations] == ["/spec/containers/0/securityContext"]

@@ -78,7 +78,7 @@ def pod(
         (died(3, ended=BEGAN), (), "facts"),
     ],
 )
-def test_the_field_is_told_from_the_state(state: dict[str, Any], fields: Any, proof: str) -> None:
+def test_the_field_follows_from_the_state(state: dict[str, Any], fields: Any, proof: str) -> None:
     for each in (pod(state), pod(waits("CrashLoopBackOff", "back-off 10s restarting failed container"), state)):
         (found,) = start_failure.failures(each)
         assert found.fields == fields if isinstance(fields, tuple) else found.fields[0] == fields
@@ -98,7 +98,7 @@ def test_the_field_is_told_from_the_state(state: dict[str, Any], fields: Any, pr
     ],
     ids=["runs", "ended well", "no field", "later", "pull", "begins", "root, as meant"],
 )
-def test_what_our_fields_do_not_cause_is_not_told(quiet: container_status.Pod) -> None:
+def test_what_our_fields_do_not_cause_is_not_reported(quiet: container_status.Pod) -> None:
     assert list(start_failure.failures(quiet)) == []
 
 

@@ -119,7 +119,7 @@ def test_a_whole_surrogate_pair_is_a_character() -> None:
     assert parse_config(b'{"config":{"User":"\\ud83d\\ude00"}}').user.name == "\U0001f600"
 
 
-def test_a_key_that_only_looks_like_user_is_let_be() -> None:
+def test_a_key_that_only_looks_like_user_is_ignored() -> None:
     """Python folds a dotted I to something else than Go does; neither makes a known key of it."""
     assert parse_config('{"conf\u0130g":{"User":"5"},"config":{"User":"6"}}'.encode()).user.uid == 6
 

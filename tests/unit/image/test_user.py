@@ -233,7 +233,7 @@ def test_on_windows_nodes_nobody_has_a_uid() -> None:
     assert [(each.user.name, each.identity) for each in found] == [("ContainerUser", None)]
 
 
-def test_a_config_that_claims_windows_is_still_judged_on_linux_nodes() -> None:
+def test_a_config_that_claims_windows_is_still_evaluated_on_linux_nodes() -> None:
     """Containerd runs a single manifest whatever its config claims."""
     (found,) = platform_identities(multi(platform_image("", platform="windows/amd64")), "linux")
     assert found.identity == Identity(0, 0, (0,), "/root")

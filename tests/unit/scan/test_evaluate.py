@@ -210,7 +210,7 @@ async def test_an_exception_that_ends_is_told_before_and_after(
         {"runtimeClasses": ["vm"]},
     ],
 )
-async def test_an_exempt_workload_is_not_judged_and_still_seen(exemptions: Object) -> None:
+async def test_an_exempt_workload_is_not_evaluated_and_still_listed(exemptions: Object) -> None:
     """Its Pods are made by a controller, which may be exempt."""
     obj = tweak(of("Deployment", runAsUser=0), {"spec.template.spec.runtimeClassName": "vm"})
     pod = running(named(minimal(), "web-1-a", ("ReplicaSet", "web-1")), 0)
@@ -226,7 +226,7 @@ async def test_an_exempt_workload_is_not_judged_and_still_seen(exemptions: Objec
     assert container.running[0].uid == 0
 
 
-async def test_who_runs_now_is_told_and_compared_with_what_was_foretold() -> None:
+async def test_who_runs_now_is_reported_and_compared_with_the_prediction() -> None:
     """The next Pod and the Pods of today are two things: a digest that moved on predicts nothing of them."""
     deployment = named(of("StatefulSet"), "web")
 

@@ -68,7 +68,7 @@ def test_two_kinds_of_one_name_are_told_apart_by_their_group() -> None:
     assert {key: each.pods for key, each in found.items()} == {("CronJob", "night"): 0, ("Job", "job"): 1}
 
 
-def test_containers_that_others_add_are_judged_as_they_are_in_the_pods() -> None:
+def test_containers_that_others_add_are_evaluated_as_they_are_in_the_pods() -> None:
     """A mesh's sidecar is in no template."""
     meshed = tweak(pod("db-0", ("StatefulSet", "db")), {"spec.containers.1": {"name": "proxy", "image": "proxy:1"}})
     found, _ = take(named(of("StatefulSet"), "db"), meshed)

@@ -224,7 +224,7 @@ async def test_the_clusters_policies_and_exceptions_count(scanned: Scan) -> None
 
 
 @pytest.mark.parametrize("name", ["", "ours"])
-async def test_a_namespace_that_the_hooks_do_not_reach_is_let_be(scanned: Scan, name: str) -> None:
+async def test_a_namespace_that_the_hooks_do_not_reach_is_not_evaluated(scanned: Scan, name: str) -> None:
     """As installed; whoever may not list configurations reads the one whose name is known, or goes by the defaults."""
     expression = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["shop"]}
     hooks = {"metadata": {"name": "ours"}, "webhooks": [{"namespaceSelector": {"matchExpressions": [expression]}}]}

@@ -56,14 +56,14 @@ async def result(
     return events
 
 
-async def test_a_denial_is_told_on_the_controller_of_the_pod() -> None:
+async def test_a_denial_is_an_event_on_the_controller_of_the_pod() -> None:
     (event,) = await result(OWNED, {"mode": "Enforce"})
     assert (event.regarding, event.reason, event.type) == (REPLICA_SET, "PodDenied", "Warning")
     assert event.note.startswith('policy "strict": image runs as root: container "app"')
 
 
 @pytest.mark.parametrize("mode", ["Audit", "Warn"])
-async def test_what_enforce_would_deny_is_told_too(mode: str) -> None:
+async def test_what_enforce_would_deny_is_an_event_too(mode: str) -> None:
     (event,) = await result(OWNED, {"mode": mode})
     assert (event.regarding, event.reason) == (REPLICA_SET, "PodWouldBeDenied")
     assert event.note.startswith('in mode Enforce this would be refused: policy "strict": image runs as root')
@@ -105,12 +105,12 @@ async def test_nothing_is_told_of(obj: Object, given: dict[str, Any]) -> None:
     assert await result(obj, **{"spec": {}, **given}) == []
 
 
-async def test_an_unknown_image_is_told_of_where_enforce_would_refuse_it() -> None:
+async def test_an_unknown_image_has_an_event_where_enforce_would_deny_it() -> None:
     (event,) = await result(OWNED, {"mode": "Audit"}, Unknown("invalid", "another digest"))
     assert "another digest" in event.note
 
 
-async def test_an_image_that_the_kubelet_is_to_judge_is_told_of() -> None:
+async def test_an_image_that_the_kubelet_is_to_verify_has_an_event() -> None:
     """With what is missing, and what happens next: the Pod was let in, and may never start."""
     demanding = tweak(OWNED, {"spec.securityContext.runAsNonRoot": True})
     (event,) = await result(demanding, {"mode": "Enforce"}, Unknown("unauthorized", "no pull secret"))
@@ -120,7 +120,7 @@ async def test_an_image_that_the_kubelet_is_to_judge_is_told_of() -> None:
     assert "name a pull secret for its registry" in event.note
 
 
-async def test_an_update_that_is_denied_is_told_on_the_pod_that_is_there() -> None:
+async def test_an_update_that_is_denied_is_an_event_on_the_pod_that_is_there() -> None:
     old = tweak(BARE, {"spec.containers.0.image": "registry.example/other:1"})
     (event,) = await result(BARE, {"mode": "Enforce"}, operation="UPDATE", old=old)
     assert (event.regarding, event.reason) == (POD, "PodDenied")

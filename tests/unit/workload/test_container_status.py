@@ -112,7 +112,7 @@ def test_the_status_of_an_older_spec_teaches_nothing() -> None:
 
 
 @pytest.mark.parametrize("user", [None, {}, {"linux": None}])
-def test_who_is_not_reported_is_not_told(user: Any) -> None:
+def test_a_container_without_a_reported_user_teaches_nothing(user: Any) -> None:
     """A container that never started, Windows, and kubelets before 1.33."""
     obj = tweak(ran(minimal(), 1500), {"status.containerStatuses.0.user": user})
     assert not list(container_status.running_containers(pod(obj)))
@@ -149,7 +149,7 @@ WEB = Identity(1500, 1600, (1600, 1700))
         ({"spec.volumes": [{"name": "data", "persistentVolumeClaim": {}}]}, (1500, 1600, 1700, 99)),
     ],
 )
-def test_what_was_foretold_is_no_mismatch(paths: dict[str, Any], reported: tuple[int, ...]) -> None:
+def test_what_was_predicted_is_no_mismatch(paths: dict[str, Any], reported: tuple[int, ...]) -> None:
     assert contradiction(paths, reported, WEB) is None
 
 

@@ -30,7 +30,7 @@ def test_its_name_is_its_files(rule: ModuleType) -> None:
     assert rule.__name__.rpartition(".")[2].replace("_", "-") == rule.NAME
 
 
-def test_it_is_told_in_turn(rule: ModuleType) -> None:
+def test_it_is_in_the_list_of_rules_once(rule: ModuleType) -> None:
     """A rule that is not in RULES is never asked."""
     assert RULES.count(rule) == 1
 
