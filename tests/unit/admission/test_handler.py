@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -17,12 +18,14 @@ from webhook.admission import handler
 from webhook.admission.handler import (
     AUDIT_LIMIT,
     LARGE_PODS_CONTAINERS,
+    NAMESPACE_LIMIT,
     NAMESPACE_WAIT_TRIES,
     SMALL_POD_CONTAINERS,
     Admission,
     Outcome,
     WebhookKind,
 )
+from webhook.admission.retry_window import RETRY_WINDOW
 from webhook.image.source import Image, Query, Unknown
 from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import ExceptionSpec, Metadata, NonRootException
@@ -39,10 +42,12 @@ class View:
         self.rule = rule
         self.excuses = exceptions
         self.namespaces: list[str] = []
+        self.looked_up: set[object] = set()  # namespaces, by any method
         self.unseen = 0  # how often the namespace is not there yet
 
     def knows(self, namespace: str) -> bool:
         """As `webhook.policy.cache.PolicyLister`."""
+        self.looked_up.add(namespace)
         self.unseen -= 1
         return self.unseen < 0
 
@@ -55,6 +60,8 @@ class View:
 
     def exceptions(self, namespace: str, workload: Workload | None = None) -> tuple[NonRootException, ...]:
         """As `webhook.policy.cache.PolicyLister`."""
+        assert workload is not None
+        self.looked_up.add(namespace)
         return self.excuses
 
 
@@ -246,6 +253,7 @@ async def test_come_again_is_said_in_the_words_of_the_api() -> None:
     """Code, reason and the seconds to wait."""
     status = response(await Scene().found(unknown("pending")).ask("mutate", minimal()))["status"]
     assert (status["code"], status["reason"]) == (429, "TooManyRequests")
+    assert status["message"].startswith('policy "strict": image could not be read: container "app"')
     assert status["details"] == {"retryAfterSeconds": 1}
 
 
@@ -422,6 +430,10 @@ async def test_an_exception_lets_a_container_be() -> None:
     """It is neither refused nor patched, at both hooks."""
     scene = Scene().found(image(""))
     scene.view.excuses = (NonRootException(Metadata("e"), ExceptionSpec("because")),)
+    ended = ExceptionSpec("because", expires=datetime.now(UTC) - timedelta(days=1))
+    scene.view.excuses = (NonRootException(Metadata("e"), ended),)
+    assert (await scene.ask("validate", minimal())).decision == "deny"
+    scene.view.excuses = (NonRootException(Metadata("e"), ExceptionSpec("because")),)
     outcome = await scene.ask("validate", minimal())
     assert response(outcome)["auditAnnotations"]["verdict"] == "skipped"
     assert (outcome.exempted, outcome.findings, outcome.operations) == (1, (), 0)
@@ -442,6 +454,40 @@ async def test_the_namespace(namespace: str, own: str | None, asked: str) -> Non
     pod = tweak(minimal(), {"metadata.namespace": own})
     await scene.ask("validate", pod, namespace=namespace)
     assert scene.view.namespaces == [asked]
+    assert scene.view.looked_up == {asked}
+
+
+async def test_a_name_that_no_namespace_has_is_cut_and_nothing_is_remembered_of_it() -> None:
+    scene = Scene()
+    longest = "n" * NAMESPACE_LIMIT
+    assert (await scene.ask("validate", DEMANDS, namespace=longest)).decision == "retry"
+    assert (await scene.ask("validate", DEMANDS, namespace=longest + "nn")).decision == "deny"
+    assert scene.view.looked_up == {longest, longest + "n"}
+
+
+async def test_images_are_asked_for_by_the_namespace_of_each_pod() -> None:
+    """Its pull secrets are another's."""
+    scene = Scene()
+    for namespace in ("a", "b"):
+        scene.images.asked.clear()
+        await scene.ask("mutate", minimal(), namespace=namespace)
+        assert {each.namespace for each in scene.images.asked} == {namespace}
+
+
+async def test_a_missed_patch_is_waited_for_in_each_namespace_alone() -> None:
+    """And anew where /mutate has been reached meanwhile."""
+    scene = Scene()
+
+    async def told(namespace: str) -> str:
+        return (await scene.ask("validate", DEMANDS, namespace=namespace)).decision
+
+    assert await told("shop") == "retry"
+    scene.clock.now += RETRY_WINDOW + 1
+    assert [await told("shop"), await told("other")] == ["deny", "retry"]
+    await scene.ask("mutate", minimal(), namespace="other")
+    assert await told("shop") == "deny"
+    await scene.ask("mutate", minimal(), namespace="shop")
+    assert await told("shop") == "retry"
 
 
 async def test_the_audit_log_is_told_what_was_found() -> None:
@@ -473,6 +519,15 @@ async def test_every_audit_annotation_to_the_letter() -> None:
         "findings": "; ".join(each.message for each in outcome.findings),
     }
     assert len(outcome.findings) > 1
+    fine, unread = Scene(), Scene().found(unknown("unreachable"))
+    pinned = tweak(minimal(), {f"{OWN}.runAsNonRoot": True, f"{OWN}.runAsUser": 1000})
+    assert "findings" not in response(await fine.ask("validate", pinned))["auditAnnotations"]
+    notes = response(await unread.ask("validate", DEMANDS))["auditAnnotations"]
+    assert (notes["state"], notes["verdict"]) == ("unknown", "unknown")
+
+
+async def test_an_audit_annotation_is_cut() -> None:
+    scene = Scene(root=image(""))
     many = tweak(minimal(), {"spec.containers": [{"name": f"c{n}", "image": "a.io/root"} for n in range(99)]})
     notes = response(await scene.ask("validate", many))["auditAnnotations"]
     assert [len(notes[each]) for each in ("identities", "findings")] == [AUDIT_LIMIT, AUDIT_LIMIT]
@@ -602,23 +657,28 @@ def crowd(number: int) -> Object:
     return tweak(minimal(), {"spec.containers": containers})
 
 
-async def test_large_pods_share_a_bound_and_small_ones_are_judged() -> None:
+@pytest.mark.parametrize(("small", "most"), [(SMALL_POD_CONTAINERS, LARGE_PODS_CONTAINERS), (2, 10)])
+async def test_large_pods_share_a_bound_and_small_ones_are_judged(
+    small: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever finds no room comes again, and whoever never will is told so."""
+    monkeypatch.setattr(handler, "SMALL_POD_CONTAINERS", small)
+    monkeypatch.setattr(handler, "LARGE_PODS_CONTAINERS", most)
     images = Waited()
     admits = Admission(View(effective_policy(mode="Enforce")), images)
-    half = LARGE_PODS_CONTAINERS // 2
+    half = most // 2
     async with asyncio.TaskGroup() as tasks:
         first = tasks.create_task(admits.review(review(crowd(half + 1)), "validate"))
         await images.asked.wait()
         busy = await admits.review(review(crowd(half)), "validate")
-        never = await admits.review(review(crowd(LARGE_PODS_CONTAINERS + 1)), "validate")
-        small = tasks.create_task(admits.review(review(crowd(SMALL_POD_CONTAINERS)), "validate"))
+        never = await admits.review(review(crowd(most + 1)), "validate")
+        always = tasks.create_task(admits.review(review(crowd(small)), "validate"))
         await asyncio.sleep(0)
         images.come.set()
     assert (busy.decision, never.decision) == ("retry", "deny")
-    assert "5001 containers of large Pods are being evaluated: try again in a second" in busy.message
-    assert "10001 containers are more than the 10000 that are evaluated at most" in never.message
-    assert first.result().decision == small.result().decision == "allow"
+    assert f"{half + 1} containers of large Pods are being evaluated: try again in a second" in busy.message
+    assert f"{most + 1} containers are more than the {most} that are evaluated at most" in never.message
+    assert first.result().decision == always.result().decision == "allow"
     assert (await admits.review(review(crowd(half)), "validate")).decision == "allow"  # there is room again
     audits = Admission(View(effective_policy(mode="Audit")), images)
-    assert (await audits.review(review(crowd(LARGE_PODS_CONTAINERS + 1)), "validate")).decision == "skip"
+    assert (await audits.review(review(crowd(most + 1)), "validate")).decision == "skip"
