@@ -17,8 +17,9 @@ from webhook.image.passwd import ResolvedIds
 from webhook.image.source import Image, Images, PlatformImage, Query, Unknown
 from webhook.image.user import GroupMismatch, Identity, Injection
 from webhook.policy.exemptions import Exemption, find_exemption, find_lapsed
+from webhook.policy.globs import image_matcher, matcher
 from webhook.policy.selection import EffectivePolicy
-from webhook.policy.types import Assign, KnownImage, NonRootException, PolicySpec, image_matcher, matcher
+from webhook.policy.types import Assign, KnownImage, NonRootException, PolicySpec
 from webhook.workload import scheduling
 from webhook.workload.annotations import OPENSHIFT_SCC, injections
 from webhook.workload.storage import UNKNOWN, Storage

@@ -24,7 +24,8 @@ from webhook.errors import InvalidReference
 from webhook.evaluation import privileges
 from webhook.image import reference
 from webhook.image.image_identity import ImageFacts, WorkingDirectory
-from webhook.policy.types import PolicySpec, image_matcher
+from webhook.policy.globs import image_matcher
+from webhook.policy.types import PolicySpec
 from webhook.text import printable, quoted
 from webhook.workload import container_status
 from webhook.workload.container_status import ContainerState, ContainerStatus, ContainerTerminated, Pod

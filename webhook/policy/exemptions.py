@@ -7,9 +7,10 @@ from typing import Literal
 import msgspec
 
 from webhook.image.reference import normalised
+from webhook.policy.globs import image_matcher, is_pattern, matcher
 from webhook.policy.injectors import INJECTORS, preset_matches
 from webhook.policy.selection import EffectivePolicy
-from webhook.policy.types import NonRootException, PolicySpec, WorkloadSelector, image_matcher, is_pattern, matcher
+from webhook.policy.types import NonRootException, PolicySpec, WorkloadSelector
 from webhook.workload.workload import Slot, Workload
 
 SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-node-lease"})

@@ -10,7 +10,8 @@ from functools import lru_cache
 import msgspec
 
 from webhook.image import reference
-from webhook.policy.types import Preset, Rule, matcher
+from webhook.policy.globs import matcher
+from webhook.policy.types import Preset, Rule
 from webhook.workload.workload import Slot
 
 

@@ -4,19 +4,17 @@ These structs are the single source: the CRDs' schemas are generated from them, 
 """
 
 import re
-from collections.abc import Callable
 from datetime import datetime
-from fnmatch import translate
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from webhook.image import reference
+from webhook.policy.globs import WILDCARD_WEIGHT, Matcher, compiled, image_matcher, is_pattern, weight
 
 API_VERSION = "nonroot.dev/v1alpha1"
-Matcher = Callable[[str], object]
 
 Mode = Literal["Audit", "Warn", "Enforce"]
 Action = Literal["Allow", "Warn", "Verify", "Deny"]
@@ -27,8 +25,6 @@ Gid = Annotated[int, Meta(ge=0, le=2147483647, description="A numeric group id."
 Name = Annotated[str, Meta(min_length=1, max_length=253)]
 EXCEPTION_GLOBS = 128  # in each list of an exception
 EXCEPTION_WEIGHT = 8192  # of the patterns of an exception, which anybody may write: some 10 ms until they are compiled
-_WILDCARDS = re.compile(r"[*?\[]")
-_WILDCARD_WEIGHT = 16  # characters: so much longer takes a star to compile
 _BROAD_WEIGHT = 64  # of an exception that names no workload, and so is looked at for every Pod
 Glob = Annotated[str, Meta(min_length=1, max_length=512, description="A shell glob; `*` also spans slashes.")]
 
@@ -352,7 +348,7 @@ class ExceptionSpec(_Document, frozen=True, dict=True):
         if self.weight > EXCEPTION_WEIGHT:
             raise ValueError(
                 f"its globs are too many or too long: together those with wildcards may have {EXCEPTION_WEIGHT} characters, where "
-                f"each of * ? [ counts as {1 + _WILDCARD_WEIGHT}; write names in full, or several exceptions"
+                f"each of * ? [ counts as {1 + WILDCARD_WEIGHT}; write names in full, or several exceptions"
             )
 
     # What globs are compiled to is kept with the exception, and so goes with it.
@@ -362,11 +358,7 @@ class ExceptionSpec(_Document, frozen=True, dict=True):
         """Roughly the characters of its patterns; names in full cost nothing."""
         names = [each.name for each in self.workloads]
         broad = not names or any(map(is_pattern, names))
-        counted = [
-            len(glob) + _WILDCARD_WEIGHT * len(_WILDCARDS.findall(glob))
-            for glob in (*names, *self.images, *self.containers)
-            if is_pattern(glob)
-        ]
+        counted = [weight(glob) for glob in (*names, *self.images, *self.containers) if is_pattern(glob)]
         return sum(counted) + _BROAD_WEIGHT * broad
 
     @cached_property
@@ -406,30 +398,3 @@ class Documents(msgspec.Struct, frozen=True):
 
     policies: tuple[NonRootPolicy, ...] = ()
     exceptions: tuple[NonRootException, ...] = ()
-
-
-def is_pattern(glob: str) -> bool:
-    """Whether a glob stands for more than itself."""
-    return _WILDCARDS.search(glob) is not None
-
-
-def compiled(globs: tuple[str, ...]) -> Matcher:
-    """A function that says whether any glob matches the whole of a text; `*` spans everything, slashes too."""
-    texts = frozenset(each for each in globs if not is_pattern(each))
-    patterns = [each for each in globs if is_pattern(each)]
-    if not patterns:
-        return texts.__contains__
-    matches = re.compile("|".join(f"(?:{translate(glob)})" for glob in patterns)).match
-    return (lambda text: text in texts or matches(text)) if texts else matches
-
-
-@lru_cache(maxsize=4096)
-def matcher(globs: tuple[str, ...]) -> Matcher:
-    """As `compiled`, and kept: for what policies say."""
-    return compiled(globs)
-
-
-@lru_cache(maxsize=4096)
-def image_matcher(globs: tuple[str, ...]) -> Matcher:
-    """A matcher of normalised image references; a glob may be written as people write references: `nginx:1.27`."""
-    return matcher(tuple(map(reference.normalised_glob, globs)))
