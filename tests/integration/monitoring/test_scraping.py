@@ -120,6 +120,14 @@ def test_every_panel_shows_something(scraping: Prometheus) -> None:
     assert empty == []
 
 
+@pytest.mark.parametrize("title", ["Would be denied", "Could not tell"])
+def test_where_no_workload_has_a_verdict_its_number_is_zero(scraping: Prometheus, title: str) -> None:
+    """Not "No data", which says that nothing was scanned."""
+    (expression,) = (each.expression for each in prometheus.dashboard() if each.title == title)
+    (series,) = scraping.query(re.sub('verdict="[a-z]+"', 'verdict="that nobody has"', expression))
+    assert series["value"][1] == "0"
+
+
 def test_every_alert_can_be_evaluated_and_looks_at_something(scraping: Prometheus) -> None:
     """The metrics of ours in it are there, with the labels' values; those of the API server are not scraped here."""
     result = [each for group in scraping.ask("rules")["groups"] for each in group["rules"]]
