@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import resource
+import signal
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,6 +96,7 @@ def _run(mutant: str, tests: list[pytest.Item]) -> tuple[int, str]:
 def _in_child(mutant: str, tests: list[pytest.Item], writing: int) -> int:
     try:
         resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 1))
+        signal.alarm(2 * SECONDS)  # it may also wait for ever
         resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
         tests[0].config.pluginmanager.unregister(name="terminalreporter")
         os.environ["MUTANT_UNDER_TEST"] = mutant

@@ -302,6 +302,9 @@ def test_warnings_that_the_api_server_would_drop_are_counted_instead() -> None:
     result = admission_decision(verdict("Enforce", (WARNING,) * 10_000)).warnings
     assert result[-1] == f"nonroot: and {10_000 - len(result) + 1} more"
     assert sum(map(len, result)) <= WARNINGS_LIMIT
+
+
+def test_as_many_warnings_as_fit_are_told() -> None:
     long = msgspec.structs.replace(WARNING, detail="x" * 2500)
     most = WARNINGS_LIMIT // WARNING_LIMIT
     assert " more" not in admission_decision(verdict("Enforce", (long,) * most)).warnings[-1]

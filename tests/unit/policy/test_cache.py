@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.pods import workload
 from webhook.policy import cache, selection
 from webhook.policy.cache import PolicyCache, PolicySnapshot
 from webhook.policy.loader import load
@@ -222,3 +223,24 @@ class TestClusterView:
         policies.replace([Namespace("web", {"nonroot.dev/mode": "enforce"})], ())
         now = 86400.0
         assert (policies.ready, policies.age, policies.effective_policy("web").mode) == (True, 86400.0, "Enforce")
+
+
+def test_a_namespace_that_is_not_seen_may_be_enforced_where_some_policy_enforces() -> None:
+    """And as long as none is known."""
+    assert PolicyCache().may_enforce
+    for modes, expected in ((), False), (("Warn", "Audit"), False), (("Warn", "Enforce"), True):
+        seen = PolicyCache()
+        seen.replace([], [cache.accept(policy(f"p{number}", mode=mode)) for number, mode in enumerate(modes)])
+        assert seen.may_enforce is expected
+
+
+def test_what_is_stored_is_named_in_what_is_wrong_with_it() -> None:
+    good, bad = (cache.accept(exception("x", "web", **more)) for more in ({}, {"rules": 7}))
+    assert good.name == bad.name == "NonRootException web/x"
+    assert bad.problem.startswith("the cluster (NonRootException 'x'): spec.rules: ")
+
+
+def test_the_exceptions_of_a_workload_are_those_that_may_be_about_it() -> None:
+    seen = PolicySnapshot(documents(*(exception(name, "web", workloads=[{"name": name}]) for name in ("a", "web"))))
+    assert [each.metadata.name for each in seen.exceptions("web")] == ["a", "web"]
+    assert [each.metadata.name for each in seen.exceptions("web", workload())] == ["web"]
