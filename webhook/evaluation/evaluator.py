@@ -16,7 +16,7 @@ from webhook.image.config import Config, Platform, User
 from webhook.image.passwd import ResolvedIds
 from webhook.image.source import Image, Images, PlatformImage, Query, Unknown
 from webhook.image.user import GroupMismatch, Identity, Injection
-from webhook.policy.exemptions import Exemption, find_exemption, find_lapsed
+from webhook.policy.exemptions import Exemption, exempt_container, find_lapsed, select_exceptions
 from webhook.policy.globs import image_matcher, matcher
 from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import Assign, KnownImage, NonRootException, PolicySpec
@@ -61,7 +61,7 @@ async def evaluate(
     spec = effective_policy.policy.spec
     injects = effective_policy.injects if injects is None else injects
     os = scheduling.operating_system(workload.spec)
-    pod = PodFacts(workload)
+    pod, exceptions = PodFacts(workload), select_exceptions(exceptions, workload, requester)
     subjects = [
         Subject(
             workload=workload,
@@ -71,7 +71,7 @@ async def evaluate(
             effective=effective(slot.container, workload.context),
             policy=spec,
             injects=injects,
-            exemption=find_exemption(effective_policy, exceptions, workload, slot, now, requester),
+            exemption=exempt_container(effective_policy, exceptions, slot, now),
             added=added,
             storage=storage,
             restricted=effective_policy.restricted,
@@ -95,7 +95,7 @@ async def evaluate(
         _assign_pod_rules(subjects)
     verdict = Verdict(effective_policy, tuple([_verdict(subject, effective_policy) for subject in subjects]))
     if exceptions:
-        verdict = _with_lapsed(verdict, exceptions, now, requester)
+        verdict = _with_lapsed(verdict, exceptions, now)
     grouped = any(subject.fs_group is not None for subject in subjects)
     return verdict if not grouped or verdict.takes_fs_group else verdict.without_fs_group()
 
@@ -161,15 +161,12 @@ def _analyse(subject: Subject, image: Image) -> None:
     subject.fault_free = analysis.fault_free and planned is analysis.plan
 
 
-def _with_lapsed(
-    verdict: Verdict, exceptions: Sequence[NonRootException], now: datetime, requester: str | None
-) -> Verdict:
+def _with_lapsed(verdict: Verdict, exceptions: Sequence[NonRootException], now: datetime) -> Verdict:
     """The verdict with the exceptions that would apply to its containers had they not ended."""
     policy = verdict.effective_policy
     containers = []
     for each in verdict.containers:
-        workload, slot = each.subject.workload, each.subject.slot
-        lapsed = find_lapsed(policy, exceptions, workload, slot, now, requester)
+        lapsed = find_lapsed(policy, exceptions, each.subject.slot, now)
         containers.append(msgspec.structs.replace(each, lapsed=lapsed) if lapsed else each)
     return Verdict(policy, tuple(containers))
 

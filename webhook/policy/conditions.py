@@ -107,8 +107,8 @@ _NOT_SCANNED = _State(
 
 _TOO_MANY_GLOBS = (
     "this exception exempts nothing: the exceptions of this namespace that come before it, by name, have as many globs with "
-    "wildcards as count, or are as many that name no workload; name images, containers and workloads in full where you can, "
-    "and delete exceptions that nobody needs"
+    "wildcards as count, or are as many that name no workload or this one; name images, containers and workloads in full where "
+    "you can, and delete exceptions that nobody needs"
 )
 
 

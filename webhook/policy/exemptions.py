@@ -1,5 +1,6 @@
 """Exemptions: requests, containers of presets and unexpired exceptions that are not evaluated."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Literal
@@ -19,6 +20,7 @@ SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-node-lease"})
 SERVICE_ACCOUNT = "system:serviceaccount:"
 
 NAMESPACE_WEIGHT = 64 * 1024  # of the patterns of a namespace's exceptions: some 0.1 s until all are compiled
+WORKLOAD_EXCEPTIONS = 128  # of a namespace that name the same workload: each is looked at for each of its containers
 NAMED_EXCEPTIONS = 5  # exceptions whose reasons are told; of the others it is said how many
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
@@ -91,6 +93,26 @@ class Exemption(msgspec.Struct, frozen=True):
     source: Literal["exception", "preset", "image", "rootImages"] = "rootImages"
 
 
+def select_exceptions(
+    exceptions: Sequence[NonRootException], workload: Workload, requester: str | None = None
+) -> tuple[NonRootException, ...]:
+    """The exceptions that are about a workload, whichever container of it: asked once, for it may have thousands.
+
+    `requester` is the user who asks for the workload; None: nobody has asked, and what it says of its owner is believed.
+    """
+    if not exceptions:
+        return ()
+    claims = tuple(_claims(workload))
+    return tuple(
+        [
+            each
+            for each in exceptions
+            if not each.spec.workloads
+            or any(_selects(selector, claim, requester) for selector in each.spec.workloads for claim in claims)
+        ]
+    )
+
+
 def find_exemption(
     effective_policy: EffectivePolicy,
     exceptions: Sequence[NonRootException],
@@ -99,21 +121,21 @@ def find_exemption(
     now: datetime,
     requester: str | None = None,
 ) -> Exemption | None:
-    """The exemption, preset or unexpired exceptions that a container has.
+    """The exemption of a container, as `exempt_container` says, by those exceptions that are about its workload."""
+    return exempt_container(effective_policy, select_exceptions(exceptions, workload, requester), slot, now)
 
-    `requester` is the user who asks for the workload; None: nobody has asked, and what it says of its owner is believed.
-    """
+
+def exempt_container(
+    effective_policy: EffectivePolicy, exceptions: Sequence[NonRootException], slot: Slot, now: datetime
+) -> Exemption | None:
+    """The exemption, preset or unexpired exceptions that a container has; all `exceptions` are about its workload."""
     spec = effective_policy.policy.spec
     if not (exceptions or spec.exemptions.images or spec.presets):
         return None
     image = normalised(slot.container.image or "")
     if image_matcher(spec.exemptions.images)(image):
         return Exemption(f"policy {effective_policy.policy.metadata.name} exempts the image", source="image")
-    matching = [
-        each
-        for each in (exceptions if spec.exceptions == "Allow" else ())
-        if _applies(each, workload, slot, image, now, requester)
-    ]
+    matching = [each for each in (exceptions if spec.exceptions == "Allow" else ()) if _applies(each, slot, image, now)]
     rules = [frozenset[str](each.spec.rules) for each in matching]
     reasons = [f"exception {each.metadata.name}: {each.spec.reason}" for each in matching]
     preset = next((each for each in spec.presets if preset_matches(each, slot, image, spec.preset_mirrors)), None)
@@ -150,33 +172,30 @@ class LapsedException(msgspec.Struct, frozen=True):
 
 
 def find_lapsed(
-    effective_policy: EffectivePolicy,
-    exceptions: Sequence[NonRootException],
-    workload: Workload,
-    slot: Slot,
-    now: datetime,
-    requester: str | None = None,
+    effective_policy: EffectivePolicy, exceptions: Sequence[NonRootException], slot: Slot, now: datetime
 ) -> tuple[LapsedException, ...]:
-    """The exceptions that would exempt a container had they not ended; asked of those that are in force as well."""
+    """Of the exceptions about its workload those that would exempt a container had they not ended; also of others in force."""
     found = []
     for each in exceptions:
         ended = each.spec.expires
         if ended is None or now < ended:
             continue
-        then = find_exemption(effective_policy, (each,), workload, slot, _BEGINNING, requester)
+        then = exempt_container(effective_policy, (each,), slot, _BEGINNING)
         if then is not None and then.exceptions:
             found.append(LapsedException(each.metadata.name, each.spec.reason, frozenset(each.spec.rules), ended))
     return tuple(found)
 
 
 def beyond_limit(exceptions: Iterable[NonRootException]) -> frozenset[str]:
-    """Which of a namespace's exceptions, by name, exempt nothing because the patterns of those before them are too many."""
-    weight, found = 0, set[str]()
+    """Which of a namespace's exceptions, by name, exempt nothing because those before them are as many as count."""
+    weight, about, found = 0, Counter[str](), set[str]()
     for each in sorted(exceptions, key=lambda each: each.metadata.name):
-        if weight + each.spec.weight > NAMESPACE_WEIGHT:
+        names = {selector.name for selector in each.spec.workloads}
+        if weight + each.spec.weight > NAMESPACE_WEIGHT or any(about[name] >= WORKLOAD_EXCEPTIONS for name in names):
             found.add(each.metadata.name)
         else:
             weight += each.spec.weight
+            about.update(names)
     return frozenset(found)
 
 
@@ -205,19 +224,13 @@ class ExceptionIndex:
         return tuple([self.all[place] for place in sorted(places)])
 
 
-def _applies(
-    exception: NonRootException, workload: Workload, slot: Slot, image: str, now: datetime, requester: str | None
-) -> bool:
+def _applies(exception: NonRootException, slot: Slot, image: str, now: datetime) -> bool:
     spec = exception.spec
     if spec.expires is not None and now >= spec.expires:
         return False
     if spec.containers and not spec.matches_container(slot.container.name):
         return False
-    if spec.images and not spec.matches_image(image):
-        return False
-    return not spec.workloads or any(
-        _selects(selector, claim, requester) for selector in spec.workloads for claim in _claims(workload)
-    )
+    return not spec.images or bool(spec.matches_image(image))
 
 
 class _Claim(msgspec.Struct, frozen=True, gc=False):

@@ -25,7 +25,7 @@ Gid = Annotated[int, Meta(ge=0, le=2147483647, description="A numeric group id."
 Name = Annotated[str, Meta(min_length=1, max_length=253)]
 EXCEPTION_GLOBS = 128  # in each list of an exception
 EXCEPTION_WEIGHT = 8192  # of the patterns of an exception, which anybody may write: some 10 ms until they are compiled
-_BROAD_WEIGHT = 64  # of an exception that names no workload, and so is looked at for every Pod
+_BROAD_WEIGHT = 512  # of an exception that names no workload, and so is looked at for every Pod
 Glob = Annotated[str, Meta(min_length=1, max_length=512, description="A shell glob; `*` also spans slashes.")]
 
 

@@ -11,7 +11,14 @@ import pytest
 from tests.support.pods import effective_policy, first, minimal, tweak, workload
 from tests.support.tables import table
 from tests.unit.policy.test_selection import BY_OWNER, NOW, excuse, owned
-from webhook.policy.exemptions import NAMESPACE_WEIGHT, ExceptionIndex, LapsedException, find_exemption, find_lapsed
+from webhook.policy.exemptions import (
+    NAMESPACE_WEIGHT,
+    ExceptionIndex,
+    LapsedException,
+    find_exemption,
+    find_lapsed,
+    select_exceptions,
+)
 from webhook.policy.types import ExceptionSpec, NonRootException
 
 HOUR = timedelta(hours=1)
@@ -24,7 +31,7 @@ def test_an_exception_has_ended_from_its_very_minute_on() -> None:
         excuse("endless"), excuse("later", expires=NOW + HOUR), excuse("other", containers=["x"], expires=NOW - HOUR),
         excuse("now", rules=["root-user"], expires=NOW), excuse("before", expires=NOW - HOUR),
     ]  # fmt: skip
-    assert find_lapsed(effective_policy(), found, work, first(work), NOW) == (
+    assert find_lapsed(effective_policy(), found, first(work), NOW) == (
         LapsedException("now", "because", frozenset({"root-user"}), NOW),
         LapsedException("before", "because", frozenset(), NOW - HOUR),
     )
@@ -32,8 +39,8 @@ def test_an_exception_has_ended_from_its_very_minute_on() -> None:
 
 def test_an_exception_would_not_have_helped_where_another_exempts_or_none_is_allowed() -> None:
     work, ended = workload(), [excuse(expires=NOW)]
-    assert find_lapsed(effective_policy(exceptions="Forbid"), ended, work, first(work), NOW) == ()
-    assert find_lapsed(effective_policy(exemptions={"images": ["*"]}), ended, work, first(work), NOW) == ()
+    assert find_lapsed(effective_policy(exceptions="Forbid"), ended, first(work), NOW) == ()
+    assert find_lapsed(effective_policy(exemptions={"images": ["*"]}), ended, first(work), NOW) == ()
 
 
 def test_an_exception_by_owner_would_have_helped_its_controller_alone() -> None:
@@ -41,7 +48,8 @@ def test_an_exception_by_owner_would_have_helped_its_controller_alone() -> None:
     ended = [excuse(workloads=BY_OWNER, expires=NOW)]
     controller = "system:serviceaccount:kube-system:daemon-set-controller"
     found = [
-        find_lapsed(effective_policy(), ended, work, first(work), NOW, each) for each in (controller, "jane", None)
+        find_lapsed(effective_policy(), select_exceptions(ended, work, each), first(work), NOW)
+        for each in (controller, "jane", None)
     ]
     assert [len(each) for each in found] == [1, 0, 1]
 
@@ -93,10 +101,15 @@ def test_exceptions_about_everything_are_limited_too() -> None:
     """Of which each is looked at for each container; a reason names some of them."""
     index = ExceptionIndex([excuse(f"e{number:04}") for number in range(3000)])
     work = workload()
-    assert len(index.about(work)) == 1024
+    assert len(index.about(work)) == 128
     found = find_exemption(effective_policy(), index.about(work), work, first(work), NOW)
     assert found is not None
-    assert found.reason.endswith("exception e0004: because; and 1019 more")
+    assert found.reason.endswith("exception e0004: because; and 123 more")
+
+
+def test_exceptions_about_the_same_workload_are_limited() -> None:
+    index = ExceptionIndex([excuse(f"e{number:04}", workloads=[{"name": "web"}]) for number in range(3000)])
+    assert [each.metadata.name for each in index.all] == [f"e{number:04}" for number in range(128)]
 
 
 @pytest.mark.parametrize("field", ["images", "containers", "workloads"])
