@@ -1,1 +1,1 @@
-"""Tests of webhook.fix."""
+"""Tests of webhook.check.manifest."""
