@@ -201,9 +201,10 @@ def _outcome(status: Json) -> Outcome | None:
     return ran
 
 
-async def namespace(api: Api) -> str:
-    """A new namespace whose service account exists."""
-    made = await api.call("POST", "/api/v1/namespaces", {"metadata": {"generateName": "matrix-"}})
+async def namespace(api: Api, labels: Mapping[str, str] | None = None) -> str:
+    """A new namespace with those labels, whose service account exists."""
+    metadata = {"generateName": "matrix-", "labels": labels}
+    made = await api.call("POST", "/api/v1/namespaces", {"metadata": metadata})
     name = str(made["metadata"]["name"])
     for _ in range(60):
         try:

@@ -196,9 +196,7 @@ async def test_where_pod_security_demands_the_fields_they_are_injected_and_the_w
 ) -> None:
     """Without them the API server refuses the Pod; one that needs no more than NET_BIND_SERVICE runs with them."""
     await images.push(registry, [FIRST, MORE])
-    namespace = await runner.namespace(api)
-    labels = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
-    await api.call("PATCH", f"/api/v1/namespaces/{namespace}", labels, "application/merge-patch+json")
+    namespace = await runner.namespace(api, {"pod-security.kubernetes.io/enforce": "restricted"})
     client = RegistryClient(RegistrySettings(insecure=frozenset({registry})))
     policy = msgspec.structs.replace(ENFORCE, restricted=True)
     try:
