@@ -38,11 +38,16 @@ def run(*command: str | Path, stdin: str = "") -> str:
 
 
 def template(
-    values: Path | None = None, *, kubernetes: str = "1.36.3", namespace: str = NAMESPACE, **given: Any
+    values: Path | None = None,
+    *,
+    program: str = "helm",
+    kubernetes: str = "1.36.3",
+    namespace: str = NAMESPACE,
+    **given: Any,
 ) -> str:
     """Render the chart as for a cluster of that version that knows our kinds; `given` are values, `values` a file of them."""
     command: list[str | Path] = [
-        "helm",
+        program,
         "template",
         RELEASE,
         CHART,

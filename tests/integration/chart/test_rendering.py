@@ -38,6 +38,19 @@ def test_lints_without_a_warning(values: Path) -> None:
     run("helm", "lint", "--strict", CHART, "--values", values)
 
 
+@pytest.mark.parametrize("values", VALUE_SETS, ids=lambda path: path.stem)
+def test_helm_4_renders_the_same_and_has_no_warning_either(values: Path) -> None:
+    build.ensure(["helm4"])
+    program = build.program("helm4", "helm")
+    run(program, "lint", "--strict", CHART, "--values", values)
+    assert _by_name(template(values, program=program)) == _by_name(template(values))
+
+
+def _by_name(rendered: str) -> list[Manifest]:
+    """The objects of a rendering; in which order kinds are installed is up to each Helm."""
+    return sorted(manifests(rendered), key=lambda each: (each["kind"], each["metadata"]["name"]))
+
+
 def test_its_own_suites_pass() -> None:
     assert "0 failed" not in run("helm", "unittest", "--strict", CHART)
 
