@@ -281,3 +281,18 @@ def test_the_next_change_is_an_end_or_a_week_before_one() -> None:
     assert conditions.next_change([exception(NOW + timedelta(days=9))], NOW) == NOW + timedelta(days=2)
     both = [exception(NOW + timedelta(days=3)), exception(NOW + timedelta(days=9)), exception(None)]
     assert conditions.next_change(both, NOW) == NOW + timedelta(days=2)
+
+
+def test_nothing_is_counted_that_is_not_given_and_scans_go_on_unless_said() -> None:
+    assert Outcomes.of() == Outcomes()
+    stored = StoredObject("NonRootPolicy strict", POLICY)
+    policy = conditions.of_policy(stored, SPEC, PolicyScope({}), Outcomes(), NEW_POLICY, 3, NOW)
+    other = StoredObject("NonRootException a/x", NonRootException(Metadata("x", "a"), ExceptionSpec(reason="because")))
+    exception = conditions.of_exception(other, select_policy([], Namespace("a")), 2, NEW_EXCEPTION, 3, NOW)
+    assert "Scanned" not in [each.type for each in (*policy.conditions, *exception.conditions)]
+
+
+def test_every_field_that_exempts_root_is_named() -> None:
+    both = PolicySpec(mode="Enforce", root_images="Allow", root_in_user_namespaces="Allow")
+    found = condition(of_policy(policy=NonRootPolicy(Metadata("strict"), both)), "ExemptsRoot")
+    assert found.message.startswith("rootImages: Allow, rootInUserNamespaces: Allow: lets containers run as root")
