@@ -63,7 +63,7 @@ test-survive: $(VENV)/.dev ## do harm to an installed release and see (LONG=1: h
 	$(if $(LONG),NONROOT_MEMORY_SECONDS=60 $(BIN)/pytest tests/unit/registry/test_memory.py tests/unit/server/test_memory.py)
 	$(if $(LONG),$(BIN)/python -m tests.resilience.figures)
 
-test-engines: $(VENV)/.dev ## beside the real Gatekeeper, which it builds (an hour on two cores, once; Go)
+test-engines: $(VENV)/.dev ## beside the real Gatekeeper and Kyverno, which it builds (an hour on two cores, once; Go)
 	NONROOT_ENGINES=1 $(BIN)/python -m deploy.with_cluster $(BIN)/pytest tests/integration/engines -s
 
 test-mutants: $(VENV)/.dev ## change the code that decides, one thing at a time: does a test notice? (hours; MODULES="webhook.policy.selection*")

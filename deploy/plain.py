@@ -30,9 +30,11 @@ metadata:
     pod-security.kubernetes.io/enforce: restricted
 """
 EXAMPLES = ROOT / "deploy" / "examples"
-ENGINES = {
-    "admission-policy": "engines.admissionPolicy.enabled=true",
-    "gatekeeper": "identityApi.enabled=true,engines.gatekeeper.enabled=true",
+ENGINES = {  # the names of files: a template and its values
+    "admission-policy": ("admission-policy", "engines.admissionPolicy.enabled=true"),
+    "gatekeeper": ("gatekeeper", "identityApi.enabled=true,engines.gatekeeper.enabled=true"),
+    "kyverno": ("kyverno", "identityApi.enabled=true,engines.kyverno.enabled=true"),
+    "kyverno-cel": ("kyverno", "identityApi.enabled=true,engines.kyverno.enabled=true,engines.kyverno.policies=cel"),
 }
 EXAMPLE_HEADER = """\
 # Made from charts/nonroot-webhook by python -m deploy.plain: do not edit. docs/how-to/engines.md says what it needs.
@@ -48,8 +50,8 @@ def rendered() -> str:
 def examples() -> dict[str, str]:
     """The policies for other engines, by the names of their files."""
     return {
-        f"{name}.yaml": EXAMPLE_HEADER + _template("--set", values, "--show-only", f"templates/engines/{name}.yaml")
-        for name, values in ENGINES.items()
+        f"{name}.yaml": EXAMPLE_HEADER + _template("--set", values, "--show-only", f"templates/engines/{template}.yaml")
+        for name, (template, values) in ENGINES.items()
     }
 
 

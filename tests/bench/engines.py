@@ -114,10 +114,15 @@ def built(engine: Engine) -> Path:
 
 def install(engine: Engine) -> None:
     """Apply the module's own CRDs."""
+    for folder in engine.crds:
+        kubectl("apply", "--server-side", "-f", str(source(engine) / folder))
+
+
+def source(engine: Engine) -> Path:
+    """The folder of its module."""
     command = ["go", "list", "-m", "-f", "{{.Dir}}", engine.module]
     done = subprocess.run(command, cwd=HERE / engine.name, capture_output=True, text=True, check=True)
-    for folder in engine.crds:
-        kubectl("apply", "--server-side", "-f", str(Path(done.stdout.strip(), folder)))
+    return Path(done.stdout.strip())
 
 
 @contextmanager

@@ -20,16 +20,19 @@ class Authority:
         now = dt.datetime.now(dt.UTC)
         addresses = map(ipaddress.ip_address, ("127.0.0.1", "0.0.0.0"))  # noqa: S104  # nothing listens there
         alternatives = [x509.DNSName("localhost"), *map(x509.IPAddress, addresses)]
+        key = self.private.public_key()
         self.public = (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(subject)
-            .public_key(self.private.public_key())
+            .public_key(key)
             .serial_number(1)
             .not_valid_before(now - dt.timedelta(days=1))
             .not_valid_after(now + dt.timedelta(days=1))
             .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key), critical=False)
             .sign(self.private, hashes.SHA256())
         )
         self.pem = self.public.public_bytes(serialization.Encoding.PEM).decode()

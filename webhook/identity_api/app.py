@@ -69,7 +69,9 @@ def _application(lookup: Lookup, callers: Callers) -> FastAPI:
 
     @app.exception_handler(Refused)
     async def refused(request: Request, error: Refused) -> JSONResponse:
-        headers = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "1"}}
+        # A client that has another certificate by now shows it on another connection.
+        nobody = {"WWW-Authenticate": "Bearer", "Connection": "close"}
+        headers = {401: nobody, 429: {"Retry-After": "1"}, 503: {"Retry-After": "1"}}
         body = {"detail": str(error)} if request.url.path == "/v1/identities" else external_data.refusal(str(error))
         return JSONResponse(body, error.status, headers.get(error.status))
 

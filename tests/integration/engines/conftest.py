@@ -3,9 +3,11 @@
 import asyncio
 import json
 import os
+import ssl
 import subprocess
 import sys
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,21 +39,24 @@ class Ours:
 
     def __init__(self, folder: Path, insecure: str, callers: Path) -> None:
         self.folder = folder
+        self.callers = callers
+        self.host = cluster.own_address()
         self.ca = self.renew()
         self.port, self._metrics = servers.ports(2)
-        self._command = [sys.executable, "-m", "webhook", "serve", "--port", str(self.port)]
+        self._command = [sys.executable, "-m", "webhook", "serve", "--host", self.host, "--port", str(self.port)]
         self._command += ["--metrics-port", str(self._metrics), "--insecure-registry", insecure, "--identity-api"]
         self._command += ["--identity-api-client-ca", str(callers)]
+        self._command += ["--identity-api-audience", "kyverno-svc.kyverno.io"]
         self._command += ["--cert", str(folder / "tls.crt"), "--key", str(folder / "tls.key")]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
+        return f"https://{self.host}:{self.port}"
 
     def renew(self) -> bytes:
         """Another certificate, of another CA, which is given."""
-        ca, certificate, key = certificates.self_signed(("localhost", "127.0.0.1"), datetime.now(UTC))
+        ca, certificate, key = certificates.self_signed((self.host,), datetime.now(UTC))
         (self.folder / "tls.crt").write_bytes(certificate)
         (self.folder / "tls.key").write_bytes(key)
         return ca
@@ -66,9 +71,23 @@ class Ours:
             self._process.wait()
             self._process = None
 
+    def status(self, certificate: Path, key: Path) -> int:
+        """That of an answer to whoever shows this certificate; 0 where the connection is ended."""
+        context = ssl.create_default_context(cadata=self.ca.decode())
+        context.load_cert_chain(certificate, key)
+        try:
+            with urllib.request.urlopen(
+                f"{self.url}/v1/identities?image=127.0.0.1:1/app:1", context=context, timeout=10
+            ) as reply:
+                return int(reply.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
     def _ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics}/readyz", timeout=1) as reply:
+            with urllib.request.urlopen(f"http://{self.host}:{self._metrics}/readyz", timeout=1) as reply:
                 return bool(reply.status == 200)
         except OSError:
             return False

@@ -3,18 +3,20 @@
 Its answers are not cached here, so that each one is the provider's.
 """
 
-import base64
-import json
+import shutil
+import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from tests.bench import engines, servers
-from tests.e2e.target import Refused, Target, eventually
-from tests.integration.engines.admissions import ADMISSIONS_AT_ONCE, admissions
+from tests.e2e.target import Target, eventually
+from tests.integration.engines.admissions import AT_ONCE, a_thousand, everybody, in_turns, without_an_engine
 from tests.integration.engines.conftest import UID, Images, Ours, pod, refusal
+from tests.integration.engines.hooks import comes_to_one, encoded, for_a_while, hook, namespace, take
 from tests.support.authority import Authority
 from tests.support.helm import template
 from tests.support.pods import DEFAULTS, Object
@@ -22,10 +24,6 @@ from tests.support.tables import table
 
 NAMESPACE = "gatekept"
 OPERATIONS = ("webhook", "status", "generate", "mutation-webhook", "mutation-status", "mutation-controller")
-
-
-def _encoded(pem: bytes) -> str:
-    return base64.b64encode(pem).decode()
 
 
 @pytest.fixture(scope="module")
@@ -36,20 +34,17 @@ def objects(ours: Ours) -> dict[str, Object]:
     kinds = ("Provider", "ConstraintTemplate", "NonRootIdentity")
     found = {each["kind"]: each for each in rendered if each["kind"] in kinds}
     path = found["Provider"]["spec"]["url"].partition(":443")[2]
-    found["Provider"]["spec"] |= {"url": ours.url + path, "caBundle": _encoded(ours.ca)}
+    found["Provider"]["spec"] |= {"url": ours.url + path, "caBundle": encoded(ours.ca)}
     return found
 
 
 @pytest.fixture(scope="module", autouse=True)
-def gatekeeper(target: Target, ours: Ours, engine: Authority, objects: dict[str, Object]) -> Iterator[None]:
-    """Gatekeeper, and its webhook for the namespace; it judges by the constraint when this is done."""
+def mutating(target: Target, ours: Ours, engine: Authority, objects: dict[str, Object]) -> Iterator[str]:
+    """Gatekeeper, judging by the constraint in its namespace; the URL of its mutation."""
     program = engines.built(engines.GATEKEEPER)
     engines.install(engines.GATEKEEPER)
     target.kubectl("create", "namespace", "gatekeeper-system")
-    for name, engine_ in ((NAMESPACE, "gatekeeper"), ("ours", "ours"), ("nobodys", "none")):
-        labels = {"nonroot.dev/engine": engine_, "nonroot.dev/mode": "enforce"}
-        target.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
-        target.kubectl("create", "serviceaccount", "default", "-n", name)  # there is no controller that makes it
+    namespace(target, NAMESPACE, "gatekeeper")
     port, health = servers.ports(2)
     command = [str(program), "--host=127.0.0.1", f"--port={port}", f"--cert-dir={engine.certificate.parent}"]
     command += ["--disable-cert-rotation", f"--health-addr=127.0.0.1:{health}", "--debug-use-fake-pod"]
@@ -59,41 +54,12 @@ def gatekeeper(target: Target, ours: Ours, engine: Authority, objects: dict[str,
     with servers.running("Gatekeeper", command, url):
         for kind in ("Provider", "ConstraintTemplate"):
             target.apply(objects[kind])
-        eventually(lambda: _applied(target, objects["NonRootIdentity"]), "the constraint to be taken")
-        target.apply(_webhook(f"{url}/v1/admit", engine.pem))
-        objects["mutating"] = _webhook(f"{url}/v1/mutate", engine.pem, "both", "Mutating")
+        take(target, objects["NonRootIdentity"])
+        target.apply(hook(f"{url}/v1/admit", engine.pem, "gatekeeper"))
         root = pod("registry.example/app:1", runAsUser=0)
         eventually(lambda: "which is root" in refusal(target, NAMESPACE, root), "Gatekeeper to judge")
-        yield
+        yield f"{url}/v1/mutate"
     target.kubectl("delete", "validatingwebhookconfiguration", "gatekeeper")
-
-
-def _applied(target: Target, given: Object) -> bool:
-    try:
-        target.apply(given)
-    except Refused:  # its kind is not there yet
-        return False
-    return True
-
-
-def _webhook(url: str, ca: str, name: str = "gatekeeper", kind: str = "Validating") -> Object:
-    """Where Pods of the namespaces of that engine are sent."""
-    hook = {
-        "name": f"{name}.nonroot.dev",
-        "admissionReviewVersions": ["v1"],
-        "sideEffects": "None",
-        "failurePolicy": "Fail",
-        "timeoutSeconds": 5,
-        "clientConfig": {"url": url, "caBundle": _encoded(ca.encode())},
-        "namespaceSelector": {"matchLabels": {"nonroot.dev/engine": name}},
-        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
-    }
-    return {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": f"{kind}WebhookConfiguration",
-        "metadata": {"name": name},
-        "webhooks": [hook],
-    }
 
 
 def test_a_named_user_is_admitted(target: Target, images: Images) -> None:
@@ -161,65 +127,57 @@ def test_our_certificate_may_be_of_another_ca(
 
 def _trust(target: Target, objects: dict[str, Object], bundle: bytes) -> None:
     name = objects["Provider"]["metadata"]["name"]
-    patch = f'{{"spec":{{"caBundle":"{_encoded(bundle)}"}}}}'
+    patch = f'{{"spec":{{"caBundle":"{encoded(bundle)}"}}}}'
     target.kubectl("patch", "provider.externaldata.gatekeeper.sh", name, "--type=merge", "-p", patch)
 
 
-def test_a_thousand_admissions(target: Target, images: Images, ours: Ours, objects: dict[str, Object]) -> None:
-    """All right, and none lost; what each costs is printed, beside Gatekeeper without the constraint, and us without Gatekeeper."""
-    given = [(images.named, True), (images.root, False), (images.numeric, True), (images.missing, False)]
-    pods = [(pod(image, f"web-{number}"), good) for number, (image, good) in enumerate(given * 250)]
-    with_us = admissions(target, NAMESPACE, pods)
-    assert with_us.wrong == []
-    target.kubectl("delete", "nonrootidentity", objects["NonRootIdentity"]["metadata"]["name"])
-    try:
-        eventually(lambda: refusal(target, NAMESPACE, pod(images.root)) == "", "the constraint to be gone")
-        alone = admissions(target, NAMESPACE, [(given, True) for given, _ in pods])
-        assert alone.wrong == []
-    finally:
-        target.apply(objects["NonRootIdentity"])
-        eventually(lambda: refusal(target, NAMESPACE, pod(images.root)), "the constraint to be back")
-    target.apply(_webhook(f"{ours.url}/mutate", ours.ca.decode(), "ours", "Mutating"))
-    everybody = [(given, True) for given, _ in pods]
-    try:
-        eventually(lambda: _patched(target, images), "our hook to be called")
-        ours_alone = admissions(target, "ours", everybody)
-    finally:
-        target.kubectl("delete", "mutatingwebhookconfiguration", "ours")
-    nobody = admissions(target, "nobodys", everybody)
-    assert ours_alone.wrong == nobody.wrong == []
+def test_its_own_certificate_may_be_of_another_ca(
+    target: Target, images: Images, ours: Ours, engine: Authority, mutating: str, tmp_path: Path
+) -> None:
+    """What its webhook serves with is what its client shows us: we believe both CAs for a while, as the API server does."""
+    new = Authority(tmp_path, "engine")
+    former = [Path(shutil.copy(file, tmp_path / f"former-{file.name}")) for file in (engine.certificate, engine.key)]
+
+    def believe(bundle: str) -> None:
+        ours.callers.write_text(bundle)
+        patch = f'[{{"op":"replace","path":"/webhooks/0/clientConfig/caBundle","value":"{encoded(bundle.encode())}"}}]'
+        target.kubectl("patch", "validatingwebhookconfiguration", "gatekeeper", "--type=json", "-p", patch)
+
+    def told() -> bool:
+        root = "it runs as root" in refusal(target, NAMESPACE, pod(images.root))
+        return root and refusal(target, NAMESPACE, pod(images.named)) == ""
+
+    believe(engine.pem + new.pem)
+    eventually(lambda: ours.status(new.certificate, new.key) == 200, "the new CA to be believed")
+    assert told()
+    for file, replaced in ((new.key, engine.key), (new.certificate, engine.certificate)):
+        shutil.copy(file, replaced)
+    address = urlsplit(mutating)
+    served = (str(address.hostname), address.port or 443)
+    eventually(lambda: ssl.get_server_certificate(served).split() == new.pem.split(), "Gatekeeper to serve the new one")
+    assert told()
+    believe(new.pem)
+    eventually(lambda: ours.status(*former) == 401, "the former CA to be believed no more")
+    eventually(told, "Gatekeeper to connect anew")
+    for _ in range(10):
+        assert told(), refusal(target, NAMESPACE, pod(images.root)) + refusal(target, NAMESPACE, pod(images.named))
+    engine.pem = new.pem
+
+
+def test_a_thousand_admissions(target: Target, images: Images, ours: Ours, engine: Authority, mutating: str) -> None:
+    """All right, and none lost; what each costs is printed, beside Gatekeeper where no constraint matches, and us without it."""
+    pods, alone = a_thousand(images), "gatekeeper-alone"
+    namespace(target, alone, alone)
+    theirs = hook(mutating.replace("/mutate", "/admit"), engine.pem, alone)
+    with for_a_while(target, theirs), without_an_engine(target, images, ours, "gatekeeper") as (with_ours, without):
+        found = in_turns(target, {NAMESPACE: pods, **dict.fromkeys((alone, with_ours, without), everybody(pods))})
     print(
-        f"1,000 admissions, {ADMISSIONS_AT_ONCE} at once, median ms each: Gatekeeper that asks us {with_us.median:.1f}, "
-        f"Gatekeeper alone {alone.median:.1f}, our /mutate alone {ours_alone.median:.1f}, no webhook {nobody.median:.1f}"
+        f"1,000 admissions, {AT_ONCE} at once, median ms each: Gatekeeper that asks us {found[NAMESPACE]:.1f}, Gatekeeper alone "
+        f"{found[alone]:.1f}, our /mutate alone {found[with_ours]:.1f}, no webhook {found[without]:.1f}"
     )
 
 
-def _patched(target: Target, images: Images) -> bool:
-    made = target.kubectl(
-        "create", "--dry-run=server", "-n", "ours", "-o", "json", "-f", "-", text=json.dumps(pod(images.named))
-    )
-    return bool(json.loads(made)["spec"]["containers"][0]["securityContext"].get("runAsUser") == UID)
-
-
-@contextmanager
-def _applied_for_a_while(target: Target, *objects: Object) -> Iterator[None]:
-    try:
-        for each in objects:
-            target.apply(each)
-        yield
-    finally:
-        for each in objects:
-            target.kubectl("delete", each["kind"], each["metadata"]["name"], "--wait=false")
-
-
-def _beside(hook: Object, name: str) -> Object:
-    """A webhook configuration under another name: the API server calls mutating ones in the order of their names."""
-    hook["metadata"]["name"] = name
-    hook["webhooks"][0]["reinvocationPolicy"] = "IfNeeded"
-    return hook
-
-
-@pytest.mark.parametrize("name", ["aa-gatekeeper", "zz-gatekeeper"], ids=["before ours", "after ours"])
+@pytest.mark.parametrize("name", ["aa-ours", "zz-ours"], ids=["after ours", "before ours"])
 @table(
     ("field", "value", "uid"),
     {
@@ -233,55 +191,26 @@ def test_its_mutation_and_ours_come_to_one_pod(
     images: Images,
     ours: Ours,
     engine: Authority,
-    objects: dict[str, Object],
+    mutating: str,
     name: str,
     field: str,
     value: object,
     uid: int,
 ) -> None:
     """Whoever is first: the Pod is admitted to Pod Security restricted, has both, and a second pass changes nothing."""
-    namespace = f"beside-{name[:2]}-{field.lower()}"
-    labels = {
-        "nonroot.dev/engine": namespace,
-        "nonroot.dev/mode": "enforce",
-        "pod-security.kubernetes.io/enforce": "restricted",
-    }
-    target.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}})
-    target.kubectl("create", "serviceaccount", "default", "-n", namespace)
-    url, ca = objects["mutating"]["webhooks"][0]["clientConfig"]["url"], ours.ca.decode()
-    theirs = _webhook(url, engine.pem, namespace, "Mutating")
-    mutate = _webhook(f"{ours.url}/mutate", ca, namespace, "Mutating")
-    enforce = _webhook(f"{ours.url}/validate/enforce", ca, namespace)
+    where = f"gatekept-{name[:2]}-{field.lower()}"
+    namespace(target, where, where, restricted=True)
     assign = {
         "apiVersion": "mutations.gatekeeper.sh/v1",
         "kind": "Assign",
-        "metadata": {"name": namespace},
+        "metadata": {"name": where},
         "spec": {
             "applyTo": [{"groups": [""], "versions": ["v1"], "kinds": ["Pod"]}],
-            "match": {"scope": "Namespaced", "namespaces": [namespace]},
+            "match": {"scope": "Namespaced", "namespaces": [where]},
             "location": f"spec.containers[name:*].securityContext.{field}",
             "parameters": {"assign": {"value": value}},
         },
     }
-
-    def made(given: Object) -> Object | None:
-        try:
-            said = target.kubectl(
-                "create", "--dry-run=server", "-n", namespace, "-o", "json", "-f", "-", text=json.dumps(given)
-            )
-        except Refused:
-            return None
-        spec: Object = json.loads(said)["spec"]
-        context = spec["containers"][0]["securityContext"]
-        return spec if context.get(field) == value and "capabilities" in context else None
-
-    with _applied_for_a_while(target, assign, _beside(theirs, name), _beside(mutate, "mm-ours")):
-        spec = eventually(lambda: made(pod(images.named)), "both to be called")
-        with _applied_for_a_while(target, enforce):
-            context = spec["containers"][0]["securityContext"]
-            assert context == {**DEFAULTS, "runAsUser": uid, field: value}
-            assert made({**pod(images.named), "spec": spec}) == spec
-            judged = made(pod(images.named))
-            assert judged is not None
-            assert judged["containers"][0]["securityContext"] == context
-            assert (made(pod(images.root)) is None) is (uid == UID)  # with a uid of Gatekeeper's it is no root any more
+    with for_a_while(target, assign, hook(mutating, engine.pem, where, "Mutating", "mm-gatekeeper")):
+        found = comes_to_one(target, ours, where, name, pod(images.named), {field: value})
+    assert found == {**DEFAULTS, "runAsUser": uid, field: value}

@@ -116,7 +116,11 @@ async def test_a_policys_known_images_count(asked: Asked) -> None:
 async def test_nobody_is_told_anything(asked: Asked) -> None:
     for certificate, token in (("", ""), ("bad", ""), ("", "other")):
         reply = await asked("/v1/identities", image="app:1", namespace="shops", token=token, certificate=certificate)
-        assert (reply.status, reply.headers["www-authenticate"]) == (401, "Bearer")
+        assert (reply.status, reply.headers["www-authenticate"], reply.headers["connection"]) == (
+            401,
+            "Bearer",
+            "close",
+        )
         assert "app" not in json.loads(reply.body)["detail"]
     assert asked.images.asked == []
 
