@@ -1,6 +1,7 @@
 """nonroot inspect: who an image runs as, wherever it comes from, and how honest the answer is where nobody can tell."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,17 @@ def inspected(*arguments: str) -> Any:
     """The JSON, which its schema describes."""
     code, text = inspect(*arguments, "-o", "json")
     document = json.loads(text)
-    jsonschema.validate(document, json.loads(inspection.SCHEMA.read_bytes()))
+    _validator().validate(document)
     return code, document
+
+
+@cache
+def _validator() -> Any:
+    """Of the schema, which is checked once: that takes far longer than a document."""
+    schema = json.loads(inspection.SCHEMA.read_bytes())
+    kind = jsonschema.validators.validator_for(schema)
+    kind.check_schema(schema)
+    return kind(schema)
 
 
 def test_a_layout_is_told_platform_by_platform(tmp_path: Path) -> None:

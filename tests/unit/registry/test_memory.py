@@ -13,7 +13,7 @@ import pytest
 from deploy.dev.oci import OCI_MANIFEST, document, file, image, layer
 from deploy.dev.registry import Headers, Login, Registry, Status
 from tests.support.growth import growth
-from tests.unit.registry.samples import Connect, Secret, Secrets, secret
+from tests.unit.registry.samples import Connect, Secret, Secrets
 from webhook.image.reference import NAME_LIMIT
 from webhook.image.source import Query
 from webhook.registry.settings import CacheLimits
@@ -34,7 +34,8 @@ class Many(Secrets):
     """Every Secret is there, for a registry that nobody asks."""
 
     async def get(self, namespace: str, name: str) -> Secret:
-        return secret("other.example", name, name)
+        config = f'{{"auths": {{"other.example": {{"username": "{name}", "password": "{name}"}}}}}}'
+        return Secret("kubernetes.io/dockerconfigjson", {".dockerconfigjson": config.encode()})
 
 
 def ask(**more: Callable[[int], Any]) -> Callable[[Registry, int], dict[str, Any]]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from starlette.types import ASGIApp
 
@@ -66,7 +67,9 @@ def review(obj: dict[str, Any], **more: Any) -> bytes:
         "object": obj,
         **more,
     }
-    return json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}).encode()
+    return msgspec.json.encode(
+        {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
+    )  # compact, as Go writes it
 
 
 async def call(
