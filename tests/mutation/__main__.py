@@ -43,15 +43,15 @@ def measured(mutants: Path, when: str) -> tuple[dict[str, str], list[str]]:
 
 def main() -> None:
     """Put the new lines into the table, and below it what is not in it."""
-    before, _, table = RESULTS.read_text().partition(HEAD)
+    before, _, text = RESULTS.read_text().partition(HEAD)
+    table, _, after = text.partition(SURVIVORS)
     rows = {each[1]: each[0] for each in _ROW.finditer(table)}
     commit = (MUTANTS / "commit").read_text().strip()
     found, others = measured(MUTANTS, f"{datetime.now(UTC):%Y-%m-%d}, {commit}")
     rows |= found
     left = ", ".join(f"`{each}`" for each in others if each not in rows) or "none"
-    after = table[table.index(SURVIVORS) :]
     lines = "\n".join(line for _, line in sorted(rows.items()))
-    RESULTS.write_text(f"{before}{HEAD}{lines}\n\nNot run to their end yet: {left}.\n\n{after}")
+    RESULTS.write_text(f"{before}{HEAD}{lines}\n\nNot run to their end yet: {left}.\n\n{SURVIVORS}{after}")
 
 
 if __name__ == "__main__":
