@@ -1,6 +1,11 @@
-"""Dockerfiles made by chance, as hypothesis strategies: half of them plain, half of them meant to be hard to read."""
+"""Dockerfiles made by chance, as hypothesis strategies: half of them plain, half of them meant to be hard to read.
+
+Strategies are made once: hypothesis validates each new one, which takes far longer than an example.
+"""
 
 from __future__ import annotations
+
+from functools import cache
 
 from hypothesis import strategies as st
 
@@ -30,6 +35,7 @@ _PATTERNS = ("a*", "*b", "a?c", "*", "?", "b*c", "\\*", "a\\/b", "[ab]", ".", "b
 _MODIFIERS = (":-", ":+", "-", "+", "#", "##", "%", "%%")
 
 
+@cache
 def words(*, hard: bool) -> st.SearchStrategy[str]:
     """One argument: text, variables, quotes and escapes, inside each other."""
     texts = st.sampled_from(_PLAIN + _HARD if hard else _PLAIN)
@@ -53,7 +59,14 @@ def words(*, hard: bool) -> st.SearchStrategy[str]:
     return st.recursive(texts, larger, max_leaves=5)
 
 
-def _instructions(*, hard: bool) -> st.SearchStrategy[str]:
+@cache
+def _arguments(*, hard: bool) -> st.SearchStrategy[list[str]]:
+    names = (*NAMES, "BASE") if hard else NAMES
+    return st.lists(st.builds("ARG {}={}".format, st.sampled_from(names), words(hard=hard)), max_size=2)
+
+
+@cache
+def _instructions(*, hard: bool) -> st.SearchStrategy[list[str]]:
     word, name = words(hard=hard), st.sampled_from(NAMES)
     value = st.one_of(word, st.sampled_from(("1000", "abcabc", "a/b/c", "app", "")))
     gap = st.sampled_from((" ", "\t", "  ", " \\\n ", " \\  \n# USER nobody\n   ")) if hard else st.just(" ")
@@ -77,7 +90,8 @@ def _instructions(*, hard: bool) -> st.SearchStrategy[str]:
             )
         )
         plain.append(st.builds("COPY --chown={} a {}".format, word, word))
-    return st.one_of(plain).flatmap(lambda text: st.sampled_from((text, text, text, f"ONBUILD {text}")))
+    each = st.tuples(st.sampled_from(("", "", "", "ONBUILD ")), st.one_of(plain)).map("".join)
+    return st.lists(each, max_size=6)
 
 
 _HARMLESS = (
@@ -144,8 +158,7 @@ def dockerfiles(draw: st.DrawFn, *, hard: bool) -> tuple[str, str | None, dict[s
         lines.append(
             draw(st.sampled_from(("# escape=`", "#escape = \\", "# syntax=x\n# escape=`", "# hello\n# escape=`")))
         )
-    names = (*NAMES, "BASE") if hard else NAMES
-    lines.extend(draw(st.lists(st.builds("ARG {}={}".format, st.sampled_from(names), words(hard=hard)), max_size=2)))
+    lines.extend(draw(_arguments(hard=hard)))
     if not hard:
         lines.append("ARG BASE=debian:12")
     stages: list[str] = []
@@ -158,7 +171,7 @@ def dockerfiles(draw: st.DrawFn, *, hard: bool) -> tuple[str, str | None, dict[s
         lines.append(f"{keyword} {image}" + draw(st.sampled_from(("", f" AS {name}", f" as {name}"))))
         if " " in lines[-1].removeprefix(keyword).strip():
             stages.append(name.lower())
-        lines.extend(draw(st.lists(_instructions(hard=hard), max_size=6)))
+        lines.extend(draw(_instructions(hard=hard)))
         if draw(st.integers(0, 3)) == 0:
             sources = ("nginx", "0", *stages) if hard else ("nginx", *stages[:-1])
             lines.append(draw(st.sampled_from([f"COPY --from={source} /a /b" for source in sources])))
