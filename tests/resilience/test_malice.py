@@ -48,16 +48,16 @@ DOCUMENTS = {
     "half a million annotations": review(
         tweak(minimal(), {"metadata.annotations": {f"{each:x}": "" for each in range(500_000)}})
     ),
-    "lists nested 3 million deep": _spoiled(TEXT, '"spec": {', f'"spec": {{"x": {"[" * NEST}{"]" * NEST}, '),
+    "lists nested 3 million deep": _spoiled(TEXT, '"spec":{', f'"spec": {{"x": {"[" * NEST}{"]" * NEST}, '),
     "objects nested a million deep": _spoiled(
-        TEXT, '"spec": {', '"spec": {"x": ' + '{"a":' * MIB + "1" + "}" * MIB + ", "
+        TEXT, '"spec":{', '"spec": {"x": ' + '{"a":' * MIB + "1" + "}" * MIB + ", "
     ),
-    "a key given twice": _spoiled(TEXT, '"spec": {', '"spec": {"containers": [], '),
-    "a lone surrogate": _spoiled(TEXT, '"image": "', '"image": "\\ud800'),
-    "a raw surrogate": _spoiled(TEXT, '"image": "', '"image": "\ud800'),
-    "the number 1e999": _spoiled(TEXT, '"spec": {', '"spec": {"securityContext": {"runAsUser": 1e999}, '),
+    "a key given twice": _spoiled(TEXT, '"spec":{', '"spec": {"containers": [], '),
+    "a lone surrogate": _spoiled(TEXT, '"image":"', '"image":"\\ud800'),
+    "a raw surrogate": _spoiled(TEXT, '"image":"', '"image":"\ud800'),
+    "the number 1e999": _spoiled(TEXT, '"spec":{', '"spec": {"securityContext": {"runAsUser": 1e999}, '),
     "a number of a million digits": _spoiled(
-        TEXT, '"spec": {', f'"spec": {{"securityContext": {{"runAsUser": {"9" * MIB}}}, '
+        TEXT, '"spec":{', f'"spec": {{"securityContext": {{"runAsUser": {"9" * MIB}}}, '
     ),
 }
 
