@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 
@@ -68,7 +69,11 @@ def test_plain_files_agree(oracle: Oracle, made: tuple[str, str | None, dict[str
 def test_triggers_of_the_base_agree(
     oracle: Oracle, made: tuple[str, str | None, dict[str, str]], onbuild: tuple[str, ...]
 ) -> None:
-    """They run in every stage that is built directly on it."""
+    """They run in every stage that is built directly on it; those of images that files are taken from are only read."""
+    if not re.search(
+        r"(?i) as one\b", made[0]
+    ):  # then `one` is an image, with the same trigger, and BuildKit never ends
+        onbuild = tuple(each for each in onbuild if "--from=one" not in each)
     assert [found for found in disagreements(oracle, *made, onbuild) if not found.startswith(_VAGUE)] == []
 
 

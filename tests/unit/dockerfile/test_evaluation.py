@@ -57,6 +57,25 @@ def test_the_triggers_of_a_known_base_run_first() -> None:
     assert "ONBUILD" in broken.reason
 
 
+def test_triggers_of_images_that_files_are_taken_from_are_read_and_never_run() -> None:
+    """What they name is built as well; one that copies from its own image ends here, which BuildKit does not."""
+    text = "FROM scratch AS one\nUSER ${x:?no}\nFROM scratch\nCOPY --from=b /a /b\nRUN --mount=from=b,target=/b true"
+
+    def said(*onbuild: str) -> str | None:
+        found = evaluate(text, bases={"b": Base(onbuild=onbuild)})
+        return found.reason if isinstance(found, Malformed) else found.user
+
+    assert said() == said("USER 5", "COPY --from=b a b") == ""
+    assert (
+        said("USR 5")
+        == "an ONBUILD trigger cannot run: unknown instruction 'USR'; is a continuation mark missing on the line above?"
+    )
+    assert (
+        said("COPY --from=one a b")
+        == "x is unset, and the file demands it ('no'); give it a value, as with --build-arg"
+    )
+
+
 def test_the_platform_sets_its_variables() -> None:
     """BuildKit's predefined ones, in FROM and behind ARG."""
     text = "FROM base-$TARGETARCH$TARGETVARIANT\nARG TARGETPLATFORM\nUSER ${TARGETPLATFORM##*/}"

@@ -82,6 +82,13 @@ def plan(
     return _Planner(source, build_args, platform, budget, open_bases).plan(target, triggers)
 
 
+class _Sources(msgspec.Struct):
+    """Where instructions take files from: stages of the file by number, and images of a registry."""
+
+    stages: set[int] = msgspec.field(default_factory=set)
+    images: set[str] = msgspec.field(default_factory=set)
+
+
 class _Planner:
     def __init__(
         self, source: Source, build_args: Mapping[str, str], platform: Platform, budget: Budget, open_bases: bool
@@ -96,6 +103,7 @@ class _Planner:
         self._by_name: dict[str, int] = {}
         self._numbered: list[int | None] = []  # what COPY --from=NUMBER counts: stages, then images in order of use
         self._needs: list[set[int]] = []
+        self._sources: list[_Sources] = []
 
     def plan(self, target: str | None, triggers: Triggers) -> Plan:
         definitions, groups = _group(instructions.parse(line, self._escape) for line in self._source.lines)
@@ -105,12 +113,12 @@ class _Planner:
             self._add(origin, body, arguments)
         goal = self._target(target)
         self._numbered.extend(range(len(self._stages)))
-        self._needs = [set() if stage.parent is None else {stage.parent} for stage in self._stages]
-        copies: dict[int, set[int]] = {}
-        for stage in self._stages:
-            copies[stage.index] = set(self._used(stage.instructions))
-            self._needs[stage.index] |= copies[stage.index]
-        self._check_cycles(copies)
+        self._sources = [self._used(stage.instructions) for stage in self._stages]
+        self._needs = [
+            used.stages if stage.parent is None else used.stages | {stage.parent}
+            for stage, used in zip(self._stages, self._sources, strict=True)
+        ]
+        self._check_cycles({index: used.stages for index, used in enumerate(self._sources)})
         inherited = self._inherit(goal, triggers)
         order = tuple(
             (stage, inherited[stage.index], stage.instructions) for stage in self._stages if stage.index in inherited
@@ -178,8 +186,9 @@ class _Planner:
             )
         return found
 
-    def _used(self, body: Iterable[Instruction]) -> Iterator[int]:
-        """The stages that COPY --from and the mounts of RUN take files from."""
+    def _used(self, body: Iterable[Instruction]) -> _Sources:
+        """What COPY --from and the mounts of RUN take files from."""
+        used = _Sources()
         for step in body:
             if step.keyword == "COPY":
                 sources = [step.flag("from") or ""]
@@ -190,11 +199,13 @@ class _Planner:
             for name in filter(None, sources):
                 found = None if name == SCRATCH else self._find(name, step)
                 if found is not None:
-                    yield found
+                    used.stages.add(found)
                     continue
                 self._numbered.append(None)
                 if name != SCRATCH:
                     _check_reference(name, step)
+                    used.images.add(name)
+        return used
 
     def _find(self, name: str, step: Instruction) -> int | None:
         """The stage of that name, or for COPY of that number; None for an image."""
@@ -238,11 +249,23 @@ class _Planner:
             left -= len(inherited[index])
             if not left:
                 raise ParseError(f"ONBUILD triggers run more than {TRIGGER_LIMIT:,} times", stage.origin.line)
-            needs = self._needs[index] | set(self._used(inherited[index]))
+            used = self._used(inherited[index])
+            needs = self._needs[index] | used.stages
             if any(need > index for need in needs):
                 raise ParseError(f"{stage.title} takes files from a stage that comes after it", stage.origin.line)
-            waiting.extend(needs)
+            waiting.extend(needs | self._needs_of(self._sources[index].images | used.images, triggers, stage))
         return inherited
+
+    def _needs_of(self, images: set[str], triggers: Triggers, stage: Stage) -> set[int]:
+        """The stages that the triggers of images name from which files are taken: these are read, and never run."""
+        needs: set[int] = set()
+        seen, waiting = set(images), list(images)
+        while waiting:
+            used = self._used(instructions.parse_inherited(text, stage.origin) for text in triggers(waiting.pop()))
+            needs |= used.stages
+            waiting.extend(used.images - seen)
+            seen |= used.images
+        return needs
 
     def _triggers(self, stage: Stage, triggers: Triggers) -> Iterator[Instruction]:
         if stage.parent is not None:
