@@ -82,4 +82,4 @@ def namespace(target: Target, request: pytest.FixtureRequest) -> Iterator[str]:
     yield name
     made = [each for each in target.kubectl("get", "namespaces", "-o", "name").split() if name in each]
     if made:
-        target.kubectl("delete", "--wait=false", *made)
+        target.kubectl("delete", "--wait=false", "--ignore-not-found", *made)  # some may be going already
