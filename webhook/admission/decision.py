@@ -130,10 +130,13 @@ def _message(verdict: Verdict, findings: list[Finding]) -> str:
 
 def _together(findings: list[Finding]) -> list[str]:
     """The messages, one for containers with the same fault and the same advice."""
-    alike: dict[tuple[str, str], list[str]] = {}
+    alike: dict[tuple[str, str], list[Finding]] = {}
     for each in findings:
-        alike.setdefault((each.reason, each.fix), []).append(each.detail)
-    return [f"{reason}: {'; '.join(details)}; {fix}" for (reason, fix), details in alike.items()]
+        alike.setdefault((each.reason, each.fix), []).append(each)
+    return [
+        msgspec.structs.replace(group[0], detail="; ".join([each.detail for each in group])).message
+        for group in alike.values()
+    ]
 
 
 def _lapsed(verdict: Verdict) -> str:

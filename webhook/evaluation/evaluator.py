@@ -135,11 +135,11 @@ async def _recall_layers(resolved: list[Subject], images: Images, namespace: str
     """
     found: dict[str | None, Image | None] = {}
     for subject in resolved:
-        reference = subject.slot.container.image
-        if reference not in found:
+        name = subject.slot.container.image
+        if name not in found:
             image = await images.find(_query(subject, namespace, budget, stored=True))
-            found[reference] = image if isinstance(image, Image) else None
-        subject.layers = found[reference]
+            found[name] = image if isinstance(image, Image) else None
+        subject.layers = found[name]
 
 
 def _analyse(subject: Subject, image: Image) -> None:

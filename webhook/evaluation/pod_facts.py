@@ -59,9 +59,9 @@ class PodFacts:
         """How many containers of a name have each uid above 0; under no name, of all."""
         found: dict[str, Counter[int]] = {}
         for slot in self._workload.slots():
-            uid = self.uid(slot)
-            for name in ("", slot.container.name) if uid else ():
-                found.setdefault(name, Counter())[uid or 0] += 1
+            if uid := self.uid(slot):
+                for name in ("", slot.container.name):
+                    found.setdefault(name, Counter())[uid] += 1
         return found
 
     @cached_property
@@ -69,9 +69,9 @@ class PodFacts:
         """Of each volume its first writer, and the first that has another uid: whoever asks differs from one of them."""
         found: dict[str, list[Writer]] = {}
         for place, slot in enumerate(self._workload.slots()):
-            uid = self.uid(slot)
-            for mount in slot.container.volume_mounts or () if uid else ():
-                writers = found.setdefault(mount.name, [])
-                if not mount.read_only and len(writers) < 2 and all(each.uid != uid for each in writers):
-                    writers.append(Writer(place, slot.container.name, uid or 0))
+            if uid := self.uid(slot):
+                for mount in slot.container.volume_mounts or ():
+                    writers = found.setdefault(mount.name, [])
+                    if not mount.read_only and len(writers) < 2 and all(each.uid != uid for each in writers):
+                        writers.append(Writer(place, slot.container.name, uid))
         return found

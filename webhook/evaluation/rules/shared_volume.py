@@ -28,7 +28,7 @@ def check(subject: Subject) -> Finding | None:
         return None
     place, shared = subject.pod.place(subject.slot), list[tuple[int, str, Writer]]()
     for mount in mounts:
-        if not mount.read_only and _kept(subject.pod.volumes.get(mount.name)):
+        if not mount.read_only and _shareable(subject.pod.volumes.get(mount.name)):
             writer = subject.pod.first_other_writer(mount.name, uid)
             if writer is not None and writer.place < place:
                 shared.append((writer.place, mount.name, writer))
@@ -46,7 +46,7 @@ def check(subject: Subject) -> Finding | None:
     )
 
 
-def _kept(volume: Volume | None) -> bool:
+def _shareable(volume: Volume | None) -> bool:
     return volume is not None and any(
         source is not None
         for source in (volume.persistent_volume_claim, volume.ephemeral, volume.csi, volume.empty_dir)
