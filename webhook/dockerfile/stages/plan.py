@@ -102,7 +102,6 @@ class _Planner:
         self._stages: list[Stage] = []
         self._by_name: dict[str, int] = {}
         self._numbered: list[int | None] = []  # what COPY --from=NUMBER counts: stages, then images in order of use
-        self._needs: list[set[int]] = []
         self._sources: list[_Sources] = []
 
     def plan(self, target: str | None, triggers: Triggers) -> Plan:
@@ -114,10 +113,6 @@ class _Planner:
         goal = self._target(target)
         self._numbered.extend(range(len(self._stages)))
         self._sources = [self._used(stage.instructions) for stage in self._stages]
-        self._needs = [
-            used.stages if stage.parent is None else used.stages | {stage.parent}
-            for stage, used in zip(self._stages, self._sources, strict=True)
-        ]
         self._check_cycles({index: used.stages for index, used in enumerate(self._sources)})
         inherited = self._inherit(goal, triggers)
         order = tuple(
@@ -249,11 +244,13 @@ class _Planner:
             left -= len(inherited[index])
             if not left:
                 raise ParseError(f"ONBUILD triggers run more than {TRIGGER_LIMIT:,} times", stage.origin.line)
-            used = self._used(inherited[index])
-            needs = self._needs[index] | used.stages
+            own, used = self._sources[index], self._used(inherited[index])
+            needs = own.stages | used.stages
+            if stage.parent is not None:
+                needs.add(stage.parent)
             if any(need > index for need in needs):
                 raise ParseError(f"{stage.title} takes files from a stage that comes after it", stage.origin.line)
-            waiting.extend(needs | self._needs_of(self._sources[index].images | used.images, triggers, stage))
+            waiting.extend(needs | self._needs_of(own.images | used.images, triggers, stage))
         return inherited
 
     def _needs_of(self, images: set[str], triggers: Triggers, stage: Stage) -> set[int]:
