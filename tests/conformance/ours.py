@@ -44,10 +44,11 @@ def image(user: str | None, files: Files, *, accounts: bool = False) -> Image:
     )
 
 
-class Table(msgspec.Struct, frozen=True):
+class Table(Images):
     """Images by reference, or why they could not be read."""
 
-    images: Mapping[str, Image | Unknown]
+    def __init__(self, images: Mapping[str, Image | Unknown]) -> None:
+        self.images = images
 
     async def find(self, query: Query) -> Image | Unknown:
         """The image, which must be there."""

@@ -8,13 +8,13 @@ from tests.support.pods import IMAGE, minimal
 from tests.unit.server.test_asgi import review
 from webhook.admission.handler import Admission
 from webhook.admission.review import decode
-from webhook.image.source import Image, Query
+from webhook.image.source import Image, Images, Query
 from webhook.policy.cache import PolicyCache, StoredObject
 from webhook.policy.selection import Namespace
 from webhook.policy.types import ExceptionSpec, Metadata, NonRootException, NonRootPolicy, PolicySpec
 
 
-class Slow:
+class Slow(Images):
     """An image of root that takes until `release` is set to be known."""
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """Images from a few words, and a table of them that answers as a registry client would."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -9,7 +9,7 @@ from webhook.image import reference
 from webhook.image.config import Config, normalise_platform, parse_user
 from webhook.image.filesystem import Directory, StepDown, Survey
 from webhook.image.passwd import AccountFiles
-from webhook.image.source import Cause, Image, PlatformImage, Query, Unknown
+from webhook.image.source import Cause, Image, Images, PlatformImage, Query, Unknown
 
 PASSWD = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n"
 DIGEST = "sha256:" + "ab" * 32
@@ -61,12 +61,13 @@ def unknown(cause: Cause) -> Unknown:
     return Unknown(cause, "a test says so")
 
 
-class Table:
+class Table(Images):
     """An image source: normalised reference -> image. What is not in it is not found; every query is kept."""
 
     def __init__(self, images: Mapping[str, Image | Unknown]) -> None:
         self.images = {str(reference.parse(text)): found for text, found in images.items()}
         self.asked: list[Query] = []
+        self.asked_stored: list[str] = []
         self.resolved: list[Query] = []
 
     async def resolve(self, query: Query) -> str | None:
@@ -78,8 +79,17 @@ class Table:
     async def find(self, query: Query) -> Image | Unknown:
         """As `webhook.image.source.Images`."""
         self.asked.append(query)
+        return self._image(query.reference)
+
+    async def find_stored(self, references: Sequence[str], like: Query) -> Sequence[Image | None]:
+        """All that is in the table is stored."""
+        self.asked_stored += references
+        found = [self._image(each) for each in references]
+        return [each if isinstance(each, Image) else None for each in found]
+
+    def _image(self, name: str) -> Image | Unknown:
         try:
-            name = str(reference.parse(query.reference))
+            name = str(reference.parse(name))
         except InvalidReference as error:
             return Unknown("invalid", str(error))
         return self.images.get(name, Unknown("notFound", "the table does not have it"))

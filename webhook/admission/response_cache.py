@@ -6,6 +6,7 @@ entry is valid while the same policy applies, and while the source of images giv
 was made from, and what is stored is the same.
 """
 
+from collections.abc import Sequence
 from operator import attrgetter
 
 import msgspec
@@ -87,13 +88,17 @@ def _private(files: FileModes | None) -> bool:
     return files is not None and not files.strictest & 0o004
 
 
-class RecordingSource:
+StoredLookup = tuple[Sequence[str], Query, Sequence[Image | None]]
+
+
+class RecordingSource(Images):
     """The images of one review, and what was answered about them. A dry run leaves no trace: the webhooks promise that."""
 
     def __init__(self, images: Images, *, dry_run: bool) -> None:
         self._images = images
         self._dry_run = dry_run
         self.lookups: list[tuple[Query, Image | Unknown]] = []
+        self.stored: list[StoredLookup] = []
 
     async def find(self, query: Query) -> Image | Unknown:
         """As `webhook.image.source.Images`."""
@@ -103,9 +108,15 @@ class RecordingSource:
         self.lookups.append((query, found))
         return found
 
+    async def find_stored(self, references: Sequence[str], like: Query) -> Sequence[Image | None]:
+        """As `webhook.image.source.Images`."""
+        found = await self._images.find_stored(references, like)
+        self.stored.append((references, like, found))
+        return found
+
 
 class CachedResponse(msgspec.Struct, frozen=True, gc=False):
-    """A response without its uid, and what is counted and logged of it. `lookups` are the images it was made from."""
+    """A response without its uid, and what is counted and logged of it. `lookups` and `stored` are the images it was made from."""
 
     rest: bytes
     decision: str
@@ -114,7 +125,8 @@ class CachedResponse(msgspec.Struct, frozen=True, gc=False):
     message: str
     operations: int
     exempted: int = 0
-    lookups: tuple[tuple[Query, Image | Unknown], ...] = ()
+    lookups: tuple[tuple[Query, Image], ...] = ()
+    stored: tuple[StoredLookup, ...] = ()
 
 
 class ResponseCache:
@@ -132,17 +144,19 @@ class ResponseCache:
             return None
         for query, image in found.lookups:
             again = query if query.dry_run == dry_run else replace(query, dry_run=dry_run)
-            same = await images.find(again)
-            if same is not image and not (query.stored and same == image):
+            if await images.find(again) is not image:
+                return None
+        for references, like, stored in found.stored:
+            if await images.find_stored(references, like) != stored:
                 return None
         return found
 
     def keep(self, key: Key, entry: CachedResponse, recording: RecordingSource) -> None:
-        """Keep a response, unless one of its images was unknown, though it had to be looked up."""
-        lookups: list[tuple[Query, Image | Unknown]] = []
+        """Keep a response, unless one of its images was unknown."""
+        lookups = []
         for query, found in recording.lookups:
-            if isinstance(found, Unknown) and not query.stored:
+            if isinstance(found, Unknown):
                 return
             lookups.append((replace(query, budget=0.0), found))
         weight = _OBJECT_OVERHEAD * (len(msgspec.msgpack.encode(key)) + 2 * len(entry.rest))
-        self._answers.put(key, replace(entry, lookups=tuple(lookups)), weight)
+        self._answers.put(key, replace(entry, lookups=tuple(lookups), stored=tuple(recording.stored)), weight)

@@ -15,7 +15,7 @@ from webhook.evaluation.finding import Finding
 from webhook.image import start, suggestion
 from webhook.image.config import Config
 from webhook.image.filesystem import Directory, Suggestion, Survey
-from webhook.image.source import Image, PlatformImage, Query
+from webhook.image.source import Image, Images, PlatformImage, Query
 from webhook.image.user import Identity, PlatformIdentity, platform_identities
 from webhook.policy.cache import PolicySnapshot
 from webhook.policy.types import Documents
@@ -82,7 +82,7 @@ async def _platform(reference: str, image: Image, each: PlatformImage, answer: P
     )
 
 
-class _Given:
+class _Given(Images):
     """An image source that has the one image already."""
 
     def __init__(self, image: Image) -> None:

@@ -56,7 +56,7 @@ class _CachedLookup(msgspec.Struct, frozen=True):
     index: tuple[Platform, ...] | None
 
 
-class DiskCache:
+class DiskCache(Images):
     """An image source in front of another one. Offline, the other one is never asked; pass None for it then."""
 
     def __init__(self, images: Registries | None, folder: Path | None = None) -> None:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from webhook.errors import InvalidSetting
-from webhook.image.source import Images
+from webhook.image.source import Images, NotExamined
 
 if TYPE_CHECKING:
     from webhook.registry.auth.keychain import PullSecrets
-from webhook.image.source import NotExamined
 
 
 class ImageSource(msgspec.Struct, frozen=True):

@@ -37,7 +37,7 @@ _TRIED_BYTES = 1 << 20  # of names that were tried in vain
 log = logging.getLogger(__name__)
 
 
-class CostedImages(Images, Protocol):
+class CostedImages(Protocol):
     """An image source that says what a look-up reads."""
 
     async def find(self, query: Query, cost: Cost | None = None) -> Image | Unknown:
@@ -45,7 +45,7 @@ class CostedImages(Images, Protocol):
         ...
 
 
-class AskedImages:
+class AskedImages(Images):
     """Implements `webhook.image.source.Images` over another, and remembers by which query a registry's image was found."""
 
     def __init__(self, images: Images) -> None:

@@ -124,22 +124,21 @@ def _has_layers(subject: Subject) -> bool:
     container = subject.slot.container
     if subject.os != "linux" or not subject.effective.run_as_user or not container.image or subject.fully_exempt:
         return False
-    return not injections(subject.workload.metadata.annotations, container.name)
+    annotations = subject.workload.metadata.annotations
+    return not annotations or not injections(annotations, container.name)
 
 
 async def _recall_layers(resolved: list[Subject], images: Images, namespace: str, budget: float) -> None:
     """Fill in what is stored of the images; where nothing is, nothing is known of their programs.
 
-    They are asked for in turn, each image once: what is stored is waited for by nobody, and a task for each would cost more
-    than the answer.
+    They are asked for all at once, each image once: one question for each would cost as much as the rest of the evaluation.
     """
-    found: dict[str | None, Image | None] = {}
-    for subject in resolved:
-        name = subject.slot.container.image
-        if name not in found:
-            image = await images.find(_query(subject, namespace, budget, stored=True))
-            found[name] = image if isinstance(image, Image) else None
-        subject.layers = found[name]
+    names = [subject.slot.container.image or "" for subject in resolved]
+    references = list(dict.fromkeys(names))
+    found = await images.find_stored(references, _query(resolved[0], namespace, budget))
+    layers = dict(zip(references, found, strict=True))
+    for subject, name in zip(resolved, names, strict=True):
+        subject.layers = layers[name]
 
 
 def _analyse(subject: Subject, image: Image) -> None:
@@ -237,7 +236,7 @@ async def _find_image(subject: Subject, images: Images, namespace: str, budget: 
     return found
 
 
-def _query(subject: Subject, namespace: str, budget: float, *, stored: bool = False) -> Query:
+def _query(subject: Subject, namespace: str, budget: float) -> Query:
     """The question to an image source about the container's image."""
     container, workload = subject.slot.container, subject.workload
     secrets = workload.spec.image_pull_secrets
@@ -249,7 +248,6 @@ def _query(subject: Subject, namespace: str, budget: float, *, stored: bool = Fa
         pull_secrets=tuple([secret.name for secret in secrets if secret.name]) if secrets else (),
         service_account=_service_account(workload),
         always_pull=container.image_pull_policy == "Always",
-        stored=stored,
         budget=budget,
     )
 

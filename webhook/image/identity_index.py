@@ -21,9 +21,13 @@ _SHARED = 4096  # values of which there is one object for all; then it begins an
 
 
 class IdentityIndex:
-    """A map of objects by any key that tells them apart; what is found is a tuple that never changes."""
+    """A map of objects by any key that tells them apart; what is found is a tuple that never changes.
+
+    `revision` is another number after every change.
+    """
 
     def __init__(self) -> None:
+        self.revision = 0
         self._stored: dict[Hashable, ImageIdentity] = {}
         self._found: dict[str, tuple[ImageIdentity, ...]] = {}  # by reference, and by repository and digest
         self._shared: dict[Any, Any] = {}  # one of each platform, namespace, …: there are few, and many objects
@@ -66,6 +70,7 @@ class IdentityIndex:
         return self._found.get(image, ())
 
     def _replace(self, old: ImageIdentity | None, new: ImageIdentity | None) -> None:
+        self.revision += 1
         kept = set() if new is None else _keys(new)
         for key in kept if old is None else kept | _keys(old):
             found = tuple(each for each in self._found.get(key, ()) if each is not old)

@@ -1,5 +1,7 @@
 """An image source: a query for an image, and its answer or the reason why there is none. Every source implements `Images`."""
 
+import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
@@ -67,8 +69,7 @@ class Query(msgspec.Struct, frozen=True, gc=False):
     group even of images whose USER is a number, `survey` for a look at every layer, which reads the whole image.
     `budget` is how many seconds the caller waits before it takes Unknown("pending"); 0 asks what is already known and
     queues the rest. `service_account` is whose pull secrets apply because the spec has none: a template's, for a Pod
-    was given them when it was made. Of what a `dry_run` learns nothing is written to the cluster. `stored` asks for no more
-    than what is stored already, without any look-up: of an image whose user the spec says.
+    was given them when it was made. Of what a `dry_run` learns nothing is written to the cluster.
     """
 
     reference: str
@@ -81,23 +82,31 @@ class Query(msgspec.Struct, frozen=True, gc=False):
     accounts: bool = False
     survey: bool = False
     dry_run: bool = False
-    stored: bool = False
     budget: float = 3.0
 
 
 class Images(Protocol):
-    """A source of images: the registry client, the command line's archives, a test's table."""
+    """A source of images: the registry client, the command line's archives, a test's table. Its classes name it as their base."""
 
     async def find(self, query: Query) -> Image | Unknown:
         """The image, or why it is not known; never raises for what an image, registry or network did."""
         ...
 
+    async def find_stored(self, references: Sequence[str], like: Query) -> Sequence[Image | None]:  # noqa: ARG002  # of none
+        """The images as far as they are stored already, without a look-up; `like` is a query for any one of them."""
+        return [None] * len(references)
 
-NOT_STORED = Unknown("pending", "nothing is stored of it")
+
+async def find_each(images: Images, references: Sequence[str], like: Query) -> list[Image | None]:
+    """The images as `find_stored` gives them, of a source that looks them up all the same."""
+    found = await asyncio.gather(*(images.find(msgspec.structs.replace(like, reference=each)) for each in references))
+    return [each if isinstance(each, Image) else None for each in found]
+
+
 NOT_EXAMINED = Unknown("local", "images are not examined")
 
 
-class NotExamined:
+class NotExamined(Images):
     """The image source of `--no-images`: it reads no image. Its answer is counted and never reported as a finding."""
 
     async def find(self, query: Query) -> Image | Unknown:  # noqa: ARG002  # whatever is asked

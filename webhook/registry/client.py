@@ -31,7 +31,7 @@ from webhook.image import reference as references
 from webhook.image.config import Platform
 from webhook.image.passwd import AccountFiles
 from webhook.image.reference import NAME_LIMIT, Reference
-from webhook.image.source import NOT_STORED, Image, PlatformImage, Query, Unknown
+from webhook.image.source import Image, Images, PlatformImage, Query, Unknown
 from webhook.registry.auth.docker_config import DockerConfig
 from webhook.registry.auth.keychain import Credentials, PullSecrets
 from webhook.registry.auth.token import TokenCache, expected_challenges
@@ -65,7 +65,7 @@ class _CachedLookup(msgspec.Struct, frozen=True, gc=False):
     at: float = 0.0
 
 
-class RegistryClient:
+class RegistryClient(Images):
     """Implements `webhook.image.source.Images`. Use it from one event loop, and `aclose` it there."""
 
     def __init__(
@@ -123,8 +123,6 @@ class RegistryClient:
 
     async def _find(self, query: Query, cost: Cost | None) -> Image | Unknown:
         """As `find`, which catches our own errors."""
-        if query.stored:
-            return NOT_STORED
         secrets, account = query.pull_secrets, query.service_account if self._by_account else ""
         key = (
             query.reference,

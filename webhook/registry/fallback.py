@@ -24,6 +24,9 @@ from webhook.registry.manifest import Descriptor, choose
 
 DAY = timedelta(days=1)  # how exact `lastSeen` is
 
+_STORED_LIMIT = 4096  # images as they are stored, kept to be given again
+_StoredKey = tuple[str, str, str, frozenset[str]]
+
 _SILENT: frozenset[Cause] = frozenset({"unreachable", "rateLimited", "pending"})
 _REFUSED: frozenset[Cause] = frozenset({"notFound", "unauthorized"})
 _FINAL: frozenset[Cause] = frozenset({"invalid", "local"})  # no gap in our knowledge that a memory could fill
@@ -59,13 +62,15 @@ class IdentityStore(Protocol):
         ...
 
 
-class FallbackSource:
+class FallbackSource(Images):
     """Implements `webhook.image.source.Images` over another, whose Unknowns it fills in from what is stored."""
 
     def __init__(self, images: Images, identities: IdentityIndex, clock: Callable[[], float] = time.time) -> None:
         self._images = images
         self._identities = identities
         self._clock = clock
+        self._stored: dict[_StoredKey, Image | None] = {}  # as the identities were at `_revision`
+        self._revision = identities.revision
 
     async def find(self, query: Query) -> Image | Unknown:
         """The image, or who it was when it was last seen, or why it is not known."""
@@ -84,12 +89,29 @@ class FallbackSource:
             return Unknown("local", f"nodes run it under that name, and the registry does not tell: {why.detail}")
         return recalled or found
 
+    async def find_stored(self, references: Sequence[str], like: Query) -> Sequence[Image | None]:
+        """The images as far as the source below has them, or identities are stored of them."""
+        found = await self._images.find_stored(references, like)
+        return [each or self._find_stored(name, like) for name, each in zip(references, found, strict=True)]
+
+    def _find_stored(self, name: str, like: Query) -> Image | None:
+        """The image as it is stored: the same object until what is stored changes."""
+        if not self._identities.of_reference(reference.normalised(name)):
+            return None
+        if self._revision != self._identities.revision or len(self._stored) >= _STORED_LIMIT:
+            self._stored, self._revision = {}, self._identities.revision
+        key = (name, like.namespace, like.os, like.architectures)
+        if key not in self._stored:
+            self._stored[key] = self._recall(reference.parse(name), like, None)
+        return self._stored[key]
+
     def _on_nodes(self, requested: Reference, query: Query) -> bool:
         """Whether some node has run an image by that name, though not who that is everywhere."""
         stored = self._identities.of_reference(str(requested))
         return any(each.spec.source == "observed" for each in self._allowed(stored, query))
 
-    def _recall(self, requested: Reference, query: Query, why: Unknown) -> Image | None:
+    def _recall(self, requested: Reference, query: Query, why: Unknown | None) -> Image | None:
+        """The image as it is stored, with its age, in place of what is unknown; without where nobody was asked (None)."""
         digests = (
             {each.digest for each in self._allowed(self._identities.of_reference(str(requested)), query)}
             if requested.digest is None
@@ -100,10 +122,10 @@ class FallbackSource:
             for digest in digests
             for each in self._allowed(self._identities.of_digest(requested.name, digest), query)
         ]
-        for source in ("registry", "observed") if why.cause in _SILENT else ("observed",):
+        for source in ("registry", "observed") if why is None or why.cause in _SILENT else ("observed",):
             found = self._newest([each for each in stored if each.spec.source == source], query)
             if found is not None:
-                return msgspec.structs.replace(found, fallback_reason=why)
+                return msgspec.structs.replace(found, age=found.age if why else 0.0, fallback_reason=why)
         return None
 
     def _allowed(self, stored: Iterable[ImageIdentity], query: Query) -> Iterator[ImageIdentity]:
@@ -120,7 +142,7 @@ class FallbackSource:
         found = candidates.pop()
         if candidates or found is None:
             return None
-        age = 0.0 if query.stored else max(0.0, self._clock() - last.spec.last_seen.timestamp())
+        age = max(0.0, self._clock() - last.spec.last_seen.timestamp())
         return Image(last.digest, found, last.spec.source, age)
 
 

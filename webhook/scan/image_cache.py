@@ -1,14 +1,15 @@
 """An image source that looks each image of a cluster up once."""
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 
-from webhook.image.source import Image, Images, Query, Unknown
+from webhook.image.source import Image, Images, Query, Unknown, find_each
 from webhook.scan.collector import Accounts
 
 
-class MemoizedSource:
+class MemoizedSource(Images):
     """Implements `webhook.image.source.Images` over another one, for the duration of a scan.
 
     Two queries are the same where image, nodes and credentials are: without pull secrets, in whichever namespaces. With
@@ -27,9 +28,12 @@ class MemoizedSource:
             secrets = self._accounts.get((query.namespace, query.service_account), ())
             query = msgspec.structs.replace(query, pull_secrets=secrets, service_account="")
         secret = query.pull_secrets or query.service_account
-        query = msgspec.structs.replace(query, stored=False)
         key = msgspec.structs.replace(query, namespace=query.namespace if secret else "", always_pull=False)
         task = self._asked.get(key)
         if task is None:
             task = self._asked[key] = asyncio.ensure_future(self._images.find(query))
         return await task
+
+    async def find_stored(self, references: Sequence[str], like: Query) -> Sequence[Image | None]:
+        """The images, looked up."""
+        return await find_each(self, references, like)

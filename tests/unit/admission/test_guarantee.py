@@ -11,6 +11,7 @@ import contextlib
 import copy
 import json
 import os
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -24,7 +25,7 @@ from tests.support.images import PASSWD, Table, image, multi, platform_image
 from tests.support.pods import Object, review_body
 from webhook.admission.handler import LARGE_PODS_CONTAINERS, SMALL_POD_CONTAINERS, Admission, Outcome, WebhookKind
 from webhook.admission.review import decode
-from webhook.image.source import Image, Query, Unknown
+from webhook.image.source import Image, Images, Query, Unknown
 from webhook.policy.selection import MODE_LABEL, EffectivePolicy, Namespace, select_policy
 from webhook.policy.types import ExceptionSpec, Metadata, NonRootException, NonRootPolicy, PolicySpec
 from webhook.workload.workload import Workload
@@ -58,7 +59,7 @@ class GivenUp(BaseException):
     """The API server waits no longer: no code of ours may take it for an error, as it may not a cancellation."""
 
 
-class Liar:
+class Liar(Images):
     """A source of images that says something else whenever it likes, or fails."""
 
     def __init__(self, rng: Random) -> None:
@@ -79,6 +80,11 @@ class Liar:
         unread = isinstance(found, Unknown) or any(isinstance(each.accounts, Unknown) for each in found.platforms)
         (self.unread.add if unread else self.unread.discard)(name)
         return found
+
+    async def find_stored(self, references: Sequence[str], like: Query) -> Sequence[Image | None]:
+        """As `webhook.image.source.Images`; it lies about what is stored, too."""
+        found = [await self.find(msgspec.structs.replace(like, reference=each)) for each in references]
+        return [each if isinstance(each, Image) else None for each in found]
 
     def _image(self) -> Image | Unknown:
         rng = self._rng

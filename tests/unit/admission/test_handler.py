@@ -26,7 +26,7 @@ from webhook.admission.handler import (
     WebhookKind,
 )
 from webhook.admission.retry_window import RETRY_WINDOW
-from webhook.image.source import Image, Query, Unknown
+from webhook.image.source import Image, Images, Query, Unknown
 from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import ExceptionSpec, Metadata, NonRootException
 from webhook.workload.workload import Workload
@@ -637,7 +637,7 @@ async def test_a_dry_run_is_said_to_whoever_might_remember(dry_run: bool) -> Non
     assert [query.dry_run for query in scene.images.asked] == [dry_run]
 
 
-class Waited:
+class Waited(Images):
     """Images that come when they are told to."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from webhook.image import image_identity, reference
 from webhook.image.capabilities import FileCapabilities
 from webhook.image.filesystem import Capable, Directory, Special, StepDown, Survey
 from webhook.image.image_identity import ImageFacts, ImageIdentity, ImageIdentitySpec
-from webhook.image.source import Image, PlatformImage, Query, Unknown
+from webhook.image.source import Image, Images, PlatformImage, Query, Unknown
 from webhook.registry.client import RegistryClient
 from webhook.registry.settings import RegistrySettings
 from webhook.registry.transport.messages import Cost
@@ -57,7 +57,7 @@ def identity(number: int, **more: Any) -> ImageIdentity:
     return ImageIdentity(f"sha256-{'ab' * 32}-linux-amd64-{number:08d}", spec, "7")
 
 
-class Fake:
+class Fake(Images):
     """An image source that reads a megabyte for every image; time passes by pauses alone."""
 
     def __init__(self, found: Image | Unknown) -> None:

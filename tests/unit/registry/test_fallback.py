@@ -16,7 +16,7 @@ from webhook.image import user as identity
 from webhook.image.config import Platform, normalise_platform
 from webhook.image.filesystem import Survey
 from webhook.image.image_identity import ImageFacts, ImageIdentity, Observation
-from webhook.image.source import NOT_STORED, Cause, Image, Query, Unknown
+from webhook.image.source import Cause, Image, Images, Query, Unknown
 from webhook.image.user import Identity
 from webhook.registry.fallback import FallbackSource
 
@@ -187,7 +187,7 @@ def seen(
     return made
 
 
-class Silent:
+class Silent(Images):
     """An image source that has but one answer."""
 
     def __init__(self, cause: Cause) -> None:
@@ -354,13 +354,14 @@ async def test_a_node_knows_the_images_of_a_registry_that_may_not_be_asked(
     assert (found.source, registry.requests) == ("observed", [])
 
 
-async def test_what_is_stored_of_an_image_is_told_without_a_look_up(registry: Registry, connect: Connect) -> None:
+async def test_what_is_stored_of_an_image_is_found_without_a_look_up(registry: Registry, connect: Connect) -> None:
     """With what its layers say, by tag and by digest, and the same each time; and nothing where nothing is stored."""
     registry.push("team/app:1", NAMED)
     kept, name = InMemoryStore(), f"{registry.host}/team/app:1"
     client = connect(kept=kept)
-    source, query = FallbackSource(client, kept), Query(name, stored=True)
-    assert await source.find(query) == NOT_STORED
+    source, by_digest = FallbackSource(client, kept), f"{registry.host}/team/app@{NAMED.digest}"
+    references, like = [name, by_digest, "not a reference"], Query(name)
+    assert await source.find_stored(references, like) == [None, None, None]
     assert registry.requests == []
     await client.image(name)
     asked = len(registry.requests)
@@ -368,11 +369,33 @@ async def test_what_is_stored_of_an_image_is_told_without_a_look_up(registry: Re
     facts = ImageFacts(setuid=("/bin/su",))
     read = ImageIdentity(identity.name, msgspec.structs.replace(identity.spec, facts=facts))
     kept.update(f"uid of {identity.name}", read)
-    for reference in (name, f"{registry.host}/team/app@{NAMED.digest}"):
-        found = await source.find(msgspec.structs.replace(query, reference=reference))
-        assert isinstance(found, Image)
-        (survey,) = (each.survey for each in found.platforms)
+    found = await source.find_stored(references, like)
+    for each in found[:2]:
+        assert isinstance(each, Image)
+        (survey,) = (platform.survey for platform in each.platforms)
         assert isinstance(survey, Survey)
-        assert [each.path for each in survey.special] == ["/bin/su"]
-        assert await source.find(msgspec.structs.replace(query, reference=reference)) == found
+        assert [program.path for program in survey.special] == ["/bin/su"]
+    assert found[2] is None
+    again = await source.find_stored(references, like)
+    assert all(one is other for one, other in zip(found, again, strict=True))
     assert len(registry.requests) == asked
+
+
+async def test_what_is_stored_of_an_image_counts_where_and_as_long_as_it_is_stored() -> None:
+    """For its namespaces, nodes and operating system, also when others have asked before; and no longer than it is there."""
+    kept = InMemoryStore()
+    source, name = FallbackSource(Silent("local"), kept), "registry.example/app:1"
+    shown = seen()
+    kept.update("shop's", ImageIdentity(shown.name, msgspec.structs.replace(shown.spec, namespaces=("shop",))))
+    mine = Query(name, namespace="shop")
+
+    async def stored(query: Query) -> bool:
+        (found,) = await source.find_stored([name], query)
+        return found is not None
+
+    assert await stored(mine)
+    for other in ({"namespace": "blog"}, {"os": "windows"}, {"architectures": frozenset({"arm64"})}):
+        assert await stored(msgspec.structs.replace(mine, **other)) is False
+    assert await stored(mine)
+    kept.delete("shop's")
+    assert not await stored(mine)
