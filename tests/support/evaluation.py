@@ -16,6 +16,7 @@ from webhook.evaluation.verdict import Verdict
 from webhook.image.source import Image, Unknown
 from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import NonRootException
+from webhook.workload.storage import UNKNOWN, Storage
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 APP = image("app")
@@ -27,6 +28,7 @@ async def evaluate_object(
     *,
     rule: EffectivePolicy | None = None,
     exceptions: Sequence[NonRootException] = (),
+    storage: Storage = UNKNOWN,
 ) -> Verdict:
     """The verdict on an object; `images` is a table, or the one image of the minimal Pod."""
     table = images if isinstance(images, Mapping) else {IMAGE: images}
@@ -38,6 +40,7 @@ async def evaluate_object(
         budget=1.0,
         now=NOW,
         exceptions=exceptions,
+        storage=storage,
     )
 
 

@@ -132,8 +132,7 @@ def _fs_group(verdict: Verdict, workload: Workload) -> dict[str, Any]:
 
 def _annotation(workload: Workload, record: list[dict[str, Any]]) -> Operation:
     annotations = workload.metadata.annotations
-    earlier = injection_record((annotations or {}).get(ANNOTATION, ""))
-    text = msgspec.json.encode(earlier + record).decode()
+    text = msgspec.json.encode(injection_record(annotations) + record).decode()
     if annotations is None:
         return {"op": "add", "path": "/metadata/annotations", "value": {ANNOTATION: text}}
     return {"op": "add", "path": f"/metadata/annotations/{json_pointer.escaped(ANNOTATION)}", "value": text}

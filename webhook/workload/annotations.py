@@ -16,12 +16,12 @@ MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 
 def injections(annotations: Mapping[str, str] | None, container: str) -> list[dict[str, Any]]:
     """The entries of a Pod's record that are about one container: what earlier passes have injected into it."""
-    text = annotations.get(ANNOTATION, "") if annotations else ""
-    return [each for each in injection_record(text) if each.get("container") == container]
+    return [each for each in injection_record(annotations) if each.get("container") == container]
 
 
-def injection_record(text: str) -> list[dict[str, Any]]:
+def injection_record(annotations: Mapping[str, str] | None) -> list[dict[str, Any]]:
     """The record of what was injected, of the annotation `ANNOTATION`, an entry for each container; another text is no record."""
+    text = annotations.get(ANNOTATION) if annotations else None
     if not text:
         return []
     try:

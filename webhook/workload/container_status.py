@@ -27,7 +27,7 @@ from webhook.image.image_identity import Observation
 from webhook.image.user import Identity
 from webhook.text import describe_error
 from webhook.workload import workload as pod
-from webhook.workload.annotations import ANNOTATION, injection_record
+from webhook.workload.annotations import injection_record
 from webhook.workload.podspec import Container, Int64, Metadata, PodSpec, Wire
 from webhook.workload.workload import Effective, Slot, Workload
 
@@ -205,7 +205,7 @@ def ran_unpatched(observed: Pod) -> Iterator[Start]:
 def injected_fields(observed: Pod) -> dict[str, tuple[str, ...]]:
     """The security context fields that we have injected into each container, by its name, as the Pod's annotation says."""
     fields: dict[str, tuple[str, ...]] = {}
-    for each in injection_record((observed.metadata.annotations or {}).get(ANNOTATION, "")):
+    for each in injection_record(observed.metadata.annotations):
         name, given = each.get("container"), each.get("fields")
         if isinstance(name, str) and isinstance(given, list):
             fields[name] = (*fields.get(name, ()), *(field for field in given if isinstance(field, str)))

@@ -10,6 +10,7 @@ from tests.support.tables import table
 from webhook.evaluation.finding import describe_user, finding, image_user
 from webhook.evaluation.pod_facts import PodFacts
 from webhook.evaluation.subject import Subject
+from webhook.image.config import User
 from webhook.image.source import Image, Unknown
 from webhook.image.user import Injection, platform_identities
 from webhook.text import quoted
@@ -32,6 +33,13 @@ def subject(found: Image | Unknown | None = None, os: str = "linux", kind: str =
         image=found,
         identities=platform_identities(found, os) if isinstance(found, Image) else (),
     )
+
+
+def _observed(user: User) -> Image:
+    """An image of which a node has shown who it is."""
+    (one,) = image("7").platforms
+    config = msgspec.structs.replace(one.config, user=user)
+    return msgspec.structs.replace(multi(msgspec.structs.replace(one, config=config)), source="observed")
 
 
 def test_a_finding_names_the_container_the_reason_and_the_next_step() -> None:
@@ -81,6 +89,18 @@ def test_a_field_is_written_as_in_the_manifest(kind: str, field: str) -> None:
             '(image "registry.example/app:1", USER "app", built for "windows")',
         ),
         "no system named": (multi(platform_image("app", platform="")), '(image "registry.example/app:1", USER "app")'),
+        "an answer of some hours ago": (
+            msgspec.structs.replace(image("app"), age=7200.0),
+            '(image "registry.example/app:1", USER "app", as of 2 h ago)',
+        ),
+        "a node's": (
+            msgspec.structs.replace(image("app"), source="observed", age=7200.0),
+            '(image "registry.example/app:1", USER "app", observed on a node 2 h ago)',
+        ),
+        "a node's, which does not tell the USER": (
+            _observed(User("", uid=7)),
+            '(image "registry.example/app:1", USER not read, observed on a node 0 s ago)',
+        ),
     },
 )
 def test_the_image_in_words(found: Image | None, text: str) -> None:
@@ -181,3 +201,11 @@ def test_any_text_is_made_safe(text: str) -> None:
     assert safe.isprintable()
     assert len(safe) <= 12 * 201
     safe.encode()
+
+
+def test_a_container_without_an_image_has_an_empty_one() -> None:
+    """As in a template, which somebody fills in."""
+    bare = workload(tweak(minimal(), {"spec.containers.0.image": None}))
+    given = msgspec.structs.replace(subject(), workload=bare, slot=first(bare))
+    assert finding(given, "root-user", "reason", "is root", "set it").image == ""
+    assert image_user(given) == '(image "")'

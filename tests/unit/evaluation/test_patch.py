@@ -20,6 +20,7 @@ from webhook.evaluation.verdict import ContainerVerdict
 from webhook.image.capabilities import FileCapabilities
 from webhook.image.filesystem import Capable, Survey
 from webhook.image.source import Image, Unknown
+from webhook.policy.types import ExceptionSpec, Metadata, NonRootException, Rule
 from webhook.workload.annotations import OPENSHIFT_SCC
 from webhook.workload.workload import effective
 
@@ -262,6 +263,24 @@ async def test_a_root_image_that_is_allowed_gets_no_defaults() -> None:
         patched(minimal(), await evaluate_object(minimal(), image(""), rule=effective_policy(rootImages="Allow")))
         == minimal()
     )
+
+
+@pytest.mark.parametrize(
+    ("paths", "found", "rules"),
+    [
+        ({f"{OWN}.runAsUser": 5}, image("app"), ()),
+        ({}, unknown("unreachable"), ()),
+        ({}, unknown("unreachable"), ("unknown-image",)),
+    ],
+    ids=["with a uid of its own", "of an unknown image", "of an image that may be unknown"],
+)
+async def test_what_an_exception_excuses_gets_nothing(
+    paths: dict[str, Any], found: Image | Unknown, rules: tuple[Rule, ...]
+) -> None:
+    """Defaults might break it, and so might runAsNonRoot."""
+    pod = tweak(minimal(), paths)
+    exception = NonRootException(Metadata("x", "default"), ExceptionSpec("a test", rules=rules))
+    assert patched(pod, await evaluate_object(pod, found, exceptions=[exception])) == pod
 
 
 def test_an_explicit_root_gets_nothing_whatever_the_verdict() -> None:

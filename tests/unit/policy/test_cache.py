@@ -9,7 +9,7 @@ from tests.support.pods import workload
 from webhook.policy import cache, selection
 from webhook.policy.cache import PolicyCache, PolicySnapshot
 from webhook.policy.loader import load
-from webhook.policy.selection import Namespace
+from webhook.policy.selection import EffectivePolicy, Namespace
 from webhook.policy.types import Documents, NonRootException, NonRootPolicy
 
 
@@ -68,7 +68,7 @@ class TestStaticView:
         policies = PolicySnapshot(documents())
         for number in range(10):
             policies.effective_policy(f"n{number}")
-        assert len(policies._effective) <= 3
+            assert len(policies._effective) == number % 3 + 1
 
 
 class TestAccept:
@@ -80,6 +80,11 @@ class TestAccept:
         accepted = cache.accept(body)
         assert isinstance(accepted.document, NonRootPolicy)
         assert (accepted.document.spec.mode, accepted.problem, accepted.unknown_fields) == ("Warn", "", ())
+
+    def test_a_policy_without_a_spec_has_every_default(self) -> None:
+        body = policy("p")
+        del body["spec"]
+        assert cache.accept(body).document == cache.accept(policy("p")).document
 
     def test_an_exception(self) -> None:
         accepted = cache.accept(exception("e", "web", expires="2026-12-31T23:59:00Z"))
@@ -156,8 +161,11 @@ class TestClusterView:
         policies = PolicyCache()
         assert not policies.ready
         assert policies.age == math.inf
-        assert policies.effective_policy("web").mode == "Audit"
+        assert policies.effective_policy("web") == EffectivePolicy(
+            selection.BUILT_IN, "Audit", "nothing is known of the cluster yet"
+        )
         assert policies.exceptions("web") == ()
+        assert policies.problems == {}
 
     def test_an_empty_cluster_is_a_moment_too(self) -> None:
         policies = PolicyCache()
@@ -241,6 +249,11 @@ def test_what_is_stored_is_named_in_what_is_wrong_with_it() -> None:
 
 
 def test_the_exceptions_of_a_workload_are_those_that_may_be_about_it() -> None:
-    seen = PolicySnapshot(documents(*(exception(name, "web", workloads=[{"name": name}]) for name in ("a", "web"))))
+    exceptions = [exception(name, "web", workloads=[{"name": name}]) for name in ("a", "web")]
+    seen = PolicySnapshot(documents(*exceptions))
     assert [each.metadata.name for each in seen.exceptions("web")] == ["a", "web"]
     assert [each.metadata.name for each in seen.exceptions("web", workload())] == ["web"]
+    watched = PolicyCache()
+    watched.replace([], map(cache.accept, exceptions))
+    assert [each.metadata.name for each in watched.exceptions("web")] == ["a", "web"]
+    assert [each.metadata.name for each in watched.exceptions("web", workload())] == ["web"]

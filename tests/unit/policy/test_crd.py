@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import yaml
 from ruamel.yaml import YAML
 
 from tests.support import cluster
@@ -27,6 +28,13 @@ def test_the_chart_holds_what_the_types_say(tmp_path: Path) -> None:
     made = {path.name: path.read_text() for path in tmp_path.iterdir()}
     kept = {path.name: path.read_text() for path in cluster.CRDS.iterdir()}
     assert kept == made, "run python -m webhook.policy.crd charts/nonroot-webhook/files/crds"
+
+
+@pytest.mark.parametrize("resource", crd.RESOURCES, ids=lambda each: each.kind)
+def test_a_definition_is_the_charts(resource: crd.Resource) -> None:
+    """Read by another library, and so without the time that writing takes."""
+    kept = yaml.load((cluster.CRDS / f"{resource.plural}.yaml").read_text(), yaml.CSafeLoader)
+    assert json.loads(json.dumps(crd.definition(resource))) == kept
 
 
 @pytest.mark.parametrize("kind", BY_KIND)
@@ -79,9 +87,11 @@ def test_every_kind_carries_the_label_by_which_it_is_noticed() -> None:
 
 
 def test_the_command_writes_into_its_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["crd", str(tmp_path)])
-    runpy.run_path(crd.__file__, run_name="__main__")
-    assert len(list(tmp_path.iterdir())) == len(crd.RESOURCES)
+    """Which it makes, or which is there already."""
+    monkeypatch.setattr(sys, "argv", ["crd", str(tmp_path / "new" / "crds")])
+    for _ in range(2):
+        runpy.run_path(crd.__file__, run_name="__main__")
+    assert len(list((tmp_path / "new" / "crds").iterdir())) == len(crd.RESOURCES)
     monkeypatch.setattr(sys, "argv", ["crd"])
     with pytest.raises(SystemExit, match="usage"):
         runpy.run_path(crd.__file__, run_name="__main__")

@@ -74,7 +74,10 @@ def test_empty_documents_are_skipped() -> None:
     {
         "a list": ([], "f, document 1"),
         "text": ("x", "f, document 1"),
-        "another apiVersion": (document() | {"apiVersion": "v1"}, "apiVersion: "),
+        "another apiVersion": (
+            document() | {"apiVersion": "v1"},
+            "f, document 1: apiVersion: cannot be 'v1': it is one of nonroot.dev/v1alpha1",
+        ),
         "another kind": (document() | {"kind": "Pod"}, "kind: "),
         "no metadata": ({k: v for k, v in document().items() if k != "metadata"}, "metadata"),
         "no name": (document() | {"metadata": {}}, "metadata: "),

@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import pytest
 
 from tests.support.tables import table
 from webhook.image.source import Cause
@@ -41,6 +42,14 @@ def test_what_to_do_about_the_unknown(given: dict[str, Any], cause: str, action:
     assert msgspec.convert(given, OnUnknown).action(cause) == action
 
 
+def test_what_is_not_set_is_verified_where_it_is_enforced_and_else_warned_of() -> None:
+    """Whatever is not set; a default holds in every mode."""
+    unset, denied = OnUnknown(), OnUnknown(default="Deny")
+    assert [unset.default_action(enforced=each) for each in (True, False)] == ["Verify", "Warn"]
+    assert [unset.action("pending", enforced=each) for each in (True, False)] == ["Verify", "Warn"]
+    assert denied.action("pending", enforced=False) == "Deny"
+
+
 def test_every_cause_has_a_setting() -> None:
     """So that none can be forgotten when one is added."""
     for cause in Cause.__args__:  # type: ignore[attr-defined]  # a Literal has them
@@ -65,6 +74,15 @@ def test_every_cause_has_a_setting() -> None:
 def test_a_requirement(operator: Any, values: tuple[str, ...], labels: dict[str, str], expected: bool) -> None:
     """As Kubernetes' own selectors."""
     assert Expression("k", operator, values).matches(labels) is expected
+
+
+@pytest.mark.parametrize(
+    ("operator", "values"), [("In", ()), ("NotIn", ()), ("Exists", ("a",)), ("DoesNotExist", ("a",))]
+)
+def test_a_requirement_whose_values_do_not_fit_is_refused(operator: Any, values: tuple[str, ...]) -> None:
+    """As the API server refuses it."""
+    with pytest.raises(ValueError, match=r"^values belong to In and NotIn, which need one at least$"):
+        Expression("k", operator, values)
 
 
 def test_a_selector_is_all_of_its_parts() -> None:

@@ -122,7 +122,7 @@ def test_a_container_without_a_reported_user_teaches_nothing(user: Any) -> None:
 
 
 def test_what_is_no_pod_is_refused() -> None:
-    with pytest.raises(MalformedReview):
+    with pytest.raises(MalformedReview, match=r"^the Pod is malformed: metadata: must be a mapping, not a list$"):
         container_status.decode(b'{"metadata": []}')
 
 
@@ -159,6 +159,7 @@ def test_what_was_predicted_is_no_mismatch(paths: dict[str, Any], reported: tupl
         ({}, (1501, 1600, 1700), "runs as uid 1501 where uid 1500 was predicted"),
         ({}, (1500, 0, 1700), "runs as gid 0 where gid 1600 was predicted"),
         ({}, (1500, 1600), "runs with the groups 1600 where 1600, 1700 were predicted"),
+        ({f"{CONTEXT}.runAsUser": 4242}, (4243, 0), "runs as uid 4243 where uid 4242 was predicted"),
         ({}, (1500, 1600, 1700, 99), "runs with the groups 99, 1600, 1700 where 1600, 1700 were predicted"),
         (
             {f"{POD}.fsGroup": 7},
@@ -178,6 +179,11 @@ def test_one_platform_that_fits_is_enough_and_none_is_no_prediction() -> None:
     assert contradiction({}, (999, 999), WEB, Identity(999)) is None
     assert contradiction({}, (999, 999), WEB, Identity(998)) is not None
     assert contradiction({}, (999, 999)) is None
+
+
+@pytest.mark.parametrize("unread", [Identity(1500), Identity(1500, 1600), Identity(1500, None, (1600,))], ids=str)
+def test_accounts_that_nobody_read_are_not_compared(unread: Identity) -> None:
+    assert contradiction({}, (1500, 7), unread) is None
 
 
 def test_running_says_the_groups_in_order_with_the_primary_one() -> None:
@@ -247,3 +253,21 @@ def test_injected_fields_add_up() -> None:
     annotated = tweak(minimal(), {"metadata.annotations": {"nonroot.dev/injected": json.dumps(notes)}})
     assert container_status.injected_fields(pod(annotated)) == {"a": ("x", "z")}
     assert container_status.injected_fields(pod(minimal())) == {}
+
+
+def test_a_container_that_teaches_nothing_does_not_hide_those_behind_it() -> None:
+    """One that has not started, one whose uid the spec says, and one whose image has no name."""
+    obj = minimal()
+    obj["spec"]["containers"] = [
+        {"name": "waits", "image": IMAGE},
+        {"name": "says", "image": IMAGE, "securityContext": {"runAsUser": 5}},
+        {"name": "nameless", "image": ""},
+        {"name": "web", "image": IMAGE},
+    ]
+    observed = pod(tweak(ran(obj, 1500), {"status.containerStatuses.0.user": None}))
+    assert [each.slot.container.name for each in container_status.running_containers(observed)] == [
+        *("says", "nameless", "web"),
+    ]
+    assert list(container_status.observations(observed, AMD64)) == [
+        Observation(IMAGE, DIGEST, AMD64, 1500, 0, groups=(0,))
+    ]

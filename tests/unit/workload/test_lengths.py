@@ -113,3 +113,17 @@ def test_each_name_alone_is_looked_at(changes: dict[str, object]) -> None:
 def test_the_metadata_of_a_template_is_bounded_too() -> None:
     found = msgspec.structs.replace(read(), template_metadata=read(metadata__name="n" * 254).metadata)
     assert lengths.bounded(found).template_metadata.name == "n" * 253 + "…"
+
+
+def test_the_longest_names_stay_whole_beside_one_that_cannot_be() -> None:
+    longest = "n" * lengths.NAME_LIMIT
+    found = lengths.bounded(
+        read(
+            metadata__name=longest,
+            metadata__uid=LONG,
+            spec__serviceAccountName=longest,
+            spec__imagePullSecrets=[{"name": longest}, {"name": LONG}],
+        )
+    )
+    assert (found.name, found.spec.service_account_name) == (longest, longest)
+    assert [each.name for each in found.spec.image_pull_secrets or ()] == [longest]
