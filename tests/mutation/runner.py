@@ -20,7 +20,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 SURVIVED, KILLED, UNREACHED, FAULT = 0, 1, 33, 35  # as mutmut writes them
-SECONDS, BYTES = 60, 3 << 30  # of processor time, and of memory: a mutant may never end
+SECONDS, BYTES = 20, 3 << 30  # of processor time, and of memory: a mutant may never end
+WAITING = 600  # seconds after which it waits for ever, also where others need the processor
 BUDGET = 3.0  # seconds of tests for a mutant; what only slower ones would have killed has survived
 
 # A failure is enough, the smallest one is not needed; and what one mutant's run has found must not help another's.
@@ -96,7 +97,7 @@ def _run(mutant: str, tests: list[pytest.Item]) -> tuple[int, str]:
 def _in_child(mutant: str, tests: list[pytest.Item], writing: int) -> int:
     try:
         resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 1))
-        signal.alarm(2 * SECONDS)  # it may also wait for ever
+        signal.alarm(WAITING)
         resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
         tests[0].config.pluginmanager.unregister(name="terminalreporter")
         os.environ["MUTANT_UNDER_TEST"] = mutant
