@@ -19,6 +19,7 @@ from tests.bench import load
 RESULTS = Path(__file__).parent / "results.md"
 SECTIONS = {
     "throughput": "Beside Kubernetes' own Pod Security webhook",
+    "mixture": "As clusters send them",
     "engines": "Beside Gatekeeper and Kyverno",
     "scaling": "As the work grows",
     "cold": "Cold images",
@@ -51,7 +52,9 @@ def _part(text: str, title: str) -> str:
 
 def _machine() -> str:
     cores = len(os.sched_getaffinity(0))
-    commit = subprocess.run(["git", "describe", "--always"], capture_output=True, text=True, check=False).stdout.strip()
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    ).stdout.strip()
     return (
         f"{datetime.now(UTC):%Y-%m-%d} at {commit}: {cores} cores, {platform.system()} {platform.release()}, "
         f"Python {platform.python_version()}, load by oha {load.VERSION} on the same machine, loopback; "

@@ -95,7 +95,7 @@ def _hooked(ca: bytes, server: Server | None, conditions: list[dict[str, str]]) 
         yield
 
 
-def _door(folder: Path) -> tuple[str, list[str]]:
+def _door(folder: Path, place: str = NAMESPACE) -> tuple[str, list[str]]:
     """Where Pods are created, and oha's options for the administrator's certificate."""
     config = json.loads(kubectl("config", "view", "--raw", "--minify", "-o", "json"))
     cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
@@ -103,7 +103,7 @@ def _door(folder: Path) -> tuple[str, list[str]]:
         content = Path(user[given]).read_bytes() if given in user else base64.b64decode(user[f"{given}-data"])
         (folder / name).write_bytes(content)
     options = ["--insecure", "--cert", str(folder / "client.crt"), "--key", str(folder / "client.key")]
-    return f"{cluster['server']}/api/v1/namespaces/{NAMESPACE}/pods?dryRun=All", options
+    return f"{cluster['server']}/api/v1/namespaces/{place}/pods?dryRun=All", options
 
 
 def _conditions(kind: str = "ValidatingWebhookConfiguration", name: str = "nonroot-webhook") -> list[dict[str, str]]:
@@ -115,7 +115,7 @@ def _conditions(kind: str = "ValidatingWebhookConfiguration", name: str = "nonro
 
 def _share(folder: Path) -> str:
     """Of the Pods of realistic manifests, how many the API server never sends us."""
-    pods = list(_corpus())
+    pods = list(corpus())
     kept = []
     for kind, name in (("Validating", "nonroot-webhook"), ("Mutating", "zz-nonroot-webhook")):
         conditions = _conditions(f"{kind}WebhookConfiguration", name)
@@ -124,18 +124,18 @@ def _share(folder: Path) -> str:
             with registered(*hook, ready=recorder.called, conditions=conditions):
                 time.sleep(1)
                 recorder.reviews.clear()
-                created = _created(folder, pods)
+                taken = created(folder, pods)
             names = {json.loads(each)["request"]["name"] for each in recorder.reviews}
-            kept.append(created - len(names))
+            kept.append(taken - len(names))
     return (
-        f"Of {created} Pods of the manifests in tests/check/corpus, most of which say little about users, matchConditions "
+        f"Of {taken} Pods of the manifests in tests/unit/check/corpus, most of which say little about users, matchConditions "
         f"keep {kept[0]} from /validate and {kept[1]} from /mutate."
     )
 
 
-def _created(folder: Path, pods: list[dict[str, Any]]) -> int:
-    """How many the API server takes; what it refuses by itself never reaches a webhook."""
-    url = urlsplit(_door(folder)[0])
+def created(folder: Path, pods: list[dict[str, Any]], place: str = NAMESPACE) -> int:
+    """How many the API server takes in a namespace; what it refuses by itself never reaches a webhook."""
+    url = urlsplit(_door(folder, place)[0])
     context = ssl._create_unverified_context()  # noqa: S323  # loopback: the client's certificate is what counts
     context.load_cert_chain(folder / "client.crt", folder / "client.key")
     connection = http.client.HTTPSConnection(url.netloc, context=context)
@@ -149,7 +149,7 @@ def _created(folder: Path, pods: list[dict[str, Any]]) -> int:
     return taken
 
 
-def _corpus() -> Iterator[dict[str, Any]]:
+def corpus() -> Iterator[dict[str, Any]]:
     """A Pod for each workload in the corpus that is plain YAML."""
     number = 0
     for path in sorted(CORPUS.glob("*.yaml")):

@@ -83,7 +83,7 @@ def _section(folder: Path, host: str) -> list[str]:
     with ExitStack() as stack:
         config = stack.enter_context(control_plane.alone()).kubeconfig
         stack.enter_context(mock.patch.dict(os.environ, KUBECONFIG=str(config)))
-        ours, _, pod_security = stack.enter_context(throughput.running(folder, host))
+        ours, *_, pod_security = stack.enter_context(throughput.running(folder, host))
         found = [ours, pod_security]
         found.append(stack.enter_context(_gatekeeper(programs[GATEKEEPER], folder)))
         found += stack.enter_context(_kyverno(programs[KYVERNO]))

@@ -115,6 +115,15 @@ def floor(folder: Path, port: int) -> Iterator[Server]:
         yield Server("a constant", pid, f"{url}/validate", f"{url}/mutate")
 
 
+@contextmanager
+def short_floor(folder: Path, port: int) -> Iterator[Server]:
+    """The same constant by the short path that reviews take through our own server: what evaluating them adds."""
+    command = [sys.executable, "-m", "tests.bench.floor", str(port), str(folder / "tls.crt"), str(folder / "tls.key")]
+    url = f"https://127.0.0.1:{port}"
+    with running("a constant, by our path", command, url) as pid:
+        yield Server("a constant, by our path", pid, f"{url}/validate", f"{url}/mutate")
+
+
 def _pod_security() -> Path:
     program = cache() / "bench" / "pod-security-webhook"
     if not program.exists():

@@ -105,11 +105,12 @@ def running(folder: Path, host: str) -> Iterator[list[Server]]:
     """All servers at once, ours first."""
     with ExitStack() as stack:
         servers.certificate(folder)
-        ports = iter(servers.ports(3))
+        ports = iter(servers.ports(4))
         _namespaces(stack)
         yield [
             stack.enter_context(servers.ours(folder, next(ports), host)),
             stack.enter_context(servers.floor(folder, next(ports))),
+            stack.enter_context(servers.short_floor(folder, next(ports))),
             stack.enter_context(servers.pod_security(folder, next(ports))),
         ]
 
@@ -161,16 +162,19 @@ def _table(figures: dict[Key, Figure]) -> list[str]:
     rows = sorted(figures.items(), key=lambda row: (names.index(row[0][0]), row[0][1]))
     for (case, connections, server), figure in rows:
         own = figures[case, connections, servers.OURS]
-        ratio = (
-            ""
-            if figure is own
-            else f"{own.rate / figure.rate:.2f} × rate, {own.cpu / figure.cpu:.2f} × CPU, {own.p99 / figure.p99:.2f} × p99"
-        )
+        ratio = against(own, figure)
         lines.append(
             f"| {case} | {connections} | {server} | {figure.rate:,.0f} | {figure.p50:.2f} | {figure.p99:.2f} | "
             f"{figure.cpu:.3f} | {ratio} |"
         )
     return [*lines, "", *_among_ours(figures)]
+
+
+def against(own: Figure, other: Figure) -> str:
+    """Our figures against another server's; empty for our own."""
+    if other is own:
+        return ""
+    return f"{own.rate / other.rate:.2f} × rate, {own.cpu / other.cpu:.2f} × CPU, {own.p99 / other.p99:.2f} × p99"
 
 
 def _among_ours(figures: dict[Key, Figure]) -> list[str]:

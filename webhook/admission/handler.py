@@ -264,7 +264,7 @@ class _NotEvaluated(Exception):  # an outcome, not an error
 
 def _pending_images(verdict: Verdict) -> list[str]:
     """The images that a Pod may be kept waiting for, in mode Enforce; a template waits for none."""
-    if verdict.effective_policy.mode != "Enforce":
+    if verdict.effective_policy.mode != "Enforce" or not verdict.findings:
         return []
     return sorted(
         each.subject.slot.container.image or ""

@@ -47,7 +47,7 @@ LOG_FORMAT = click.option(
 class JsonFormatter(logging.Formatter):
     """A record as a JSON object on one line: time (RFC 3339, UTC), level, logger and message.
 
-    A stack trace is in `exception`. What a record carries as `fields`, a dict of JSON values, stands beside the message.
+    A stack trace is in `exception`. What a record's `fields` returns, a dict of JSON values, stands beside the message.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -60,7 +60,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line | getattr(record, "fields", {})).decode()
+        return msgspec.json.encode(line | getattr(record, "fields", dict)()).decode()
 
 
 class RateLimit(logging.Filter):

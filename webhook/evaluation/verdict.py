@@ -48,11 +48,15 @@ class Verdict(msgspec.Struct, frozen=True):
     @property
     def state(self) -> State:
         """The worst of its containers."""
+        if len(self.containers) == 1:
+            return self.containers[0].state
         return max([each.state for each in self.containers], key=_RANK.__getitem__, default="compliant")
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """All findings, in the order of containers and rules."""
+        if len(self.containers) == 1:
+            return self.containers[0].findings
         return tuple([finding for each in self.containers for finding in each.findings])
 
     @property

@@ -97,11 +97,17 @@ def preset_matches(preset: Preset, slot: Slot, image: str, mirrors: tuple[str, .
     return bool(matcher(tuple(f"{place}/{name}[:@]*" for place in places for name in found.images))(image))
 
 
-@lru_cache(maxsize=4096)
 def injector(container: str, image: str) -> tuple[Preset, str] | None:
     """The preset and the title of whoever adds such a container, wherever its image comes from; None: nobody known."""
-    name = reference.normalised(image).rpartition("/")[2].partition("@")[0].partition(":")[0]
-    for preset, found in INJECTORS.items():
-        if matcher(found.containers)(container) and matcher(found.images)(name):
+    for preset in _with_image(image):
+        found = INJECTORS[preset]
+        if matcher(found.containers)(container):
             return preset, found.title
     return None
+
+
+@lru_cache(maxsize=4096)
+def _with_image(image: str) -> tuple[Preset, ...]:
+    """The presets that have an image of that name: none of nearly all, whatever their containers are called."""
+    name = reference.normalised(image).rpartition("/")[2].partition("@")[0].partition(":")[0]
+    return tuple(preset for preset, found in INJECTORS.items() if matcher(found.images)(name))

@@ -120,13 +120,24 @@ class Reviews:
 
 
 def _log_denial(decoded: Review, outcome: Outcome) -> None:
-    findings = outcome.findings[:MESSAGE_LIMIT]
-    reasons = "; ".join([f"{finding.rule}: {finding.message}" for finding in findings]) or outcome.message
-    name = quoted(f"{decoded.namespace}/{decoded.name}")
-    log.info("denied %s %s %s", decoded.kind.kind[:63], name, reasons, extra={"fields": _denial(decoded, outcome)})
+    log.info("denied %s", _Denial(decoded, outcome), extra={"fields": partial(_fields, decoded, outcome)})
 
 
-def _denial(decoded: Review, outcome: Outcome) -> dict[str, object]:
+class _Denial:
+    """A denial in the log, put into words only where its line is written: most of a flood are left out."""
+
+    def __init__(self, decoded: Review, outcome: Outcome) -> None:
+        self._decoded = decoded
+        self._outcome = outcome
+
+    def __str__(self) -> str:
+        decoded, outcome = self._decoded, self._outcome
+        findings = outcome.findings[:MESSAGE_LIMIT]
+        reasons = "; ".join([f"{finding.rule}: {finding.message}" for finding in findings]) or outcome.message
+        return f"{decoded.kind.kind[:63]} {quoted(f'{decoded.namespace}/{decoded.name}')} {reasons}"
+
+
+def _fields(decoded: Review, outcome: Outcome) -> dict[str, object]:
     """What a JSON line says of a denial beside its message, for whoever filters and counts."""
     effective_policy = outcome.effective_policy
     return {

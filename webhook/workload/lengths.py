@@ -7,7 +7,6 @@ github.com/distribution/reference reference.go (NameTotalLengthMax), regexp.go (
 """
 
 from collections.abc import Iterable
-from itertools import chain
 
 import msgspec
 
@@ -31,7 +30,7 @@ def _spec(spec: PodSpec) -> PodSpec:
     secrets, account = spec.image_pull_secrets or (), spec.service_account_name
     lists = (spec.containers, spec.init_containers, spec.ephemeral_containers)
     if not (
-        any(map(_is_long, chain(*filter(None, lists))))
+        _has_long_container(lists)
         or (secrets and _has_long([each.name for each in secrets]))
         or (account is not None and len(account) > NAME_LIMIT)
     ):
@@ -47,8 +46,12 @@ def _spec(spec: PodSpec) -> PodSpec:
     )
 
 
-def _is_long(container: Container) -> bool:
-    return len(container.name) > NAME_LIMIT or (container.image is not None and len(container.image) > IMAGE_LIMIT)
+def _has_long_container(lists: Iterable[tuple[Container, ...] | None]) -> bool:
+    for containers in lists:
+        for each in containers or ():
+            if len(each.name) > NAME_LIMIT or (each.image is not None and len(each.image) > IMAGE_LIMIT):
+                return True
+    return False
 
 
 def _container(container: Container) -> Container:

@@ -19,7 +19,7 @@ def _record(message: str, *arguments: object, error: BaseException | None = None
 def test_a_record_is_one_line_of_json() -> None:
     """Whatever a stranger puts into a message: line ends and control characters are escaped."""
     record = _record("denied %s", 'a\n"b"\x1b')
-    record.fields = {"namespace": "shop"}
+    record.fields = lambda: {"namespace": "shop"}
     line = JsonFormatter().format(record)
     assert "\n" not in line
     found = json.loads(line)

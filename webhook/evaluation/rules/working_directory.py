@@ -26,13 +26,16 @@ def check(subject: Subject) -> Finding | None:
     container = subject.slot.container
     if subject.os != "linux" or subject.layers is None or not subject.uid or container.working_dir:
         return None
+    surveys = [each.survey for each in subject.layers.platforms if isinstance(each.survey, Survey)]
+    if not surveys:
+        return None
     mounted = {each.mount_path for each in container.volume_mounts or ()}
     groups = {subject.effective.run_as_group, *(subject.workload.context.supplemental_groups or ())}
     for answer in subject.identities:
         if isinstance(answer.identity, Identity) and answer.identity.uid == subject.uid:
             groups |= {answer.identity.gid, *(answer.identity.groups or ())}
-    for each in subject.layers.platforms:
-        for found in each.survey.directories if isinstance(each.survey, Survey) else ():
+    for survey in surveys:
+        for found in survey.directories:
             if found.role != "workingDirectory" or not found.present or found.path in mounted:
                 continue
             if not found.enterable(subject.uid, groups):
