@@ -338,16 +338,17 @@ def _audit(
     """
     if hook == "mutate" and (not operations or annotations_.ANNOTATION in annotations):
         return None
+    state, findings = verdict.state, verdict.findings
     identities = "; ".join(
-        f"{each.subject.slot.container.name}: {describe_user(each.subject)}" for each in verdict.containers
+        [f"{each.subject.slot.container.name}: {describe_user(each.subject)}" for each in verdict.containers]
     )
     notes = {
         "policy": verdict.effective_policy.policy.metadata.name,
         "mode": verdict.effective_policy.mode,
-        "state": verdict.state,
-        "verdict": _FORMER_WORDS.get(verdict.state, verdict.state),
+        "state": state,
+        "verdict": _FORMER_WORDS.get(state, state),
         "identities": identities[:AUDIT_LIMIT],
     }
-    if hook == "validate" and verdict.findings:
-        notes["findings"] = "; ".join(finding.message for finding in verdict.findings)[:AUDIT_LIMIT]
+    if hook == "validate" and findings:
+        notes["findings"] = "; ".join(finding.message for finding in findings)[:AUDIT_LIMIT]
     return notes

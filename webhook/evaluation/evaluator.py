@@ -90,7 +90,7 @@ async def evaluate(
     if resolved:
         await _recall_layers(resolved, images, namespace, budget)
     if slots is None:
-        if any(subject.planned is not None for subject in unresolved):
+        if unresolved and any(subject.planned is not None for subject in unresolved):
             pod.planned = tuple([subject.written_uid for subject in subjects])
         _assign_pod_rules(subjects)
     verdict = Verdict(effective_policy, tuple([_verdict(subject, effective_policy) for subject in subjects]))
@@ -286,7 +286,7 @@ def _knows(known: KnownImage, image: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _known_image(known: KnownImage) -> Image:
-    """What the operator says, in place of the image's own accounts."""
+    """The image as the operator has stated it, in place of the image's own accounts."""
     config = Config(User(str(known.uid), uid=known.uid), Platform("linux", "any"))
     numbers = ResolvedIds(known.uid, known.gid, tuple(sorted({known.gid, *known.groups})))
     return Image("", (PlatformImage(config, accounts=numbers),), source="known")

@@ -1,11 +1,11 @@
-"""What containers of one Pod have of each other, worked out once: a Pod may have thousands, and each is asked about the rest."""
+"""The facts that the containers of one Pod share, worked out once: a Pod may have thousands, and rules ask of each about all."""
 
 from collections import Counter
 from functools import cached_property
 
 import msgspec
 
-from webhook.workload.podspec import Volume
+from webhook.workload.podspec import FileModes, Volume
 from webhook.workload.workload import Slot, Workload, effective
 
 
@@ -29,6 +29,17 @@ class PodFacts:
         """The Pod's volumes by name."""
         return {each.name: each for each in self._workload.spec.volumes or ()}
 
+    @cached_property
+    def kept_volumes(self) -> dict[str, Volume]:
+        """Those that outlive the Pod's containers and can be written."""
+        return {name: each for name, each in self.volumes.items() if _outlives(each)}
+
+    @cached_property
+    def files(self) -> dict[str, FileModes]:
+        """The modes of the files in volumes of Secrets and ConfigMaps."""
+        found = {name: each.secret or each.config_map for name, each in self.volumes.items()}
+        return {name: files for name, files in found.items() if files}
+
     def place(self, slot: Slot) -> int:
         """The number of a container in the order of `Workload.slots`."""
         spec = self._workload.spec
@@ -49,6 +60,11 @@ class PodFacts:
         own = self.uid(slot) if name in {"", slot.container.name} else None
         others = [uid for uid, number in found.items() if number > (uid == own)]
         return others[0] if len(others) == 1 else None
+
+    @cached_property
+    def uids(self) -> frozenset[int]:
+        """The uids above 0 that containers say or are given."""
+        return frozenset([uid for slot in self._workload.slots() if (uid := self.uid(slot))])
 
     def first_other_writer(self, volume: str, uid: int) -> Writer | None:
         """The first container that writes a volume under another uid."""
@@ -75,3 +91,11 @@ class PodFacts:
                     if not mount.read_only and len(writers) < 2 and all(each.uid != uid for each in writers):
                         writers.append(Writer(place, slot.container.name, uid))
         return found
+
+
+def _outlives(volume: Volume) -> bool:
+    """Whether a volume outlives the container and can be written."""
+    sources = (volume.persistent_volume_claim, volume.csi, volume.nfs)
+    if any(each is not None and each.read_only for each in sources):
+        return False
+    return volume.ephemeral is not None or volume.host_path is not None or any(each is not None for each in sources)

@@ -23,14 +23,13 @@ _OTHERS, _GROUP = 0o004, 0o040
 
 def check(subject: Subject) -> Finding | None:
     """A mounted Secret or ConfigMap with a file that the uid cannot read."""
-    context = subject.workload.context
-    if subject.os != "linux" or not subject.uid or context.fs_group is not None:
+    context, mounts = subject.workload.context, subject.slot.container.volume_mounts
+    if not mounts or not subject.pod.files or subject.os != "linux" or not subject.uid or context.fs_group is not None:
         return None
     groups = {subject.effective.run_as_group, *(context.supplemental_groups or ())}
     readable = _OTHERS | (_GROUP if 0 in groups else 0)
-    for mount in subject.slot.container.volume_mounts or ():
-        volume = subject.pod.volumes.get(mount.name)
-        files = volume and (volume.secret or volume.config_map)
+    for mount in mounts:
+        files = subject.pod.files.get(mount.name)
         if files and not files.strictest & readable:
             pod = subject.workload.path
             return finding(

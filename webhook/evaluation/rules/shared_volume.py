@@ -24,7 +24,7 @@ NAME: Final = "shared-volume"
 def check(subject: Subject) -> Finding | None:
     """One finding for the later container of the two."""
     mounts, uid = subject.slot.container.volume_mounts, subject.uid
-    if subject.os != "linux" or not uid or not mounts:
+    if subject.os != "linux" or not uid or not mounts or subject.pod.uids <= {uid}:
         return None
     place, shared = subject.pod.place(subject.slot), list[tuple[int, str, Writer]]()
     for mount in mounts:

@@ -37,11 +37,11 @@ _IGNORING = {
 def check(subject: Subject) -> Finding | None:
     """A writable mount of a volume that is root's by default."""
     mounts = subject.slot.container.volume_mounts
-    if not mounts or subject.os != "linux" or not subject.uid:
+    if not mounts or not subject.pod.kept_volumes or subject.os != "linux" or not subject.uid:
         return None
     for mount in mounts:
-        volume = subject.pod.volumes.get(mount.name)
-        if volume is None or not _kept(volume) or mount.read_only:
+        volume = subject.pod.kept_volumes.get(mount.name)
+        if volume is None or mount.read_only:
             continue
         instead = _instead(volume, subject)
         if instead is None and subject.workload.context.fs_group is not None:
@@ -62,16 +62,8 @@ def check(subject: Subject) -> Finding | None:
     return None
 
 
-def _kept(volume: Volume) -> bool:
-    """Whether it outlives the container and can be written."""
-    sources = (volume.persistent_volume_claim, volume.csi, volume.nfs)
-    if any(each is not None and each.read_only for each in sources):
-        return False
-    return volume.ephemeral is not None or volume.host_path is not None or any(each is not None for each in sources)
-
-
 def _instead(volume: Volume, subject: Subject) -> str | None:
-    """What helps where an fsGroup has no effect: as the cluster says it of the driver, or else as it is known to be."""
+    """The remedy where an fsGroup has no effect: as the cluster says it of the driver, or else as it is known to be."""
     if volume.host_path is not None:
         return _HOST
     if volume.nfs is not None:
