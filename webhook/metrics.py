@@ -231,7 +231,7 @@ CONTROLLER = (
 
 
 class BuildInfo(Collector):
-    """Which version the process is of."""
+    """The version of the process."""
 
     def collect(self) -> Iterable[Metric]:
         """The family, for prometheus-client."""

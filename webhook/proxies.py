@@ -1,4 +1,4 @@
-"""Which proxy a connection goes through: HTTPS_PROXY, HTTP_PROXY and NO_PROXY, read as Go programs read them.
+"""The proxy of a connection: HTTPS_PROXY, HTTP_PROXY and NO_PROXY, read as Go programs read them.
 
 Python's own reading knows neither networks nor ports in NO_PROXY, nor a proxy without a scheme.
 Source: golang.org/x/net http/httpproxy/proxy.go (FromEnvironment, parseProxy, useProxy, init).
@@ -67,7 +67,7 @@ def _proxy(environment: Mapping[str, str], name: str) -> str | None:
 
 
 def _bypass(entry: str) -> _Bypass:
-    """What one entry of NO_PROXY matches: `*`, a network, an address, or a domain, the last two with a port or without."""
+    """An entry of NO_PROXY: `*`, a network, an address, or a domain, the last two with a port or without."""
     entry = entry.strip()
     if entry == "*":
         return lambda _host, _port, _address: True

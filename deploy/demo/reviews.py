@@ -26,7 +26,7 @@ KINDS = (
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """What became of an object: the patch that /mutate answered and the response of /validate to the patched object."""
+    """The admission of an object: the patch that /mutate answered and the response of /validate to the patched object."""
 
     patch: list[dict[str, Any]]
     mutated: dict[str, Any]

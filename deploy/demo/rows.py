@@ -1,4 +1,4 @@
-"""What the demonstration shows of each Pod: a row of a table where there is room for it, else a card of four lines."""
+"""The demonstration's output about each Pod: a row of a table where there is room for it, else a card of four lines."""
 
 import json
 import re
@@ -23,7 +23,7 @@ _USER = re.compile(r'USER "((?:[^"\\]|\\.)*)"')
 
 
 class Row(msgspec.Struct, frozen=True):
-    """What became of one object. `expected` is None where nobody said what to expect."""
+    """The admission of one object. `expected` is None where nobody said what to expect."""
 
     document: dict[str, Any]
     answer: Admitted
@@ -81,13 +81,13 @@ def _user(dockerfile: str, identities: str) -> str:
 
 
 def _identities(answer: Admitted) -> str:
-    """What /mutate found before it patched, or else what /validate found."""
+    """The findings of /mutate before it patched, or else of /validate."""
     notes = answer.mutated.get("auditAnnotations") or answer.validated.get("auditAnnotations") or {}
     return str(notes.get("identities", ""))
 
 
 def _patch(answer: Admitted) -> list[str]:
-    """What was injected, by container where there are several."""
+    """The injected fields, by container where there are several."""
     said = []
     for each in answer.patch:
         _, _, *way, name = each["path"].split("/")
@@ -106,7 +106,7 @@ def _brief(value: Any) -> str:
 
 
 def _kubelet(document: dict[str, Any], identities: str) -> list[str]:
-    """What the kubelet would do with each container of the object as it was sent."""
+    """The kubelet's decision about each container of the object as it was sent."""
     workload = decode(document["kind"], msgspec.json.encode(document))
     if workload is None:
         return []

@@ -1,1 +1,1 @@
-"""What development needs and no test is: images to try things with, and a registry to serve them."""
+"""Helpers of development and tests: images to try things with, and a registry to serve them."""

@@ -1,4 +1,4 @@
-"""What of the chart is made from something else: tables of its README, and the schema of the value `policies`.
+"""The generated parts of the chart: tables of its README, and the schema of the value `policies`.
 
     python -m deploy.dev.chart_readme    # writes them; a test says when it has been forgotten
 

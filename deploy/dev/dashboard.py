@@ -35,7 +35,7 @@ class Line(msgspec.Struct, frozen=True):
 
     @property
     def last(self) -> float:
-        """What it is at the end."""
+        """The last value."""
         return self.points[-1][1]
 
 

@@ -47,7 +47,7 @@ class Terminal:
         self._console = Console(record=True, width=WIDTH, file=io.StringIO())
 
     def run(self, command: str) -> str:
-        """What it prints on both streams."""
+        """Run a command; the result is its output on both streams."""
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=self._folder,

@@ -46,7 +46,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Login(msgspec.Struct, frozen=True):
-    """Who may read: user name -> password. `repositories` are open to these users only; empty means every one.
+    """The users who may read: user name -> password. `repositories` are open to them only; empty means every one.
 
     `scheme` is how the registry asks; `realm` replaces the token service's address; `oauth` says which grants the
     token service takes; `challenges` are sent before our own; `expires_in` is the life of a token in seconds.
@@ -179,7 +179,7 @@ class Registry:
         self._lies.clear()
 
     def asked(self, method: str = "", path: str = "") -> int:
-        """How many requests of that method had a path that matches the expression."""
+        """The number of requests of that method whose path matches the expression."""
         return sum(1 for each in self.requests if method in {"", each.method} and re.search(path, each.path))
 
     def _application(self) -> web.Application:

@@ -52,7 +52,7 @@ while kill -0 $! 2>/dev/null; do wait $! || true; done
 
 
 def state() -> Path:
-    """What the daemon keeps: its images and logs stay, all else goes when it ends."""
+    """The folder of the daemon's state: its images and logs stay, all else goes when it ends."""
     return paths.cache() / "kind"
 
 
@@ -98,7 +98,7 @@ def stop() -> None:
         with contextlib.suppress(ClusterError):
             if containers := docker("ps", "--all", "--quiet").split():
                 docker("rm", "--force", "--volumes", *containers)
-    _processes().stop(DAEMON, patience=20)
+    _processes().stop(DAEMON, seconds=20)
     for parent in (CONTROL_GROUPS / PARENT, *CONTROL_GROUPS.glob(f"*/{PARENT}")):
         for folder in (*sorted(parent.rglob("*/"), reverse=True), parent):
             with contextlib.suppress(OSError):  # taken by the kernel meanwhile
@@ -124,7 +124,7 @@ def borrowed() -> Iterator[None]:
 
 
 def inside() -> list[str]:
-    """What to write before a command to run it in the daemon's namespaces."""
+    """The command prefix that runs a command in the daemon's namespaces."""
     holder = running()
     if holder is None:
         raise ClusterError("no Docker of ours runs: make kind")
@@ -134,7 +134,7 @@ def inside() -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """What to add to a command's environment, so that it finds this daemon, its programs and the kubeconfig of its clusters."""
+    """The environment of a command that finds this daemon, its programs and the kubeconfig of its clusters."""
     return {
         "DOCKER_HOST": f"unix://{_socket()}",
         "KUBECONFIG": str(state() / "kubeconfig"),

@@ -89,7 +89,7 @@ def _base() -> str:
 
 
 def _context(folder: Path, files: Iterable[Path]) -> Path:
-    """What the Dockerfile copies, in a folder beside it."""
+    """A folder with the Dockerfile and the files that it copies."""
     context = folder / "context"
     shutil.copytree(SOURCES, context)
     (context / "programs").mkdir()

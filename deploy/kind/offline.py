@@ -1,4 +1,4 @@
-"""What up.sh and cluster.sh run with where Docker Hub is out of reach: images that are made here, and our Docker to hold them."""
+"""The offline setting of up.sh and cluster.sh: images that are made here in place of Docker Hub's, and our Docker to hold them."""
 
 import os
 import subprocess

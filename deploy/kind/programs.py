@@ -51,7 +51,7 @@ def ensure(*tools: Tool, say: Say = lambda _: None) -> None:
 
 
 def folders() -> Iterator[Path]:
-    """Where the commands are that reach the cluster; first our runc, which Docker would otherwise take from the machine."""
+    """The folders of the commands that reach the cluster; first our runc, which Docker would otherwise take from the machine."""
     yield HERE / "bin"
     yield from (DOCKER.folder / "usr" / name for name in ("bin", "sbin"))
     yield from (

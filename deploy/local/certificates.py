@@ -176,7 +176,7 @@ def _builder(
     key: ec.EllipticCurvePublicKey,
     issuer_key: ec.EllipticCurvePublicKey,
 ) -> x509.CertificateBuilder:
-    """What every certificate says; the key identifiers are what Python 3.13 insists on."""
+    """The extensions of every certificate; the key identifiers are what Python 3.13 insists on."""
     now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()

@@ -51,7 +51,7 @@ class Cluster:
     etcd: str  # the store's address, for whoever wants it to forget
 
     def environment(self) -> dict[str, str]:
-        """What to export to use it, and the tools that were built beside it."""
+        """The environment to export to use it, and the tools that were built beside it."""
         tools = ("kubernetes", "containerd", "helm", "kubeconform")
         folders = [str(build.TOOLS[name].folder) for name in tools if build.TOOLS[name].built]
         return {
@@ -90,7 +90,7 @@ def down(state: Path | None = None, say: Say = silent) -> None:
         say("containers and node ended")
         network.remove(layout)
         for name in reversed(PROCESSES):
-            layout.processes.stop(name, patience=1)  # nothing that they would save is kept
+            layout.processes.stop(name, seconds=1)  # nothing that they would save is kept
         say("control plane ended")
         mounts.release()
         for entry in layout.state.iterdir():

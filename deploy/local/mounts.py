@@ -51,7 +51,7 @@ def _mounted(layout: Layout) -> bool:
 
 
 def inside(layout: Layout) -> list[str]:
-    """What to write before a command to run it on the node."""
+    """The command prefix that runs a command on the node."""
     holder = layout.processes.running(HOLDER)
     if holder is None:
         raise ClusterError("the node's mount namespace is gone: down, then up")

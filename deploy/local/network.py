@@ -1,4 +1,4 @@
-"""How Pods, the host and Services reach each other: a bridge, two routes, one masquerading rule.
+"""The network of Pods, the host and Services: a bridge, two routes, one masquerading rule.
 
 Everything has a name of its own (the bridge, the nftables table), so that removing it is one
 command each, and the machine's other rules are neither read nor changed.

@@ -1,4 +1,4 @@
-"""Where things are kept: programs in a cache outside the repository, each cluster in a folder."""
+"""The folders: programs in a cache outside the repository, each cluster in a folder of its own."""
 
 import os
 from pathlib import Path

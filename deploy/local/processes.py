@@ -30,7 +30,7 @@ class Identity:
 
     @classmethod
     def of(cls, pid: int) -> "Identity | None":
-        """Who has this number now; nobody, if the process is gone or only waits to be buried."""
+        """The process with this number now; None, if it is gone or only waits to be buried."""
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
         try:
@@ -47,15 +47,15 @@ class Identity:
     def alive(self) -> bool:
         return Identity.of(self.pid) == self
 
-    def end(self, patience: float = 10.0) -> None:
-        """Ask the process and its group to stop; after `patience` seconds, make them."""
-        for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
+    def end(self, seconds: float = 10.0) -> None:
+        """Ask the process and its group to stop; after `seconds`, make them."""
+        for number, limit in ((signal.SIGTERM, seconds), (signal.SIGKILL, 5.0)):
             if not self.alive:
                 return
             with contextlib.suppress(ProcessLookupError):
                 leads = os.getpgid(self.pid) == self.pid
                 (os.killpg if leads else os.kill)(self.pid, number)
-            deadline = time.monotonic() + seconds
+            deadline = time.monotonic() + limit
             while self.alive and time.monotonic() < deadline:
                 time.sleep(0.05)
 
@@ -112,10 +112,10 @@ class Processes:
                 raise ClusterError(f"{name} is not ready after {seconds:.0f} s: {self.last_words(name)}")
             time.sleep(0.1)
 
-    def stop(self, name: str, patience: float = 10.0) -> None:
+    def stop(self, name: str, seconds: float = 10.0) -> None:
         """End the process of that name and forget it."""
         if identity := self.running(name):
-            identity.end(patience)
+            identity.end(seconds)
         self._note(name).unlink(missing_ok=True)
 
     def last_words(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""What a runtime leaves behind when it dies before its containers do.
+"""The processes that a runtime leaves behind when it dies before its containers do.
 
 Each container has a shim that outlives containerd on purpose. Shims inherit containerd's
 environment, and ours carries a mark with the cluster's folder: that finds them, and the
@@ -17,14 +17,14 @@ TASKS = "run/containerd/io.containerd.runtime.v2.task/k8s.io"
 
 
 def mark(layout: Layout) -> dict[str, str]:
-    """What to add to the runtime's environment."""
+    """The mark in the runtime's environment."""
     return {"NONROOT_LOCAL_NODE": str(layout.node)}
 
 
 def end(layout: Layout) -> None:
     """Kill every process of a container that is left, and remove the control groups."""
     for identity in _found(layout):
-        identity.end(patience=0)
+        identity.end(seconds=0)
     containers = [folder.name for folder in (layout.node / TASKS).glob("*")]
     for parent in (CGROUPS / "k8s.io", *CGROUPS.glob("*/k8s.io")):
         for folder in (*(parent / name for name in containers), parent):

@@ -39,7 +39,7 @@ HERE = Path(__file__).parent / "peers"
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "2"))
 CONNECTIONS = 16
-PATIENCE = 60.0  # seconds until an engine must judge by its policies
+READY_SECONDS = 60.0  # until an engine must evaluate by its policies
 CASES = {
     "compliant, 4 KB": True,
     "compliant, each unlike the others": True,
@@ -237,10 +237,10 @@ def _apply(given: Object) -> None:
 
 def _wait(what: str, tried: Callable[[], T | None]) -> T:
     """The first outcome that is one."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + READY_SECONDS
     while (outcome := tried()) is None:
         if time.monotonic() > deadline:
-            raise SystemExit(f"waited {PATIENCE:.0f} s for {what}")
+            raise SystemExit(f"waited {READY_SECONDS:.0f} s for {what}")
         time.sleep(0.5)
     return outcome
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 
 from webhook.server import certificates
 
-PATIENCE = 20.0  # seconds until an API server must have noticed a new configuration
+HOOKS_SECONDS = 20.0  # until an API server must have noticed a new configuration
 Kind = Literal["Mutating", "Validating"]
 
 
@@ -35,7 +35,7 @@ def namespace(name: str) -> Iterator[str]:
     """A namespace of our own, with its ServiceAccount in place."""
     kubectl("create", "namespace", name)
     try:
-        kubectl("wait", "--for=create", f"--timeout={PATIENCE:.0f}s", "-n", name, "serviceaccount/default")
+        kubectl("wait", "--for=create", f"--timeout={HOOKS_SECONDS:.0f}s", "-n", name, "serviceaccount/default")
         yield name
     finally:
         kubectl("delete", "namespace", name, "--wait=true")
@@ -86,7 +86,7 @@ def registered(
             "metadata": {"name": "probe"},
             "spec": {"containers": [{"name": "probe", "image": "probe"}]},
         }
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + HOOKS_SECONDS
         while not ready():
             if time.monotonic() > deadline:
                 raise SystemExit(f"the API server never called {name}")

@@ -28,7 +28,8 @@ from kubernetes.aio.config import kube_config
 from deploy.dev.oci import accounts_layer, image
 from deploy.dev.registry import Registry
 from tests.support import cluster, control_plane, reports
-from webhook.cluster.client import Cluster, Conflict, Unreachable
+from webhook.cluster.client import Cluster
+from webhook.cluster.errors import Conflict, Unreachable
 from webhook.cluster.image_identities import PATH as IDENTITIES
 from webhook.image.image_identity import ImageIdentity, ImageIdentitySpec
 

@@ -18,7 +18,7 @@ from webhook.scan.document import Document
 from webhook.scan.html.page import render
 
 WORKLOADS, NAMESPACES, KINDS = 10_000, 200, 200  # and as many images as kinds
-PATIENCE = 300_000.0  # milliseconds
+LOAD_MILLISECONDS = 300_000.0
 SORT = "document.querySelector('#every-workload th:nth-child(3) button').click()"
 FILTER = """
   const field = document.querySelector('[name=text]');
@@ -60,7 +60,7 @@ def main() -> None:
         session = tab.context.new_cdp_session(tab)
         session.send("Performance.enable", {"timeDomain": "threadTicks"})
         steps: dict[str, Callable[[], object]] = {
-            "loaded": lambda: tab.goto(f"file://{file.name}", timeout=PATIENCE),
+            "loaded": lambda: tab.goto(f"file://{file.name}", timeout=LOAD_MILLISECONDS),
             "sorted": lambda: tab.evaluate(DRAWN.format(SORT)),
             "filtered by 'web-77'": lambda: tab.evaluate(DRAWN.format(FILTER.format("web-77"))),
             "filtered by 'team-7 root'": lambda: tab.evaluate(DRAWN.format(FILTER.format("team-7 root"))),

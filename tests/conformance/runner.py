@@ -19,7 +19,7 @@ from tests.conformance.model import Outcome, Ran, Stuck
 TOGETHER = 24  # cells in a Pod whose containers start by themselves
 IN_TURN = 8  # cells in a Pod whose containers start one after the other, a second apart
 PODS = 12  # at a time
-PATIENCE = 180.0  # seconds for one Pod
+POD_SECONDS = 180.0
 POLL = 2.0  # seconds between two looks at a Pod
 STILL = 10.0  # seconds without a status after an event, until it counts as frozen
 
@@ -136,7 +136,7 @@ class Judge(msgspec.Struct, frozen=True):
 
     async def _watch(self, path: str, batch: Batch) -> dict[Cell, Outcome]:
         clock = asyncio.get_running_loop().time
-        deadline = clock() + PATIENCE
+        deadline = clock() + POD_SECONDS
         result: dict[str, Outcome] = {}
         while True:
             await asyncio.sleep(STILL if result else POLL)
@@ -147,7 +147,7 @@ class Judge(msgspec.Struct, frozen=True):
             if batch.cells.keys() <= found.keys():
                 return {cell: found[name] for name, cell in batch.cells.items()}
             if clock() > deadline:
-                nothing = Stuck("nothing", f"within {PATIENCE:.0f} s: {pod['status']}")
+                nothing = Stuck("nothing", f"within {POD_SECONDS:.0f} s: {pod['status']}")
                 return {cell: found.get(name, nothing) for name, cell in batch.cells.items()}
 
     async def _events(self, pod: str) -> dict[str, Outcome]:

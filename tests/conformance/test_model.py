@@ -106,7 +106,7 @@ def test_the_covering_set_is_hardly_larger_than_it_must_be() -> None:
 
 @pytest.mark.no_cover  # two million verdicts by the same few lines: coverage makes ten minutes of one and a half
 @pytest.mark.e2e
-async def test_every_container_is_judged_as_the_model_does(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_every_verdict_is_the_models(capsys: pytest.CaptureFixture[str]) -> None:
     """The full product of images and specs, all kinds of containers; without a cluster, but too long for the unit tests."""
     reference = "registry.test/app:1"
     pods = ours.pods(SPECS, reference)

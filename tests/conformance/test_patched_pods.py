@@ -122,7 +122,7 @@ async def scanned(running: Controller) -> None:
         await asyncio.sleep(0.5)
 
 
-async def test_each_wrong_field_is_told_within_a_minute_and_nothing_else_is(
+async def test_each_wrong_field_is_reported_within_a_minute_and_nothing_else_is(
     api: Api, registry: str, tmp_path: Path
 ) -> None:
     await images.push(registry, (each.content for each in SHAPES.values()))

@@ -11,7 +11,7 @@ from tests.conformance.matrix import Cell
 from tests.conformance.runner import Judge
 
 pytestmark = pytest.mark.e2e
-PATIENCE = 120  # seconds
+POD_SECONDS = 120
 APP = Cell("app", "found")
 
 
@@ -23,13 +23,13 @@ async def _create(judge: Judge, pod: dict[str, Any]) -> str:
 
 async def _messages(api: Api, path: str) -> list[str]:
     """What the containers of a Pod left behind, once all have ended."""
-    for _ in range(PATIENCE):
+    for _ in range(POD_SECONDS):
         statuses = (await api.call("GET", path))["status"].get("containerStatuses", [])
         ended = [each["state"].get("terminated") for each in statuses]
         if ended and all(ended):
             return [each.get("message", "") for each in ended]
         await asyncio.sleep(1)
-    raise AssertionError(f"{path}: containers have not ended within {PATIENCE} s")
+    raise AssertionError(f"{path}: containers have not ended within {POD_SECONDS} s")
 
 
 async def test_injection_makes_token_files_private_and_says_so(judge: Judge, registry: str) -> None:
@@ -73,10 +73,10 @@ async def test_a_pods_group_without_its_user_gets_no_sandbox(judge: Judge) -> No
     path = await _create(judge, pod)
     selector = f"involvedObject.name={path.rpartition('/')[2]},reason=FailedCreatePodSandBox"
     events = f"/api/v1/namespaces/{judge.namespace}/events?fieldSelector={selector}"
-    for _ in range(PATIENCE):
+    for _ in range(POD_SECONDS):
         said = [event["message"] for event in (await judge.api.call("GET", events))["items"]]
         if said:
             assert 'user group "1800" is specified without user' in said[0]
             return
         await asyncio.sleep(1)
-    raise AssertionError(f"{path}: no event within {PATIENCE} s")
+    raise AssertionError(f"{path}: no event within {POD_SECONDS} s")

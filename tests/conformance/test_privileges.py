@@ -33,7 +33,7 @@ pytestmark = pytest.mark.e2e
 
 BIND, RAW = 10, 13  # linux/capability.h
 REPORT = ("cp", "/proc/self/status", "/dev/termination-log")
-PATIENCE = 120.0  # seconds for one Pod
+POD_SECONDS = 120.0
 
 Json = dict[str, Any]
 
@@ -112,7 +112,7 @@ async def terminated(api: Api, namespace: str, body: Json) -> Json:
     """How the Pod's container ends, in the kubelet's words."""
     pods = f"/api/v1/namespaces/{namespace}/pods"
     name = (await api.call("POST", pods, body))["metadata"]["name"]
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + POD_SECONDS
     while time.monotonic() < until:
         status = (await api.call("GET", f"{pods}/{name}"))["status"]
         for each in status.get("containerStatuses", ()):

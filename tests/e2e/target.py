@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 T = TypeVar("T")
-PATIENCE = 120.0  # seconds until something that must happen has happened
+EVENTUALLY_SECONDS = 120.0  # until something that must happen has happened
 
 
 class Refused(Exception):
@@ -56,15 +56,15 @@ class Target(msgspec.Struct, frozen=True):
         return name
 
 
-def eventually(probe: Callable[[], T | None], what: str, patience: float = PATIENCE) -> T:
+def eventually(probe: Callable[[], T | None], what: str, seconds: float = EVENTUALLY_SECONDS) -> T:
     """The first true answer of `probe`; fails with `what` when there is none in time."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + seconds
     while True:
         answer = probe()
         if answer:
             return answer
         if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {patience:.0f} s")
+            raise AssertionError(f"{what}: not within {seconds:.0f} s")
         time.sleep(0.5)
 
 

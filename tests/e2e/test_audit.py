@@ -84,7 +84,9 @@ def enforced(target: Target, namespace: str, image: str) -> bool:
     return False
 
 
-def test_what_was_foretold_is_what_happens(reporting: Target, images: dict[str, Pushed], policy: str) -> None:
+def test_the_prediction_of_audit_mode_is_what_happens_in_enforce(
+    reporting: Target, images: dict[str, Pushed], policy: str
+) -> None:
     """Every image in audit, where nothing is changed or refused; then the same, enforced."""
     target, namespace, names = reporting, policy, set(images)
     made = (deployment(name, each.reference, non_root=False) for name, each in images.items())

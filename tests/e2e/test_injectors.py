@@ -54,7 +54,7 @@ def _registered(target: Target, namespace: str, image: str, asked: list[str]) ->
 
 
 @pytest.mark.parametrize("name", [BEFORE, AFTER])
-def test_a_sidecar_is_judged_and_patched_whenever_it_comes(
+def test_a_sidecar_is_evaluated_and_patched_whenever_it_comes(
     installed: Target, images: dict[str, Pushed], enforced: str, tmp_path: Path, name: str
 ) -> None:
     """Before us it is there when we are asked; after us the API server asks again, because the Pod has changed."""

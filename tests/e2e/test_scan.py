@@ -18,7 +18,8 @@ import pytest
 
 from deploy.dev.images.build import Pushed
 from tests.e2e.target import Target, deployment, eventually, outcomes
-from webhook.cluster.client import Cluster, Expired
+from webhook.cluster.client import Cluster
+from webhook.cluster.errors import Expired
 from webhook.scan import document
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -150,7 +151,7 @@ def test_every_prediction_is_what_the_kubelet_reports(
     assert result["summary"]["workloads"]["root"] == sum(each.uid == 0 for each in became.values())
 
 
-def test_whoever_may_see_one_namespace_scans_that_and_is_told_what_is_missing(
+def test_whoever_may_see_one_namespace_scans_that_and_reads_what_is_missing(
     target: Target, images: dict[str, Pushed], readers: dict[str, Path], namespace: str
 ) -> None:
     """The outcomes are the same; an image that no registry tells of is known from its Pods where nodes may be listed."""

@@ -11,7 +11,7 @@ from deploy.dev.oci import Blob, Content
 
 NODE = "containerd/"  # containerd/containerd version/version.go, as its User-Agent begins
 HANG = 0  # in place of a status: it answers nothing
-PATIENCE = 60.0  # seconds for which it does so
+HANG_SECONDS = 60.0  # for which it does so
 Face = Content | int  # an image, or the HTTP status in its place
 
 
@@ -75,7 +75,7 @@ def two_faced(address: str) -> Iterator[TwoFaced]:
         def do_GET(self) -> None:
             answer = _answer(registry, self.path.partition("?")[0], self.headers.get("User-Agent", ""))
             if answer.status == HANG:
-                registry.closed.wait(PATIENCE)
+                registry.closed.wait(HANG_SECONDS)
                 self.close_connection = True
                 return
             self.send_response(answer.status)

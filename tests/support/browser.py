@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect, sy
 from deploy.local import apt
 
 ADDRESS = "http://localhost/report"  # a place that browsers trust, so that the clipboard works; nobody is asked
-PATIENCE = 30_000.0  # milliseconds, on a busy machine
+TIMEOUT_MILLISECONDS = 30_000.0  # on a busy machine
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
 
@@ -20,7 +20,7 @@ def chromium() -> Iterator[Browser]:
     """The browser, installed if it is not there."""
     if shutil.which("chromium") is None:
         apt.install("chromium")
-    expect.set_options(timeout=PATIENCE)
+    expect.set_options(timeout=TIMEOUT_MILLISECONDS)
     with sync_playwright() as playwright:
         sandbox = ["--no-sandbox"]  # root may not have one
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=sandbox)
@@ -34,7 +34,7 @@ class Visit:
     def __init__(self, browser: Browser, html: str, **options: Any) -> None:
         self.context = browser.new_context(**options)
         self.page: Page = self.context.new_page()
-        self.page.set_default_timeout(PATIENCE)
+        self.page.set_default_timeout(TIMEOUT_MILLISECONDS)
         self.complaints: list[str] = []
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))

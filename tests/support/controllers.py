@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from itertools import count
 
-from webhook.cluster.client import Conflict
+from webhook.cluster.errors import Conflict
 from webhook.cluster.secrets import Secret
 from webhook.controller.certificate_objects import ConfigurationKind, WebhookConfiguration
 

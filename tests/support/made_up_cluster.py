@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from tests.support.pods import Object, minimal, tweak, within
-from webhook.scan.inventory import Inventory, InventoryItem
+from webhook.scan.inventory import Inventory
+from webhook.scan.inventory_item import InventoryItem
 
 API = {
     "Deployment": "apps/v1",

@@ -9,7 +9,8 @@ from typing import Any
 import jsonpatch
 import msgspec
 
-from webhook.cluster.client import Absent, Cluster, ClusterError, Conflict
+from webhook.cluster.client import Cluster
+from webhook.cluster.errors import Absent, ClusterError, Conflict
 
 Body = dict[str, Any]
 

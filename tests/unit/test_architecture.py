@@ -42,6 +42,7 @@ PROPERTIES = {
     "evaluation": {"exemptions", "observed_images"},
     "evaluation/rules": {"cases", "dispatch", "every_rule", "words"},
     "registry": {"chaos", "fairness", "fuzzing", "hostile", "memory", "official_images", "quirks"},
+    "registry/transport": {"tls"},
     "server": {"memory"},
 }
 

@@ -159,7 +159,7 @@ def _within(finding: Finding, room: int) -> str:
 
 
 def _warnings(verdict: Verdict, on_unknown: OnUnknown | None = None) -> tuple[str, ...]:
-    """What is worth telling, less the unknowns that the policy allows."""
+    """The warnings for the client, less the unknowns that the policy allows."""
     shown = _shown(verdict)
     if on_unknown is not None:
         shown = [each for each in shown if each.severity != "unknown" or on_unknown.action(each.cause) != "Allow"]
@@ -167,7 +167,7 @@ def _warnings(verdict: Verdict, on_unknown: OnUnknown | None = None) -> tuple[st
 
 
 def _shown(verdict: Verdict) -> list[Finding]:
-    """What is worth a person's time: no notes, nothing that injection cures."""
+    """The findings for a person: no notes, nothing that injection cures."""
     return [
         finding
         for each in verdict.containers

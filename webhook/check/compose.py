@@ -31,7 +31,7 @@ _INCLUDES = 20
 
 
 class _Build(msgspec.Struct, frozen=True):
-    """What a service is built from; `inline` is a Dockerfile's text in the compose file itself."""
+    """The build of a service; `inline` is a Dockerfile's text in the compose file itself."""
 
     context: str
     dockerfile: str

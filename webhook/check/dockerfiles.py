@@ -100,7 +100,7 @@ def _skipped(source: Source, malformed: Malformed) -> Skipped:
 
 
 async def _base(reference: str, images: Images, budget: float, accounts: bool) -> Base | Unknown | None:
-    """What a build inherits; None where the base's platforms do not agree on it, so that the USER stays open."""
+    """The base that a build inherits; None where its platforms do not agree, so that the USER stays open."""
     found = await images.find(Query(reference, accounts=accounts, budget=budget))
     if not isinstance(found, Image):
         return found

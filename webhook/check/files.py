@@ -40,7 +40,7 @@ _SPECIAL = "a pipe, a device or a socket, which is read only where it is named i
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """Which files below the paths are looked at.
+    """The choice of files below the paths.
 
     `kind` is what named files and standard input are, None to go by name and content. `exclude` are patterns as in
     .gitignore, relative to where the command runs. `skip_others` passes over named files that are none of ours.

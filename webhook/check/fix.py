@@ -72,7 +72,7 @@ async def _rewritten(source: Source, request: Request, images: Images) -> str:
 
 
 def _wanted(cases: Iterable[WorkloadInFile], verdicts: Iterable[Verdict]) -> dict[str, list[Addition]]:
-    """What to add, by path; an addition is one container's, so that one that cannot be made leaves the others alone."""
+    """The additions by file; each is one container's, so that one that cannot be made leaves the others alone."""
     wanted: dict[str, list[Addition]] = {}
     for case, verdict in zip(cases, verdicts, strict=True):
         parents: dict[str, list[Operation]] = {}

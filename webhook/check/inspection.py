@@ -118,7 +118,7 @@ def _notes(config: Config) -> list[str]:
 
 
 def _obstacles(survey: Survey, identity: Identity | None) -> Iterator[str]:
-    """What the layers put in the way of a process that is not root: its own uid's where that is known."""
+    """The obstacles in the layers to a process that is not root: its own uid's where that is known."""
     for each in survey.directories:
         if not _in_the_way(each, identity) or (each.path == "/" and each.role == "workingDirectory"):
             continue  # nobody writes to /, which is where everything starts that does not say where

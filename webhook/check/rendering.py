@@ -20,7 +20,7 @@ from webhook.check.report import Skipped
 from webhook.text import printable
 
 _CHART = re.compile(r"(?:\A|/)Chart\.ya?ml\Z")
-_PATIENCE = 120  # seconds for one rendering
+_RENDERING_SECONDS = 120
 _KUSTOMIZE = (("kubectl", "kustomize"), ("kustomize", "build"))
 _HELM = (("helm", "template"),)
 
@@ -86,7 +86,7 @@ def _named(folder: str, value: Any) -> Iterator[str]:
 
 
 def _run(folder: str, programs: tuple[tuple[str, str], ...], file: str) -> Source | Skipped:
-    """What the first of the programs that is installed makes of a folder."""
+    """The manifests that the first installed program makes of a folder."""
     place = os.path.join(folder, file)  # noqa: PTH118  # the same
     target = folder if os.path.isabs(folder) else f"./{folder}"  # noqa: PTH117  # no name is an option
     command = next(((*each, target) for each in programs if shutil.which(each[0])), None)
@@ -96,9 +96,9 @@ def _run(folder: str, programs: tuple[tuple[str, str], ...], file: str) -> Sourc
         )
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         try:
-            code = subprocess.run(command, stdout=out, stderr=err, timeout=_PATIENCE, check=False).returncode  # noqa: S603
+            code = subprocess.run(command, stdout=out, stderr=err, timeout=_RENDERING_SECONDS, check=False).returncode  # noqa: S603
         except subprocess.TimeoutExpired:
-            return Skipped(place, 1, f"{' '.join(command)} took more than {_PATIENCE} s")
+            return Skipped(place, 1, f"{' '.join(command)} took more than {_RENDERING_SECONDS} s")
         out.seek(0)
         err.seek(0)
         text = out.read(SIZE_LIMIT + 1)

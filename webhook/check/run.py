@@ -157,7 +157,7 @@ async def evaluate_all(
 
 
 async def _suppressed(excepted: list[tuple[WorkloadInFile, Verdict]], request: Request, images: Images) -> list[Report]:
-    """What would be found in workloads with exceptions if there were none."""
+    """The findings in workloads with exceptions if there were none."""
     cases = [msgspec.structs.replace(case, exceptions=()) for case, _ in excepted]
     policies = msgspec.structs.replace(request, documents=Documents(request.documents.policies))
     reports = []

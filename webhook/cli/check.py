@@ -148,7 +148,7 @@ class _Target(msgspec.Struct, frozen=True):
 
 
 def _targets(outputs: tuple[str, ...], output_file: Path | None) -> list[_Target]:
-    """What -o and --output-file ask for: `FORMAT=FILE`, or one `FORMAT` that goes to --output-file or the terminal."""
+    """The outputs that -o and --output-file ask for: `FORMAT=FILE`, or one `FORMAT` that goes to --output-file or the terminal."""
     split = [text.partition("=") for text in outputs or ("text",)]
     targets = [_Target(form, Path(name) if equals else output_file) for form, equals, name in split]
     paths = [each.path for each in targets]

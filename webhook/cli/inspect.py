@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from webhook.image.source import Image, Query, Unknown
     from webhook.registry.transport.messages import Cost
 
-_PATIENCE = 600.0  # seconds for one image; a large one is read whole
+_LOOK_UP_SECONDS = 600.0  # for one image; a large one is read whole
 
 
 @click.command()
@@ -50,7 +50,7 @@ def inspect(
     from webhook.cli.output import inspection
     from webhook.image.source import Image, Query
 
-    query = Query(image, os=os, accounts=True, survey=not quick, budget=_PATIENCE)
+    query = Query(image, os=os, accounts=True, survey=not quick, budget=_LOOK_UP_SECONDS)
     found, cost = asyncio.run(_find(query, insecure, registry_config, offline=offline))
     platforms = asyncio.run(portrait.platforms(image, found, os)) if isinstance(found, Image) else ()
     report = inspection.document(image, found, platforms, cost)
@@ -73,7 +73,7 @@ async def _find(
         return await local_store.read(query)
     if offline:
         return await DiskCache(None).find(query), Cost()
-    client = registry_client(insecure, registry_config, _PATIENCE)
+    client = registry_client(insecure, registry_config, _LOOK_UP_SECONDS)
     try:
         return await watched(DiskCache(client).find(query), lambda: _read(client.total)), client.total
     finally:

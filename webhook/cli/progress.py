@@ -13,7 +13,7 @@ from webhook.evaluation.evaluator import Progress
 T = TypeVar("T")
 
 
-_PATIENCE = 20  # workloads; fewer are evaluated before a person looks for progress
+_SHOWN_FROM = 20  # workloads; fewer are evaluated before a person looks for progress
 _TICK = 0.3  # seconds between two words
 
 
@@ -32,7 +32,7 @@ def counted() -> Iterator[Progress | None]:
 
     def update(done: int, total: int) -> None:
         bar.update(task, completed=done, total=total)
-        if total >= _PATIENCE:
+        if total >= _SHOWN_FROM:
             bar.start()
 
     try:

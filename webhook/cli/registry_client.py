@@ -17,21 +17,20 @@ from webhook.registry.settings import WORKSTATION
 def registry_client(
     insecure: Iterable[str] = (),
     config: Path | None = None,
-    patience: float | None = None,
+    look_up_seconds: float | None = None,
     pull_secrets: PullSecrets | None = None,
 ) -> RegistryClient:
     """A client with the user's docker config; use it within one event loop, and `aclose` it there.
 
     `insecure` lists HOST[:PORT] that may be spoken to over plain HTTP. `config` is a file as for `nonroot serve
-    --registry-config`; its word on credentials and the proxy then stands instead of the user's own. `patience` is the
-    seconds that one image, or one layer of it, may take where that is more than a replica would wait; `pull_secrets`
-    reads those of Pods.
+    --registry-config`; its word on credentials and the proxy then stands instead of the user's own. `look_up_seconds` are
+    for one image, and for one layer of it, where that is more than a replica would wait; `pull_secrets` reads those of Pods.
     `InvalidSetting` where a file is unusable.
     """
     access = config_file.load(config, insecure)
     settings = msgspec.structs.replace(access.settings, limits=WORKSTATION, layers_per_namespace=access.settings.layers)
-    if patience is not None:
-        timeouts = msgspec.structs.replace(settings.timeouts, look_up=patience, layer=patience)
+    if look_up_seconds is not None:
+        timeouts = msgspec.structs.replace(settings.timeouts, look_up=look_up_seconds, layer=look_up_seconds)
         settings = msgspec.structs.replace(settings, timeouts=timeouts)
     if config is not None:
         return RegistryClient(settings, pull_secrets, credentials=access.credentials)

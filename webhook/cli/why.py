@@ -24,7 +24,7 @@ _IMAGE = "image"
 
 
 class _Question(msgspec.Struct, frozen=True):
-    """What is asked about: files, images, and workloads of a cluster by kind, as it was typed, and name."""
+    """The subjects of one command: files, images, and workloads of a cluster by kind, as it was typed, and name."""
 
     files: tuple[str, ...]
     images: tuple[str, ...]
@@ -84,7 +84,7 @@ def why(
 
 
 def _question(targets: tuple[str, ...]) -> _Question:
-    """What the arguments mean: a file where there is one of that name, else KIND/NAME, or KIND and names."""
+    """The question in the arguments: a file where there is one of that name, else KIND/NAME, or KIND and names."""
     from webhook.check.files import STDIN
 
     first, *names = targets
@@ -124,7 +124,7 @@ def _only(report: "Why", names: tuple[str, ...]) -> "Why":
 async def _of_files(
     question: _Question, namespace: str, documents: "Documents | None", source: "ImageSource"
 ) -> "tuple[Why, ...]":
-    """What the files and images come to under the policies of files."""
+    """The verdicts on the files and images under the policies of files."""
     from webhook.cli.images import images as images_of
     from webhook.policy.cache import DEFAULT_NAMESPACE
     from webhook.policy.selection import Namespace
@@ -190,7 +190,7 @@ async def _of_cluster(
 
 def _written(question: _Question) -> "Iterator[tuple[Target, str, tuple[Skip, ...]]]":
     """The workloads of the images and files, the namespace that each names, and what could not be read beside it."""
-    from webhook.scan.inventory import InventoryItem, PodVariant, Reference
+    from webhook.scan.inventory_item import InventoryItem, PodVariant, Reference
     from webhook.scan.why import Target
     from webhook.workload.podspec import Container, Metadata, PodSpec
     from webhook.workload.workload import Workload
@@ -209,7 +209,7 @@ def _in_files(paths: tuple[str, ...]) -> "Iterator[tuple[Target, str, tuple[Skip
     from webhook.check.manifest.decode import plain
     from webhook.check.run import Request, gather
     from webhook.scan.document import Skip
-    from webhook.scan.inventory import InventoryItem, PodVariant, Reference, of_pod
+    from webhook.scan.inventory_item import InventoryItem, PodVariant, Reference, of_pod
     from webhook.scan.why import Target
     from webhook.workload import container_status
 

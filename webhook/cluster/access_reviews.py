@@ -9,7 +9,7 @@ from webhook.cluster.client import Cluster, decode
 from webhook.cluster.users import User
 
 RESOURCE = {"group": "nonroot.dev", "version": "v1alpha1", "resource": "imageidentities", "verb": "resolve"}
-"""What a caller of the identity API must be allowed to do, in the namespace for which they ask."""
+"""The right that a caller of the identity API needs, in the namespace for which they ask."""
 
 
 class _TokenStatus(msgspec.Struct, frozen=True):

@@ -2,16 +2,6 @@
 
 The client library brings configuration, credentials and TLS; its generated models stay unused, because importing them costs
 every replica half a second and 30 MiB, and msgspec reads the few fields that matter.
-
-    ClusterError        the message names the object, the reason and the next step
-    ├── Forbidden       RBAC does not let us
-    ├── Denied          the API server does not take this one object: invalid, or an admission policy is against it
-    │   └── Terminating its namespace is being deleted, and takes nothing new
-    ├── Conflict        somebody else wrote in between; look again
-    │   └── Absent      there is no such object, or no such kind
-    ├── Expired         a list went on for longer than the API server remembers
-    └── Unreachable     the API server did not answer, or not as an API server does
-        └── Busy        it asks to come again later
 """
 
 import asyncio
@@ -33,12 +23,13 @@ from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTResponse
 
-from webhook.errors import InvalidSetting, NonrootError
+from webhook.cluster.errors import Absent, Busy, Expired, Unreachable, refusal
+from webhook.cluster.object_meta import ListMetadata
+from webhook.errors import InvalidSetting
 from webhook.proxies import Proxies
 
 SILENCE_TIMEOUT = 10.0  # seconds without a byte, after which a connection is taken for dead
 ANSWER_TIMEOUT = 300.0  # seconds for a whole answer: a page of large Pods over a slow link takes a minute
-RETRY_AFTER_LIMIT = 60.0  # seconds that we let the API server keep us waiting
 READ_TRIES = 5  # of a read that is answered "come again later"
 NAME_LIMIT = 253  # characters
 PAGE = 500  # objects of a list in one answer
@@ -55,62 +46,7 @@ _OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 # kubernetes/apimachinery pkg/util/validation/validation.go, IsDNS1123Subdomain
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
-# What tells RBAC from admission, which answers 403 as well: k8s.io/apiserver
-# pkg/endpoints/handlers/responsewriters/errors.go (ForbiddenMessage).
-_LACKS_RIGHT = re.compile(r'User ".*" cannot ', re.DOTALL)
-
 T = TypeVar("T")
-
-
-class ClusterError(NonrootError):
-    """A call to the Kubernetes API that did not do what it should."""
-
-
-class Forbidden(ClusterError):
-    """RBAC does not allow the call."""
-
-
-class Denied(ClusterError):
-    """The API server does not take this one object; what is said of any other is another matter."""
-
-
-class Terminating(Denied):
-    """The object's namespace is being deleted. Source: kubernetes plugin/pkg/admission/namespace/lifecycle/admission.go."""
-
-
-class Conflict(ClusterError):
-    """The object is not, or no longer, as it was when it was read."""
-
-
-class Absent(Conflict):
-    """There is no such object, or the API server does not know its kind."""
-
-
-class Unreachable(ClusterError):
-    """There was no answer, or none that an API server in order gives."""
-
-
-class Busy(Unreachable):
-    """The API server has too much to do; `retry_after` is in how many seconds it wants to be asked again."""
-
-    def __init__(self, message: str, retry_after: float) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
-class Expired(ClusterError):
-    """A list is older than the API server remembers; `token` asks for the rest of it as it is now."""
-
-    def __init__(self, message: str, token: str) -> None:
-        super().__init__(message)
-        self.token = token
-
-
-class ListMetadata(msgspec.Struct, frozen=True, rename="camel"):
-    """A list's metadata: where the next page begins, and the version from which a watch goes on."""
-
-    token: str = msgspec.field(default="", name="continue")
-    resource_version: str = ""
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -203,7 +139,7 @@ class Cluster:
             answer: bytes = await response.read()  # type: ignore[no-untyped-call]
         if 200 <= response.status < 300:
             return answer
-        raise _refusal(response, method, what, answer)
+        raise refusal(response.status, response.headers, method, what, answer)
 
     def _hear(self, date: str) -> None:
         with contextlib.suppress(ValueError):  # no date, or none that is one
@@ -219,7 +155,7 @@ class Cluster:
             response = await self._send("GET", path, timeout, accept=METADATA if only_metadata else JSON)
             if response.status != 200:
                 answer: bytes = await response.read()  # type: ignore[no-untyped-call]
-                raise _refusal(response, "GET", what, answer)
+                raise refusal(response.status, response.headers, "GET", what, answer)
             with contextlib.closing(response.response):
                 async for chunk in response.response.content.iter_any():
                     *whole, rest = (rest + chunk).split(b"\n")
@@ -372,40 +308,6 @@ def _answering(what: str) -> Iterator[None]:
         yield
     except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
         raise Unreachable(f"{what}: the API server does not answer ({type(error).__name__})") from error
-
-
-class _Status(msgspec.Struct):
-    message: str = ""
-    metadata: ListMetadata = ListMetadata()
-
-
-def _refusal(response: RESTResponse, method: str, what: str, answer: bytes) -> ClusterError:
-    try:
-        body = msgspec.json.decode(answer, type=_Status)
-    except msgspec.DecodeError:
-        body = _Status()
-    status = response.status
-    reason = f"{what}: {method} was answered {status} {body.message[:500]}".rstrip()
-    match status:
-        case 403 if "because it is being terminated" in body.message:
-            return Terminating(reason)
-        case 403 if method != "GET" and body.message and not _LACKS_RIGHT.search(body.message):
-            return Denied(reason)
-        case 400 | 405 | 413 | 415 | 422:
-            return Denied(reason)
-        case 401 | 403:
-            return Forbidden(f"{reason}; check the RBAC of the ServiceAccount")
-        case 404:
-            return Absent(reason)
-        case 409:
-            return Conflict(reason)
-        case 410:
-            return Expired(reason, body.metadata.token)
-        case _:
-            seconds = str(response.headers.get("Retry-After", ""))
-            if seconds.isascii() and seconds.isdigit():
-                return Busy(reason, min(float(seconds), RETRY_AFTER_LIMIT))
-            return Busy(reason, 1.0) if status == 429 else Unreachable(reason)
 
 
 def is_name(text: str) -> bool:

@@ -15,7 +15,8 @@ from typing import Any, Literal
 import msgspec
 
 from webhook.cluster import client
-from webhook.cluster.client import Absent, Cluster, Conflict, Terminating, is_name
+from webhook.cluster.client import Cluster, is_name
+from webhook.cluster.errors import Absent, Conflict, Terminating
 from webhook.cluster.object_meta import ObjectMeta
 from webhook.cluster.workqueue import WorkQueue
 

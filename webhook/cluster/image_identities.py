@@ -13,7 +13,8 @@ import msgspec
 
 from webhook.caching import LRUCache
 from webhook.cluster import reflector
-from webhook.cluster.client import MANAGED_BY, Absent, Cluster, Conflict
+from webhook.cluster.client import MANAGED_BY, Cluster
+from webhook.cluster.errors import Absent, Conflict
 from webhook.cluster.object_meta import ObjectMeta
 from webhook.cluster.supervisor import background
 from webhook.cluster.workqueue import WorkQueue, run_in_background

@@ -1,4 +1,4 @@
-"""The metadata of an object of the API server, as far as it is read here.
+"""The metadata of objects and lists of the API server, as far as it is read here.
 
 A listing may hold a hundred thousand objects, and what is no field here is not decoded. A reader that needs more inherits.
 """
@@ -43,3 +43,10 @@ class Object(msgspec.Struct, frozen=True, gc=False):
     """An object of which nothing but the metadata is read."""
 
     metadata: ObjectMeta
+
+
+class ListMetadata(msgspec.Struct, frozen=True, rename="camel"):
+    """A list's metadata: where the next page begins, and the version from which a watch goes on."""
+
+    token: str = msgspec.field(default="", name="continue")
+    resource_version: str = ""

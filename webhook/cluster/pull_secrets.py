@@ -6,7 +6,8 @@ Source: kubernetes plugin/pkg/admission/serviceaccount/admission.go (an account'
 import msgspec
 
 from webhook.cluster import secrets
-from webhook.cluster.client import Cluster, ClusterError, Forbidden, decode, is_name
+from webhook.cluster.client import Cluster, decode, is_name
+from webhook.cluster.errors import ClusterError, Forbidden
 from webhook.cluster.secrets import Secret
 from webhook.image.source import Unknown
 

@@ -15,7 +15,8 @@ from typing import NoReturn, Protocol
 import msgspec
 
 from webhook.cluster.backoff import Backoff
-from webhook.cluster.client import Absent, Busy, Cluster, ClusterError, Expired, Forbidden, Unreachable, decode
+from webhook.cluster.client import Cluster, decode
+from webhook.cluster.errors import Absent, Busy, ClusterError, Expired, Forbidden, Unreachable
 from webhook.cluster.object_meta import Object, ObjectMeta
 from webhook.cluster.supervisor import supervise
 

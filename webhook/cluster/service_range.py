@@ -14,7 +14,8 @@ from typing import NoReturn
 
 import msgspec
 
-from webhook.cluster.client import Cluster, ClusterError, decode
+from webhook.cluster.client import Cluster, decode
+from webhook.cluster.errors import ClusterError
 
 PERIOD = 60.0  # seconds between two looks: there are few and they hardly change, so nothing is watched
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import NoReturn
 
-from webhook.cluster.client import Absent, Busy, ClusterError, Denied, Forbidden
+from webhook.cluster.errors import Absent, Busy, ClusterError, Denied, Forbidden
 from webhook.cluster.supervisor import background, supervise
 
 QUEUE_LIMIT = 1000  # writes that may wait

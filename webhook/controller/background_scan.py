@@ -70,7 +70,7 @@ class BackgroundScan(Collector):
         self._api = api
         self._cluster_name = cluster_name
         self._labels = labels
-        self._history = history or scan_history.kept(api)
+        self._history = history or scan_history.in_config_map(api)
         self._images = images
         self._record = record
         self._wants_reports = reports

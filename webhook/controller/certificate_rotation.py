@@ -17,7 +17,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from webhook.cluster.client import ClusterError
+from webhook.cluster.errors import ClusterError
 from webhook.cluster.secrets import Secret
 from webhook.controller.certificate_objects import ConfigurationKind, WebhookConfiguration
 from webhook.server import certificates

@@ -6,7 +6,8 @@ name, and never changed after that: whoever edits it has a policy like any other
 
 import logging
 
-from webhook.cluster.client import MANAGED_BY, Absent, Cluster, Conflict, Denied
+from webhook.cluster.client import MANAGED_BY, Cluster
+from webhook.cluster.errors import Absent, Conflict, Denied
 from webhook.policy.types import API_VERSION
 
 NAME = "default"

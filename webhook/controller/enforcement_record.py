@@ -24,7 +24,7 @@ class Record(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     weakened_at: datetime | None = None
 
 
-def kept(
+def in_config_map(
     cluster: Cluster, namespace: str = "nonroot-system", name: str = "nonroot-webhook-enforced"
 ) -> KeptRecord[Record]:
     """The record in the ConfigMap of that name."""

@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 
 from webhook.cluster import image_identities
-from webhook.cluster.client import Absent, Cluster, Denied
+from webhook.cluster.client import Cluster
+from webhook.cluster.errors import Absent, Denied
 from webhook.image import image_identity, reference
 from webhook.image.config import Platform
 from webhook.image.identity_index import IdentityIndex
@@ -81,7 +82,7 @@ def plan(
 def _shown(
     facts: Iterable[Observation], nodes: tuple[Platform, ...], now: datetime
 ) -> tuple[dict[str, ImageIdentity], set[str]]:
-    """What nodes show now, by name, and the names about which they do not agree."""
+    """The identities that nodes show now, by name, and the names about which they do not agree."""
     shown: dict[str, ImageIdentity] = {}
     contradicted: set[str] = set()
     for fact in sorted(facts, key=lambda each: each.image):

@@ -19,7 +19,8 @@ import msgspec
 
 from webhook.caching import LRUCache
 from webhook.cluster import image_identities
-from webhook.cluster.client import Absent, Cluster
+from webhook.cluster.client import Cluster
+from webhook.cluster.errors import Absent
 from webhook.controller.loop import Interval
 from webhook.errors import InvalidReference
 from webhook.image import image_identity, reference

@@ -8,7 +8,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from webhook.cluster.client import Cluster, Conflict, Forbidden, decode
+from webhook.cluster.client import Cluster, decode
+from webhook.cluster.errors import Conflict, Forbidden
 from webhook.cluster.object_meta import ObjectMeta
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -34,7 +35,7 @@ class KeptRecord(Generic[T]):
         self._last = empty
 
     async def read(self) -> T:
-        """What was written last, by whichever process. Raises `ClusterError`."""
+        """The record that was written last, by whichever process. Raises `ClusterError`."""
         self._version = ""
         try:
             body = await self._cluster.call("GET", self._path, self._object, absent_ok=True)

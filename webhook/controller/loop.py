@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import msgspec
 
-from webhook.cluster.client import ClusterError
+from webhook.cluster.errors import ClusterError
 
 RETRY = 10.0  # seconds after a failure
 

@@ -6,7 +6,8 @@ import logging
 import socket
 from functools import partial
 
-from webhook.cluster.client import Cluster, ClusterError, Conflict
+from webhook.cluster.client import Cluster
+from webhook.cluster.errors import ClusterError, Conflict
 from webhook.cluster.events import EventRecorder
 from webhook.cluster.image_identities import ClusterIdentityStore
 from webhook.cluster.pull_secrets import PullSecrets
@@ -59,7 +60,7 @@ async def _operate(settings: OperateSettings) -> None:
             settings.validating_configuration,
             labels_namespaces=settings.label_namespaces,
             creates_default=settings.default_policy,
-            enforcement=enforcement_record.kept(cluster, settings.namespace, f"{settings.service}-enforced"),
+            enforcement=enforcement_record.in_config_map(cluster, settings.namespace, f"{settings.service}-enforced"),
             scans=bool(settings.scan_interval),
         )
         access = config_file.load(settings.registry_config, settings.insecure_registries)
@@ -80,7 +81,7 @@ async def _operate(settings: OperateSettings) -> None:
             hooks=hooks,
             cluster_name=settings.cluster_name,
             labels=settings.report_labels,
-            history=scan_history.kept(cluster, settings.namespace, f"{settings.service}-history"),
+            history=scan_history.in_config_map(cluster, settings.namespace, f"{settings.service}-history"),
         )
         patched = PatchedPods(cluster, recorder.record, scanning.ran_unpatched, store, lambda: statuses.view)
         readers = ReportReaders(cluster) if settings.report_page_authentication else None

@@ -23,7 +23,8 @@ from prometheus_client.registry import Collector
 
 from webhook import metrics
 from webhook.caching import LRUCache
-from webhook.cluster.client import Cluster, ClusterError
+from webhook.cluster.client import Cluster
+from webhook.cluster.errors import ClusterError
 from webhook.cluster.events import Event, Regarding
 from webhook.cluster.object_meta import Owned
 from webhook.controller.loop import Interval
@@ -162,7 +163,7 @@ class PatchedPods(Collector):
         return math.inf if start_failure.started(pod, self._now()) else NEXT_LOOK
 
     def _facts(self, failure: StartFailure) -> Iterator[ImageFacts]:
-        """What is stored of the layers of the container's image."""
+        """The stored facts about the layers of the container's image."""
         try:
             repository = reference.parse(failure.container.image or "").name
         except InvalidReference:

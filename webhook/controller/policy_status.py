@@ -15,7 +15,8 @@ from prometheus_client.registry import Collector
 
 from webhook import metrics
 from webhook.cluster import client
-from webhook.cluster.client import Absent, Cluster, Conflict, Denied, Forbidden
+from webhook.cluster.client import Cluster
+from webhook.cluster.errors import Absent, Conflict, Denied, Forbidden
 from webhook.cluster.events import Event, Regarding
 from webhook.controller import default_policy, enforcement_record
 from webhook.controller.enforcement_record import NAMESPACES_LIMIT, Enforced, Record
@@ -143,7 +144,7 @@ class PolicyStatusController(Collector):
         self._creates_default = creates_default
         self._scans = scans
         self._announced: set[tuple[str, str]] = set()
-        self._enforcement = enforcement or enforcement_record.kept(api)
+        self._enforcement = enforcement or enforcement_record.in_config_map(api)
         self._weakened_at: datetime | None = None
         self._fail_open = 0
         self.sums: dict[str, Outcomes] | None = None
@@ -268,7 +269,7 @@ class PolicyStatusController(Collector):
 
 
 def _enforced(state: ClusterState, effective: Mapping[str, EffectivePolicy]) -> dict[str, Enforced]:
-    """What each policy enforces."""
+    """The namespaces that each policy enforces."""
     uids: dict[str, list[str]] = {}
     for about in state.namespaces[:NAMESPACES_LIMIT]:
         if effective[about.name].mode == "Enforce":
@@ -278,7 +279,7 @@ def _enforced(state: ClusterState, effective: Mapping[str, EffectivePolicy]) -> 
 
 
 def _weakened(policy: str, before: Enforced, now: EffectivePolicy) -> str:
-    """What a namespace that a policy enforced has lost, "" where nothing."""
+    """The words for what a namespace that a policy enforced has lost, "" where nothing."""
     if now.mode != "Enforce":
         return f"enforced by policy {policy} until now, it is in mode {now.mode}"
     allowed = [each for each in now.policy.spec.allows_root if each not in before.allows_root]

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from aiohttp import web
 
-from webhook.cluster.client import ClusterError
+from webhook.cluster.errors import ClusterError
 from webhook.controller.report_readers import ReportReaders, Unauthenticated
 from webhook.scan import document
 from webhook.scan.document import Document

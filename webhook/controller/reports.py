@@ -16,7 +16,8 @@ from urllib.parse import quote
 import msgspec
 
 from webhook.cluster import client
-from webhook.cluster.client import MANAGED_BY, Absent, Cluster, ClusterError, Conflict, Denied, Terminating
+from webhook.cluster.client import MANAGED_BY, Cluster
+from webhook.cluster.errors import Absent, ClusterError, Conflict, Denied, Terminating
 from webhook.scan.policyreport import Api, stamped
 
 KINDS: tuple[tuple[Api, str], ...] = (

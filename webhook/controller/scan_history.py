@@ -18,7 +18,7 @@ class History(msgspec.Struct, frozen=True):
     samples: tuple[Sample, ...] = ()
 
 
-def kept(
+def in_config_map(
     cluster: Cluster, namespace: str = "nonroot-system", name: str = "nonroot-webhook-history"
 ) -> KeptRecord[History]:
     """The history in the ConfigMap of that name."""

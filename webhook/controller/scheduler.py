@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
-from webhook.cluster.client import ClusterError
+from webhook.cluster.errors import ClusterError
 from webhook.controller.background_scan import BackgroundScan
 from webhook.controller.loop import Interval, repeat
 from webhook.controller.policy_status import PolicyStatusController

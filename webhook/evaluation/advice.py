@@ -94,7 +94,7 @@ def set_uid(subject: Subject, uid: int, gid: int | None = None) -> str:
 
 
 def made_for(subject: Subject) -> Suggestion | None:
-    """What the container's root image is made for; None where that is not evident."""
+    """The identity that the container's root image is made for; None where that is not evident."""
     return suggestion.first(subject.image.platforms) if isinstance(subject.image, Image) else None
 
 

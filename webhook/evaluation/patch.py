@@ -139,7 +139,7 @@ def _annotation(workload: Workload, record: list[dict[str, Any]]) -> Operation:
 
 
 def _left_out_before(subject: Subject) -> frozenset[Any]:
-    """What an earlier pass left out of the container, which then had no runAsUser, so that its image was asked."""
+    """The fields that an earlier pass left out of the container, which then had no runAsUser, so that its image was asked."""
     earlier = injections(subject.workload.metadata.annotations, subject.slot.container.name)
     names = [each.get("leftOut") for each in earlier]
     return frozenset(name for found in names if isinstance(found, list) for name in found if isinstance(name, str))

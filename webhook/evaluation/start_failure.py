@@ -35,7 +35,7 @@ FIRST_SECONDS = timedelta(seconds=10)  # a container that dies later has started
 TEXT_LIMIT = 200  # characters of the kubelet's or the container's own words
 
 Proof = Literal["words", "unpatched", "facts"]
-"""What it takes to believe it: the words themselves; that the same ran unpatched; what the image's layers say of its start."""
+"""The proof that a cause needs: the words themselves; that the same ran unpatched; what the image's layers say of its start."""
 
 
 class StartFailure(msgspec.Struct, frozen=True):
@@ -50,7 +50,7 @@ class StartFailure(msgspec.Struct, frozen=True):
 
 
 class _Cause(msgspec.Struct, frozen=True):
-    """What is said of a container where some fields are to blame, the likeliest first."""
+    """A cause of a failed start: the words about the container, and the fields to blame, the likeliest first."""
 
     words: re.Pattern[str]
     fields: tuple[str, ...]

@@ -51,7 +51,7 @@ class SuggestedIdentity(Model):
 
 
 class Facts(Model):
-    """What the image's layers say, where somebody has read them."""
+    """The facts of the image's layers, where they have been read."""
 
     file_capabilities: tuple[CapableProgram, ...]
     setuid_programs: tuple[str, ...]
@@ -74,14 +74,14 @@ class PlatformAnswer(Model):
 
 
 class UnknownImage(Model):
-    """Why an image could not be read."""
+    """The reason why an image could not be read."""
 
     cause: Cause
     detail: str
 
 
 class Answer(Model):
-    """Who the USER of an image is."""
+    """The answer to a question about an image: who its USER is."""
 
     version: Literal[1] = 1
     image: str = Field(description="As it was asked for.")

@@ -15,7 +15,7 @@ SECRETS_LIMIT = 16
 
 
 class Question(msgspec.Struct, frozen=True):
-    """Which image, and with whose pull secrets: the named ones of a namespace, else those of its ServiceAccount.
+    """A question about an image, read with the named pull secrets of a namespace, else with those of its ServiceAccount.
 
     Without a namespace only images that the operator's own credentials open are answered.
     """

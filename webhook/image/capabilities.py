@@ -24,7 +24,7 @@ _WITH_ROOT = 0x0300_0000
 
 
 class FileCapabilities(msgspec.Struct, frozen=True, gc=False):
-    """What a program is given when it is executed: the names of `permitted`, without `CAP_`, in the kernel's order.
+    """The capabilities of a program when it is executed: the names of `permitted`, without `CAP_`, in the kernel's order.
 
     `effective` is the flag of `setcap …+ep`: with it, the kernel refuses to execute the file where the bounding set
     lacks one of them, instead of executing it with fewer.

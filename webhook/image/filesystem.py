@@ -93,7 +93,7 @@ class Suggestion(msgspec.Struct, frozen=True):
 
 
 class Survey(msgspec.Struct, frozen=True):
-    """What reading all layers of an image has found.
+    """The findings of reading all layers of an image.
 
     `passwd` is None where no layer has the file; programs are in order of their paths.
 

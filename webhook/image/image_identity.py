@@ -105,7 +105,7 @@ class SuggestedIdentity(_Fact, frozen=True, gc=False):
 
 
 class ImageFacts(_Fact, frozen=True, gc=False):
-    """What an image's layers say of what its programs need: read by the controller, once an image."""
+    """The needs of an image's programs, from its layers: read by the controller, once an image."""
 
     command_line: Annotated[
         tuple[Annotated[str, Meta(max_length=512)], ...],
@@ -124,7 +124,7 @@ class ImageFacts(_Fact, frozen=True, gc=False):
 class ImageIdentitySpec(
     msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True, gc=False
 ):
-    """Who the USER of one image is on one platform. The object is named after its repository and a hash, as `app-k7hq2mtrzs4bu`."""
+    """The USER of one image on one platform. The object is named after its repository and a hash, as `app-k7hq2mtrzs4bu`."""
 
     image: Annotated[
         str,

@@ -1,1 +1,1 @@
-"""Which policy applies where: NonRootPolicy and NonRootException, their selection, exemptions and status. No I/O."""
+"""Policies and exceptions: their types, which one applies where, exemptions and status. No I/O."""

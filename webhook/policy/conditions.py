@@ -35,7 +35,7 @@ class Condition(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True)
 
 
 class Outcomes(msgspec.Struct, frozen=True, rename="camel"):
-    """What would become of workloads if they were enforced now: in the words of admission, and in former ones."""
+    """The counts of workloads by the outcome if they were enforced now: in the words of admission, and in former ones."""
 
     compliant: Annotated[Count, Meta(description="Run as they are.")] = 0
     fixable: Annotated[Count, Meta(description="Run because what is missing would be injected.")] = 0
@@ -63,7 +63,7 @@ class _Status(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class PolicyStatus(_Status, frozen=True):
-    """What the controller makes of a policy.
+    """The status of a policy, written by the controller.
 
     `last_usable` is the policy's spec as it was stored when it could be used last: that stays in force where another one
     is stored that cannot be.
@@ -84,7 +84,7 @@ class PolicyStatus(_Status, frozen=True):
 
 
 class ExceptionStatus(_Status, frozen=True):
-    """What the controller makes of an exception."""
+    """The status of an exception, written by the controller."""
 
     matches: Annotated[Count, Meta(description="The workloads to which it applies, as last scanned.")] | None = None
 

@@ -50,7 +50,7 @@ class EffectivePolicy(msgspec.Struct, frozen=True):
 
 
 Precedence = tuple[int, tuple[int, ...], str]
-"""What decides between policies that select one namespace, in this order; the smallest applies."""
+"""The sort key of policies that select one namespace; the smallest applies."""
 
 
 def precedence(policy: NonRootPolicy, namespace: Namespace) -> Precedence:

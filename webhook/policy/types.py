@@ -65,7 +65,7 @@ class Expression(_Document, frozen=True):
 
 
 class LabelSelector(_Document, frozen=True):
-    """Which namespaces, by their labels; empty selects all."""
+    """A selector of namespaces by their labels; an empty one selects all."""
 
     match_labels: Annotated[dict[str, str], Meta(description="Labels that must have exactly these values.")] = {}
     match_expressions: Annotated[

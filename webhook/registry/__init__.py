@@ -1,10 +1,10 @@
 """The registry client: it reads an image's config and accounts files by the image's reference.
 
-`client` is asked, and keeps answers; `confirmations` knows what a reference stands for, `endpoints` where and as whom that is
-asked; `repository` asks one repository; `exchange`, `auth`, `realms`, `keychain`, `addresses`, `documents`, `platforms`,
-`archive` and `rootfs` are rules without I/O; `transport` is the one module that opens a connection, as `gate` and `trust` let
-it; `layers` reads blobs off the event loop; `cache` remembers.
+`client` answers queries and caches the answers; `resolver` knows which digest a reference stands for, `endpoints` where and as
+whom that is asked; `repository` asks one repository, and `content_store` reads what a digest holds: its `manifest`, its
+config, and by `layers`, off the event loop, its files. `auth` finds credentials and tokens; `transport` alone opens
+connections. `fallback` answers from stored identities while a registry does not; `layout` and `local_store` read images that
+are on this machine.
 
-What an operator configures is `configuration`, of `files`: `hosts` reads containerd's host files, `helpers` docker
-configs and their helpers, `providers` the kubelet's credential providers, whose `programs` are run within bounds.
+What an operator configures is in `settings`; `config_file` and `certs_d` read it from `files`.
 """

@@ -73,7 +73,7 @@ def load(folder: Path, insecure: Collection[str]) -> HostFiles:
 
 
 class _Reading:
-    """What was found so far, host by host."""
+    """The hosts that were read so far."""
 
     def __init__(self, insecure: frozenset[str]) -> None:
         self.hosts: dict[str, tuple[Host, ...]] = {}

@@ -56,7 +56,7 @@ Key = tuple[str, str, tuple[str, ...], str, str, frozenset[str], bool, bool]
 
 
 class _CachedLookup(msgspec.Struct, frozen=True, gc=False):
-    """What `find` gives until `until`, or `always_until` under imagePullPolicy Always, and what confirmed it when."""
+    """An answer that `find` gives until `until`, or `always_until` under imagePullPolicy Always, and what confirmed it when."""
 
     outcome: Image | Unknown
     until: float
@@ -223,7 +223,7 @@ class RegistryClient(Images):
         return answer.outcome
 
     async def _in_turn(self, query: Query, reference: Reference, cost: Cost) -> _CachedLookup:
-        """What came of the look-up, whatever went wrong."""
+        """The answer of the look-up, whatever went wrong."""
         try:
             return await self._lanes.run(query.namespace, lambda: self._answer(query, reference, cost))
         except RegistryError as error:
@@ -277,7 +277,7 @@ class RegistryClient(Images):
     async def _read(
         self, query: Query, reference: Reference, cost: Cost
     ) -> tuple[Resolved, tuple[PlatformImage, ...], tuple[Platform, ...] | None]:
-        """What the reference stands for, and what that holds."""
+        """The resolved reference, and the images that its digest holds."""
         resolved = await self._resolver.resolve(query, reference, cost)
         return resolved, *await self._content.images(resolved.repository, resolved.resolution.digest, query)
 

@@ -105,7 +105,7 @@ class ContentStore:
         await self._layers.aclose()
 
     def _stored(self, repository: str, digest: str) -> list[ImageIdentity]:
-        """What a registry said of it before the last restart: the digest proves it, a node's word would not."""
+        """The identities that a registry gave before the last restart: the digest proves them, a node's word would not."""
         stored = self._store.of_digest(repository, digest) if self._store else ()
         return [each for each in stored if each.spec.source == "registry"]
 
@@ -214,7 +214,7 @@ class ContentStore:
 
 
 async def _or_unknown(work: Awaitable[T]) -> T | Unknown:
-    """What a platform's layers say, or why they cannot be read."""
+    """The result of reading a platform's layers, or the reason why they cannot be read."""
     try:
         return await work
     except RegistryError as error:

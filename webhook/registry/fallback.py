@@ -133,7 +133,7 @@ class FallbackSource(Images):
         return (each for each in stored if not each.spec.namespaces or query.namespace in each.spec.namespaces)
 
     def _newest(self, stored: Sequence[ImageIdentity], query: Query) -> Image | None:
-        """What was seen last; nothing where that could be one of several digests that are not the same user."""
+        """The image that was seen last; None where that could be one of several digests that are not the same user."""
         if not stored:
             return None
         last = max(stored, key=lambda each: each.spec.last_seen)

@@ -43,7 +43,7 @@ class _Absent(MalformedImage):
 
 
 class _Files(Protocol):
-    """Where the files of a layout are."""
+    """The files of a layout, in a folder or an archive."""
 
     def open(self, name: str) -> IO[bytes]:
         """A file by its name in the layout; `MalformedImage` where there is none."""

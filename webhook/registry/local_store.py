@@ -71,7 +71,7 @@ def _sockets() -> Iterator[Path]:
 
 
 async def _save(image: str, file: IO[bytes]) -> None:
-    """What `docker save` would write."""
+    """Write to a file what `docker save` would."""
     socket = next((each for each in _sockets() if each.is_socket()), None)
     if socket is None:
         raise RegistryError("unreachable", "neither Docker nor Podman listens here; start it, or set DOCKER_HOST")
@@ -92,7 +92,7 @@ async def _save(image: str, file: IO[bytes]) -> None:
 
 
 async def _export(image: str, file: IO[bytes]) -> None:
-    """What `ctr images export` writes."""
+    """Write to a file what `ctr images export` prints."""
     try:
         program = await asyncio.create_subprocess_exec(
             *("ctr", "images", "export", "-", image),

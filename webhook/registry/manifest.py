@@ -55,7 +55,7 @@ class _Descriptor(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class _Document(msgspec.Struct, frozen=True, rename="camel"):
-    """What says of a document which kind it is; what else it holds must not be of the other kind."""
+    """The fields by which a document says which kind it is; no other field of it may be of the other kind."""
 
     schema_version: int | None = None
     media_type: str | None = None
@@ -244,7 +244,7 @@ def runs(platform: Platform, os: str, architectures: frozenset[str]) -> bool:
 
 
 def _best(entries: Sequence[Descriptor], architecture: str) -> tuple[Descriptor, ...]:
-    """What nodes of this architecture would choose, whichever variants they are of among those that are offered."""
+    """The entries that nodes of this architecture would choose, whichever variants they are of among those that are offered."""
     first: dict[tuple[str, str], Descriptor] = {}
     for entry in entries:
         if entry.platform is not None:
@@ -263,7 +263,7 @@ def _best(entries: Sequence[Descriptor], architecture: str) -> tuple[Descriptor,
 
 
 def _vector(architecture: str, variant: str) -> list[tuple[str, str]]:
-    """What a node of that architecture and variant runs, the best first, as normalised (architecture, variant)."""
+    """The platforms that a node of that architecture and variant runs, the best first, as normalised (architecture, variant)."""
     if architecture == "amd64":
         level = int(variant[1:]) if variant[:1] == "v" and variant[1:].isdigit() and len(variant) == 2 else 1
         return [("amd64", f"v{each}") for each in range(level, 1, -1)] + [("amd64", ""), ("386", "")]

@@ -105,7 +105,7 @@ class TagResolver:
     async def _look_up(
         self, key: ResolutionKey, life: float, ask: Callable[[], Coroutine[Any, Any, Resolution]]
     ) -> tuple[Resolution, bool]:
-        """What the reference stands for, as the registry has told these very credentials within `life` seconds.
+        """The digest of the reference, as the registry has answered to these very credentials within `life` seconds.
 
         While the registry gives no answer an older one counts, which is then said to be stale; a refusal withdraws it.
         """

@@ -12,7 +12,8 @@ from urllib.parse import quote
 import msgspec
 
 from webhook.cluster import image_identities
-from webhook.cluster.client import Absent, Cluster, Forbidden
+from webhook.cluster.client import Cluster
+from webhook.cluster.errors import Absent, Forbidden
 from webhook.cluster.object_meta import Labelled, ObjectMeta
 from webhook.errors import InvalidSetting
 from webhook.image.config import Platform, normalise_platform
@@ -24,7 +25,8 @@ from webhook.policy.types import API_VERSION, Documents
 from webhook.scan import coverage
 from webhook.scan.coverage import Reach
 from webhook.scan.document import Skip
-from webhook.scan.inventory import Inventory, InventoryItem
+from webhook.scan.inventory import Inventory
+from webhook.scan.inventory_item import InventoryItem
 from webhook.workload.container_status import Start
 from webhook.workload.storage import DEFAULT_CLASS, Storage
 

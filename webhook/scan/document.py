@@ -48,7 +48,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Running(msgspec.Struct, frozen=True):
-    """Who `pods` Pods run a container as now, by what their kubelets report; `groups` are the supplementary ones."""
+    """The identity with which `pods` Pods run a container now, as their kubelets report it; `groups` are the supplementary ones."""
 
     uid: int
     gid: int
@@ -57,7 +57,7 @@ class Running(msgspec.Struct, frozen=True):
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """Why the container does not start in `pods` Pods now, in the kubelet's words."""
+    """The reason why the container does not start in `pods` Pods now, in the kubelet's words."""
 
     reason: str
     message: str
@@ -143,7 +143,7 @@ class Workload(msgspec.Struct, frozen=True):
 
 
 class Skip(msgspec.Struct, frozen=True):
-    """What could not be examined, and why. `forbidden` is what whoever scans has no right to read."""
+    """A thing that could not be examined, and why. `forbidden`: whoever scans has no right to read it."""
 
     object: str
     reason: str
@@ -151,7 +151,7 @@ class Skip(msgspec.Struct, frozen=True):
 
 
 class Counts(msgspec.Struct):
-    """How many have each outcome, and the same by `state`; of them, `root` run as uid 0 now."""
+    """The counts of each outcome, and the same by `state`; of them, `root` run as uid 0 now."""
 
     unchanged: int = 0
     fixed: int = 0
@@ -215,7 +215,7 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """How many workloads had each state when a former scan was made, `at`, and how many of them ran as uid 0."""
+    """The counts of workloads by state when a former scan was made, `at`, and of those that ran as uid 0."""
 
     at: Annotated[datetime, Meta(tz=True)]
     compliant: int

@@ -26,7 +26,7 @@ from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import NonRootException
 from webhook.scan import document, expiry
 from webhook.scan.document import LEFT_OUT, RANK, Container, Finding, Outcome, Running
-from webhook.scan.inventory import InventoryItem, ObservedContainer, PodVariant
+from webhook.scan.inventory_item import InventoryItem, ObservedContainer, PodVariant
 from webhook.workload.container_status import mismatch
 from webhook.workload.podspec import OwnerReference
 from webhook.workload.storage import UNKNOWN, Storage
@@ -263,7 +263,7 @@ def _yaml(fields: bytes) -> str:
 
 
 def _observed(found: InventoryItem, slot: Slot) -> Iterator[ObservedContainer]:
-    """What is seen of the container of that name, whatever its image is at the moment."""
+    """The observations of the container of that name, whatever its image is at the moment."""
     for each in found.observed:
         if (each.running.slot.list, each.running.slot.container.name) == (slot.list, slot.container.name):
             yield each
@@ -279,7 +279,7 @@ def _running(observed: Iterator[ObservedContainer] | tuple[ObservedContainer, ..
 
 
 def _mismatch(observed_container: ObservedContainer, verdict: ContainerVerdict) -> str | None:
-    """What was predicted otherwise: by the Pod's own spec, by its image where the same one is known, by the operator."""
+    """The difference to the prediction: by the Pod's own spec, by its image where the same one is known, by the operator."""
     subject, running = verdict.subject, observed_container.running
     predicted: list[Sequence[Identity]] = []
     if running.effective.run_as_user is not None:

@@ -20,82 +20,24 @@ from webhook.errors import MalformedReview
 from webhook.image.config import Platform
 from webhook.image.image_identity import Observation
 from webhook.scan.document import Skip, Waiting
+from webhook.scan.inventory_item import MESSAGE_LIMIT, InventoryItem, Key, ObservedContainer, PodVariant, Reference
 from webhook.workload import container_status
 from webhook.workload import workload as pod
 from webhook.workload.annotations import MIRROR_ANNOTATION, OPENSHIFT_SCC
-from webhook.workload.container_status import Pod, RunningContainer, Start
+from webhook.workload.container_status import Start
 from webhook.workload.podspec import Metadata, Wire
-from webhook.workload.workload import Slot, Workload
+from webhook.workload.workload import Workload
 
 VARIANTS_LIMIT = 16  # different Pods of one workload that are evaluated
 OBSERVATIONS_LIMIT = 20_000  # distinct things that Pods teach
 USES_LIMIT = 100_000  # distinct pairs of an image and its digest
 UNPATCHED_LIMIT = 20_000  # distinct images and commands that run unpatched
-MESSAGE_LIMIT = 500  # characters of a kubelet's message that are kept
 OBSERVED_LIMIT = 256  # different identities that the Pods of one workload are remembered with
 _FINISHED = frozenset({"Succeeded", "Failed"})
 _ENDED = frozenset({"Complete", "Failed"})  # conditions of a Job that makes no more Pods
 _TEMPLATED = frozenset({("apps", "Deployment"), ("batch", "CronJob")})  # those whose Pods something between makes
 _REVISION_LABELS = ("controller-revision-hash", "pod-template-generation")
 _GENERATION = "deprecated.daemonset.template.generation"  # annotation of a DaemonSet, still set by every version
-
-Key = tuple[str, str, str, str]
-"""API group, kind, namespace, name."""
-
-
-class Reference(msgspec.Struct, frozen=True):
-    """An object of the cluster."""
-
-    api_version: str
-    kind: str
-    namespace: str
-    name: str
-    uid: str
-
-    @property
-    def key(self) -> Key:
-        """The key of the object, the same for every version of its API."""
-        group = self.api_version.rpartition("/")[0]
-        return (group, self.kind, self.namespace, self.name)
-
-
-class ObservedContainer(msgspec.Struct):
-    """The status of one container in `pods` Pods, with one of these Pods."""
-
-    pod: Pod
-    running: RunningContainer
-    pods: int = 0
-
-
-class PodVariant(msgspec.Struct, frozen=True):
-    """A Pod, or the template of one, and which of its containers are to be evaluated (None: all).
-
-    `revision` is what the labels of a Pod say of the revision of its controller.
-    """
-
-    workload: Workload
-    slots: tuple[Slot, ...] | None = None
-    revision: tuple[tuple[str, str], ...] = ()
-
-    def beside(self, template: Workload) -> "PodVariant | None":
-        """The same with those containers only that a template does not have; None where it has them all."""
-        own = {(slot.list, slot.container.name) for slot in template.slots()}
-        slots = self.workload.slots() if self.slots is None else self.slots
-        added = tuple(slot for slot in slots if (slot.list, slot.container.name) not in own)
-        return msgspec.structs.replace(self, slots=added) if added else None
-
-
-class InventoryItem(msgspec.Struct, frozen=True):
-    """A workload: what is to be evaluated of it, how many Pods of it there are, who they run as, and why some do not start.
-
-    `waiting` is by the list and the name of a container.
-    """
-
-    reference: Reference
-    variants: tuple[PodVariant, ...]
-    pods: int = 0
-    observed: tuple[ObservedContainer, ...] = ()
-    waiting: Mapping[tuple[str, str], Waiting] = {}
 
 
 class _Kept(msgspec.Struct):
@@ -182,7 +124,7 @@ class _ControllerStatus(Wire, frozen=True, gc=False):
 
 
 class _Controller(Wire, frozen=True, gc=False):
-    """What is only asked of objects with a template: what revision is current, and whether a Job has ended."""
+    """The fields that only objects with a template have: the current revision, and whether a Job has ended."""
 
     metadata: _Annotated = _Annotated()
     status: _ControllerStatus | None = None
@@ -330,16 +272,6 @@ class Inventory:
             return None
 
 
-def of_pod(reference: Reference, found: Pod) -> InventoryItem:
-    """One Pod by itself, as the workload `reference`; whatever it is, and whether or not it has finished."""
-    observed = tuple(ObservedContainer(found, each, 1) for each in container_status.running_containers(found))
-    waiting = {
-        (slot.list, slot.container.name): Waiting(why.reason, why.message[:MESSAGE_LIMIT], 1)
-        for slot, why in container_status.waiting(found)
-    }
-    return InventoryItem(reference, (PodVariant(found.workload),), 1, observed, waiting)
-
-
 def controller_of(raw: bytes | msgspec.Raw) -> Reference | None:
     """The controller of an object; None where it has none, or the reference is malformed."""
     try:
@@ -349,7 +281,7 @@ def controller_of(raw: bytes | msgspec.Raw) -> Reference | None:
 
 
 def _controller(raw: msgspec.Raw) -> _Controller:
-    """What an object with a template says of itself; nothing where that is malformed."""
+    """The fields of an object with a template; their defaults where it is malformed."""
     try:
         return _CONTROLLER.decode(raw)
     except msgspec.DecodeError:
@@ -371,7 +303,7 @@ def _revision(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def _look(variant: PodVariant) -> object:
-    """What two Pods of one workload have to differ in for both to be evaluated; volumes have names of their own in each."""
+    """The key by which two Pods of one workload differ enough for both to be evaluated; volumes have names of their own in each."""
     slots = (
         (each.list, each.container.name, each.container.image, each.container.security_context)
         for each in variant.workload.slots()

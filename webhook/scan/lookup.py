@@ -5,11 +5,13 @@ from difflib import get_close_matches
 
 import msgspec
 
-from webhook.cluster.client import NAME_LIMIT, Cluster, Forbidden, is_name
+from webhook.cluster.client import NAME_LIMIT, Cluster, is_name
+from webhook.cluster.errors import Forbidden
 from webhook.errors import InvalidSetting, MalformedReview
 from webhook.scan.collector import KINDS, base
 from webhook.scan.document import Skip
-from webhook.scan.inventory import Inventory, Reference, controller_of, of_pod
+from webhook.scan.inventory import Inventory, controller_of
+from webhook.scan.inventory_item import Reference, of_pod
 from webhook.scan.why import Target
 from webhook.workload import container_status
 from webhook.workload import workload as pod

@@ -84,7 +84,7 @@ def stamped(report: dict[str, Any], former: Mapping[str, Any], at: datetime) -> 
 
 
 def _identity(result: Mapping[str, Any]) -> tuple[str, ...]:
-    """What has to be the same of two results that are of one fault: it may be worded anew."""
+    """The identity of a result: the same for two results about one fault, however it is worded."""
     properties = result.get("properties", {})
     return (result.get("rule", ""), result["result"], properties.get("container", ""), properties.get("image", ""))
 

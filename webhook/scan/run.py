@@ -18,7 +18,8 @@ from webhook.scan.document import UNREACHED, Document, Workload, document
 from webhook.scan.effective_policy import qualified
 from webhook.scan.evaluate import predict
 from webhook.scan.image_cache import MemoizedSource
-from webhook.scan.inventory import OBSERVATIONS_LIMIT, InventoryItem
+from webhook.scan.inventory import OBSERVATIONS_LIMIT
+from webhook.scan.inventory_item import InventoryItem
 
 AT_ONCE = 32  # workloads whose images are asked for together
 _AHEAD = 2 * AT_ONCE  # workloads that are listed and wait; then listing waits

@@ -24,7 +24,7 @@ from webhook.scan.coverage import DEFAULT, Reach
 from webhook.scan.document import UNREACHED, Skip
 from webhook.scan.effective_policy import governance, qualified
 from webhook.scan.evaluate import predict
-from webhook.scan.inventory import InventoryItem
+from webhook.scan.inventory_item import InventoryItem
 from webhook.workload import scheduling
 from webhook.workload.annotations import ANNOTATION
 from webhook.workload.workload import Slot, Workload
@@ -196,7 +196,7 @@ def _key(slot: Slot) -> tuple[str, str]:
 
 
 def _injected(annotation: str) -> Iterator[Injected]:
-    """What admission has noted on the object; nothing where somebody else wrote there."""
+    """The record of admission on the object; nothing where somebody else wrote there."""
     try:
         entries = msgspec.json.decode(annotation or "[]", type=list[dict[str, Any]])
     except msgspec.DecodeError:

@@ -138,7 +138,7 @@ class _Denial:
 
 
 def _fields(decoded: Review, outcome: Outcome) -> dict[str, object]:
-    """What a JSON line says of a denial beside its message, for whoever filters and counts."""
+    """The fields of a denial's JSON line beside its message, for whoever filters and counts."""
     effective_policy = outcome.effective_policy
     return {
         "event": "denied",

@@ -171,7 +171,7 @@ async def _cluster(settings: ServeSettings) -> "AsyncIterator[Cluster | None]":
 
 @contextlib.asynccontextmanager
 async def _identity_store(cluster: "Cluster | None") -> "AsyncIterator[ClusterIdentityStore | None]":
-    """What replicas share, and find again after a restart; standalone there is nothing of the kind."""
+    """The store of image identities that replicas share and that outlives a restart; None standalone."""
     if cluster is None:
         yield None
         return
@@ -224,7 +224,7 @@ async def _identity_api(
     view: PolicyLister,
     metrics: Metrics,
 ) -> AsyncIterator[Callable[[ASGIApp], ASGIApp]]:
-    """What puts the identity API in front of an app, where the settings ask for it."""
+    """A wrapper that puts the identity API in front of an app, where the settings ask for it."""
     if not settings.identity_api:
         yield lambda app: app
         return

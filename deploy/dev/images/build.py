@@ -43,7 +43,7 @@ PYTHON_RUNTIME = "localhost/nonroot-base:python-runtime-bookworm"
 
 
 SYSTEM_UIDS = range(100, 1000)
-"""What ``useradd -r`` chooses from, by Debian's login.defs."""
+"""The uids that ``useradd -r`` chooses from, by Debian's login.defs."""
 
 
 class BuildError(Exception):
@@ -59,7 +59,7 @@ class Shape:
     user: str
     """``config.User``, to the letter."""
     uid: int | None
-    """What the process runs as; None where no runtime can start it, or where only the image knows (see `chosen`)."""
+    """The uid of the process; None where no runtime can start it, or where only the image knows (see `chosen`)."""
     base: str = DEBIAN
     chosen: bool = False
     """The UID was chosen by useradd during the build: any system UID is right, and the image is the only source."""
@@ -94,7 +94,7 @@ class Built:
     user: str
     """``config.User``."""
     uid: int | None
-    """What ``id -u`` printed in a container of this image, run as its USER; None where it cannot run."""
+    """The output of ``id -u`` in a container of this image, run as its USER; None where it cannot run."""
     passwd: str
     """The line of /etc/passwd that USER names, as it is in the image; empty if there is none."""
 
@@ -120,7 +120,7 @@ class Pushed:
 
 
 def default_cache() -> Path:
-    """Where everything is kept, outside the repository."""
+    """The folder of everything that is kept, outside the repository."""
     if explicit := os.environ.get("NONROOT_CACHE"):
         return Path(explicit) / "images"
     home = os.environ.get("XDG_CACHE_HOME")

@@ -27,7 +27,7 @@ pytestmark = [
 
 Hook = Literal["mutate", "enforce", "advise", "templates"]
 NOBODY = "https://127.0.0.1:1/"
-PATIENCE = 20.0  # seconds until an API server must have noticed a new configuration
+HOOKS_SECONDS = 20.0  # until an API server must have noticed a new configuration
 COMPLETE = {"runAsUser": 1000, **DEFAULTS}
 
 
@@ -80,7 +80,7 @@ def registered(namespace: str) -> Iterator[Callable[[Hook], None]]:
         made.append((configuration["kind"], name))
         probe = _deployment("probe") if hook == "templates" else _pod({})
         path = _path(namespace, probe)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + HOOKS_SECONDS
         while not called(lambda: _create(path, probe)):
             assert time.monotonic() < deadline, f"the API server never called {hook}"
             time.sleep(0.1)

@@ -134,7 +134,7 @@ def test_crds_are_rendered_as_they_were_generated() -> None:
     assert rendered == {each["metadata"]["name"]: each["spec"] for each in generated}
 
 
-def test_artifact_hub_is_told_of_every_crd() -> None:
+def test_the_annotations_for_artifact_hub_list_every_crd() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     listed = {each["name"] for each in yaml.safe_load(chart["annotations"]["artifacthub.io/crds"])}
     assert listed == {yaml.safe_load(path.read_text())["metadata"]["name"] for path in CRDS}

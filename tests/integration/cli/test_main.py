@@ -86,7 +86,7 @@ def test_explain_prints_a_rules_own_documentation() -> None:
     assert "there is no rule 'named'; did you mean named-user?" in wrong.stderr
 
 
-def test_a_terminal_is_told_how_far_a_long_check_is(tmp_path: Path) -> None:
+def test_a_terminal_shows_the_progress_of_a_long_check(tmp_path: Path) -> None:
     """On standard error, gone at the end; a pipe gets the answer and nothing else, as does whoever waits for little."""
     for number in range(20):
         (tmp_path / f"{number}.yaml").write_text(POD)

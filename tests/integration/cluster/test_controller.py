@@ -21,7 +21,8 @@ from deploy.local import build
 from tests.e2e.target import Refused, Target
 from tests.support import cluster, helm
 from tests.support.controller import controller
-from webhook.cluster.client import Cluster, ClusterError, Conflict
+from webhook.cluster.client import Cluster
+from webhook.cluster.errors import ClusterError, Conflict
 from webhook.controller.certificate_objects import CertificateObjects
 from webhook.controller.certificate_rotation import InOrder, Names, Pending, Plan, Rotation
 from webhook.controller.manager import PERIOD

@@ -74,7 +74,7 @@ def target() -> Iterator[Target]:
         yield found
 
 
-def test_what_fails_is_told_within_a_minute(target: Target, tmp_path: Path) -> None:
+def test_a_failure_is_reported_within_a_minute(target: Target, tmp_path: Path) -> None:
     namespace = f"patched-{secrets.token_hex(4)}"
     target.kubectl("create", "namespace", namespace)
 

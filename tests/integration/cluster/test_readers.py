@@ -66,7 +66,7 @@ def nonroot(kubeconfig: Path, *arguments: str) -> subprocess.CompletedProcess[st
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_a_namespaces_admin_is_told_what_they_may_not_read(kubeconfig: Path) -> None:
+def test_a_namespaces_admin_reads_what_they_have_no_right_to(kubeconfig: Path) -> None:
     """Not that no policy selects the namespace, while one enforces it."""
     told = nonroot(kubeconfig, "policy", "-n", OWN)
     assert told.returncode == 3, told.stderr

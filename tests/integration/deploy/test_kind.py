@@ -128,7 +128,7 @@ def test_it_touches_no_cluster_but_its_own(tmp_path: Path) -> None:
             assert command[command.index("--kube-context") + 1] == "kind-nonroot"
 
 
-def test_the_tests_are_told_where_the_cluster_and_its_registry_are(tmp_path: Path) -> None:
+def test_the_environment_names_the_cluster_and_its_registry(tmp_path: Path) -> None:
     """By an address, because the machine that pushes does not ask Docker's DNS; nodes know it as a plain registry."""
     recorded = _record("cluster.sh", tmp_path, missing=True)
     kubeconfig = tmp_path / ".cache" / "nonroot-webhook" / "kind.kubeconfig"

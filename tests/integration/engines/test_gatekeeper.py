@@ -67,7 +67,7 @@ def test_a_named_user_is_admitted(target: Target, images: Images) -> None:
     assert refusal(target, NAMESPACE, pod(images.numeric, runAsNonRoot=True)) == ""
 
 
-def test_a_named_user_that_the_kubelet_would_refuse_is_told_its_uid(target: Target, images: Images) -> None:
+def test_a_named_user_that_the_kubelet_would_refuse_is_denied_with_its_uid(target: Target, images: Images) -> None:
     said = refusal(target, NAMESPACE, pod(images.named, runAsNonRoot=True))
     assert (
         f"its USER is a name, which the kubelet refuses beside runAsNonRoot: write securityContext.runAsUser: {UID}"
@@ -82,7 +82,7 @@ def test_a_root_image_is_refused(target: Target, images: Images) -> None:
     assert refusal(target, NAMESPACE, pod(images.root, runAsUser=7)) == ""
 
 
-def test_what_is_not_known_is_told_and_left_to_the_kubelet(target: Target, images: Images) -> None:
+def test_an_unknown_image_is_reported_and_left_to_the_kubelet(target: Target, images: Images) -> None:
     said = refusal(target, NAMESPACE, pod(images.missing))
     assert "who it runs as is not known: notFound: " in said
     said = refusal(target, NAMESPACE, pod(images.nobody))

@@ -157,7 +157,7 @@ def test_a_root_image_is_refused(target: Target, images: Images) -> None:
 
 
 @pytest.mark.usefixtures("policies")
-def test_what_is_not_known_is_told_and_left_to_the_kubelet(target: Target, images: Images) -> None:
+def test_an_unknown_image_is_reported_and_left_to_the_kubelet(target: Target, images: Images) -> None:
     said = refusal(target, NAMESPACE, pod(images.missing))
     assert "is not known: " in said
     assert "notFound: " in said

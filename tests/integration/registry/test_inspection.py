@@ -18,7 +18,7 @@ from tests.support.layouts import folder, oci_files
 from tests.unit.check.test_inspection import APP, ARM, LAYERED, _check_layers, inspect, inspected
 
 
-async def test_a_registry_is_asked_and_its_cost_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_registry_is_asked_and_the_cost_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests, bytes read, and what pulling would have cost; and a sentence for a person."""
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -71,7 +71,7 @@ async def test_a_second_look_costs_a_head_and_an_offline_one_nothing(
     assert (unread[0], "--offline asks nobody" in unread[1]) == (3, True)
 
 
-async def test_a_terminal_is_told_how_far_a_long_look_is(tmp_path: Path) -> None:
+async def test_a_terminal_shows_the_progress_of_a_long_look_up(tmp_path: Path) -> None:
     """On standard error, gone at the end; a pipe gets the answer and nothing else."""
     exemption = asyncio.Event()
     async with Registry() as registry:

@@ -138,7 +138,7 @@ async def test_a_proxy_carries_tls_and_learns_no_secret(
     assert len(proxy.asked) == before
 
 
-async def test_a_proxy_that_refuses_or_is_away_is_told_without_its_password(
+async def test_the_error_of_a_proxy_does_not_print_its_password(
     proxy: Proxy, home: Distribution, connect: Connect, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The registry is unreachable then, and the finding names no credential."""

@@ -318,7 +318,7 @@ def test_a_bad_registry_config_is_one_line_that_names_the_field(policy: Path, tm
         (["--self-signed", "--policy", "nowhere"], "cannot read"),
     ],
 )
-def test_flags_that_contradict_each_other_are_told(arguments: list[str], says: str) -> None:
+def test_flags_that_contradict_each_other_are_an_error(arguments: list[str], says: str) -> None:
     done = nonroot("serve", *arguments)
     assert done.returncode == 2
     assert says in done.stderr

@@ -231,7 +231,7 @@ def test_a_denial_tells_ten_findings_and_counts_the_rest() -> None:
     assert " more (" not in admission_decision(verdict("Enforce", *errors[:MESSAGE_LIMIT])).message
 
 
-def test_containers_with_one_fault_and_one_advice_are_told_of_together() -> None:
+def test_containers_with_one_fault_and_one_advice_share_a_message() -> None:
     """As those that an injector adds."""
     init, helper = (msgspec.structs.replace(ERROR, detail=f"container {name} is root") for name in ("init", "helper"))
     other = msgspec.structs.replace(ERROR, fix="do something else")
@@ -304,13 +304,13 @@ def test_warnings_that_the_api_server_would_drop_are_counted_instead() -> None:
     assert sum(map(len, result)) <= WARNINGS_LIMIT
 
 
-def test_as_many_warnings_as_fit_are_told() -> None:
+def test_as_many_warnings_as_fit_are_sent() -> None:
     long = msgspec.structs.replace(WARNING, detail="x" * 2500)
     most = WARNINGS_LIMIT // WARNING_LIMIT
     assert " more" not in admission_decision(verdict("Enforce", (long,) * most)).warnings[-1]
 
 
-def test_a_bad_namespace_label_is_told() -> None:
+def test_a_bad_namespace_label_is_a_warning() -> None:
     """To whoever creates Pods there."""
     assert admission_decision(verdict("Enforce", (), problem="bad label")).warnings == ("nonroot: bad label",)
 

@@ -208,7 +208,7 @@ async def test_a_pod_is_patched_and_then_admitted() -> None:
         "Enforce refuses the invalid": ("Enforce", unknown("invalid"), "deny", 0),
     },
 )
-async def test_the_validating_door(mode: str, answer: Image | Unknown, decision: str, warnings: int) -> None:
+async def test_the_validating_webhook(mode: str, answer: Image | Unknown, decision: str, warnings: int) -> None:
     """It answers by mode."""
     outcome = await Scene(effective_policy(mode)).found(answer).ask("validate", minimal())
     assert (outcome.decision, len(response(outcome).get("warnings", ()))) == (decision, warnings)
@@ -219,7 +219,7 @@ async def test_the_validating_door(mode: str, answer: Image | Unknown, decision:
         assert response(outcome)["status"]["message"] == outcome.message
 
 
-async def test_the_mutating_door_denies_nothing_but_says_its_reasons() -> None:
+async def test_the_mutating_webhook_denies_nothing_but_warns_with_its_reasons() -> None:
     """Where Pod Security refuses before the validating hook is asked; else they would be told twice."""
     outcome = await Scene().found(image("")).ask("mutate", minimal())
     assert "warnings" not in response(outcome)
@@ -239,7 +239,7 @@ async def test_one_bad_container_does_not_keep_the_others_from_being_patched() -
 
 @pytest.mark.parametrize("hook", ["mutate", "validate"])
 async def test_a_pending_image_is_waited_for_and_no_longer_than_half_a_minute(hook: WebhookKind) -> None:
-    """Status 429 until then; afterwards onUnknown, and after a pause patience anew."""
+    """Status 429 until then; afterwards onUnknown, and after a pause a new window."""
     scene = Scene().found(unknown("pending"))
     for seconds, decision in ((0, "retry"), (1, "retry"), (28.9, "retry"), (0.2, "allow"), (20, "allow")):
         scene.clock.now += seconds
@@ -291,7 +291,7 @@ async def test_where_mutation_was_skipped_the_api_server_is_asked_to_try_again()
     assert (await scene.ask("validate", DEMANDS)).decision == "deny"
 
 
-async def test_other_images_have_a_patience_of_their_own() -> None:
+async def test_other_images_have_a_retry_window_of_their_own() -> None:
     """And so has another namespace."""
     scene = Scene(b=unknown("pending")).found(unknown("pending"))
     assert (await scene.ask("mutate", minimal())).decision == "retry"
@@ -363,7 +363,7 @@ async def test_how_long_the_image_of_a_template_may_take(templates: str, budget:
     assert query.budget == budget
 
 
-async def test_on_an_update_only_new_images_are_judged() -> None:
+async def test_on_an_update_only_new_images_are_evaluated() -> None:
     """And nothing is patched: securityContext is immutable."""
     old = tweak(DEMANDS, {"spec.containers.1": {"name": "b", "image": "a.io/root"}})
     new = tweak(old, {"spec.containers.0.image": "a.io/new"})
@@ -382,7 +382,7 @@ async def test_on_an_update_what_cannot_be_patched_is_refused_at_once() -> None:
     assert outcome.decision == "deny"
 
 
-async def test_new_ephemeral_containers_are_judged_and_patched_alone() -> None:
+async def test_new_ephemeral_containers_are_evaluated_and_patched_alone() -> None:
     """Metadata is not stored through that subresource, nor are the other containers."""
     old = tweak(minimal(), {"spec.ephemeralContainers.0": {"name": "one", "image": "a.io/root"}})
     new = tweak(old, {"spec.ephemeralContainers.1": {"name": "two", "image": "a.io/tool"}})
@@ -401,7 +401,7 @@ async def test_new_ephemeral_containers_are_judged_and_patched_alone() -> None:
     {"Warn": ("Warn", "allow", 1), "Deny": ("Deny", "deny", 0)},
 )
 @pytest.mark.parametrize("kind", ["Deployment", "CronJob", "PodTemplate", "ReplicationController"])
-async def test_templates_are_judged(kind: str, templates: str, decision: str, warnings: int) -> None:
+async def test_templates_are_evaluated(kind: str, templates: str, decision: str, warnings: int) -> None:
     """Warned about or denied, never patched."""
     scene = Scene(effective_policy(templates=templates)).found(image(""))
     outcome = await scene.ask("validate", within(kind, minimal()))
@@ -414,14 +414,14 @@ async def test_a_template_whose_pods_are_cured_is_fine() -> None:
     assert (outcome.decision, response(outcome).get("warnings")) == ("allow", None)
 
 
-async def test_an_update_of_a_template_is_judged_whole() -> None:
+async def test_an_update_of_a_template_is_evaluated_whole() -> None:
     """All its Pods will be new."""
     old = tweak(within("Deployment", minimal()), {"spec.template.spec.hostUsers": True})
     scene = Scene(effective_policy(templates="Deny")).found(image(""))
     assert (await scene.ask("validate", within("Deployment", minimal()), "UPDATE", old=old)).decision == "deny"
 
 
-async def test_an_update_without_its_old_object_is_judged_whole() -> None:
+async def test_an_update_without_its_old_object_is_evaluated_whole() -> None:
     """Nothing is known to be unchanged."""
     assert (await Scene().found(image("")).ask("validate", minimal(), "UPDATE")).decision == "deny"
 
@@ -490,7 +490,7 @@ async def test_a_missed_patch_is_waited_for_in_each_namespace_alone() -> None:
     assert await told("shop") == "retry"
 
 
-async def test_the_audit_log_is_told_what_was_found() -> None:
+async def test_the_audit_annotations_hold_the_findings() -> None:
     """Under keys without a slash, in bounded printable text."""
     pod = tweak(minimal(), {"spec.containers.0.name": "\x1b[31m"})
     notes = response(await Scene().found(image("")).ask("validate", pod))["auditAnnotations"]
@@ -658,7 +658,7 @@ def crowd(number: int) -> Object:
 
 
 @pytest.mark.parametrize(("small", "most"), [(SMALL_POD_CONTAINERS, LARGE_PODS_CONTAINERS), (2, 10)])
-async def test_large_pods_share_a_bound_and_small_ones_are_judged(
+async def test_large_pods_share_a_bound_and_small_ones_are_evaluated(
     small: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever finds no room comes again, and whoever never will is told so."""

@@ -92,7 +92,7 @@ async def test_every_answer_is_that_of_a_first_time(
 
 
 @pytest.mark.parametrize("hook", ["mutate", "validate"])
-async def test_replicas_are_judged_once(evaluations: list[Workload], hook: WebhookKind) -> None:
+async def test_replicas_are_evaluated_once(evaluations: list[Workload], hook: WebhookKind) -> None:
     """Whatever the API server has named them and their token volumes."""
     scene = Scene(image(""), mode="Enforce")
     for suffix in ("x2k9p", "8fq4z", "m0d7c"):
@@ -194,7 +194,7 @@ def test_a_pod_with_a_volume_that_findings_name_is_like_no_other(kind: str) -> N
     assert cacheable(workload(tweak(minimal(), {"spec.volumes": [{"name": "data", kind: {}}]}))) is None
 
 
-async def test_an_image_that_has_changed_is_judged_again(evaluations: list[Workload]) -> None:
+async def test_an_image_that_has_changed_is_evaluated_again(evaluations: list[Workload]) -> None:
     """Its tag was moved, or it was read anew."""
     scene = Scene(image(""), mode="Enforce")
     pod = tweak(minimal(), {"spec.securityContext.runAsNonRoot": True})

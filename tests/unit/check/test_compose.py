@@ -58,7 +58,9 @@ async def test_a_service_is_who_docker_would_make_it(tmp_path: Path, service: st
         (compose("    image: root:1 # nonroot: allow no\n    user: '7'\n"), 3, "allow RULE reason"),
     ],
 )
-async def test_what_cannot_be_judged_is_skipped(tmp_path: Path, files: dict[str, str], line: int, reason: str) -> None:
+async def test_a_service_that_cannot_be_evaluated_is_skipped(
+    tmp_path: Path, files: dict[str, str], line: int, reason: str
+) -> None:
     """Never clean."""
     report = await run(tmp_path, files)
     assert [each.line for each in report.skipped] == [line]
@@ -66,7 +68,7 @@ async def test_what_cannot_be_judged_is_skipped(tmp_path: Path, files: dict[str,
     assert report.exit_code() == 3
 
 
-async def test_without_images_the_file_alone_is_judged(tmp_path: Path) -> None:
+async def test_without_images_the_file_alone_is_evaluated(tmp_path: Path) -> None:
     """And what is left open is counted."""
     text = "services:\n  a: {image: root:1}\n  b: {image: root:1, user: '0'}\n  c:\n"
     report = await run(tmp_path, {"compose.yaml": text}, images=NotExamined())

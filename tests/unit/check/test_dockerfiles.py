@@ -99,7 +99,7 @@ async def test_the_triggers_of_every_base_may_make_the_user(tmp_path: Path, text
     assert "77" not in finding.fix
 
 
-async def test_a_base_whose_triggers_no_build_survives_is_told(tmp_path: Path) -> None:
+async def test_a_base_whose_triggers_fail_every_build_is_reported(tmp_path: Path) -> None:
     """BuildKit refuses ONBUILD FROM wherever it meets it."""
     report = await checked(tmp_path, "FROM broken-base:1\n")
     assert (report.findings, [each.line for each in report.skipped]) == ((), [1])

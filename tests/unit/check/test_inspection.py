@@ -58,7 +58,7 @@ def _validator() -> Any:
     return kind(schema)
 
 
-def test_a_layout_is_told_platform_by_platform(tmp_path: Path) -> None:
+def test_a_layout_is_printed_platform_by_platform(tmp_path: Path) -> None:
     """The name through the image's own files, the number as it stands, and what it cost."""
     reference = f"oci:{folder(tmp_path / 'x', oci_files({'': index(APP, ARM)}))}"
     code, result = inspected(reference)
@@ -135,7 +135,7 @@ def test_every_layer_is_read_for_what_a_process_of_that_user_trips_over(tmp_path
     assert f"    /etc/passwd comes from layer 3 of 4, {LAYERED.blobs[3].digest}" in lines
 
 
-def test_what_the_image_needs_and_is_made_for_is_told_in_both_formats(tmp_path: Path) -> None:
+def test_both_formats_have_what_the_image_needs_and_is_made_for(tmp_path: Path) -> None:
     """A file capability with its consequence, and of a root image the uid that it steps down to."""
     bind = {"SCHILY.xattr.security.capability": "\x01\x00\x00\x02\x00\x04" + "\x00" * 14}
     made = image(
@@ -212,7 +212,7 @@ def test_a_quick_look_reads_no_more_than_the_user_needs(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
-def test_layers_that_cannot_all_be_read_leave_the_rest_told(tmp_path: Path) -> None:
+def test_layers_that_cannot_all_be_read_leave_the_rest_of_the_output(tmp_path: Path) -> None:
     """The accounts lie above the damaged layer: the user is known, the owners are not, and that is exit code 3."""
     files = oci_files({"": LAYERED})
     (tmp_path / "x").mkdir()

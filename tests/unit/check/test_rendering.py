@@ -49,7 +49,7 @@ async def run(path: str = ".") -> tuple[list[str], list[tuple[str, str]]]:
     return [each.path for each in report.findings], [(each.path, each.reason) for each in report.skipped]
 
 
-async def test_each_is_rendered_once_and_its_inputs_are_not_judged_by_themselves(
+async def test_each_is_rendered_once_and_its_inputs_are_not_evaluated_by_themselves(
     files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither a subchart, nor the base and the patch of an overlay; a Dockerfile beside them is."""

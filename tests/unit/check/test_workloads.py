@@ -90,7 +90,7 @@ async def test_a_policy_may_forbid_comments(tmp_path: Path) -> None:
     assert places(report) == [("named-user", "error", 9, 7)]
 
 
-async def test_what_admission_would_not_judge_is_let_be(tmp_path: Path) -> None:
+async def test_objects_that_admission_does_not_evaluate_are_not_reported(tmp_path: Path) -> None:
     """The namespaces of the system, and what a policy exempts; it is counted."""
     report = await run_text(tmp_path, POD.replace("namespace: shop", "namespace: kube-system"))
     assert (report.findings, report.containers, report.allowed) == ((), 1, 1)
@@ -134,7 +134,7 @@ JSON_POD = (
         (POD + "# nonroot: allow named-user why\n", 12, "at no container"),
     ],
 )
-async def test_what_cannot_be_judged_is_skipped_with_its_line_and_never_clean(
+async def test_a_document_that_cannot_be_evaluated_is_skipped_with_its_line_and_never_clean(
     tmp_path: Path, text: str, line: int, reason: str
 ) -> None:
     """A template, broken YAML, a Pod that the API server would refuse, a comment that means nothing."""

@@ -122,7 +122,7 @@ EVERYTHING = of(
 )
 
 
-def test_a_person_is_told_all_of_it() -> None:
+def test_the_text_output_holds_all_of_it() -> None:
     """The policy and its mode, why, what it lets be, who else there is, and what is wrong with the label."""
     lines = text(governance(EVERYTHING, Namespace("shop", {MODE_LABEL: "enforced\x1b"}), NOW)).splitlines()
     assert lines == [

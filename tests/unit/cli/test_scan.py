@@ -82,7 +82,7 @@ async def test_a_file_is_written_instead_of_standard_output(tmp_path: Path, monk
     assert (document["cluster"], document["summary"]["not_examined"]) == ("small", 1)
 
 
-async def test_what_the_cluster_has_stored_of_an_image_is_told_offline(
+async def test_offline_an_image_is_known_from_what_the_cluster_has_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By whoever may read it; objects of somebody else's making count for nothing."""

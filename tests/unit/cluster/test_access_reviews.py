@@ -4,7 +4,8 @@ import pytest
 
 from tests.support.scripted import Api, status
 from webhook.cluster.access_reviews import ClusterAccessReviews
-from webhook.cluster.client import Cluster, Forbidden
+from webhook.cluster.client import Cluster
+from webhook.cluster.errors import Forbidden
 from webhook.cluster.users import User
 
 ALICE = User("alice", "7", ("dev", "system:authenticated"), {"scopes": ("a", "b")})

@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.clock import Clock
 from webhook.cluster import client, events, workqueue
-from webhook.cluster.client import Absent, Cluster, ClusterError, Conflict, Denied, Forbidden, Terminating
+from webhook.cluster.client import Cluster
+from webhook.cluster.errors import Absent, ClusterError, Conflict, Denied, Forbidden, Terminating
 from webhook.cluster.events import EVENTS_LIMIT, REPEAT_INTERVAL, TRIES, Event, EventRecorder, Regarding
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, UTC)

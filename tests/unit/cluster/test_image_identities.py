@@ -11,7 +11,8 @@ import pytest
 from tests.support.images import DIGEST, image
 from tests.unit.image.test_identity_index import made
 from webhook.cluster import image_identities
-from webhook.cluster.client import Absent, Cluster, Conflict, Forbidden
+from webhook.cluster.client import Cluster
+from webhook.cluster.errors import Absent, Conflict, Forbidden
 from webhook.cluster.image_identities import ClusterIdentityStore
 from webhook.cluster.workqueue import run_in_background
 from webhook.image import image_identity, reference
@@ -54,7 +55,7 @@ async def save(known: ClusterIdentityStore, digest: str = DIGEST, **query: Any) 
 
 
 @pytest.mark.parametrize("answer", [None, Conflict("it is there")], ids=["the first", "somebody else was first"])
-async def test_what_was_told_is_written_once_a_day(answer: Exception | None) -> None:
+async def test_an_identity_is_written_once_a_day(answer: Exception | None) -> None:
     api, clock = Api(answer), Clock()
     known = ClusterIdentityStore(api, clock)
     async with run_in_background(known.writer):

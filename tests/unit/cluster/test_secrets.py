@@ -4,7 +4,8 @@ import pytest
 
 from tests.support.scripted import PASSWORD, Api, a_secret, status
 from webhook.cluster import secrets
-from webhook.cluster.client import Cluster, Conflict, Denied, Forbidden, Unreachable
+from webhook.cluster.client import Cluster
+from webhook.cluster.errors import Conflict, Denied, Forbidden, Unreachable
 from webhook.cluster.secrets import Secret
 
 

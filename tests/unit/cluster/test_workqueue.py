@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.clock import Clock
 from webhook.cluster import workqueue
-from webhook.cluster.client import Absent, Busy, ClusterError, Denied, Forbidden, Unreachable
+from webhook.cluster.errors import Absent, Busy, ClusterError, Denied, Forbidden, Unreachable
 from webhook.cluster.workqueue import FAILED_PAUSE, REFUSED_PAUSE, WorkQueue, run_in_background
 
 

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from tests.support.images import DIGEST, Table, image
 from tests.support.objects import Objects
 from tests.support.pods import IMAGE, Object, minimal, ran, tweak
-from webhook.cluster.client import Forbidden
+from webhook.cluster.errors import Forbidden
 from webhook.cluster.events import Event, Regarding
 from webhook.controller.background_scan import BackgroundScan, by_namespace
 from webhook.controller.image_identities import Reconciler
@@ -65,7 +65,7 @@ def scene() -> Scene:
     return Scene()
 
 
-async def test_what_the_hooks_do_not_reach_is_let_be(scene: Scene) -> None:
+async def test_namespaces_that_the_hooks_do_not_reach_are_exempt(scene: Scene) -> None:
     expression = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["default"]}
     scene.objects.stored[HOOKS] = {}
     hook = {"namespaceSelector": {"matchExpressions": [expression]}}
@@ -145,7 +145,7 @@ async def test_reports_stay_while_not_everything_could_be_listed(
     assert scene.objects.stored["/apis/openreports.io/v1alpha1/reports"] == {}
 
 
-async def test_a_prediction_that_a_kubelet_contradicts_is_told_once(scene: Scene) -> None:
+async def test_a_prediction_that_a_kubelet_contradicts_is_logged_once(scene: Scene) -> None:
     scene.pod("web", IMAGE, 1000)
     await scene.scanning.round()
     assert (scene.scanning.mismatches, scene.events) == (0, [])

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from tests.support.controllers import CONFIGURATIONS, FakeObjects, Killed
-from webhook.cluster.client import ClusterError, Conflict
+from webhook.cluster.errors import ClusterError, Conflict
 from webhook.cluster.secrets import Secret
 from webhook.controller.certificate_objects import WebhookConfiguration
 from webhook.controller.certificate_rotation import (

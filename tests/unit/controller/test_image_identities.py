@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from webhook.cluster.client import Absent, Cluster
+from webhook.cluster.client import Cluster
+from webhook.cluster.errors import Absent
 from webhook.controller import image_identities as identities
 from webhook.controller.image_identities import RETENTION, Plan, Reconciler, Use, plan
 from webhook.image import image_identity
@@ -138,7 +139,7 @@ def test_a_node_of_another_platform_makes_all_knowledge_incomplete() -> None:
     assert fields == {"platforms": ["linux/amd64", "linux/arm64"]}
 
 
-def test_nothing_that_nodes_show_changes_what_a_registry_has_told() -> None:
+def test_nothing_that_nodes_show_changes_the_identity_from_a_registry() -> None:
     there = stored(uid=7, source="registry")
     there = ImageIdentity(there.proper_name, there.spec)
     found = planned(there, observations=(fact(),))

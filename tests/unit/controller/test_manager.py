@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from tests.support.controllers import CONFIGURATIONS, FakeObjects
-from webhook.cluster.client import Conflict, Unreachable
+from webhook.cluster.errors import Conflict, Unreachable
 from webhook.controller import manager, probes
 from webhook.controller.certificate_rotation import Names, Plan, Rotation
 from webhook.controller.settings import OperateSettings

@@ -10,7 +10,8 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from tests.support.pods import DIGEST, IMAGE, Object, effective_policy, minimal, tweak
-from webhook.cluster.client import Cluster, Unreachable
+from webhook.cluster.client import Cluster
+from webhook.cluster.errors import Unreachable
 from webhook.cluster.events import Event, Regarding
 from webhook.controller.patched_pods import (
     FIRST_LOOK,
@@ -190,7 +191,7 @@ async def test_what_goes_on_failing_is_counted_once_for_each_pod(scene: Scene) -
     assert list(scene.counts().values()) == [2]
 
 
-async def test_a_containers_own_end_is_told_where_the_same_ran_unpatched(scene: Scene) -> None:
+async def test_a_containers_own_end_is_reported_where_the_same_ran_unpatched(scene: Scene) -> None:
     scene.change(pod("web", died(126)))
     await scene.later(FIRST_LOOK)
     assert scene.events == []
@@ -216,7 +217,7 @@ async def test_by_its_name_where_the_digest_is_not_known(scene: Scene) -> None:
     assert "exemptions: {images:" in scene.events[0].note
 
 
-async def test_any_end_is_told_where_the_image_is_known_to_need_what_was_taken(scene: Scene) -> None:
+async def test_any_end_is_reported_where_the_image_is_known_to_need_what_was_taken(scene: Scene) -> None:
     """Read by the controller after the Pod was admitted, or left out of account for Pod Security restricted."""
     scene.change(pod("web", died(2)))
     await scene.later(FIRST_LOOK)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.controllers import Killed
 from tests.support.objects import Body, Objects
-from webhook.cluster.client import Unreachable
+from webhook.cluster.errors import Unreachable
 from webhook.cluster.events import Event
 from webhook.controller.policy_status import ClusterState, PolicyStatusController
 from webhook.policy.conditions import Outcomes
@@ -89,7 +89,7 @@ async def test_statuses_are_written_once_and_then_only_when_something_changes(sc
     assert scene.objects.writes == []
 
 
-async def test_what_turns_bad_is_told_once(scene: Scene) -> None:
+async def test_an_object_that_turns_bad_is_one_event(scene: Scene) -> None:
     await scene.round()
     result = {(each.regarding.kind, each.regarding.name, each.reason): each for each in scene.events}
     assert result.keys() == {
@@ -104,7 +104,7 @@ async def test_what_turns_bad_is_told_once(scene: Scene) -> None:
     assert [(each.regarding.name, each.reason) for each in scene.events] == [("old", "Expired")]
 
 
-async def test_a_label_that_turns_bad_again_is_told_again(scene: Scene) -> None:
+async def test_a_label_that_turns_bad_again_is_another_event(scene: Scene) -> None:
     await scene.round()
     scene.namespace("blog")
     await scene.round()
@@ -146,7 +146,7 @@ async def test_a_policy_that_turns_unusable_stays_in_force_for_controllers_that_
     assert "LastVersionInForce" in [each.reason for each in scene.events if each.regarding.name == "shops"]
 
 
-async def test_the_fields_of_a_newer_version_are_told_and_the_rest_applies(scene: Scene) -> None:
+async def test_the_fields_of_a_newer_version_are_named_and_the_rest_applies(scene: Scene) -> None:
     scene.policy("all", mode="Warn", colour="red")
     state, _ = await scene.round()
     assert scene.conditions(POLICIES, "all")["FieldsKnown"] == "False UnknownFields"
@@ -249,7 +249,7 @@ def weakened_at(scene: Scene) -> float:
     return next(iter(scene.statuses.collect())).samples[0].value
 
 
-async def test_what_was_weakened_while_the_controller_was_away_is_told(scene: Scene) -> None:
+async def test_enforcement_that_was_weakened_while_the_controller_was_away_is_an_event(scene: Scene) -> None:
     """A policy deleted, and a label taken away, which leave no object that could tell; nothing is told twice."""
     scene.objects.stored[CONFIGMAPS] = {}
     scene.objects.put(CONFIGMAPS, {"metadata": {"name": "nonroot-webhook-enforced", "namespace": "nonroot-system"}})

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from tests.unit.cli.output.test_scan import TOLD
-from webhook.cluster.client import Cluster, Unreachable
+from webhook.cluster.client import Cluster
+from webhook.cluster.errors import Unreachable
 from webhook.controller import probes
 from webhook.controller.report_page import ReportPage
 from webhook.controller.report_readers import ReportReaders, Unauthenticated

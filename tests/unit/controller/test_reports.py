@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.controllers import Killed
 from tests.support.objects import Objects
-from webhook.cluster.client import Conflict, Denied, Terminating
+from webhook.cluster.errors import Conflict, Denied, Terminating
 from webhook.controller.reports import Report, Reports
 from webhook.scan.policyreport import Api
 
@@ -82,7 +82,7 @@ async def test_a_report_is_ours_by_its_labels_and_says_what_it_was_made_from(obj
     assert len(made["metadata"]["annotations"]["nonroot.dev/content"]) == 64
 
 
-async def test_the_reports_of_others_are_let_be(objects: Objects) -> None:
+async def test_the_reports_of_others_are_left_alone(objects: Objects) -> None:
     (collection,) = objects.stored
     objects.put(collection, report("x", "theirs") | {"metadata": {"name": "a", "namespace": "shop"}})
     await Reports(objects).update(making(a="fail"))

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from tests.support.objects import Objects
-from webhook.cluster.client import Forbidden
+from webhook.cluster.errors import Forbidden
 from webhook.controller import scan_history
 from webhook.controller.scan_history import SAMPLES_LIMIT, History, extended
 from webhook.scan.document import Counts, Document, Sample, Skip, document
@@ -52,9 +52,9 @@ def test_the_oldest_goes_first() -> None:
 async def test_the_next_controller_goes_on_from_it() -> None:
     api = Objects(CONFIGMAPS)
     api.put(CONFIGMAPS, {"metadata": {"name": "nonroot-webhook-history", "namespace": "nonroot-system"}})
-    first = scan_history.kept(api)
+    first = scan_history.in_config_map(api)
     await first.write(extended(await first.read(), scanned(START, 5)))
-    assert (await scan_history.kept(api).read()).samples == (sample(START, 5),)
+    assert (await scan_history.in_config_map(api).read()).samples == (sample(START, 5),)
     (kept,) = api.all(CONFIGMAPS)
     assert json.loads(kept["data"]["history.json"])["samples"][0]["at"] == "2026-06-01T08:00:00Z"
 
@@ -65,10 +65,10 @@ async def test_a_history_of_somebody_elses_making_is_replaced(at: str) -> None:
     broken = {"samples": [msgspec.to_builtins(sample(START, 5)) | {"at": at}]}
     metadata = {"name": "nonroot-webhook-history", "namespace": "nonroot-system"}
     api.put(CONFIGMAPS, {"metadata": metadata, "data": {"history.json": json.dumps(broken)}})
-    kept = scan_history.kept(api)
+    kept = scan_history.in_config_map(api)
     assert await kept.read() == History()
     await kept.write(extended(History(), scanned(START, 1)))
-    assert (await scan_history.kept(api).read()).samples == (sample(START, 1),)
+    assert (await scan_history.in_config_map(api).read()).samples == (sample(START, 1),)
 
 
 @pytest.mark.parametrize("forbidden", [False, True], ids=["no ConfigMap", "no right to it"])
@@ -82,10 +82,10 @@ async def test_without_the_config_map_the_process_remembers(
             raise Forbidden("no")
 
         monkeypatch.setattr(api, "call", call)
-    kept = scan_history.kept(api)
+    kept = scan_history.in_config_map(api)
     await kept.write(extended(await kept.read(), scanned(START, 5)))
     assert (await kept.read()).samples == (sample(START, 5),)
     assert [each.getMessage() for each in caplog.records] == ["how counts change is not kept over a restart: no"] * (
         2 * forbidden
     )
-    assert (await scan_history.kept(Objects(CONFIGMAPS)).read()) == History()
+    assert (await scan_history.in_config_map(Objects(CONFIGMAPS)).read()) == History()

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from webhook.cluster.client import Cluster, ClusterError, Unreachable
+from webhook.cluster.client import Cluster
+from webhook.cluster.errors import ClusterError, Unreachable
 from webhook.controller import loop, scheduler
 from webhook.controller.background_scan import BackgroundScan
 from webhook.controller.loop import Interval, repeat

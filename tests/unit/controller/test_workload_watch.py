@@ -11,7 +11,9 @@ import pytest
 
 from tests.support.pods import Object
 from webhook.cluster import backoff, reflector
-from webhook.cluster.client import Cluster, Expired, ListMetadata, Page, Unreachable
+from webhook.cluster.client import Cluster, Page
+from webhook.cluster.errors import Expired, Unreachable
+from webhook.cluster.object_meta import ListMetadata
 from webhook.controller.workload_watch import Workloads
 from webhook.scan.collector import KINDS
 
@@ -84,7 +86,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backoff, "FIRST_PAUSE", 0.0)
 
 
-async def test_a_namespace_is_told_of_when_something_in_it_comes_changes_or_goes() -> None:
+async def test_a_namespace_is_triggered_when_something_in_it_comes_changes_or_goes() -> None:
     """Not for a new status; and an object that was replaced by one of the same name has changed."""
     first, second = obj("a-1"), obj("b-1", 2)
     stream = [
@@ -109,7 +111,7 @@ async def test_pods_of_a_workload_tell_nothing(owner: tuple[str, str]) -> None:
 
 
 @pytest.mark.parametrize("end", [Expired("too old", ""), [("ERROR", {"kind": "Status"})]], ids=["410", "ERROR"])
-async def test_after_a_gap_what_has_changed_meanwhile_is_told(end: Any) -> None:
+async def test_after_a_gap_the_namespaces_that_changed_meanwhile_are_triggered(end: Any) -> None:
     """And nothing else is."""
     before = [obj("a-1"), obj("b-1"), obj("c-1")]
     after = [obj("a-1"), obj("b-1", 2), obj("d-1")]
@@ -146,7 +148,7 @@ class Names:
         self.told.append(("replace", set(keys)))
 
 
-async def test_another_store_is_told_of_all_pods_by_the_same_stream() -> None:
+async def test_another_store_receives_all_pods_by_the_same_stream() -> None:
     owned = obj("a-pod", owner=("apps/v1", "ReplicaSet"))
     api, names = Told([owned], [("DELETED", owned)]), Names()
     assert await changes(api, names) == []

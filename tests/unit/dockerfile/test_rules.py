@@ -251,7 +251,7 @@ def test_the_replacement_is_the_whole_line() -> None:
     assert all(not finding.replacement for finding in rules.check(evaluated("FROM a\nUSER app")))
 
 
-def test_the_same_step_is_told_once_a_line() -> None:
+def test_the_same_step_is_reported_once_a_line() -> None:
     """Its update and its install are one fault; what another line of the step does is another."""
     step = "RUN apt-get update && apt-get install -y curl && \\\n mkdir /data"
     found = MODULES["root-step"].check(evaluated(_APP + step))

@@ -50,7 +50,7 @@ async def test_what_an_injector_adds_is_the_platform_teams(name: str, reference:
     assert "runAsUser" not in found.fix
 
 
-async def test_a_preset_that_does_not_know_the_mirror_is_told_of_it() -> None:
+async def test_the_advice_for_a_mirrored_image_is_the_mirror_of_the_preset() -> None:
     """Where the policy has the preset already, asking for it is no advice."""
     init = ROOT_INIT | {"name": "istio-init", "image": "mirror.example/hub/istio/proxyv2:1.23"}
     rule = effective_policy(presets=["istio"])
@@ -84,7 +84,7 @@ async def test_a_regular_container_is_not_given_its_neighbours_uid() -> None:
     assert "1234" not in found.fix
 
 
-async def test_a_debugger_is_told_of_his_own_command() -> None:
+async def test_the_advice_to_a_debugger_is_a_kubectl_debug_command() -> None:
     """Nobody can write spec.ephemeralContainers."""
     debugger = {"name": "debugger", "image": IMAGE, "targetContainerName": "app", "securityContext": {"runAsUser": 0}}
     found = await told({"spec.ephemeralContainers": [debugger], "spec.containers.0.securityContext.runAsUser": 1234})
@@ -94,7 +94,7 @@ async def test_a_debugger_is_told_of_his_own_command() -> None:
     )
 
 
-async def test_a_root_image_is_told_what_it_is_made_for() -> None:
+async def test_the_advice_for_a_root_image_is_the_uid_that_it_is_made_for() -> None:
     """Where its layers say so."""
     found = await told({}, redis())
     assert found.fix == (
@@ -105,14 +105,14 @@ async def test_a_root_image_is_told_what_it_is_made_for() -> None:
 
 
 @pytest.mark.parametrize("user", ["", "ContainerUser"])
-async def test_a_windows_image_is_told_to_say_so(user: str) -> None:
+async def test_the_advice_for_a_windows_image_is_to_say_so(user: str) -> None:
     """The API server refuses a runAsUser beside it."""
     found = await told({}, multi(platform_image(user, None, platform="windows/amd64")))
     assert found.fix.startswith("the image is for Windows: set spec.os.name: windows")
     assert "1001" not in found.message
 
 
-async def test_a_debuggers_named_image_is_told_of_as_well() -> None:
+async def test_the_advice_to_a_debugger_names_the_image_as_well() -> None:
     """Where it was not patched."""
     debugger = {"name": "debugger", "image": IMAGE}
     found = await told({"spec.ephemeralContainers": [debugger], "spec.securityContext.runAsNonRoot": True})

@@ -66,7 +66,7 @@ async def test_a_rule_about_the_whole_pod_is_dropped_only_where_all_containers_a
     assert (verdict.state == "denied") is (told is not None)
 
 
-async def test_token_files_are_told_of_the_first_container_that_is_not_exempt() -> None:
+async def test_token_files_are_reported_for_the_first_container_that_is_not_exempt() -> None:
     paths: dict[str, Any] = {
         "spec.volumes": [{"name": "t", "projected": {}}],
         "spec.containers.1": {"name": "b", "image": IMAGE},

@@ -43,7 +43,7 @@ def test_a_containers_own_field_comes_before_the_pods() -> None:
     assert fields["spec.containers[0].securityContext.runAsNonRoot"][0] == "false"
 
 
-def test_groups_are_told_as_far_as_they_are_set() -> None:
+def test_groups_are_listed_as_far_as_they_are_set() -> None:
     fields = told({f"{POD}.fsGroup": 5, f"{POD}.supplementalGroups": [6, 7], f"{POD}.runAsGroup": 8}, None)
     assert [fields[f"spec.securityContext.{name}"][0] for name in ("fsGroup", "supplementalGroups", "runAsGroup")] == [
         "5", "6, 7", "8",

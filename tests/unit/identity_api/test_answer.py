@@ -71,7 +71,7 @@ def test_a_name_whose_number_is_anothers_first_has_no_number() -> None:
     assert "belongs to 'app' first" in answered["problem"]
 
 
-def test_each_platform_is_told() -> None:
+def test_the_answer_has_each_platform() -> None:
     answered = said(multi(platform_image("app"), platform_image("gone", platform="linux/arm64")))
     first, second = answered["platforms"]
     assert first == {
@@ -108,7 +108,7 @@ def test_on_windows_nobody_has_a_uid(found: Image, root: bool) -> None:
     assert answered["verifiable"] is not root
 
 
-def test_facts_are_told_where_somebody_has_read_the_layers() -> None:
+def test_the_answer_has_facts_where_the_layers_have_been_read() -> None:
     survey = Survey(
         None,
         (Directory("/srv", "workingDirectory", present=True, uid=0, gid=5, mode=0o750),),

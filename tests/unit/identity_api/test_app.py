@@ -89,7 +89,7 @@ def asked() -> Asked:
     return Asked()
 
 
-async def test_an_image_is_told_of(asked: Asked) -> None:
+async def test_an_image_is_answered(asked: Asked) -> None:
     status, answered = await asked.get(image="app:1", namespace="shops", serviceAccount="web", timeout=1.5)
     assert (status, answered["uid"], answered["root"], answered["runAsUser"]) == (200, 1000, False, 1000)
     (query,) = asked.images.asked
@@ -113,7 +113,7 @@ async def test_a_policys_known_images_count(asked: Asked) -> None:
     assert (answered["source"], answered["uid"]) == ("known", 42)
 
 
-async def test_nobody_is_told_anything(asked: Asked) -> None:
+async def test_without_an_identity_nothing_is_answered(asked: Asked) -> None:
     for certificate, token in (("", ""), ("bad", ""), ("", "other")):
         reply = await asked("/v1/identities", image="app:1", namespace="shops", token=token, certificate=certificate)
         assert (reply.status, reply.headers["www-authenticate"], reply.headers["connection"]) == (
@@ -125,7 +125,7 @@ async def test_nobody_is_told_anything(asked: Asked) -> None:
     assert asked.images.asked == []
 
 
-async def test_a_namespace_is_told_its_own_alone(asked: Asked) -> None:
+async def test_without_the_right_in_its_namespace_nothing_is_answered(asked: Asked) -> None:
     """The refusal says which binding is missing, and the image's name is not asked for."""
     for namespace, binding in (("bank", "RoleBinding in namespace bank"), ("", "ClusterRoleBinding")):
         status, answered = await asked.get(image="app:1", namespace=namespace)

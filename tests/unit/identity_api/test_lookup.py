@@ -42,7 +42,7 @@ async def test_the_same_question_has_the_same_answer(registry: Registry, connect
     assert len(registry.requests) == asked
 
 
-async def test_a_private_image_is_told_to_those_whose_secrets_open_it(registry: Registry, connect: Connect) -> None:
+async def test_a_private_image_is_answered_to_those_whose_secrets_open_it(registry: Registry, connect: Connect) -> None:
     """Everybody else hears what admission would say, also after it has been read: nothing of the image."""
     registry.login = Login({"u": "p"}, repositories=frozenset({"private/app"}))
     registry.push("private/app:1", NAMED)

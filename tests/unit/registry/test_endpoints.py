@@ -100,7 +100,7 @@ async def test_secrets_are_read_again_when_the_answer_expires(registry: Registry
     assert await client.cause(f"{registry.host}/team/app:1", namespace="a", pull_secrets=("s",)) == "unauthorized"
 
 
-async def test_a_mirror_is_asked_first_and_told_what_for(registry: Registry, connect: Connect) -> None:
+async def test_a_mirror_is_asked_first_with_the_registry_as_ns(registry: Registry, connect: Connect) -> None:
     """With the operator's credentials for it, never the Pod's; a mirror that fails is passed over."""
     async with Registry(Login({"m": "m"}, scheme="Basic")) as mirror:
         for each in (registry, mirror):

@@ -138,7 +138,9 @@ async def test_what_is_not_proven_or_not_exact_is_not_kept(registry: Registry, c
     assert kept.created == []
 
 
-async def test_what_a_pull_secret_opened_is_told_to_its_namespace_alone(registry: Registry, connect: Connect) -> None:
+async def test_an_image_that_a_pull_secret_opened_is_known_to_its_namespace_alone(
+    registry: Registry, connect: Connect
+) -> None:
     """And to nobody whom the registry itself refuses."""
     registry.push("team/app:1", NAMED)
     registry.login = Login({"user": "secret"})
@@ -274,7 +276,7 @@ async def test_both_platforms_together_are_the_whole() -> None:
     assert [who[:2] for who in identities(found)] == [("linux/amd64", 1500), ("linux/arm64", 1501)]
 
 
-async def test_a_tag_that_moved_lately_is_told_only_if_it_makes_no_difference() -> None:
+async def test_a_tag_that_moved_lately_is_answered_only_if_it_makes_no_difference() -> None:
     """When it was seen is known to the day."""
     other = "sha256:" + "ef" * 32
     same = await remembered(seen(days=0.5), seen(other))
@@ -305,7 +307,9 @@ async def test_an_alias_is_another_name_for_it() -> None:
         ({"namespace": "shop", "reference": f"other.example/app@{DIGEST}"}, False),
     ],
 )
-async def test_what_a_secret_opened_on_a_node_is_told_to_its_namespace(query: dict[str, Any], answered: bool) -> None:
+async def test_an_image_that_a_secret_opened_on_a_node_is_known_to_its_namespace(
+    query: dict[str, Any], answered: bool
+) -> None:
     assert isinstance(await remembered(seen(namespace="shop"), **query), Image) is answered
 
 

@@ -225,7 +225,7 @@ def test_the_first_of_equal_entries_counts() -> None:
     assert choose(entries, "linux", frozenset({"arm64"})).chosen == (entries[0],)
 
 
-def test_windows_versions_are_told_apart() -> None:
+def test_windows_versions_are_distinguished() -> None:
     """Each may have another user."""
     entries = [entry("windows/amd64", 1, "10.0.1"), entry("windows/amd64", 2, "10.0.2")]
     assert choose(entries, "windows", ANY).chosen == tuple(entries)

@@ -108,7 +108,7 @@ async def test_a_refusal_withdraws_the_old_answer(registry: Registry, client: Cl
     assert await client.cause(reference, accounts=True, budget=0) == "pending"
 
 
-async def test_a_private_digest_is_not_told_to_one_who_only_names_it(registry: Registry, connect: Connect) -> None:
+async def test_a_private_digest_is_no_answer_to_one_who_only_names_it(registry: Registry, connect: Connect) -> None:
     """A registry of his own that claims to have the digest proves nothing."""
     registry.login = Login({"u": "p"}, repositories=frozenset({"private/app"}))
     registry.push("private/app:1", NAMED)

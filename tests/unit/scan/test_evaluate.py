@@ -185,7 +185,7 @@ async def test_exceptions_count_as_at_admission(obj: Object, workloads: Object) 
         "not any more": (-1, "refused", False, "exception e: ticket 7 (it ended at 2026-05-31 12:00 UTC)"),
     },
 )
-async def test_an_exception_that_ends_is_told_before_and_after(
+async def test_an_exception_that_ends_is_reported_before_and_after(
     days: int, outcome: str, soon: bool, reason: str
 ) -> None:
     """Also one of two, the other of which covers fewer rules; where another goes on, nothing is said."""
@@ -313,7 +313,7 @@ async def test_images_that_are_left_out_are_counted_and_no_finding() -> None:
     assert result[0].containers[0].who == "not examined"
 
 
-async def test_containers_of_several_shapes_are_told_once_each() -> None:
+async def test_containers_of_several_shapes_are_reported_once_each() -> None:
     """Two Pods of one custom resource, which differ in one container."""
     one = named(minimal(), "a", ("Workflow", "w"))
     other = tweak(named(minimal(), "b", ("Workflow", "w")), {"spec.containers.1": {"name": "b", "image": "root:1"}})

@@ -60,7 +60,7 @@ def test_a_custom_resource_and_a_lone_pod_are_known_by_their_pods() -> None:
     assert (reference.api_version, reference.uid) == ("example.com/v1", "uid-of-shop")
 
 
-def test_two_kinds_of_one_name_are_told_apart_by_their_group() -> None:
+def test_two_kinds_of_one_name_are_distinguished_by_their_group() -> None:
     """Volcano has a Job, too."""
     other = pod("job-0", ("Job", "job"))
     other["metadata"]["ownerReferences"][0]["apiVersion"] = "batch.volcano.sh/v1alpha1"  # type: ignore[index]

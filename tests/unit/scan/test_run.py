@@ -14,7 +14,8 @@ from tests.support.images import Table, image, unknown
 from tests.support.made_up_cluster import named, of, running
 from tests.support.pods import IMAGE, Object, minimal, tweak
 from webhook.cli.output import scan_text
-from webhook.cluster.client import Absent, Cluster, Unreachable
+from webhook.cluster.client import Cluster
+from webhook.cluster.errors import Absent, Unreachable
 from webhook.image import image_identity
 from webhook.image.config import Platform
 from webhook.image.identity_index import IdentityIndex
@@ -324,7 +325,7 @@ async def test_without_an_answer_there_is_no_document(scanned: Scan) -> None:
         await scanned(api)
 
 
-async def test_what_is_stored_for_one_namespace_is_told_to_no_other(scanned: Scan) -> None:
+async def test_an_image_that_is_stored_for_one_namespace_is_unknown_to_others(scanned: Scan) -> None:
     """Though the image itself is looked up once for both."""
     known = IdentityIndex()
     fact = Observation(IMAGE, f"sha256:{'ab' * 32}", Platform("linux", "amd64"), 1500, 1600, namespace="shop")

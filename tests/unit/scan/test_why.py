@@ -15,7 +15,8 @@ from tests.support.made_up_cluster import named, of, running
 from tests.support.pods import IMAGE, Object, minimal, tweak
 from tests.unit.scan.test_run import cluster_of
 from webhook.cli.output.why import render
-from webhook.cluster.client import Absent, Cluster
+from webhook.cluster.client import Cluster
+from webhook.cluster.errors import Absent
 from webhook.errors import InvalidSetting
 from webhook.image.source import Images
 from webhook.policy.selection import MODE_LABEL, Namespace
@@ -69,7 +70,7 @@ def deployed(**paths: Any) -> Api:
     )
 
 
-async def test_a_pod_is_told_with_the_lines_of_the_object_that_people_edit(asked: Any) -> None:
+async def test_a_pod_is_explained_with_the_lines_of_the_object_that_people_edit(asked: Any) -> None:
     """The deployment's index of the container, not the Pod's; nothing for a container that somebody else adds."""
     result: Why = await asked(deployed(**NON_ROOT), "Pod", "web-1-a")
     assert (result.kind, result.owners, result.pods) == ("Pod", ("ReplicaSet web-1", "Deployment web"), 1)
@@ -102,7 +103,7 @@ async def test_a_refused_pods_cure_names_the_templates_field(asked: Any) -> None
     assert app.findings[0].dockerfile == ""  # nobody knows as whom it runs
 
 
-async def test_a_controller_is_told_with_what_its_pods_run_as_now(asked: Any) -> None:
+async def test_a_controller_is_explained_with_what_its_pods_run_as_now(asked: Any) -> None:
     pods = [running(named(minimal(), f"web-1-{each}", ("ReplicaSet", "web-1")), 0) for each in "ab"]
     api = cluster_of(
         pods=pods,
@@ -117,7 +118,7 @@ async def test_a_controller_is_told_with_what_its_pods_run_as_now(asked: Any) ->
 
 
 @pytest.mark.parametrize("kind", ["StatefulSet", "CronJob", "Job", "DaemonSet"])
-async def test_every_kind_with_a_template_is_told(asked: Any, kind: str) -> None:
+async def test_every_kind_with_a_template_is_explained(asked: Any, kind: str) -> None:
     api = cluster_of(pods=[], deployments=[], **{f"{kind.lower()}s": [named(of(kind), "web")]})
     assert (await asked(api, kind, "web")).containers[0].uid == 1000
 
@@ -152,7 +153,7 @@ async def test_an_image_that_nobody_can_read_leaves_it_open(asked: Any) -> None:
     assert "    USER not known: nobody has read the image\n" in render("text", (result,))
 
 
-async def test_a_namespace_that_admission_does_not_see_is_told_so(asked: Any) -> None:
+async def test_a_namespace_that_admission_does_not_see_is_explained_so(asked: Any) -> None:
     api = cluster_of(pods=[minimal()], deployments=[])
     result: Why = await asked(api, "Pod", "web", namespace=Namespace("kube-system"))
     assert "does not evaluate it: the API server does not ask admission" in render("text", (result,))

@@ -101,7 +101,7 @@ async def test_what_enforce_would_deny_is_an_event_too(mode: str) -> None:
         pytest.param(OWNED, {"found": Unknown("unreachable", "no route")}, id="what would only be warned about"),
     ],
 )
-async def test_nothing_is_told_of(obj: Object, given: dict[str, Any]) -> None:
+async def test_nothing_is_recorded(obj: Object, given: dict[str, Any]) -> None:
     assert await result(obj, **{"spec": {}, **given}) == []
 
 

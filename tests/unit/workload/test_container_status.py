@@ -234,7 +234,7 @@ def test_what_has_started_without_a_patch(paths: dict[str, Any], started: list[c
     assert list(container_status.ran_unpatched(observed)) == started
 
 
-def test_what_keeps_a_container_from_starting_is_told() -> None:
+def test_the_reason_that_keeps_a_container_from_starting_is_found() -> None:
     """Of each that is reported, and not what every container waits for at first."""
     reasons = ("ContainerCreating", "CreateContainerError", "PodInitializing", "ImagePullBackOff")
     containers = [{"name": f"c{number}", "image": IMAGE} for number in range(len(reasons) + 1)]

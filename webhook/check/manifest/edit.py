@@ -97,7 +97,7 @@ def _written(text: str, planned: list[_Planned]) -> str:
 
 
 def _by_parent(operations: tuple[Operation, ...]) -> dict[str, dict[str, Any]]:
-    """What is to be added to which mapping, which is always one that is there."""
+    """The additions by the mapping that they go into, which is always there."""
     members: dict[str, dict[str, Any]] = {}
     for operation in operations:
         parent, _, name = operation["path"].rpartition("/")

@@ -48,7 +48,7 @@ class _Span(msgspec.Struct):
 
     @property
     def start(self) -> Mark:
-        """Where it begins."""
+        """The position of its beginning."""
         return Mark(self.first.index, self.first.line + 1, self.first.column + 1)
 
     @property

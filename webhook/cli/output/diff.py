@@ -46,7 +46,7 @@ class _Known(SequenceMatcher[str]):
 
 
 def _operations(old: list[str], new: list[str]) -> Iterator[_Operation]:
-    """What to do from one place on to the next, as `SequenceMatcher.get_opcodes` says it."""
+    """The steps from one text to the other, as `SequenceMatcher.get_opcodes` gives them."""
     i = k = 0
     while i < len(old) or k < len(new):
         j, m = i, k

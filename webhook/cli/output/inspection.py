@@ -21,7 +21,7 @@ _PROGRAMS = 20
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What a rule says of the image in a Pod that demands runAsNonRoot and says nothing else."""
+    """A rule's finding about the image in a Pod that demands runAsNonRoot and says nothing else."""
 
     rule: str
     severity: Literal["error", "warning", "unknown", "note"]
@@ -77,7 +77,7 @@ class StepDown(msgspec.Struct, frozen=True):
 
 
 class Setuid(msgspec.Struct, frozen=True):
-    """How many setuid and setgid programs there are, and the first of them in order of their paths."""
+    """The number of setuid and setgid programs, and the first of them in order of their paths."""
 
     count: int
     first: tuple[Program, ...]
@@ -116,7 +116,7 @@ class Platform(msgspec.Struct, frozen=True):
 
 
 class Spent(msgspec.Struct, frozen=True):
-    """What looking cost; `bytes_image` is what pulling the platforms would transfer."""
+    """The cost of the inspection; `bytes_image` is what pulling the platforms would transfer."""
 
     requests: int
     bytes_read: int
@@ -124,7 +124,7 @@ class Spent(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """Why the image could not be read."""
+    """The reason why the image could not be read."""
 
     cause: str
     detail: str

@@ -52,7 +52,7 @@ class File(msgspec.Struct, frozen=True):
 
 
 class Skip(msgspec.Struct, frozen=True):
-    """What could not be examined, and why."""
+    """A thing that could not be examined, and why."""
 
     path: str
     line: int

@@ -58,7 +58,7 @@ def _counted(counts: Counts) -> str:
 
 
 def _workload(workload: Workload) -> Iterator[Text]:
-    """What there is to do about a workload, or to know: nothing of compliant and exempted containers."""
+    """The lines about a workload: what there is to do or to know, nothing of compliant and exempted containers."""
     for container in workload.containers:
         lines = list(_container(container))
         if lines or container.state not in {"compliant", "exempted"}:

@@ -6,7 +6,7 @@ from webhook.text import many, printable
 
 
 def subject(finding: Finding) -> str:
-    """What a finding is about: `Deployment shop/web, container web`; empty for a Dockerfile."""
+    """The object of a finding: `Deployment shop/web, container web`; empty for a Dockerfile."""
     parts = []
     if finding.object and finding.object.kind:
         name = "/".join(filter(None, (finding.object.namespace, finding.object.name)))

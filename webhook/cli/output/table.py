@@ -33,7 +33,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Skip(msgspec.Struct, frozen=True):
-    """What could not be looked at, and why."""
+    """A file or object that could not be examined, and why."""
 
     path: str
     line: int

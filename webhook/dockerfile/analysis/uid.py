@@ -278,7 +278,7 @@ class _Table:
 
 
 def _word(command: Command, option: str) -> str | None:
-    """What stands for an option's value before variables are replaced; as in `ResolvedUid`."""
+    """The word of an option's value before variables are replaced; as in `ResolvedUid`."""
     if not command.templates:
         return None
     word = read_options(msgspec.structs.replace(command, words=command.templates))[0].get(option, "")

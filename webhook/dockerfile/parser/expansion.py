@@ -127,7 +127,7 @@ class _Scanner:
         return character
 
     def _run(self, plain: re.Pattern[str]) -> str:
-        """What stands here of characters that mean nothing, if any does."""
+        """The characters here that mean nothing, if there are any."""
         found = plain.match(self._text, self._position)
         if found is None:
             return ""
@@ -284,7 +284,7 @@ class _Scanner:
         return value if isinstance(value, str) else None
 
     def _braced(self) -> str | None:
-        """What stands behind `${`."""
+        """The expansion behind `${`."""
         name = self._name()
         modifier = self._next()
         if modifier == "}":
@@ -345,7 +345,7 @@ class _Scanner:
         return Pattern.parse(source).replace(plain, replacement, every=every)
 
     def _nested(self, stop: str, *, raw_escapes: bool, pattern: bool) -> str | None:
-        """What stands inside a substitution. BuildKit keeps one buffer for words at all depths: the word around is lost."""
+        """The word inside a substitution. BuildKit keeps one buffer for words at all depths: the word around is lost."""
         in_word, words = self._in_word, len(self.words)
         self._word.clear()
         value = self._until(stop, raw_escapes=raw_escapes, pattern=pattern)

@@ -228,7 +228,7 @@ def _definitions(words: tuple[str, ...]) -> tuple[tuple[str, str | None], ...]:
 
 
 def _trigger(line: Line, rest: str, escape: str) -> str:
-    """What ONBUILD holds back. Only its first word is checked now, and the form that the parser needs."""
+    """The instruction that ONBUILD holds back. Only its first word is checked now, and the form that the parser needs."""
     if not rest:
         raise ParseError("ONBUILD needs an instruction")
     keyword, _, inner = syntax.split(rest, escape)

@@ -70,7 +70,7 @@ def _group(evaluation: Evaluation) -> str:
 
 
 def _seen(evaluation: Evaluation, number: int | None, word: str | None) -> str:
-    """What USER says for a number: itself, or the word with variables where that means the same in USER; else ""."""
+    """The text for USER in place of a number: itself, or the word with variables where that means the same in USER; else ""."""
     if number is None:
         return ""
     if word is None:

@@ -54,7 +54,7 @@ def _written(step: Step) -> Iterator[tuple[str, str]]:
 
 
 def _places(step: Step) -> Iterator[str]:
-    """What a COPY or ADD makes: its destination, and in a folder the file of each source."""
+    """The paths that a COPY or ADD makes: its destination, and in a folder the file of each source."""
     destination = step.destination
     if destination is None or destination == "/":
         return

@@ -63,7 +63,7 @@ class Dispatcher:
         return step
 
     def _expanded(self, instruction: Instruction, state: State) -> dict[str, Any]:
-        """What of a step is expanded, by the field of `Step` that it goes into."""
+        """The expanded parts of a step, by the field of `Step` that each goes into."""
         match instruction.keyword:
             case "USER" | "WORKDIR" | "VOLUME" | "STOPSIGNAL":
                 arguments = tuple(self._expand(word, state) for word in instruction.arguments)

@@ -182,7 +182,7 @@ class _Planner:
         return found
 
     def _used(self, body: Iterable[Instruction]) -> _Sources:
-        """What COPY --from and the mounts of RUN take files from."""
+        """The stages and images that COPY --from and the mounts of RUN take files from."""
         used = _Sources()
         for step in body:
             if step.keyword == "COPY":

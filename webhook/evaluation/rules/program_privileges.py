@@ -25,7 +25,7 @@ NAME: Final = "program-privileges"
 
 
 def check(subject: Subject) -> Finding | None:
-    """What is known of the image contradicts the spec, or what would be injected."""
+    """A contradiction between what is known of the image and the spec, or what would be injected."""
     known = privileges.privileges(subject)
     if known is None or not subject.uid or not (known.programs or known.setuid):
         return None

@@ -57,7 +57,7 @@ def _field(subject: Subject) -> str:
 
 
 def _left_to_kubelet(subject: Subject, found: Unknown) -> str:
-    """What happens next where the kubelet decides by `runAsNonRoot`, for each kind of image that it may find."""
+    """The consequences where the kubelet decides by `runAsNonRoot`, for each kind of image that it may find."""
     if subject.policy.on_unknown.action(found.cause, enforced=subject.enforced) != "Verify":
         return ""
     if not (subject.verifies or subject.effective.run_as_non_root):

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class _HelperResult(msgspec.Struct, frozen=True):
-    """What a helper prints; its other fields are of no interest."""
+    """The output of a helper; its other fields are of no interest."""
 
     username: str = msgspec.field(name="Username", default="")
     secret: str = msgspec.field(name="Secret", default="")

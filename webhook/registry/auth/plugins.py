@@ -125,7 +125,7 @@ class ExecPlugin:
 
 
 class _ProgramProtocol(asyncio.SubprocessProtocol):
-    """What a program prints. `complete` is it once the program, and whoever got its output from it, is gone."""
+    """The output of a program. `complete` is it once the program, and whoever got its output from it, is gone."""
 
     def __init__(self, name: str, complete: asyncio.Future[bytes]) -> None:
         self.complete = complete

@@ -200,7 +200,7 @@ class _Login(msgspec.Struct, frozen=True):
 
     @property
     def scope(self) -> str:
-        """What a token is asked for where the registry does not say."""
+        """The scope of a token request where the registry does not say."""
         return f"repository:{self.repository}:pull"
 
     @property
@@ -356,7 +356,7 @@ def _check_realm(text: str, login: _Login) -> str:
 
 
 class _TokenAnswer(msgspec.Struct, frozen=True):
-    """What a token service answers. Some write `expires_in` as text, or with a fraction."""
+    """The answer of a token service. Some write `expires_in` as text, or with a fraction."""
 
     token: str | None = None
     access_token: str | None = None

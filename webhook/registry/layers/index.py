@@ -189,7 +189,7 @@ class LayerIndexer:
         return False
 
     def _hardlinked(self, target: str) -> Node:
-        """What the target is now: a hard link keeps it, whatever becomes of that name later."""
+        """The node of the target as it is now: a hard link keeps it, whatever becomes of that name later."""
         place = self._resolve(target)
         if place != clean(target):
             raise _ambiguous(place)
@@ -201,7 +201,7 @@ class LayerIndexer:
         return node
 
     def _clear(self, path: str) -> None:
-        """What is no directory replaces a directory with all that is in it."""
+        """Forget a directory with all that is in it, which something else replaces."""
         if isinstance(self._nodes.get(path), Directory):
             below = f"{path}/"
             self._nodes = {place: node for place, node in self._nodes.items() if not place.startswith(below)}

@@ -81,7 +81,7 @@ class _View:
         raise MalformedImage(f"/{path} leads through more than {LINK_LIMIT} symbolic links")
 
     def _walk(self, path: str) -> Steps:
-        """What overlayfs shows at `path`, or the first link on the way there."""
+        """The node that overlayfs shows at `path`, or the first link on the way there."""
         directories: set[str] = set()
         for number in reversed(range(self._layers)):
             self.decided = number

@@ -241,7 +241,7 @@ class Layers:
         return facts
 
     async def _survey(self, layer: Descriptor, digests: tuple[str, ...], below: Tree, fetch: Fetch) -> Surveyed:
-        """What the layer makes of the tree below it; `digests` are its own and theirs, the base's first."""
+        """The tree with the layer on top; `digests` are its own and those of the layers below, the base's first."""
         known = self._surveyed.get(digests)
         if known is not None:
             return known

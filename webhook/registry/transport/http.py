@@ -21,7 +21,7 @@ from yarl import URL
 
 from webhook.caching import TENANT, FairSemaphore
 from webhook.registry.settings import RegistrySettings
-from webhook.registry.transport.egress import AddressDenied, EgressPolicy, denied
+from webhook.registry.transport.egress import AddressDenied, EgressPolicy, TlsContexts, denied
 from webhook.registry.transport.messages import (
     Cost,
     RegistryError,
@@ -36,7 +36,6 @@ from webhook.registry.transport.messages import (
     same_authority,
 )
 from webhook.registry.transport.stats import Outcome, RegistryStats, host_class
-from webhook.registry.transport.tls import TlsContexts
 
 _CIRCUITS = 4096
 
@@ -61,7 +60,7 @@ class Breaker:
         return self._closed((host, tenant)) and self._closed((host, None))
 
     def why(self, host: str, tenant: str) -> str:
-        """What came of the last try of a circuit that is open."""
+        """The reason of the last failure, of a circuit that is open."""
         circuits = (self._circuits.get(key) for key in ((host, tenant), (host, None)))
         return next((each.why for each in circuits if each and each.failures >= self._threshold), "")
 

@@ -167,7 +167,7 @@ def _lead(document: Document, images: int) -> str:
 
 
 def _doubts(document: Document) -> Iterator[str]:
-    """What keeps the picture from being whole, or from staying as it is."""
+    """The reasons why the picture is not whole, or will not stay as it is."""
     if document.skipped:
         yield f"{many(len(document.skipped), 'object')} could not be looked at; the end of this page says which."
     if document.summary.not_examined:
@@ -261,7 +261,7 @@ def _images(workloads: tuple[Workload, ...]) -> Iterator[Image]:
 
 
 def _dockerfile(containers: list[Container]) -> str:
-    """What a finding says that the image's Dockerfile should end with, or else the number that its USER stands for."""
+    """The line that the image's Dockerfile should end with, by a finding or else the number that its USER stands for."""
     advised = (finding.dockerfile for each in containers for finding in each.findings if finding.dockerfile)
     named = (each for each in containers if each.outcome == "fixed" and parse_user(each.user or "").name == each.user)
     numbers = (f"USER {each.uid}" for each in named if each.user)

@@ -114,7 +114,7 @@ async def test_an_addition_that_cannot_be_made_leaves_the_others_alone(tmp_path:
     assert len(fixes.rest.skipped) == 2
 
 
-async def test_excepted_root_and_unknown_containers_are_let_be(tmp_path: Path) -> None:
+async def test_excepted_root_and_unknown_containers_are_not_edited(tmp_path: Path) -> None:
     """As at admission: no defaults for what is not proven to be non-root; an exception for a rule drops its findings only."""
     text = POD + (
         "    - {name: b, image: root:1}\n"
@@ -221,7 +221,7 @@ def test_whatever_a_manifest_looks_like_only_additions_are_made_and_only_once(te
     assert "\r\n" not in text or "\n" not in after.replace("\r\n", "")
 
 
-async def test_files_that_cannot_be_read_are_told_and_the_others_fixed(tmp_path: Path) -> None:
+async def test_files_that_cannot_be_read_are_reported_and_the_others_fixed(tmp_path: Path) -> None:
     """One bad file hides none of its neighbours."""
     (tmp_path / "bad.yaml").write_bytes(b"\xff")
     (tmp_path / "good.yaml").write_text(f"{HEAD}  - {{name: a, image: x}}\n")

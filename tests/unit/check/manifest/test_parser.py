@@ -74,7 +74,7 @@ def test_what_cannot_be_read_for_sure_is_refused_with_its_line(text: str, line: 
     assert error.value.line == line
 
 
-def test_documents_before_a_broken_one_are_still_told() -> None:
+def test_documents_before_a_broken_one_still_count() -> None:
     """A stream is read one document at a time."""
     found = documents("a: 1\n---\nb: [\n")
     assert plain(next(found)) == {"a": 1}

@@ -148,7 +148,7 @@ def test_the_exit_code(findings: tuple[str, ...], fail_on: Any, code: int) -> No
     assert report(one).exit_code(fail_on) == code
 
 
-def test_what_was_skipped_could_not_be_told() -> None:
+def test_a_scan_that_skipped_something_exits_with_3() -> None:
     assert report(reported(skipped=(Skip("Pods", "forbidden"),))).exit_code() == 3
 
 

@@ -9,7 +9,7 @@ from webhook.dockerfile import Evaluation, Malformed, evaluate
 
 
 @pytest.mark.parametrize(("text", "line", "words"), FAULTS)
-def test_a_fault_is_told_with_its_line(text: str, line: int, words: str) -> None:
+def test_a_fault_is_reported_with_its_line(text: str, line: int, words: str) -> None:
     """And in words that name it."""
     found = evaluate(text)
     assert isinstance(found, Malformed), found
@@ -40,7 +40,7 @@ def test_a_line_break_ends_what_a_pattern_matches() -> None:
     assert found.user == "ab\nbc+ax\nx+ab\n"
 
 
-def test_a_missing_target_is_told_with_the_names_there_are() -> None:
+def test_the_error_of_a_missing_target_names_those_that_there_are() -> None:
     """Numbers are no names, as in BuildKit."""
     found = evaluate("FROM a AS one\nFROM b AS two", target="three")
     assert isinstance(found, Malformed)

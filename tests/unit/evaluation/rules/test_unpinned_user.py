@@ -33,7 +33,9 @@ PAIR = multi(platform_image("1"), platform_image("2", platform="linux/arm64"))
         ),
     ],
 )
-async def test_a_missed_patch_is_told_with_the_lines_to_write(os: str, found: Image, user: str, fields: str) -> None:
+async def test_a_missed_patch_is_reported_with_the_lines_to_write(
+    os: str, found: Image, user: str, fields: str
+) -> None:
     (verdict,) = (await evaluate_object(tweak(minimal(), {"spec.os": {"name": os}}), found)).containers
     assert verdict.missed
     told = unpinned_user.missed(verdict.subject)

@@ -72,7 +72,7 @@ async def test_one_that_does_not_read_its_question_may_answer(tmp_path: Path) ->
     assert await asked.ask("a", b"q" * 1_000_000, lambda: None, lambda _code, output: output) == b"fine\n"
 
 
-async def test_one_that_is_missing_is_told(tmp_path: Path) -> None:
+async def test_a_missing_program_is_an_error(tmp_path: Path) -> None:
     """With the system's reason."""
     missing = ExecPlugin(tmp_path / "missing", (), {}, 1.0, Clock())
     with pytest.raises(PluginFailed, match="missing cannot be started: No such file"):
@@ -98,7 +98,7 @@ async def test_a_failure_is_remembered_for_its_subject_alone(tmp_path: Path) -> 
     assert stub.calls == 3
 
 
-async def test_many_ask_once_and_what_one_answer_told_is_not_asked_again(tmp_path: Path) -> None:
+async def test_many_ask_once_and_an_answer_is_not_asked_for_again(tmp_path: Path) -> None:
     """Of forty questions at a time, four are put and the others find the answer."""
     stub = Stub(tmp_path / "stub", 'echo asked >> "$0.calls"; sleep 0.1')
     asked, result = program(stub), list[bytes]()

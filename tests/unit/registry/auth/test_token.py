@@ -395,7 +395,7 @@ def test_an_identity_token_is_exchanged() -> None:
 @pytest.mark.parametrize(
     ("status", "cause"), [(401, "unauthorized"), (403, "unauthorized"), (429, "rateLimited"), (500, "unreachable")]
 )
-def test_a_token_service_that_refuses_is_told_apart(status: int, cause: str) -> None:
+def test_a_token_service_that_refuses_has_an_error_of_its_own(status: int, cause: str) -> None:
     """The cause is its own."""
     with pytest.raises(RegistryError) as caught:
         run(answered(401, BEARER), answered(status))

@@ -117,7 +117,9 @@ def test_links_that_go_in_circles_lead_nowhere() -> None:
         (7, (8,), 0o775, False),
     ],
 )
-def test_who_may_write_is_told_as_the_kernel_does(uid: int, groups: tuple[int, ...], mode: int, writable: bool) -> None:
+def test_who_may_write_is_decided_as_the_kernel_does(
+    uid: int, groups: tuple[int, ...], mode: int, writable: bool
+) -> None:
     """Owner, else group, else others: the first that applies, not the best."""
     assert Directory("/x", "volume", present=True, uid=5, gid=6, mode=mode).writable(uid, groups) == writable
 

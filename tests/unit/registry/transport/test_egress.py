@@ -180,7 +180,7 @@ def test_networks_are_denied_from_now_on() -> None:
     assert denied() == ["10.1.0.1", "10.3.0.1"]
 
 
-async def test_a_client_denies_what_it_is_told(client: Client) -> None:
+async def test_a_client_denies_the_networks_that_it_is_given(client: Client) -> None:
     """Of a registry whose address was allowed before."""
     transport = client._transport
     assert transport._egress.allows("harbor.corp:443", "10.2.0.1", own=True)

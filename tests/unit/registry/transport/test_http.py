@@ -152,7 +152,7 @@ def test_when_to_come_again_is_read_by_the_registrys_own_clock(said: str, date: 
 
 
 @pytest.mark.parametrize("path", ["manifests", "token"])
-async def test_docker_hubs_limit_is_told_as_what_it_is(connect: Connect, path: str) -> None:
+async def test_docker_hubs_rate_limit_is_named_as_one(connect: Connect, path: str) -> None:
     """On the manifest or already on the token, with the body and headers that it sends; no retry helps against hours."""
     body = b'{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your unauthenticated pull rate limit."}]}'
     headers = {"Content-Type": "application/json", "Retry-After": "3600", "ratelimit-limit": "100;w=21600"}

@@ -12,7 +12,7 @@ from tests.support.authority import Authority
 from tests.unit.registry.samples import ACCOUNTS, NAMED, Connect, docker_config
 from webhook.errors import InvalidSetting
 from webhook.registry.settings import ClientCertificate, RegistrySettings
-from webhook.registry.transport.tls import TlsContexts
+from webhook.registry.transport.egress import TlsContexts
 
 
 @pytest.fixture
