@@ -36,6 +36,16 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the tests that take seconds of CPU to the thorough profile, unless their file is named on the command line."""
+    if config.getoption("--hypothesis-profile") == "thorough":
+        return
+    named = {Path(argument.partition("::")[0]).resolve() for argument in config.args}
+    left = {item for item in items if item.get_closest_marker("thorough") and item.path not in named}
+    items[:] = [item for item in items if item not in left]
+    config.hook.pytest_deselected(items=list(left))
+
+
 @pytest.fixture
 async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "AsyncIterator[Api]":
     """An API server that answers as told, and is the kubeconfig's."""

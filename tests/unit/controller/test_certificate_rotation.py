@@ -188,6 +188,7 @@ async def test_the_former_ca_is_trusted_until_no_replica_can_serve_its_leaf(worl
     assert timedelta() <= world.now - written - OVERLAP <= timedelta(seconds=1)  # certificates count whole seconds
 
 
+@pytest.mark.thorough
 async def test_ten_years_pass_without_a_leaf_that_is_not_trusted(world: World) -> None:
     cas = set()
     while world.now < BEGIN + 3650 * DAY:

@@ -79,6 +79,7 @@ async def steps(pod: Object) -> int:
     return found
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", PODS)
 async def test_the_work_grows_with_the_number_of_containers(kind: str) -> None:
     few, many = await steps(PODS[kind](FEW)), await steps(PODS[kind](MANY))

@@ -60,6 +60,7 @@ class Admissions:
             return number, uid(await self._client.find(query))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_no_answer_is_wrong_and_what_was_known_stays(
     registry: Registry, connect: Callable[..., Client], seed: int

@@ -92,6 +92,7 @@ KINDS: dict[str, Callable[[Registry, int], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 async def test_nothing_keeps_the_longest_values(registry: Registry, connect: Connect, kind: str) -> None:
     names = CacheLimits.__struct_fields__

@@ -35,6 +35,7 @@ FIELDS: dict[str, Any] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("field", [*FIELDS, "namespace", "user", "operation"])
 async def test_nothing_keeps_the_longest_value_of_a_field(field: str) -> None:
     reviews = Reviews(Admission(PolicySnapshot(ENFORCE), Table({IMAGE: image("app")})), Metrics(), _fallback)
