@@ -8,7 +8,7 @@ ClusterError        the message names the object, the reason and the next step
 │   └── Absent      there is no such object, or no such kind
 ├── Expired         a list went on for longer than the API server remembers
 └── Unreachable     the API server did not answer, or not as an API server does
-└── Busy        it asks to come again later
+    └── Busy        it asks to come again later
 """
 
 import re
