@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "AsyncIterator[Api]":
-    """An API server that answers as told, and is the kubeconfig's."""
+    """An API server that answers as scripted, and is the kubeconfig's."""
     from kubernetes.aio.config import kube_config
 
     from tests.support.scripted import serving

@@ -99,7 +99,7 @@ def _type(field: dict[str, Any]) -> str:
 def _command_line() -> str:
     parts = [
         "# Command line",
-        "Exit codes: 2 wrong usage, 1 findings at or above `--fail-on`, 3 something could not be told, 0 clean.",
+        "Exit codes: 2 wrong usage, 1 findings at or above `--fail-on`, 3 something could not be determined, 0 clean.",
     ]
     context = click.Context(main, info_name="nonroot", terminal_width=_WIDTH, **main.context_settings)
     for name in main.list_commands(context):

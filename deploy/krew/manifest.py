@@ -21,7 +21,7 @@ from deploy.krew.zipapp import DIST, ROOT, TAGS
 PROGRAM = "kubectl-nonroot"
 _DESCRIPTION = """\
 Says who each container of a Pod, workload or manifest runs as and who says so, what the kubelet says to it, which
-NonRootPolicy governs it, and which lines to write: kubectl nonroot why pod/NAME. Scans whole clusters and checks
+NonRootPolicy applies to it, and which lines to write: kubectl nonroot why pod/NAME. Scans whole clusters and checks
 manifests, Dockerfiles and images. It only reads, and needs nothing installed in the cluster.
 """
 

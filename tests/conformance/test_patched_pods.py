@@ -46,7 +46,7 @@ class Shape(msgspec.Struct, frozen=True):
 
     content: oci.Content
     fields: Json
-    told: str = ""
+    noted: str = ""
     environment: Mapping[str, str] = {}
 
 
@@ -143,20 +143,20 @@ async def test_each_wrong_field_is_reported_within_a_minute_and_nothing_else_is(
                 (await api.call("POST", pods, patched(shape, registry)))["metadata"]["name"]: name
                 for name, shape in SHAPES.items()
             }
-            wanted = {name for name, shape in SHAPES.items() if shape.told}
-            told: dict[str, str] = {}
-            while wanted - told.keys() and time.monotonic() < began + PROMISE:
+            wanted = {name for name, shape in SHAPES.items() if shape.noted}
+            noted: dict[str, str] = {}
+            while wanted - noted.keys() and time.monotonic() < began + PROMISE:
                 await asyncio.sleep(1)
-                told = {names[each]: note for each, note in (await events(api, namespace)).items() if each in names}
-            print(f"after {time.monotonic() - began:.0f} s: {told}")
+                noted = {names[each]: note for each, note in (await events(api, namespace)).items() if each in names}
+            print(f"after {time.monotonic() - began:.0f} s: {noted}")
             states = {name: (await api.call("GET", f"{pods}/{each}"))["status"] for each, name in names.items()}
-            print({name: states[name]["containerStatuses"] for name in wanted - told.keys()})
-            assert told.keys() == wanted
+            print({name: states[name]["containerStatuses"] for name in wanted - noted.keys()})
+            assert noted.keys() == wanted
             await asyncio.sleep(2 * 10)  # two more looks
-            told = {names[each]: note for each, note in (await events(api, namespace)).items() if each in names}
+            noted = {names[each]: note for each, note in (await events(api, namespace)).items() if each in names}
             metrics = await asyncio.to_thread(running.answer, "/metrics")
     await api.call("DELETE", f"/api/v1/namespaces/{namespace}")
-    fields = {name: note.partition("the injected ")[2].split()[0].strip(".;") for name, note in told.items()}
-    assert fields == {name: shape.told for name, shape in SHAPES.items() if shape.told}
+    fields = {name: note.partition("the injected ")[2].split()[0].strip(".;") for name, note in noted.items()}
+    assert fields == {name: shape.noted for name, shape in SHAPES.items() if shape.noted}
     for field, count in (("capabilities", 3), ("allowPrivilegeEscalation", 1), ("runAsUser", 2), ("runAsNonRoot", 1)):
         assert counted(metrics, field) >= count

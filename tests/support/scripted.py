@@ -1,4 +1,4 @@
-"""A small API server over plain HTTP that answers as told, and the answers that tests tell it to give."""
+"""A small API server over plain HTTP that answers as scripted, and the scripted answers."""
 
 import asyncio
 import base64

@@ -177,7 +177,7 @@ def _shown(verdict: Verdict) -> list[Finding]:
 
 
 def _lines(verdict: Verdict, findings: list[Finding]) -> tuple[str, ...]:
-    """One warning a finding, whole where the API server lets it be, shortened by us where it would shorten or drop."""
+    """One warning a finding, whole where the API server does, shortened by us where it would shorten or drop."""
     lines = [f"nonroot: {finding.message}" for finding in findings]
     if verdict.effective_policy.problem:
         lines.append(f"nonroot: {verdict.effective_policy.problem}")

@@ -238,7 +238,7 @@ def _faults(service: _Service, user: User, found: Identity | ResolutionError | U
     field = "image" if service.user is None else "user"
     if isinstance(found, ResolutionError):
         rule: Rule = "invalid-user" if found.kind == "invalid" else "unresolvable-user"
-        return [_Fault(rule, "error", field, f"service {name} cannot be told who it is: {found.detail}")]
+        return [_Fault(rule, "error", field, f"it is not known who service {name} runs as: {found.detail}")]
     if not isinstance(found, Identity) or found.uid:
         return []
     if service.user is not None:

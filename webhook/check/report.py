@@ -89,7 +89,7 @@ class Report(msgspec.Struct, frozen=True):
         return sum(1 for each in self.findings if each.severity == severity)
 
     def exit_code(self, fail_on: FailOn = "error", *, accept_skipped: bool = False) -> int:
-        """1 for findings at or above `fail_on`, else 3 where something could not be told and must be, else 0."""
+        """1 for findings at or above `fail_on`, else 3 where something could not be determined and must be, else 0."""
         if any(_RANK[each.severity] >= _RANK[fail_on] for each in self.findings):
             return 1
         return 3 if not accept_skipped and (self.skipped or self.count("unknown")) else 0

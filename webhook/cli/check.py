@@ -95,7 +95,7 @@ def check(
 
     PATH is a file, a folder, or - for standard input. A comment `# nonroot: allow RULE reason` exempts a container.
 
-    Exit codes: 2 wrong usage, 1 findings at or above --fail-on, 3 something could not be told (an image that could not
+    Exit codes: 2 wrong usage, 1 findings at or above --fail-on, 3 something could not be determined (an image that could not
     be read, a template that was skipped), 0 clean; the first that holds. With --table, 1 where a practice is not kept.
     """
     from webhook.check.files import Selection

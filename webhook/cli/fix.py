@@ -65,11 +65,11 @@ def fix(
     """Write into manifests what admission would inject, and the number into a Dockerfile's USER; change nothing else.
 
     Comments, order, quotes, anchors and indentation stay. A second run changes nothing. What is left for people is
-    told on standard error, as `nonroot check` tells it. `nonroot fix --write -` is a filter, such as Helm's
+    printed on standard error, as by `nonroot check`. `nonroot fix --write -` is a filter, such as Helm's
     --post-renderer takes.
 
     Exit codes: 2 wrong usage, 1 errors are left (with --check also: something would change), 3 something could not be
-    told, 0 clean; the first that holds.
+    determined, 0 clean; the first that holds.
     """
     from webhook.check.files import STDIN, Selection
     from webhook.cli import configuration, inputs

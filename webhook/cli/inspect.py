@@ -44,7 +44,7 @@ def inspect(
     of an engine on this machine: docker-daemon:NAME (Docker or Podman), containerd:NAME. Every layer is read, unless
     --quick is given.
 
-    Exit codes: 2 wrong usage, 3 the image, one of its users or its layers could not be told, 0 otherwise.
+    Exit codes: 2 wrong usage, 3 the image, one of its users or its layers could not be determined, 0 otherwise.
     """
     from webhook.check import inspection as portrait
     from webhook.cli.output import inspection

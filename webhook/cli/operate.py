@@ -97,7 +97,7 @@ _DAYS = click.IntRange(1, 36500)
     envvar="NONROOT_DEFAULT_POLICY",
     default=False,
     show_default=True,
-    help="Create the NonRootPolicy default where there is none: mode Audit, the lowest priority, counts of what no other governs.",
+    help="Create the NonRootPolicy default where there is none: mode Audit, the lowest priority, counts where no other applies.",
 )
 @_setting(
     "cluster-name", "What the report page calls the cluster; else the name that the cluster gives itself.", default=""

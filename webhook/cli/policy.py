@@ -19,7 +19,7 @@ from webhook.errors import InvalidSetting
 from webhook.policy.cache import DEFAULT_NAMESPACE
 from webhook.policy.selection import MODE_LABEL, Namespace
 from webhook.policy.types import Documents
-from webhook.scan.effective_policy import Excepted, Governance, governance, render
+from webhook.scan.effective_policy import EffectivePolicyReport, Excepted, describe_policy, render
 from webhook.text import printable
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _STYLES = {"in force": "green", "expires soon": "yellow", "expired": "red", "for
 
 
 @click.command()
-@click.option("-n", "--namespace", "name", default="", help="The namespace to tell about, instead of the context's.")
+@click.option("-n", "--namespace", "name", default="", help="The namespace to explain, instead of the context's.")
 @options.ALL_NAMESPACES
 @options.cluster
 @options.POLICY_ALONE
@@ -48,9 +48,9 @@ def policy(
     labels: tuple[str, ...],
     form: str,
 ) -> None:
-    """Say which policy governs a namespace and why, and what it lets be.
+    """Say which policy applies to a namespace and why, and what it exempts.
 
-    Exit codes: 2 wrong usage or no cluster, 3 something could not be told, 0 otherwise.
+    Exit codes: 2 wrong usage or no cluster, 3 something could not be determined, 0 otherwise.
     """
     from webhook.cli.policy_files import load_documents
 
@@ -67,7 +67,7 @@ def policy(
         reports = asyncio.run(_read(cluster, name, documents, everywhere=everywhere))
     else:
         namespace = Namespace(name or DEFAULT_NAMESPACE, dict(map(_label, labels)))
-        reports = [governance(documents or Documents(), namespace, datetime.now(UTC))]
+        reports = [describe_policy(documents or Documents(), namespace, datetime.now(UTC))]
     if form == "yaml":
         click.echo(json_output.yaml_text(reports), nl=False)
     else:
@@ -75,12 +75,12 @@ def policy(
     sys.exit(3 if any(each.skipped for each in reports) else 0)
 
 
-def text(report: Governance) -> str:
+def text(report: EffectivePolicyReport) -> str:
     """For a person: the policy, what it does, who else wanted to, and what is exempted."""
     return printed(_lines(report))
 
 
-def _lines(report: Governance) -> Iterator[str | Text]:
+def _lines(report: EffectivePolicyReport) -> Iterator[str | Text]:
     policy = f": policy {report.policy}, mode {report.mode or UNKNOWN}{INJECTS[report.injects]}"
     yield Text.assemble((report.namespace, "bold"), policy)
     yield f"  {printable(report.why)}"
@@ -133,7 +133,9 @@ def _label(text: str) -> tuple[str, str]:
     return key, value
 
 
-async def _read(cluster: "Cluster", name: str, documents: Documents | None, *, everywhere: bool) -> list[Governance]:
+async def _read(
+    cluster: "Cluster", name: str, documents: Documents | None, *, everywhere: bool
+) -> list[EffectivePolicyReport]:
     from webhook.scan.collector import Reader
 
     try:
@@ -144,7 +146,7 @@ async def _read(cluster: "Cluster", name: str, documents: Documents | None, *, e
         documents = await reader.documents() if documents is None else documents
         reach, now = await reader.reach(), datetime.now(UTC)
         return [
-            governance(
+            describe_policy(
                 documents,
                 each,
                 now,

@@ -61,7 +61,7 @@ def scan(
     It only reads: what the kubeconfig does not allow is said, and the rest is scanned. Images are read with the pull
     secrets of their Pods where these may be read, and with your own login.
 
-    Exit codes: 2 wrong usage or no cluster, 1 findings at or above --fail-on, 3 something could not be told, 0 clean; the
+    Exit codes: 2 wrong usage or no cluster, 1 findings at or above --fail-on, 3 something could not be determined, 0 clean; the
     first that holds.
     """
     from webhook.cli import scan_files

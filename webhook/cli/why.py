@@ -62,7 +62,7 @@ def why(
     and says nothing else; a file, a folder, or - for standard input. For images and files no cluster is asked unless
     --context or --kubeconfig is given; policies then come from --policy.
 
-    Exit codes: 2 wrong usage or no cluster, 3 something could not be told, 0 otherwise.
+    Exit codes: 2 wrong usage or no cluster, 3 something could not be determined, 0 otherwise.
     """
     from webhook.cli.images import ImageSource
     from webhook.cli.output import why as output

@@ -73,7 +73,7 @@ class ReportPage:
                 text = "show a token of the cluster: Authorization: Bearer TOKEN, as `kubectl create token` makes one\n"
                 return web.Response(text=text, status=401, headers={"WWW-Authenticate": "Bearer"})
             except ClusterError as error:
-                return web.Response(text=f"who may see what cannot be told: {error}\n", status=503)
+                return web.Response(text=f"who may see what could not be determined: {error}\n", status=503)
         if not chosen:
             text = "there is no workload in these namespaces, or you may not list their Pods\n"
             return web.Response(text=text, status=404)

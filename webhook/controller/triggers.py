@@ -10,7 +10,7 @@ from webhook.controller.settings import OperateSettings
 from webhook.policy.types import API_VERSION
 
 SCAN_REQUESTED = "nonroot.dev/scan-requested-at"
-"""An annotation of a policy, exception or namespace: whoever gives it another value asks for a scan of what it governs."""
+"""An annotation of a policy, exception or namespace: whoever gives it another value asks for a scan of what it applies to."""
 
 Notify = Callable[[], object]
 Trigger = Callable[[str | None], object]

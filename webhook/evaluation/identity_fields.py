@@ -59,7 +59,7 @@ def identity_fields(workload: Workload, slot: Slot, user: User | None, os: str) 
 
 
 def refusal(workload: Workload, slot: Slot, user: User | None, os: str) -> str | None:
-    """The kubelet's refusal of a container as it stands; empty where it starts it, None where nobody can tell."""
+    """The kubelet's refusal of a container as it stands; empty where it starts it, None where that is not known."""
     own = effective(slot.container, workload.context)
     if own.run_as_non_root and user is None and kubelet.needs_image(own, os):
         return None

@@ -63,7 +63,7 @@ def operations(verdict: Verdict, workload: Workload, annotate: bool = True) -> l
 def injected(verdict: ContainerVerdict) -> dict[str, Any]:
     """The security context fields to add to one container: none unless it is proven non-root, once they are there.
 
-    Of a container whose user nobody could tell, and on Windows, that is at most `runAsNonRoot`.
+    Of a container whose user is not known, and on Windows, that is at most `runAsNonRoot`.
     """
     subject = verdict.subject
     if not subject.injects or verdict.state in {"denied", "exempted"}:

@@ -193,7 +193,7 @@ class Reader:
         return in_force(stored)
 
     async def reach(self) -> Reach:
-        """The namespaces whose Pods admission gets to see: as it is installed, or would be where nobody can tell."""
+        """The namespaces whose Pods admission gets to see: as it is installed, or would be where that is not known."""
         try:
             return await read_reach(self._cluster, self._hooks)
         except Forbidden as error:

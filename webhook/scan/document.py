@@ -67,7 +67,7 @@ class Waiting(msgspec.Struct, frozen=True):
 class Container(msgspec.Struct, frozen=True):
     """A container of the next Pod that the workload makes, once its namespace is enforced.
 
-    `uid` is who it runs as then, null where nobody can tell, and `who` says so in words; of a refused one, who it would
+    `uid` is who it runs as then, null where that is not known, and `who` says so in words; of a refused one, who it would
     have run as. `state` is `outcome` in admission's words. `user` is the image's USER, null where the image was not read.
     `yaml` holds the fields that injection adds at `path` of the workload's own manifest. `reason` is why an excepted one is
     left out, or until lately was; `expires_soon` where that ends within a week. `mismatch` says which prediction the

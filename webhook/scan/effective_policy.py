@@ -48,7 +48,7 @@ class Excepted(msgspec.Struct, frozen=True):
     rules: tuple[str, ...]
 
 
-class Governance(msgspec.Struct, frozen=True):
+class EffectivePolicyReport(msgspec.Struct, frozen=True):
     """The whole output of `nonroot policy -o json`: one namespace.
 
     `label` is its nonroot.dev/mode, null where it has none. `policy` is `(built-in)` where none of the `candidates` applies,
@@ -71,7 +71,7 @@ class Governance(msgspec.Struct, frozen=True):
     skipped: tuple[Skip, ...]
 
 
-def governance(
+def describe_policy(
     documents: Documents,
     namespace: Namespace,
     now: datetime,
@@ -80,12 +80,12 @@ def governance(
     *,
     policies_read: bool = True,
     labels_read: bool = True,
-) -> Governance:
+) -> EffectivePolicyReport:
     """The effective policy of a namespace at a moment; `skipped` is what could not be read of it, `reach` what admission sees.
 
     Where its labels or the policies could not be read, nothing is said that another policy would make wrong.
     """
-    report = _governance(documents, namespace, now, skipped, reach)
+    report = _explained(documents, namespace, now, skipped, reach)
     if policies_read and labels_read:
         return report
     unread = "the NonRootPolicies" if labels_read else f"the labels of Namespace {namespace.name}"
@@ -94,7 +94,7 @@ def governance(
         policy=UNKNOWN_POLICY,
         mode=_settled_mode(report.mode, labels_read=labels_read),
         injects=None,
-        why=f"{unread} may not be read with this kubeconfig, and any policy may govern the namespace",
+        why=f"{unread} may not be read with this kubeconfig, and any policy may apply to the namespace",
         exempt=(labels_read and not reach.covers(namespace)) or None,
         spec={},
         candidates=(),
@@ -118,9 +118,9 @@ def _settled_mode(mode: Mode | None, *, labels_read: bool) -> Mode | None:
     return mode if labels_read and mode == "Enforce" else None
 
 
-def _governance(
+def _explained(
     documents: Documents, namespace: Namespace, now: datetime, skipped: tuple[Skip, ...], reach: Reach
-) -> Governance:
+) -> EffectivePolicyReport:
     effective_policy = selection.select_policy(documents.policies, namespace)
     spec = effective_policy.policy.spec
     default = spec.on_unknown.default_action(enforced=effective_policy.mode == "Enforce")
@@ -128,7 +128,7 @@ def _governance(
     exceptions = (
         each for each in documents.exceptions if (each.metadata.namespace or DEFAULT_NAMESPACE) == namespace.name
     )
-    return Governance(
+    return EffectivePolicyReport(
         version=1,
         namespace=namespace.name,
         label=namespace.labels.get(MODE_LABEL),
@@ -203,14 +203,14 @@ def _plain(value: Any) -> Any:
     return [_plain(each) for each in value] if isinstance(value, tuple) else value
 
 
-def render(report: Governance) -> str:
+def render(report: EffectivePolicyReport) -> str:
     """Indented JSON."""
     return json_output.text(report)
 
 
 def schema() -> bytes:
     """The JSON Schema of an effective policy, as it is published."""
-    return json_output.schema(Governance, "nonroot policy")
+    return json_output.schema(EffectivePolicyReport, "nonroot policy")
 
 
 SCHEMA = Path(__file__).with_name("policy.v1.schema.json")

@@ -1,6 +1,6 @@
 """The expiry of exceptions: which containers lose theirs within a week, and which have lost one lately.
 
-Both are asked of the one function that lets containers be, at another moment or with other ends.
+Both are asked of the one function that finds exemptions, at another moment or with other ends.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ def ends_soon(each: ContainerVerdict, verdict: Verdict, exceptions: Sequence[Non
 
 
 def lapsed(each: ContainerVerdict) -> str:
-    """The exceptions that let a container be until they ended; empty where there are none, or others do still."""
+    """The exceptions that exempted a container until they ended; empty where there are none, or others do still."""
     if each.exemption is not None:
         return ""
     return "; ".join(f"exception {one.name}: {one.reason} (it ended at {one.end})" for one in each.lapsed)

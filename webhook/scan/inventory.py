@@ -130,7 +130,7 @@ class _Controller(Wire, frozen=True, gc=False):
     status: _ControllerStatus | None = None
 
     def makes(self, kind: str, labels: Mapping[str, str]) -> bool:
-        """Whether a Pod with these labels is of the current revision, as far as that can be told."""
+        """Whether a Pod with these labels is of the current revision, as far as that is known."""
         if kind == "StatefulSet":
             current, own = (
                 self.status.update_revision if self.status else "",
@@ -170,7 +170,7 @@ class Inventory:
         self.unpatched: set[Start] = set()
 
     def pod(self, raw: msgspec.Raw) -> None:
-        """Take a Pod. A mirror Pod is none: admission lets it be, as its node runs it whatever anybody says."""
+        """Take a Pod. A mirror Pod is none: admission skips it, as its node runs it whatever anybody says."""
         try:
             found, about = container_status.decode(raw), _OBJECT.decode(raw)
         except (MalformedReview, msgspec.DecodeError) as error:

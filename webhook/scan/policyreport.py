@@ -116,7 +116,7 @@ def _finding(finding: Finding, container: Container, workload: Workload) -> dict
 
 
 def _verdict(container: Container, workload: Workload) -> dict[str, Any]:
-    """That nothing speaks against the container, that nobody looked, or that what lets it be will end."""
+    """That nothing speaks against the container, that nobody looked, or that its exemption will end."""
     let_be = container.outcome in {"excepted", "unknown"}
     name = f"container {container.name}"
     message = f"{name}: {container.reason or container.who}"

@@ -22,7 +22,7 @@ from webhook.policy.types import Documents
 from webhook.scan import document
 from webhook.scan.coverage import DEFAULT, Reach
 from webhook.scan.document import UNREACHED, Skip
-from webhook.scan.effective_policy import governance, qualified
+from webhook.scan.effective_policy import describe_policy, qualified
 from webhook.scan.evaluate import predict
 from webhook.scan.inventory_item import InventoryItem
 from webhook.workload import scheduling
@@ -54,7 +54,7 @@ class Injected(msgspec.Struct, frozen=True):
 class Container(document.Container, frozen=True, kw_only=True):
     """A container as `nonroot scan` predicts it, with the `fields` that decide who it runs as.
 
-    `kubelet` is the kubelet's refusal of it as it stands: empty where it starts it, null where that could not be told.
+    `kubelet` is the kubelet's refusal of it as it stands: empty where it starts it, null where that is not known.
     `path` is where `yaml` is to be written in `written_in`, the object that people edit; empty where that one does not have
     the container, because somebody adds it to its Pods.
     """
@@ -67,7 +67,7 @@ class Container(document.Container, frozen=True, kw_only=True):
 class Why(msgspec.Struct, frozen=True):
     """The whole output of `nonroot why -o json`: one workload.
 
-    `selected` says why `policy` governs it, `outcome` what becomes of its next Pods once the namespace is enforced, `today`
+    `selected` says why `policy` applies to it, `outcome` what becomes of its next Pods once the namespace is enforced, `today`
     what admission does with them now, `reason` why it is exempt. Where policies or labels may not be read `policy` is
     `(unknown)`, and `mode`, `injects` and `today` may be null. `injected` is what admission has written into it.
     """
@@ -93,7 +93,7 @@ class Why(msgspec.Struct, frozen=True):
 
     @property
     def unknown(self) -> bool:
-        """Whether something could not be told."""
+        """Whether something could not be determined."""
         return bool(self.skipped) or any(each.outcome == "unknown" for each in self.containers)
 
 
@@ -118,7 +118,7 @@ async def explain(
         policies_read=policies_read,
         labels_read=labels_read,
     )
-    effective_policy = governance(
+    effective_policy = describe_policy(
         documents, namespace, now, reach=reach, policies_read=policies_read, labels_read=labels_read
     )
     slots = {

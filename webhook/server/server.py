@@ -62,7 +62,7 @@ def _loop_factory() -> "type[asyncio.AbstractEventLoop]":
     import uvloop
 
     class Loop(uvloop.Loop):
-        """uvloop's, but for the time that a client may take to begin TLS: a minute, and uvicorn cannot be told."""
+        """uvloop's, but for the time that a client may take to begin TLS: a minute, for which uvicorn has no setting."""
 
         async def create_server(self, *arguments: Any, **keywords: Any) -> Any:
             hurry = {"ssl_handshake_timeout": HANDSHAKE} if keywords.get("ssl") else {}

@@ -40,5 +40,5 @@ class ServeSettings(msgspec.Struct, frozen=True):
             raise InvalidSetting("--identity-api-client-ca and --identity-api-audience need --identity-api")
         if self.identity_api and self.standalone and not self.identity_api_client_ca:
             raise InvalidSetting(
-                "--identity-api with --standalone needs --identity-api-client-ca: nobody can tell of tokens"
+                "--identity-api with --standalone needs --identity-api-client-ca: tokens cannot be verified"
             )

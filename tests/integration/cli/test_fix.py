@@ -43,8 +43,8 @@ def test_fix_takes_a_stage_and_arguments_as_docker_build_does(tmp_path: Path) ->
     (tmp_path / "Dockerfile").write_text(BUILD)
     last = nonroot("fix", "--no-images", "Dockerfile", cwd=tmp_path)
     assert (last.returncode, last.stdout) == (0, "")
-    told = nonroot("fix", "--no-images", "--target", "prod", "--build-arg", "uid=9", "Dockerfile", cwd=tmp_path)
-    assert "-USER app\n+USER $uid\n" in told.stdout
+    fixed = nonroot("fix", "--no-images", "--target", "prod", "--build-arg", "uid=9", "Dockerfile", cwd=tmp_path)
+    assert "-USER app\n+USER $uid\n" in fixed.stdout
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may give files away")
@@ -69,18 +69,18 @@ def test_one_container_that_cannot_be_fixed_leaves_the_others_alone(tmp_path: Pa
     shared = OPEN.replace("securityContext:\n        runAsUser: 7", "securityContext: &s {runAsUser: 7}")
     assert shared != OPEN
     text = "---\n".join([OPEN, f"{shared}    - {{name: b, image: x, securityContext: *s}}\n", OPEN])
-    told = nonroot("fix", "--write", "--no-images", "-", stdin=text)
-    assert told.stdout.count("allowPrivilegeEscalation") == 2
-    assert told.stderr.count("an anchor stands for it in several places") == 2
-    assert told.returncode == 3
+    fixed = nonroot("fix", "--write", "--no-images", "-", stdin=text)
+    assert fixed.stdout.count("allowPrivilegeEscalation") == 2
+    assert fixed.stderr.count("an anchor stands for it in several places") == 2
+    assert fixed.returncode == 3
 
 
 def test_an_empty_field_is_filled_as_admission_fills_it() -> None:
     """`capabilities: {}` drops nothing; a JSON Patch replaces it."""
     text = f"{OPEN}        capabilities: {{}}\n"
-    told = nonroot("fix", "--write", "--no-images", "-", stdin=text)
-    assert "        capabilities: {drop: [ALL]" in told.stdout
-    assert "runAsNonRoot: true" in told.stdout
+    fixed = nonroot("fix", "--write", "--no-images", "-", stdin=text)
+    assert "        capabilities: {drop: [ALL]" in fixed.stdout
+    assert "runAsNonRoot: true" in fixed.stdout
 
 
 def test_a_diff_of_thousands_of_equal_objects_is_exact(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_check_tells_its_findings_and_says_by_its_exit_code_what_they_come_to(tmp_path: Path) -> None:
-    """2 wrong usage, 1 findings, 3 something could not be told, 0 clean."""
+    """2 wrong usage, 1 findings, 3 something could not be determined, 0 clean."""
     (tmp_path / "clean.yaml").write_text(POD.replace("runAsNonRoot: true", "runAsUser: 7"))
     (tmp_path / "root.yaml").write_text(POD.replace("runAsNonRoot: true", "runAsUser: 0"))
     (tmp_path / "template.yaml").write_text("{{ x }}\n---\na: [")

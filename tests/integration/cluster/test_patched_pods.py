@@ -90,7 +90,7 @@ def test_a_failure_is_reported_within_a_minute(target: Target, tmp_path: Path) -
         patch = json.dumps({"status": {"containerStatuses": [reported]}})
         target.kubectl("patch", "pod", name, "-n", namespace, "--subresource=status", "--type=merge", "-p", patch)
 
-    def told() -> dict[str, str]:
+    def noted() -> dict[str, str]:
         found = target.get("events.v1.events.k8s.io", namespace, "--field-selector", "reason=InjectionStopsContainer")
         return {each["regarding"]["name"]: each["note"] for each in found}
 
@@ -105,8 +105,8 @@ def test_a_failure_is_reported_within_a_minute(target: Target, tmp_path: Path) -
                     target.apply(pod(name, fields), namespace=namespace)
                     state(name, status)
                 wanted = {name: field for name, (_, _, field) in STATES.items() if field}
-                eventually(lambda: wanted.keys() <= told().keys(), f"Events about {sorted(wanted)}", 60.0)
-                notes, metrics = told(), running.answer("/metrics")
+                eventually(lambda: wanted.keys() <= noted().keys(), f"Events about {sorted(wanted)}", 60.0)
+                notes, metrics = noted(), running.answer("/metrics")
     finally:
         target.kubectl("delete", "namespace", namespace, "--wait=false")
     assert notes.keys() == wanted.keys()

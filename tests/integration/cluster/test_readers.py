@@ -68,10 +68,10 @@ def nonroot(kubeconfig: Path, *arguments: str) -> subprocess.CompletedProcess[st
 
 def test_a_namespaces_admin_reads_what_they_have_no_right_to(kubeconfig: Path) -> None:
     """Not that no policy selects the namespace, while one enforces it."""
-    told = nonroot(kubeconfig, "policy", "-n", OWN)
-    assert told.returncode == 3, told.stderr
-    assert told.stdout.startswith(f"{OWN}: policy (unknown), mode unknown\n")
-    assert "no right to read NonRootPolicy objects" in told.stdout
+    printed = nonroot(kubeconfig, "policy", "-n", OWN)
+    assert printed.returncode == 3, printed.stderr
+    assert printed.stdout.startswith(f"{OWN}: policy (unknown), mode unknown\n")
+    assert "no right to read NonRootPolicy objects" in printed.stdout
 
 
 def test_a_namespaces_admin_can_scan_it(kubeconfig: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_namespaces_admin_who_scans_everything_reads_one_line(kubeconfig: Path
     text = " ".join(scanned.stdout.split())
     assert text.startswith("no right to read Namespaces, NonRootPolicy objects")
     assert text.count("403") == 1
-    assert text.endswith("if all were enforced now: nobody can tell")
+    assert text.endswith("if all were enforced now: that is not known")
 
 
 def test_a_reader_of_the_page_sees_the_namespaces_whose_pods_they_may_list(

@@ -143,24 +143,24 @@ def test_its_own_certificate_may_be_of_another_ca(
         patch = f'[{{"op":"replace","path":"/webhooks/0/clientConfig/caBundle","value":"{encoded(bundle.encode())}"}}]'
         target.kubectl("patch", "validatingwebhookconfiguration", "gatekeeper", "--type=json", "-p", patch)
 
-    def told() -> bool:
+    def reported() -> bool:
         root = "it runs as root" in refusal(target, NAMESPACE, pod(images.root))
         return root and refusal(target, NAMESPACE, pod(images.named)) == ""
 
     believe(engine.pem + new.pem)
     eventually(lambda: ours.status(new.certificate, new.key) == 200, "the new CA to be believed")
-    assert told()
+    assert reported()
     for file, replaced in ((new.key, engine.key), (new.certificate, engine.certificate)):
         shutil.copy(file, replaced)
     address = urlsplit(mutating)
     served = (str(address.hostname), address.port or 443)
     eventually(lambda: ssl.get_server_certificate(served).split() == new.pem.split(), "Gatekeeper to serve the new one")
-    assert told()
+    assert reported()
     believe(new.pem)
     eventually(lambda: ours.status(*former) == 401, "the former CA to be believed no more")
-    eventually(told, "Gatekeeper to connect anew")
+    eventually(reported, "Gatekeeper to connect anew")
     for _ in range(10):
-        assert told(), refusal(target, NAMESPACE, pod(images.root)) + refusal(target, NAMESPACE, pod(images.named))
+        assert reported(), refusal(target, NAMESPACE, pod(images.root)) + refusal(target, NAMESPACE, pod(images.named))
     engine.pem = new.pem
 
 

@@ -36,7 +36,7 @@ def secret(host: str, password: str) -> Object:
 async def test_an_image_is_read_with_the_pull_secrets_of_its_pod(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str, forbidden: bool, outcome: str, words: str
 ) -> None:
-    """By the same kubeconfig; where it may not read Secrets nobody can tell, and which one is said. No password is."""
+    """By the same kubeconfig; where it may not read Secrets that is not known, and which one is said. No password is."""
     async with Registry(Login({"user": "right"})) as registry:
         registry.push("team/app:1", image(accounts_layer("app:x:77:77::/:/bin/sh"), user="app"))
         paths: dict[str, Any] = {

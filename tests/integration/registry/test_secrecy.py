@@ -88,7 +88,7 @@ def test_two_worlds_look_the_same_to_a_stranger(
 ) -> None:
     """He has no credential, or a wrong one, or his own namespace's Secret of that name is not there."""
     digests = [_image(each).digest for each in (one, other)]
-    assert asyncio.run(_told(one, asked, spec, digests)) == asyncio.run(_told(other, asked, spec, digests))
+    assert asyncio.run(_answers(one, asked, spec, digests)) == asyncio.run(_answers(other, asked, spec, digests))
 
 
 def test_the_worlds_do_look_different_to_the_owner() -> None:
@@ -96,7 +96,7 @@ def test_the_worlds_do_look_different_to_the_owner() -> None:
     asked = [Step(True, False, False, "mutate", "Pod", ":1", ("good",), 0.0)]
     spec = {"mode": "Enforce"}
     result = [
-        asyncio.run(_told(Private("app", uid, pushed=True), asked, spec, ["", ""], told_to=OWNER)) for uid in (7, 8)
+        asyncio.run(_answers(Private("app", uid, pushed=True), asked, spec, ["", ""], told_to=OWNER)) for uid in (7, 8)
     ]
     assert result[0] != result[1]
 
@@ -105,7 +105,7 @@ def _image(private: Private) -> Any:
     return image(accounts_layer("root:x:0:0::/:", f"app:x:{private.uid}:{private.uid}::/:"), user=private.user)
 
 
-async def _told(
+async def _answers(
     private: Private, asked: list[Step], spec: dict[str, Any], digests: list[str], told_to: str = STRANGER
 ) -> list[str]:
     """Every answer that one of them gets, in a world with this private image."""

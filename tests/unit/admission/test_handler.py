@@ -478,16 +478,16 @@ async def test_a_missed_patch_is_waited_for_in_each_namespace_alone() -> None:
     """And anew where /mutate has been reached meanwhile."""
     scene = Scene()
 
-    async def told(namespace: str) -> str:
+    async def decision_in(namespace: str) -> str:
         return (await scene.ask("validate", DEMANDS, namespace=namespace)).decision
 
-    assert await told("shop") == "retry"
+    assert await decision_in("shop") == "retry"
     scene.clock.now += RETRY_WINDOW + 1
-    assert [await told("shop"), await told("other")] == ["deny", "retry"]
+    assert [await decision_in("shop"), await decision_in("other")] == ["deny", "retry"]
     await scene.ask("mutate", minimal(), namespace="other")
-    assert await told("shop") == "deny"
+    assert await decision_in("shop") == "deny"
     await scene.ask("mutate", minimal(), namespace="shop")
-    assert await told("shop") == "retry"
+    assert await decision_in("shop") == "retry"
 
 
 async def test_the_audit_annotations_hold_the_findings() -> None:

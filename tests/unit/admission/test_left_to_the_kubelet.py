@@ -46,11 +46,11 @@ async def test_a_debug_container_and_a_new_image_of_a_pod_that_demands_it() -> N
     debugged = tweak(old, {"spec.ephemeralContainers": [APP]})
     mutated = await scene.ask("mutate", debugged, "UPDATE", old=old, sub_resource="ephemeralcontainers")
     debugged = apply(debugged, operations(mutated))
-    told = [await scene.ask("enforce", debugged, "UPDATE", old=old, sub_resource="ephemeralcontainers")]
+    outcomes = [await scene.ask("enforce", debugged, "UPDATE", old=old, sub_resource="ephemeralcontainers")]
     demanding = tweak(minimal(), {"spec.securityContext": {"runAsNonRoot": True}})
-    told.append(
+    outcomes.append(
         await scene.ask("enforce", demanding, "UPDATE", old=tweak(demanding, {"spec.containers.0.image": "a.io/b:1"}))
     )
-    for outcome in told:
+    for outcome in outcomes:
         assert outcome.decision == "allow"
         assert [SAID in each for each in response(outcome)["warnings"]] == [True]

@@ -1,4 +1,4 @@
-"""nonroot inspect: who an image runs as, wherever it comes from, and how honest the answer is where nobody can tell."""
+"""nonroot inspect: who an image runs as, wherever it comes from, and how honest the answer is where that is not known."""
 
 import json
 from functools import cache
@@ -182,8 +182,8 @@ def test_an_image_for_windows_alone_has_no_uid(tmp_path: Path) -> None:
     """Whatever the nodes are said to be; and the kubelet there looks for one name alone."""
     made = image(layer(file("Files/app.exe", "x")), user="", os="windows")
     reference = f"oci:{folder(tmp_path / 'x', oci_files({'': made}))}"
-    code, told = inspected(reference)
-    (platform,) = told["platforms"]
+    code, output = inspected(reference)
+    (platform,) = output["platforms"]
     assert (code, platform["uid"], platform["kubelet"], platform["findings"]) == (0, None, None, [])
     assert "no USER, a Windows user" in inspect(reference)[1]
 
@@ -191,8 +191,8 @@ def test_an_image_for_windows_alone_has_no_uid(tmp_path: Path) -> None:
 def test_a_group_in_user_is_said_to_be_ignored(tmp_path: Path) -> None:
     """Kubernetes takes the group of /etc/passwd."""
     reference = f"oci:{folder(tmp_path / 'x', oci_files({'': image(BASE, user='1001:100')}))}"
-    _, told = inspected(reference)
-    (note,) = [each for each in told["platforms"][0]["notes"] if "ignores" in each]
+    _, output = inspected(reference)
+    (note,) = [each for each in output["platforms"][0]["notes"] if "ignores" in each]
     assert note == (
         'Kubernetes ignores ":100" of its USER: the group is that of /etc/passwd, else 0; a policy with runAsGroup: FromImage '
         "injects it"

@@ -23,7 +23,7 @@ from webhook.policy.loader import load
 from webhook.policy.selection import MODE_LABEL, Namespace
 from webhook.policy.types import Documents
 from webhook.scan import effective_policy as module
-from webhook.scan.effective_policy import governance, render
+from webhook.scan.effective_policy import describe_policy, render
 
 API = {"apiVersion": "nonroot.dev/v1alpha1"}
 
@@ -73,7 +73,7 @@ def expression(key: str, operator: str, *values: str) -> Object:
 )
 def test_why_a_policy_does_not_apply(spec: Object, why: str) -> None:
     """The first thing that speaks against it; of the one that applies, that nothing does."""
-    result = governance(
+    result = describe_policy(
         of(rule("z-other", **spec), rule("m-first", priority=5)), Namespace("shop", {"tier": "web"}), NOW
     )
     assert result.policy == "m-first"
@@ -83,7 +83,7 @@ def test_why_a_policy_does_not_apply(spec: Object, why: str) -> None:
 
 
 def test_without_a_policy_the_built_in_one_applies_and_says_so() -> None:
-    result = governance(Documents(), Namespace("shop"), NOW)
+    result = describe_policy(Documents(), Namespace("shop"), NOW)
     assert (result.policy, result.mode, result.injects, result.candidates) == ("(built-in)", "Audit", False, ())
     assert result.why == "no NonRootPolicy selects the namespace"
     assert result.spec["onUnknown"] == {"default": "Warn", "invalid": "Deny"}
@@ -101,11 +101,11 @@ def test_without_a_policy_the_built_in_one_applies_and_says_so() -> None:
 def test_an_exception_says_whether_it_counts(spec: Object, state: str) -> None:
     """None does where the policy forbids them."""
     said = exception("7", **spec)
-    (result,) = governance(of(said, rule("p")), Namespace("shop"), NOW).exceptions
+    (result,) = describe_policy(of(said, rule("p")), Namespace("shop"), NOW).exceptions
     assert result.state == state
-    (result,) = governance(of(said, rule("p", exceptions="Forbid")), Namespace("shop"), NOW).exceptions
+    (result,) = describe_policy(of(said, rule("p", exceptions="Forbid")), Namespace("shop"), NOW).exceptions
     assert result.state == ("expired" if state == "expired" else "forbidden")
-    assert governance(of(said), Namespace("default"), NOW).exceptions == ()
+    assert describe_policy(of(said), Namespace("default"), NOW).exceptions == ()
 
 
 EVERYTHING = of(
@@ -124,7 +124,7 @@ EVERYTHING = of(
 
 def test_the_text_output_holds_all_of_it() -> None:
     """The policy and its mode, why, what it lets be, who else there is, and what is wrong with the label."""
-    lines = text(governance(EVERYTHING, Namespace("shop", {MODE_LABEL: "enforced\x1b"}), NOW)).splitlines()
+    lines = text(describe_policy(EVERYTHING, Namespace("shop", {MODE_LABEL: "enforced\x1b"}), NOW)).splitlines()
     assert lines == [
         "shop: policy strict, mode Enforce, injects",
         "  selected by namespaceSelector with priority 5, the only one; the mode is the namespace label's",
@@ -147,7 +147,7 @@ def test_the_text_output_holds_all_of_it() -> None:
         "  exception 8 in force: everything; because: ticket 8",
     ]
     assert "  the namespace is exempt: nothing in it is evaluated" in text(
-        governance(EVERYTHING, Namespace("kube-system"), NOW)
+        describe_policy(EVERYTHING, Namespace("kube-system"), NOW)
     )
 
 
@@ -155,7 +155,7 @@ def test_the_json_is_as_its_published_schema_says() -> None:
     """The schema is generated from the types; whoever changes them publishes it anew."""
     published = module.SCHEMA.read_bytes()
     assert published == module.schema(), "run: python -m webhook.scan.effective_policy"
-    result = json.loads(render(governance(EVERYTHING, Namespace("shop"), NOW)))
+    result = json.loads(render(describe_policy(EVERYTHING, Namespace("shop"), NOW)))
     jsonschema.validate(result, json.loads(published))
     assert result["spec"]["exemptions"]["images"] == ["gcr.io/*"]
 
@@ -214,15 +214,15 @@ async def test_a_namespaces_admin_does_not_read_that_no_policy_applies(
     api.forbidden = {POLICIES}
     async with serving(api, tmp_path) as kubeconfig:
         monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
-        told = await asyncio.to_thread(run, "-n", "shop")
+        printed = await asyncio.to_thread(run, "-n", "shop")
         document = json.loads((await asyncio.to_thread(run, "-n", "shop", "-o", "json")).output)
-    assert told.exit_code == 3
-    first, why, *rest = told.output.splitlines()
+    assert printed.exit_code == 3
+    first, why, *rest = printed.output.splitlines()
     assert first == f"shop: policy (unknown), mode {mode}"
     assert why == "  the NonRootPolicies may not be read with this kubeconfig, and any policy may govern the namespace"
     assert any(line.startswith("  exception e unknown: ") for line in rest)
     assert any(line.startswith("no right to read NonRootPolicy objects (") for line in rest)
-    assert "no NonRootPolicy selects" not in told.output
+    assert "no NonRootPolicy selects" not in printed.output
     jsonschema.validate(document, json.loads(module.SCHEMA.read_bytes()))
     assert (document["injects"], document["exempt"], document["spec"], document["candidates"]) == (None, None, {}, [])
 

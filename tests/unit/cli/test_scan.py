@@ -16,7 +16,7 @@ from tests.support.api import Api, serving
 from tests.support.evaluation import NOW
 from tests.support.made_up_cluster import named, of
 from tests.support.pods import IMAGE, Object, minimal
-from tests.unit.cli.output.test_scan import TOLD
+from tests.unit.cli.output.test_scan import REPORTED
 from tests.unit.scan.test_run import cluster_of
 from webhook.cli.main import main
 from webhook.cli.output.scan import report
@@ -102,7 +102,7 @@ async def test_offline_an_image_is_known_from_what_the_cluster_has_stored(
 
 def saved(folder: Path, cluster: str, at: str, **more: object) -> str:
     """A file of a scan of that cluster."""
-    document = msgspec.structs.replace(TOLD, cluster=cluster, at=at, **more)
+    document = msgspec.structs.replace(REPORTED, cluster=cluster, at=at, **more)
     path = folder / f"{cluster}.json"
     path.write_text(render(document))
     return str(path)
@@ -115,13 +115,13 @@ def test_scans_of_several_clusters_become_one(tmp_path: Path) -> None:
     result = scan("--merge", prod, "--merge", test, "-o", "json")
     document = msgspec.json.decode(result.stdout, type=Document)
     assert (document.cluster, document.at) == ("prod, test", "2026-06-01T23:00:00+02:00")
-    assert len(document.workloads) == 2 * len(TOLD.workloads)
+    assert len(document.workloads) == 2 * len(REPORTED.workloads)
     assert {each.cluster for each in document.workloads} == {"prod", "test"}
-    assert len(document.summary.namespaces) == 2 * len(TOLD.summary.namespaces)
-    assert len(document.summary.images) == len(TOLD.summary.images)
-    assert document.summary.pods == 2 * TOLD.summary.pods
+    assert len(document.summary.namespaces) == 2 * len(REPORTED.summary.namespaces)
+    assert len(document.summary.images) == len(REPORTED.summary.images)
+    assert document.summary.pods == 2 * REPORTED.summary.pods
     assert [each.object for each in document.skipped] == ["CronJobs in cluster prod", "CronJobs in cluster test"]
-    (namespace, *_) = TOLD.summary.namespaces
+    (namespace, *_) = REPORTED.summary.namespaces
     for form in ("text", "html", "sarif"):
         shown = scan("--merge", prod, "--merge", test, "-o", form).stdout
         assert f"prod/{namespace.namespace}" in shown
@@ -130,18 +130,18 @@ def test_scans_of_several_clusters_become_one(tmp_path: Path) -> None:
 
 def test_one_scan_alone_is_what_it_was(tmp_path: Path) -> None:
     """So a page can be made of it later; the exit code is that of the scan."""
-    result = scan("--merge", saved(tmp_path, "prod", TOLD.at), "-o", "json")
-    assert msgspec.json.decode(result.stdout, type=Document) == msgspec.structs.replace(TOLD, cluster="prod")
-    assert result.exit_code == report(TOLD).exit_code()
+    result = scan("--merge", saved(tmp_path, "prod", REPORTED.at), "-o", "json")
+    assert msgspec.json.decode(result.stdout, type=Document) == msgspec.structs.replace(REPORTED, cluster="prod")
+    assert result.exit_code == report(REPORTED).exit_code()
 
 
 def test_a_scan_by_an_earlier_version_gets_the_words_of_this_one(tmp_path: Path) -> None:
     """It has no `state`, and no counts by it."""
-    path = Path(saved(tmp_path, "prod", TOLD.at))
+    path = Path(saved(tmp_path, "prod", REPORTED.at))
     path.write_text(re.sub(r',\n *"(state|compliant|fixable|denied|exempted)": [^,\n]*', "", path.read_text()))
     assert '"state"' not in path.read_text()
     result = scan("--merge", str(path), "-o", "json")
-    assert msgspec.json.decode(result.stdout, type=Document) == msgspec.structs.replace(TOLD, cluster="prod")
+    assert msgspec.json.decode(result.stdout, type=Document) == msgspec.structs.replace(REPORTED, cluster="prod")
     assert result.stdout.count('"compliant"')
 
 
@@ -160,8 +160,8 @@ def test_what_cannot_be_merged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    saved(tmp_path, "prod", TOLD.at)
-    saved(tmp_path, "both", TOLD.at, workloads=[msgspec.structs.replace(TOLD.workloads[0], cluster="prod")])
+    saved(tmp_path, "prod", REPORTED.at)
+    saved(tmp_path, "both", REPORTED.at, workloads=[msgspec.structs.replace(REPORTED.workloads[0], cluster="prod")])
     (tmp_path / "odd.json").write_text("[]")
     result = scan(*arguments)
     assert (result.exit_code, said in result.stderr) == (2, True), result.output

@@ -124,9 +124,11 @@ async def test_a_cluster_is_asked_as_kubectl_would_ask_it(tmp_path: Path, monkey
         result = await asyncio.to_thread(why, "pod/web", "-n", "default", "-o", "yaml", *ours)
         assert (result.exit_code, "Pod default/" in result.stderr) == (0, False), result.output
         for arguments in (["-A", "-o", "yaml"], []):
-            told = await asyncio.to_thread(CliRunner().invoke, main, ["policy", *arguments, *ours])
-            documents = list(yaml.safe_load_all(told.output)) if arguments else told.output.splitlines()
-            assert (told.exit_code, len(documents) == 2 or documents[0].startswith("shop: ")) == (0, True)
+            policy_result = await asyncio.to_thread(CliRunner().invoke, main, ["policy", *arguments, *ours])
+            documents = (
+                list(yaml.safe_load_all(policy_result.output)) if arguments else policy_result.output.splitlines()
+            )
+            assert (policy_result.exit_code, len(documents) == 2 or documents[0].startswith("shop: ")) == (0, True)
         scan = ["scan", "-A", "--no-images", "-o", "yaml", *ours]
         scanned = await asyncio.to_thread(CliRunner().invoke, main, scan)
         assert yaml.safe_load(scanned.output)["workloads"][0]["name"] == "web"

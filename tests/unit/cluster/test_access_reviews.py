@@ -1,4 +1,4 @@
-"""TokenReviews and SubjectAccessReviews, asked of a small server that answers as told."""
+"""TokenReviews and SubjectAccessReviews, asked of a small server that answers as scripted."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Calls to the Kubernetes API, against a small server that answers as told."""
+"""Calls to the Kubernetes API, against a small server that answers as scripted."""
 
 import asyncio
 import json

@@ -20,7 +20,7 @@ from webhook.image.image_identity import ImageIdentity
 from webhook.image.source import Query
 
 ASKED = reference.parse("registry.example/app:1")
-TOLD = msgspec.structs.replace(image("app"), index=())
+FOUND = msgspec.structs.replace(image("app"), index=())
 
 
 class Api(Cluster):
@@ -50,7 +50,7 @@ class Clock:
 
 async def save(known: ClusterIdentityStore, digest: str = DIGEST, **query: Any) -> None:
     """Learn one image, and let the writer have its turn."""
-    known.save(ASKED, msgspec.structs.replace(TOLD, digest=digest), Query("registry.example/app:1", **query))
+    known.save(ASKED, msgspec.structs.replace(FOUND, digest=digest), Query("registry.example/app:1", **query))
     await asyncio.sleep(0.05)
 
 
@@ -83,7 +83,7 @@ async def test_there_is_an_end_to_what_is_stored(monkeypatch: pytest.MonkeyPatch
     known = ClusterIdentityStore(api)
     async with run_in_background(known.writer):
         await save(known)
-        known.update("stored", *image_identity.of_image(ASKED, TOLD, None, datetime.now(UTC)))
+        known.update("stored", *image_identity.of_image(ASKED, FOUND, None, datetime.now(UTC)))
         await save(known, f"sha256:{1:064d}")
     assert len(api.bodies) == 1
 
@@ -108,7 +108,7 @@ async def test_where_nothing_can_be_stored_that_is_said_once(
 async def test_what_a_pull_secret_opened_is_for_its_namespace(private: bool, namespaces: list[str] | None) -> None:
     api = Api()
     known = ClusterIdentityStore(api)
-    result = msgspec.structs.replace(TOLD, private=private)
+    result = msgspec.structs.replace(FOUND, private=private)
     async with run_in_background(known.writer):
         known.save(ASKED, result, Query("registry.example/app:1", namespace="shop"))
         await asyncio.sleep(0.05)
@@ -121,7 +121,7 @@ async def test_what_is_not_the_registrys_fresh_word_is_not_written(change: dict[
     api = Api()
     known = ClusterIdentityStore(api)
     async with run_in_background(known.writer):
-        known.save(ASKED, msgspec.structs.replace(TOLD, **change), Query("registry.example/app:1"))
+        known.save(ASKED, msgspec.structs.replace(FOUND, **change), Query("registry.example/app:1"))
         await asyncio.sleep(0.05)
     assert api.bodies == []
 

@@ -1,4 +1,4 @@
-"""The pull secrets of Pods, asked of a small server that answers as told."""
+"""The pull secrets of Pods, asked of a small server that answers as scripted."""
 
 import pytest
 

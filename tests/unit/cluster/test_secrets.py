@@ -1,4 +1,4 @@
-"""Secrets, read and written at a small server that answers as told."""
+"""Secrets, read and written at a small server that answers as scripted."""
 
 import pytest
 

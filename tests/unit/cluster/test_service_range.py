@@ -1,4 +1,4 @@
-"""The addresses of Services, read at a small server that answers as told."""
+"""The addresses of Services, read at a small server that answers as scripted."""
 
 import asyncio
 import logging

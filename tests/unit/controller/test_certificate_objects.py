@@ -1,4 +1,4 @@
-"""The caBundles of webhook configurations, at a small server that answers as told."""
+"""The caBundles of webhook configurations, at a small server that answers as scripted."""
 
 import base64
 

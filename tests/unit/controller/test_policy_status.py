@@ -180,7 +180,7 @@ async def test_what_is_enforced_without_a_label_fails_open(scene: Scene) -> None
 
 
 @pytest.mark.parametrize(
-    ("spec", "told"),
+    ("spec", "message"),
     [
         pytest.param(
             {"onUnknown": {"default": "Warn"}}, "onUnknown.default: Warn: lets", id="as earlier versions stored"
@@ -197,21 +197,21 @@ async def test_what_is_enforced_without_a_label_fails_open(scene: Scene) -> None
         ),
     ],
 )
-async def test_a_policy_that_exempts_root_says_so(scene: Scene, spec: dict[str, Any], told: str) -> None:
+async def test_a_policy_that_exempts_root_says_so(scene: Scene, spec: dict[str, Any], message: str) -> None:
     """Seen before: after an upgrade Enforce let unread images in, by a default that the former version had stored."""
     scene.policy("all", **{"mode": "Enforce", **spec})
     await scene.round()
     (condition,) = (
         each for each in scene.objects.all(POLICIES)[0]["status"]["conditions"] if each["type"] == "ExemptsRoot"
     )
-    assert condition["status"] == str(bool(told))
-    assert condition["message"].startswith(told)
-    assert ("stored onUnknown.default: Warn" in condition["message"]) == ("onUnknown.default" in told)
-    assert ("StatedByPolicy" in [each.reason for each in scene.events]) == bool(told)
+    assert condition["status"] == str(bool(message))
+    assert condition["message"].startswith(message)
+    assert ("stored onUnknown.default: Warn" in condition["message"]) == ("onUnknown.default" in message)
+    assert ("StatedByPolicy" in [each.reason for each in scene.events]) == bool(message)
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         pytest.param(
             {"mode": "Warn"}, "enforced by policy all until now, it is in mode Warn, by policy all", id="mode"
@@ -229,7 +229,7 @@ async def test_a_policy_that_exempts_root_says_so(scene: Scene, spec: dict[str, 
         pytest.param({"mode": "Enforce", "templates": "Deny"}, "", id="nothing less"),
     ],
 )
-async def test_a_namespace_that_is_enforced_less_says_so(scene: Scene, change: dict[str, Any], told: str) -> None:
+async def test_a_namespace_that_is_enforced_less_says_so(scene: Scene, change: dict[str, Any], message: str) -> None:
     scene.policy("all", mode="Enforce")
     await scene.round()
     scene.events.clear()
@@ -237,11 +237,11 @@ async def test_a_namespace_that_is_enforced_less_says_so(scene: Scene, change: d
     for _ in range(2):
         await scene.round()
     notes = [(each.regarding.name, each.note) for each in scene.events if each.reason == "EnforcementWeakened"]
-    assert [name for name, _ in notes] == (["shop"] if told == "" or "Warn," in told else ["blog", "shop"])[
-        : 2 * bool(told)
+    assert [name for name, _ in notes] == (["shop"] if message == "" or "Warn," in message else ["blog", "shop"])[
+        : 2 * bool(message)
     ]
-    assert all(note.startswith(told) for _, note in notes)
-    assert weakened_at(scene) == (NOW.replace(microsecond=0).timestamp() if told else 0)
+    assert all(note.startswith(message) for _, note in notes)
+    assert weakened_at(scene) == (NOW.replace(microsecond=0).timestamp() if message else 0)
 
 
 def weakened_at(scene: Scene) -> float:
@@ -250,7 +250,7 @@ def weakened_at(scene: Scene) -> float:
 
 
 async def test_enforcement_that_was_weakened_while_the_controller_was_away_is_an_event(scene: Scene) -> None:
-    """A policy deleted, and a label taken away, which leave no object that could tell; nothing is told twice."""
+    """A policy deleted, and a label taken away, which leave no object that could tell; nothing is reported twice."""
     scene.objects.stored[CONFIGMAPS] = {}
     scene.objects.put(CONFIGMAPS, {"metadata": {"name": "nonroot-webhook-enforced", "namespace": "nonroot-system"}})
     scene.policy("all", mode="Enforce", namespaceSelector={"matchLabels": {"team": "a"}})
@@ -325,9 +325,9 @@ async def test_exceptions_with_too_many_globs_say_so(scene: Scene) -> None:
     assert scene.conditions(EXCEPTIONS, "alone")["Ready"] == "False Unusable"
     assert scene.conditions(EXCEPTIONS, "together00")["Ready"] == "True InForce"
     assert scene.conditions(EXCEPTIONS, "together29")["Ready"] == "False TooManyGlobs"
-    told = [each.note for each in scene.events if each.reason in {"TooManyGlobs", "Unusable"}]
-    assert any("spec: its globs are too many or too long" in each for each in told)
-    assert any("as many globs with wildcards as count" in each for each in told)
+    notes = [each.note for each in scene.events if each.reason in {"TooManyGlobs", "Unusable"}]
+    assert any("spec: its globs are too many or too long" in each for each in notes)
+    assert any("as many globs with wildcards as count" in each for each in notes)
 
 
 async def test_a_status_of_somebody_elses_making_is_replaced(scene: Scene) -> None:

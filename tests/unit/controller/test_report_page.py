@@ -8,7 +8,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from tests.unit.cli.output.test_scan import TOLD
+from tests.unit.cli.output.test_scan import REPORTED
 from webhook.cluster.client import Cluster
 from webhook.cluster.errors import Unreachable
 from webhook.controller import probes
@@ -17,7 +17,7 @@ from webhook.controller.report_readers import ReportReaders, Unauthenticated
 from webhook.scan.document import Document, Skip
 
 SKIPPED = (Skip("Deployment tools/odd", "why"), Skip("Pods of Namespace shop", "why"), Skip("CronJobs", "why"))
-WHOLE = msgspec.structs.replace(TOLD, skipped=SKIPPED)
+WHOLE = msgspec.structs.replace(REPORTED, skipped=SKIPPED)
 OWN, OTHER = sorted({each.namespace for each in WHOLE.workloads})[:2]
 
 

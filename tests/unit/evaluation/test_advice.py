@@ -14,7 +14,7 @@ INIT = "spec.initContainers"
 ROOT_INIT: dict[str, Any] = {"name": "setup", "image": IMAGE, "securityContext": {"runAsUser": 0}}
 
 
-async def told(paths: dict[str, Any], found: Image | None = None) -> Finding:
+async def finding_about(paths: dict[str, Any], found: Image | None = None) -> Finding:
     """The first error of a Pod."""
     verdict = await evaluate_object(tweak(minimal(), paths), found or image("app"))
     error, *_ = [each for each in verdict.findings if each.severity == "error"]
@@ -44,7 +44,7 @@ async def told(paths: dict[str, Any], found: Image | None = None) -> Finding:
 )
 async def test_what_an_injector_adds_is_the_platform_teams(name: str, reference: str, title: str, preset: str) -> None:
     """Never a number, which would break it."""
-    found = await told({INIT: [ROOT_INIT | {"name": name, "image": reference}]})
+    found = await finding_about({INIT: [ROOT_INIT | {"name": name, "image": reference}]})
     assert f"{title} adds it, so that no manifest of yours can change it" in found.fix
     assert f"preset {preset} in the policy" in found.fix
     assert "runAsUser" not in found.fix
@@ -62,24 +62,24 @@ async def test_the_advice_for_a_mirrored_image_is_the_mirror_of_the_preset() -> 
 
 async def test_a_chown_init_container_is_replaced_by_an_fs_group() -> None:
     """Another uid would only make it fail."""
-    found = await told({INIT: [ROOT_INIT | {"command": ["sh", "-c", "chown -R 1000:1000 /data"]}]})
+    found = await finding_about({INIT: [ROOT_INIT | {"command": ["sh", "-c", "chown -R 1000:1000 /data"]}]})
     assert found.fix.startswith("remove it and set spec.securityContext.fsGroup")
     assert 'a NonRootException for the container "setup"' in found.fix
 
 
 async def test_beside_a_container_with_a_uid_that_uid_is_advised() -> None:
     """Whether the spec says it or injection does."""
-    found = await told({INIT: [ROOT_INIT], "spec.containers.0.securityContext.runAsUser": 1234})
+    found = await finding_about({INIT: [ROOT_INIT], "spec.containers.0.securityContext.runAsUser": 1234})
     assert found.fix == (
         "set spec.initContainers[0].securityContext.runAsUser: 1234, as the Pod's other containers have it"
     )
-    assert ".runAsUser: 1000, as the Pod's" in (await told({INIT: [ROOT_INIT]})).fix
+    assert ".runAsUser: 1000, as the Pod's" in (await finding_about({INIT: [ROOT_INIT]})).fix
 
 
 async def test_a_regular_container_is_not_given_its_neighbours_uid() -> None:
     """It is a program of its own, whose uid nobody knows."""
     sidecar = {"name": "sidecar", "image": IMAGE, "securityContext": {"runAsUser": 1234}}
-    found = await told({"spec.containers.1": sidecar}, image(""))
+    found = await finding_about({"spec.containers.1": sidecar}, image(""))
     assert found.container == "app"
     assert "1234" not in found.fix
 
@@ -87,7 +87,9 @@ async def test_a_regular_container_is_not_given_its_neighbours_uid() -> None:
 async def test_the_advice_to_a_debugger_is_a_kubectl_debug_command() -> None:
     """Nobody can write spec.ephemeralContainers."""
     debugger = {"name": "debugger", "image": IMAGE, "targetContainerName": "app", "securityContext": {"runAsUser": 0}}
-    found = await told({"spec.ephemeralContainers": [debugger], "spec.containers.0.securityContext.runAsUser": 1234})
+    found = await finding_about(
+        {"spec.ephemeralContainers": [debugger], "spec.containers.0.securityContext.runAsUser": 1234}
+    )
     assert found.fix == (
         "take the uid of the container that you debug, 1234: kubectl debug --custom=FILE, where FILE holds "
         '{"securityContext": {"runAsUser": 1234, "runAsNonRoot": true}}'
@@ -96,18 +98,18 @@ async def test_the_advice_to_a_debugger_is_a_kubectl_debug_command() -> None:
 
 async def test_the_advice_for_a_root_image_is_the_uid_that_it_is_made_for() -> None:
     """Where its layers say so."""
-    found = await told({}, redis())
+    found = await finding_about({}, redis())
     assert found.fix == (
         "set spec.containers[0].securityContext.runAsUser: 999, runAsGroup: 1000, spec.securityContext.fsGroup: 1000: "
         "redis is uid 999 in /etc/passwd, owns /data, docker-entrypoint.sh steps down to it by gosu (high confidence)"
     )
-    assert "USER 1001" not in (await told({}, image(""))).fix
+    assert "USER 1001" not in (await finding_about({}, image(""))).fix
 
 
 @pytest.mark.parametrize("user", ["", "ContainerUser"])
 async def test_the_advice_for_a_windows_image_is_to_say_so(user: str) -> None:
     """The API server refuses a runAsUser beside it."""
-    found = await told({}, multi(platform_image(user, None, platform="windows/amd64")))
+    found = await finding_about({}, multi(platform_image(user, None, platform="windows/amd64")))
     assert found.fix.startswith("the image is for Windows: set spec.os.name: windows")
     assert "1001" not in found.message
 
@@ -115,7 +117,7 @@ async def test_the_advice_for_a_windows_image_is_to_say_so(user: str) -> None:
 async def test_the_advice_to_a_debugger_names_the_image_as_well() -> None:
     """Where it was not patched."""
     debugger = {"name": "debugger", "image": IMAGE}
-    found = await told({"spec.ephemeralContainers": [debugger], "spec.securityContext.runAsNonRoot": True})
+    found = await finding_about({"spec.ephemeralContainers": [debugger], "spec.securityContext.runAsNonRoot": True})
     assert found.container == "app"
     verdict = await evaluate_object(
         tweak(minimal(), {"spec.ephemeralContainers": [debugger], "spec.securityContext.runAsNonRoot": True}),
@@ -129,7 +131,7 @@ async def test_the_advice_to_a_debugger_names_the_image_as_well() -> None:
 
 async def test_the_platform_in_question_is_quoted() -> None:
     """Not the first of the index."""
-    found = await told({}, multi(platform_image("app"), platform_image("0", platform="linux/arm64")))
+    found = await finding_about({}, multi(platform_image("app"), platform_image("0", platform="linux/arm64")))
     assert 'USER "0" on "linux/arm64") would run as root' in found.detail
 
 

@@ -50,9 +50,9 @@ async def test_a_private_image_is_answered_to_those_whose_secrets_open_it(regist
     lookup, image = over(client), f"{registry.host}/private/app:1"
     strangers = [Question(image), Question(image, "theirs"), Question(image, "theirs", pull_secrets=("bad",))]
     before = [await lookup.answer(each, SECONDS) for each in strangers]
-    told = await lookup.answer(Question(image, "ours", pull_secrets=("good",)), SECONDS)
-    assert told.uid is not None
-    assert told.digest
+    answered = await lookup.answer(Question(image, "ours", pull_secrets=("good",)), SECONDS)
+    assert answered.uid is not None
+    assert answered.digest
     for question, answer in zip(strangers, before, strict=True):
         assert await lookup.answer(question, SECONDS) == answer
         assert (answer.digest, answer.uid, answer.platforms) == ("", None, ())

@@ -1,4 +1,4 @@
-"""Which policy governs a namespace, and whom it lets be."""
+"""The policy that applies to a namespace, and what it exempts."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -19,8 +19,8 @@ async def test_the_suggestion_is_the_images_own_account_or_none(model: Model, tm
     found, _ = await layout.read(Query(f"oci:{path}", accounts=True, survey=True))
     assert isinstance(found, Image)
     suggested = suggestion.first(found.platforms)
-    told = suggested and Suggested(suggested.uid, suggested.gid, suggested.fs_group, suggested.confidence == "high")
-    assert told == model.suggested
+    numbers = suggested and Suggested(suggested.uid, suggested.gid, suggested.fs_group, suggested.confidence == "high")
+    assert numbers == model.suggested
 
 
 def test_there_are_twenty() -> None:

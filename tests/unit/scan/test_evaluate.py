@@ -88,8 +88,11 @@ async def test_where_the_policy_never_injects_nothing_is_fixed() -> None:
     result = await predicted(named(of("Deployment", runAsNonRoot=True), "web"), said=documents(inject="Never"))
     (container,) = result.containers
     assert (container.outcome, container.yaml, container.findings[0].severity) == ("refused", "", "error")
-    told = await predicted(named(of("Pod"), "web"), said=documents(inject="Never"))
-    assert (told.outcome, [each.rule for each in told.containers[0].findings]) == ("refused", ["unpinned-user"])
+    uninjected = await predicted(named(of("Pod"), "web"), said=documents(inject="Never"))
+    assert (uninjected.outcome, [each.rule for each in uninjected.containers[0].findings]) == (
+        "refused",
+        ["unpinned-user"],
+    )
 
 
 async def test_an_opt_in_fs_group_is_a_change() -> None:

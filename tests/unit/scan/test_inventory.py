@@ -158,7 +158,7 @@ def test_a_container_that_only_an_old_revision_has_is_not_the_next_pods(added: l
 def test_pods_of_an_old_revision_are_not_the_next_ones(
     kind: str, label: str, current: dict[str, dict[str, object]], revision: str
 ) -> None:
-    """As OnDelete leaves them. Without the label nobody can tell, and the container counts."""
+    """As OnDelete leaves them. Without the label that is not known, and the container counts."""
     holder = named(of(kind), "db")
     for part, fields in current.items():
         holder[part] = holder.get(part, {}) | fields

@@ -9,7 +9,7 @@ from tests.support.images import image, unknown
 from tests.support.made_up_cluster import of
 from tests.support.pods import IMAGE, Object
 from tests.support.tables import table
-from tests.unit.cli.output.test_scan import TOLD
+from tests.unit.cli.output.test_scan import REPORTED
 from tests.unit.scan.test_evaluate import predicted
 from webhook.image.source import Image, Unknown
 from webhook.scan.policyreport import KINDS, report, reports, stamped
@@ -22,7 +22,7 @@ WEIGHTS = {"pass": "info", "fail": "error", "warn": "warning", "error": "error",
 def test_every_result_is_shown_with_what_it_is_about(api_version: str) -> None:
     """It has its object, policy, rule, category, weight, text and time, and is filtered by its source."""
     kinds = set()
-    for made in (stamped(each, {}, AT) for each in reports(TOLD.workloads, api_version)):
+    for made in (stamped(each, {}, AT) for each in reports(REPORTED.workloads, api_version)):
         read, shown = policy_reporter.read(made)
         assert read.source == "nonroot-webhook"
         assert [each.result.message for each in shown] == [each["message"] for each in made["results"]]

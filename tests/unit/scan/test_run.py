@@ -169,7 +169,7 @@ async def test_a_namespace_that_may_be_read_is_not_left_out_because_of_another(s
     result = await scanned(api, namespaces=("default", "shop"))
     assert outcomes(result) == {("shop", "Pod", "other"): "fixed"}
     assert [each.object for each in result.skipped] == ["Pods of Namespace default"]
-    assert "Who runs now cannot be told of all" in render(result)
+    assert "Who runs now is not known of all" in render(result)
 
 
 async def test_where_nothing_may_be_read_nothing_is_claimed(scanned: Scan) -> None:
@@ -183,10 +183,10 @@ async def test_where_nothing_may_be_read_nothing_is_claimed(scanned: Scan) -> No
     said = scan_text.render(result).replace("\n", " ").strip()
     assert said.startswith("no right to read Namespaces, NonRootPolicy objects, ")
     assert said.count("403") == 1
-    assert said.endswith("could be read, and there may be more; if all were enforced now: nobody can tell")
+    assert said.endswith("could be read, and there may be more; if all were enforced now: that is not known")
     page = render(result)
     assert "No workload could be read" in page
-    assert "Which namespaces can be enforced today cannot be told" in page
+    assert "Which namespaces can be enforced today is not known" in page
 
 
 async def test_a_namespace_of_which_not_all_may_be_read_is_not_called_ready(scanned: Scan) -> None:
@@ -195,7 +195,7 @@ async def test_a_namespace_of_which_not_all_may_be_read_is_not_called_ready(scan
     api.forbidden = {KINDS["cronjobs"]}
     page = render(await scanned(api))
     assert "kubectl label --overwrite ns default" not in page
-    assert "Nobody can tell: not all of it may be read" in page
+    assert "Not known: not all of it may be read" in page
     assert "All of 1 workload that could be read keep running" in page
 
 

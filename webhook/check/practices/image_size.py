@@ -6,7 +6,7 @@ from webhook.registry import layout
 
 
 async def size(reference: str, images: Images) -> int | Unknown:
-    """Bytes, compressed as the registry or the file has them, or why they cannot be told.
+    """Bytes, compressed as the registry or the file has them, or why they cannot be determined.
 
     `reference` is whatever `nonroot inspect` takes; `InvalidSetting` for a file that is not there.
     """

@@ -44,5 +44,5 @@ def failed(practice: str, comment: str, place: str = "") -> Row:
 
 
 def not_applicable(practice: str, comment: str) -> Row:
-    """The practice does not concern this file, or cannot be told from it."""
+    """The practice does not concern this file, or cannot be decided by it."""
     return Row(practice, "Not applicable", comment)

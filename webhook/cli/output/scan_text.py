@@ -98,7 +98,7 @@ def _closing(document: Document) -> str:
     if readable(document):
         otherwise = "nothing would change"
     else:
-        found, otherwise = f"{found} could be read, and there may be more", "nobody can tell"
+        found, otherwise = f"{found} could be read, and there may be more", "that is not known"
     return (
         f"{printable(document.cluster)}: {found}; "
         f"if all were enforced now: {_counted(sums.workloads) or otherwise}{left_out}"

@@ -145,7 +145,7 @@ def _headline(counts: Counts, *, readable: bool) -> str:
     if counts.refused:
         return f"{counts.refused} of {total} would be denied if enforced now"
     if counts.unknown:
-        return f"None of {total} would be denied if enforced now, but of {counts.unknown} nobody can tell"
+        return f"None of {total} would be denied if enforced now, but for {counts.unknown} that is not known"
     return f"All of {total} keep running if enforced now"
 
 
@@ -160,9 +160,7 @@ def _lead(document: Document, images: int) -> str:
             f"{ready} of {namespaces} can be enforced today: those in which nothing would be denied or stay unknown."
         )
     else:
-        verdict = (
-            "Which namespaces can be enforced today cannot be told: there is no right to read all that is in them."
-        )
+        verdict = "Which namespaces can be enforced today is not known: there is no right to read all that is in them."
     return f"{verdict} Looked at: {many(images, 'image')}, {containers}, {many(summary.pods, 'Pod')}."
 
 
@@ -224,7 +222,7 @@ def _namespace(summary: NamespaceSummary, *, readable: bool) -> Namespace:
         parts = [(counts.refused, "to fix"), (counts.unknown, "to find out")]
         following = ", ".join(f"{count} {what}" for count, what in parts if count)
     elif not readable:
-        following = "Nobody can tell: not all of it may be read"
+        following = "Not known: not all of it may be read"
     elif summary.mode != "Enforce":
         command = f"kubectl label --overwrite ns {shlex.quote(summary.namespace)} nonroot.dev/mode=enforce"
         if summary.cluster:
@@ -279,7 +277,7 @@ def _roots(workloads: tuple[Workload, ...]) -> Iterator[Root]:
 def _reported(document: Document) -> str:
     """How much is known of who runs now."""
     if any(each.forbidden and each.object.startswith("Pods") for each in document.skipped):
-        return "Who runs now cannot be told of all: there is no right to read all Pods."
+        return "Who runs now is not known of all: there is no right to read all Pods."
     active = [each for workload in document.workloads if workload.pods for each in workload.containers]
     silent = sum(1 for each in active if not each.running)
     sentence = f"Of {many(len(active), 'container')} with Pods, {sum(map(is_root, active))} run as uid 0."

@@ -145,7 +145,7 @@ def test_sarif_has_rules_with_help_and_fingerprints_that_survive_moved_lines() -
     ],
 )
 def test_the_exit_code_is_the_first_that_holds(severities: Any, fail_on: Any, code: int) -> None:
-    """1 findings at or above, 3 something could not be told, 0 clean."""
+    """1 findings at or above, 3 something could not be determined, 0 clean."""
     findings = tuple(Finding("root-user", each, "p", 1, 1, "m", "f") for each in severities)
     assert Report(findings).exit_code(fail_on) == code
     assert Report(findings, skipped=(Skipped("p", 1, "r"),)).exit_code(fail_on) == (code or 3)

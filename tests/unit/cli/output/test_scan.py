@@ -43,7 +43,7 @@ def reported(*workloads: Workload, skipped: tuple[Skip, ...] = ()) -> Document:
 
 ROOT = container("refused", finding(), running=(Running(0, 0, (0,), 2), Running(5, 5, (5,), 1)))
 ODD = container("unknown", finding("unknown", NASTY, "unknown-image"), name=NASTY, image=NASTY)
-TOLD = reported(
+REPORTED = reported(
     workload("refused", ROOT, container("excepted", name="mesh", kind="init", reason="exception e: ticket 7")),
     workload(
         "fixed",
@@ -68,7 +68,7 @@ TOLD = reported(
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_format_tells_what_matters_and_lets_no_stranger_write_to_the_terminal(form: str) -> None:
     """What refuses and how it is cured, everywhere; no escape sequence, no override of the writing direction."""
-    text = render(form, TOLD)
+    text = render(form, REPORTED)
     for part in ("root-image", "it is root", "write 1000", "unknown-image", "volume-permissions"):
         assert part in text
     if form not in {"json", "policyreport"}:  # which encode it
@@ -81,7 +81,7 @@ def test_every_format_tells_what_matters_and_lets_no_stranger_write_to_the_termi
 def test_the_text_is_for_a_person() -> None:
     """By namespace; what there is to do, and nothing of what runs unchanged; then what it all comes to."""
     odd = "\\x1b[31m<b>::error::%0A\\n,\\u202e"
-    lines = render("text", TOLD).splitlines()
+    lines = render("text", REPORTED).splitlines()
     assert lines[:13] == [
         "shop  policy strict, Audit: 1 denied, 1 fixable, 1 compliant; 1 run as root now",
         "  denied    Deployment web, container app: uid 1000",
@@ -110,12 +110,12 @@ def test_the_json_is_as_its_published_schema_says() -> None:
     """The schema is generated from the types; whoever changes them publishes it anew."""
     published = document.SCHEMA.read_bytes()
     assert published == document.schema(), "run: python -m webhook.scan.document"
-    jsonschema.validate(json.loads(render("json", TOLD)), json.loads(published))
+    jsonschema.validate(json.loads(render("json", REPORTED)), json.loads(published))
 
 
 def test_the_sums_are_those_of_their_parts() -> None:
     """By outcome, by namespace, by image."""
-    sums = TOLD.summary
+    sums = REPORTED.summary
     assert (sums.workloads.refused, sums.workloads.unknown, sums.workloads.root, sums.pods) == (1, 2, 1, 10)
     assert (sums.containers.excepted, sums.mismatches, sums.not_examined) == (1, 1, 1)
     assert [(each.namespace, each.pods, each.workloads.refused) for each in sums.namespaces] == [
@@ -130,11 +130,11 @@ def test_the_sums_are_those_of_their_parts() -> None:
 
 def test_a_scan_for_code_scanning_says_where_in_the_cluster() -> None:
     """The path is the object's; a fingerprint lives as long as the finding."""
-    (run,) = json.loads(render("sarif", TOLD))["runs"]
+    (run,) = json.loads(render("sarif", REPORTED))["runs"]
     where = run["results"][0]["locations"][0]
     assert where["physicalLocation"]["artifactLocation"]["uri"] == "shop/Deployment/web"
     assert where["logicalLocations"][0]["fullyQualifiedName"] == "Deployment shop/web, container app"
-    assert render("github", TOLD).splitlines()[-1].startswith("5 workloads, 6 containers, 1 image not")
+    assert render("github", REPORTED).splitlines()[-1].startswith("5 workloads, 6 containers, 1 image not")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_report_says_each_rule_of_each_container_and_who_is_fine() -> None:
     """Fail, warn, error, and one pass or skip for a container that nothing speaks against."""
     said = {
         each["scope"]["name"]: [(result["rule"], result["result"], result["severity"]) for result in each["results"]]
-        for each in reports(TOLD.workloads)
+        for each in reports(REPORTED.workloads)
     }
     assert said == {
         "web": [("root-image", "fail", "high"), (RULE, "skip", "info")],
@@ -165,7 +165,7 @@ def test_a_report_says_each_rule_of_each_container_and_who_is_fine() -> None:
         NASTY: [("unknown-image", "error", "medium")],
         "later": [(RULE, "skip", "info")],
     }
-    result = next(each for each in reports(TOLD.workloads) if each["scope"]["name"] == "web")["results"][0]
+    result = next(each for each in reports(REPORTED.workloads) if each["scope"]["name"] == "web")["results"][0]
     assert result["properties"] == {
         "container": "app", "image": "app:1", "outcome": "refused", "state": "denied", "mode": "Audit", "today": "allow",
         "runningAsUid": "0,5",
@@ -175,7 +175,7 @@ def test_a_report_says_each_rule_of_each_container_and_who_is_fine() -> None:
 
 def test_a_report_is_found_by_what_it_says_and_read_by_its_name() -> None:
     """Labels for `kubectl get -l`; a name that tells the workload, and no other object of that name."""
-    made = {each["scope"]["name"]: each["metadata"] for each in reports(TOLD.workloads)}
+    made = {each["scope"]["name"]: each["metadata"] for each in reports(REPORTED.workloads)}
     assert re.fullmatch(r"nonroot-deployment-web-[0-9a-f]{8}", made["web"]["name"])
     assert made["web"]["labels"] == {
         "nonroot.dev/outcome": "refused", "nonroot.dev/state": "denied", "nonroot.dev/mode": "Audit",

@@ -38,10 +38,10 @@ async def test_a_missed_patch_is_reported_with_the_lines_to_write(
 ) -> None:
     (verdict,) = (await evaluate_object(tweak(minimal(), {"spec.os": {"name": os}}), found)).containers
     assert verdict.missed
-    told = unpinned_user.missed(verdict.subject)
-    assert (told.rule, told.severity, told.cause) == ("unpinned-user", "error", "")
-    assert told.pointer == "/spec/containers/0/securityContext/runAsNonRoot"
-    assert told.message == (
+    missed = unpinned_user.missed(verdict.subject)
+    assert (missed.rule, missed.severity, missed.cause) == ("unpinned-user", "error", "")
+    assert missed.pointer == "/spec/containers/0/securityContext/runAsNonRoot"
+    assert missed.message == (
         f'the Pod was not patched: container "app" (image "registry.example/app:1", USER "{user}") has neither runAsUser nor '
         "runAsNonRoot: the API server did not reach the mutating webhook, or one that comes after it added the container or "
         f"took away what it wrote; try again, or set {fields}"

@@ -18,7 +18,7 @@ FS_GROUP = "set spec.securityContext.fsGroup, such as 1000, with fsGroupChangePo
 SHARE = "set the owner in the driver's mount options (uid, gid) or in its StorageClass"
 
 
-async def told(volume: dict[str, Any], storage: Storage) -> Finding:
+async def finding_about(volume: dict[str, Any], storage: Storage) -> Finding:
     mount = {"name": "data", "mountPath": "/data"}
     pod = tweak(minimal(), {"spec.volumes": [{"name": "data", **volume}], "spec.containers.0.volumeMounts": [mount]})
     (found,) = (await evaluate_object(pod, storage=storage)).findings
@@ -43,7 +43,7 @@ async def told(volume: dict[str, Any], storage: Storage) -> Finding:
     ids=str,
 )
 async def test_the_cluster_knows_whether_an_fs_group_helps(volume: dict[str, Any], fix: str | None) -> None:
-    found = await told(volume, STORAGE)
+    found = await finding_about(volume, STORAGE)
     owner = (
         "a volume that is root's until an fsGroup says otherwise" if fix is None else "whose owner no fsGroup changes"
     )
@@ -55,5 +55,5 @@ async def test_the_cluster_knows_whether_an_fs_group_helps(volume: dict[str, Any
 
 
 async def test_without_a_cluster_a_driver_of_shares_is_known_by_its_name() -> None:
-    assert (await told({"csi": {"driver": "efs.csi.aws.com"}}, Storage())).fix == SHARE
-    assert (await told({"persistentVolumeClaim": {"claimName": "shared"}}, Storage())).fix == FS_GROUP
+    assert (await finding_about({"csi": {"driver": "efs.csi.aws.com"}}, Storage())).fix == SHARE
+    assert (await finding_about({"persistentVolumeClaim": {"claimName": "shared"}}, Storage())).fix == FS_GROUP

@@ -131,7 +131,7 @@ async def test_names_are_text_wherever_they_come_from() -> None:
         "all is well": ((workload("Deployment", "a", "b", "name"),), "All of 1 workload keep running if enforced now"),
         "nobody knows": (
             (workload("Deployment", "a", "b", "secret"),),
-            "None of 1 workload would be denied if enforced now, but of 1 nobody can tell",
+            "None of 1 workload would be denied if enforced now, but for 1 that is not known",
         ),
     },
 )
