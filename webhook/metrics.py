@@ -80,7 +80,7 @@ REVIEW_DURATION = Family(
 FINDINGS = Family(
     "nonroot_findings_total",
     "counter",
-    "What rules found in reviews. A Pod passes both doors, and is counted at each.",
+    "What rules found in reviews. A Pod passes both webhooks, and is counted at each.",
     {"door": _DOOR, "rule": "as `nonroot explain` lists them", "mode": _MODE},
 )
 VERIFICATIONS = Family(

@@ -31,11 +31,11 @@ _VALUE_LIMIT = 80  # characters of a value
 
 
 def ago(seconds: float) -> str:
-    """A span of time in one unit: `3 h ago`."""
+    """A span of time in one unit: `3 h ago`; `just now` below a second."""
     for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit} ago"
-    return f"{seconds:.0f} s ago"
+    return f"{seconds:.0f} s ago" if seconds >= 1 else "just now"
 
 
 def quoted(text: str, limit: int = 200) -> str:

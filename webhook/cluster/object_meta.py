@@ -3,9 +3,13 @@
 A listing may hold a hundred thousand objects, and what is no field here is not decoded. A reader that needs more inherits.
 """
 
+from typing import Generic, TypeVar
+
 import msgspec
 
 from webhook.workload.podspec import OwnerReference
+
+Meta = TypeVar("Meta")
 
 
 class ObjectMeta(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
@@ -39,10 +43,10 @@ class Owned(ObjectMeta, frozen=True, gc=False):
         return next((each for each in self.owner_references or () if each.controller), None)
 
 
-class Object(msgspec.Struct, frozen=True, gc=False):
-    """An object of which nothing but the metadata is read."""
+class Object(msgspec.Struct, Generic[Meta], frozen=True, gc=False):
+    """An object of which nothing but the metadata is read, as `Object[ObjectMeta]`."""
 
-    metadata: ObjectMeta
+    metadata: Meta
 
 
 class ListMetadata(msgspec.Struct, frozen=True, rename="camel"):

@@ -166,7 +166,7 @@ class _Reflector:
     def _metadata(self, raw: msgspec.Raw) -> ObjectMeta | None:
         """The metadata of an object; None, and a word about it, where it has none that can be used."""
         try:
-            metadata = decode(raw, Object, self._what).metadata
+            metadata = decode(raw, Object[ObjectMeta], self._what).metadata
         except Unreachable as error:
             log.warning("an object is passed over: %s", error)
             return None

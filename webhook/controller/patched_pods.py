@@ -26,7 +26,7 @@ from webhook.caching import LRUCache
 from webhook.cluster.client import Cluster
 from webhook.cluster.errors import ClusterError
 from webhook.cluster.events import Event, Regarding
-from webhook.cluster.object_meta import Owned
+from webhook.cluster.object_meta import Object, Owned
 from webhook.controller.loop import Interval
 from webhook.errors import InvalidReference
 from webhook.evaluation import start_failure
@@ -65,11 +65,7 @@ class _Metadata(Owned, frozen=True, gc=False, kw_only=True):
     labels: _Labels = _Labels()
 
 
-class _Object(msgspec.Struct):
-    metadata: _Metadata
-
-
-_OBJECT = msgspec.json.Decoder(_Object)
+_OBJECT = msgspec.json.Decoder(Object[_Metadata])
 
 
 class PatchedPods(Collector):

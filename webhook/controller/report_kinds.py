@@ -11,7 +11,7 @@ import msgspec
 
 from webhook.cluster import reflector
 from webhook.cluster.client import Cluster
-from webhook.cluster.object_meta import Object
+from webhook.cluster.object_meta import Object, ObjectMeta
 from webhook.controller.reports import KINDS
 
 _PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions?fieldSelector=metadata.name%3D"
@@ -38,7 +38,7 @@ class _Kind:
         self._versions: dict[str, str] = {}
 
     def update(self, key: str, raw: msgspec.Raw) -> None:
-        version = msgspec.json.decode(raw, type=Object).metadata.resource_version
+        version = msgspec.json.decode(raw, type=Object[ObjectMeta]).metadata.resource_version
         if self._versions.get(key) != version:
             self._versions[key] = version
             self._notify()

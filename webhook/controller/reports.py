@@ -18,6 +18,7 @@ import msgspec
 from webhook.cluster import client
 from webhook.cluster.client import MANAGED_BY, Cluster
 from webhook.cluster.errors import Absent, ClusterError, Conflict, Denied, Terminating
+from webhook.cluster.object_meta import Object, ObjectMeta
 from webhook.scan.policyreport import Api, stamped
 
 KINDS: tuple[tuple[Api, str], ...] = (
@@ -34,15 +35,8 @@ Report = dict[str, Any]
 log = logging.getLogger(__name__)
 
 
-class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
-    name: str
-    namespace: str
-    resource_version: str
-    annotations: dict[str, str] = {}
-
-
-class _Object(msgspec.Struct, frozen=True):
-    metadata: _Metadata
+class _Metadata(ObjectMeta, frozen=True, gc=False):
+    annotations: dict[str, str] | None = None
 
 
 class _Resource(msgspec.Struct, frozen=True):
@@ -125,8 +119,11 @@ class Reports:
             path = f"{base}/{place}{plural}?labelSelector={_SELECTOR}"
             async for page in self._api.pages(path, plural, only_metadata=True):
                 for raw in page:
-                    about = client.decode(raw, _Object, plural).metadata
-                    found[about.namespace, about.name] = (about.resource_version, about.annotations.get(CONTENT, ""))
+                    about = client.decode(raw, Object[_Metadata], plural).metadata
+                    found[about.namespace, about.name] = (
+                        about.resource_version,
+                        (about.annotations or {}).get(CONTENT, ""),
+                    )
         return found
 
     async def _carry_out(self, writes: Iterator[Write], api_version: str, plural: str) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from webhook.cluster import reflector
 from webhook.cluster.client import Cluster
-from webhook.cluster.object_meta import Owned
+from webhook.cluster.object_meta import Object, Owned
 from webhook.cluster.reflector import Store
 from webhook.scan.collector import KINDS, base
 from webhook.workload.podspec import OwnerReference
@@ -29,11 +29,7 @@ class _Metadata(Owned, frozen=True, gc=False):
     generation: int = 0
 
 
-class _Object(msgspec.Struct):
-    metadata: _Metadata
-
-
-_OBJECT = msgspec.json.Decoder(_Object)
+_OBJECT = msgspec.json.Decoder(Object[_Metadata])
 
 
 class Workloads:

@@ -187,7 +187,7 @@ Rule = Literal[
 class PolicySpec(_Document, frozen=True):
     """The demands on the Pods of some namespaces."""
 
-    mode: Annotated[Mode, Meta(description="Audit says, Warn tells the user, Enforce refuses.")] = "Audit"
+    mode: Annotated[Mode, Meta(description="Audit records, Warn warns the user, Enforce denies.")] = "Audit"
     inject: Annotated[
         Literal["Never", "Always"] | None,
         Meta(description="Whether Pods are patched; unset: Always in Enforce, Never in Audit and Warn."),

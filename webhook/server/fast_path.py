@@ -124,7 +124,7 @@ class ReviewProtocol(BoundedProtocol):
 
 @lru_cache(maxsize=64)
 def _target(url: bytes) -> tuple[WebhookKind, float] | None:
-    """The door and the seconds that a URL asks for; None where it is none of the two."""
+    """The webhook and the seconds that a URL asks for; None where it is none of the two."""
     try:
         parsed = httptools.parse_url(url)
     except httptools.HttpParserInvalidURLError:

@@ -9,7 +9,7 @@ import msgspec
 
 from webhook.cluster import reflector
 from webhook.cluster.client import Cluster
-from webhook.cluster.object_meta import Labelled
+from webhook.cluster.object_meta import Labelled, Object
 from webhook.policy.cache import PolicyCache, StoredObject, accept
 from webhook.policy.selection import Namespace
 from webhook.policy.types import API_VERSION
@@ -61,11 +61,7 @@ class PolicyWatch:
             self._publish()
 
 
-class _Object(msgspec.Struct):
-    metadata: Labelled
-
-
-_OBJECT = msgspec.json.Decoder(_Object)
+_OBJECT = msgspec.json.Decoder(Object[Labelled])
 
 
 def _namespace(raw: msgspec.Raw, _former: Namespace | None) -> Namespace:

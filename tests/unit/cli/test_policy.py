@@ -1,4 +1,4 @@
-"""Which policy governs a namespace, and why the others do not, as a person and as a program are told."""
+"""The policy that applies to a namespace, and why the others do not, as text and as JSON."""
 
 import asyncio
 import json
@@ -219,7 +219,9 @@ async def test_a_namespaces_admin_does_not_read_that_no_policy_applies(
     assert printed.exit_code == 3
     first, why, *rest = printed.output.splitlines()
     assert first == f"shop: policy (unknown), mode {mode}"
-    assert why == "  the NonRootPolicies may not be read with this kubeconfig, and any policy may govern the namespace"
+    assert (
+        why == "  the NonRootPolicies may not be read with this kubeconfig, and any policy may apply to the namespace"
+    )
     assert any(line.startswith("  exception e unknown: ") for line in rest)
     assert any(line.startswith("no right to read NonRootPolicy objects (") for line in rest)
     assert "no NonRootPolicy selects" not in printed.output

@@ -99,7 +99,7 @@ def test_a_field_is_written_as_in_the_manifest(kind: str, field: str) -> None:
         ),
         "a node's, which does not tell the USER": (
             _observed(User("", uid=7)),
-            '(image "registry.example/app:1", USER not read, observed on a node 0 s ago)',
+            '(image "registry.example/app:1", USER not read, observed on a node just now)',
         ),
     },
 )

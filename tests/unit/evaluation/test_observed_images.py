@@ -92,7 +92,7 @@ async def test_what_may_be_a_name_is_not_known_where_nothing_is_injected() -> No
     ("found", "result"),
     [
         (shown(), "uid 1500 (USER not read, observed on a node 3 h ago)"),
-        (shown(age=0), "uid 1500 (USER not read, observed on a node 0 s ago)"),
+        (shown(age=0), "uid 1500 (USER not read, observed on a node just now)"),
         (shown(user="1500", age=300), 'uid 1500 (USER "1500", observed on a node 5 min ago)'),
         (
             msgspec.structs.replace(shown(user="web", age=400_000), source="registry"),

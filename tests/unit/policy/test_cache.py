@@ -1,4 +1,4 @@
-"""Views: what a namespace is governed by, when that is worked out anew, and what is kept out."""
+"""Views: which policy applies to a namespace, when that is worked out anew, and what is kept out."""
 
 import math
 from typing import Any

@@ -47,7 +47,7 @@ TEAM_A = LabelSelector({"team": "a"})
         ),
     },
 )
-def test_exactly_one_policy_governs_a_namespace(policies: list[NonRootPolicy], chosen: str) -> None:
+def test_exactly_one_policy_applies_to_a_namespace(policies: list[NonRootPolicy], chosen: str) -> None:
     """In whatever order they come."""
     namespace = Namespace("shop", {"team": "a", "kubernetes.io/metadata.name": "a lie"})
     assert select_policy(policies, namespace).policy.metadata.name == chosen

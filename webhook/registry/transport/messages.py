@@ -19,7 +19,7 @@ from webhook.image.source import Cause
 
 
 class RegistryError(NonrootError):
-    """The registry gave no answer that can be used; becomes `Unknown(cause, detail)` at the client's door.
+    """The registry gave no answer that can be used; becomes `Unknown(cause, detail)` in the client.
 
     `retry_after` is how many seconds the registry asked to be left alone; `passing` says whether the same request may
     do better in a moment, which one that our own rules forbid will not; `connected` whether anybody was there to ask.
