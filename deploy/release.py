@@ -42,7 +42,10 @@ def install(
     chart: Path = CHART,
     **values: object,
 ) -> None:
-    """`helm upgrade --install`, waiting until the webhooks have their CA and every replica is ready.
+    """`helm upgrade --install`, waiting until the webhooks have their CA, and every replica is new and ready.
+
+    Helm waits for as many replicas as may not be unavailable (helm pkg/kube/ready.go): on the node's network for none, so
+    that the former replica answers until it is stopped.
 
     `registries` are the chart's values under `registry`, `values` any others; `chart` is another version of it.
     """
@@ -59,6 +62,8 @@ def install(
         "--create-namespace",
     ]
     _run([*command, "--wait", "--timeout", f"{TIMEOUT}s", "--values", "-"], environment, json.dumps(given))
+    ours = ["--namespace", NAMESPACE, "--selector", f"app.kubernetes.io/instance={RELEASE}"]
+    _run(["kubectl", "rollout", "status", "deployment", *ours, "--timeout", f"{TIMEOUT}s"], environment)
     wait = ["kubectl", "wait", "--timeout", f"{TIMEOUT}s", "--for"]
     for each in CONFIGURATIONS:
         _run([*wait, "jsonpath={.webhooks[0].clientConfig.caBundle}", each], environment)
