@@ -68,6 +68,7 @@ class Table(Images):
         self.images = {str(reference.parse(text)): found for text, found in images.items()}
         self.asked: list[Query] = []
         self.asked_stored: list[str] = []
+        self.liked: list[Query] = []
         self.resolved: list[Query] = []
 
     async def resolve(self, query: Query) -> str | None:
@@ -84,6 +85,7 @@ class Table(Images):
     async def find_stored(self, references: Sequence[str], like: Query) -> Sequence[Image | None]:
         """All that is in the table is stored."""
         self.asked_stored += references
+        self.liked.append(like)
         found = [self._image(each) for each in references]
         return [each if isinstance(each, Image) else None for each in found]
 

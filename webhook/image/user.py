@@ -266,7 +266,7 @@ def analyse(image: Image, os: str, run_as_group: int | None, strict: bool) -> Im
         if len(analyses) >= _QUESTIONS:
             analyses.clear()
         found = platform_identities(image, os)
-        plan = _plan(image, found, run_as_group, strict) if os == "linux" else None
+        plan = _plan(image, found, run_as_group, strict)
         analysis = analyses[question] = ImageAnalysis(
             found, plan, _fault_free(image, found, plan, run_as_group, strict)
         )

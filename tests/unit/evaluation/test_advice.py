@@ -4,13 +4,15 @@ from typing import Any
 
 import pytest
 
-from tests.support.evaluation import evaluate_object, patched
-from tests.support.images import image, multi, platform_image, redis, unknown
-from tests.support.pods import IMAGE, effective_policy, minimal, tweak
+from tests.support.evaluation import NOW, evaluate_object, patched
+from tests.support.images import Table, image, multi, platform_image, redis, unknown
+from tests.support.pods import IMAGE, effective_policy, minimal, tweak, workload
+from webhook.evaluation.evaluator import evaluate
 from webhook.evaluation.finding import Finding
 from webhook.image.source import Cause, Image
 
 INIT = "spec.initContainers"
+APP = "spec.containers.0.securityContext"
 ROOT_INIT: dict[str, Any] = {"name": "setup", "image": IMAGE, "securityContext": {"runAsUser": 0}}
 
 
@@ -175,3 +177,100 @@ async def test_an_image_that_only_nodes_have_is_local() -> None:
         assert "knownImages" in found.fix
     (found,) = (await evaluate_object(pod, unknown("rateLimited"))).findings
     assert found.cause == "rateLimited"
+
+
+async def test_a_preset_excuses_no_container_of_another_kind() -> None:
+    """Whoever debugs under an injector's name is not the injector."""
+    debugger = ROOT_INIT | {"name": "istio-init", "image": "docker.io/istio/proxyv2:1.23"}
+    rule = effective_policy(presets=["istio"])
+    verdict = await evaluate_object(tweak(minimal(), {"spec.ephemeralContainers": [debugger]}), rule=rule)
+    assert verdict.state == "denied"
+
+
+PLATFORM_TEAM = (
+    "the template of its owner does not have it, so that something adds it to the Pods, and no manifest of yours can "
+    "change it: ask the platform team for another image or user where it is added, or a NonRootException for the container "
+)
+WITHOUT = "set spec.containers[0].securityContext.runAsUser to a uid above 0 under which the image can run"
+
+
+@pytest.mark.parametrize(
+    ("paths", "found", "fix"),
+    [
+        pytest.param(
+            {f"{APP}.runAsUser": 0}, "app", f"{WITHOUT}, or remove it where the image has a numeric USER", id="0"
+        ),
+        pytest.param(
+            {},
+            "",
+            f"{WITHOUT} (nonroot inspect tells what it is made for), or end its Dockerfile with a numeric USER",
+            id="no USER",
+        ),
+        pytest.param(
+            {INIT: [ROOT_INIT | {"name": "istio-init", "image": "docker.io/istio/proxyv2:1"}]},
+            "app",
+            "Istio adds it, so that no manifest of yours can change it: ask the platform team for the preset istio in the "
+            "policy, a NonRootException, or another image or user in the settings of Istio",
+            id="an injector",
+        ),
+        *(
+            pytest.param(
+                {INIT: [ROOT_INIT | {field: ["sh", "-c", f"{program} 7 /data"]}]},
+                "app",
+                "remove it and set spec.securityContext.fsGroup, which gives volumes to the group of the other containers; "
+                'or allow it by a NonRootException for the container "setup"',
+                id=f"{program} among its {field}",
+            )
+            for field, program in (("command", "chown"), ("args", "chgrp"), ("args", "chmod"))
+        ),
+        pytest.param(
+            {"spec.ephemeralContainers": [ROOT_INIT], f"{APP}.runAsNonRoot": False},
+            "7",
+            "take the uid of the container that you debug, 7: kubectl debug --custom=FILE, where FILE holds "
+            '{"securityContext": {"runAsUser": 7, "runAsNonRoot": true}}',
+            id="a debugger of no container in particular",
+        ),
+        pytest.param(
+            {
+                "spec.ephemeralContainers": [ROOT_INIT | {"targetContainerName": "app"}],
+                "spec.containers.1": {"name": "b", "image": "a.io/b", "securityContext": {"runAsUser": 9}},
+            },
+            "7",
+            "take the uid of the container that you debug, 7: kubectl debug --custom=FILE, where FILE holds "
+            '{"securityContext": {"runAsUser": 7, "runAsNonRoot": true}}',
+            id="a debugger of one of two",
+        ),
+        pytest.param(
+            {
+                "spec.ephemeralContainers": [ROOT_INIT],
+                "spec.containers.1": {"name": "b", "image": "a.io/b", "securityContext": {"runAsUser": 9}},
+            },
+            "7",
+            "take the uid of the container that you debug: kubectl debug --custom=FILE, where FILE holds "
+            '{"securityContext": {"runAsUser": UID, "runAsNonRoot": true}}',
+            id="a debugger of either of two",
+        ),
+    ],
+)
+async def test_the_next_step_to_the_letter(paths: dict[str, Any], found: str, fix: str) -> None:
+    assert (await told(paths, image(found))).fix == fix
+
+
+async def test_what_something_adds_is_the_platform_teams_unless_a_person_does() -> None:
+    """By its name in full, as far as a name goes."""
+
+    async def fix(paths: dict[str, Any]) -> str:
+        verdict = await evaluate(
+            workload(tweak(minimal(), paths)),
+            effective_policy(),
+            Table({IMAGE: image("")}),
+            namespace="shop",
+            budget=1.0,
+            now=NOW,
+            added=True,
+        )
+        return verdict.findings[-1].fix
+
+    assert await fix({"spec.containers.0.name": "a" * 63}) == f'{PLATFORM_TEAM}"{"a" * 63}"'
+    assert await fix({"spec.containers.0.name": "a" * 64}) == f'{PLATFORM_TEAM}"{"a" * 63}…"'
+    assert "kubectl debug" in await fix({"spec.ephemeralContainers": [ROOT_INIT]})

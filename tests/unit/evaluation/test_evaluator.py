@@ -202,6 +202,63 @@ async def test_no_registry_is_asked_where_the_spec_says_it_all(paths: dict[str, 
     assert await ask(tweak(minimal(), paths)) == []
 
 
+@table(
+    ("paths", "exceptions", "asked"),
+    {
+        "its author's number": ({f"{OWN}.runAsUser": 1000}, [], [IMAGE]),
+        "root, which needs no privileges": ({f"{OWN}.runAsUser": 0}, [], []),
+        "Windows": (
+            {"spec.os.name": "windows", f"{OWN}.windowsOptions.runAsUserName": "x", f"{OWN}.runAsUser": 1},
+            [],
+            [],
+        ),
+        "no image": ({f"{OWN}.runAsUser": 1000, "spec.containers.0.image": ""}, [], []),
+        "an exception from everything": (
+            {f"{OWN}.runAsUser": 1000},
+            [NonRootException(Metadata("e"), ExceptionSpec("because"))],
+            [],
+        ),
+        "a number that was injected": (
+            {
+                f"{OWN}.runAsUser": 1000,
+                "metadata.annotations": {"nonroot.dev/injected": '[{"container":"app","fields":["runAsUser"]}]'},
+            },
+            [],
+            [],
+        ),
+    },
+)
+async def test_what_is_stored_is_asked_for_where_its_programs_matter(
+    paths: dict[str, Any], exceptions: list[NonRootException], asked: list[str]
+) -> None:
+    table = Table({IMAGE: image("app")})
+    assert await ask(tweak(minimal(), paths), table, exceptions=exceptions) == []
+    assert table.asked_stored == asked
+
+
+async def test_what_is_stored_is_asked_for_as_an_image_is() -> None:
+    """With the namespace, whose pull secrets may have opened it."""
+    table = Table({IMAGE: image("app")})
+    await ask(tweak(minimal(), {f"{OWN}.runAsUser": 1000}), table)
+    (like,) = table.liked
+    assert (like.namespace, like.budget, like.os) == ("shop", 2.0, "linux")
+
+
+async def test_each_container_has_the_layers_of_its_own_image() -> None:
+    paths = {"spec.containers.1": {"name": "b", "image": "a.io/b"}, "spec.securityContext.runAsUser": 1000}
+    images = {IMAGE: image("app"), "a.io/b": image("7")}
+    verdict = await evaluate_object(tweak(minimal(), paths), images)
+    assert [each.subject.layers for each in verdict.containers] == list(images.values())
+
+
+async def test_what_the_owners_template_does_not_have_is_told_so() -> None:
+    """Whoever adds it decides."""
+    options: dict[str, Any] = {"namespace": "shop", "budget": 2.0, "now": NOW}
+    for added in (False, True):
+        verdict = await evaluate(workload(), effective_policy(), Table({IMAGE: image("")}), added=added, **options)
+        assert ("something adds it to the Pods" in verdict.findings[0].fix) is added
+
+
 async def test_an_image_of_several_containers_is_asked_for_once_where_the_spec_says_the_user() -> None:
     pod = tweak(
         minimal(), {"spec.securityContext.runAsUser": 1000, "spec.initContainers.0": {"name": "i", "image": IMAGE}}

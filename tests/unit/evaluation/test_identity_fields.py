@@ -78,3 +78,137 @@ def test_what_the_kubelet_says(paths: dict[str, Any], user: str | None, start: s
     pod = workload(tweak(minimal(), paths))
     result = refusal(pod, next(pod.slots()), None if user is None else parse_user(user), "linux")
     assert result == start if not start else str(result).startswith(start)
+
+
+OWN, PODS = "spec.containers[0].securityContext.", "spec.securityContext."
+NON_ROOT_UNSET = (f"{OWN}runAsNonRoot", None, "the kubelet verifies nothing: it starts root as well")
+GROUP_UNSET = (
+    f"{OWN}runAsGroup", None, "its primary group is the one that the image's /etc/passwd gives the uid, else 0",
+)  # fmt: skip
+NUMBER = ("it runs as this uid, whatever the image's USER is", "it runs as root, whatever the image's USER is")
+IMAGE_DECIDES = (f"{OWN}runAsUser", None, "the image's USER decides")
+UNREAD = (USER, None, "nobody has read the image")
+
+
+@table(
+    ("paths", "user", "os", "expected"),
+    {
+        "nothing is set": ({}, None, "linux", [IMAGE_DECIDES, UNREAD, NON_ROOT_UNSET, GROUP_UNSET]),
+        "a node has shown the uid alone": (
+            {},
+            User("", uid=7),
+            "linux",
+            [IMAGE_DECIDES, UNREAD, NON_ROOT_UNSET, GROUP_UNSET],
+        ),
+        "a name, and the Pod wants no root": (
+            {f"{POD}.runAsNonRoot": True},
+            parse_user("app"),
+            "linux",
+            [
+                IMAGE_DECIDES,
+                (
+                    USER,
+                    '"app"',
+                    "a name: the runtime looks it up in the image's /etc/passwd, the kubelet does not and cannot verify it",
+                ),
+                (f"{PODS}runAsNonRoot", "true", "the kubelet starts it only where it can verify that it is not root"),
+                GROUP_UNSET,
+            ],
+        ),
+        "everything of the container's": (
+            {f"{CONTAINER}.runAsUser": 0, f"{CONTAINER}.runAsGroup": 0, f"{CONTAINER}.runAsNonRoot": False},
+            None,
+            "linux",
+            [
+                (f"{OWN}runAsUser", "0", NUMBER[1]),
+                (f"{OWN}runAsNonRoot", "false", NON_ROOT_UNSET[2]),
+                (f"{OWN}runAsGroup", "0", "its primary group"),
+            ],
+        ),
+        "the container's before the Pod's": (
+            {
+                f"{place}.{field}": number
+                for number, place in ((5, CONTAINER), (6, POD))
+                for field in ("runAsUser", "runAsGroup")
+            },
+            None,
+            "linux",
+            [
+                (f"{OWN}runAsUser", "5", NUMBER[0]),
+                NON_ROOT_UNSET,
+                (f"{OWN}runAsGroup", "5", "its primary group"),
+            ],
+        ),
+        "everything of the Pod's": (
+            {
+                **{f"{POD}.{field}": 6 for field in ("runAsUser", "runAsGroup", "fsGroup")},
+                f"{POD}.runAsNonRoot": False,
+                f"{POD}.supplementalGroups": [7, 8],
+                "spec.hostUsers": False,
+            },
+            None,
+            "linux",
+            [
+                (f"{PODS}runAsUser", "6", NUMBER[0]),
+                (f"{PODS}runAsNonRoot", "false", NON_ROOT_UNSET[2]),
+                (f"{PODS}runAsGroup", "6", "its primary group"),
+                (
+                    f"{PODS}fsGroup",
+                    "6",
+                    "a group of every process; volumes that support it are given to this group",
+                ),
+                (f"{PODS}supplementalGroups", "7, 8", "further groups of every process"),
+                ("spec.hostUsers", "false", "uids are mapped: root in the container is nobody on the node"),
+            ],
+        ),
+        "Windows without a name": (
+            {f"{CONTAINER}.runAsGroup": 5},
+            None,
+            "windows",
+            [
+                (
+                    f"{OWN}windowsOptions.runAsUserName",
+                    None,
+                    "the image's Windows user decides; numbers do not count on Windows",
+                ),
+                NON_ROOT_UNSET,
+            ],
+        ),
+        "the container's Windows user": (
+            {f"{CONTAINER}.windowsOptions.runAsUserName": "a", f"{POD}.windowsOptions.runAsUserName": "b"},
+            None,
+            "windows",
+            [
+                (f"{OWN}windowsOptions.runAsUserName", '"a"', "it runs as this Windows user, whatever the image says"),
+                NON_ROOT_UNSET,
+            ],
+        ),
+        "the Pod's Windows user": (
+            {f"{CONTAINER}.windowsOptions.hostProcess": False, f"{POD}.windowsOptions.runAsUserName": "b"},
+            None,
+            "windows",
+            [
+                (f"{PODS}windowsOptions.runAsUserName", '"b"', "it runs as this Windows user, whatever the image says"),
+                NON_ROOT_UNSET,
+            ],
+        ),
+    },
+)
+def test_the_fields_in_their_order_to_the_letter(
+    paths: dict[str, Any], user: User | None, os: str, expected: list[tuple[str, str | None, str]]
+) -> None:
+    pod = workload(tweak(minimal(), paths))
+    found = identity_fields(pod, next(pod.slots()), user, os)
+    assert [(each.field, each.value, each.effect) for each in found] == expected
+
+
+@table(
+    ("text", "value", "effect"),
+    {
+        "none": ("", '""', "an image without USER runs as root"),
+        "root by number": ("0:5", '"0:5"', "it runs as root"),
+        "a number": ("7", '"7"', "a number, which the kubelet can verify"),
+    },
+)
+def test_an_images_user_to_the_letter(text: str, value: str, effect: str) -> None:
+    assert told({}, parse_user(text))[USER] == (value, effect)

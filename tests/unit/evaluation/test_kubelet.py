@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.tables import table
-from webhook.evaluation.kubelet import needs_image, refusal
+from webhook.evaluation.kubelet import needs_image, never_root, refusal
 from webhook.image.config import parse_user
 from webhook.workload.workload import Effective
 
@@ -124,3 +124,24 @@ def test_a_missing_user_is_a_bug_of_the_caller() -> None:
     """Not an answer that could be taken for one."""
     with pytest.raises(ValueError, match="USER is needed"):
         refusal(effective(non_root=True), None, "linux")
+
+
+@table(
+    ("given", "os", "expected"),
+    {
+        "runAsNonRoot": (effective(non_root=True), "linux", True),
+        "runAsNonRoot beside root, which the kubelet refuses": (effective(non_root=True, user=0), "linux", True),
+        "a uid": (effective(user=1), "linux", True),
+        "a uid beside false": (effective(non_root=False, user=1), "linux", True),
+        "root": (effective(user=0), "linux", False),
+        "nothing": (effective(), "linux", False),
+        "a Windows name on Linux": (effective(windows="ContainerUser"), "linux", False),
+        "runAsNonRoot on Windows": (effective(non_root=True), "windows", True),
+        "a Windows name": (effective(windows="ContainerUser"), "windows", True),
+        "the administrator": (effective(windows="ContainerADMINISTRATOR"), "windows", False),
+        "a uid, which means nothing on Windows": (effective(user=1000), "windows", False),
+        "nothing on Windows": (effective(), "windows", False),
+    },
+)
+def test_what_the_spec_alone_keeps_from_root(given: Effective, os: str, expected: bool) -> None:
+    assert never_root(given, os) is expected

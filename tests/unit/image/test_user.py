@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.support.images import image, multi, platform_image
 from tests.support.tables import table
+from webhook.image import user as user_module
 from webhook.image.config import UID_MAX, parse_user
 from webhook.image.passwd import AccountFiles, by_uid, supplementary
 from webhook.image.source import Unknown
@@ -14,9 +15,12 @@ from webhook.image.user import (
     Identity,
     Injection,
     ResolutionError,
+    analyse,
+    gid_out_of_range,
     injection,
     platform_identities,
     resolve,
+    stated_group,
 )
 
 # The accounts that the real containerd and moby/sys user were asked about; tests/oracle asks them again.
@@ -132,7 +136,7 @@ def test_a_line_of_70_kilobytes_stops_names_and_numbers(user: str) -> None:
 
 def test_a_name_without_accounts_is_a_bug_of_the_image_source() -> None:
     """It may not be taken for an answer."""
-    with pytest.raises(ValueError, match="accounts"):
+    with pytest.raises(ValueError, match=r"^a USER name cannot be resolved without the image's accounts$"):
         resolve(parse_user("app"), None)
 
 
@@ -184,6 +188,17 @@ SHARED = passwd("first:1000:2000", "app:1000:1000")
             AccountFiles(passwd("first:1000:5", "app:1000:2147483648")),
             GroupMismatch,
         ),
+        "the largest primary group can": (
+            "app",
+            AccountFiles(passwd("first:1000:5", "app:1000:2147483647")),
+            Injection(1000, 2147483647),
+        ),
+        "a group of one's own name counts in CRI-O beside another of its number": (
+            "app",
+            AccountFiles(passwd("first:1000:1000", "app:1000:1000"), group("app:44:app", "g:44:x")),
+            GroupMismatch,
+        ),
+        "no USER, where a line has no name": ("", AccountFiles(passwd("root:0:0", ":0:7")), Injection(0)),
         "nobody": ("nobody", FILES, None),
         "a number out of range": ("-1", FILES, None),
         "accounts that could not be read": ("app", Unknown("pending", "x"), None),
@@ -218,6 +233,74 @@ def test_a_strict_policy_ignores_the_images_groups() -> None:
     """SupplementalGroupsPolicy Strict: only the primary group is left to differ."""
     accounts = AccountFiles(SHARED, group("g:44:app"))
     assert injection(parse_user("app"), accounts, strict=True) == Injection(1000, 1000)
+    for members in ("app", "first"):
+        accounts = AccountFiles(passwd("first:1000:1000", "app:1000:1000"), group(f"g:44:{members}"))
+        assert isinstance(injection(parse_user("app"), accounts), GroupMismatch)
+        assert injection(parse_user("app"), accounts, strict=True) == Injection(1000)
+
+
+LONG = "n" * 100
+
+
+@table(
+    ("user", "accounts", "detail"),
+    {
+        "a number": ("0" * 90 + "2147483648", None, f"USER '{'0' * 80}' is a number outside 1 to 2147483647"),
+        "a longer one": (
+            "9" * 100,
+            None,
+            f"USER '{'9' * 80}' is a number beyond 64 bits, which older runtimes look up as a name",
+        ),
+        "a name": (LONG, AccountFiles(b"root:x:0:0"), f"the image's /etc/passwd has no user '{'n' * 80}'"),
+        "a name and its uid": (
+            LONG,
+            AccountFiles(passwd(f"{LONG}:{'9' * 100}:7")),
+            (
+                f"line 1 of the image's /etc/passwd gives '{'n' * 80}' the uid '{'9' * 80}', "
+                "of which the runtimes make another number"
+            ),
+        ),
+    },
+)
+def test_of_a_strangers_text_80_characters_are_quoted(user: str, accounts: AccountFiles | None, detail: str) -> None:
+    found = resolve(parse_user(user), accounts)
+    assert isinstance(found, ResolutionError)
+    assert found.detail == detail
+
+
+def test_of_both_names_of_a_shared_uid_80_characters_are_quoted() -> None:
+    accounts = AccountFiles(passwd(f"{'f' * 100}:1000:1", f"{LONG}:1000:2"), group(f"g:44:{LONG}"))
+    found = injection(parse_user(LONG), accounts)
+    assert found == GroupMismatch(
+        f"uid 1000 belongs to '{'f' * 80}' first (line 1 of /etc/passwd), whose groups differ from those of '{'n' * 80}'"
+    )
+
+
+def test_the_largest_numbers_are_ids() -> None:
+    """And one more is none."""
+    largest = AccountFiles(passwd("app:2147483647:2147483647"))
+    found = resolve(parse_user("app"), largest)
+    assert found == Identity(2147483647, 2147483647, (2147483647,), "/")
+    assert gid_out_of_range(found, None, strict=False) is None
+    assert stated_group(image("1000:2147483647")) == 2147483647
+    assert stated_group(image("1000:2147483648")) is None
+    beyond = resolve(parse_user("app"), AccountFiles(passwd("app:1:2147483648")))
+    assert isinstance(beyond, Identity)
+    assert gid_out_of_range(beyond, None, strict=False) == 2147483648
+
+
+def test_an_image_is_analysed_once_for_each_question() -> None:
+    """Each with an answer of its own; of the answers so many are kept."""
+    shared = image("app", SHARED)
+    asked = [("linux", None, False), ("linux", 7, False), ("windows", None, False)]
+    first = [analyse(shared, *each) for each in asked]
+    assert [each.plan for each in first] == [Injection(1000, 1000), Injection(1000), None]
+    assert all(analyse(shared, *question) is answer for question, answer in zip(asked, first, strict=True))
+    for group_of_a_pod in range(100, 100 + user_module._QUESTIONS - len(asked)):
+        analyse(shared, "linux", group_of_a_pod, strict=False)
+    assert analyse(shared, *asked[0]) is first[0]
+    analyse(shared, "linux", 99, strict=False)
+    assert analyse(shared, *asked[0]) is not first[0]
 
 
 def test_every_platform_answers() -> None:
