@@ -122,7 +122,7 @@ def test_when_the_image_is_looked_at(user: int | None, windows: str | None, os: 
 
 def test_a_missing_user_is_a_bug_of_the_caller() -> None:
     """Not an answer that could be taken for one."""
-    with pytest.raises(ValueError, match="USER is needed"):
+    with pytest.raises(ValueError, match=r"^the image's USER is needed where no runAsUser is set$"):
         refusal(effective(non_root=True), None, "linux")
 
 

@@ -114,6 +114,53 @@ def test_what_go_reads_otherwise_or_not_at_all_is_refused(raw: bytes, says: str)
     assert says in str(caught.value)
 
 
+@table(
+    ("raw", "message"),
+    {
+        "the whole is text": (b'"x"', "the image config is not an object"),
+        "the whole is no JSON": (b"", "the image config is not JSON: "),
+        "the root file system": (b'{"rootfs":[]}', "rootfs is not an object"),
+        "its type": (b'{"rootfs":{"type":1}}', "type is not a string"),
+        "its type in capitals": (
+            b'{"rootfs":{"TYPE":"layers"}}',
+            "rootfs has the key 'TYPE', which Go would take for 'type'",
+        ),
+        "its layers in capitals": (
+            b'{"rootfs":{"DIFF_IDS":[]}}',
+            "rootfs has the key 'DIFF_IDS', which Go would take for 'diff_ids'",
+        ),
+        "the system in capitals": (b'{"OS":"linux"}', "the image config has the key 'OS', which Go would take for 'os'"),
+        "the variant in capitals": (
+            b'{"VARIANT":"v8"}',
+            "the image config has the key 'VARIANT', which Go would take for 'variant'",
+        ),
+        "a setting in lower case": (
+            b'{"config":{"env":[]}}',
+            "config has the key 'env', which Go would take for 'Env'",
+        ),
+        "a member of a set": (
+            b'{"config":{"Volumes":{"' + b"a" * 100 + b'":1}}}',
+            f"Volumes '{'a' * 80}' is not an object",
+        ),
+    },
+)
+def test_what_is_wrong_is_said_with_its_place(raw: bytes, message: str) -> None:
+    with pytest.raises(MalformedImage) as caught:
+        parse_config(raw)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("key", ["User", "WorkingDir", "Env", "Entrypoint", "Cmd", "Volumes", "ExposedPorts", "OnBuild"])
+def test_a_setting_of_another_type_is_refused_by_its_name(key: str) -> None:
+    with pytest.raises(MalformedImage, match=rf"^{key} is not (a string|a list of strings|an object)$"):
+        parse_config(config(**{key: 1}))
+
+
+def test_the_variant_is_of_the_platform() -> None:
+    assert parse_config(b'{"os":"linux","architecture":"arm","variant":"v6"}').platform == Platform("linux", "arm", "v6")
+    assert normalise_platform("linux", "amd64") == Platform("linux", "amd64", "")
+
+
 def test_a_whole_surrogate_pair_is_a_character() -> None:
     """Both readers make the same of it."""
     assert parse_config(b'{"config":{"User":"\\ud83d\\ude00"}}').user.name == "\U0001f600"

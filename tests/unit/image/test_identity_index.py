@@ -50,3 +50,47 @@ def test_what_is_shared_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         known.update(str(number), made(user=f"user-{number}"))
     assert len(known._shared) <= 9
     assert {each.spec.user for each in known.of_reference(IMAGE)} == {f"user-{number}" for number in range(20)}
+
+
+def test_what_many_objects_have_in_common_there_is_once() -> None:
+    """Of thousands of objects: a namespace, a platform."""
+    known = IdentityIndex()
+    common: dict[str, tuple[Any, Any]] = {  # equal, and two objects
+        "platform": ("linux/" + "arm64", "".join(["linux/", "arm64"])),
+        "user": ("user", "".join(["us", "er"])),
+        "groups": ((5, 6), tuple([5, 6])),
+        "platforms": (("a", "b"), tuple(["a", "b"])),
+        "namespaces": (("shop",), tuple(["shop"])),
+    }
+    for number in (0, 1):
+        known.update(str(number), made(**{name: values[number] for name, values in common.items()}))
+    one, other = known.of_reference(IMAGE)
+    for name, (value, _) in common.items():
+        assert getattr(one.spec, name) == value
+        assert getattr(one.spec, name) is getattr(other.spec, name)
+
+
+def test_every_change_is_a_revision() -> None:
+    """And what changes nothing is none."""
+    known = IdentityIndex()
+    assert known.revision == 0
+    known.update("1", made())
+    known.update("1", made(uid=7))
+    known.delete("2")
+    assert known.revision == 2
+    known.delete("1")
+    assert known.revision == 3
+
+
+def test_objects_of_one_name_are_found_in_the_order_in_which_they_came() -> None:
+    """One that another takes the place of comes last."""
+    known = IdentityIndex()
+    for key, uid in (("1", 1), ("2", 2), ("3", 3), ("2", 4)):
+        known.update(key, made(uid=uid))
+    assert [each.spec.uid for each in known.of_reference(IMAGE)] == [1, 3, 4]
+    assert known.of_digest("registry.example/app", DIGEST) == known.of_reference(IMAGE)
+    known.update("1", made("registry.example/app:2", uid=5))
+    assert [each.spec.uid for each in known.of_reference(IMAGE)] == [3, 4]
+    assert [each.spec.uid for each in known.of_digest("registry.example/app", DIGEST)] == [3, 4, 5]
+    known.replace({"2", "1", "unknown"})
+    assert [each.spec.uid for each in known.of_digest("registry.example/app", DIGEST)] == [4, 5]

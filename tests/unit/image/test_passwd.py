@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 
 from tests.support.tables import table
 from webhook.image.golang import overflows, parse_decimal
-from webhook.image.passwd import AccountFiles, UnreadableAccounts, by_name, by_uid, entries, groups, supplementary
+from webhook.image.passwd import (
+    AccountFiles,
+    Group,
+    UnreadableAccounts,
+    by_name,
+    by_uid,
+    entries,
+    groups,
+    supplementary,
+)
 
 INT64_MAX = 2**63 - 1
 
@@ -61,6 +70,12 @@ def test_no_file_has_no_lines() -> None:
     assert [*entries(None), *entries(b""), *groups(None), *groups(b"")] == []
 
 
+def test_group_lines_are_read() -> None:
+    """What stands behind a comment, too."""
+    lines = b"#c:x:1:a\nshort\ng:x:45\nh:x:46:a,b:more\n"
+    assert [*groups(lines)] == [Group("short", 0, ()), Group("g", 45, ()), Group("h", 46, ("a", "b"))]
+
+
 DUPLICATES = AccountFiles(b"app:x:1:1\nother:x:1:2\napp:x:0:0\n1:x:9:9\n")
 
 
@@ -95,7 +110,7 @@ def test_a_long_passwd_line_makes_every_look_up_fail(size: int, readable: bool, 
     if readable:
         assert by_name(accounts, "first") == by_uid(accounts, 1)
         return
-    with pytest.raises(UnreadableAccounts, match="/etc/passwd"):
+    with pytest.raises(UnreadableAccounts, match=r"^/etc/passwd has a line longer than 64 KiB, at which the runtimes "):
         by_name(accounts, "first")
     with pytest.raises(UnreadableAccounts, match="64 KiB"):
         by_uid(accounts, 1)
@@ -105,7 +120,9 @@ def test_a_long_group_line_fails_at_a_mebibyte() -> None:
     """moby/sys user v0.4.1 has that limit, the version before it none."""
     line = b"big:x:7:" + b"a," * 400_000 + b"app\n"
     assert supplementary(AccountFiles(group=line), "app") == {7}
-    with pytest.raises(UnreadableAccounts, match="/etc/group"):
+    with pytest.raises(
+        UnreadableAccounts, match=r"^/etc/group has a line longer than 1024 KiB, at which the runtimes "
+    ):
         supplementary(AccountFiles(group=b"x" * 2**20), "app")
 
 

@@ -118,8 +118,9 @@ def test_platforms_must_agree() -> None:
 def test_the_start_script_names_whom_it_steps_down_to(text: str, users: list[str]) -> None:
     """Literal users alone; comments and variables say nothing."""
     path = "/usr/local/bin/docker-entrypoint.sh"
-    found = start.steps_down(REDIS, {path: text, "/other/entrypoint.sh": "exec gosu nobody x\n"})
+    found = start.steps_down(REDIS, {"/other/entrypoint.sh": "exec gosu nobody x\n", path: text})
     assert [each.user for each in found] == users
+    assert all(each == StepDown(path, each.tool, each.user) and f"{each.tool} " in text for each in found)
 
 
 def test_the_command_line_is_the_images_unless_the_pod_says_otherwise() -> None:
