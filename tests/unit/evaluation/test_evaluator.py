@@ -11,7 +11,7 @@ from tests.support.tables import table
 from webhook.evaluation.evaluator import KNOWN_IMAGE_BUDGET, evaluate
 from webhook.image.source import Image, Query, Unknown
 from webhook.image.user import Identity
-from webhook.policy.types import ExceptionSpec, Metadata, NonRootException
+from webhook.policy.types import ExceptionSpec, Metadata, NonRootException, Rule
 
 OWN = "spec.containers.0.securityContext"
 
@@ -242,6 +242,45 @@ async def test_what_is_stored_is_asked_for_as_an_image_is() -> None:
     await ask(tweak(minimal(), {f"{OWN}.runAsUser": 1000}), table)
     (like,) = table.liked
     assert (like.namespace, like.budget, like.os) == ("shop", 2.0, "linux")
+
+
+@table(
+    ("spec", "rules", "found", "os", "expected"),
+    {
+        "nothing lets it": ({}, (), image(""), "linux", False),
+        "the policy, an image that is root": ({"rootImages": "Allow"}, (), image(""), "linux", True),
+        "the policy, an image that may become root": ({"rootImages": "Allow"}, (), image("app"), "linux", True),
+        "the policy, on Windows": ({"rootImages": "Allow"}, (), image("x"), "windows", False),
+        "an exception for the rule": ({}, ("root-image",), image(""), "linux", True),
+        "an exception for the rule of Windows": ({}, ("windows-administrator",), image(""), "linux", False),
+        "on Windows it does": ({}, ("windows-administrator",), image("x"), "windows", True),
+        "and the rule of Linux does not": ({}, ("root-image",), image("x"), "windows", False),
+        "an exception for what is not pinned": ({}, ("unpinned-user",), image("app"), "linux", True),
+        "an exception for an unknown image": ({}, ("unknown-image",), unknown("unreachable"), "linux", True),
+        "which is known": ({}, ("unknown-image",), image("app"), "linux", False),
+        "an exception for another rule": ({}, ("root-user",), unknown("unreachable"), "linux", False),
+        "an exception beside the policy": ({"rootImages": "Allow"}, ("root-user",), image(""), "linux", True),
+    },
+)
+async def test_who_may_run_as_root_where_the_image_says_so(
+    spec: dict[str, Any], rules: tuple[Rule, ...], found: Image | Unknown, os: str, expected: bool
+) -> None:
+    verdict = await evaluate_object(
+        tweak(minimal(), {"spec.os": {"name": os}}),
+        found,
+        rule=effective_policy(**spec),
+        exceptions=[excuse(rules=rules)] if rules else [],
+    )
+    assert [each.subject.permits_root for each in verdict.containers] == [expected]
+
+
+async def test_what_an_exception_and_the_policy_excuse_adds_up() -> None:
+    """With both reasons."""
+    rule, exception = effective_policy(rootImages="Allow"), excuse(rules=("named-user",))
+    (found,) = (await evaluate_object(minimal(), image(""), rule=rule, exceptions=[exception])).containers
+    assert found.exemption is not None
+    assert found.exemption.rules == {"named-user", "root-image", "unpinned-user"}
+    assert found.exemption.reason == "exception e: because; policy strict allows root images"
 
 
 async def test_each_container_has_the_layers_of_its_own_image() -> None:

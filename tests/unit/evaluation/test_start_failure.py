@@ -111,6 +111,44 @@ def test_the_containers_words_are_bounded_and_printable() -> None:
     (found,) = start_failure.failures(pod(died(126, "a\x1b[31m" + "operation not permitted " * 100)))
     assert found.symptom.startswith("dies at once with exit code 126: a\\x1b[31moperation not permitted")
     assert len(found.symptom) < 260
+    assert found.given == tuple(ALL)
+
+
+def test_each_container_that_does_not_start_is_reported_once() -> None:
+    """By its state, or else by how it ended before; one that was given nothing is none of ours."""
+    names = ("plain", "one", "two")
+    record = [{"container": name, "fields": ALL} for name in names[1:]]
+    status = [{"name": name, "imageID": "", "state": died(126), "lastState": died(127, ended=BEGAN)} for name in names]
+    made = tweak(
+        minimal(),
+        {
+            "spec.containers": [{"name": name, "image": "a.io/b"} for name in names],
+            "metadata.annotations": {ANNOTATION: json.dumps(record)},
+            "status.containerStatuses": status,
+        },
+    )
+    found = list(start_failure.failures(container_status.decode(json.dumps(made).encode())))
+    assert [each.container.name for each in found] == ["one", "two"]
+    assert {each.symptom for each in found} == {"dies at once with exit code 126"}
+
+
+@pytest.mark.parametrize(("ended", "counts"), [("2026-06-01T12:00:10Z", True), ("2026-06-01T12:00:11Z", False)])
+def test_the_first_seconds_are_ten(ended: str, counts: bool) -> None:
+    """Whoever lives longer has started."""
+    assert bool(list(start_failure.failures(pod(died(126, ended=ended))))) is counts
+    assert start_failure.started(pod(died(126, ended=ended)), NOW) is not counts
+    running = {"running": {"startedAt": ended}}
+    at = datetime(2026, 6, 1, 12, 0, 20, 500_000, tzinfo=UTC)
+    assert start_failure.started(pod(running), at) is counts
+    assert not start_failure.started(pod({"running": {"startedAt": "2026-06-01T12:00:10.500000Z"}}), at)
+
+
+@pytest.mark.parametrize("missing", ["startedAt", "finishedAt"])
+def test_a_container_without_one_of_its_times_was_never_started(missing: str) -> None:
+    state = died(1)
+    del state["terminated"][missing]
+    (found,) = start_failure.failures(pod(state))
+    assert found.fields == ("capabilities",)
 
 
 @pytest.mark.parametrize(

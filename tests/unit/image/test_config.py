@@ -129,7 +129,10 @@ def test_what_go_reads_otherwise_or_not_at_all_is_refused(raw: bytes, says: str)
             b'{"rootfs":{"DIFF_IDS":[]}}',
             "rootfs has the key 'DIFF_IDS', which Go would take for 'diff_ids'",
         ),
-        "the system in capitals": (b'{"OS":"linux"}', "the image config has the key 'OS', which Go would take for 'os'"),
+        "the system in capitals": (
+            b'{"OS":"linux"}',
+            "the image config has the key 'OS', which Go would take for 'os'",
+        ),
         "the variant in capitals": (
             b'{"VARIANT":"v8"}',
             "the image config has the key 'VARIANT', which Go would take for 'variant'",
@@ -150,14 +153,18 @@ def test_what_is_wrong_is_said_with_its_place(raw: bytes, message: str) -> None:
     assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize("key", ["User", "WorkingDir", "Env", "Entrypoint", "Cmd", "Volumes", "ExposedPorts", "OnBuild"])
+@pytest.mark.parametrize(
+    "key", ["User", "WorkingDir", "Env", "Entrypoint", "Cmd", "Volumes", "ExposedPorts", "OnBuild"]
+)
 def test_a_setting_of_another_type_is_refused_by_its_name(key: str) -> None:
     with pytest.raises(MalformedImage, match=rf"^{key} is not (a string|a list of strings|an object)$"):
         parse_config(config(**{key: 1}))
 
 
 def test_the_variant_is_of_the_platform() -> None:
-    assert parse_config(b'{"os":"linux","architecture":"arm","variant":"v6"}').platform == Platform("linux", "arm", "v6")
+    assert parse_config(b'{"os":"linux","architecture":"arm","variant":"v6"}').platform == Platform(
+        "linux", "arm", "v6"
+    )
     assert normalise_platform("linux", "amd64") == Platform("linux", "amd64", "")
 
 

@@ -8,10 +8,14 @@ from webhook.image import golang
 
 
 class Inner(msgspec.Struct):
+    """A struct in a struct."""
+
     size: int = 0
 
 
 class Outer(msgspec.Struct, rename="camel"):
+    """A struct that holds one, and several."""
+
     media_type: str = ""
     layers: list[Inner] | None = None
     config: Inner | None = None
@@ -68,7 +72,7 @@ def test_a_struct_is_read_whatever_else_stands_there() -> None:
 def test_an_object_is_one_or_null() -> None:
     assert golang.read_object(None, "it", frozenset()) == {}
     assert golang.read_object({"a": 1, "B": 2}, "it", frozenset({"a"})) == {"a": 1, "B": 2}
-    with pytest.raises(MalformedImage, match="^it is not an object$"):
+    with pytest.raises(MalformedImage, match=r"^it is not an object$"):
         golang.read_object([], "it", frozenset())
     with pytest.raises(MalformedImage, match=r"^it has the key '\\u212aey', which Go would take for 'key'$"):
         golang.read_object({"\u212aey": 1}, "it", frozenset({"key"}))

@@ -102,6 +102,13 @@ def test_what_is_wrong_is_said(text: str, reason: str) -> None:
     assert str(caught.value) == f"'{shown}' is no image reference: {reason}"
 
 
+def test_a_text_is_shown_whole_as_long_as_a_name_may_be() -> None:
+    for length, shown in ((255, "A" * 255), (256, "A" * 255 + "\\u2026")):
+        with pytest.raises(InvalidReference) as caught:
+            parse("A" * length)
+        assert str(caught.value) == f"'{shown}' is no image reference: the repository name must be lower case"
+
+
 def test_a_repository_of_255_characters_is_the_longest() -> None:
     """Host, tag and digest do not count."""
     assert parse(f"a.io/{'x' * 255}:{'t' * 128}").repository == "x" * 255

@@ -91,6 +91,98 @@ def test_doubt_is_no_suggestion(found: PlatformImage) -> None:
     assert suggestion.suggest(found) is None
 
 
+WORKING = Directory("/srv", "workingDirectory", present=True, uid=999, gid=1000)
+
+
+@pytest.mark.parametrize(
+    ("found", "evidence"),
+    [
+        (
+            image(
+                directories=(
+                    DATA,
+                    WORKING,
+                    msgspec.structs.replace(DATA, path="/srv"),
+                    msgspec.structs.replace(DATA, uid=0),
+                ),
+                exposed_ports=("80/tcp", "443/tcp", "1023/udp", "1024/tcp", "0", "x/tcp"),
+            ),
+            (
+                "redis is uid 999 in /etc/passwd",
+                "owns /data and /srv",
+                "docker-entrypoint.sh steps down to it by gosu",
+                "but port 80/tcp, 443/tcp, 1023/udp needs net.ipv4.ip_unprivileged_port_start 0",
+            ),
+        ),
+        (
+            image(steps=(), directories=(WORKING, msgspec.structs.replace(WORKING, path="/new", present=False, uid=7))),
+            ("redis is uid 999 in /etc/passwd", "owns /srv"),
+        ),
+        (
+            image(steps=(), directories=(WORKING,), exposed_ports=("1024/tcp",)),
+            ("redis is uid 999 in /etc/passwd", "owns /srv"),
+        ),
+        (
+            image(steps=(msgspec.structs.replace(GOSU, user="999"),), directories=()),
+            ("redis is uid 999 in /etc/passwd", "docker-entrypoint.sh steps down to it by gosu"),
+        ),
+        (
+            image(user=parse_user("root"), directories=()),
+            ("redis is uid 999 in /etc/passwd", "docker-entrypoint.sh steps down to it by gosu"),
+        ),
+    ],
+    ids=["all of it", "a working directory", "a port that everybody may open", "a number", "USER root"],
+)
+def test_the_evidence_to_the_letter(found: PlatformImage, evidence: tuple[str, ...]) -> None:
+    suggested = suggestion.suggest(found)
+    assert suggested is not None
+    assert suggested.evidence == evidence
+
+
+def test_an_image_without_volumes_needs_no_fs_group() -> None:
+    suggested = suggestion.suggest(image(volumes=()))
+    assert suggested is not None
+    assert (suggested.uid, suggested.gid, suggested.fs_group) == (999, 1000, None)
+
+
+@pytest.mark.parametrize(
+    ("line", "suggested"),
+    [
+        (b"redis:x:1:0::/:", True),
+        (b"redis:x:2147483647:2147483647::/:", True),
+        (b"redis:x:0:5::/:", False),
+        (b"redis:x:2147483648:5::/:", False),
+        (b"redis:x:5:-1::/:", False),
+        (b"redis:x:5:2147483648::/:", False),
+    ],
+)
+def test_an_account_is_one_whose_numbers_a_pod_may_have(line: bytes, suggested: bool) -> None:
+    found = msgspec.structs.replace(image(directories=()), accounts=AccountFiles(line))
+    assert (suggestion.suggest(found) is not None) is suggested
+
+
+def test_an_account_whose_name_cannot_be_printed_is_none() -> None:
+    volume = msgspec.structs.replace(DATA, uid=5)
+    for name, suggested in ((b"a", True), (b"a\x1b", False)):
+        accounts = AccountFiles(name + b":x:5:5::/:")
+        found = msgspec.structs.replace(image(steps=(), directories=(volume,)), accounts=accounts)
+        assert (suggestion.suggest(found) is not None) is suggested
+
+
+def test_on_windows_nobody_has_a_uid() -> None:
+    assert suggestion.suggest(image(platform=Platform("windows", "amd64"))) is None
+
+
+def test_the_suggestion_of_platforms_that_agree_is_the_firsts() -> None:
+    """Its evidence may differ, its numbers may not."""
+    surer, other = suggestion.suggest(image()), image(steps=())
+    assert suggestion.first([image(), other]) == surer
+    assert suggestion.first([other, image()]) == suggestion.suggest(other)
+    group = msgspec.structs.replace(image(), accounts=AccountFiles(PASSWD.replace(b"1000", b"1001")))
+    assert suggestion.first([image(), group]) is None
+    assert suggestion.first([image(), image(steps=(), directories=())]) is None
+
+
 def test_platforms_must_agree() -> None:
     """One Pod has one runAsUser."""
     other = msgspec.structs.replace(image(), accounts=AccountFiles(PASSWD.replace(b"999", b"998")))
