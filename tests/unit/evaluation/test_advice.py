@@ -253,7 +253,7 @@ WITHOUT = "set spec.containers[0].securityContext.runAsUser to a uid above 0 und
     ],
 )
 async def test_the_next_step_to_the_letter(paths: dict[str, Any], found: str, fix: str) -> None:
-    assert (await told(paths, image(found))).fix == fix
+    assert (await finding_about(paths, image(found))).fix == fix
 
 
 async def test_what_something_adds_is_the_platform_teams_unless_a_person_does() -> None:

@@ -211,4 +211,4 @@ def test_the_fields_in_their_order_to_the_letter(
     },
 )
 def test_an_images_user_to_the_letter(text: str, value: str, effect: str) -> None:
-    assert told({}, parse_user(text))[USER] == (value, effect)
+    assert fields_of({}, parse_user(text))[USER] == (value, effect)
