@@ -1,12 +1,22 @@
 """The command `nonroot operate`."""
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from webhook.cli.logs import LOG_FORMAT, LOG_LEVEL, Format, configure
-from webhook.cli.options import INSECURE_REGISTRY, SERVER_REGISTRY_CONFIG
+from webhook.cli.options import (
+    INSECURE_REGISTRY,
+    METRICS_AUTHENTICATION,
+    SERVER_REGISTRY_CONFIG,
+    TLS_CIPHER_SUITE,
+    TLS_MIN_VERSION,
+)
+
+if TYPE_CHECKING:
+    from webhook.server.tls import TlsVersion
 
 
 def _setting(name: str, help: str, **more: Any) -> Callable[[Any], Any]:  # noqa: A002  # click's own word
@@ -42,7 +52,21 @@ _DAYS = click.IntRange(1, 36500)
     help="Make and renew the certificates; off with cert-manager or a Secret of one's own.",
 )
 @_setting("host", "Address for probes and metrics.", default="0.0.0.0")  # noqa: S104  # probes come from the node
-@_setting("metrics-port", "Port for probes and metrics (HTTP).", default=8080, type=click.IntRange(0, 65535))
+@_setting(
+    "metrics-port",
+    "Port for probes and metrics (HTTP, or HTTPS by --metrics-cert).",
+    default=8080,
+    type=click.IntRange(0, 65535),
+)
+@_setting(
+    "metrics-cert",
+    "PEM file of a certificate to serve probes and metrics with; one of our own until it is there.",
+    type=click.Path(path_type=Path),
+)
+@_setting("metrics-key", "PEM file of its key.", type=click.Path(path_type=Path))
+@METRICS_AUTHENTICATION
+@TLS_MIN_VERSION
+@TLS_CIPHER_SUITE
 @_setting(
     "scan-interval",
     "Minutes between two scans of all workloads, if nothing changes that matters to them; 0: never scan.",
@@ -116,6 +140,8 @@ def operate(
     ca_lifetime: int,
     leaf_lifetime: int,
     scan_interval: int,
+    tls_min_version: "TlsVersion",
+    tls_cipher_suites: tuple[str, ...],
     insecure: tuple[str, ...],
     log_level: str,
     log_format: Format,
@@ -126,6 +152,7 @@ def operate(
 
     from webhook.controller import run
     from webhook.controller.settings import OperateSettings
+    from webhook.server.tls import TlsOptions
 
     configure(log_level, log_format)
     spans = {
@@ -133,4 +160,5 @@ def operate(
         "leaf_lifetime": timedelta(days=leaf_lifetime),
         "scan_interval": timedelta(minutes=scan_interval),
     }
-    run(OperateSettings(**{**given, **spans}, insecure_registries=insecure))
+    tls = TlsOptions(tls_min_version, tls_cipher_suites)
+    run(OperateSettings(**{**given, **spans}, tls=tls, insecure_registries=insecure))

@@ -6,6 +6,31 @@ from typing import Any, TypeVar
 
 import click
 
+from webhook.server.cipher_suites import CIPHER_SUITES
+
+TLS_MIN_VERSION = click.option(
+    "--tls-min-version",
+    type=click.Choice(["1.2", "1.3"]),
+    default="1.2",
+    show_default=True,
+    help="The oldest version of TLS that is spoken.",
+)
+TLS_CIPHER_SUITE = click.option(
+    "--tls-cipher-suite",
+    "tls_cipher_suites",
+    type=click.Choice(list(CIPHER_SUITES)),
+    multiple=True,
+    metavar="NAME",
+    help="A cipher suite of TLS 1.2 that is spoken, by the name that Kubernetes has for it; repeatable. Safe ones where none "
+    "is given. The suites of TLS 1.3 are all safe and stay.",
+)
+METRICS_AUTHENTICATION = click.option(
+    "--metrics-authentication",
+    is_flag=True,
+    envvar="NONROOT_METRICS_AUTHENTICATION",
+    show_envvar=True,
+    help="Show the metrics only to whoever shows a token of the cluster and may get the path /metrics by RBAC.",
+)
 SERVER_REGISTRY_CONFIG = click.option(
     "--registry-config",
     type=click.Path(path_type=Path),

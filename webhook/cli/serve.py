@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 import click
 
 from webhook.cli.logs import LOG_FORMAT, LOG_LEVEL, Format, configure
-from webhook.cli.options import INSECURE_REGISTRY, POLICY, SERVER_REGISTRY_CONFIG
+from webhook.cli.options import (
+    INSECURE_REGISTRY,
+    METRICS_AUTHENTICATION,
+    POLICY,
+    SERVER_REGISTRY_CONFIG,
+    TLS_CIPHER_SUITE,
+    TLS_MIN_VERSION,
+)
 
 if TYPE_CHECKING:
     from webhook.server.tls import TlsVersion
@@ -22,7 +29,7 @@ if TYPE_CHECKING:
     default=8080,
     show_default=True,
     type=click.IntRange(0, 65535),
-    help="Port for probes and metrics (HTTP).",
+    help="Port for probes and metrics (HTTP, or HTTPS by --metrics-tls).",
 )
 @POLICY
 @click.option("--standalone", is_flag=True, help="Need no cluster: policies come from files alone.")
@@ -38,13 +45,10 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="PEM file of a CA: only clients that show a certificate of it are answered. The API server has to be given one.",
 )
-@click.option(
-    "--tls-min-version",
-    type=click.Choice(["1.2", "1.3"]),
-    default="1.2",
-    show_default=True,
-    help="The oldest version of TLS that is spoken.",
-)
+@TLS_MIN_VERSION
+@TLS_CIPHER_SUITE
+@click.option("--metrics-tls", is_flag=True, help="Serve probes and metrics by HTTPS, with the same certificate.")
+@METRICS_AUTHENTICATION
 @click.option(
     "--identity-api",
     is_flag=True,
@@ -76,6 +80,9 @@ def serve(
     key: Path | None,
     client_ca: Path | None,
     tls_min_version: "TlsVersion",
+    tls_cipher_suites: tuple[str, ...],
+    metrics_tls: bool,
+    metrics_authentication: bool,
     identity_api: bool,
     identity_api_client_ca: Path | None,
     identity_api_audiences: tuple[str, ...],
@@ -88,6 +95,7 @@ def serve(
     from webhook.cli.policy_files import load_documents
     from webhook.server.server import run
     from webhook.server.settings import ServeSettings
+    from webhook.server.tls import TlsOptions
 
     configure(log_level, log_format)
     run(
@@ -100,7 +108,9 @@ def serve(
             cert=cert,
             key=key,
             client_ca=client_ca,
-            tls_min_version=tls_min_version,
+            tls=TlsOptions(tls_min_version, tls_cipher_suites),
+            metrics_tls=metrics_tls,
+            metrics_authentication=metrics_authentication,
             identity_api=identity_api,
             identity_api_client_ca=identity_api_client_ca,
             identity_api_audiences=identity_api_audiences,

@@ -49,18 +49,22 @@ class ClusterAccessReviews:
 
     async def may_resolve(self, user: User, namespace: str) -> bool:
         """Whether RBAC lets the user resolve image identities in a namespace; empty: in all of them."""
-        return await self._allows(user, {**RESOURCE, "namespace": namespace})
+        return await self._allows(user, resourceAttributes={**RESOURCE, "namespace": namespace})
 
     async def may_list_pods(self, user: User, namespace: str) -> bool:
         """Whether RBAC lets the user list the Pods of a namespace; empty: of all of them."""
-        return await self._allows(user, {"resource": "pods", "verb": "list", "namespace": namespace})
+        return await self._allows(user, resourceAttributes={"resource": "pods", "verb": "list", "namespace": namespace})
 
-    async def _allows(self, user: User, attributes: dict[str, str]) -> bool:
+    async def may_get(self, user: User, path: str) -> bool:
+        """Whether RBAC lets the user get a path that is no resource, such as /metrics."""
+        return await self._allows(user, nonResourceAttributes={"path": path, "verb": "get"})
+
+    async def _allows(self, user: User, **attributes: dict[str, str]) -> bool:
         body = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SubjectAccessReview",
             "spec": {
-                "resourceAttributes": attributes,
+                **attributes,
                 "user": user.username,
                 "uid": user.uid,
                 "groups": list(user.groups),

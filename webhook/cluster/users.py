@@ -13,6 +13,7 @@ from webhook.errors import NonrootError
 
 ALLOWED_LIFE = 60.0  # seconds that a yes of the API server counts
 DENIED_LIFE = 10.0  # seconds that a no counts
+TOKEN_LIMIT = 16 * 1024  # characters
 _CACHE_LIMIT = 4 * 1024 * 1024  # bytes
 
 T = TypeVar("T")
@@ -41,6 +42,17 @@ class AccessReviews(Protocol):
     async def may_list_pods(self, user: User, namespace: str) -> bool:
         """Whether RBAC lets the user list the Pods of a namespace; empty: of all of them."""
         ...
+
+    async def may_get(self, user: User, path: str) -> bool:
+        """Whether RBAC lets the user get a path that is no resource, such as /metrics."""
+        ...
+
+
+def bearer_token(authorization: str) -> str:
+    """The token in a header `Authorization`; empty where there is none, or one that is longer than any token."""
+    scheme, _, token = authorization.partition(" ")
+    token = token.strip()
+    return token if scheme.lower() == "bearer" and len(token) <= TOKEN_LIMIT else ""
 
 
 class TooManyReviews(NonrootError):
@@ -84,6 +96,11 @@ class CachedAccessReviews:
         """As `AccessReviews`."""
         key = "list", msgspec.json.encode(user), namespace
         return await self._ask(key, lambda: self._reviews.may_list_pods(user, namespace))
+
+    async def may_get(self, user: User, path: str) -> bool:
+        """As `AccessReviews`."""
+        key = "get", msgspec.json.encode(user), path
+        return await self._ask(key, lambda: self._reviews.may_get(user, path))
 
     async def aclose(self) -> None:
         """Stop asking."""

@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import logging
 import socket
+from collections.abc import Iterator
 from functools import partial
 
 from webhook.cluster.client import Cluster
 from webhook.cluster.errors import ClusterError, Conflict
 from webhook.cluster.events import EventRecorder
 from webhook.cluster.image_identities import ClusterIdentityStore
+from webhook.cluster.metrics_readers import MetricsReaders
 from webhook.cluster.pull_secrets import PullSecrets
 from webhook.cluster.service_range import ServiceRange
 from webhook.cluster.supervisor import background, supervise
@@ -33,6 +35,7 @@ from webhook.metrics import Background
 from webhook.registry import config_file
 from webhook.registry.client import RegistryClient
 from webhook.server import certificates
+from webhook.server.tls import ServingCertificate, self_signed_files
 
 PERIOD = 10.0  # seconds between two looks where nothing wakes us; Secrets are never watched, only read by name
 PAUSE = 1.0  # seconds between two rounds at least, should somebody else write what we write
@@ -87,11 +90,23 @@ async def _operate(settings: OperateSettings) -> None:
         readers = ReportReaders(cluster) if settings.report_page_authentication else None
         routes = ReportPage(scanning, readers).routes() if settings.report_page else ()
         collectors = scanning, statuses, patched, Background(client.stats, Event=recorder.writer)
-        serving = probes.serve(state, settings.host, settings.metrics_port, collectors, routes)
-        log.info("probes and metrics at http://%s:%d", settings.host, await closing.enter_async_context(serving))
+        certificate = closing.enter_context(_metrics_certificate(settings))
+        serving = probes.serve(
+            state,
+            settings.host,
+            settings.metrics_port,
+            collectors,
+            routes,
+            tls=certificate.context if certificate else None,
+            readers=MetricsReaders.of(cluster) if settings.metrics_authentication else None,
+        )
+        scheme, port = "https" if certificate else "http", await closing.enter_async_context(serving)
+        log.info("probes and metrics at %s://%s:%d", scheme, settings.host, port)
 
         scheduler = Scheduler(statuses, scanning, Workloads(cluster, patched), settings.scan_interval)
         loops = [*scheduler.loops(), supervise("following the Service range", service_range.follow)]
+        if certificate:
+            loops.append(supervise("watching the certificate of the metrics", certificate.watch))
         if settings.scan_interval:
             loops.append(repeat("the watch on patched Pods", patched.round, patched.due))
         if settings.scan_interval and settings.reports:
@@ -108,6 +123,22 @@ async def _operate(settings: OperateSettings) -> None:
         await closing.enter_async_context(background(*loops))
         notify = certificates_due.set if settings.manage_certificates else None
         await operator.run(cluster, Triggers(settings, notify, scheduler.policy_changed, cluster.now()), closing.aclose)
+
+
+@contextlib.contextmanager
+def _metrics_certificate(settings: OperateSettings) -> Iterator[ServingCertificate | None]:
+    """The certificate of probes and metrics, where they have one.
+
+    Its files come from the Secret that this very process makes after an installation: until they are there, another is served.
+    """
+    if not (settings.metrics_cert and settings.metrics_key):
+        yield None
+        return
+    hosts = certificates.service_hosts(settings.service, settings.namespace)
+    with self_signed_files(hosts) as (_, cert, key):
+        yield ServingCertificate(
+            settings.metrics_cert, settings.metrics_key, options=settings.tls, meanwhile=(cert, key)
+        )
 
 
 def rotation(cluster: Cluster, settings: OperateSettings) -> Rotation:

@@ -1,6 +1,7 @@
 """The controller's HTTP endpoints: liveness, readiness with its problem, metrics, and the report page."""
 
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Iterable
 
 from aiohttp import web
@@ -10,6 +11,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from webhook import metrics
+from webhook.cluster.metrics_readers import MetricsReaders
 from webhook.server.sockets import listen
 
 
@@ -29,11 +31,18 @@ class State(Collector):
 
 @contextlib.asynccontextmanager
 async def serve(
-    state: State, host: str, port: int, collectors: Iterable[Collector] = (), routes: Iterable[web.RouteDef] = ()
+    state: State,
+    host: str,
+    port: int,
+    collectors: Iterable[Collector] = (),
+    routes: Iterable[web.RouteDef] = (),
+    *,
+    tls: ssl.SSLContext | None = None,
+    readers: MetricsReaders | None = None,
 ) -> AsyncIterator[int]:
     """Answer `/healthz`, `/readyz` and `/metrics`; gives the port, which is a free one where 0 was asked for.
 
-    `collectors` are shown beside the state; `routes` are answered as well.
+    `collectors` are shown beside the state; `routes` are answered as well. Without `readers` the metrics are shown to anybody.
     """
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector):
@@ -47,7 +56,13 @@ async def serve(
     async def readyz(_: web.Request) -> web.Response:
         return web.Response(text=f"{state.problem or 'ok'}\n", status=503 if state.problem else 200)
 
-    async def prometheus(_: web.Request) -> web.Response:
+    async def prometheus(request: web.Request) -> web.Response:
+        refusal = await readers.refusal(request.headers.get("Authorization", "")) if readers else None
+        if refusal is not None:
+            status, text = refusal
+            return web.Response(
+                text=text, status=status, headers={"WWW-Authenticate": "Bearer"} if status == 401 else None
+            )
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()
@@ -56,7 +71,7 @@ async def serve(
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        await web.SockSite(runner, listen(host, port, "--metrics-port")).start()
+        await web.SockSite(runner, listen(host, port, "--metrics-port"), ssl_context=tls).start()
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()

@@ -7,6 +7,7 @@ from typing import Protocol
 from aiohttp import web
 
 from webhook.cluster.errors import ClusterError
+from webhook.cluster.users import bearer_token
 from webhook.controller.report_readers import ReportReaders, Unauthenticated
 from webhook.scan import document
 from webhook.scan.document import Document
@@ -68,7 +69,8 @@ class ReportPage:
         chosen = frozenset(request.query.getall("namespace", ())) & every if "namespace" in request.query else every
         if self._access is not None:
             try:
-                chosen = await self._access.visible(_token(request), chosen)
+                token = bearer_token(request.headers.get("Authorization", ""))
+                chosen = await self._access.visible(token, chosen)
             except Unauthenticated:
                 text = "show a token of the cluster: Authorization: Bearer TOKEN, as `kubectl create token` makes one\n"
                 return web.Response(text=text, status=401, headers={"WWW-Authenticate": "Bearer"})
@@ -88,8 +90,3 @@ class ReportPage:
 
 def _part(found: Document, chosen: Collection[str], every: Collection[str]) -> Document:
     return found if len(chosen) == len(every) else document.part(found, chosen)
-
-
-def _token(request: web.Request) -> str:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""

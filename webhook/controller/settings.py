@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from webhook.errors import InvalidSetting
+from webhook.server.tls import TlsOptions
 
 
 class OperateSettings(msgspec.Struct, frozen=True):
@@ -23,6 +24,10 @@ class OperateSettings(msgspec.Struct, frozen=True):
     manage_certificates: bool = True
     host: str = "0.0.0.0"  # noqa: S104 - probes come from the node
     metrics_port: int = 8080
+    metrics_cert: Path | None = None
+    metrics_key: Path | None = None
+    metrics_authentication: bool = False
+    tls: TlsOptions = TlsOptions()
     scan_interval: timedelta = timedelta(minutes=30)
     reports: bool = True
     pass_results: bool = True
@@ -38,6 +43,11 @@ class OperateSettings(msgspec.Struct, frozen=True):
 
     def check(self) -> None:
         """`InvalidSetting` where the settings contradict each other."""
+        self.tls.check()
+        if bool(self.metrics_cert) != bool(self.metrics_key):
+            raise InvalidSetting("--metrics-cert and --metrics-key belong together: give both, or none for plain HTTP")
+        if self.metrics_authentication and not self.metrics_cert:
+            raise InvalidSetting("--metrics-authentication needs --metrics-cert: tokens are as good as passwords")
         if self.ca_secret == self.tls_secret:
             raise InvalidSetting("--ca-secret and --tls-secret are the same: the CA's key must not reach the replicas")
         if not timedelta() < self.leaf_lifetime <= self.ca_lifetime / 3:

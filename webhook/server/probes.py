@@ -4,6 +4,7 @@ FastAPI is not imported for them: it takes 6 to 15 MiB and half of the time to s
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -15,9 +16,20 @@ from starlette.routing import Route
 from webhook.metrics import BuildInfo
 from webhook.server.counters import Metrics
 
+if TYPE_CHECKING:
+    from webhook.cluster.metrics_readers import MetricsReaders
 
-def build(metrics: Metrics, ready: Callable[[], str | None], ca: bytes | None = None) -> Starlette:
-    """The application. `ready` says why we are not; `ca` is the CA of a self-signed certificate, offered at /ca.crt."""
+
+def build(
+    metrics: Metrics,
+    ready: Callable[[], str | None],
+    ca: bytes | None = None,
+    readers: "MetricsReaders | None" = None,
+) -> Starlette:
+    """The application. `ready` says why we are not; `ca` is the CA of a self-signed certificate, offered at /ca.crt.
+
+    Without `readers` the metrics are shown to anybody.
+    """
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
@@ -31,7 +43,11 @@ def build(metrics: Metrics, ready: Callable[[], str | None], ca: bytes | None = 
         why = ready()
         return PlainTextResponse(f"{why or 'ok'}\n", 503 if why else 200)
 
-    async def prometheus(_: Request) -> Response:
+    async def prometheus(request: Request) -> Response:
+        refusal = await readers.refusal(request.headers.get("authorization", "")) if readers else None
+        if refusal is not None:
+            status, text = refusal
+            return PlainTextResponse(text, status, {"WWW-Authenticate": "Bearer"} if status == 401 else None)
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     async def authority(_: Request) -> Response:

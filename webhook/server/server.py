@@ -7,9 +7,7 @@ import logging
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,18 +25,18 @@ from webhook.registry.client import RegistryClient
 from webhook.registry.fallback import FallbackSource
 from webhook.registry.layers.reader import SWITCH_INTERVAL
 from webhook.registry.transport.stats import RegistryStats
-from webhook.server import certificates
 from webhook.server.asgi import Reviews
 from webhook.server.counters import Metrics
 from webhook.server.probes import build
 from webhook.server.protocols import protocol
 from webhook.server.settings import ServeSettings
 from webhook.server.sockets import listen
-from webhook.server.tls import ClientAuthority, ServingCertificate
+from webhook.server.tls import ClientAuthority, ServingCertificate, self_signed_files
 
 if TYPE_CHECKING:
     from webhook.cluster.client import Cluster
     from webhook.cluster.image_identities import ClusterIdentityStore
+    from webhook.cluster.metrics_readers import MetricsReaders
 
 KEEP_ALIVE = 120  # seconds; the API server reuses idle connections for 90, and loses a Pod where we close first
 HANDSHAKE = 10.0  # seconds that a client may take to begin TLS
@@ -54,8 +52,11 @@ def run(settings: ServeSettings) -> None:
     settings.check()
     access = config_file.load(settings.registry_config, settings.insecure_registries)
     callers = ClientAuthority(settings.identity_api_client_ca) if settings.identity_api_client_ca else None
-    with _certificate(settings, callers) as (certificate, ca), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(settings, access, certificate, ca, callers))
+    with _files(settings) as (cert, key, ca), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        load = partial(ServingCertificate, cert, key, options=settings.tls)
+        certificate = load(client_ca=settings.client_ca, callers=callers)
+        of_metrics = load() if settings.metrics_tls else None
+        runner.run(_serve(settings, access, certificate, of_metrics, ca, callers))
 
 
 def _loop_factory() -> "type[asyncio.AbstractEventLoop]":
@@ -72,29 +73,21 @@ def _loop_factory() -> "type[asyncio.AbstractEventLoop]":
 
 
 @contextlib.contextmanager
-def _certificate(
-    settings: ServeSettings, callers: ClientAuthority | None
-) -> Iterator[tuple[ServingCertificate, bytes | None]]:
-    load = partial(
-        ServingCertificate, client_ca=settings.client_ca, callers=callers, minimum_version=settings.tls_min_version
-    )
+def _files(settings: ServeSettings) -> Iterator[tuple[Path, Path, bytes | None]]:
+    """The files of the serving certificate and its key, and the CA where these are our own."""
     if settings.cert and settings.key:
-        yield load(settings.cert, settings.key), None
+        yield settings.cert, settings.key, None
         return
     names = dict.fromkeys(("localhost", "127.0.0.1", "::1", settings.host))
-    ca, cert, key = certificates.self_signed(tuple(names), datetime.now(UTC))
-    with tempfile.TemporaryDirectory(prefix="nonroot-") as folder:
-        paths = Path(folder, "tls.crt"), Path(folder, "tls.key")
-        for path, content in zip(paths, (cert, key), strict=True):
-            path.touch(mode=0o600)
-            path.write_bytes(content)
-        yield load(*paths), ca
+    with self_signed_files(tuple(names)) as (ca, cert, key):
+        yield cert, key, ca
 
 
 async def _serve(
     settings: ServeSettings,
     access: config_file.Access,
     certificate: ServingCertificate,
+    of_metrics: ServingCertificate | None,
     ca: bytes | None,
     callers: ClientAuthority | None,
 ) -> None:
@@ -123,30 +116,36 @@ async def _serve(
                 return "shutting down"
             return "no view of the cluster yet" if isinstance(view, PolicyCache) and not view.ready else None
 
-        app = build(metrics, ready, ca)
+        app = build(metrics, ready, ca, _readers(settings, cluster))
         reviews = Reviews(Admission(view, images), metrics, identity_api(app), answered)
-        secure, plain = _Server(reviews, certificate), _Server(app)
+        secure, probes = _Server(reviews, certificate), _Server(app, of_metrics)
         sockets = (
             listen(settings.host, settings.port, "--port or --host"),
             listen(settings.host, settings.metrics_port, "--metrics-port or --host"),
         )
         async with asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(supervise("watching the certificate", certificate.watch))
-            serving = [
-                tasks.create_task(server.serve([each])) for server, each in zip((secure, plain), sockets, strict=True)
+            watching = [
+                tasks.create_task(supervise("watching the certificate", each.watch))
+                for each in (certificate, of_metrics)
+                if each is not None
             ]
-            while not (secure.started and plain.started):
+            serving = [
+                tasks.create_task(server.serve([each])) for server, each in zip((secure, probes), sockets, strict=True)
+            ]
+            while not (secure.started and probes.started):
                 await asyncio.sleep(0.005)
             gc.collect()
             gc.freeze()  # what is there now stays to the end: the collector need not look at it again and again
             log.info("reviews at https://%s:%d", *sockets[0].getsockname()[:2])
-            log.info("probes and metrics at http://%s:%d", *sockets[1].getsockname()[:2])
+            scheme = "https" if of_metrics else "http"
+            log.info("probes and metrics at %s://%s:%d", scheme, *sockets[1].getsockname()[:2])
             await stop.wait()
             reviews.draining = True
             await _drained(secure)
-            secure.should_exit = plain.should_exit = True
+            secure.should_exit = probes.should_exit = True
             await asyncio.wait(serving)
-            watching.cancel()
+            for each in watching:
+                each.cancel()
 
 
 async def _drained(server: uvicorn.Server) -> None:
@@ -155,6 +154,15 @@ async def _drained(server: uvicorn.Server) -> None:
         async with asyncio.timeout(DRAIN):
             while server.server_state.connections:
                 await asyncio.sleep(0.1)
+
+
+def _readers(settings: ServeSettings, cluster: "Cluster | None") -> "MetricsReaders | None":
+    """Those to whom the metrics are shown; None: anybody."""
+    if not settings.metrics_authentication or cluster is None:
+        return None
+    from webhook.cluster.metrics_readers import MetricsReaders
+
+    return MetricsReaders.of(cluster)
 
 
 @contextlib.asynccontextmanager

@@ -6,7 +6,7 @@ import msgspec
 
 from webhook.errors import InvalidSetting
 from webhook.policy.types import Documents
-from webhook.server.tls import TlsVersion
+from webhook.server.tls import TlsOptions
 
 
 class ServeSettings(msgspec.Struct, frozen=True):
@@ -20,7 +20,9 @@ class ServeSettings(msgspec.Struct, frozen=True):
     cert: Path | None = None
     key: Path | None = None
     client_ca: Path | None = None
-    tls_min_version: TlsVersion = "1.2"
+    tls: TlsOptions = TlsOptions()
+    metrics_tls: bool = False
+    metrics_authentication: bool = False
     identity_api: bool = False
     identity_api_client_ca: Path | None = None
     identity_api_audiences: tuple[str, ...] = ()
@@ -30,6 +32,11 @@ class ServeSettings(msgspec.Struct, frozen=True):
 
     def check(self) -> None:
         """`InvalidSetting` where the flags contradict each other."""
+        self.tls.check()
+        if self.metrics_authentication and not self.metrics_tls:
+            raise InvalidSetting("--metrics-authentication needs --metrics-tls: tokens are as good as passwords")
+        if self.metrics_authentication and self.standalone:
+            raise InvalidSetting("--metrics-authentication is not for --standalone: nobody can tell of tokens")
         if self.self_signed and (self.cert or self.key):
             raise InvalidSetting("--self-signed makes a certificate of its own: leave out --cert and --key")
         if not self.self_signed and not (self.cert and self.key):

@@ -1,18 +1,24 @@
 """The serving certificate: loaded once, and again whenever its files change, without closing a connection."""
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import ssl
+import tempfile
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import NameOID
 
 from webhook.errors import InvalidSetting
+from webhook.server import certificates
+from webhook.server.cipher_suites import CIPHER_SUITES
 
 INTERVAL = 2.0  # seconds; mounted Secrets change by a symlink swap that sends no useful event
 
@@ -21,6 +27,28 @@ log = logging.getLogger(__name__)
 
 TlsVersion = Literal["1.2", "1.3"]
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+
+class TlsOptions(msgspec.Struct, frozen=True):
+    """The oldest version of TLS that is spoken, and the cipher suites of TLS 1.2, by IANA's names; none: OpenSSL's own."""
+
+    minimum_version: TlsVersion = "1.2"
+    cipher_suites: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """`InvalidSetting` where they contradict each other."""
+        if self.cipher_suites and self.minimum_version == "1.3":
+            raise InvalidSetting(
+                "--tls-cipher-suite chooses among those of TLS 1.2, which --tls-min-version=1.3 rules out: leave out one of them"
+            )
+
+    def context(self) -> ssl.SSLContext:
+        """A context for a server."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = _VERSIONS[self.minimum_version]
+        if self.cipher_suites:
+            context.set_ciphers(":".join(CIPHER_SUITES[name] for name in self.cipher_suites))
+        return context
 
 
 class ClientAuthority:
@@ -73,7 +101,7 @@ class ServingCertificate:
 
     With a `client_ca`, a file of PEM certificates, only clients that show a certificate of it are spoken to: the API server
     does, where its kubeconfig for webhooks has one (kubernetes/apiserver pkg/util/webhook/authentication.go). Of `callers` a
-    client may show a certificate, and need not.
+    client may show a certificate, and need not. The pair `meanwhile` is served until the files are there.
     """
 
     def __init__(
@@ -83,11 +111,11 @@ class ServingCertificate:
         *,
         client_ca: Path | None = None,
         callers: ClientAuthority | None = None,
-        minimum_version: TlsVersion = "1.2",
+        options: TlsOptions | None = None,
+        meanwhile: tuple[Path, Path] | None = None,
     ) -> None:
         self._cert, self._key = cert, key
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.minimum_version = _VERSIONS[minimum_version]
+        self.context = (options or TlsOptions()).context()
         if client_ca is not None:
             try:
                 self.context.load_verify_locations(client_ca)
@@ -101,6 +129,9 @@ class ServingCertificate:
                 self.context.verify_mode = ssl.CERT_OPTIONAL
         self.expiry = 0.0  # seconds since the epoch
         self._seen = b""
+        self._awaited = meanwhile is not None
+        if meanwhile is not None:
+            self.context.load_cert_chain(*meanwhile)
         try:
             self._load()
         except (OSError, ValueError) as error:
@@ -108,6 +139,9 @@ class ServingCertificate:
 
     def _load(self) -> bool:
         """Load the pair if its content changed; raises OSError or ValueError and keeps the former one."""
+        if self._awaited and not (self._cert.exists() and self._key.exists()):
+            return False
+        self._awaited = False
         chain, key = self._cert.read_bytes(), self._key.read_bytes()
         seen = hashlib.sha256(chain + b"\0" + key).digest()
         if seen == self._seen:
@@ -133,6 +167,18 @@ class ServingCertificate:
                 log.error(  # noqa: TRY400  # a broken file is no bug of ours: no stack trace
                     "the new certificate cannot be used, the former one goes on: %s", _reason(error)
                 )
+
+
+@contextlib.contextmanager
+def self_signed_files(hosts: Sequence[str]) -> Iterator[tuple[bytes, Path, Path]]:
+    """A CA, and the files of a certificate of it and its key, which are gone afterwards."""
+    ca, certificate, key = certificates.self_signed(hosts, datetime.now(UTC))
+    with tempfile.TemporaryDirectory(prefix="nonroot-") as folder:
+        paths = Path(folder, "tls.crt"), Path(folder, "tls.key")
+        for path, content in zip(paths, (certificate, key), strict=True):
+            path.touch(mode=0o600)
+            path.write_bytes(content)
+        yield ca, *paths
 
 
 def _reason(error: Exception) -> str:

@@ -23,14 +23,6 @@
 {{- default .Release.Namespace .Values.namespaceOverride -}}
 {{- end }}
 
-{{- define "nonroot.mutatingConfiguration" -}}
-zz-nonroot-webhook
-{{- end }}
-
-{{- define "nonroot.validatingConfiguration" -}}
-nonroot-webhook
-{{- end }}
-
 {{- /* cert-manager's Secrets are not the controller's: when the mode changes, running replicas go on with the certificate
        that they serve until others have taken over, and the controller's CA is still there to come back to. */}}
 {{- define "nonroot.tlsSecret" -}}
@@ -210,6 +202,35 @@ automountServiceAccountToken: false
 {{- end }}
 {{- if ne .Values.logging.format "text" }}
 - --log-format={{ .Values.logging.format }}
+{{- end }}
+{{- end }}
+
+{{- define "nonroot.tlsArguments" -}}
+{{- if ne .Values.webhook.tls.minVersion "1.2" }}
+- {{ printf "--tls-min-version=%s" .Values.webhook.tls.minVersion | quote }}
+{{- if .Values.webhook.tls.ciphers }}
+{{- fail "webhook.tls.ciphers chooses among the cipher suites of TLS 1.2, which webhook.tls.minVersion rules out: leave out one of them" }}
+{{- end }}
+{{- end }}
+{{- range .Values.webhook.tls.ciphers }}
+- --tls-cipher-suite={{ . }}
+{{- end }}
+{{- end }}
+
+{{- define "nonroot.metricsAuthenticationArgument" -}}
+{{- if .Values.metrics.authentication }}
+{{- if not .Values.metrics.secure }}
+{{- fail "metrics.authentication needs metrics.secure: tokens are as good as passwords" }}
+{{- end }}
+- --metrics-authentication
+{{- end }}
+{{- end }}
+
+{{- /* Where probes of both components look. */}}
+{{- define "nonroot.probePort" -}}
+port: metrics
+{{- if .Values.metrics.secure }}
+scheme: HTTPS
 {{- end }}
 {{- end }}
 

@@ -33,3 +33,22 @@
   resources: [servicecidrs]
   verbs: [list]
 {{- end }}
+
+{{- /* Binds subjects, where there are any, to a ClusterRole of ours. */}}
+{{- define "nonroot.subjectsBinding" -}}
+{{- $name := printf "%s-%s" (include "nonroot.fullname" (index . 0)) (index . 1) -}}
+{{- if index . 2 }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: {{ $name }}
+  {{- include "nonroot.metadata" (dict "context" (index . 0)) | nindent 2 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: {{ $name }}
+subjects:
+  {{- toYaml (index . 2) | nindent 2 }}
+{{- end }}
+{{- end }}

@@ -88,6 +88,17 @@ def test_the_check_against_the_api_can_fail(kind: str, name: str, path: tuple[st
     assert "noSuchField" in complaint["msg"]
 
 
+def test_the_check_against_the_api_finds_a_key_that_is_there_twice(tmp_path: Path) -> None:
+    """Which of two labels of one name counts is up to each parser."""
+    rendered, own = tmp_path / "rendered", tmp_path / "schemas"
+    rendered.mkdir()
+    own.mkdir()
+    twice = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: {team: a, team: b}}\n"
+    (rendered / "twice.yaml").write_text(twice)
+    (complaint,) = _complaints(rendered, schemas.KUBERNETES[-1], own)
+    assert 'key "team" already set' in complaint["msg"]
+
+
 @pytest.mark.parametrize(
     ("given", "reason"),
     [

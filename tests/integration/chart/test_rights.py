@@ -50,7 +50,7 @@ SCAN = (
 def admission(values: dict[str, Any]) -> set[Right]:
     """What admission uses with these values."""
     used = BOTH | rights("nonroot.dev", "imageidentities", "create list watch")
-    if values["identityApi"]["enabled"]:
+    if values["identityApi"]["enabled"] or values["metrics"]["authentication"]:
         used |= TOKENS
     return used | (PULL_SECRETS if _reads_pull_secrets(values) else set())
 
@@ -60,7 +60,7 @@ def controller(values: dict[str, Any]) -> set[Right]:
     used = (
         BOTH
         | rights("nonroot.dev", "nonrootpolicies/status nonrootexceptions/status", "patch")
-        | rights(CONFIGURATIONS, "validatingwebhookconfigurations", "get", "nonroot-webhook")
+        | rights(CONFIGURATIONS, "validatingwebhookconfigurations", "get", values["webhook"]["validatingConfiguration"])
         | rights("", "configmaps", "get patch", "nonroot-webhook-enforced")
     )
     if values["defaultPolicy"]:
@@ -72,10 +72,12 @@ def controller(values: dict[str, Any]) -> set[Right]:
         used |= rights("", "configmaps", "get patch", "nonroot-webhook-history")
         used |= SCAN | rights("openreports.io", "reports", writes) | rights("wgpolicyk8s.io", "policyreports", writes)
         used |= PULL_SECRETS if _reads_pull_secrets(values) else set()
-    if values["reportPage"]["enabled"] and values["reportPage"]["authentication"]:
+    page = values["reportPage"]["enabled"] and values["reportPage"]["authentication"]
+    if page or values["metrics"]["authentication"]:
         used |= TOKENS
     if values["certificates"]["mode"] == "controller":
-        for kind, name in (("mutating", "zz-nonroot-webhook"), ("validating", "nonroot-webhook")):
+        for kind in ("mutating", "validating"):
+            name = values["webhook"][f"{kind}Configuration"]
             used |= rights(CONFIGURATIONS, f"{kind}webhookconfigurations", "get list watch patch", name)
         used |= rights("", "secrets", "create")
         used |= rights("", "secrets", "get update", "nonroot-webhook-ca nonroot-webhook-tls")
@@ -124,6 +126,7 @@ def _overlaid(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         pytest.param({"scan": {"interval": 0}, "defaultPolicy": False}, id="without a scan"),
         pytest.param({"reports": {"enabled": False}}, id="without reports"),
         pytest.param({"reportPage": {"enabled": True, "authentication": True}}, id="with a page for readers"),
+        pytest.param({"metrics": {"secure": True, "authentication": True}}, id="with metrics for readers"),
     ],
 )
 def test_what_is_granted_is_what_is_used(path: Path, more: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from tests.e2e.target import Target
 from tests.support import cluster
 from webhook.cluster.access_reviews import RESOURCE, ClusterAccessReviews
 from webhook.cluster.client import Cluster
+from webhook.cluster.metrics_readers import MetricsReaders
 from webhook.cluster.users import User
 
 RBAC = "rbac.authorization.k8s.io"
@@ -80,3 +81,22 @@ async def test_a_certificate_s_user_has_what_is_bound_to_it_alone(
         assert not await reviews.may_resolve(holder, "kube-system")
     finally:
         target.kubectl("delete", "rolebinding", f"{account}-holder")
+
+
+async def test_metrics_are_shown_to_whom_a_role_lets_read_them(target: Target, account: str) -> None:
+    """By the role that the chart makes, bound to an account."""
+    name = f"metrics-{account}"
+    header = f"Bearer {target.kubectl('create', 'token', account).strip()}"
+    async with contextlib.aclosing(Cluster()) as connection:
+        refusal = await MetricsReaders.of(connection).refusal(header)
+        assert refusal is not None
+        assert refusal[0] == 403
+        target.kubectl("create", "clusterrole", name, "--verb=get", "--non-resource-url=/metrics")
+        target.kubectl(
+            "create", "clusterrolebinding", name, f"--clusterrole={name}", f"--serviceaccount=default:{account}"
+        )
+        try:
+            assert await MetricsReaders.of(connection).refusal(header) is None
+            assert (await MetricsReaders.of(connection).refusal("Bearer no token") or (0,))[0] == 401
+        finally:
+            target.kubectl("delete", "clusterrole,clusterrolebinding", name)

@@ -208,6 +208,67 @@ def test_the_oldest_version_of_tls_can_be_chosen(policy: Path) -> None:
         running.stop()
 
 
+def test_the_cipher_suites_can_be_chosen(policy: Path) -> None:
+    """Of TLS 1.2; those of 1.3 stay. The certificate that is made has an ECDSA key."""
+    chosen = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
+    running = Server("--self-signed", "--policy", str(policy), "--tls-cipher-suite", chosen)
+    try:
+        context = ssl.create_default_context(cadata=running.get("/ca.crt").decode())
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        for offered, spoken in (("ECDHE-ECDSA-AES128-GCM-SHA256", False), ("ECDHE+AESGCM", True)):
+            context.set_ciphers(offered)
+            connection = http.client.HTTPSConnection("localhost", running.ports[0], timeout=5, context=context)
+            if not spoken:
+                with pytest.raises((ssl.SSLError, ConnectionError)):
+                    connection.connect()
+                continue
+            connection.connect()
+            assert (connection.sock.cipher() or ("",))[0] == "ECDHE-ECDSA-AES256-GCM-SHA384"
+            connection.close()
+    finally:
+        running.stop()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ("--tls-cipher-suite", "TLS_RSA_WITH_3DES_EDE_CBC_SHA"),
+            "is not one of 'TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256'",
+        ),
+        (("--tls-cipher-suite", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "--tls-min-version", "1.3"), "leave out one"),
+        (("--metrics-authentication",), "--metrics-authentication needs --metrics-tls"),
+        (("--metrics-authentication", "--metrics-tls"), "--metrics-authentication is not for --standalone"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_with_words(arguments: tuple[str, ...], says: str) -> None:
+    done = nonroot("serve", "--standalone", "--self-signed", *arguments)
+    assert (done.returncode, says in done.stderr) == (2, True), done.stderr
+
+
+def test_probes_and_metrics_can_be_served_over_tls(policy: Path, tmp_path: Path) -> None:
+    """By the certificate of the reviews, but to whoever shows none: neither the kubelet nor Prometheus has the API server's."""
+    authority = Authority(tmp_path)
+    ca, certificate, key = certificates.self_signed(("localhost",), datetime.now(UTC))
+    (tmp_path / "tls.crt").write_bytes(certificate)
+    (tmp_path / "tls.key").write_bytes(key)
+    files = ("--cert", str(tmp_path / "tls.crt"), "--key", str(tmp_path / "tls.key"))
+    running = Server(*files, "--policy", str(policy), "--client-ca", str(authority.certificate), "--metrics-tls")
+    try:
+        assert "probes and metrics at https://" in running.said
+        context = ssl.create_default_context(cadata=ca.decode())
+        connection = http.client.HTTPSConnection("localhost", running.ports[1], timeout=5, context=context)
+        for path, begins in (("/readyz", b"ok\n"), ("/metrics", b"# HELP")):
+            connection.request("GET", path)
+            reply = connection.getresponse()
+            assert (reply.status, reply.read().startswith(begins)) == (200, True)
+        connection.close()
+        with pytest.raises((OSError, http.client.HTTPException)):
+            running.get("/metrics")
+    finally:
+        running.stop()
+
+
 def test_reviews_are_answered_over_verified_tls_on_one_connection(server: Server) -> None:
     connection = server.connect(server.get("/ca.crt"))
     for user, allowed in ((0, False), (1000, True)):

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.support.clock import Clock
-from webhook.cluster.users import ALLOWED_LIFE, DENIED_LIFE, CachedAccessReviews, User
+from webhook.cluster.users import ALLOWED_LIFE, DENIED_LIFE, TOKEN_LIMIT, CachedAccessReviews, User, bearer_token
 from webhook.errors import NonrootError
 
 WEB = User("system:serviceaccount:shops:web")
@@ -31,6 +31,10 @@ class Reviews:
     async def may_list_pods(self, user: User, namespace: str) -> bool:
         await self._heard(f"Pods of {namespace}")
         return namespace == "shops"
+
+    async def may_get(self, user: User, path: str) -> bool:
+        await self._heard(f"the path {path}")
+        return path == "/metrics"
 
     async def _heard(self, what: str) -> None:
         self.asked.append(what)
@@ -78,3 +82,28 @@ async def test_rights_to_resolve_and_to_list_are_two_questions(reviews: Reviews)
     assert await cached.may_list_pods(WEB, "shops")
     assert await cached.may_resolve(WEB, "shops")
     assert reviews.asked == ["Pods of shops", "shops"]
+
+
+async def test_a_path_is_a_question_of_its_own(reviews: Reviews) -> None:
+    cached = CachedAccessReviews(reviews, at_once=2, waiting=100)
+    for _ in range(2):
+        assert await cached.may_get(WEB, "/metrics")
+        assert not await cached.may_get(WEB, "/report")
+    assert reviews.asked == ["the path /metrics", "the path /report"]
+
+
+@pytest.mark.parametrize(
+    ("header", "token"),
+    [
+        ("Bearer t0k", "t0k"),
+        ("bearer  t0k ", "t0k"),
+        (f"Bearer {'x' * TOKEN_LIMIT}", "x" * TOKEN_LIMIT),
+        (f"Bearer {'x' * (TOKEN_LIMIT + 1)}", ""),
+        ("Basic t0k", ""),
+        ("Bearer", ""),
+        ("t0k", ""),
+        ("", ""),
+    ],
+)
+def test_the_token_of_a_header(header: str, token: str) -> None:
+    assert bearer_token(header) == token

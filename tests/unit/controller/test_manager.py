@@ -2,18 +2,24 @@
 
 import asyncio
 import logging
+import ssl
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Self
 
 import aiohttp
 import pytest
 
 from tests.support.controllers import CONFIGURATIONS, FakeObjects
+from webhook.cluster.access_reviews import ClusterAccessReviews
+from webhook.cluster.client import Cluster
 from webhook.cluster.errors import Conflict, Unreachable
+from webhook.cluster.metrics_readers import MetricsReaders
 from webhook.controller import manager, probes
 from webhook.controller.certificate_rotation import Names, Plan, Rotation
 from webhook.controller.settings import OperateSettings
 from webhook.errors import InvalidSetting
+from webhook.server.tls import ServingCertificate, TlsOptions, self_signed_files
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -134,6 +140,37 @@ async def test_the_probes_say_what_is_not_in_order() -> None:
         assert "nonroot_certificate_writes_total 3.0" in metrics
 
 
+class Readers(MetricsReaders):
+    """Lets the header `Bearer prometheus` read."""
+
+    def __init__(self) -> None:
+        super().__init__(ClusterAccessReviews(Cluster()))
+
+    async def refusal(self, authorization: str) -> tuple[int, str] | None:
+        if authorization == "Bearer prometheus":
+            return None
+        return (403, "not you\n") if authorization else (401, "who are you?\n")
+
+
+async def test_metrics_are_served_over_tls_to_their_readers() -> None:
+    """Probes ask for no token: the kubelet has none for us."""
+    with self_signed_files(("localhost",)) as (ca, cert, key):
+        context = ServingCertificate(cert, key).context
+        trust = ssl.create_default_context(cadata=ca.decode())
+        async with (
+            probes.serve(probes.State(), "127.0.0.1", 0, tls=context, readers=Readers()) as port,
+            aiohttp.ClientSession(f"https://localhost:{port}", connector=aiohttp.TCPConnector(ssl=trust)) as client,
+        ):
+            async with client.get("/healthz") as response:
+                assert response.status == 200
+            for token, status in (("", 401), ("jane", 403), ("prometheus", 200)):
+                headers = {"Authorization": f"Bearer {token}"} if token else {}
+                async with client.get("/metrics", headers=headers) as response:
+                    assert response.status == status
+                    assert ("nonroot_build_info" in await response.text()) is (status == 200)
+                    assert response.headers.get("WWW-Authenticate") == ("Bearer" if status == 401 else None)
+
+
 async def test_probes_of_both_families_reach_an_unspecified_ipv6_address() -> None:
     """On a dual-stack cluster kubelets probe by IPv4."""
     async with probes.serve(probes.State(), "::", 0) as port, aiohttp.ClientSession() as client:
@@ -153,6 +190,18 @@ async def test_a_port_that_is_taken_is_a_setting_that_cannot_be_used() -> None:
     ("settings", "reason"),
     [
         pytest.param(OperateSettings("web", ca_secret="x", tls_secret="x"), "are the same", id="one Secret for both"),
+        pytest.param(
+            OperateSettings("web", metrics_cert=Path("a")), "belong together", id="a certificate without a key"
+        ),
+        pytest.param(
+            OperateSettings("web", metrics_key=Path("a")), "belong together", id="a key without a certificate"
+        ),
+        pytest.param(OperateSettings("web", metrics_authentication=True), "--metrics-cert", id="tokens in clear text"),
+        pytest.param(
+            OperateSettings("web", tls=TlsOptions("1.3", ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",))),
+            "leave out one",
+            id="cipher suites of another version",
+        ),
         pytest.param(OperateSettings("web", leaf_lifetime=timedelta()), "leaf-lifetime", id="no lifetime"),
         pytest.param(OperateSettings("web", leaf_lifetime=timedelta(days=122)), "a third", id="too long for its CA"),
     ],

@@ -117,6 +117,18 @@ def test_a_job_that_has_ended_makes_no_pods() -> None:
     assert {key: len(each.variants) for key, each in found.items()} == {("Job", "failing"): 1, ("CronJob", "night"): 1}
 
 
+def test_the_history_of_a_repaired_cron_job_is_not_its_next_pods() -> None:
+    """A Pod that has ended runs a container that the template no longer has, and its Job is still there."""
+    former = tweak(
+        named(of("Job"), "night-1", ("CronJob", "night")), {"spec.template.spec.containers.0.name": "former"}
+    )
+    ended = tweak(pod("night-1-x", ("Job", "night-1")), {"spec.containers.0.name": "former"})
+    found, _ = take(named(of("CronJob"), "night"), former, running(ended, 0, phase="Succeeded"))
+    (variant,) = found["CronJob", "night"].variants
+    assert [slot.container.name for slot in variant.workload.slots()] == ["app"]
+    assert (found["CronJob", "night"].pods, found["CronJob", "night"].observed) == (0, [])
+
+
 def test_a_custom_resource_without_pods_is_known_by_its_newest_replica_set() -> None:
     """A Rollout that is scaled to zero."""
     old, new = (named(of("ReplicaSet"), f"shop-{number}", ("Rollout", "shop")) for number in (1, 2))
