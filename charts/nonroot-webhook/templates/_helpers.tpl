@@ -190,9 +190,6 @@ securityContext:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
-{{- if .tokenExpirationSeconds }}
-automountServiceAccountToken: false
-{{- end }}
 {{- end }}
 {{- end }}
 

@@ -67,3 +67,12 @@
       port: {{ . }}
     {{- end }}
 {{- end }}
+
+{{- define "nonroot.ciliumRegistryPorts" -}}
+toPorts:
+  - ports:
+      {{- range include "nonroot.registryPorts" . | trim | splitList "\n" | compact | uniq }}
+      - port: {{ . | quote }}
+        protocol: TCP
+      {{- end }}
+{{- end }}

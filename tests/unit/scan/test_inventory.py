@@ -126,7 +126,7 @@ def test_the_history_of_a_repaired_cron_job_is_not_its_next_pods() -> None:
     found, _ = take(named(of("CronJob"), "night"), former, running(ended, 0, phase="Succeeded"))
     (variant,) = found["CronJob", "night"].variants
     assert [slot.container.name for slot in variant.workload.slots()] == ["app"]
-    assert (found["CronJob", "night"].pods, found["CronJob", "night"].observed) == (0, [])
+    assert (found["CronJob", "night"].pods, found["CronJob", "night"].observed) == (0, ())
 
 
 def test_a_custom_resource_without_pods_is_known_by_its_newest_replica_set() -> None:
