@@ -11,6 +11,7 @@ import io
 import json
 import os
 import re
+import socket
 import ssl
 import subprocess
 import tarfile
@@ -326,6 +327,43 @@ def test_every_mode_and_back_keeps_everything(upgrades: Upgrades) -> None:
         assert upgrades.scanned() == before, name
 
 
+def test_metrics_are_read_by_https_and_by_whom_rbac_lets(upgrades: Upgrades) -> None:
+    """Of both components, which are ready: the kubelet probes them by HTTPS, too. Verified as the ServiceMonitor has it."""
+    target, subject = upgrades.target, {"kind": "ServiceAccount", "name": upgrades.namespace, "namespace": "default"}
+    target.kubectl("create", "serviceaccount", upgrades.namespace, "-n", "default")
+    tokens = {
+        name: target.kubectl("create", "token", name, "-n", "default").strip()
+        for name in (upgrades.namespace, "default")
+    }
+    try:
+        assert upgrades.to(metrics={"secure": True, "authentication": True, "subjects": [subject]}) == []
+        where = ("secret", "nonroot-webhook-tls", "-n", NAMESPACE, "-o", r"jsonpath={.data.ca\.crt}")
+        ca = base64.b64decode(target.kubectl("get", *where))
+        context = ssl.create_default_context(cadata=ca.decode())
+        pods = target.get("pods", NAMESPACE, "-l", "app.kubernetes.io/name=nonroot-webhook")
+        lasting = [each for each in pods if "deletionTimestamp" not in each["metadata"]]
+        assert len(lasting) > 1
+        for each in lasting:
+            address = each["status"]["podIP"], 8080
+            assert _read_metrics(address, context, tokens[upgrades.namespace]) == (200, True)
+            assert _read_metrics(address, context, tokens["default"]) == (403, False)
+            assert _read_metrics(address, context, "") == (401, False)
+    finally:
+        target.kubectl("delete", "serviceaccount", upgrades.namespace, "-n", "default")
+
+
+def _read_metrics(address: Address, context: ssl.SSLContext, token: str) -> tuple[int, bool]:
+    """The status of /metrics, and whether there is one of ours in it."""
+    with (
+        socket.create_connection(address, timeout=10) as plain,
+        closing(http.client.HTTPConnection(address[0])) as connection,
+    ):
+        connection.sock = context.wrap_socket(plain, server_hostname=f"nonroot-webhook.{NAMESPACE}.svc")
+        connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {token}"} if token else {})
+        answer = connection.getresponse()
+        return answer.status, b"nonroot_build_info" in answer.read()
+
+
 def test_a_certificate_of_the_users_serves_and_is_replaced_under_way(upgrades: Upgrades) -> None:
     """The chart publishes its CA, the controller makes none, and the next one is served while connections stay open."""
     upgrades.keep()
@@ -342,12 +380,12 @@ def test_a_certificate_of_the_users_serves_and_is_replaced_under_way(upgrades: U
     with upgrades.connected() as (address, connection):
         assert _served(address) == first.certificate
         assert _asked(connection) == 200
-        socket = connection.sock
+        opened = connection.sock
         second = issuers.put_certificate(upgrades.target, ca, timedelta(minutes=30))
         upgrades.hurry()
         eventually(lambda: _served(address) == second.certificate, "the user's next certificate")
         assert _asked(connection) == 200
-        assert connection.sock is socket
+        assert connection.sock is opened
     upgrades.works()
     state = upgrades.scanned()
     assert {base64.b64decode(each) for each in state.bundles} == {both}

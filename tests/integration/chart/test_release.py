@@ -1,15 +1,13 @@
 """A real `helm install`, upgrade and uninstall of the chart by Helm 3 and 4, beside whatever else is installed on the cluster.
 
-The webhook configurations have fixed names and the cluster may hold them already, so this is a copy of the chart in which
-they have others; its hooks select no namespace. What is looked at is what Helm does to the objects; the program, upgrades of
-it and GitOps tools are in the end-to-end tests.
+The cluster may hold a release already, so all names are others and the hooks select no namespace. What is looked at is what
+Helm does to the objects; the program, upgrades of it and GitOps tools are in the end-to-end tests.
 """
 
 import json
-import shutil
+import subprocess
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -27,10 +25,9 @@ OFF_SWITCH = "app.kubernetes.io/part-of=nonroot-webhook"
 
 
 class Release(msgspec.Struct, frozen=True):
-    """An installed copy of the chart, with names that nobody else has."""
+    """An installed chart, with names that nobody else has."""
 
     program: str  # Helm's
-    chart: Path
     name: str  # of the release, its namespace, and its objects
 
     @property
@@ -43,11 +40,14 @@ class Release(msgspec.Struct, frozen=True):
         values = {
             "fullnameOverride": self.name,
             "crds": {"install": False},
-            "webhook": {"namespaceSelector": {"matchLabels": NOWHERE}},
+            "webhook": {
+                "mutatingConfiguration": f"zz-{self.name}",
+                "validatingConfiguration": self.name,
+                "namespaceSelector": {"matchLabels": NOWHERE},
+            },
+            "apiPriorityAndFairness": {"enabled": True},
         }
-        return run(
-            self.program, *words, self.name, self.chart, "-n", self.name, "--values", "-", stdin=json.dumps(values)
-        )
+        return run(self.program, *words, self.name, CHART, "-n", self.name, "--values", "-", stdin=json.dumps(values))
 
     def bundles(self) -> list[str | None]:
         """The caBundle of every hook."""
@@ -56,19 +56,10 @@ class Release(msgspec.Struct, frozen=True):
 
 
 @pytest.fixture(scope="module", params=["helm", "helm4"], ids=["Helm 3", "Helm 4"])
-def release(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Release]:
+def release(request: pytest.FixtureRequest) -> Iterator[Release]:
     build.ensure([*TOOLS, request.param])
     name = f"release-{uuid.uuid4().hex[:8]}"
-    chart = tmp_path_factory.mktemp("chart") / "nonroot-webhook"
-    shutil.copytree(CHART, chart)
-    helpers = chart / "templates" / "_helpers.tpl"
-    text = helpers.read_text()
-    for configuration in ("zz-nonroot-webhook", "nonroot-webhook"):
-        line = f"\n{configuration}\n"
-        assert text.count(line) == 1
-        text = text.replace(line, f"\n{configuration.replace('nonroot-webhook', name)}\n")
-    helpers.write_text(text)
-    made = Release(build.program(request.param, "helm"), chart, name)
+    made = Release(build.program(request.param, "helm"), name)
     made.helm("install", "--create-namespace")
     yield made
     run(made.program, "uninstall", name, "--namespace", name, "--ignore-not-found")
@@ -81,6 +72,22 @@ def test_a_fresh_install_has_no_ca_and_the_handle_of_the_off_switch(release: Rel
     selected = run("kubectl", "get", kinds, "-l", OFF_SWITCH, "-o", "name")
     for each in release.configurations:
         assert each.partition("/")[2] in selected
+
+
+def test_requests_of_ours_get_the_priority_level_that_is_asked_for(release: Release) -> None:
+    """As the API server itself says of a request that the controller's account makes."""
+    account = f"system:serviceaccount:{release.name}:{release.name}-controller"
+    uids = {
+        kind: json.loads(run("kubectl", "get", f"{kind}/{name}", "-o", "json"))["metadata"]["uid"]
+        for kind, name in (("flowschema", release.name), ("prioritylevelconfiguration", "workload-high"))
+    }
+    words = ("kubectl", "auth", "can-i", "list", "namespaces", "-v=9")
+    for user, ours in ((account, True), (f"{account}-not", False)):
+        groups = ("--as-group=system:serviceaccounts", "--as-group=system:authenticated")
+        said = subprocess.run([*words, f"--as={user}", *groups], capture_output=True, text=True, check=False).stderr
+        assert (uids["flowschema"] in said) is ours
+        if ours:
+            assert uids["prioritylevelconfiguration"] in said
 
 
 def test_our_own_pods_meet_the_restricted_standard(release: Release) -> None:
