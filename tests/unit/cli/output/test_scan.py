@@ -10,7 +10,7 @@ import pytest
 from webhook.cli.output.scan import FORMATS, render, report
 from webhook.policy.selection import BUILT_IN
 from webhook.scan import document
-from webhook.scan.document import Container, Document, Finding, Outcome, Running, Skip, Workload
+from webhook.scan.document import Container, Document, Finding, Outcome, Running, Skip, Waiting, Workload
 from webhook.scan.policyreport import RULE, reports
 
 NASTY = "\x1b[31m<b>::error::%0A\n,\u202e"
@@ -54,6 +54,7 @@ REPORTED = reported(
             yaml="runAsUser: 1000\nrunAsNonRoot: true\n",
             path="spec.template.spec.containers[0].securityContext",
             mismatch="runs as uid 5 where uid 1000 was predicted",
+            waiting=Waiting("CreateContainerConfigError", "image has non-numeric user (app)", 2),
         ),
         name="db",
         kind="StatefulSet",
@@ -82,7 +83,7 @@ def test_the_text_is_for_a_person() -> None:
     """By namespace; what there is to do, and nothing of what runs unchanged; then what it all comes to."""
     odd = "\\x1b[31m<b>::error::%0A\\n,\\u202e"
     lines = render("text", REPORTED).splitlines()
-    assert lines[:13] == [
+    assert lines[:14] == [
         "shop  policy strict, Audit: 1 denied, 1 fixable, 1 compliant; 1 run as root now",
         "  denied    Deployment web, container app: uid 1000",
         "      root-image: it is root",
@@ -92,6 +93,7 @@ def test_the_text_is_for_a_person() -> None:
         "  fixable   StatefulSet db, container app: uid 1000",
         "      volume-permissions: may not write",
         "      fix: write 1000",
+        "      does not start in 2 Pods now: CreateContainerConfigError: image has non-numeric user (app)",
         "      mismatch: runs as uid 5 where uid 1000 was predicted",
         "tools  policy strict, Audit: 2 unknown",
         f"  unknown   Deployment {odd}, container {odd}: uid 1000",
@@ -171,6 +173,8 @@ def test_a_report_says_each_rule_of_each_container_and_who_is_fine() -> None:
         "runningAsUid": "0,5",
     }  # fmt: skip
     assert (result["policy"], result["message"]) == ("strict", "it is root; write 1000")
+    stuck = next(each for each in reports(REPORTED.workloads) if each["scope"]["name"] == "db")["results"][0]
+    assert stuck["properties"]["waiting"] == "CreateContainerConfigError"
 
 
 def test_a_report_is_found_by_what_it_says_and_read_by_its_name() -> None:

@@ -14,7 +14,7 @@ from tests.support.pages import hostile, large, scanned, small, workload
 from tests.support.tables import table
 from tests.unit.scan.test_evaluate import predicted
 from webhook.image.source import Image
-from webhook.scan.document import Document, document
+from webhook.scan.document import Document, Waiting, document
 from webhook.scan.html.page import render
 
 
@@ -70,6 +70,17 @@ async def test_an_exception_that_ends_soon_shows() -> None:
     assert "The exceptions of 1 container end within a week." in page
     assert page.count("ends soon") == 1
     assert 'class="warning"' not in render(whole)
+
+
+async def test_a_container_that_does_not_start_now_says_why_beside_what_to_write() -> None:
+    whole = await scanned(workload("Deployment", "a", "b", "name"))
+    (each,) = whole.workloads
+    stuck = Waiting("CreateContainerConfigError", "image has <non-numeric> user", 2)
+    containers = tuple(msgspec.structs.replace(container, waiting=stuck) for container in each.containers)
+    page = render(msgspec.structs.replace(whole, workloads=(msgspec.structs.replace(each, containers=containers),)))
+    assert "Does not start now in 2 Pods: CreateContainerConfigError: image has &lt;non-numeric&gt; user" in _text(page)
+    assert "runAsUser: 1000" in page
+    assert "Does not start now" not in render(whole)
 
 
 @pytest.mark.parametrize(("found", "line"), [(redis(), "USER 999"), (image(""), "")])
