@@ -36,7 +36,7 @@ class ServeSettings(msgspec.Struct, frozen=True):
         if self.metrics_authentication and not self.metrics_tls:
             raise InvalidSetting("--metrics-authentication needs --metrics-tls: tokens are as good as passwords")
         if self.metrics_authentication and self.standalone:
-            raise InvalidSetting("--metrics-authentication is not for --standalone: nobody can tell of tokens")
+            raise InvalidSetting("--metrics-authentication is not for --standalone: tokens cannot be verified")
         if self.self_signed and (self.cert or self.key):
             raise InvalidSetting("--self-signed makes a certificate of its own: leave out --cert and --key")
         if not self.self_signed and not (self.cert and self.key):
