@@ -189,7 +189,7 @@ def as_text(report: Document) -> str:
             lines.append(f"    the layers could not all be read: {printable(each.unread)}")
     cost = report.cost
     requests = f"{cost.requests} request{'s' if cost.requests != 1 else ''}"
-    lines.append(f"{requests}, {_size(cost.bytes_read)} read of {_size(cost.bytes_image)}")
+    lines.append(f"{requests}: {_size(cost.bytes_read)} read; a pull takes {_size(cost.bytes_image)}")
     return "\n".join(lines) + "\n"
 
 
