@@ -26,7 +26,9 @@ def explain(rules: tuple[str, ...], form: str) -> None:
         from webhook import json_output
 
         pages = pages or [rule_docs.page(name) for name in rule_docs.names()]
-        documents = [{"rule": each.name, "title": each.title, "sections": dict(each.sections)} for each in pages]
+        documents = [
+            {"rule": each.name, "title": each.title, "url": each.url, "sections": dict(each.sections)} for each in pages
+        ]
         click.echo(json_output.text({"version": 1, "rules": documents}), nl=False)
         return
     if form == "markdown":
@@ -34,7 +36,7 @@ def explain(rules: tuple[str, ...], form: str) -> None:
         click.echo("\n\n".join(f"## {each.name}\n\n{each.markdown}" for each in pages))
         return
     if pages:
-        click.echo("\n\n".join(f"{each.name}\n\n{each.text}" for each in pages))
+        click.echo("\n\n".join(f"{each.name}\n\n{each.text}\n\n{each.url}" for each in pages))
         return
     width = max(map(len, rule_docs.names()))
     for name in rule_docs.names():

@@ -11,6 +11,7 @@ from webhook.dockerfile import rules as dockerfile_rules
 from webhook.errors import InvalidSetting
 from webhook.evaluation import rules
 
+SITE = "https://nonroot.dev/docs/"
 _SECTION = re.compile(r"^(Why|Fails|Passes|Fix|Dockerfile|Source): ?", re.MULTILINE)
 
 
@@ -19,6 +20,11 @@ class RuleDoc(msgspec.Struct, frozen=True):
 
     name: str
     text: str
+
+    @property
+    def url(self) -> str:
+        """The rule's page in the documentation."""
+        return f"{SITE}reference/rules/{self.name}/"
 
     @property
     def title(self) -> str:

@@ -26,7 +26,9 @@ from webhook.policy.types import Rule
 def test_the_rule_of_a_refusal_is_found(said: str, rule: str) -> None:
     """Whatever stands before and behind the words that are always the same."""
     assert rule_docs.find(said).name == rule
-    assert CliRunner().invoke(main, ["explain", said]).output.startswith(f"{rule}\n\n")
+    output = CliRunner().invoke(main, ["explain", said]).output
+    assert output.startswith(f"{rule}\n\n")
+    assert output.endswith(f"\n\nhttps://nonroot.dev/docs/reference/rules/{rule}/\n")
 
 
 def test_what_is_neither_is_said_to_be_neither() -> None:

@@ -75,7 +75,7 @@ def _rule(page: rule_docs.RuleDoc) -> dict[str, Any]:
         "shortDescription": {"text": page.title},
         "fullDescription": {"text": page.section("Why") or page.title},
         "help": {"text": page.text, "markdown": page.markdown},
-        "helpUri": f"{_HOME}docs/reference/rules/{page.name}/",
+        "helpUri": page.url,
         "defaultConfiguration": {"level": "error" if page.name in _ROOT_RULES else "warning"},
         "properties": {"tags": ["security"], "security-severity": "8.0" if page.name in _ROOT_RULES else "5.0"},
     }

@@ -1,4 +1,4 @@
-"""Only the base image can tell whom the image runs as.
+"""The base image decides who the image runs as.
 
 Why: without a USER of its own the image runs as its base does, which is root for nearly every base, and which the base
 may change with its next tag. The same holds for a USER made of a variable that only the base's ENV could set.

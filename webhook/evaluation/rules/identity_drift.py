@@ -1,4 +1,4 @@
-"""By number, the process would not be who it is by name.
+"""With the uid in place of the name the process would have other groups.
 
 Why: a runtime that is given a uid takes gid and supplementary groups from the first line of /etc/passwd with that uid.
 Where that line is another user's, `runAsUser` alone changes the groups; `runAsGroup` repairs the primary one only.

@@ -1,4 +1,4 @@
-"""The image's USER stands for nobody.
+"""The image's USER is a name that the image's own /etc/passwd does not have.
 
 Why: a name that the image's own /etc/passwd does not have cannot be run: the runtime fails to create the container
 (CreateContainerError), or with `runAsNonRoot: true` the kubelet refuses it before. No other source of names is
