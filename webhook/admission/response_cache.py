@@ -23,10 +23,12 @@ from webhook.workload.workload import Workload
 CACHE_LIMIT = 8 * 1024 * 1024  # bytes
 _OBJECT_OVERHEAD = 4  # what Python's objects take, against what they say
 
-_APART = {"name", "projected", "secret", "config_map"}
+_APART = {"name", "projected", "secret", "config_map", "empty_dir"}
 _KIND_OF_VOLUME = attrgetter(*(each for each in Volume.__struct_fields__ if each not in _APART))
 _PLAIN = _KIND_OF_VOLUME(Volume())
 _TOKEN = (Volume(projected=Present()),)
+# kubernetes plugin/pkg/admission/serviceaccount/admission.go (DefaultAPITokenMountPath)
+_ACCOUNT_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _NO_METADATA = Metadata()
 _ANNOTATIONS = (ANNOTATION, OPENSHIFT_SCC)
 
@@ -49,24 +51,29 @@ class Key(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
 def cacheable(workload: Workload) -> Workload | None:
     """The Pod without what differs between Pods of one template, equal and hashable for all of them.
 
-    Of its metadata only the annotations that are read are left, of its volumes whether one is projected. None where findings
-    name its mounts: those about the permissions of volumes.
+    Of its metadata only the annotations that are read are left, of its volumes whether one is projected and, where several users
+    may write them, its emptyDirs; of its mounts all but that of the API server's token. None where findings are about other
+    volumes: their permissions.
     """
     spec, annotations = workload.spec, workload.metadata.annotations
-    projected = False
+    projected, shared = False, list[Volume]()
     for volume in spec.volumes or ():
+        if volume.empty_dir is not None:
+            shared.append(volume)
         if _KIND_OF_VOLUME(volume) != _PLAIN or _private(volume.secret) or _private(volume.config_map):
             return None
         projected = projected or volume.projected is not None
+    if shared and _one_user(workload):
+        shared = []
     return Workload(
         workload.kind,
         _NO_METADATA if annotations is None else _read(annotations),
         replace(
             spec,
-            containers=_without_mounts(spec.containers),
-            init_containers=_without_mounts(spec.init_containers),
-            ephemeral_containers=_without_mounts(spec.ephemeral_containers),
-            volumes=_TOKEN if projected else None,
+            containers=_without_token(spec.containers),
+            init_containers=_without_token(spec.init_containers),
+            ephemeral_containers=_without_token(spec.ephemeral_containers),
+            volumes=(*shared, *_TOKEN) if projected else tuple(shared) or None,
             node_selector=spec.node_selector and _Mapping(spec.node_selector),
         ),
         workload.pointer,
@@ -77,9 +84,24 @@ def _read(annotations: dict[str, str]) -> Metadata:
     return Metadata(annotations=_Mapping((name, annotations[name]) for name in _ANNOTATIONS if name in annotations))
 
 
-def _without_mounts(containers: tuple[Container, ...] | None) -> tuple[Container, ...] | None:
+def _one_user(workload: Workload) -> bool:
+    """Whether the spec gives every container the same uid, so that no other user writes what one of them has written."""
+    context = workload.context
+    return context.run_as_user is not None and all(
+        own is None or own.run_as_user in {None, context.run_as_user}
+        for own in [slot.container.security_context for slot in workload.slots()]
+    )
+
+
+def _without_token(containers: tuple[Container, ...] | None) -> tuple[Container, ...] | None:
+    """The containers without the mount that the API server adds last, by a name of its own."""
     return containers and tuple(
-        [replace(each, volume_mounts=None) if each.volume_mounts else each for each in containers]
+        [
+            replace(each, volume_mounts=mounts[:-1] or None)
+            if (mounts := each.volume_mounts) and mounts[-1].mount_path == _ACCOUNT_MOUNT
+            else each
+            for each in containers
+        ]
     )
 
 
@@ -147,7 +169,8 @@ class ResponseCache:
             if await images.find(again) is not image:
                 return None
         for references, like, stored in found.stored:
-            if await images.find_stored(references, like) != stored:
+            again_stored = await images.find_stored(references, like)
+            if again_stored is not stored and again_stored != stored:
                 return None
         return found
 

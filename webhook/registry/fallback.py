@@ -13,6 +13,7 @@ from typing import Protocol
 
 import msgspec
 
+from webhook.caching import LRUCache
 from webhook.errors import InvalidReference
 from webhook.image import image_identity, reference
 from webhook.image.config import Platform, normalise_platform
@@ -24,8 +25,9 @@ from webhook.registry.manifest import Descriptor, choose
 
 DAY = timedelta(days=1)  # how exact `lastSeen` is
 
-_STORED_LIMIT = 4096  # images as they are stored, kept to be given again
-_StoredKey = tuple[str, str, str, frozenset[str]]
+_STORED_LIMIT = 4 * 1024 * 1024  # bytes of images as they are stored, kept to be given again
+_IMAGE = 2000  # bytes that one takes, roughly
+_StoredKey = tuple[tuple[str, ...], str, str, frozenset[str]]
 
 _SILENT: frozenset[Cause] = frozenset({"unreachable", "rateLimited", "pending"})
 _REFUSED: frozenset[Cause] = frozenset({"notFound", "unauthorized"})
@@ -69,7 +71,7 @@ class FallbackSource(Images):
         self._images = images
         self._identities = identities
         self._clock = clock
-        self._stored: dict[_StoredKey, Image | None] = {}  # as the identities were at `_revision`
+        self._stored: LRUCache[_StoredKey, Sequence[Image | None]] = LRUCache(_STORED_LIMIT)  # of `_revision`
         self._revision = identities.revision
 
     async def find(self, query: Query) -> Image | Unknown:
@@ -90,20 +92,22 @@ class FallbackSource(Images):
         return recalled or found
 
     async def find_stored(self, references: Sequence[str], like: Query) -> Sequence[Image | None]:
-        """The images as far as the source below has them, or identities are stored of them."""
+        """The images as far as the source below has them, or identities are stored: the same until what is stored changes."""
         found = await self._images.find_stored(references, like)
-        return [each or self._find_stored(name, like) for name, each in zip(references, found, strict=True)]
+        if any(found):
+            return [each or self._find_stored(name, like) for name, each in zip(references, found, strict=True)]
+        if self._revision != self._identities.revision:
+            self._stored, self._revision = LRUCache(_STORED_LIMIT), self._identities.revision
+        key = (tuple(references), like.namespace, like.os, like.architectures)
+        stored = self._stored.get(key)
+        if stored is None:
+            stored = [self._find_stored(name, like) for name in references]
+            self._stored.put(key, stored, sum(map(len, references)) + _IMAGE * (len(stored) - stored.count(None)))
+        return stored
 
     def _find_stored(self, name: str, like: Query) -> Image | None:
-        """The image as it is stored: the same object until what is stored changes."""
-        if not self._identities.of_reference(reference.normalised(name)):
-            return None
-        if self._revision != self._identities.revision or len(self._stored) >= _STORED_LIMIT:
-            self._stored, self._revision = {}, self._identities.revision
-        key = (name, like.namespace, like.os, like.architectures)
-        if key not in self._stored:
-            self._stored[key] = self._recall(reference.parse(name), like, None)
-        return self._stored[key]
+        stored = self._identities.of_reference(reference.normalised(name))
+        return self._recall(reference.parse(name), like, None) if stored else None
 
     def _on_nodes(self, requested: Reference, query: Query) -> bool:
         """Whether some node has run an image by that name, though not who that is everywhere."""

@@ -294,6 +294,40 @@ async def test_memory_is_bounded() -> None:
     assert 0 < scene.admission._responses._answers.weight <= CACHE_LIMIT
 
 
+@pytest.mark.parametrize(("uids", "findings"), [((1, 1), 0), ((None, 1), 0), ((1, 2), 1)], ids=str)
+async def test_replicas_that_share_an_empty_dir_are_evaluated_once(
+    uids: tuple[int | None, int], findings: int, evaluations: list[Workload]
+) -> None:
+    """With the finding about two users, where there are two."""
+    scene = Scene(Unknown("pending", "nothing is stored"), mode="Enforce")
+    mounts = [{"name": "data", "mountPath": "/data"}]
+    containers = [
+        {"name": f"c{number}", "image": IMAGE, "volumeMounts": mounts}
+        | ({"securityContext": {"runAsUser": uid}} if uid else {})
+        for number, uid in enumerate(uids)
+    ]
+    pod = tweak(
+        minimal(),
+        {
+            "spec.securityContext": {"runAsUser": 1, "runAsNonRoot": True},
+            "spec.containers": containers,
+            "spec.volumes": [{"name": "data", "emptyDir": {}}],
+        },
+    )
+    for _ in range(3):
+        outcome = await scene.ask(pod)
+        assert [each.rule for each in outcome.findings] == ["shared-volume"] * findings
+    assert len(evaluations) == 4  # the first one, and each by the fresh one
+
+
+def test_a_mount_is_part_of_a_pod_for_it_may_be_the_working_directory() -> None:
+    pods = [
+        cacheable(workload(tweak(minimal(), {"spec.containers.0.volumeMounts": [{"name": "data", "mountPath": path}]})))
+        for path in ("/app", "/data")
+    ]
+    assert pods[0] != pods[1]
+
+
 @pytest.mark.parametrize("kind", ["secret", "configMap"])
 @pytest.mark.parametrize(("mode", "alike"), [(0o444, True), (0o604, True), (0o440, False), (0o441, False)])
 def test_a_volume_that_not_everybody_may_read_is_like_no_other(kind: str, mode: int, alike: bool) -> None:
@@ -305,7 +339,8 @@ def test_a_volume_that_not_everybody_may_read_is_like_no_other(kind: str, mode: 
 def test_where_a_token_is_mounted_makes_no_pod_another(name: str) -> None:
     """In none of its containers, each of which counts."""
     one = {"name": "a", "image": IMAGE}
-    mounted = {**one, "volumeMounts": [{"name": "token", "mountPath": "/token"}]}
+    mount = {"name": "kube-api-access-x2k9p", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}
+    mounted = {**one, "volumeMounts": [mount]}
     plain, same = (cacheable(workload(tweak(minimal(), {f"spec.{name}": [each]}))) for each in (one, mounted))
     assert plain == same != cacheable(workload())
     assert hash(plain) == hash(same)
