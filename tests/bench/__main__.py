@@ -1,7 +1,7 @@
 """`make bench`: what the product costs, beside others in the same run; SECTIONS="throughput cold" runs some of it.
 
 PEERS=all adds the policy engines, which take half an hour to build. Each section is a module with a `main` that returns the
-lines of its part; parts that are not run again stay in results.md.
+lines of its part; parts that are not run again stay in results.md. The documentation's figures are written anew from all of it.
 """
 
 import asyncio
@@ -12,11 +12,10 @@ import re
 import subprocess
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
-from tests.bench import load
+from tests.bench import load, quoted
+from tests.bench.quoted import RESULTS
 
-RESULTS = Path(__file__).parent / "results.md"
 SECTIONS = {
     "throughput": "Beside Kubernetes' own Pod Security webhook",
     "mixture": "As clusters send them",
@@ -43,6 +42,7 @@ def main(wanted: list[str]) -> None:
         parts[name] = "\n".join([f"## {SECTIONS[name]}", "", f"Measured {_machine()}.", "", *lines]).rstrip() + "\n"
         print(parts[name], flush=True)
         RESULTS.write_text("\n".join(["# What it costs\n", *filter(None, parts.values())]), encoding="utf-8")
+    quoted.write()
 
 
 def _part(text: str, title: str) -> str:

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from tests.bench import quoted
 from webhook.policy.loader import load
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PERFORMANCE = (ROOT / "docs/explanation/performance.md").read_text(encoding="utf-8")
+PAGES = sorted({ROOT / "README.md", *(ROOT / "docs").rglob("*.md")} - set((ROOT / "docs/decisions").glob("*.md")))
 
 
 def _blocks(document: str, language: str) -> list[str]:
@@ -35,15 +36,22 @@ def test_every_link_leads_somewhere(link: str) -> None:
 
 
 def test_the_figures_quoted_are_those_of_the_last_bench() -> None:
-    results = (ROOT / "tests" / "bench" / "results.md").read_text(encoding="utf-8")
-    quoted = " ".join(PERFORMANCE.split())
-    for review, sentence in {
-        "compliant, 4 KB": "a compliant review at {rate:.1f} times its rate and {cpu:.2f} of its CPU",
-        "violating": "a denied one at {rate:.1f} times and {cpu:.2f}",
-        "13 containers, 31 KB": "one of 13 containers at {rate:.1f} times and {cpu:.2f}",
-        "compliant, each unlike the others": "no two alike, {rate:.1f} times and {cpu:.2f}",
-        "violating, each unlike the others": "denied {rate:.1f} times and {cpu:.2f}",
-    }.items():
-        row = rf"\| {review} \| 16 \| Pod Security webhook \|.*\| ([\d.]+) × rate, ([\d.]+) × CPU"
-        (found,) = re.findall(row, results)
-        assert sentence.format(rate=float(found[0]), cpu=float(found[1])) in quoted
+    page = quoted.PAGE.read_text(encoding="utf-8")
+    assert quoted.filled_in(page, quoted.RESULTS.read_text(encoding="utf-8")) == page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_other_figures_of_speed_are_quoted(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    before, _, rest = text.partition(quoted.BEGIN)
+    assert not re.findall(
+        r"\d (?:reviews|creations|Pods) (?:a|per|in a) second|/s\b|times (?:its|the) rate|× rate|ms of CPU|µs",
+        before + rest.partition(quoted.END)[2],
+    )
+
+
+def test_every_section_of_the_results_says_at_which_commit_it_was_measured() -> None:
+    sections = quoted.RESULTS.read_text(encoding="utf-8").split("\n## ")[1:]
+    assert len(sections) > 5
+    for each in sections:
+        assert re.match(r".*\n\nMeasured \d{4}-\d\d-\d\d at [0-9a-f]{7,}: \d+ cores, ", each), each[:80]
