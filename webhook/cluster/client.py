@@ -18,12 +18,9 @@ from urllib.parse import quote, urlsplit
 
 import aiohttp
 import msgspec
-from kubernetes.aio import config
-from kubernetes.aio.client.api_client import ApiClient
-from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.client.rest import RESTResponse
 
 from webhook.cluster.errors import Absent, Busy, Expired, Unreachable, refusal
+from webhook.cluster.library import ApiClient, Configuration, RESTResponse, config
 from webhook.cluster.object_meta import ListMetadata
 from webhook.errors import InvalidSetting
 from webhook.proxies import Proxies
