@@ -22,7 +22,7 @@ async def test_a_reader_is_whom_rbac_lets_get_the_path(api: Api, connection: Clu
     assert "resourceAttributes" not in body["spec"]
 
 
-async def test_others_are_told_what_to_add(api: Api, connection: Cluster) -> None:
+async def test_the_error_of_others_names_the_right_to_add(api: Api, connection: Cluster) -> None:
     api.answer(201, {"status": {**PROMETHEUS, "allowed": False}})
     words = (
         "system:serviceaccount:monitoring:prometheus may not get /metrics: bind them to the ClusterRole "

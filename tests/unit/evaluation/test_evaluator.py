@@ -290,7 +290,7 @@ async def test_each_container_has_the_layers_of_its_own_image() -> None:
     assert [each.subject.layers for each in verdict.containers] == list(images.values())
 
 
-async def test_what_the_owners_template_does_not_have_is_told_so() -> None:
+async def test_a_container_that_the_owners_template_does_not_have_is_reported_so() -> None:
     """Whoever adds it decides."""
     options: dict[str, Any] = {"namespace": "shop", "budget": 2.0, "now": NOW}
     for added in (False, True):
