@@ -9,7 +9,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsa
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help run check unit test test-newest test-oldest test-e2e test-survive bench cluster cluster-down install kind kind-down image generate docs pictures zipapp sbom lock clean test-engines test-mutants test-fuzz
+.PHONY: help run check unit test test-newest test-oldest test-e2e test-survive test-versions bench cluster cluster-down install kind kind-down image generate docs pictures zipapp sbom lock clean test-engines test-mutants test-fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,10 @@ test-survive: $(VENV)/.dev ## do harm to an installed release and see (LONG=1: h
 	$(if $(LONG),NONROOT_MEMORY_SECONDS=60 $(BIN)/pytest tests/unit/registry/test_memory.py tests/unit/server/test_memory.py)
 	$(if $(LONG),$(BIN)/python -m tests.resilience.figures)
 
+test-versions: $(VENV)/.dev ## on other versions of Kubernetes and containerd, which it builds (half an hour each; VERSIONS="1.35/2.1 …")
+	$(BIN)/python -m tests.versions $(or $(VERSIONS),1.36/2.2 1.35/2.1 1.35/1.7 1.34/2.1 1.33/2.0 1.33/1.7 1.32/1.7 1.31/1.7 1.30/1.7)
+	$(BIN)/python -m tests.versions.results
+
 test-engines: $(VENV)/.dev ## beside the real Gatekeeper and Kyverno, which it builds (an hour on two cores, once; Go)
 	NONROOT_ENGINES=1 $(BIN)/python -m deploy.with_cluster $(BIN)/pytest tests/integration/engines -s
 
@@ -90,7 +94,7 @@ cluster-down: $(VENV)/.dev ## end it, and everything it started
 install: $(VENV)/.dev ## build the image, push it to REGISTRY=HOST[/PATH] and install the chart into your kubeconfig's cluster
 	@$(BIN)/python -m deploy.install "$(REGISTRY)"
 
-kind: $(VENV)/.dev ## a kind cluster with the webhook installed and enforcing, with Docker Hub or without (NODES=2; with Docker Hub KUBERNETES=1.35)
+kind: $(VENV)/.dev ## a kind cluster with the webhook installed and enforcing, with Docker Hub or without (NODES=2, KUBERNETES=1.35)
 	@$(BIN)/python -m deploy.kind up
 
 kind-down: $(VENV)/.dev ## end it

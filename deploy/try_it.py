@@ -35,7 +35,7 @@ def main(verb: str) -> int:
     if verb == "down":
         cluster.down(say=print)
         return 0
-    build.ensure(build.TOOLS, print)
+    build.ensure(say=print)
     running = cluster.up(say=print)
     environment = {**os.environ, **running.environment()}
     print("building and pushing images")

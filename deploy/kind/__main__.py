@@ -74,7 +74,7 @@ def _down() -> int:
 
 def _script(name: str) -> int:
     """Run a script with the user's Docker, and with programs of ours where the user has none."""
-    needed = {"kind": programs.KIND, "kubectl": build.TOOLS["kubernetes"], "helm": build.TOOLS["helm"]}
+    needed = {"kind": programs.KIND, "kubectl": build.tools()["kubernetes"], "helm": build.tools()["helm"]}
     missing = [tool for program, tool in needed.items() if shutil.which(program) is None]
     programs.ensure(*missing, say=print)
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), *(str(tool.folder) for tool in missing)])

@@ -30,7 +30,7 @@ PAUSE = "localhost/pause:1"  # as in the node's configuration of containerd
 
 def node(kubernetes: Kubernetes, say: Say) -> str:
     """The name of the node image of a version, in our Docker, which runs."""
-    shared = (build.TOOLS["etcd"], build.TOOLS["containerd"], programs.COREDNS)
+    shared = (build.tools()["etcd"], build.tools()["containerd"], programs.COREDNS)
     tools = (kubernetes.cluster, kubernetes.kubeadm, *shared)
     programs.ensure(*tools, say=say)
     name = f"{NODE}:{kubernetes.cluster.version}-{_hash([*(tool.folder.name for tool in tools), *_sources()])}"

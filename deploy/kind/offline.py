@@ -10,7 +10,7 @@ from deploy.local import apt, build
 from deploy.local.errors import ClusterError
 
 from . import engine, node, programs
-from .programs import DEFAULT, Kubernetes, Say
+from .programs import Kubernetes, Say
 
 SCRIPTS = Path(__file__).parent
 
@@ -18,10 +18,11 @@ SCRIPTS = Path(__file__).parent
 def kubernetes() -> Kubernetes:
     """The version that is asked for; an image cannot be."""
     if image := os.environ.get("KIND_IMAGE"):
+        default = next(iter(build.KUBERNETES))
         raise ClusterError(
-            f"KIND_IMAGE={image}: Docker Hub is out of reach, KUBERNETES={DEFAULT} makes an image of that version"
+            f"KIND_IMAGE={image}: Docker Hub is out of reach, KUBERNETES={default} makes an image of that version"
         )
-    return Kubernetes.of(os.environ.get("KUBERNETES") or DEFAULT)
+    return Kubernetes.asked()
 
 
 def cluster(version: Kubernetes, say: Say) -> dict[str, str]:

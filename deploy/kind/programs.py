@@ -6,13 +6,10 @@ from pathlib import Path
 
 from deploy.local import apt, build
 from deploy.local.build import Tool
-from deploy.local.errors import ClusterError
 
 Say = Callable[[str], None]
 
 HERE = Path(__file__).parent
-DEFAULT = "1.36"
-KUBERNETES = {DEFAULT: build.RECIPES / "kubernetes"}  # the module of each minor version
 
 
 def _docker(folder: Path) -> None:
@@ -34,15 +31,10 @@ class Kubernetes:
     kubeadm: Tool
 
     @classmethod
-    def of(cls, minor: str) -> "Kubernetes":
-        """Those of a minor version."""
-        module = KUBERNETES.get(minor)
-        if module is None:
-            raise ClusterError(f"KUBERNETES={minor}: without Docker Hub only {', '.join(KUBERNETES)} can be built here")
-        return cls(
-            build.kubernetes("kubernetes", *build.PROGRAMS, module=module),
-            build.kubernetes("kubeadm", "kubeadm", module=module),
-        )
+    def asked(cls) -> "Kubernetes":
+        """Those of the version that the environment asks for."""
+        minor = build.asked("KUBERNETES", build.KUBERNETES)
+        return cls(build.kubernetes(minor), build.kubernetes(minor, "kubeadm", "kubeadm"))
 
 
 def ensure(*tools: Tool, say: Say = lambda _: None) -> None:
@@ -54,6 +46,4 @@ def folders() -> Iterator[Path]:
     """The folders of the commands that reach the cluster; first our runc, which Docker would otherwise take from the machine."""
     yield HERE / "bin"
     yield from (DOCKER.folder / "usr" / name for name in ("bin", "sbin"))
-    yield from (
-        tool.folder for tool in (KIND, build.TOOLS["helm"], *(Kubernetes.of(minor).cluster for minor in KUBERNETES))
-    )
+    yield from (tool.folder for tool in (KIND, build.tools()["helm"], build.tools()["kubernetes"]))

@@ -12,8 +12,8 @@ from .errors import ClusterError
 
 def main() -> int:
     """Do one command; a failure is one message, not a traceback."""
-    arguments = _arguments()
     try:
+        arguments = _arguments()
         return _do(arguments.command, arguments.state, arguments.tools)
     except ClusterError as exc:
         print(f"deploy.local: {exc}", file=sys.stderr)
@@ -25,7 +25,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--state", type=Path, help="the cluster's folder (default: in the cache)")
     commands = parser.add_subparsers(dest="command", required=True)
     tools = commands.add_parser("build", help="build and install what is missing")
-    tools.add_argument("tools", nargs="*", metavar="TOOL", help=", ".join(build.TOOLS))
+    tools.add_argument("tools", nargs="*", metavar="TOOL", help=", ".join(build.tools()))
     commands.add_parser("up", help="start the cluster, or what is missing of it")
     commands.add_parser("down", help="end it and remove its state")
     commands.add_parser("status", help="say what runs; exit status 1 unless all of it does")
@@ -39,12 +39,12 @@ def _do(command: str, state: Path | None, tools: list[str]) -> int:
     began = time.monotonic()
     match command:
         case "build":
-            if unknown := set(tools) - set(build.TOOLS):
+            if unknown := set(tools) - set(build.tools()):
                 raise ClusterError(f"no such tool: {', '.join(sorted(unknown))}")
-            build.ensure(tools or build.TOOLS, print)
+            build.ensure(tools, print)
             if not tools and (names := apt.install()):
                 print(f"installed {', '.join(names)}")
-            for tool in build.TOOLS.values():
+            for tool in build.tools().values():
                 print(f"{tool.name:14} {tool.folder if tool.built else 'not built'}")
         case "up":
             started = cluster.up(state, print)

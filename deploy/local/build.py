@@ -6,6 +6,8 @@ its name and appears only when complete: what is there is never built again.
 """
 
 import fcntl
+import functools
+import json
 import os
 import re
 import shutil
@@ -20,6 +22,18 @@ from .errors import ClusterError
 
 RECIPES = Path(__file__).with_name("tools")
 PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet")
+
+# The versions that can be had, by the minor version that $KUBERNETES and $CONTAINERD name; the first is the default.
+KUBERNETES = {
+    "1.36": "v1.36.3",
+    "1.35": "v1.35.4",
+    "1.34": "v1.34.4",
+    "1.33": "v1.33.13",
+    "1.32": "v1.32.13",
+    "1.31": "v1.31.14",
+    "1.30": "v1.30.14",
+}
+CONTAINERD = {"2.2": "v2.2.1", "2.1": "v2.1.9", "2.0": "v2.0.14", "1.7": "v1.7.35"}
 
 PLUGIN = """\
 name: unittest
@@ -65,11 +79,11 @@ class Tool:
             made.rename(self.folder)
 
 
-def _go(*words: str | Path, cwd: Path, gobin: Path | None = None) -> None:
+def _go(*words: str | Path, cwd: Path, gobin: Path | None = None) -> str:
     if shutil.which("go") is None:
         raise ClusterError("Go 1.21 or newer is needed to build the cluster's programs: go.dev/dl")
     env = {"CGO_ENABLED": "0"} | ({"GOBIN": str(gobin)} if gobin else {})
-    run("go", *words, cwd=cwd, env=env)
+    return run("go", *words, cwd=cwd, env=env)
 
 
 def _stamps(stamps: Mapping[str, str]) -> str:
@@ -77,11 +91,13 @@ def _stamps(stamps: Mapping[str, str]) -> str:
     return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in stamps.items())])
 
 
-def from_module(module: Path, commands: Sequence[str], stamps: Mapping[str, str] = {}) -> Callable[[Path], None]:
+def from_module(
+    module: Path, commands: Sequence[str], stamps: Mapping[str, str] = {}, mode: str = "readonly"
+) -> Callable[[Path], None]:
     """Build commands through a module of ours, which pins all that they are made of."""
 
     def make(folder: Path) -> None:
-        flags = ("-trimpath", "-mod=readonly", f"-ldflags={_stamps(stamps)}")
+        flags = ("-trimpath", f"-mod={mode}", f"-ldflags={_stamps(stamps)}")
         _go("build", *flags, "-o", f"{folder}/", *commands, cwd=module)
 
     return make
@@ -94,6 +110,31 @@ def installed(packages: Sequence[str], version: str, stamps: Mapping[str, str]) 
         names = [f"{package}@{version}" for package in packages]
         flags = ("-trimpath", f"-ldflags={_stamps(stamps)}")
         _go("install", *flags, *names, cwd=folder, gobin=folder)
+
+    return make
+
+
+def published(module: str, version: str, commands: Sequence[str], stamps: Mapping[str, str]) -> Callable[[Path], None]:
+    """Build commands of a module whose own go.mod replaces or excludes others, which `go install` refuses.
+
+    A module of ours repeats that go.mod and go.sum. What they replace by folders beside them (the parts of Kubernetes) is
+    replaced by the published version of the same number: v0.36.3 for v1.36.3.
+    """
+
+    def make(folder: Path) -> None:
+        with tempfile.TemporaryDirectory() as work:
+            ours = Path(work)
+            theirs = Path(json.loads(_go("mod", "download", "-json", f"{module}@{version}", cwd=ours))["Dir"])
+            for name in ("go.mod", "go.sum"):
+                (ours / name).write_text((theirs / name).read_text())
+            said = json.loads(_go("mod", "edit", "-json", cwd=ours))
+            parts = {each["Old"]["Path"] for each in said["Replace"] or () if "Version" not in each["New"]}
+            required = parts & {each["Path"] for each in said["Require"]}
+            part = version.replace("v1.", "v0.", 1)
+            edits = [f"-require={module}@{version}", *(f"-require={name}@{part}" for name in sorted(required))]
+            edits += [f"-replace={name}={name}@{part}" for name in sorted(parts)]
+            _go("mod", "edit", "-module=nonroot.invalid/tools", *edits, cwd=ours)
+            from_module(ours, [f"{module}/cmd/{each}" for each in commands], stamps, "mod")(folder)
 
     return make
 
@@ -121,27 +162,42 @@ def of_module(module: Path, requirement: str) -> Tool:
     return Tool(module.name, required(module, requirement), from_module(module, ["."]))
 
 
-def kubernetes(name: str, *programs: str, module: Path = RECIPES / "kubernetes") -> Tool:
-    """Some programs of Kubernetes, of the version that the module asks for."""
-    version = required(module, "k8s.io/kubernetes")
-    major, minor, _ = version.removeprefix("v").split(".")
+def kubernetes(minor: str, name: str = "kubernetes", *programs: str) -> Tool:
+    """Some programs of Kubernetes, by default those of a cluster."""
+    version = KUBERNETES[minor]
+    major, number = minor.split(".")
     base = "k8s.io/component-base/version"
-    stamps = {f"{base}.gitVersion": version, f"{base}.gitMajor": major, f"{base}.gitMinor": minor}
-    return Tool(name, version, from_module(module, [f"k8s.io/kubernetes/cmd/{each}" for each in programs], stamps))
+    stamps = {f"{base}.gitVersion": version, f"{base}.gitMajor": major, f"{base}.gitMinor": number}
+    return Tool(name, version, published("k8s.io/kubernetes", version, programs or PROGRAMS, stamps))
+
+
+def containerd(minor: str) -> Tool:
+    """The runtime."""
+    version = CONTAINERD[minor]
+    module = "github.com/containerd/containerd" + ("/v2" if minor.startswith("2.") else "")
+    stamps = {f"{module}/version.Version": version}
+    return Tool(
+        "containerd", version, published(module, version, ("containerd", "containerd-shim-runc-v2", "ctr"), stamps)
+    )
+
+
+def asked(variable: str, versions: Mapping[str, str]) -> str:
+    """The minor version that the environment asks for."""
+    minor = os.environ.get(variable) or next(iter(versions))
+    if minor not in versions:
+        raise ClusterError(f"{variable}={minor}: only {', '.join(versions)} can be built here")
+    return minor
+
+
+@functools.cache
+def tools() -> Mapping[str, Tool]:
+    """Every program by name, Kubernetes and containerd of the versions that the environment asks for."""
+    return {tool.name: tool for tool in _tools()}
 
 
 def _tools() -> Iterable[Tool]:
-    yield kubernetes("kubernetes", *PROGRAMS)
-    containerd, module = "v2.2.1", "github.com/containerd/containerd/v2"
-    yield Tool(
-        "containerd",
-        containerd,
-        installed(
-            [f"{module}/cmd/{name}" for name in ("containerd", "containerd-shim-runc-v2", "ctr")],
-            containerd,
-            {f"{module}/version.Version": containerd},
-        ),
-    )
+    yield kubernetes(asked("KUBERNETES", KUBERNETES))
+    yield containerd(asked("CONTAINERD", CONTAINERD))
     yield of_module(RECIPES / "etcd", "go.etcd.io/etcd/server/v3")
     # Helm 3's own Makefile stamps the Kubernetes that its client-go belongs to; without it,
     # charts that name a kubeVersion are told v1.20. Helm 4 knows it from its build.
@@ -167,12 +223,9 @@ def _tools() -> Iterable[Tool]:
     yield Tool("helm-unittest", unittest, _helm_unittest)
 
 
-TOOLS = {tool.name: tool for tool in _tools()}
-
-
-def ensure(names: Iterable[str] = TOOLS, say: Callable[[str], None] = lambda _: None) -> None:
-    """Build those of `names` that the cache lacks."""
-    ensure_tools((TOOLS[name] for name in names), say)
+def ensure(names: Iterable[str] = (), say: Callable[[str], None] = lambda _: None) -> None:
+    """Build those of `names`, or of all, that the cache lacks."""
+    ensure_tools([tools()[name] for name in names or tools()], say)
 
 
 def ensure_tools(tools: Iterable[Tool], say: Callable[[str], None]) -> None:
@@ -185,7 +238,7 @@ def ensure_tools(tools: Iterable[Tool], say: Callable[[str], None]) -> None:
 
 def program(tool: str, name: str) -> str:
     """The path of a built program."""
-    path = TOOLS[tool].folder / name
+    path = tools()[tool].folder / name
     if not os.access(path, os.X_OK):
         raise ClusterError(f"{path} is missing: python -m deploy.local build")
     return str(path)

@@ -53,7 +53,7 @@ class Cluster:
     def environment(self) -> dict[str, str]:
         """The environment to export to use it, and the tools that were built beside it."""
         tools = ("kubernetes", "containerd", "helm", "kubeconform")
-        folders = [str(build.TOOLS[name].folder) for name in tools if build.TOOLS[name].built]
+        folders = [str(build.tools()[name].folder) for name in tools if build.tools()[name].built]
         return {
             "KUBECONFIG": str(self.kubeconfig),
             "NONROOT_REGISTRY": self.registry,
@@ -62,7 +62,7 @@ class Cluster:
             "NONROOT_AUDIT_LOG": str(self.audit),
             "NONROOT_STATIC_PODS": str(self.static_pods),
             "NONROOT_ETCD": self.etcd,
-            "HELM_PLUGINS": str(build.TOOLS["helm-unittest"].folder),
+            "HELM_PLUGINS": str(build.tools()["helm-unittest"].folder),
             "PATH": os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)]),
         }
 

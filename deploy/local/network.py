@@ -8,7 +8,7 @@ import contextlib
 from pathlib import Path
 
 from . import sysctls
-from .build import program
+from .build import program, tools
 from .certificates import Authority
 from .commands import run
 from .errors import ClusterError
@@ -65,11 +65,14 @@ def start_proxy(layout: Layout, authority: Authority) -> None:
     """Start kube-proxy: Service addresses then answer in Pods and on the host alike."""
     pair = authority.issue("kube-proxy", "system:kube-proxy")
     path = layout.config / "kube-proxy.kubeconfig"
+    # Stable since 1.33; alpha in 1.30, which has to be asked for it.
+    gates = {"NFTablesProxyMode": True} if tools()["kubernetes"].version.startswith("v1.30.") else {}
     config = {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "clientConnection": {"kubeconfig": authority.kubeconfig(path, layout.apiserver, pair)},
         "hostnameOverride": NODE,
+        "featureGates": gates,
         "mode": "nftables",
         # Two Pods of one bridge talk past the host, which would lose the way back from a Service.
         "nftables": {"masqueradeAll": True, "minSyncPeriod": "100ms"},

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import mounts, survivors
 from .api import Api
-from .build import program
+from .build import program, tools
 from .certificates import Authority
 from .commands import run
 from .control_plane import node_credentials
@@ -46,6 +46,27 @@ conf_dir = "{cni}"
 """
 
 
+# The same before version 2, where one plugin had it all.
+CONTAINERD_1_CONFIG = """\
+version = 2
+disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.opt"]
+
+[grpc]
+address = "{socket}"
+
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "{pause}"
+restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".containerd]
+snapshotter = "overlayfs"
+[plugins."io.containerd.grpc.v1.cri".registry]
+config_path = "{hosts}"
+[plugins."io.containerd.grpc.v1.cri".cni]
+bin_dir = "{plugins}"
+conf_dir = "{cni}"
+"""
+
+
 def configure_network(layout: Layout) -> None:
     """Tell the runtime how a Pod gets its address: a port on our bridge, a number of our range."""
     layout.write(
@@ -73,9 +94,10 @@ def configure_network(layout: Layout) -> None:
 def start_containerd(layout: Layout, pause: str) -> None:
     """Start the runtime, and return when it answers."""
     configure_network(layout)
+    template = CONTAINERD_1_CONFIG if tools()["containerd"].version.startswith("v1.") else CONTAINERD_CONFIG
     config = layout.write(
         "containerd.toml",
-        CONTAINERD_CONFIG.format(
+        template.format(
             socket=SOCKET,
             pause=pause,
             hosts=layout.registry_hosts,

@@ -30,16 +30,30 @@ class Files(msgspec.Struct, frozen=True):
 
 
 class Node(msgspec.Struct, frozen=True):
-    """The runtime that creates containers, with its version where its answer depends on it."""
+    """The kubelet and the runtime that creates containers, with their versions where their answers depend on them."""
 
     runtime: Literal["containerd", "cri-o"] = "containerd"
     version: tuple[int, int, int] = (2, 3, 4)
+    kubelet: tuple[int, int] = (1, 36)
 
     @property
     def refuses_huge_numbers(self) -> bool:
         """Whether it has the fix for CVE-2026-46680, before which a number beyond int31 was looked up as a name."""
         line, patch = self.version[:2], self.version[2]
         return line >= (2, 4) or patch >= {(1, 7): 32, (2, 0): 9, (2, 1): 8, (2, 2): 4, (2, 3): 1}.get(line, 10**9)
+
+    @property
+    def refuses_numbers_out_of_range(self) -> bool:
+        """Whether the kubelet's demand of a non-root user is also one of a number that the API would take."""
+        return self.kubelet >= (1, 34)
+
+    @property
+    def says_who_runs(self) -> bool:
+        """Whether a container's status has its user, and supplementalGroupsPolicy works: both came by one feature of CRI."""
+        return self.kubelet >= (1, 33) and self.version >= (2, 0, 0)
+
+
+NEWEST = Node()
 
 
 class Ran(msgspec.Struct, frozen=True):
@@ -81,7 +95,7 @@ def outcome(user: str | None, files: Files, pod: Context, container: Context, no
     """What becomes of a container of an image with this `config.User` and these files."""
     wish = {**pod, **container}  # the four fields that matter are merged like this; the Pod's others stand alone
     image = image_user(user)
-    complaint = verify_run_as_non_root(wish, image)
+    complaint = verify_run_as_non_root(wish, image, node)
     if complaint:
         return Stuck("CreateContainerConfigError", complaint)
     try:
@@ -89,7 +103,7 @@ def outcome(user: str | None, files: Files, pod: Context, container: Context, no
     except _Failed as failure:
         return Stuck("CreateContainerError", str(failure))
     everyone = tuple(sorted({gid, *groups, *wish.get("supplementalGroups", ())}))
-    if max(uid, *everyone) > INT31:
+    if node.says_who_runs and max(uid, *everyone) > INT31:
         return Stuck("Frozen", "")
     try:
         home = next((row.home for row in _passwd(files.passwd) if row.uid == uid), "/")
@@ -105,7 +119,7 @@ def image_user(user: str | None) -> int | str:
     return 0 if not left else left if value is None or isinstance(value, _Overflow) else value
 
 
-def verify_run_as_non_root(wish: Context, image: int | str) -> str:
+def verify_run_as_non_root(wish: Context, image: int | str, node: Node = NEWEST) -> str:
     """The kubelet's complaint without its closing parenthesis, or nothing."""
     asked = wish.get("runAsUser")
     out_of_range = (
@@ -121,7 +135,7 @@ def verify_run_as_non_root(wish: Context, image: int | str) -> str:
             f"container has runAsNonRoot and image has non-numeric user ({image}), cannot verify user is non-root",
         ),
         (image == 0, "container has runAsNonRoot and image will run as root"),
-        (isinstance(image, int) and not 0 <= image <= INT31, out_of_range),
+        (node.refuses_numbers_out_of_range and isinstance(image, int) and not 0 <= image <= INT31, out_of_range),
     )
     return next((complaint for holds, complaint in table if holds), "")
 
@@ -229,7 +243,7 @@ def _uint32(number: int) -> int:
 # --- what a webhook should say ---------------------------------------------------------------------------------------
 
 State = Literal["compliant", "fixable", "denied"]
-_JUDGES = (Node(), Node("cri-o"))
+_JUDGES = (NEWEST, Node("cri-o"))
 
 
 class Advice(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ termination message, so that the answer comes from the process itself, by way of
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -52,6 +53,7 @@ class Judge(msgspec.Struct, frozen=True):
     namespace: str
     image: Callable[[Cell], str]
     bystander: str
+    statuses: Counter[str] = msgspec.field(default_factory=Counter)  # of ended containers: "user" or "no user"
 
     async def run(
         self, cells: Iterable[Cell], expected: Callable[[Cell], Outcome], patch: Patch | None = None
@@ -145,6 +147,7 @@ class Judge(msgspec.Struct, frozen=True):
             if batch.frozen and not result:
                 result = await self._events(pod["metadata"]["name"])
             if batch.cells.keys() <= found.keys():
+                self.statuses.update(_told(pod))
                 return {cell: found[name] for name, cell in batch.cells.items()}
             if clock() > deadline:
                 nothing = Stuck("nothing", f"within {POD_SECONDS:.0f} s: {pod['status']}")
@@ -175,6 +178,13 @@ def outcomes(pod: Json) -> dict[str, Outcome]:
     every = [each for kind in ("c", "initC", "ephemeralC") for each in status.get(f"{kind}ontainerStatuses", ())]
     found = ((each["name"], _outcome(each)) for each in every)
     return {name: outcome for name, outcome in found if outcome is not None}
+
+
+def _told(pod: Json) -> Iterator[str]:
+    """Whether the status of each container that has ended says who ran."""
+    for each in pod["status"].get("containerStatuses", ()):
+        if "terminated" in each["state"] and each["state"]["terminated"]["reason"] != "StartError":
+            yield "user" if "linux" in each.get("user", {}) else "no user"
 
 
 def _outcome(status: Json) -> Outcome | None:

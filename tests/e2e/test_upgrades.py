@@ -97,7 +97,7 @@ class Upgrades:
     def by(self, tool: str) -> None:
         """Take the Helm of `deploy.local.build` with that name from now on."""
         build.ensure([tool])
-        path = os.pathsep.join([str(build.TOOLS[tool].folder), self.target.environment["PATH"]])
+        path = os.pathsep.join([str(build.tools()[tool].folder), self.target.environment["PATH"]])
         self.environment = {**self.target.environment, "PATH": path}
 
     @contextmanager

@@ -8,13 +8,13 @@ A run keeps its figures only where NONROOT_KEEP_FIGURES is set, as the long form
 import json
 import os
 import platform
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from tests.resilience.traffic import Tally
+from tests.support import markdown
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results.json"
@@ -133,7 +133,7 @@ lets a request through where a level has no seat): replicas get that from a prox
 
 def page(results: Results) -> str:
     """All of it as Markdown."""
-    faults = _table(
+    faults = markdown.table(
         (
             *("fault", "admissions", "wrong", "lost", "API server away", "429"),
             *("longest wait s", "recovered s", "told", ""),
@@ -154,20 +154,20 @@ def page(results: Results) -> str:
             for each in results.faults.values()
         ),
     )
-    attacks = _table(
+    attacks = markdown.table(
         ("attack", "answer", "seconds", "CPU s", "memory MiB", "slowest honest review s"),
         (
             (each.attack, each.answer, each.seconds, each.cpu, each.memory, each.honest)
             for each in results.attacks.values()
         ),
     )
-    facts = _table(("what", "measured"), ((each.what, each.measured) for each in results.facts.values()))
+    facts = markdown.table(("what", "measured"), ((each.what, each.measured) for each in results.facts.values()))
     return f"{results.measured}\n\n{ELSEWHERE}\n## Faults\n\n{faults}\n\n## Attacks\n\n{attacks}\n\n## Everything else\n\n{facts}\n"
 
 
 def section(results: Results) -> str:
     """The documentation's table: what a user notices of each fault."""
-    return _table(
+    return markdown.table(
         ("fault, under steady admissions", "wrong verdicts", "lost", "longest wait", "over after"),
         (
             (each.fault, each.wrong, f"{each.lost} of {each.admissions}", f"{each.longest} s", f"{each.recovered} s")
@@ -178,17 +178,7 @@ def section(results: Results) -> str:
 
 def filled_in(document: str, results: Results) -> str:
     """`document` with the table between its two marks."""
-    before, _, rest = document.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{section(results)}\n{END}{after}"
-
-
-def _table(heads: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for row in rows:
-        cells = (" ".join(str(cell).split()).replace("|", r"\|") for cell in row)
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return markdown.filled_in(document, BEGIN, END, section(results))
 
 
 if __name__ == "__main__":

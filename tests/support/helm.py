@@ -24,11 +24,11 @@ class ProgramError(Exception):
 
 def run(*command: str | Path, stdin: str = "") -> str:
     """Run one of the built programs and return what it printed; `ProgramError` where it fails."""
-    folders = [str(build.TOOLS[name].folder) for name in TOOLS]
+    folders = [str(build.tools()[name].folder) for name in TOOLS]
     env = {
         **os.environ,
         "PATH": os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)]),
-        "HELM_PLUGINS": str(build.TOOLS["helm-unittest"].folder),
+        "HELM_PLUGINS": str(build.tools()["helm-unittest"].folder),
     }
     words = [str(word) for word in command]
     done = subprocess.run(words, input=stdin, env=env, text=True, capture_output=True, check=False)
