@@ -223,6 +223,16 @@ WITHOUT = "set spec.containers[0].securityContext.runAsUser to a uid above 0 und
             )
             for field, program in (("command", "chown"), ("args", "chgrp"), ("args", "chmod"))
         ),
+        *(
+            pytest.param(
+                {INIT: [ROOT_INIT | {"name": "n" * length, "command": ["chown"]}]},
+                "app",
+                "remove it and set spec.securityContext.fsGroup, which gives volumes to the group of the other containers; "
+                f'or allow it by a NonRootException for the container "{shown}"',
+                id=f"chown in a container with a name of {length} letters",
+            )
+            for length, shown in ((63, "n" * 63), (64, "n" * 63 + "…"))
+        ),
         pytest.param(
             {"spec.ephemeralContainers": [ROOT_INIT], f"{APP}.runAsNonRoot": False},
             "7",

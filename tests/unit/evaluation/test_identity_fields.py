@@ -212,3 +212,22 @@ def test_the_fields_in_their_order_to_the_letter(
 )
 def test_an_images_user_to_the_letter(text: str, value: str, effect: str) -> None:
     assert fields_of({}, parse_user(text))[USER] == (value, effect)
+
+
+@table(
+    ("name", "expected"),
+    {
+        "the administrator": (
+            "ContainerAdministrator",
+            "container's runAsUserName (ContainerAdministrator) which will be",
+        ),
+        "anybody else": ("ContainerUser", ""),
+        "an image that nobody read": (None, None),
+    },
+)
+def test_what_the_kubelet_says_on_windows(name: str | None, expected: str | None) -> None:
+    """By names alone, whatever the uid is."""
+    paths: dict[str, Any] = {f"{POD}.runAsNonRoot": True, f"{CONTAINER}.runAsUser": 7}
+    pod = workload(tweak(minimal(), paths | ({f"{POD}.windowsOptions.runAsUserName": name} if name else {})))
+    result = refusal(pod, next(pod.slots()), None, "windows")
+    assert result == expected if not expected else str(result).startswith(expected)

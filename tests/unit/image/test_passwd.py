@@ -38,6 +38,7 @@ INT64_MAX = 2**63 - 1
         "beyond 64 bits is cut": ("app:x:9223372036854775808:7", ("app", INT64_MAX, 7, "")),
         "below 64 bits is cut": ("app:x:-9223372036854775809:7", ("app", -INT64_MAX - 1, 7, "")),
         "too large before it is no number": ("app:x:18446744073709551616x:7", ("app", INT64_MAX, 7, "")),
+        "too small before it is no number": ("app:x:-18446744073709551616x:7", ("app", -INT64_MAX - 1, 7, "")),
         "no number before it is too large": ("app:x:18446744073709551615x:7", ("app", 0, 7, "")),
         "leading zeros are decimal": ("app:x:010:7", ("app", 10, 7, "")),
         "fields too many are ignored": ("app:x:1:2:g:/h:/s:more:and more", ("app", 1, 2, "/h")),
