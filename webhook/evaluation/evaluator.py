@@ -21,7 +21,7 @@ from webhook.policy.globs import image_matcher, matcher
 from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import Assign, KnownImage, NonRootException, PolicySpec
 from webhook.workload import scheduling
-from webhook.workload.annotations import OPENSHIFT_SCC, injections
+from webhook.workload.annotations import OPENSHIFT_SCC
 from webhook.workload.storage import UNKNOWN, Storage
 from webhook.workload.workload import Effective, Slot, Workload, effective
 
@@ -124,8 +124,7 @@ def _has_layers(subject: Subject) -> bool:
     container = subject.slot.container
     if subject.os != "linux" or not subject.effective.run_as_user or not container.image or subject.fully_exempt:
         return False
-    annotations = subject.workload.metadata.annotations
-    return not annotations or not injections(annotations, container.name)
+    return not subject.workload.metadata.annotations or container.name not in subject.pod.injections
 
 
 async def _recall_layers(resolved: list[Subject], images: Images, namespace: str, budget: float) -> None:

@@ -14,7 +14,7 @@ from webhook.evaluation.subject import Subject
 from webhook.evaluation.verdict import ContainerVerdict, Verdict
 from webhook.image.user import Injection
 from webhook.workload import json_pointer
-from webhook.workload.annotations import ANNOTATION, OPENSHIFT_SCC, injection_record, injections
+from webhook.workload.annotations import ANNOTATION, OPENSHIFT_SCC, injection_record
 from webhook.workload.podspec import SecurityContext
 from webhook.workload.workload import Workload
 
@@ -140,6 +140,5 @@ def _annotation(workload: Workload, record: list[dict[str, Any]]) -> Operation:
 
 def _left_out_before(subject: Subject) -> frozenset[Any]:
     """The fields that an earlier pass left out of the container, which then had no runAsUser, so that its image was asked."""
-    earlier = injections(subject.workload.metadata.annotations, subject.slot.container.name)
-    names = [each.get("leftOut") for each in earlier]
+    names = [each.get("leftOut") for each in subject.pod.injections.get(subject.slot.container.name, ())]
     return frozenset(name for found in names if isinstance(found, list) for name in found if isinstance(name, str))

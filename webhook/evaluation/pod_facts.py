@@ -2,9 +2,11 @@
 
 from collections import Counter
 from functools import cached_property
+from typing import Any
 
 import msgspec
 
+from webhook.workload.annotations import injections
 from webhook.workload.podspec import FileModes, Volume
 from webhook.workload.workload import Slot, Workload, effective
 
@@ -18,7 +20,10 @@ class Writer(msgspec.Struct, frozen=True, gc=False):
 
 
 class PodFacts:
-    """The uids and volumes of a Pod. `planned` is each container's runAsUser after injection (None: unset), empty where none is."""
+    """The uids, volumes and earlier injections of a Pod.
+
+    `planned` is each container's runAsUser after injection (None: unset), empty where none is.
+    """
 
     def __init__(self, workload: Workload) -> None:
         self._workload = workload
@@ -39,6 +44,11 @@ class PodFacts:
         """The modes of the files in volumes of Secrets and ConfigMaps."""
         found = {name: each.secret or each.config_map for name, each in self.volumes.items()}
         return {name: files for name, files in found.items() if files}
+
+    @cached_property
+    def injections(self) -> dict[str, list[dict[str, Any]]]:
+        """What earlier passes have injected, by container."""
+        return injections(self._workload.metadata.annotations)
 
     def place(self, slot: Slot) -> int:
         """The number of a container in the order of `Workload.slots`."""

@@ -14,9 +14,13 @@ OPENSHIFT_SCC = "openshift.io/scc"
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 
 
-def injections(annotations: Mapping[str, str] | None, container: str) -> list[dict[str, Any]]:
-    """The entries of a Pod's record that are about one container: what earlier passes have injected into it."""
-    return [each for each in injection_record(annotations) if each.get("container") == container]
+def injections(annotations: Mapping[str, str] | None) -> dict[str, list[dict[str, Any]]]:
+    """The entries of a Pod's record by container: what earlier passes have injected into it."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for each in injection_record(annotations):
+        if isinstance(name := each.get("container"), str):
+            found.setdefault(name, []).append(each)
+    return found
 
 
 def injection_record(annotations: Mapping[str, str] | None) -> list[dict[str, Any]]:

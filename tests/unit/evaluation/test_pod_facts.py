@@ -1,5 +1,6 @@
 """A Pod of thousands of containers costs what so many containers cost, and not their square: anybody may send one."""
 
+import json
 import sys
 from types import FrameType
 from typing import Any
@@ -44,11 +45,19 @@ def debugged(count: int) -> Object:
     return tweak(minimal(), {"spec.ephemeralContainers": [{"name": f"e{number}", **each} for number in range(count)]})
 
 
+def injected(count: int) -> Object:
+    """As an earlier pass has left it."""
+    pod = containers("a.io/app", securityContext={"runAsUser": 1000})(count)
+    record = [{"container": each["name"], "fields": ["runAsUser"]} for each in pod["spec"]["containers"]]
+    return tweak(pod, {"metadata.annotations": {"nonroot.dev/injected": json.dumps(record)}})
+
+
 PODS = {
     "a USER to look up": containers("a.io/app"),
     "root": containers("a.io/root"),
     "root in the spec": containers("a.io/app", securityContext={"runAsUser": 0}),
     "containers that debug": debugged,
+    "a record of injections": injected,
     "a volume each": mounted({"emptyDir": {}}),
     "one volume for all": mounted({"emptyDir": {}}, shared=True),
     "one volume for all, with uids": mounted({"emptyDir": {}}, 1000, shared=True),
