@@ -1,5 +1,6 @@
 """The settings about registries, with the defaults that a replica runs with."""
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,10 +30,11 @@ class Limits(msgspec.Struct, frozen=True):
     zstd_usual_window: int = 8 * _MIB  # all that levels below the ultra ones ask for; one layer at a time may have more
     rereads: int = 8
     survey_bytes: int = 8192 * _MIB  # of all layers together, where each of them is read
+    reading: float = 5.0  # seconds of work a minute on the layers of a namespace, which is then slowed down
 
 
-# For a command line, which has its machine's memory: all that containerd takes (klauspost/compress zstd/framedec.go).
-WORKSTATION = Limits(zstd_window=512 * _MIB)
+# For a command line, which has its machine to itself: all that containerd takes (klauspost/compress zstd/framedec.go).
+WORKSTATION = Limits(zstd_window=512 * _MIB, reading=math.inf)
 
 
 class Timeouts(msgspec.Struct, frozen=True):
@@ -115,8 +117,8 @@ class RegistrySettings(msgspec.Struct, frozen=True):
     HTTPS_PROXY, HTTP_PROXY and NO_PROXY from the environment; a proxy resolves names itself, so the rules about
     addresses then hold for literal addresses only.
 
-    `look_ups` are read at once, `queued` more may wait, and `layers` are transferred at once, in `layer_threads`. A namespace
-    has the share of them that is named after it, and always at least one: of layers `layers_at_most` in all.
+    `look_ups` are read at once, `queued` more may wait, and `layers` are transferred at once. A namespace has the share of them
+    that is named after it, and always at least one: of layers `layers_at_most` in all.
     """
 
     insecure: frozenset[str] = frozenset()
@@ -132,7 +134,6 @@ class RegistrySettings(msgspec.Struct, frozen=True):
     look_ups_per_namespace: int = 8
     queued: int = 2000
     queued_per_namespace: int = 500
-    layer_threads: int = 2
     layers: int = 4
     layers_per_namespace: int = 2
     layers_at_most: int = 6

@@ -59,6 +59,21 @@ async def test_a_layer_that_a_slow_registry_has_too_is_read_from_ones_own(regist
         assert found.platforms[0].accounts == ACCOUNTS
 
 
+async def test_a_layer_that_takes_long_to_read_is_read_in_turns(registry: Registry, connect: Connect) -> None:
+    """A blob of a few KiB may stand for seconds of work: another's tiny layer is read in between."""
+    endless = raw_layer(tar(file("a", ""))[:512] * 200_000 + tar(file("etc/passwd", "app:x:7:7::/:")))
+    registry.push("evil/app:1", image(endless, user="app"))
+    registry.push("good/app:1", NAMED)
+    client = connect()
+    evil = asyncio.create_task(client.image(f"{registry.host}/evil/app:1", namespace="evil", budget=50))
+    while not registry.asked("GET", endless.blob.digest):
+        await asyncio.sleep(0.01)
+    found = await client.image(f"{registry.host}/good/app:1", namespace="good", budget=50)
+    assert found.platforms[0].accounts == ACCOUNTS
+    assert not evil.done()
+    assert isinstance((await evil).platforms[0].accounts, AccountFiles)
+
+
 async def test_many_namespaces_do_not_fill_all_turns(registry: Registry, connect: Connect) -> None:
     """Ten with eight look-ups each that hang: the next has one of its own."""
     registry.lie(Hang(), path="evil")

@@ -1,14 +1,16 @@
 """The reader of layers: it streams a layer's blob into an index or a survey, and keeps the result by digest.
 
 A layer is always read to its end, even where the answer came early: a later entry may replace it, and only the whole
-blob has the digest that was promised. Decompression, hashing and reading the archive run in a few threads, beside the
-event loop; the transfer never runs more than one batch ahead of them.
+blob has the digest that was promised. Decompression, hashing and reading the archive run in threads, beside the event
+loop; the transfer never runs more than one batch ahead of them. A batch of 40 KiB may stand for seconds of reading, so
+they read in turns of a few milliseconds.
 """
 
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
@@ -23,6 +25,7 @@ from webhook.registry.layers.index import LayerIndex, LayerIndexer
 from webhook.registry.layers.overlay import ACCOUNTS, Need, passwd_layer, read_accounts
 from webhook.registry.layers.survey import Surveyed, Surveyor, Tree, capable, directories, scripts, special
 from webhook.registry.layers.tar import Archive
+from webhook.registry.layers.turns import ThreadTurns
 from webhook.registry.manifest import Descriptor, check_layer
 from webhook.registry.settings import Limits, RegistrySettings
 from webhook.registry.transport.messages import RegistryError, Sink
@@ -35,6 +38,7 @@ Fetch = Callable[[Descriptor, Callable[[], Sink]], Awaitable[None]]
 """Transfers a blob into a fresh sink per attempt; the last one made has taken all of it."""
 
 _BATCH = 256 * 1024
+_TURN = 32 * 1024  # bytes of an archive that are read in one turn
 SWITCH_INTERVAL = 0.0005
 """Seconds after which the threads that read layers let the event loop have its turn (`sys.setswitchinterval`): with Python's
 own ten times as many every answer waits for them, once for each step that it takes."""
@@ -71,12 +75,23 @@ class Indexed:
 
 
 class LayerReader(Generic[Result]):
-    """The reading itself, without I/O: `feed` it the blob's bytes, then `finish` it. Used by one thread at a time."""
+    """The reading itself, without I/O: `feed` it the blob's bytes, then `finish` it. Used by one thread at a time.
 
-    def __init__(self, layer: Descriptor, look: Look[Result], settings: RegistrySettings, window: int) -> None:
+    It reads a piece of the archive in each `turn`.
+    """
+
+    def __init__(
+        self,
+        layer: Descriptor,
+        look: Look[Result],
+        settings: RegistrySettings,
+        window: int,
+        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._layer = layer
         self._limits = settings.limits
         self._look = look
+        self._turn = turn
         self._decompressor = Decompressor(window)
         self._blob = hashlib.new(layer.algorithm)
         self._tar = hashlib.sha256()
@@ -102,7 +117,9 @@ class LayerReader(Generic[Result]):
         if self._written > limits.tar_free_bytes and self._written > self._read * limits.tar_ratio:
             raise RegistryError("tooLarge", f"a layer unpacks to more than {limits.tar_ratio} times its size")
         self._tar.update(piece)
-        self._look.feed(piece)
+        for at in range(0, len(piece), _TURN):
+            with self._turn():
+                self._look.feed(piece[at : at + _TURN])
 
 
 class LayerSink(Generic[Result]):
@@ -149,7 +166,9 @@ class Layers:
         self._facts: LRUCache[str, LayerIndex] = LRUCache(settings.cache_limits.layers)
         self._surveyed: LRUCache[tuple[str, ...], Surveyed] = LRUCache(settings.cache_limits.surveys)
         self._flights = SingleFlight()
-        self._pool = ThreadPoolExecutor(settings.layer_threads, thread_name_prefix="layer")
+        self._pool = ThreadPoolExecutor(settings.layers_at_most, thread_name_prefix="layer")
+        # More than one would only take the interpreter from each other, and from the event loop.
+        self._reading = ThreadTurns(1, settings.limits.reading)
         self._turns = FairSemaphore(settings.layers, settings.layers_per_namespace, settings.layers_at_most)
         self._large = FairSemaphore(1, 1, 1)  # of these, one with a window beyond the usual: that is most of its memory
 
@@ -266,8 +285,10 @@ class Layers:
     async def _stream(self, layer: Descriptor, look: Callable[[], Look[Result]], fetch: Fetch, window: int) -> Result:
         sinks: list[LayerSink[Result]] = []
 
+        turn = partial(self._reading.turn, TENANT.get())
+
         def fresh() -> Sink:
-            sinks.append(LayerSink(LayerReader(layer, look(), self._settings, window), self._pool))
+            sinks.append(LayerSink(LayerReader(layer, look(), self._settings, window, turn), self._pool))
             return sinks[-1]
 
         try:

@@ -27,6 +27,7 @@ Kind = Literal["file", "directory", "symlink", "hardlink", "device"]
 BLOCK = 512
 _ZERO = bytes(BLOCK)
 _SPECIAL_LIMIT = 1 << 20  # archive/tar, maxSpecialFileSize
+_RECORDS_LIMIT = 1000  # of one header, which is read in one go: a file has a record for each of its attributes
 _INT64_MAX = 2**63 - 1
 _OCTAL = re.compile(rb"[0-7]+\Z")
 _RECORD = re.compile(rb"([0-9]+) ")
@@ -195,7 +196,10 @@ class Archive:
         return _header(block)
 
     def _read_records(self, data: bytes) -> dict[str, str]:
-        self._count(data.count(b"\n"))
+        records = data.count(b"\n")
+        if records > _RECORDS_LIMIT:
+            raise RegistryError("tooLarge", f"a layer has an entry with more than {_RECORDS_LIMIT} records about it")
+        self._count(records)
         return _records(data)
 
     def _drop(self, size: int, padding: int) -> Generator[int, bytes, None]:

@@ -3,7 +3,7 @@
 import io
 import tarfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import pytest
 from hypothesis import given
@@ -261,3 +261,14 @@ def test_every_record_of_a_header_counts(flag: str) -> None:
     Archive(Log(wanted=False), 30).feed(block)
     with pytest.raises(RegistryError, match="more than 29 entries"):
         Archive(Log(wanted=False), 29).feed(block)
+
+
+@pytest.mark.parametrize("flag", ["g", "x"])
+def test_a_header_of_too_many_records_is_not_read(flag: str) -> None:
+    """Those that a file may need are."""
+    for number, excess in ((1000, ""), (1001, "more than 1000 records")):
+        records = b"11 aaaa=bb\n" * number
+        block = header("h", flag.encode(), b"%011o" % len(records)) + records + bytes(-len(records) % BLOCK)
+        archive = Archive(Log(wanted=False), 2_000_000)
+        with pytest.raises(RegistryError, match=excess) if excess else nullcontext():
+            archive.feed(block)

@@ -1,0 +1,75 @@
+"""The turns in which threads work for namespaces, so that none waits long for what another has sent."""
+
+import contextlib
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+
+_REST = 7  # times as long as its last turn a thread rests whose namespace has had too much
+_NAMESPACES = 1000  # that are remembered
+
+
+class ThreadTurns:
+    """A bound on how many threads work at once, which they take piece by piece; turns go round by namespace.
+
+    As `webhook.caching.FairSemaphore`, for work that no event loop can interrupt. Whatever works takes the interpreter from the
+    event loop, too: a namespace has `share` seconds of work a minute, and beyond them each of its threads rests most of the time.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        share: float,
+        clock: Callable[[], float] = time.monotonic,
+        used: Callable[[], float] = time.thread_time,
+        rest: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._guard = threading.Lock()
+        self._free = total
+        self._share = share
+        self._waiting: OrderedDict[str, deque[threading.Event]] = OrderedDict()
+        self._clock, self._used, self._rest = clock, used, rest
+        self._spent: OrderedDict[str, tuple[float, float]] = OrderedDict()  # seconds of work, and when
+
+    @contextlib.contextmanager
+    def turn(self, namespace: str) -> Iterator[None]:
+        """One piece of work, once its turn has come."""
+        given = threading.Event()
+        with self._guard:
+            if self._free:
+                self._free -= 1
+                given.set()
+            else:
+                self._waiting.setdefault(namespace, deque()).append(given)
+        given.wait()
+        before = self._used()
+        try:
+            yield
+        finally:
+            took = self._used() - before
+            with self._guard:
+                self._pass_on()
+                spent = self._spend(namespace, took)
+            if spent > self._share:
+                self._rest(_REST * took)
+
+    def _pass_on(self) -> None:
+        """Give the turn to the namespace that has waited longest since its last, which is the last of the next round."""
+        if not self._waiting:
+            self._free += 1
+            return
+        namespace, queue = self._waiting.popitem(last=False)
+        queue.popleft().set()
+        if queue:
+            self._waiting[namespace] = queue
+
+    def _spend(self, namespace: str, seconds: float) -> float:
+        """What the namespace has had, of which a share is forgiven a minute: who stops is slowed down no longer than that."""
+        now = self._clock()
+        spent, at = self._spent.pop(namespace, (0.0, now))
+        spent = min(max(0.0, spent - (now - at) * self._share / 60) + seconds, 2 * self._share)
+        self._spent[namespace] = spent, now
+        if len(self._spent) > _NAMESPACES:
+            self._spent.popitem(last=False)
+        return spent
