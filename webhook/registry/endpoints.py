@@ -10,7 +10,7 @@ import msgspec
 
 from webhook.image.reference import Reference
 from webhook.image.source import Query, Unknown
-from webhook.registry.auth.keychain import Credentials, Keychain, MalformedKeychain, PullSecrets
+from webhook.registry.auth.keychain import Credentials, Keychain, LargeKeychain, MalformedKeychain, PullSecrets
 from webhook.registry.auth.token import ANONYMOUS, Credential
 from webhook.registry.settings import ANY_REGISTRY, Host, RegistrySettings
 from webhook.registry.transport.messages import RegistryError, same_authority
@@ -49,6 +49,7 @@ class Endpoints:
         self, settings: RegistrySettings, pull_secrets: PullSecrets | None, sources: Sequence[Credentials]
     ) -> None:
         self._hosts = settings.hosts
+        self._limits = settings.limits
         self._pull_secrets = pull_secrets
         self._sources = sources
 
@@ -82,7 +83,10 @@ class Endpoints:
             await source.aclose()
 
     async def _pod(self, query: Query) -> tuple[Keychain, Unknown | None]:
-        """The Pod's own credentials, and why a Secret could not be read."""
+        """The Pod's own credentials, and why a Secret could not be read.
+
+        The kubelet reads any number of any size. Ours are shared by all namespaces, so that there is a limit.
+        """
         pod, unread = Keychain(), None
         if self._pull_secrets is None:
             return pod, unread
@@ -90,15 +94,20 @@ class Endpoints:
         if query.service_account:
             given = await self._pull_secrets.names(query.namespace, query.service_account)
             names, unread = ((), given) if isinstance(given, Unknown) else (given, None)
-        for name in dict.fromkeys(names):
+        names, most = tuple(dict.fromkeys(names)), self._limits.pull_secrets
+        if len(names) > most:
+            unread = Unknown("tooLarge", f"the Pod has {len(names)} pull secrets, of which the first {most} are read")
+        for name in names[:most]:
             secret = await self._pull_secrets.get(query.namespace, name)
             if isinstance(secret, Unknown):
                 unread = unread or secret
             elif secret is not None:
+                named = f"the pull secret {query.namespace}/{name}"
                 try:
-                    pod.add_secret(secret)
+                    pod.add_secret(secret, self._limits)
+                except LargeKeychain as error:
+                    unread = unread or Unknown("tooLarge", f"{named} is not read: {error}")
                 except MalformedKeychain as error:
-                    named = f"the pull secret {query.namespace}/{name}"
                     raise RegistryError(
                         "unauthorized", f"{named} cannot be used, by the kubelet neither: {error}"
                     ) from None

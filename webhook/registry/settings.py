@@ -31,6 +31,9 @@ class Limits(msgspec.Struct, frozen=True):
     rereads: int = 8
     survey_bytes: int = 8192 * _MIB  # of all layers together, where each of them is read
     reading: float = 5.0  # seconds of work a minute on the layers of a namespace, which is then slowed down
+    pull_secrets: int = 100  # of one Pod
+    pull_secret_bytes: int = _MIB  # in all of them
+    pull_secret_registries: int = 500  # that all of them name: each may be a glob, which takes long to compile
 
 
 # For a command line, which has its machine to itself: all that containerd takes (klauspost/compress zstd/framedec.go).

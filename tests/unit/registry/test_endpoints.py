@@ -1,6 +1,7 @@
 """Where and as whom an image is asked for: pull secrets, the operator's credentials, mirrors."""
 
 import base64
+import json
 from typing import Any
 
 import pytest
@@ -84,6 +85,37 @@ async def test_a_broken_secret_breaks_the_pull(registry: Registry, connect: Conn
     detail = await client.detail(f"{registry.host}/team/app:1", namespace="a", pull_secrets=("s",))
     assert "a/s" in detail
     assert "hunter2" not in detail
+
+
+async def test_no_more_secrets_are_read_than_a_pod_needs(registry: Registry, connect: Connect) -> None:
+    """Those beyond the limits are left out, which is told where it matters; they cost nobody time or memory."""
+    registry.login = Login({"u": "p"}, repositories=frozenset({"private/app"}))
+    for name in ("private/app", "public/app"):
+        registry.push(f"{name}:1", image(user="1"))
+    many = json.dumps({"auths": {f"a{each}*.example": {} for each in range(501)}}).encode()
+    large = json.dumps({"auths": {"a.example": {"auth": base64.b64encode(b"u:" + b"p" * (1 << 20)).decode()}}}).encode()
+    held = Secrets(
+        many=Secret("kubernetes.io/dockerconfigjson", {".dockerconfigjson": many}),
+        old=Secret("kubernetes.io/dockercfg", {".dockercfg": json.dumps(json.loads(many)["auths"]).encode()}),
+        large=Secret("kubernetes.io/dockerconfigjson", {".dockerconfigjson": large}),
+        good=secret(registry.host, "u", "p"),
+    )
+    client = connect(held)
+    private, public = f"{registry.host}/private/app:1", f"{registry.host}/public/app:1"
+    refusals = {
+        "a/many is not read: the Pod's pull secrets would name more than 500 registries": ("many",),
+        "a/old is not read: the Pod's pull secrets would name more than 500 registries": ("old",),
+        "a/large is not read: the Pod's pull secrets would have more than 1024 KiB": ("large",),
+        "the Pod has 1001 pull secrets, of which the first 100 are read": (*map(str, range(1000)), "good"),
+    }
+    for detail, names in refusals.items():
+        found = await client.ask(private, namespace="a", pull_secrets=names)
+        assert isinstance(found, Unknown)
+        assert found.cause == "tooLarge"
+        assert detail in found.detail
+        await client.image(public, namespace="a", pull_secrets=names)
+        await client.image(private, namespace="a", pull_secrets=("good", *names))
+    assert len(held.asked) < 500
 
 
 async def test_secrets_are_read_again_when_the_answer_expires(registry: Registry, connect: Connect) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from webhook.errors import NonrootError
 from webhook.image.source import Unknown
 from webhook.registry.auth.token import IDENTITY_TOKEN, Credential
+from webhook.registry.settings import Limits
 
 _HUB = "index.docker.io"
 _CLASS = re.compile(
@@ -26,6 +27,10 @@ _SECRET_KEYS = {"kubernetes.io/dockerconfigjson": ".dockerconfigjson", "kubernet
 
 class MalformedKeychain(NonrootError):
     """A docker config that the kubelet would refuse, and with it every pull that it takes part in."""
+
+
+class LargeKeychain(NonrootError):
+    """A Secret that would make a Pod's credentials more than are kept for an answer, and is left out."""
 
 
 class Credentials(Protocol):
@@ -74,14 +79,29 @@ class Keychain:
 
     def __init__(self) -> None:
         self._credentials: dict[str, list[Credential]] = {}
+        self._bytes = self._registries = 0  # of Secrets
 
-    def add_secret(self, secret: PullSecret) -> None:
-        """Take a Secret's credentials; another type or key holds none. `MalformedKeychain` where it is broken."""
+    def add_secret(self, secret: PullSecret, limits: Limits = Limits()) -> None:  # noqa: B008  # it is immutable
+        """Take a Secret's credentials; another type or key holds none.
+
+        `MalformedKeychain` where it is broken, `LargeKeychain` where all would be more than the limits allow.
+        """
         key = _SECRET_KEYS.get(secret.type)
         raw = secret.data.get(key) if key else None
-        if raw is not None:
-            document = _decode(raw)
-            self._add(_field(document, "auths") if key == ".dockerconfigjson" else document)
+        if raw is None:
+            return
+        if self._bytes + len(raw) > limits.pull_secret_bytes:
+            raise LargeKeychain(f"the Pod's pull secrets would have more than {limits.pull_secret_bytes >> 10} KiB")
+        document = _decode(raw)
+        entries = _field(document, "auths") if key == ".dockerconfigjson" else document
+        number = len(entries) if isinstance(entries, dict) else 0
+        if self._registries + number > limits.pull_secret_registries:
+            raise LargeKeychain(
+                f"the Pod's pull secrets would name more than {limits.pull_secret_registries} registries"
+            )
+        self._bytes += len(raw)
+        self._registries += number
+        self._add(entries)
 
     def add_config(self, raw: bytes) -> None:
         """Take the credentials of a docker config file, identity tokens of `docker login` among them."""
