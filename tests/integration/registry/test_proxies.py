@@ -151,8 +151,10 @@ async def test_the_error_of_a_proxy_does_not_print_its_password(
     proxy.process.wait(10)
     away = connect(**trusting(authority, ANY), proxy=True)
     assert await away.cause(reference) == "unreachable"
-    for client in (refused, away):
-        assert "hunter" not in await client.detail(reference)
+    for client, says in ((refused, "answered 401"), (away, "does not accept a connection")):
+        detail = await client.detail(reference)
+        assert f"{reference.partition('/')[0]} is behind a proxy that {says}" in detail
+        assert "hunter" not in detail
 
 
 async def test_a_proxy_gives_no_way_to_addresses_that_are_denied(

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from kubernetes.aio.config import kube_config
 
+from deploy.dev.oci import OCI_MANIFEST, document
+from deploy.dev.oci import image as content
+from deploy.dev.registry import Login, Redirect, Registry
 from tests.support.api import Api, serving
 from tests.support.evaluation import NOW
 from tests.support.images import Table, image, unknown
@@ -17,10 +20,13 @@ from webhook.cli.output import scan_text
 from webhook.cluster.client import Cluster
 from webhook.cluster.errors import Absent, Unreachable
 from webhook.image import image_identity
-from webhook.image.config import Platform
+from webhook.image.config import Config, Platform, parse_config
 from webhook.image.identity_index import IdentityIndex
 from webhook.image.image_identity import Observation
+from webhook.image.source import Images
 from webhook.policy.types import Documents
+from webhook.registry.client import RegistryClient
+from webhook.registry.settings import RegistrySettings, Timeouts
 from webhook.scan import policyreport
 from webhook.scan.collector import Reader
 from webhook.scan.document import Document
@@ -68,7 +74,7 @@ async def scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
         async def run(
             api: Api,
-            table: Table | None = None,
+            table: Images | None = None,
             namespaces: tuple[str, ...] = (),
             documents: Documents | None = None,
             progress: Callable[[int, int], None] | None = None,
@@ -260,6 +266,37 @@ async def test_a_list_of_many_pages_is_complete_though_it_grows_too_old(scanned:
     result = await scanned(api)
     assert len({each.name for each in result.workloads}) == len(result.workloads) == 1201
     assert api.asked.count(f"GET {DEPLOYMENTS}") == 4
+
+
+async def test_one_image_does_not_stop_a_scan(scanned: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither one whose registry lies, nor one on which our own code fails: the others are told of."""
+
+    def broken(raw: bytes) -> Config:
+        if b"hunter2" in raw:
+            raise KeyError("hunter2")
+        return parse_config(raw)
+
+    monkeypatch.setattr("webhook.registry.content_store.parse_config", broken)
+    async with Registry() as registry, Registry(Login({}, anonymous=True, realm="https://[::1")) as realm:
+        registry.push("evil/type:1", document({"schemaVersion": {}, "mediaType": ["x"]}, OCI_MANIFEST))
+        registry.push("evil/bug:1", content(user="7", settings={"Labels": {"a": "hunter2"}}))
+        registry.lie(Redirect("https://host:99999/"), path="evil/location")
+        realm.push("evil/realm:1", content(user="7"))
+        registry.push("good/app:1", content(user="7"))
+        hosts = {"type": registry, "bug": registry, "location": registry, "realm": realm}
+        images = {name: f"{each.host}/evil/{name}:1" for name, each in hosts.items()}
+        images |= {f"after-{name}": f"{registry.host}/good/app:1" for name in images}
+        pods = [named(tweak(minimal(), {"spec.containers.0.image": each}), name) for name, each in images.items()]
+        insecure = frozenset({registry.host, realm.host})
+        client = RegistryClient(RegistrySettings(insecure=insecure, timeouts=Timeouts(backoff=())))
+        try:
+            result = await scanned(cluster_of(pods=pods, deployments=[]), client)
+        finally:
+            await client.aclose()
+    told = {name: outcome for (_, _, name), outcome in outcomes(result).items()}
+    assert [told.pop(each) for each in hosts] == ["refused", "refused", "unknown", "unknown"]  # invalid; unreachable
+    assert told == {f"after-{each}": "fixed" for each in hosts}
+    assert client.stats.faults == 1
 
 
 async def test_each_image_is_looked_up_once_for_each_set_of_credentials(scanned: Scan) -> None:

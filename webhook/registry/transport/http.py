@@ -320,6 +320,11 @@ def _mapped(authority: str, *, own: bool) -> Iterator[None]:
         if isinstance(error.os_error, AddressDenied):
             raise forbidden(denied(authority, own=own)) from error
         raise RegistryError("unreachable", f"{authority} does not resolve", connected=False) from error
+    except aiohttp.ClientProxyConnectionError as error:
+        detail = f"{authority} is behind a proxy that does not accept a connection"
+        raise RegistryError("unreachable", detail, connected=False) from error
+    except aiohttp.ClientHttpProxyError as error:
+        raise RegistryError("unreachable", f"{authority} is behind a proxy that answered {error.status}") from error
     except aiohttp.ClientConnectorError as error:
         raise RegistryError("unreachable", f"{authority} does not accept a connection", connected=False) from error
     except aiohttp.ConnectionTimeoutError as error:

@@ -275,6 +275,8 @@ def test_every_foreign_error_becomes_ours(kind: type[Exception]) -> None:
     error.args = ("hunter2",)
     if issubclass(kind, aiohttp.ClientConnectorError):
         error._os_error = OSError("hunter2")  # type: ignore[attr-defined]
+    if issubclass(kind, aiohttp.ClientResponseError):
+        error.status = 502  # type: ignore[attr-defined]
     with pytest.raises(RegistryError) as caught, _mapped("registry.example.com", own=True):
         raise error
     assert caught.value.cause == "unreachable"
