@@ -6,11 +6,16 @@ import time
 import tracemalloc
 from collections.abc import Awaitable, Callable
 
+from tests.resilience.figures import Fact, record
+
 SECONDS = float(os.environ.get("NONROOT_MEMORY_SECONDS", "0"))
 
 
-async def growth(send: Callable[[int], Awaitable[None]], rounds: int) -> tuple[int, int]:
-    """The bytes that are kept more after the rounds than after a first one, and how many rounds there were."""
+async def growth(what: str, send: Callable[[int], Awaitable[None]], rounds: int) -> tuple[int, int]:
+    """The bytes that are kept more after the rounds than after a first one, and how many rounds there were.
+
+    Where it goes on for seconds, it records them as a figure about `what`.
+    """
     await send(0)
     gc.collect()
     tracemalloc.start()
@@ -20,6 +25,9 @@ async def growth(send: Callable[[int], Awaitable[None]], rounds: int) -> tuple[i
             number += 1
             await send(number)
         gc.collect()
-        return tracemalloc.get_traced_memory()[0] - before, number
+        grown = tracemalloc.get_traced_memory()[0] - before
+        if SECONDS:
+            record(Fact(f"{what}, for {SECONDS:.0f} s", f"{grown >> 10:,} KiB more are kept after {number:,}"))
+        return grown, number
     finally:
         tracemalloc.stop()

@@ -106,6 +106,7 @@ async def test_nothing_keeps_the_longest_values(registry: Registry, connect: Con
         for grown in (registry.requests, registry._blobs, registry._manifests, registry._tags, registry._tokens):
             grown.clear()
 
-    grown, number = await growth(send, ROUNDS)
-    print(f"\n{kind}: {grown >> 10} KiB after {number} questions")
+    grown, number = await growth(
+        f"a registry client with caches of 256 KiB and the longest value of: {kind}", send, ROUNDS
+    )
     assert grown < GROWTH, f"{grown >> 20} MiB after {number} questions"

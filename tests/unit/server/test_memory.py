@@ -38,7 +38,8 @@ FIELDS: dict[str, Any] = {
 @pytest.mark.thorough
 @pytest.mark.parametrize("field", [*FIELDS, "namespace", "user", "operation"])
 async def test_nothing_keeps_the_longest_value_of_a_field(field: str) -> None:
-    reviews = Reviews(Admission(PolicySnapshot(ENFORCE), Table({IMAGE: image("app")})), Metrics(), _fallback)
+    images = Table({IMAGE: image("app")})
+    reviews = Reviews(Admission(PolicySnapshot(ENFORCE), images), Metrics(), _fallback)
 
     async def send(number: int) -> None:
         value = f"{number}-" + "a" * SIZE
@@ -52,6 +53,7 @@ async def test_nothing_keeps_the_longest_value_of_a_field(field: str) -> None:
         for hook in ("mutate", "validate"):
             reply = await reviews.answer(hook, body, 0.5)
             reply.observe()
+        images.asked.clear()
 
-    grown, number = await growth(send, ROUNDS)
+    grown, number = await growth(f"a replica that gets reviews with the longest value of: {field}", send, ROUNDS)
     assert grown < GROWTH, f"{grown >> 20} MiB after {number} reviews of {SIZE >> 20} MiB"
