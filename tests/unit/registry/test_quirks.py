@@ -1,7 +1,8 @@
 """What registries in the field do beside the specification, each with the public thread that tells of it.
 
-What a node's containerd makes of it stands with each row: from running containerd 2.3.4 against the same answers, or from its
-source (core/remotes/docker and core/images). Where nodes can pull, we read; where they refuse, we say why or are more lenient.
+What a node's containerd makes of it stands with each row: from containerd 2.3.4, run against the same answers when the row was
+written, or from its source (core/remotes/docker and core/images). tests/integration/registry/test_containerd.py runs the one of
+`deploy/local`, an older one, against them today. Where nodes can pull, we read; where they refuse, we say why or are more lenient.
 """
 
 import json
