@@ -77,16 +77,22 @@ class Tally(msgspec.Struct):
     """What became of the admissions of one scene. Times are seconds; `trouble` are the moments of those that failed.
 
     `wrong` are verdicts that no user may ever get. `lost` are admissions that failed because of us, by what their client
-    was told; `away` those that the API server itself did not answer. `retried` counts answers of 429.
+    was told; `away` those that the API server itself did not answer. `retried` counts answers of 429. `seconds` is what each took
+    to the end of its client's patience.
     """
 
     admissions: int = 0
     retried: int = 0
-    longest: float = 0.0
+    seconds: list[float] = []
     wrong: list[str] = []
     lost: Counter[str] = msgspec.field(default_factory=Counter)
     away: Counter[str] = msgspec.field(default_factory=Counter)
     trouble: list[float] = []
+
+    @property
+    def longest(self) -> float:
+        """Of the slowest admission."""
+        return max(self.seconds, default=0.0)
 
     @property
     def result(self) -> str:
@@ -155,7 +161,7 @@ class Traffic:
             tally.retried += 1
             await asyncio.sleep(float(headers.get("Retry-After", "1")) if headers else 1)
         self._count(tally, kind, status, answer, headers.getall("Warning", []) if headers else [])
-        tally.longest = max(tally.longest, time.monotonic() - started)
+        tally.seconds.append(time.monotonic() - started)
 
     async def _create(self, kind: Kind, pod: dict[str, Any]) -> tuple[int, dict[str, Any], Any]:
         address = f"http://localhost/api/v1/namespaces/{kind.namespace}/pods"
