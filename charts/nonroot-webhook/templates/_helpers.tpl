@@ -53,7 +53,7 @@
 
 {{- define "nonroot.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "nonroot.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- /* part-of is the handle of the off switch: it must be the same however the chart is named. */}}
