@@ -19,6 +19,7 @@ from webhook.admission.handler import (
     AUDIT_LIMIT,
     LARGE_PODS_CONTAINERS,
     NAMESPACE_LIMIT,
+    NAMESPACE_WAIT,
     NAMESPACE_WAIT_TRIES,
     SMALL_POD_CONTAINERS,
     Admission,
@@ -327,11 +328,17 @@ async def test_how_long_an_image_may_take(mode: str, timeout: float, budget: flo
 )
 async def test_a_namespace_just_made_is_waited_for(unseen: int, looks: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The API server calls us by its labels before our watch has told of them."""
-    monkeypatch.setattr(handler, "NAMESPACE_WAIT", 0.02)
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
     scene = Scene()
     scene.view.unseen = unseen
     await scene.ask("validate", minimal())
     assert unseen - scene.view.unseen == looks
+    assert sum(waited) == pytest.approx(NAMESPACE_WAIT * (looks - 1) / NAMESPACE_WAIT_TRIES)
 
 
 async def test_a_refusal_where_the_namespace_is_not_seen_yet_asks_to_come_again(
@@ -490,6 +497,16 @@ async def test_a_missed_patch_is_waited_for_in_each_namespace_alone() -> None:
     assert await decision_in("shop") == "retry"
 
 
+async def test_an_image_is_waited_for_where_a_patch_is_not_any_more() -> None:
+    """Each has a retry window of its own."""
+    scene = Scene(slow=unknown("pending"))
+    assert (await scene.ask("validate", DEMANDS)).decision == "retry"
+    scene.clock.now += RETRY_WINDOW + 1
+    both = tweak(DEMANDS, {"spec.containers.1": {"name": "b", "image": "a.io/slow"}})
+    assert (await scene.ask("validate", DEMANDS)).decision == "deny"
+    assert (await scene.ask("validate", both)).decision == "retry"
+
+
 async def test_the_audit_annotations_hold_the_findings() -> None:
     """Under keys without a slash, in bounded printable text."""
     pod = tweak(minimal(), {"spec.containers.0.name": "\x1b[31m"})
@@ -551,7 +568,7 @@ async def test_why_a_namespace_is_enforced(
     assert outcome.effective_policy is not None
     assert outcome.effective_policy.why == scene.view.rule.why + why
     assert outcome.effective_policy.mode == ("Enforce" if why else "Audit")
-    assert set(scene.view.namespaces) == {"default"}
+    assert set(scene.view.namespaces) == scene.view.looked_up == {"default"}
 
 
 async def test_a_reinvoked_hook_says_nothing_else_under_the_same_key() -> None:
@@ -641,11 +658,10 @@ class Waited(Images):
     """Images that come when they are told to."""
 
     def __init__(self) -> None:
-        self.asked, self.come = asyncio.Event(), asyncio.Event()
+        self.come = asyncio.Event()
 
     async def find(self, _query: Query) -> Image | Unknown:
         """As `webhook.image.source.Images`."""
-        self.asked.set()
         await self.come.wait()
         return image("1000")
 
@@ -668,17 +684,17 @@ async def test_large_pods_share_a_bound_and_small_ones_are_evaluated(
     admits = Admission(View(effective_policy(mode="Enforce")), images)
     half = most // 2
     async with asyncio.TaskGroup() as tasks:
-        first = tasks.create_task(admits.review(review(crowd(half + 1)), "validate"))
-        await images.asked.wait()
-        busy = await admits.review(review(crowd(half)), "validate")
-        never = await admits.review(review(crowd(most + 1)), "validate")
-        always = tasks.create_task(admits.review(review(crowd(small)), "validate"))
+        asked = [
+            tasks.create_task(admits.review(review(crowd(number)), "validate"))
+            for number in (half + 1, half, most + 1, most - half - 1, small)
+        ]
         await asyncio.sleep(0)
         images.come.set()
+    first, busy, never, rest, always = (each.result() for each in asked)
     assert (busy.decision, never.decision) == ("retry", "deny")
     assert f"{half + 1} containers of large Pods are being evaluated: try again in a second" in busy.message
     assert f"{most + 1} containers are more than the {most} that are evaluated at most" in never.message
-    assert first.result().decision == always.result().decision == "allow"
+    assert first.decision == rest.decision == always.decision == "allow"
     assert (await admits.review(review(crowd(half)), "validate")).decision == "allow"  # there is room again
     audits = Admission(View(effective_policy(mode="Audit")), images)
     assert (await audits.review(review(crowd(most + 1)), "validate")).decision == "skip"

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.images import Table, image, multi, platform_image
-from tests.support.pods import IMAGE, Object, effective_policy, minimal, review, tweak, workload
+from tests.support.pods import IMAGE, Object, effective_policy, minimal, review, tweak, within, workload
 from tests.support.variety import IMAGES, PODS, POLICIES
 from tests.unit.admission.test_handler import View, operations
 from webhook.admission import handler
@@ -19,7 +19,7 @@ from webhook.admission.response_cache import CACHE_LIMIT, cacheable
 from webhook.evaluation import evaluator
 from webhook.image.capabilities import FileCapabilities
 from webhook.image.filesystem import Capable, Survey
-from webhook.image.source import Image, PlatformImage, Unknown
+from webhook.image.source import Image, PlatformImage, Query, Unknown
 from webhook.policy.types import ExceptionSpec, Metadata, NonRootException
 from webhook.workload import podspec
 from webhook.workload.annotations import ANNOTATION
@@ -222,6 +222,7 @@ async def test_what_is_stored_of_an_image_later_counts(evaluations: list[Workloa
             assert ("capabilities" in context) is drops
         assert len(evaluations) == evaluated
     assert scene.images.asked == []
+    assert all(isinstance(each, Query) for each in scene.images.liked)
 
 
 async def test_an_image_that_has_changed_is_asked_for_once_again_by_the_next_replica() -> None:
@@ -320,6 +321,24 @@ async def test_replicas_that_share_an_empty_dir_are_evaluated_once(
     assert len(evaluations) == 4  # the first one, and each by the fresh one
 
 
+@pytest.mark.parametrize(
+    ("uid", "own", "alike"),
+    [(1, None, True), (1, 1, True), (1, 2, False), (None, None, False), (None, 1, False)],
+)
+def test_an_empty_dir_is_left_out_where_all_containers_have_one_user(
+    uid: int | None, own: int | None, alike: bool
+) -> None:
+    """Of whose volume nothing is said."""
+    paths: Object = {
+        "spec.securityContext": {"runAsUser": uid} if uid else {},
+        "spec.containers.0.securityContext": {"runAsUser": own} if own else {},
+        "spec.volumes": [{"name": "data", "emptyDir": {}}],
+    }
+    found = cacheable(workload(tweak(minimal(), paths)))
+    assert found is not None
+    assert [each.name for each in found.spec.volumes or ()] == ([] if alike else ["data"])
+
+
 def test_a_mount_is_part_of_a_pod_for_it_may_be_the_working_directory() -> None:
     pods = [
         cacheable(workload(tweak(minimal(), {"spec.containers.0.volumeMounts": [{"name": "data", "mountPath": path}]})))
@@ -340,15 +359,18 @@ def test_where_a_token_is_mounted_makes_no_pod_another(name: str) -> None:
     """In none of its containers, each of which counts."""
     one = {"name": "a", "image": IMAGE}
     mount = {"name": "kube-api-access-x2k9p", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}
-    mounted = {**one, "volumeMounts": [mount]}
-    plain, same = (cacheable(workload(tweak(minimal(), {f"spec.{name}": [each]}))) for each in (one, mounted))
-    assert plain == same != cacheable(workload())
-    assert hash(plain) == hash(same)
+    others = [{"name": each, "mountPath": f"/{each}"} for each in ("a", "b")]
+    for before in ([], others):
+        pods = ({**one, "volumeMounts": mounts} if mounts else one for mounts in (before, [*before, mount]))
+        plain, same = (cacheable(workload(tweak(minimal(), {f"spec.{name}": [each]}))) for each in pods)
+        assert plain == same != cacheable(workload())
+        assert hash(plain) == hash(same)
 
 
 def test_a_key_points_where_its_pod_does_and_can_be_looked_up() -> None:
     pods = [workload(tweak(minimal(), {"spec.nodeSelector": {"a": "b", "c": "d"}})) for _ in range(2)]
     assert len({cacheable(each) for each in pods}) == 1
+    pods.append(workload(within("Deployment", minimal())))
     assert [found.pointer for each in pods if (found := cacheable(each))] == [each.pointer for each in pods]
 
 
