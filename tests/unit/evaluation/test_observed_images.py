@@ -67,6 +67,13 @@ async def test_what_may_be_a_name_is_cured_where_it_can_be() -> None:
     verdict = await evaluate_object(tweak(minimal(), paths), shown())
     assert (verdict.state, [finding.rule for finding in verdict.findings]) == ("fixable", ["named-user"])
     assert context(paths, verdict)["runAsUser"] == 1500
+    (finding,) = verdict.findings
+    assert (finding.pointer, finding.fixable) == ("/spec/containers/0/securityContext/runAsUser", True)
+    assert finding.message == (
+        'image may have a non-numeric user: container "app" (image "registry.example/app:1", USER not read, observed on a '
+        "node 3 h ago) has runAsNonRoot, and of the image's USER no more is known than that it is uid 1500: the kubelet "
+        "would refuse a name; set spec.containers[0].securityContext.runAsUser: 1500"
+    )
     second = await evaluate_object(patched(tweak(minimal(), paths), verdict), shown())
     assert (second.state, second.findings) == ("compliant", ())
 
@@ -77,7 +84,16 @@ async def test_what_may_be_a_name_is_not_known_where_nothing_is_injected() -> No
     verdict = await evaluate_object(tweak(minimal(), paths), shown(), rule=effective_policy(inject="Never"))
     (finding,) = verdict.findings
     assert (verdict.state, finding.rule, finding.cause) == ("unknown", "unknown-image", "unauthorized")
-    assert WHY.detail in finding.message
+    asks = "runAsNonRoot asks for a number as the image's USER, which nobody has read"
+    assert finding.detail.endswith(
+        f": unauthorized: {asks}; {WHY.detail}; the kubelet decides: a numeric USER above 0 runs, and a named one or root "
+        "does not start (CreateContainerConfigError)"
+    )
+    alone = msgspec.structs.replace(shown(), fallback_reason=None)
+    audit = await evaluate_object(tweak(minimal(), paths), alone, rule=effective_policy("Audit", inject="Never"))
+    (finding,) = audit.findings
+    assert finding.cause == "local"
+    assert finding.detail.endswith(f": local: {asks}")
     silent = await evaluate_object(
         tweak(minimal(), paths),
         msgspec.structs.replace(shown(), fallback_reason=None),

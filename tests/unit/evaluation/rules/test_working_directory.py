@@ -6,7 +6,7 @@ from tests.support.evaluation import evaluate_object
 from tests.support.images import multi, platform_image
 from tests.support.pods import minimal, tweak
 from webhook.image.filesystem import Directory, Survey
-from webhook.image.source import Image
+from webhook.image.source import Image, PlatformImage
 
 
 def _closed(*directories: Directory) -> Image:
@@ -33,3 +33,26 @@ async def test_a_working_directory_behind_them_is() -> None:
         'not enter the working directory "/srv" of uid 0, mode 0700: it can open nothing there; '
         "set workingDir, or chmod 755 it in the Dockerfile"
     )
+
+
+async def test_who_may_enter_every_directory_is_not_judged() -> None:
+    """Root, and whoever has no uid."""
+    image = _closed(CLOSED)
+    root = msgspec.structs.replace(image, platforms=(_as(image, ""),))
+    assert [each.rule for each in (await evaluate_object(minimal(), root)).findings] == ["root-image"]
+    windows = tweak(minimal(), {"spec.os.name": "windows", "spec.containers.0.securityContext.runAsUser": 1000})
+    found = await evaluate_object(windows, image)
+    assert "working-directory" not in {each.rule for each in found.findings}
+
+
+async def test_a_group_that_the_image_gives_its_user_may_enter() -> None:
+    image = _closed(Directory("/srv", "workingDirectory", present=True, gid=44, mode=0o750))
+    assert len((await evaluate_object(minimal(), image)).findings) == 1
+    member = msgspec.structs.replace(image, platforms=(_as(image, "app", "video:x:44:app\n"),))
+    assert (await evaluate_object(minimal(), member)).findings == ()
+
+
+def _as(found: Image, user: str, group: str | None = None) -> PlatformImage:
+    """The image of its platform with another USER."""
+    made = platform_image(user, group=group)
+    return msgspec.structs.replace(found.platforms[0], config=made.config, accounts=made.accounts)
