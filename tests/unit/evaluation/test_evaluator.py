@@ -1,17 +1,19 @@
 """The one function behind every door: what it asks for, what it makes of the answers."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tests.support.evaluation import NOW, evaluate_object
-from tests.support.images import PASSWD, Table, image, multi, platform_image, unknown
+from tests.support.images import PASSWD, Table, image, multi, platform_image, redis, unknown
 from tests.support.pods import IMAGE, effective_policy, minimal, tweak, within, workload
 from tests.support.tables import table
 from webhook.evaluation.evaluator import KNOWN_IMAGE_BUDGET, evaluate
 from webhook.image.source import Image, Query, Unknown
-from webhook.image.user import Identity
-from webhook.policy.types import ExceptionSpec, Metadata, NonRootException, Rule
+from webhook.image.user import Identity, Injection
+from webhook.policy.exemptions import LapsedException
+from webhook.policy.types import ExceptionSpec, Metadata, NonRootException, Rule, WorkloadSelector
 
 OWN = "spec.containers.0.securityContext"
 
@@ -226,6 +228,14 @@ async def test_no_registry_is_asked_where_the_spec_says_it_all(paths: dict[str, 
             [],
             [],
         ),
+        "a number beside one that was injected": (
+            {
+                f"{OWN}.runAsUser": 1000,
+                "metadata.annotations": {"nonroot.dev/injected": '[{"container":"other","fields":["runAsUser"]}]'},
+            },
+            [],
+            [IMAGE],
+        ),
     },
 )
 async def test_what_is_stored_is_asked_for_where_its_programs_matter(
@@ -281,6 +291,79 @@ async def test_what_an_exception_and_the_policy_excuse_adds_up() -> None:
     assert found.exemption is not None
     assert found.exemption.rules == {"named-user", "root-image", "unpinned-user"}
     assert found.exemption.reason == "exception e: because; policy strict allows root images"
+
+
+async def test_a_policy_that_allows_root_inside_a_user_namespace_says_so() -> None:
+    rule, pod = effective_policy(rootInUserNamespaces="Allow"), tweak(minimal(), {"spec.hostUsers": False})
+    verdict = await evaluate_object(pod, image(""), rule=rule)
+    (found,) = verdict.containers
+    assert verdict.effective_policy is rule
+    assert found.exemption is not None
+    assert found.exemption.rules == {"root-user", "root-image", "unpinned-user"}
+    assert found.exemption.reason == "policy strict allows root inside a user namespace"
+
+
+async def test_an_exception_that_has_ended_is_told_of_where_it_would_have_helped() -> None:
+    """By the caller's clock."""
+    pod = tweak(minimal(), {"spec.containers.1": {"name": "b", "image": IMAGE}})
+    for expires, states in ((NOW + timedelta(minutes=1), ["exempted", "denied"]), (NOW, ["denied", "denied"])):
+        exception = excuse(containers=("app",), expires=expires)
+        app, other = (await evaluate_object(pod, image(""), exceptions=[exception])).containers
+        assert [app.state, other.state] == states
+        ended = (LapsedException("e", "because", frozenset(), NOW),) if expires == NOW else ()
+        assert (app.lapsed, other.lapsed) == (ended, ())
+
+
+async def test_who_asks_for_a_pod_says_whether_its_owner_is_believed() -> None:
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "controller": True}
+    pod = workload(tweak(minimal(), {"metadata.name": "x", "metadata.ownerReferences": [owner]}))
+    options: dict[str, Any] = {"namespace": "default", "budget": 1.0, "now": NOW}
+    exceptions = [excuse(workloads=(WorkloadSelector("web", "ReplicaSet"),))]
+    for requester, state in ((None, "exempted"), ("somebody", "denied")):
+        verdict = await evaluate(
+            pod,
+            effective_policy(),
+            Table({IMAGE: image("")}),
+            exceptions=exceptions,
+            requester=requester,
+            **options,
+        )
+        assert verdict.state == state
+
+
+async def test_a_group_of_the_image_is_what_its_groups_are_compared_with() -> None:
+    """The user whose uid it is first has one more, which only the group of the name would have covered."""
+    passwd, group = "first:x:1000:7::/:\napp:x:1000:1000::/:\n", "team:x:1000:first\n"
+    rule = effective_policy(runAsGroup="FromImage")
+    verdicts = [await evaluate_object(minimal(), image(user, passwd, group), rule=rule) for user in ("app", "app:5")]
+    assert [[each.rule for each in verdict.findings] for verdict in verdicts] == [[], ["identity-drift"]]
+
+
+@table(
+    ("paths", "found", "detail"),
+    {
+        "it has no platform": ({}, Image("sha256:x", ()), "it has nothing for the nodes of the Pod (linux)"),
+        "no registry is asked by a node": (
+            {"spec.containers.0.imagePullPolicy": "Never"},
+            unknown("notFound"),
+            "imagePullPolicy is Never, and no registry tells: a test says so",
+        ),
+    },
+)
+async def test_what_is_said_of_an_image_that_is_not_found(
+    paths: dict[str, Any], found: Image | Unknown, detail: str
+) -> None:
+    (container,) = (await evaluate_object(tweak(minimal(), paths), found)).containers
+    assert isinstance(container.subject.image, Unknown)
+    assert container.subject.image.detail == detail
+
+
+async def test_an_identity_from_the_image_has_the_policys_group_where_it_names_one() -> None:
+    for more, gid in (({}, 1000), ({"gid": 6}, 6)):
+        assign = {"uid": "FromImage", "images": ["registry.example/*"], **more}
+        rule = effective_policy(rootImages="Assign", assign=assign)
+        (container,) = (await evaluate_object(minimal(), redis(), rule=rule)).containers
+        assert container.subject.planned == Injection(999, gid)
 
 
 async def test_each_container_has_the_layers_of_its_own_image() -> None:

@@ -1,4 +1,4 @@
-"""A Pod of thousands of containers costs what so many containers cost, and not their square: anybody may send one."""
+"""What containers of a Pod share; and one of thousands costs what so many cost, not their square: anybody may send it."""
 
 import json
 import sys
@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from tests.support.images import Table, image
-from tests.support.pods import Object, effective_policy, minimal, review, tweak
+from tests.support.pods import IMAGE, Object, effective_policy, minimal, review, tweak, workload
+from tests.support.tables import table
 from webhook.admission.handler import Admission
+from webhook.evaluation.pod_facts import PodFacts, Writer
 from webhook.policy.cache import PolicySnapshot
 from webhook.policy.types import Documents
+from webhook.workload.workload import Slot
 
 FEW, MANY = 30, 120
 
@@ -86,6 +89,59 @@ async def steps(pod: Object) -> int:
     finally:
         sys.settrace(before)
     return found
+
+
+def of(**uids: int | None) -> tuple[PodFacts, dict[str, Slot]]:
+    """The facts of a Pod whose containers have these names and runAsUser; c writes the volume, as does an ephemeral one."""
+    mounts = [{"name": "data", "mountPath": "/data"}]
+    containers = [
+        {"name": name, "image": IMAGE, "securityContext": {"runAsUser": uid} if uid else {}}
+        | ({"volumeMounts": mounts} if name == "c" else {})
+        for name, uid in uids.items()
+    ]
+    debugger = {"name": "debug", "image": IMAGE, "volumeMounts": mounts}
+    pod = workload(
+        tweak(
+            minimal(),
+            {
+                "spec.initContainers": containers[:1],
+                "spec.containers": containers[1:],
+                "spec.ephemeralContainers": [debugger],
+            },
+        )
+    )
+    return PodFacts(pod), {slot.container.name: slot for slot in pod.slots()}
+
+
+def test_containers_are_numbered_in_their_order() -> None:
+    facts, slots = of(a=1, b=2, c=3)
+    assert {name: facts.place(slot) for name, slot in slots.items()} == {"a": 0, "b": 1, "c": 2, "debug": 3}
+
+
+@table(
+    ("uids", "slot", "name", "expected"),
+    {
+        "the other's": ({"a": 1, "b": 2, "c": None}, "a", "", 2),
+        "nobody else has one": ({"a": 1, "b": None, "c": None}, "a", "", None),
+        "its own, which another has as well": ({"a": 1, "b": 1, "c": None}, "a", "", 1),
+        "of several none": ({"a": 1, "b": 2, "c": 3}, "a", "", None),
+        "and none of one that has none": ({"a": None, "b": 2, "c": 3}, "a", "", None),
+        "that of a name": ({"a": 1, "b": 2, "c": 3}, "a", "b", 2),
+        "that of a name, which is its own as well": ({"a": 1, "b": 1, "c": 3}, "a", "b", 1),
+        "that of its own name": ({"a": 1, "b": 2, "c": 3}, "a", "a", None),
+        "that of a name that is not there": ({"a": 1, "b": 2, "c": 3}, "a", "x", None),
+    },
+)
+def test_the_one_uid_that_others_have(uids: dict[str, int | None], slot: str, name: str, expected: int | None) -> None:
+    facts, slots = of(**uids)
+    assert facts.only_uid_beside(slots[slot], name) == expected
+
+
+def test_the_first_who_writes_a_volume_under_another_uid() -> None:
+    facts, _ = of(a=1, b=2, c=3)
+    assert facts.first_other_writer("data", 1) == Writer(2, "c", 3)
+    assert facts.first_other_writer("data", 3) is None
+    assert facts.first_other_writer("nobody's", 1) is None
 
 
 @pytest.mark.thorough

@@ -123,6 +123,10 @@ SHARED = "first:x:1000:7::/:\napp:x:1000:1000::/:\n"
         pytest.param(
             indexed(platform_image("app", SHARED.replace(":7:", ":1000:"), "video:x:44:app")), id="groups of its name"
         ),
+        pytest.param(
+            indexed(platform_image("app", SHARED.replace(":7:", ":1000:"), "team:x:1000:first")),
+            id="a group that is the first one's own beside any other runAsGroup",
+        ),
         pytest.param(indexed(platform_image("0" * 1024 + "7")), id="a USER that is too long"),
         pytest.param(indexed(platform_image("7", platform="linux/a_b")), id="a platform that the CRD does not take"),
         pytest.param(indexed(platform_image("7"), digest="sha512:" + "a" * 129), id="a digest that is too long"),
@@ -235,6 +239,8 @@ def test_the_facts_of_an_image_to_the_letter() -> None:
         ),
     )
     assert image_identity.facts(surveyed(absent)).working_directory is None  # type: ignore[union-attr]
+    bare = msgspec.structs.replace(platform_image("7"), survey=Survey(None, (), (), ()))
+    assert image_identity.facts(bare) == ImageFacts()
 
 
 def test_there_are_no_facts_of_layers_that_nobody_read_or_that_do_not_fit() -> None:

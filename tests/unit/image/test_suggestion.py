@@ -75,6 +75,10 @@ def test_less_evidence_is_said_to_be_less(found: PlatformImage, confidence: str)
         image(steps=(StepDown("/e", "gosu", "other"),)),  # and a volume of a third
         image(steps=(StepDown("/e", "gosu", "nobody-here"),)),
         image(steps=(StepDown("/e", "gosu", "root"),)),
+        msgspec.structs.replace(  # a name of the same uid that nobody can run as
+            image(steps=(GOSU, StepDown("/e", "gosu", "alias"))),
+            accounts=AccountFiles(PASSWD + b"alias:x:999:-1::/:\n"),
+        ),
         image(steps=(), directories=()),
         image(
             steps=(), directories=(msgspec.structs.replace(DATA, role="workingDirectory"),), exposed_ports=("80/tcp",)
@@ -105,13 +109,13 @@ WORKING = Directory("/srv", "workingDirectory", present=True, uid=999, gid=1000)
                     msgspec.structs.replace(DATA, path="/srv"),
                     msgspec.structs.replace(DATA, uid=0),
                 ),
-                exposed_ports=("80/tcp", "443/tcp", "1023/udp", "1024/tcp", "0", "x/tcp"),
+                exposed_ports=("80/tcp", "443", "1023/udp", "1/tcp", "1024/tcp", "0", "x/tcp"),
             ),
             (
                 "redis is uid 999 in /etc/passwd",
                 "owns /data and /srv",
                 "docker-entrypoint.sh steps down to it by gosu",
-                "but port 80/tcp, 443/tcp, 1023/udp needs net.ipv4.ip_unprivileged_port_start 0",
+                "but port 80/tcp, 443, 1023/udp, 1/tcp needs net.ipv4.ip_unprivileged_port_start 0",
             ),
         ),
         (
@@ -204,6 +208,7 @@ def test_platforms_must_agree() -> None:
         ('exec runuser -u app -- "$@"\n', ["app"]),
         ('exec gosu "$RUN_AS" "$@"\n', []),
         ("# exec gosu redis\necho gosu\n", []),
+        ("exec gosu\n# redis\n", []),
         ('gosu mysql "$@"\ngosu mysql "$@"\n', ["mysql"]),
     ],
 )

@@ -57,11 +57,14 @@ def of_exception(
     now: datetime = NOW,
     matches: int | None = None,
     scans: bool = True,
+    beyond_limit: bool = False,
 ) -> ExceptionStatus:
     exception = NonRootException(Metadata("x", "a"), ExceptionSpec(reason="because", expires=expires))
     effective_policy = EffectivePolicy(NonRootPolicy(Metadata("strict"), policy), "Enforce", "")
     stored = StoredObject("NonRootException a/x", None if problem else exception, problem)
-    return conditions.of_exception(stored, effective_policy, matches, former, 3, now, scans=scans)
+    return conditions.of_exception(
+        stored, effective_policy, matches, former, 3, now, scans=scans, beyond_limit=beyond_limit
+    )
 
 
 LENIENT = NonRootPolicy(Metadata("strict"), PolicySpec(mode="Enforce", root_images="Allow"))
@@ -103,6 +106,7 @@ def statuses() -> dict[str, PolicyStatus | ExceptionStatus]:
         "exception not allowed": of_exception(policy=PolicySpec(exceptions="Forbid")),
         "exception that matches nothing": of_exception(matches=0),
         "exception, unusable": of_exception(problem="spec.reason: too short"),
+        "exception, beyond the limit": of_exception(beyond_limit=True),
         "exception, counted no more": of_exception(matching, scans=False, now=LATER),
         "exception, never counted": of_exception(scans=False),
     }

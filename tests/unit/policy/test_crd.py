@@ -1,10 +1,11 @@
 """The CRDs: generated from the types, structural, and accepted by a real API server."""
 
+import enum
 import json
 import runpy
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import pytest
@@ -24,8 +25,9 @@ def _spec(kind: str) -> dict[str, Any]:
 
 
 def test_the_chart_holds_what_the_types_say(tmp_path: Path) -> None:
-    crd.write(tmp_path)
-    made = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    folder = tmp_path / "new" / "crds"
+    crd.write(folder)
+    made = {path.name: path.read_text() for path in folder.iterdir()}
     kept = {path.name: path.read_text() for path in cluster.CRDS.iterdir()}
     assert kept == made, "run python -m webhook.policy.crd charts/nonroot-webhook/files/crds"
 
@@ -71,6 +73,52 @@ def test_every_field_is_described(kind: str) -> None:
     assert resource.status is not None
     for part in (resource.spec, resource.status):
         assert _undescribed(crd.schema(part), kind) == []
+
+
+class Word(enum.Enum):
+    """A word that stands for a number."""
+
+    LEAST = "least"
+    MOST = "most"
+
+
+class Port(msgspec.Struct):
+    """A named port."""
+
+    number: Annotated[int, msgspec.Meta(ge=1, le=9)] | Word
+
+
+class Ports(msgspec.Struct):
+    """Ports by name."""
+
+    named: dict[str, Port]
+
+
+def test_references_are_written_out_wherever_they_are() -> None:
+    """In values of a mapping, and in a number or one of some words."""
+    number = {
+        "description": "",
+        "x-kubernetes-int-or-string": True,
+        "x-kubernetes-validations": [
+            {
+                "rule": "type(self) == int ? self >= 1 && self <= 9 : self in ['least', 'most']",
+                "message": "must be a number from 1 to 9, or least or most",
+            }
+        ],
+    }
+    port = {
+        "description": "A named port.",
+        "type": "object",
+        "required": ["number"],
+        "properties": {"number": number},
+    }
+    named = {"type": "object", "additionalProperties": port}
+    assert crd.schema(Ports) == {
+        "description": "Ports by name.",
+        "type": "object",
+        "required": ["named"],
+        "properties": {"named": named},
+    }
 
 
 def test_an_empty_default_is_not_stored_in_every_object() -> None:

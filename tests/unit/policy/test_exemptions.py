@@ -19,7 +19,7 @@ from webhook.policy.exemptions import (
     find_lapsed,
     select_exceptions,
 )
-from webhook.policy.types import ExceptionSpec, NonRootException
+from webhook.policy.types import ExceptionSpec, NonRootException, WorkloadSelector
 
 HOUR = timedelta(hours=1)
 
@@ -105,6 +105,10 @@ def test_exceptions_about_everything_are_limited_too() -> None:
     found = find_exemption(effective_policy(), index.about(work), work, first(work), NOW)
     assert found is not None
     assert found.reason.endswith("exception e0004: because; and 123 more")
+    for count, end in ((5, "; exception e0004: because"), (6, "; exception e0004: because; and 1 more")):
+        found = find_exemption(effective_policy(), index.all[:count], work, first(work), NOW)
+        assert found is not None
+        assert found.reason.endswith(end)
 
 
 def test_exceptions_about_the_same_workload_are_limited() -> None:
@@ -117,9 +121,19 @@ def test_an_exception_of_too_many_patterns_says_so(field: str) -> None:
     """A glob of stars takes as long to compile as many."""
     globs = [f"{number}{'*a' * 100}" for number in range(5)]
     spec = {"reason": "x", field: [{"name": each} for each in globs] if field == "workloads" else globs}
-    with pytest.raises(msgspec.ValidationError, match=r"too many or too long: .* may have 8192 characters"):
+    with pytest.raises(
+        msgspec.ValidationError,
+        match=r"too many or too long: .* may have 8192 characters, where each of \* \? \[ counts as 17;",
+    ):
         msgspec.convert(spec, ExceptionSpec)
     assert msgspec.convert({"reason": "x", "images": [f"a.io/{number}" for number in range(128)]}, ExceptionSpec)
+
+
+def test_the_most_that_an_exception_may_say() -> None:
+    named = (WorkloadSelector("web"),)
+    assert ExceptionSpec("x", named, images=("*" + "a" * 8175,)).weight == 8192
+    with pytest.raises(ValueError, match="too many or too long"):
+        ExceptionSpec("x", named, images=("*" + "a" * 8176,))
 
 
 def test_what_is_compiled_goes_with_its_exception() -> None:

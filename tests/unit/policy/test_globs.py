@@ -14,6 +14,8 @@ from webhook.policy.globs import matcher
         "not a part of it": (("docker.io",), "docker.io/library/a", False),
         "not the beginning of it": (("*/a",), "docker.io/a:1", False),
         "any of several": (("x", "*/a:?"), "docker.io/a:1", True),
+        "a text beside a pattern": (("x", "*/a:?"), "x", True),
+        "neither the text nor the pattern": (("x", "*/a:?"), "y", False),
         "several stars in several globs": (("*a*b*", "*c*d*"), "xcydz", True),
         "a class": (("*[:@]1",), "a@1", True),
         "letters count": (("A",), "a", False),
