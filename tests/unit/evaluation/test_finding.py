@@ -120,6 +120,11 @@ def test_the_image_in_words(found: Image | None, text: str) -> None:
             subject(image("7:44")),
             'uid 7 (USER "7:44", whose group 44 Kubernetes ignores)',
         ),
+        "a group that will be injected": (
+            msgspec.structs.replace(subject(image("7:44")), planned=Injection(7, 44)),
+            'uid 7 (USER "7:44")',
+        ),
+        "a number that Windows has not": (subject(image("x"), "windows", runAsUser=7), 'Windows user "x"'),
         "the group that it has anyway": (subject(image("1000:1000")), 'uid 1000 (USER "1000:1000")'),
         "a name": (subject(image("app")), 'uid 1000 (USER "app" in the image\'s /etc/passwd)'),
         "platforms that disagree": (

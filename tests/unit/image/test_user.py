@@ -1,5 +1,6 @@
 """Who process 1 will be, for every USER and every accounts file; and which numbers keep it so."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from tests.support.tables import table
 from webhook.image import user as user_module
 from webhook.image.config import UID_MAX, parse_user
 from webhook.image.passwd import AccountFiles, by_uid, supplementary
-from webhook.image.source import Unknown
+from webhook.image.source import Image, Unknown
 from webhook.image.user import (
     GroupMismatch,
     Identity,
@@ -198,6 +199,11 @@ SHARED = passwd("first:1000:2000", "app:1000:1000")
             AccountFiles(passwd("first:1000:1000", "app:1000:1000"), group("app:44:app", "g:44:x")),
             GroupMismatch,
         ),
+        "a group of one's own name counts in containerd for the other": (
+            "app",
+            AccountFiles(passwd("first:1000:1000", "app:1000:1000"), group("app:44:app,first")),
+            GroupMismatch,
+        ),
         "no USER, where a line has no name": ("", AccountFiles(passwd("root:0:0", ":0:7")), Injection(0)),
         "nobody": ("nobody", FILES, None),
         "a number out of range": ("-1", FILES, None),
@@ -301,6 +307,38 @@ def test_an_image_is_analysed_once_for_each_question() -> None:
     assert analyse(shared, *asked[0]) is first[0]
     analyse(shared, "linux", 99, strict=False)
     assert analyse(shared, *asked[0]) is not first[0]
+
+
+OUT_OF_RANGE = image("app", passwd("app:1000:-1"))
+BESIDE = image("app", passwd("app:1000:1000"), group("g:-1:app"))
+
+
+@table(
+    ("found", "question", "fault_free"),
+    {
+        "one uid": (image("app"), (None, False), True),
+        "on every platform": (multi(platform_image("app"), platform_image("1000")), (None, False), True),
+        "another on each": (multi(platform_image("1"), platform_image("2")), (None, False), False),
+        "root": (image(""), (None, False), False),
+        "nobody": (image("x"), (None, False), False),
+        "a node's word": (msgspec.structs.replace(image("app"), source="observed"), (None, False), False),
+        "another's groups": (image("app", SHARED, group("g:44:app")), (None, False), False),
+        "a group out of range": (OUT_OF_RANGE, (None, False), False),
+        "which the Pod replaces": (OUT_OF_RANGE, (7, False), True),
+        "one beside it": (BESIDE, (None, False), False),
+        "which the Pod leaves out": (BESIDE, (None, True), True),
+    },
+)
+def test_an_image_without_a_fault_is_known_for_it(
+    found: Image, question: tuple[int | None, bool], fault_free: bool
+) -> None:
+    analysis = analyse(found, "linux", *question)
+    assert analysis.fault_free is fault_free
+    assert analysis.plan == Injection(1000) or not fault_free
+
+
+def test_platforms_with_different_uids_have_no_plan() -> None:
+    assert analyse(multi(platform_image("1"), platform_image("2")), "linux", None, strict=False).plan is None
 
 
 def test_every_platform_answers() -> None:
