@@ -10,7 +10,7 @@ from tests.support.tables import table
 from webhook.image import user as user_module
 from webhook.image.config import UID_MAX, parse_user
 from webhook.image.passwd import AccountFiles, by_uid, supplementary
-from webhook.image.source import Image, Unknown
+from webhook.image.source import Image, PlatformImage, Unknown
 from webhook.image.user import (
     GroupMismatch,
     Identity,
@@ -337,8 +337,26 @@ def test_an_image_without_a_fault_is_known_for_it(
     assert analysis.plan == Injection(1000) or not fault_free
 
 
-def test_platforms_with_different_uids_have_no_plan() -> None:
-    assert analyse(multi(platform_image("1"), platform_image("2")), "linux", None, strict=False).plan is None
+@table(
+    ("platforms", "plan"),
+    {
+        "another uid": ((platform_image("1"), platform_image("2")), None),
+        "a gid that one needs and the other has": (
+            (platform_image("app", SHARED), platform_image("app", passwd("app:1000:1000"))),
+            Injection(1000, 1000),
+        ),
+        "and the other has not": (
+            (platform_image("app", SHARED), platform_image("app", passwd("app:1000:7"))),
+            None,
+        ),
+        "another gid on each": (
+            (platform_image("app", SHARED), platform_image("app", passwd("first:1000:2000", "app:1000:7"))),
+            None,
+        ),
+    },
+)
+def test_a_plan_is_right_on_every_platform(platforms: tuple[PlatformImage, ...], plan: Injection | None) -> None:
+    assert analyse(multi(*platforms), "linux", None, strict=False).plan == plan
 
 
 def test_every_platform_answers() -> None:
