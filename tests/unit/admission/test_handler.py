@@ -266,6 +266,15 @@ async def test_only_enforce_waits(mode: str) -> None:
         assert (await scene.ask(hook, minimal())).decision == "allow"
 
 
+async def test_a_clock_starts_where_an_image_is_waited_for() -> None:
+    """And not in the mode before."""
+    scene = Scene(effective_policy("Warn")).found(unknown("pending"))
+    assert (await scene.ask("validate", DEMANDS)).decision == "allow"
+    scene.clock.now += RETRY_WINDOW + 1
+    scene.view.rule = effective_policy()
+    assert (await scene.ask("validate", DEMANDS)).decision == "retry"
+
+
 async def test_a_template_is_not_waited_for_and_starts_no_clock() -> None:
     """Its Pods come later."""
     scene = Scene(effective_policy(templates="Deny")).found(unknown("pending"))

@@ -40,6 +40,8 @@ async def test_who_may_enter_every_directory_is_not_judged() -> None:
     image = _closed(CLOSED)
     root = msgspec.structs.replace(image, platforms=(_as(image, ""),))
     assert [each.rule for each in (await evaluate_object(minimal(), root)).findings] == ["root-image"]
+    several = msgspec.structs.replace(image, platforms=(_as(image, "7"), _as(image, "8")))
+    assert [each.rule for each in (await evaluate_object(minimal(), several)).findings] == []
     windows = tweak(minimal(), {"spec.os.name": "windows", "spec.containers.0.securityContext.runAsUser": 1000})
     found = await evaluate_object(windows, image)
     assert "working-directory" not in {each.rule for each in found.findings}
