@@ -99,7 +99,9 @@ class Images(Protocol):
 
 async def find_each(images: Images, references: Sequence[str], like: Query) -> list[Image | None]:
     """The images as `find_stored` gives them, of a source that looks them up all the same."""
-    found = await asyncio.gather(*(images.find(msgspec.structs.replace(like, reference=each)) for each in references))
+    looking = [images.find(msgspec.structs.replace(like, reference=each)) for each in references]
+    # Of one image without a task, which would cost as much as the rest of a file.
+    found = await asyncio.gather(*looking) if len(looking) > 1 else [await each for each in looking]
     return [each if isinstance(each, Image) else None for each in found]
 
 
