@@ -144,7 +144,7 @@ def test_the_api_server_refuses_what_we_refuse_and_names_the_field(
 
 def test_explain_says_what_a_field_means(target: Target) -> None:
     text = target.kubectl("explain", "nonrootpolicy.spec.mode")
-    assert "Audit says, Warn tells the user, Enforce refuses." in text
+    assert "Audit records, Warn warns the user, Enforce denies." in text
     assert "Uid" not in target.kubectl("explain", "nonrootpolicy.spec", "--recursive")
     for path in (
         "spec.onUnknown.rateLimited",
