@@ -1,5 +1,6 @@
 """The one function behind every door: what it asks for, what it makes of the answers."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -252,6 +253,20 @@ async def test_what_is_stored_is_asked_for_as_an_image_is() -> None:
     await ask(tweak(minimal(), {f"{OWN}.runAsUser": 1000}), table)
     (like,) = table.liked
     assert (like.namespace, like.budget, like.os) == ("shop", 2.0, "linux")
+
+
+class Odd(Table):
+    """A source that answers more than it was asked."""
+
+    async def find_stored(self, references: Sequence[str], like: Query) -> Sequence[Image | None]:
+        """As `webhook.image.source.Images`."""
+        return [*await super().find_stored(references, like), None]
+
+
+async def test_a_source_that_answers_otherwise_than_asked_is_not_believed() -> None:
+    """It has a bug, and whose image is whose is not known any more."""
+    with pytest.raises(ValueError, match="longer"):
+        await ask(tweak(minimal(), {f"{OWN}.runAsUser": 1000}), Odd({IMAGE: image("app")}))
 
 
 @table(

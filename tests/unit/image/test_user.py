@@ -341,6 +341,10 @@ def test_an_image_without_a_fault_is_known_for_it(
     ("platforms", "plan"),
     {
         "another uid": ((platform_image("1"), platform_image("2")), None),
+        "another uid beside a gid that one needs": (
+            (platform_image("app", SHARED), platform_image("app", passwd("app:1001:1000"))),
+            None,
+        ),
         "a gid that one needs and the other has": (
             (platform_image("app", SHARED), platform_image("app", passwd("app:1000:1000"))),
             Injection(1000, 1000),
