@@ -6,6 +6,7 @@ A module that was not run to its end keeps the row that it had, with its date.
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,6 +42,13 @@ def measured(mutants: Path, when: str) -> tuple[dict[str, str], list[str]]:
     return found, others
 
 
+def total(lines: Iterable[str]) -> str:
+    """The sum of the lines of all modules."""
+    counts = [tuple(int(each) for each in line.split("|")[2:4]) for line in lines]
+    mutants, killed = map(sum, zip(*counts, strict=True))
+    return f"All {len(counts)} of them: {killed:,} of {mutants:,} mutants killed, {killed / mutants:.1%}."
+
+
 def main() -> None:
     """Put the new lines into the table, and below it what is not in it."""
     before, _, text = RESULTS.read_text().partition(HEAD)
@@ -50,8 +58,11 @@ def main() -> None:
     found, others = measured(MUTANTS, f"{datetime.now(UTC):%Y-%m-%d}, {commit}")
     rows |= found
     left = ", ".join(f"`{each}`" for each in others if each not in rows) or "none"
-    lines = "\n".join(line for _, line in sorted(rows.items()))
-    RESULTS.write_text(f"{before}{HEAD}{lines}\n\nNot run to their end yet: {left}.\n\n{SURVIVORS}{after}")
+    lines = [line for _, line in sorted(rows.items())]
+    table = "\n".join(lines)
+    RESULTS.write_text(
+        f"{before}{HEAD}{table}\n\n{total(lines)}\n\nNot run to their end yet: {left}.\n\n{SURVIVORS}{after}"
+    )
 
 
 if __name__ == "__main__":
