@@ -9,7 +9,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsa
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help run check unit test test-newest test-oldest test-e2e test-survive test-versions bench cluster cluster-down install kind kind-down image generate docs pictures zipapp sbom lock clean test-engines test-mutants test-fuzz
+.PHONY: help run check unit test test-newest test-oldest test-e2e test-survive test-versions bench cluster cluster-down install kind kind-down image generate docs pictures zipapp sbom lock clean test-engines test-mutants test-fuzz rehearse-release
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ test-versions: $(VENV)/.dev ## on other versions of Kubernetes and containerd, w
 
 test-engines: $(VENV)/.dev ## beside the real Gatekeeper and Kyverno, which it builds (an hour on two cores, once; Go)
 	NONROOT_ENGINES=1 $(BIN)/python -m deploy.with_cluster $(BIN)/pytest tests/integration/engines -s
+
+rehearse-release: $(VENV)/.dev ## run the release workflow's own steps here, for two architectures, and use what they made (an hour, once; root, Go)
+	@$(BIN)/python -m deploy.rehearsal
 
 test-mutants: $(VENV)/.dev ## change the code that decides, one thing at a time: does a test notice? (hours; MODULES="webhook.policy.selection*")
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-mutants

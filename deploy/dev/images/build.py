@@ -23,6 +23,7 @@ import hashlib
 import io
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -41,6 +42,8 @@ BUSYBOX = "localhost/busybox:1.35"
 PYTHON_BUILD = "localhost/nonroot-base:python-build-bookworm"
 PYTHON_RUNTIME = "localhost/nonroot-base:python-runtime-bookworm"
 
+NATIVE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+"""This machine's architecture, in the words of images."""
 
 SYSTEM_UIDS = range(100, 1000)
 """The uids that ``useradd -r`` chooses from, by Debian's login.defs."""
@@ -133,31 +136,35 @@ def debian_base(cache: Path) -> str:
     return _debian(cache, DEBIAN, variant="minbase", packages=("adduser",))
 
 
-def python_bases(cache: Path) -> tuple[str, str]:
+def python_bases(cache: Path, architecture: str = NATIVE) -> tuple[str, str]:
     """Make what the product's Dockerfile takes as BUILD_BASE and RUNTIME_BASE: the same python3, with and without venv."""
     common = ("ca-certificates", "python3")
-    build = _debian(cache, PYTHON_BUILD, variant="essential", packages=(*common, "python3-venv"))
-    runtime = _debian(cache, PYTHON_RUNTIME, variant="essential", packages=common)  # no apt in the image that ships
-    return build, runtime
+    suffix = "" if architecture == NATIVE else f"-{architecture}"
+
+    def base(name: str, *packages: str) -> str:  # no apt in the image that ships
+        return _debian(cache, name + suffix, variant="essential", packages=packages, architecture=architecture)
+
+    return base(PYTHON_BUILD, *common, "python3-venv"), base(PYTHON_RUNTIME, *common)
 
 
-def _debian(cache: Path, name: str, *, variant: str, packages: Sequence[str]) -> str:
+def _debian(cache: Path, name: str, *, variant: str, packages: Sequence[str], architecture: str = NATIVE) -> str:
     def make(target: Path) -> None:
-        debian_rootfs(target / "rootfs.tar", variant=variant, packages=packages)
+        debian_rootfs(target / "rootfs.tar", variant=variant, packages=packages, architecture=architecture)
 
-    return _base(cache, name, recipe=_mmdebstrap(variant, packages), make=make)
+    return _base(cache, name, recipe=_mmdebstrap(variant, packages, architecture), make=make, architecture=architecture)
 
 
-def debian_rootfs(target: Path, *, variant: str, packages: Sequence[str]) -> None:
+def debian_rootfs(target: Path, *, variant: str, packages: Sequence[str], architecture: str = NATIVE) -> None:
     """Write the root file system of a Debian as a tar archive."""
-    _run([*_mmdebstrap(variant, packages), str(target)])
+    _run([*_mmdebstrap(variant, packages, architecture), str(target)])
 
 
-def _mmdebstrap(variant: str, packages: Sequence[str]) -> list[str]:
+def _mmdebstrap(variant: str, packages: Sequence[str], architecture: str) -> list[str]:
     excluded = ("doc/*", "man/*", "info/*", "locale/*", "i18n/*", "lintian/*", "bug/*")
     return [
         "mmdebstrap",
         "--quiet",
+        *_foreign("--architectures", architecture),
         f"--variant={variant}",
         # "usr-is-merged" instead of "usrmerge", which would bring all of Perl.
         "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
@@ -168,6 +175,11 @@ def _mmdebstrap(variant: str, packages: Sequence[str]) -> list[str]:
         "--skip=output/dev",  # device nodes are the runtime's business
         "bookworm",
     ]
+
+
+def _foreign(option: str, architecture: str) -> list[str]:
+    """The option that asks for another machine's architecture; nothing where it is this one's."""
+    return [] if architecture == NATIVE else [f"{option}={architecture}"]
 
 
 def busybox_base(cache: Path) -> str:
@@ -273,7 +285,9 @@ def _entry(name: str, mode: int, kind: bytes) -> tarfile.TarInfo:
     return entry
 
 
-def _base(cache: Path, name: str, *, recipe: Sequence[str], make: Callable[[Path], None]) -> str:
+def _base(
+    cache: Path, name: str, *, recipe: Sequence[str], make: Callable[[Path], None], architecture: str = NATIVE
+) -> str:
     """Import ``rootfs.tar`` as `name`, unless the same recipe was imported before."""
     made = f"localhost/nonroot-base-recipe:{name.rpartition('/')[2].replace(':', '-')}-{_hash(recipe)}"
     with _locked(cache, "base-" + _hash([name])):
@@ -286,7 +300,8 @@ def _base(cache: Path, name: str, *, recipe: Sequence[str], make: Callable[[Path
                 (folder / "rootfs.tar").rename(context / "rootfs.tar")
                 path = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
                 (context / "Dockerfile").write_text(f'FROM scratch\nADD rootfs.tar /\n{path}\nCMD ["sh"]\n')
-                _buildah(cache, "build", "--layers=false", "--tag", made, str(context))
+                options = ["--layers=false", *_foreign("--arch", architecture), "--tag", made]
+                _buildah(cache, "build", *options, str(context))
             known = _images(cache)
         if known.get(name) != known[made]:
             _buildah(cache, "tag", made, name)
@@ -350,24 +365,28 @@ def build_product(
     cache: Path | None = None,
     bases: tuple[str, str] | None = None,
     version: str = "0.0.0+test",
+    revision: str = "",
     source: Path = ROOT,
+    architecture: str = NATIVE,
 ) -> Built:
     """Build the repository's own Dockerfile on `bases` (build, runtime), by default the two that are made here.
 
+    The kernel must know how to run the programs of another architecture (`deploy.rehearsal.emulation`).
     The only step that needs a package index. pip inside the build uses this machine's own pip configuration and
     certificate authorities, handed over as build secrets: nothing of them is in the repository or in a layer.
     """
     cache = cache or default_cache()
-    build_base, runtime_base = bases or python_bases(cache)
+    build_base, runtime_base = bases or python_bases(cache, architecture)
     known = _images(cache)
     made_from = [known.get(build_base, build_base), known.get(runtime_base, runtime_base), version]
-    made_from += _product_contents(source)
+    made_from += [*_product_contents(source), *([revision] if revision else [])]
     exact = f"localhost/nonroot-webhook-build:{_hash(made_from)}"
     with _locked(cache, "product"):
         if exact not in known:
             with _scratch(cache) as folder:
                 arguments = {"BUILD_BASE": build_base, "RUNTIME_BASE": runtime_base, "VERSION": version}
-                command = ["build", "--pull-never", "--layers", "--tag", exact]
+                arguments |= {"REVISION": revision} if revision else {}
+                command = ["build", "--pull-never", "--layers", *_foreign("--arch", architecture), "--tag", exact]
                 # Docker's format, because the OCI one has no place for HEALTHCHECK.
                 command += ["--format", "docker", *_pip_secrets(folder)]
                 command += [f"--build-arg={key}={value}" for key, value in arguments.items()]
@@ -460,6 +479,18 @@ def push_all(
 def export(image: str, destination: str, *, cache: Path | None = None) -> None:
     """Copy an image of our storage to any place that containers/image knows, such as docker-archive:PATH:NAME."""
     _buildah(cache or default_cache(), "push", "--quiet", image, destination)
+
+
+def export_index(images: Sequence[str], destination: str, *, cache: Path | None = None) -> None:
+    """Join images of several architectures in one index, and copy all to a place such as dir:PATH."""
+    cache = cache or default_cache()
+    name = f"localhost/nonroot-index:{_hash(images)}"
+    with _locked(cache, "index"):
+        _buildah(cache, "manifest", "create", name, *images)
+        try:
+            _buildah(cache, "manifest", "push", "--all", "--quiet", name, destination)
+        finally:
+            _buildah(cache, "manifest", "rm", name)
 
 
 def _remote_manifest(target: str, verify: str) -> bytes | None:

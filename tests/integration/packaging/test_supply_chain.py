@@ -97,7 +97,7 @@ def test_the_command_line_resolves_on_other_systems(platform: str) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_there_is_a_wheel_of_every_pin_for_each_architecture(machine: str, tmp_path: Path) -> None:
-    """As the Dockerfile asks for them: wheels only, by hash. The arm64 image is built by a release and was not run here."""
+    """As the Dockerfile asks for them: wheels only, by hash. test_release.py builds both images."""
     tags = [f"manylinux_2_{minor}_{machine}" for minor in (36, 35, 34, 31, 28, 26, 24, 17, 12, 5)]
     tags += [f"manylinux2014_{machine}", f"manylinux1_{machine}"]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
