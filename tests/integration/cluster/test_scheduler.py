@@ -314,7 +314,7 @@ def _sums(target: Target) -> dict[str, int]:
 def _events(target: Target) -> list[dict[str, Any]]:
     """The Events about what is ours."""
     found = [*target.get("events", NAME), *target.get("events", "default")]
-    return [each for each in found if each["involvedObject"]["name"] in {NAME, "short"}]
+    return [each for each in found if each["involvedObject"].get("name") in {NAME, "short"}]
 
 
 def _outcomes(target: Target, kind: str) -> Counter[str]:
