@@ -16,7 +16,15 @@ from webhook.image.filesystem import Directory, Suggestion
         pytest.param(0o707, 1001, (50,), False, False, id="the group, where others may more"),
         pytest.param(0o770, 1001, (7,), False, False, id="others"),
         pytest.param(0o771, 1001, (7,), False, True, id="others who may enter"),
-        pytest.param(0o002, 1001, (), True, False, id="others who may write"),
+        pytest.param(0o400, 1000, (), False, False, id="an owner who may read alone"),
+        pytest.param(0o200, 1000, (), True, False, id="an owner who may write alone"),
+        pytest.param(0o100, 1000, (), False, True, id="an owner who may enter alone"),
+        pytest.param(0o040, 1001, (50,), False, False, id="a group who may read alone"),
+        pytest.param(0o020, 1001, (50,), True, False, id="a group who may write alone"),
+        pytest.param(0o010, 1001, (50,), False, True, id="a group who may enter alone"),
+        pytest.param(0o004, 1001, (), False, False, id="others who may read alone"),
+        pytest.param(0o002, 1001, (), True, False, id="others who may write alone"),
+        pytest.param(0o001, 1001, (), False, True, id="others who may enter alone"),
     ],
 )
 def test_the_first_bits_that_apply_count(

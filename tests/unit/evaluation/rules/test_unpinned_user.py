@@ -48,16 +48,27 @@ async def test_a_missed_patch_is_reported_with_the_lines_to_write(
     )
 
 
+DRIFTING = image("app", "first:x:1000:1000::/:\napp:x:1000:1000::/:\n", "g:x:44:app\n")
+DISAGREEING = multi(platform_image("app"), platform_image("7", platform="linux/arm64"))
+
+
 @pytest.mark.parametrize(
-    ("user", "own", "other"),
-    [("-1", "invalid-user", "unresolvable-user"), ("ghost", "unresolvable-user", "invalid-user")],
+    ("found", "own", "other"),
+    [
+        pytest.param(image("-1"), "invalid-user", "unresolvable-user", id="invalid"),
+        pytest.param(image("ghost"), "unresolvable-user", "invalid-user", id="unresolvable"),
+        pytest.param(DRIFTING, "identity-drift", "invalid-user", id="drifting"),
+        pytest.param(DISAGREEING, "platforms-disagree", "invalid-user", id="disagreeing"),
+    ],
 )
-async def test_an_exception_for_what_refuses_the_image_does_not_let_root_in(user: str, own: Rule, other: Rule) -> None:
+async def test_an_exception_for_what_refuses_the_image_does_not_let_root_in(
+    found: Image, own: Rule, other: Rule
+) -> None:
     """Exempted from that rule alone, its image may still be another one when it is pulled; another rule's is no matter."""
 
     async def rules(exempted: Rule) -> set[str]:
         exception = NonRootException(Metadata("x", "default"), ExceptionSpec("a test", rules=(exempted,)))
-        verdict = await evaluate_object(minimal(), image(user), exceptions=[exception])
+        verdict = await evaluate_object(minimal(), found, exceptions=[exception])
         return {each.rule for each in verdict.findings}
 
     assert await rules(own) == {"unpinned-user"}
