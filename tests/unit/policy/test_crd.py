@@ -24,8 +24,10 @@ def _spec(kind: str) -> dict[str, Any]:
     return spec
 
 
-def test_the_chart_holds_what_the_types_say(tmp_path: Path) -> None:
-    folder = tmp_path / "new" / "crds"
+@pytest.mark.parametrize("path", ["", "new/crds"])
+def test_the_chart_holds_what_the_types_say(path: str, tmp_path: Path) -> None:
+    """Written into a directory that is there, or is made."""
+    folder = tmp_path / path
     crd.write(folder)
     made = {path.name: path.read_text() for path in folder.iterdir()}
     kept = {path.name: path.read_text() for path in cluster.CRDS.iterdir()}
