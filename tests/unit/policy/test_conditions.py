@@ -57,14 +57,12 @@ def of_exception(
     now: datetime = NOW,
     matches: int | None = None,
     scans: bool = True,
-    beyond_limit: bool = False,
+    **more: bool,
 ) -> ExceptionStatus:
     exception = NonRootException(Metadata("x", "a"), ExceptionSpec(reason="because", expires=expires))
     effective_policy = EffectivePolicy(NonRootPolicy(Metadata("strict"), policy), "Enforce", "")
     stored = StoredObject("NonRootException a/x", None if problem else exception, problem)
-    return conditions.of_exception(
-        stored, effective_policy, matches, former, 3, now, scans=scans, beyond_limit=beyond_limit
-    )
+    return conditions.of_exception(stored, effective_policy, matches, former, 3, now, scans=scans, **more)
 
 
 LENIENT = NonRootPolicy(Metadata("strict"), PolicySpec(mode="Enforce", root_images="Allow"))
