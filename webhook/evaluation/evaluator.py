@@ -1,6 +1,5 @@
 """Evaluates a workload under a policy: the one function that the server and every command call."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -14,7 +13,7 @@ from webhook.evaluation.verdict import ContainerVerdict, Verdict, decide
 from webhook.image import reference, suggestion, user
 from webhook.image.config import Config, Platform, User
 from webhook.image.passwd import ResolvedIds
-from webhook.image.source import Image, Images, PlatformImage, Query, Unknown
+from webhook.image.source import Image, Images, PlatformImage, Query, Unknown, together
 from webhook.image.user import GroupMismatch, Identity, Injection
 from webhook.policy.exemptions import Exemption, exempt_container, find_lapsed, select_exceptions
 from webhook.policy.globs import image_matcher, matcher
@@ -110,8 +109,7 @@ def _assign_pod_rules(subjects: list[Subject]) -> None:
 
 async def _resolve_images(unresolved: list[Subject], images: Images, namespace: str, budget: float) -> None:
     """Fill in what the images say."""
-    searches = [_find_image(subject, images, namespace, budget) for subject in unresolved]
-    found = [await searches[0]] if len(unresolved) == 1 else await asyncio.gather(*searches)
+    found = await together([_find_image(subject, images, namespace, budget) for subject in unresolved])
     for subject, image in zip(unresolved, found, strict=True):
         subject.image = image
         if isinstance(image, Image):

@@ -1,8 +1,8 @@
 """An image source: a query for an image, and its answer or the reason why there is none. Every source implements `Images`."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Awaitable, Sequence
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -10,9 +10,7 @@ from webhook.image.config import Config, Platform
 from webhook.image.filesystem import Survey
 from webhook.image.passwd import AccountFiles, ResolvedIds
 
-if TYPE_CHECKING:
-    pass
-
+T = TypeVar("T")
 
 Cause = Literal["unauthorized", "notFound", "unreachable", "rateLimited", "invalid", "tooLarge", "pending", "local"]
 
@@ -97,11 +95,14 @@ class Images(Protocol):
         return [None] * len(references)
 
 
+async def together(lookups: Sequence[Awaitable[T]]) -> list[T]:
+    """The outcomes of look-ups that run at once, in order; a single one has no task, which would cost as much as its answer."""
+    return await asyncio.gather(*lookups) if len(lookups) > 1 else [await each for each in lookups]
+
+
 async def find_each(images: Images, references: Sequence[str], like: Query) -> list[Image | None]:
     """The images as `find_stored` gives them, of a source that looks them up all the same."""
-    looking = [images.find(msgspec.structs.replace(like, reference=each)) for each in references]
-    # Of one image without a task, which would cost as much as the rest of a file.
-    found = await asyncio.gather(*looking) if len(looking) > 1 else [await each for each in looking]
+    found = await together([images.find(msgspec.structs.replace(like, reference=each)) for each in references])
     return [each if isinstance(each, Image) else None for each in found]
 
 
