@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from tests.bench import servers
+from tests.support import markdown
 
 RESULTS = Path(__file__).parent / "results.md"
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "performance.md"
@@ -56,30 +57,25 @@ def section(results: str) -> str:
         for row in table(results, "Through a real API server", "webhook")
         if row["webhook"] == "ours, called" and row["connections"] == CREATING
     )
-    lines = [
-        "| reviews | ours against the Pod Security webhook |",
-        "|---|---|",
-        *(f"| {shown} | {peer[review]} |" for review, shown in REVIEWS.items()),
-        "",
-        "What a replica answers in a second for its CPU request (`resources.requests.cpu` of the chart):",
-        "",
-        f"| request | {' | '.join(REVIEWS.values())} |",
-        "|---" * (len(REVIEWS) + 1) + "|",
-        *(
-            f"| {request}m | {' | '.join(f'{request / ours[review]:,.0f}' for review in REVIEWS)} |"
-            for request in REQUESTS
-        ),
-        "",
-        f"One API server on such a machine creates {through} Pods in a second while it calls our webhook for each.",
-    ]
-    return "\n".join(lines)
+    beside_peer = markdown.table(
+        ("reviews", "ours against the Pod Security webhook"),
+        ((shown, peer[review]) for review, shown in REVIEWS.items()),
+    )
+    by_request = markdown.table(
+        ("request", *REVIEWS.values()),
+        ((f"{request}m", *(f"{request / ours[review]:,.0f}" for review in REVIEWS)) for request in REQUESTS),
+    )
+    return (
+        f"{beside_peer}\n\n"
+        "What a replica answers in a second for its CPU request (`resources.requests.cpu` of the chart):\n\n"
+        f"{by_request}\n\n"
+        f"One API server on such a machine creates {through} Pods in a second while it calls our webhook for each."
+    )
 
 
 def filled_in(page: str, results: str) -> str:
     """The page with the figures between its two marks."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{section(results)}\n\n{END}{after}"
+    return markdown.filled_in(page, BEGIN, END, f"\n{section(results)}\n")
 
 
 def write() -> None:
