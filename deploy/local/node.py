@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import mounts, survivors
 from .api import Api
-from .build import program, tools
+from .build import program
 from .certificates import Authority
 from .commands import run
 from .control_plane import node_credentials
@@ -22,33 +22,10 @@ KUBELET = "kubelet"
 SOCKET = "/run/containerd/containerd.sock"
 PLUGINS = "/usr/lib/cni"
 
+# Version 2 is what containerd 1.7 reads; 2.x reads it as well, and migrates it to the same as one of version 3 would be.
 CONTAINERD_CONFIG = """\
-version = 3
-# NRI and the opt plugin would create folders outside the node's own.
-disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.opt"]
-
-[grpc]
-address = "{socket}"
-
-[plugins."io.containerd.cri.v1.images"]
-snapshotter = "overlayfs"
-[plugins."io.containerd.cri.v1.images".pinned_images]
-sandbox = "{pause}"
-[plugins."io.containerd.cri.v1.images".registry]
-config_path = "{hosts}"
-
-[plugins."io.containerd.cri.v1.runtime"]
-# Without CAP_SYS_RESOURCE nothing may lower its OOM score, and every sandbox would fail.
-restrict_oom_score_adj = true
-[plugins."io.containerd.cri.v1.runtime".cni]
-bin_dirs = ["{plugins}"]
-conf_dir = "{cni}"
-"""
-
-
-# The same before version 2, where one plugin had it all.
-CONTAINERD_1_CONFIG = """\
 version = 2
+# NRI and the opt plugin would create folders outside the node's own.
 disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.opt"]
 
 [grpc]
@@ -56,6 +33,7 @@ address = "{socket}"
 
 [plugins."io.containerd.grpc.v1.cri"]
 sandbox_image = "{pause}"
+# Without CAP_SYS_RESOURCE nothing may lower its OOM score, and every sandbox would fail.
 restrict_oom_score_adj = true
 [plugins."io.containerd.grpc.v1.cri".containerd]
 snapshotter = "overlayfs"
@@ -94,10 +72,9 @@ def configure_network(layout: Layout) -> None:
 def start_containerd(layout: Layout, pause: str) -> None:
     """Start the runtime, and return when it answers."""
     configure_network(layout)
-    template = CONTAINERD_1_CONFIG if tools()["containerd"].version.startswith("v1.") else CONTAINERD_CONFIG
     config = layout.write(
         "containerd.toml",
-        template.format(
+        CONTAINERD_CONFIG.format(
             socket=SOCKET,
             pause=pause,
             hosts=layout.registry_hosts,

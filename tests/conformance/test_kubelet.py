@@ -86,6 +86,7 @@ async def test_the_kubelet_and_the_runtime_agree(
     record_property("disagreements", len(total.wrong))
     record_property("statuses that say who runs", judge.statuses["user"])
     assert not total.wrong, "\n".join(total.wrong[:20])
+    assert judge.statuses.keys() == {"user" if runtime.says_who_runs else "no user"}
 
 
 async def _round(total: Round, cells: list[Cell], judge: Judge, runtime: Node) -> None:

@@ -69,7 +69,10 @@ def eventually(probe: Callable[[], T | None], what: str, seconds: float = EVENTU
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of a Deployment's Pod: running as somebody, or waiting with a reason, or never created."""
+    """What became of a Deployment's Pod: running as somebody, or waiting with a reason, or never created.
+
+    Its status says as whom it runs; where that says nothing (`told` is false), the runtime does.
+    """
 
     uid: int | None = None
     gid: int | None = None
@@ -78,6 +81,7 @@ class Outcome(msgspec.Struct, frozen=True):
     message: str = ""
     run_as_user: int | None = None
     container: str = ""
+    told: bool = False
 
 
 def deployment(name: str, image: str, *, non_root: bool, **pod: Any) -> dict[str, Any]:
@@ -115,25 +119,34 @@ def _pods(target: Target, namespace: str) -> dict[str, Outcome]:
     for pod in target.get("pods", namespace):
         name = pod["metadata"].get("labels", {}).get("app", pod["metadata"]["name"])
         statuses = pod["status"].get("containerStatuses")
-        outcome = _outcome(pod, statuses[0]) if statuses else None
+        outcome = _outcome(target, pod, statuses[0]) if statuses else None
         if outcome is not None:
             found[name] = outcome
     return found
 
 
-def _outcome(pod: dict[str, Any], status: dict[str, Any]) -> Outcome | None:
-    context = pod["spec"]["containers"][0].get("securityContext", {})
+def _outcome(target: Target, pod: dict[str, Any], status: dict[str, Any]) -> Outcome | None:
+    run_as_user = pod["spec"]["containers"][0].get("securityContext", {}).get("runAsUser")
     waiting = status["state"].get("waiting", {})
     if waiting.get("reason", "").startswith("CreateContainer"):
-        return Outcome(
-            reason=waiting["reason"], message=waiting.get("message", ""), run_as_user=context.get("runAsUser")
-        )
-    user = status.get("user", {}).get("linux")
-    if "running" in status["state"] and user:
-        groups = tuple(sorted(user.get("supplementalGroups", [])))
-        identifier = status["containerID"].rpartition("/")[2]
-        return Outcome(user["uid"], user["gid"], groups, run_as_user=context.get("runAsUser"), container=identifier)
-    return None
+        return Outcome(reason=waiting["reason"], message=waiting.get("message", ""), run_as_user=run_as_user)
+    if "running" not in status["state"]:
+        return None
+    container = status["containerID"].rpartition("/")[2]
+    said = status.get("user", {}).get("linux")
+    if said:
+        user = (said["uid"], said["gid"], tuple(sorted(said.get("supplementalGroups", []))))
+    else:
+        user = runtime_user(target, container)
+    return Outcome(*user, run_as_user=run_as_user, container=container, told=bool(said))
+
+
+def runtime_user(target: Target, container: str) -> tuple[int, int, tuple[int, ...]]:
+    """The uid, the gid and the groups of a container by the runtime's own record of its process."""
+    assert target.containerd, "a status does not say who runs, and the runtime is out of reach (CONTAINERD_ADDRESS)"
+    record = target.run("ctr", "--namespace", "k8s.io", "containers", "info", container).stdout
+    user = json.loads(record)["Spec"]["process"]["user"]
+    return user["uid"], user["gid"], tuple(sorted(user.get("additionalGids", [])))
 
 
 def _refused(target: Target, namespace: str) -> dict[str, Outcome]:

@@ -6,7 +6,7 @@ import secrets
 import pytest
 
 from deploy.dev.images.build import Built, Pushed
-from tests.e2e.target import Outcome, Refused, Target, deployment, eventually, outcomes
+from tests.e2e.target import Outcome, Refused, Target, deployment, eventually, outcomes, runtime_user
 from tests.support.pods import DEFAULTS
 
 pytestmark = pytest.mark.e2e
@@ -94,11 +94,12 @@ def test_the_runtime_says_the_same_as_the_status(installed: Target, images: dict
         pytest.skip("the runtime's socket is not reachable from here (CONTAINERD_ADDRESS)")
     target.namespace(namespace, **{"nonroot.dev/mode": "enforce"})
     chosen = {name: images[name] for name in ("b-groupadd-system", "k-supplementary")}
-    for name, outcome in _deploy(target, namespace, chosen, non_root=True).items():
-        record = target.run("ctr", "-n", "k8s.io", "containers", "info", outcome.container).stdout
-        result = json.loads(record)["Spec"]["process"]["user"]
-        assert (result["uid"], result["gid"]) == (outcome.uid, outcome.gid), name
-        assert tuple(sorted(result["additionalGids"])) == outcome.groups, name
+    found = _deploy(target, namespace, chosen, non_root=True)
+    if not any(outcome.told for outcome in found.values()):
+        pytest.skip("no status says who runs: the kubelet or the runtime is too old for that")
+    for name, outcome in found.items():
+        assert outcome.told, name
+        assert runtime_user(target, outcome.container) == (outcome.uid, outcome.gid, outcome.groups), name
 
 
 def test_pod_security_restricted_admits_what_we_patched(

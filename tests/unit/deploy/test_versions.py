@@ -1,10 +1,8 @@
 """Which Kubernetes and which containerd a cluster is of."""
 
-import tomllib
-
 import pytest
 
-from deploy.local import build, node
+from deploy.local import build
 from deploy.local.errors import ClusterError
 
 KINDS: dict[str, dict[str, str]] = {"KUBERNETES": build.KUBERNETES, "CONTAINERD": build.CONTAINERD}
@@ -33,18 +31,3 @@ def test_every_version_is_of_its_minor_version_and_has_a_folder_of_its_own() -> 
     for minor, tool in [*tools.items(), *runtimes.items()]:
         assert tool.version.startswith(f"v{minor}.")
     assert len({tool.folder for tool in [*tools.values(), *runtimes.values()]}) == len(tools) + len(runtimes)
-
-
-def test_both_forms_of_containerds_configuration_say_the_same() -> None:
-    words = {name: name for name in ("socket", "pause", "hosts", "plugins", "cni")}
-    new, old = (tomllib.loads(each.format(**words)) for each in (node.CONTAINERD_CONFIG, node.CONTAINERD_1_CONFIG))
-    images, runtime = (new["plugins"][f"io.containerd.cri.v1.{each}"] for each in ("images", "runtime"))
-    assert old["plugins"]["io.containerd.grpc.v1.cri"] == {
-        "sandbox_image": images["pinned_images"]["sandbox"],
-        "restrict_oom_score_adj": runtime["restrict_oom_score_adj"],
-        "containerd": {"snapshotter": images["snapshotter"]},
-        "registry": images["registry"],
-        "cni": {"bin_dir": runtime["cni"]["bin_dirs"][0], "conf_dir": runtime["cni"]["conf_dir"]},
-    }
-    assert (new["version"], old["version"]) == (3, 2)
-    assert (new["grpc"], new["disabled_plugins"]) == (old["grpc"], old["disabled_plugins"])
