@@ -69,6 +69,7 @@ async def main() -> list[str]:
         "|---|---|---|---|---|---|---|",
     ]
     apart, on_top = (base, added, _noise(1, 20)), (base, _noise(1, 20), added)
+    passwd_alone = (base, _noise(1, 20), layer(file("etc/passwd", "root:x:0:0::/:\napp:x:1000:1000::/:\n")))
     shapes = [
         Shape("numeric USER", apart, "1000"),
         Shape("numeric USER, token asked for", apart, "1000", token=True),
@@ -79,6 +80,7 @@ async def main() -> list[str]:
         Shape("named USER, 51 MiB in three layers", apart, "app"),
         Shape("named USER, an index, token asked for, registry met before", apart, "app", True, True, True),
         Shape("named USER, its user made in the last layer", on_top, "app"),
+        Shape("named USER, only /etc/passwd written in the last layer", passwd_alone, "app"),
     ]
     for shape in shapes:
         looks = sorted([await _look(shape) for _ in range(ROUNDS)])

@@ -3,12 +3,16 @@
 from collections import Counter
 from itertools import combinations, product
 
+import msgspec
 import pytest
 
 from tests.conformance import matrix, model, ours
-from tests.conformance.matrix import ACCOUNTS, SIZE, SPECS, USERS, Cell
+from tests.conformance.matrix import ACCOUNTS, GROUPS, SIZE, SPECS, USERS, Cell
 from tests.conformance.model import Files, Node, Ran, Stuck
 from tests.conformance.pairwise import pairwise
+from webhook.image.passwd import AccountFiles
+from webhook.image.source import Image, PlatformImage
+from webhook.image.user import Identity, ImageAnalysis, analyse, group_matters
 
 OLD, NEW = Node(version=(2, 2, 1)), Node(version=(2, 3, 4))
 
@@ -102,6 +106,30 @@ def test_every_pair_of_values_is_covered() -> None:
 def test_the_covering_set_is_hardly_larger_than_it_must_be() -> None:
     """Its size is at least that of the two largest axes' product."""
     assert len(USERS) * len(ACCOUNTS) <= len(matrix.covering()) <= 1.05 * len(USERS) * len(ACCOUNTS)
+
+
+def test_without_the_group_file_the_same_is_injected() -> None:
+    """Where it is not read, /etc/passwd tells enough; all that is lost is the word on a group that no process can have."""
+    compared, lost = 0, set()
+    for user, (accounts, files), groups in product(USERS, ACCOUNTS.items(), GROUPS):
+        whole = ours.image(user, files)
+        config = whole.platforms[0].config
+        if not config.user.name or group_matters(config.user, files.passwd):
+            continue
+        part = Image(whole.digest, (PlatformImage(config, accounts=AccountFiles(files.passwd, group_read=False)),))
+        gid = groups.pod if groups.container is None else groups.container
+        expected, found = (analyse(each, "linux", gid, groups.strict) for each in (whole, part))
+        assert (found.plan, without_groups(found)) == (expected.plan, without_groups(expected))
+        compared += 1
+        if found.fault_free is not expected.fault_free:
+            lost.add(accounts)
+    assert compared > 1000
+    assert lost == {"gid of a group negative"}
+
+
+def without_groups(analysis: ImageAnalysis) -> list[Identity]:
+    """Who an image's USER is known to be, but for the groups."""
+    return [msgspec.structs.replace(each.known, groups=None) for each in analysis.identities if each.known]
 
 
 @pytest.mark.no_cover  # two million verdicts by the same few lines: coverage makes ten minutes of one and a half

@@ -40,13 +40,11 @@ class Registries(Images, Protocol):
 
 
 class _Platform(msgspec.Struct, frozen=True):
-    """A `PlatformImage`; `read` says whether the accounts were read at all."""
+    """A `PlatformImage` that is known for sure."""
 
     config: Config
     digest: str
-    read: bool
-    passwd: bytes | None
-    group: bytes | None
+    accounts: AccountFiles | None
     size: int
     survey: Survey | None
 
@@ -101,14 +99,7 @@ class DiskCache(Images):
         except msgspec.DecodeError:
             return None
         platforms = (
-            PlatformImage(
-                each.config,
-                each.digest,
-                AccountFiles(each.passwd, each.group) if each.read else None,
-                each.size,
-                each.survey,
-            )
-            for each in answer.platforms
+            PlatformImage(each.config, each.digest, each.accounts, each.size, each.survey) for each in answer.platforms
         )
         return Image(digest, tuple(platforms), age=age, index=answer.index)
 
@@ -128,11 +119,7 @@ class DiskCache(Images):
         for each in image.platforms:
             if isinstance(each.accounts, Unknown | ResolvedIds) or isinstance(each.survey, Unknown):
                 return False
-            files = each.accounts or AccountFiles()
-            known = each.accounts is not None
-            platforms.append(
-                _Platform(each.config, each.digest, known, files.passwd, files.group, each.size, each.survey)
-            )
+            platforms.append(_Platform(each.config, each.digest, each.accounts, each.size, each.survey))
         return self._write(path, msgspec.json.encode(_CachedLookup(tuple(platforms), image.index)))
 
     def _write(self, path: Path, raw: bytes) -> bool:

@@ -66,7 +66,9 @@ class PlatformAnswer(Model):
     user: str = Field(description="USER as the image has it; empty where it has none, or where only its uid is known.")
     uid: int | None = Field(description="Null where it is not known, and on Windows.")
     gid: int | None
-    groups: tuple[int, ...] | None = Field(description="All groups, the primary one among them.")
+    groups: tuple[int, ...] | None = Field(
+        description="All groups, the primary one among them; null where they were not needed."
+    )
     home: str | None
     root: bool | None = Field(description="Null where the user is not known.")
     problem: str = Field(description="Why the user is not known; else empty.")

@@ -16,10 +16,11 @@ GROUP_LINE_LIMIT = 1024 * 1024  # moby/sys user v0.4.1; v0.4.0 has none, so the 
 
 
 class AccountFiles(msgspec.Struct, frozen=True, gc=False):
-    """The two files; None where the image has none."""
+    """The two files; None where the image has none. `group_read` is false where /etc/group was not looked for."""
 
     passwd: bytes | None = None
     group: bytes | None = None
+    group_read: bool = True
 
 
 class ResolvedIds(msgspec.Struct, frozen=True, gc=False):

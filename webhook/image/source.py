@@ -64,10 +64,10 @@ class Query(msgspec.Struct, frozen=True, gc=False):
     """A question to an image source.
 
     `os` and `architectures` narrow the platforms (empty architectures: every one); `accounts` asks for passwd and
-    group even of images whose USER is a number, `survey` for a look at every layer, which reads the whole image.
-    `budget` is how many seconds the caller waits before it takes Unknown("pending"); 0 asks what is already known and
-    queues the rest. `service_account` is whose pull secrets apply because the spec has none: a template's, for a Pod
-    was given them when it was made. Of what a `dry_run` learns nothing is written to the cluster.
+    group, also where the USER is a number, or passwd alone says all that is injected; `survey` for a look at every layer,
+    which reads the whole image. `budget` is how many seconds the caller waits before it takes Unknown("pending"); 0 asks
+    what is already known and queues the rest. `service_account` is whose pull secrets apply because the spec has none: a
+    template's, for a Pod was given them when it was made. Of what a `dry_run` learns nothing is written to the cluster.
     """
 
     reference: str

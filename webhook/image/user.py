@@ -104,7 +104,7 @@ def _numeric(uid: int, accounts: AccountFiles | Unknown | None) -> Identity | Re
         return Identity(uid)
     try:
         entry = files.by_uid(accounts, uid)
-        supplementary = files.supplementary(accounts, entry.name) if entry else frozenset()
+        supplementary = _supplementary(accounts, entry.name if entry else None)
     except UnreadableAccounts as error:
         return ResolutionError("unresolvable", str(error))
     return _identity(uid, entry.gid if entry else 0, supplementary, entry.home if entry else "/")
@@ -115,7 +115,7 @@ def _named(name: str, accounts: AccountFiles) -> Identity | ResolutionError:
         return ResolutionError("unresolvable", "the image has no /etc/passwd")
     try:
         entry = files.by_name(accounts, name)
-        supplementary = files.supplementary(accounts, name)
+        supplementary = _supplementary(accounts, name)
         first = files.by_uid(accounts, entry.uid) if entry else None
     except UnreadableAccounts as error:
         return ResolutionError("unresolvable", str(error))
@@ -130,10 +130,18 @@ def _named(name: str, accounts: AccountFiles) -> Identity | ResolutionError:
     return _identity(entry.uid, entry.gid, supplementary, first.home if first else "/")
 
 
-def _identity(uid: int, gid: int, supplementary: frozenset[int], home: str) -> Identity:
+def _supplementary(accounts: AccountFiles, name: str | None) -> frozenset[int] | None:
+    """The supplementary gids of a line of that name, none where there is no line; None where /etc/group was not read."""
+    if name is None:
+        return frozenset()
+    return files.supplementary(accounts, name) if accounts.group_read else None
+
+
+def _identity(uid: int, gid: int, supplementary: frozenset[int] | None, home: str) -> Identity:
     primary = gid & _UINT32  # both runtimes cast without a range check
     home = home.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # a person reads it, and JSON takes it
-    return Identity(uid, primary, tuple(sorted({primary} | {group & _UINT32 for group in supplementary})), home)
+    groups = None if supplementary is None else {primary} | {group & _UINT32 for group in supplementary}
+    return Identity(uid, primary, None if groups is None else tuple(sorted(groups)), home)
 
 
 def gid_out_of_range(identity: Identity, run_as_group: int | None, strict: bool) -> int | None:
@@ -146,6 +154,20 @@ def gid_out_of_range(identity: Identity, run_as_group: int | None, strict: bool)
     primary = () if identity.gid is None or run_as_group is not None else (identity.gid,)
     others = () if strict else (group for group in identity.groups or () if group != identity.gid)
     return next((gid for gid in (*primary, *others) if gid > UID_MAX), None)
+
+
+def group_matters(user: User, passwd: bytes | None) -> bool:
+    """Whether /etc/group can change what is injected for a USER name: where its uid is another line's first, or a group is named.
+
+    Else it could only show that a process has a group that it cannot have, which its start shows, too.
+    """
+    accounts = AccountFiles(passwd)
+    try:
+        named = files.by_name(accounts, user.name)
+        first = files.by_uid(accounts, named.uid) if named else None
+    except UnreadableAccounts:
+        return False
+    return ":" in user.text or (named is not None and first is not None and first.name != named.name)
 
 
 def injection(

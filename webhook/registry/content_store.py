@@ -153,7 +153,10 @@ class ContentStore:
             survey = await _or_unknown(self._layers.survey(manifest.layers, config, repository.stream))
         accounts: AccountFiles | Unknown | None = None
         if query.accounts or (config.user.name and not config.user.looks_numeric):
-            accounts = await _or_unknown(self._layers.accounts(manifest.layers, config.diff_ids, repository.stream))
+            user = None if query.accounts or query.survey else config.user
+            accounts = await _or_unknown(
+                self._layers.accounts(manifest.layers, config.diff_ids, repository.stream, user)
+            )
         return PlatformImage(config, digest, accounts, size, survey)
 
     async def _flatten(self, repository: Repository, index: Index, os: str) -> list[Descriptor]:

@@ -18,6 +18,7 @@ from webhook.image.user import (
     ResolutionError,
     analyse,
     gid_out_of_range,
+    group_matters,
     injection,
     platform_identities,
     resolve,
@@ -408,6 +409,52 @@ def test_injected_numbers_keep_the_identity(
     listed = supplementary(files, holder.name) if holder else frozenset()
     assert gid is not None
     assert tuple(sorted({gid} | {each % 2**32 for each in listed})) == before.groups
+
+
+@given(NAMES, LINES, GROUPS, st.sampled_from([None, 0, 7]), st.booleans())
+def test_what_the_group_file_cannot_change_is_the_same_without_it(
+    name: str,
+    lines: list[tuple[str, str, str]],
+    members: list[tuple[str, str, str]],
+    run_as_group: int | None,
+    strict: bool,
+) -> None:
+    """Where only /etc/passwd was read because that is enough, what is injected is what both files give."""
+    user, content = parse_user(name), passwd(*map(":".join, lines))
+    if user.uid is not None or group_matters(user, content):
+        return
+    whole = AccountFiles(content, group(*map(":".join, members)))
+    part = AccountFiles(content, group_read=False)
+    assert injection(user, part, run_as_group, strict) == injection(user, whole, run_as_group, strict)
+    found, expected = resolve(user, part), resolve(user, whole)
+    if isinstance(expected, Identity):
+        assert found == msgspec.structs.replace(expected, groups=None)
+    else:
+        assert type(found) is type(expected)
+
+
+@table(
+    ("user", "passwd_file", "expected"),
+    {
+        "a uid of its own": ("app", passwd("root:0:0", "app:1000:1000"), False),
+        "the first holder of a shared uid": ("first", SHARED, False),
+        "the second holder of a shared uid": ("app", SHARED, True),
+        "a group that is named": ("app:staff", passwd("app:1000:1000"), True),
+        "nobody of that name": ("app", passwd("root:0:0"), False),
+        "no passwd": ("app", None, False),
+        "a line at which runtimes give up": ("app", passwd("app:1000:1000") + b"x" * 70_000, False),
+    },
+)
+def test_the_group_file_matters(user: str, passwd_file: bytes | None, expected: bool) -> None:
+    """Only where it can change a number that is injected, or the group that USER names."""
+    assert group_matters(parse_user(user), passwd_file) is expected
+
+
+def test_a_number_and_a_group_file_that_was_not_read() -> None:
+    """Its groups are not known; where it has no line, there are none."""
+    part = AccountFiles(passwd("app:1000:1600"), group_read=False)
+    assert resolve(parse_user("1000"), part) == Identity(1000, 1600, None, "/")
+    assert resolve(parse_user("7"), part) == Identity(7, 0, (0,), "/")
 
 
 def test_a_single_image_answers_once() -> None:

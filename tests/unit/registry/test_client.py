@@ -85,6 +85,18 @@ async def test_accounts_that_were_not_read_are_tried_again_soon(registry: Regist
     assert (await client.image(reference)).platforms[0].accounts == ACCOUNTS
 
 
+async def test_the_base_is_not_read_for_its_group_file_alone(registry: Registry, client: Client) -> None:
+    """Unless somebody asks for all: the numbers that are injected are those of /etc/passwd."""
+    above = layer(file("etc/passwd", "app:x:1000:1000::/:\n"))
+    reference = registry.push("team/app:1", image(BASE, APP, above, user="app"))
+    (found,) = (await client.image(reference)).platforms
+    assert found.accounts == AccountFiles(b"app:x:1000:1000::/:\n", None, group_read=False)
+    assert not registry.asked(path=BASE.blob.digest)
+    (found,) = (await client.image(reference, accounts=True)).platforms
+    assert found.accounts == AccountFiles(b"app:x:1000:1000::/:\n", b"video:x:44:app\n")
+    assert registry.asked(path=BASE.blob.digest) == 1
+
+
 async def test_memory_is_bounded(registry: Registry, connect: Connect) -> None:
     """With caches too small for anything every answer is still right."""
     client = connect(cache_limits=CacheLimits(answers=3000, resolutions=500, documents=3000, layers=2000))

@@ -35,7 +35,8 @@ def check(subject: Subject) -> Finding | None:
         if not (subject.injects or subject.effective.run_as_non_root):
             return None  # by its name it runs with the right groups everywhere
         each = ", ".join(
-            f"{platform} uid {identity.uid} with gid {identity.gid} and groups {list(identity.groups or ())}"
+            f"{platform} uid {identity.uid} with gid {identity.gid}"
+            + ("" if identity.groups is None else f" and groups {list(identity.groups)}")
             for platform, identity in known
         )
     else:

@@ -8,7 +8,7 @@ Sources: opencontainers/image-spec layer.md; containerd/containerd pkg/oci/spec_
 pkg/oci/utils_unix.go (resolveInRootFS); Linux Documentation/filesystems/overlayfs.rst.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from itertools import dropwhile
 
 import msgspec
@@ -40,11 +40,20 @@ class _Redirect(msgspec.Struct, frozen=True):
 Steps = Generator[Need, LayerIndex, Node | _Redirect | None]
 
 
-def read_accounts(layers: int, rereads: int) -> Generator[Need, LayerIndex, AccountFiles]:
-    """The accounts files of an image of so many layers. `rereads` bounds how often links may ask for further paths."""
+def read_accounts(
+    layers: int, rereads: int, group_matters: Callable[[bytes | None], bool] | None = None
+) -> Generator[Need, LayerIndex, AccountFiles]:
+    """The accounts files of an image of so many layers. `rereads` bounds how often links may ask for further paths.
+
+    /etc/group is looked for in what was read for /etc/passwd alone, where `group_matters` says no of its content.
+    """
     view = _View(layers, rereads)
     passwd = yield from view.read(PASSWD)
-    group = yield from view.read(GROUP)
+    view.ended = group_matters is not None and not group_matters(passwd)
+    try:
+        group = yield from view.read(GROUP)
+    except _Ended:
+        return AccountFiles(passwd, None, group_read=False)
     return AccountFiles(passwd, group)
 
 
@@ -55,12 +64,18 @@ def passwd_layer(layers: int, rereads: int) -> Generator[Need, LayerIndex, int |
     return None if found is None else view.decided
 
 
+class _Ended(Exception):
+    """What is looked for lies where nothing more is read."""
+
+
 class _View:
     def __init__(self, layers: int, rereads: int) -> None:
         self._layers = layers
         self._rereads = rereads
         self._wanted = ACCOUNTS
+        self._read: set[int] = set()  # layers, for all that is wanted
         self.decided = 0  # the layer that the last look ended in
+        self.ended = False  # whether nothing more is read
 
     def read(self, path: str) -> Generator[Need, LayerIndex, bytes | None]:
         """The content of a regular file, through links; None where there is nothing."""
@@ -85,7 +100,7 @@ class _View:
         directories: set[str] = set()
         for number in reversed(range(self._layers)):
             self.decided = number
-            facts = yield Need(number, self._wanted)
+            facts = yield self._need(number)
             facts = yield from self._linked(number, facts, path)
             hidden = False
             for place in (*ancestors(path), path):
@@ -123,16 +138,25 @@ class _View:
         for place in (*ancestors(path), path):
             while isinstance(node := facts.nodes.get(place), Hardlink):
                 self._want(node.target)
-                facts = yield Need(number, self._wanted)
+                facts = yield self._need(number)
         return facts
+
+    def _need(self, number: int) -> Need:
+        if self.ended and number not in self._read:
+            raise _Ended
+        self._read.add(number)
+        return Need(number, self._wanted)
 
     def _want(self, path: str) -> None:
         if path in self._wanted:
             return
+        if self.ended:
+            raise _Ended
         self._rereads -= 1
         if self._rereads < 0:
             raise MalformedImage("the accounts files lie behind more links than are worth following")
         self._wanted |= {path}
+        self._read.clear()
 
 
 def _behind(link: _Redirect) -> str | None:

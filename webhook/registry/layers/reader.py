@@ -17,9 +17,10 @@ from typing import Generic, Protocol, TypeVar
 from webhook.caching import TENANT, FairSemaphore, LRUCache, SingleFlight
 from webhook.errors import MalformedImage
 from webhook.image import start
-from webhook.image.config import Config
+from webhook.image.config import Config, User
 from webhook.image.filesystem import Layer, Survey
 from webhook.image.passwd import AccountFiles
+from webhook.image.user import group_matters
 from webhook.registry.layers.compression import Decompressor, LargeWindow
 from webhook.registry.layers.index import LayerIndex, LayerIndexer
 from webhook.registry.layers.overlay import ACCOUNTS, Need, passwd_layer, read_accounts
@@ -172,14 +173,19 @@ class Layers:
         self._turns = FairSemaphore(settings.layers, settings.layers_per_namespace, settings.layers_at_most)
         self._large = FairSemaphore(1, 1, 1)  # of these, one with a window beyond the usual: that is most of its memory
 
-    async def accounts(self, layers: Sequence[Descriptor], diff_ids: Sequence[str], fetch: Fetch) -> AccountFiles:
+    async def accounts(
+        self, layers: Sequence[Descriptor], diff_ids: Sequence[str], fetch: Fetch, user: User | None = None
+    ) -> AccountFiles:
         """The accounts files of the image that these layers make, the first of them the base.
 
+        With a `user` no layer is read for /etc/group alone that cannot change what is injected for that name.
         Raises `MalformedImage` for layers that a runtime would refuse or that two could extract differently, and
         `RegistryError` for those that cannot be had.
         """
         self._check(layers, diff_ids)
-        return await self._walk(read_accounts(len(layers), self._settings.limits.rereads), layers, diff_ids, fetch)
+        matters = None if user is None else partial(group_matters, user)
+        steps = read_accounts(len(layers), self._settings.limits.rereads, matters)
+        return await self._walk(steps, layers, diff_ids, fetch)
 
     async def survey(self, layers: Sequence[Descriptor], config: Config, fetch: Fetch) -> Survey:
         """The survey of an image: its directories' owners, privileged programs and start scripts, for which every layer is read.

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -52,9 +53,11 @@ def test_a_layer_that_was_read_is_let_go_at_once(compression: Compression) -> No
         gc.enable()
 
 
-def accounts(*layers: Layer, read: list[int] | None = None) -> AccountFiles:
+def accounts(
+    *layers: Layer, read: list[int] | None = None, group_matters: Callable[[bytes | None], bool] | None = None
+) -> AccountFiles:
     """The accounts of the image that the layers make, the base first; `read` gets the numbers of the layers read."""
-    steps = read_accounts(len(layers), 8)
+    steps = read_accounts(len(layers), 8, group_matters)
     try:
         need = next(steps)
         while True:
@@ -234,6 +237,29 @@ def test_reading_stops_at_the_layer_that_decides() -> None:
     read: list[int] = []
     assert accounts(BASE, layer(file("x")), BASE, layer(file("y")), read=read) == AccountFiles(b"base", b"groups")
     assert set(read) == {3, 2}
+
+
+def without_group(*layers: Layer) -> tuple[AccountFiles, list[int]]:
+    """The accounts where the group file decides nothing, and the layers that were read."""
+    read: list[int] = []
+    return accounts(*layers, read=read, group_matters=lambda _: False), list(dict.fromkeys(read))
+
+
+def test_no_layer_is_read_for_a_group_file_that_decides_nothing() -> None:
+    """Where it is in what was read it is taken, and where its look would lead on it is left."""
+    above = layer(file("etc/passwd", "app"))
+    assert without_group(BASE, layer(file("x")), above) == (AccountFiles(b"app", None, group_read=False), [2])
+    assert without_group(above, BASE) == (AccountFiles(b"base", b"groups"), [1])
+    assert without_group(BASE, layer(directory("etc"), PASSWD, whiteout("etc/group"))) == (AccountFiles(b"base"), [1])
+    linked = layer(directory("etc"), PASSWD, symlink("etc/group", "groups"), file("etc/groups", "linked"))
+    assert without_group(BASE, linked) == (AccountFiles(b"base", None, group_read=False), [1])
+    assert accounts(BASE, layer(file("x")), above, group_matters=b"app".__eq__) == AccountFiles(b"app", b"groups")
+
+
+def test_links_to_the_passwd_file_are_followed_though_the_group_file_decides_nothing() -> None:
+    """What they lead to is read, and what is in the same layers is known of the group file, too."""
+    base = layer(directory("etc"), symlink("etc/passwd", "users"), file("etc/users", "u"), file("etc/group", "groups"))
+    assert without_group(base, layer(file("x"))) == (AccountFiles(b"u", b"groups"), [1, 0])
 
 
 def test_no_layers_no_accounts() -> None:
