@@ -52,15 +52,16 @@ def printable(text: str, limit: int = 500) -> str:
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
-def shortened(text: str, limit: int) -> str:
-    """At most so many characters of a text, with `…` where some are left out: after a whole word, unless that is long."""
+def shortened(text: str, limit: int, end: str = "") -> str:
+    """A text and its `end` in so many characters, with `…` where some of the text are left out: after a whole word, unless long."""
+    limit = max(limit - len(end), 1)
     if len(text) <= limit:
-        return text
+        return text + end
     kept = text[: limit - 1]
     space = kept.rfind(" ", max(0, limit - _LONG_WORD))
     if space > 0 and not _WORD_END.match(text, limit - 1):
         kept = kept[:space]
-    return f"{kept.rstrip(' ,;:')}…"
+    return f"{kept.rstrip(' ,;:')}…{end}"
 
 
 def many(count: int, noun: str) -> str:

@@ -16,6 +16,7 @@ from deploy.dev.chart_readme import CHART
 from webhook.cli import rule_docs
 from webhook.cli.main import main
 from webhook.dockerfile import rules as dockerfile_rules
+from webhook.evaluation.documentation import rule_url
 
 DOCS = CHART.parents[1] / "docs" / "reference"
 KINDS = {
@@ -48,7 +49,8 @@ def _rules() -> str:
     parts = [
         "# Rules",
         "Every finding names a rule. Its page says why the rule exists, what fails and what passes, and what to write.",
-        "`nonroot explain RULE` prints the same.",
+        f"Every message about a rule names the address of its page, such as `{rule_url('root-user')}`.",
+        "It does not change. Where it cannot be reached, `nonroot explain RULE` prints the same.",
     ]
     for title, chosen in (("Pods and images", False), ("Dockerfiles", True)):
         rows = [

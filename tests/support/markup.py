@@ -32,8 +32,14 @@ class Markup(HTMLParser):
 
     def asks_for(self) -> set[str]:
         """What a browser would load: every address that is neither a place in the page nor written out in it."""
-        values = (attrs.get(name) for _, attrs in self.elements for name in ("src", "href", "srcset", "action", "data"))
+        loaded = [attrs for tag, attrs in self.elements if tag != "a"]
+        values = (attrs.get(name) for attrs in loaded for name in ("src", "href", "srcset", "action", "data"))
         return {value for value in values if value and not value.startswith(("#", "data:"))}
+
+    def links(self) -> set[str]:
+        """The other pages that a reader may go to."""
+        values = (attrs.get("href") for tag, attrs in self.elements if tag == "a")
+        return {value for value in values if value and not value.startswith("#")}
 
     def handlers(self) -> set[str]:
         """Attributes that are scripts or styles."""

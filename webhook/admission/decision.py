@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from webhook.evaluation.documentation import more, rule_url
 from webhook.evaluation.finding import Finding
 from webhook.evaluation.rules import unpinned_user
 from webhook.evaluation.verdict import State, Verdict, denies
@@ -114,12 +115,13 @@ def _errors(verdict: Verdict, state: State) -> list[Finding]:
 
 
 def _message(verdict: Verdict, findings: list[Finding]) -> str:
-    """The policy, every fault once, and at the end the rules' names, who has set the mode, and where to read more."""
+    """The policy, every fault once, and at the end who has set the mode, the rules' names and the page of the first."""
     effective_policy = verdict.effective_policy
     head = f"policy {quoted(effective_policy.policy.metadata.name)}: "
     rules = list(dict.fromkeys(finding.rule for finding in findings))
-    more = " and ".join(f"nonroot explain {rule}" for rule in rules[:_RULES_LIMIT])
-    tail = f"{_lapsed(verdict)} (mode {effective_policy.mode} by {effective_policy.mode_source}; more: {more})"
+    named = f"rules {', '.join(rules[:_RULES_LIMIT])}; " if len(rules) > 1 else ""
+    by = f"mode {effective_policy.mode} by {effective_policy.mode_source}"
+    tail = f"{_lapsed(verdict)} ({by}; {named}more: {rule_url(rules[0])})"
     shown = _together(findings[:MESSAGE_LIMIT])
     if len(findings) == 1:
         shown = [_within(findings[0], FAULT_LIMIT - len(head) - len(tail))]
@@ -177,13 +179,16 @@ def _shown(verdict: Verdict) -> list[Finding]:
 
 
 def _lines(verdict: Verdict, findings: list[Finding]) -> tuple[str, ...]:
-    """One warning a finding, whole where the API server does, shortened by us where it would shorten or drop."""
-    lines = [f"nonroot: {finding.message}" for finding in findings]
+    """One warning a finding, whole where the API server does, shortened by us where it would shorten or drop.
+
+    The address of the rule's page stays whole: it says what the shortened advice did.
+    """
+    lines = [(f"nonroot: {finding.message}", more(finding.rule)) for finding in findings]
     if verdict.effective_policy.problem:
-        lines.append(f"nonroot: {verdict.effective_policy.problem}")
-    if sum(map(len, lines)) <= WARNINGS_LIMIT:
-        return tuple(lines)
+        lines.append((f"nonroot: {verdict.effective_policy.problem}", ""))
+    if sum(len(line) + len(end) for line, end in lines) <= WARNINGS_LIMIT:
+        return tuple(line + end for line, end in lines)
     most = WARNINGS_LIMIT // WARNING_LIMIT
     if len(lines) > most:
-        lines[most - 1 :] = [f"nonroot: and {len(lines) - most + 1} more"]
-    return tuple(shortened(line, WARNING_LIMIT) for line in lines)
+        lines[most - 1 :] = [(f"nonroot: and {len(lines) - most + 1} more", "")]
+    return tuple(shortened(line, WARNING_LIMIT, end) for line, end in lines)

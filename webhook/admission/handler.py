@@ -24,6 +24,7 @@ from webhook.admission.retry_window import RetryWindow
 from webhook.admission.review import Review, absent
 from webhook.errors import MalformedObject
 from webhook.evaluation import patch
+from webhook.evaluation.documentation import more
 from webhook.evaluation.evaluator import evaluate
 from webhook.evaluation.finding import Finding, describe_user
 from webhook.evaluation.patch import Operation
@@ -32,7 +33,7 @@ from webhook.image.source import Images
 from webhook.policy.cache import PolicyLister
 from webhook.policy.exemptions import exempt
 from webhook.policy.selection import EffectivePolicy
-from webhook.text import quoted
+from webhook.text import quoted, shortened
 from webhook.workload import annotations as annotations_
 from webhook.workload import lengths
 from webhook.workload import workload as pod
@@ -350,5 +351,7 @@ def _audit(
         "identities": identities[:AUDIT_LIMIT],
     }
     if hook == "validate" and findings:
-        notes["findings"] = "; ".join(finding.message for finding in findings)[:AUDIT_LIMIT]
+        notes["findings"] = shortened(
+            "; ".join(finding.message for finding in findings), AUDIT_LIMIT, more(findings[0].rule)
+        )
     return notes

@@ -10,8 +10,8 @@ import msgspec
 from webhook.dockerfile import rules as dockerfile_rules
 from webhook.errors import InvalidSetting
 from webhook.evaluation import rules
+from webhook.evaluation.documentation import rule_url
 
-SITE = "https://nonroot.dev/docs/"
 _SECTION = re.compile(r"^(Why|Fails|Passes|Fix|Dockerfile|Source): ?", re.MULTILINE)
 
 
@@ -24,7 +24,7 @@ class RuleDoc(msgspec.Struct, frozen=True):
     @property
     def url(self) -> str:
         """The rule's page in the documentation."""
-        return f"{SITE}reference/rules/{self.name}/"
+        return rule_url(self.name)
 
     @property
     def title(self) -> str:

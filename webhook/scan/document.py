@@ -37,7 +37,7 @@ class Finding(msgspec.Struct, frozen=True):
     """One fault of one container. What injection cures is a note.
 
     `dockerfile` is the instruction that the image's Dockerfile should end with; empty where the image is not at fault, or no
-    number is known to be right.
+    number is known to be right. `url` is the rule's page in the documentation, empty in what former versions wrote.
     """
 
     rule: str
@@ -45,6 +45,7 @@ class Finding(msgspec.Struct, frozen=True):
     message: str
     fix: str
     dockerfile: str
+    url: str = ""
 
 
 class Running(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ import yaml
 
 from webhook.admission import decision
 from webhook.evaluation import advice, patch
+from webhook.evaluation.documentation import rule_url
 from webhook.evaluation.evaluator import evaluate, stated
 from webhook.evaluation.finding import Finding as Fault
 from webhook.evaluation.finding import describe_user
@@ -239,6 +240,7 @@ def _finding(fault: Fault, verdict: ContainerVerdict) -> Finding:
         message=f"{fault.reason}: {fault.detail}",
         fix=fault.fix,
         dockerfile=_user_line(fault, verdict) if fault.rule in _REBUILT else "",
+        url=rule_url(fault.rule),
     )
 
 

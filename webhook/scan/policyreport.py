@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any, Literal
 
 from webhook import json_output
+from webhook.evaluation.documentation import rule_url
 from webhook.scan.document import UNREACHED, Container, Document, Finding, Workload
 
 Api = Literal["openreports.io/v1alpha1", "wgpolicyk8s.io/v1alpha2"]
@@ -112,7 +113,9 @@ def _results(workload: Workload) -> Iterator[dict[str, Any]]:
 
 def _finding(finding: Finding, container: Container, workload: Workload) -> dict[str, Any]:
     result, severity = _SEVERITIES[finding.severity]
-    return _result(finding.rule, result, severity, f"{finding.message}; {finding.fix}", container, workload)
+    return _result(
+        finding.rule, result, severity, f"{finding.message}; {finding.fix}", container, workload, rule_url(finding.rule)
+    )
 
 
 def _verdict(container: Container, workload: Workload) -> dict[str, Any]:
@@ -128,7 +131,7 @@ def _verdict(container: Container, workload: Workload) -> dict[str, Any]:
 
 
 def _result(
-    rule: str, result: Result, severity: str, message: str, container: Container, workload: Workload
+    rule: str, result: Result, severity: str, message: str, container: Container, workload: Workload, url: str = ""
 ) -> dict[str, Any]:
     running = ",".join(str(uid) for uid in sorted({each.uid for each in container.running}))
     properties = {
@@ -142,6 +145,7 @@ def _result(
         "runningAsUid": running,
         "mismatch": container.mismatch or "",
         "waiting": container.waiting.reason if container.waiting else "",
+        "url": url,
     }
     return {
         "source": _SOURCE,

@@ -19,6 +19,7 @@ from webhook.admission.decision import MESSAGE_LIMIT
 from webhook.admission.handler import ENFORCE_BUDGET, Admission, Outcome, WebhookKind
 from webhook.admission.review import SIZE_LIMIT, Review
 from webhook.errors import MalformedReview
+from webhook.evaluation.documentation import more, rule_url
 from webhook.server.counters import Metrics
 from webhook.text import printable, quoted
 
@@ -133,7 +134,8 @@ class _Denial:
     def __str__(self) -> str:
         decoded, outcome = self._decoded, self._outcome
         findings = outcome.findings[:MESSAGE_LIMIT]
-        reasons = "; ".join([f"{finding.rule}: {finding.message}" for finding in findings]) or outcome.message
+        said = "; ".join([f"{finding.rule}: {finding.message}" for finding in findings])
+        reasons = said + more(findings[0].rule) if findings else outcome.message
         return f"{decoded.kind.kind[:63]} {quoted(f'{decoded.namespace}/{decoded.name}')} {reasons}"
 
 
@@ -152,6 +154,7 @@ def _fields(decoded: Review, outcome: Outcome) -> dict[str, object]:
         "findings": [
             {
                 "rule": each.rule,
+                "url": rule_url(each.rule),
                 "container": printable(each.container, 63),
                 "image": printable(each.image, 255),
                 "user": None if each.user is None else printable(each.user, 64),

@@ -13,8 +13,9 @@ import msgspec
 from webhook.admission import decision
 from webhook.admission.handler import Outcome
 from webhook.admission.review import Review
-from webhook.cluster.events import Event, Regarding
+from webhook.cluster.events import NOTE_LIMIT, Event, Regarding
 from webhook.cluster.workqueue import WorkQueue
+from webhook.evaluation.documentation import more
 from webhook.evaluation.evaluator import evaluate
 from webhook.image.source import Images
 from webhook.policy.cache import PolicyLister
@@ -56,9 +57,10 @@ class DenialEvents:
             if about.kind != "Pod" or review.operation == "UPDATE":  # else there is none, and whoever asked was told
                 self._write_event(about, "PodDenied", outcome.message)
         elif effective_policy.mode == "Enforce":
-            unread = [each.message for each in outcome.findings if each.severity == "unknown"]
+            unread = [each for each in outcome.findings if each.severity == "unknown"]
             if unread and outcome.decision == "allow":
-                self._write_event(about, "ImageNotRead", "; ".join(unread[: decision.MESSAGE_LIMIT]))
+                said = "; ".join([each.message for each in unread[: decision.MESSAGE_LIMIT]])
+                self._write_event(about, "ImageNotRead", said + more(unread[0].rule))
         elif review.operation == "CREATE":
             if len(msgspec.msgpack.encode(workload)) > DRY_RUN_POD_LIMIT:
                 return
@@ -86,7 +88,16 @@ class DenialEvents:
             self._write_event(about, "PodWouldBeDenied", f"in mode Enforce this would be refused: {message}")
 
     def _write_event(self, about: Regarding, reason: str, note: str) -> None:
-        self._record(Event(about, "admission", "Admission", reason, note))
+        self._record(Event(about, "admission", "Admission", reason, _note(note)))
+
+
+def _note(text: str) -> str:
+    """A text in as many bytes as an Event takes; the parenthesis at its end, which says where to read more, stays whole."""
+    if len(text.encode(errors="replace")) <= NOTE_LIMIT:
+        return text
+    said, parenthesis, end = text.rpartition(" (")
+    end = f"…{parenthesis}{end}"
+    return said.encode(errors="replace")[: NOTE_LIMIT - len(end.encode())].decode(errors="ignore") + end
 
 
 def _regarding(namespace: str, workload: Workload) -> Regarding:

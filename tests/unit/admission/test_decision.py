@@ -57,7 +57,12 @@ PENDING = found("unknown", "unknown-image", cause="pending")
 MISSING = found("unknown", "unknown-image", cause="notFound")
 INVALID = found("unknown", "unknown-image", cause="invalid")
 TEXT = 'reason: container "app" detail; fix'
-SAID = "nonroot: " + TEXT
+PAGES = "https://nonroot.dev/docs/reference/rules/"
+
+
+def said(finding: Finding) -> str:
+    """The warning about it, whole."""
+    return f"nonroot: {finding.message} (more: {PAGES}{finding.rule}/)"
 
 
 @table(
@@ -214,10 +219,10 @@ def test_the_mode_is_applied_last(given: Verdict, options: dict[str, bool], code
     assert found.code == code
     if code == 200:
         assert found.message == ""
-        assert list(found.warnings) == [SAID] * result
+        assert [each.partition(" (more: ")[0] for each in found.warnings] == [f"nonroot: {TEXT}"] * result
     else:
         assert found.warnings == ()
-        head, _, tail = found.message.partition(" (mode Enforce by the policy; more: nonroot explain ")
+        head, _, tail = found.message.partition(" (mode Enforce by the policy; ")
         assert head == 'policy "strict": ' + "; ".join([TEXT] * result)
         assert tail
 
@@ -244,8 +249,8 @@ def test_containers_with_one_fault_and_one_advice_share_a_message() -> None:
 def test_a_denial_ends_with_its_first_rules() -> None:
     rules = ("root-user", "root-image", "invalid-user", "named-user")
     message = admission_decision(verdict("Enforce", tuple(found(rule=each) for each in rules))).message
-    more = "nonroot explain root-user and nonroot explain root-image and nonroot explain invalid-user"
-    assert message.endswith(f"(mode Enforce by the policy; more: {more})")
+    more = f"rules root-user, root-image, invalid-user; more: {PAGES}root-user/"
+    assert message.endswith(f"(mode Enforce by the policy; {more})")
 
 
 def test_a_refusal_is_a_denial_whatever_the_mode() -> None:
@@ -261,7 +266,7 @@ def test_a_denial_of_one_fault_keeps_its_advice_within_400_characters() -> None:
     long = msgspec.structs.replace(ERROR, detail="x" * 2500, fix="set runAsUser")
     found = admission_decision(verdict("Enforce", (long,))).message
     assert len(found) == FAULT_LIMIT
-    assert found.endswith(f"…; set runAsUser (mode Enforce by the policy; more: nonroot explain {ERROR.rule})")
+    assert found.endswith(f"…; set runAsUser (mode Enforce by the policy; more: {PAGES}{ERROR.rule}/)")
     labelled = msgspec.structs.replace(
         verdict("Enforce", (long,)), effective_policy=msgspec.structs.replace(effective_policy("Audit"), mode="Enforce")
     )
@@ -287,14 +292,14 @@ def test_a_denial_of_one_fault_shows_where_it_is_however_long_its_advice_is() ->
 def test_warnings_are_cut_only_where_the_api_server_would_cut_them() -> None:
     """Cut by us, the reason stays readable; cut by the API server, its neighbours are lost."""
     long = msgspec.structs.replace(WARNING, detail="x" * 2500)
-    (whole,) = admission_decision(verdict("Enforce", (long,))).warnings
-    assert long.message in whole
-    least = len(SAID) - len(WARNING.detail)
+    assert admission_decision(verdict("Enforce", (long,))).warnings == (said(long),)
+    least = len(said(WARNING)) - len(WARNING.detail)
     just, beyond = (msgspec.structs.replace(WARNING, detail="x" * (WARNINGS_LIMIT - least + each)) for each in (0, 1))
     assert len(admission_decision(verdict("Enforce", (just,))).warnings[0]) == WARNINGS_LIMIT
     assert len(admission_decision(verdict("Enforce", (beyond,))).warnings[0]) == WARNING_LIMIT
     first, second = admission_decision(verdict("Enforce", (long, long))).warnings
-    assert (len(first), first[-1], second) == (WARNING_LIMIT, "…", first)
+    assert (len(first), second) == (WARNING_LIMIT, first)
+    assert first.endswith(f"x… (more: {PAGES}volume-permissions/)")
 
 
 def test_warnings_that_the_api_server_would_drop_are_counted_instead() -> None:
@@ -331,7 +336,7 @@ def test_a_bad_namespace_label_is_a_warning() -> None:
 )
 def test_a_mutating_hook_says_what_the_validating_one_might_not(given: Verdict, result: int) -> None:
     """Pod Security may refuse before it is called, or nothing may be left to call it for."""
-    assert advise(given) == (SAID,) * result
+    assert [each.partition(" (more: ")[0] for each in advise(given)] == [f"nonroot: {TEXT}"] * result
 
 
 def test_allowed_is_an_answer_of_its_own() -> None:

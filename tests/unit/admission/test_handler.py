@@ -542,7 +542,8 @@ async def test_every_audit_annotation_to_the_letter() -> None:
         "state": "denied",
         "verdict": "refused",
         "identities": 'c: uid 0 (no USER); app: uid 1000 (USER "app" in the image\'s /etc/passwd); b: uid 0 (no USER)',
-        "findings": "; ".join(each.message for each in outcome.findings),
+        "findings": "; ".join(each.message for each in outcome.findings)
+        + " (more: https://nonroot.dev/docs/reference/rules/root-image/)",
     }
     assert len(outcome.findings) > 1
     fine, unread = Scene(), Scene().found(unknown("unreachable"))
@@ -556,7 +557,9 @@ async def test_an_audit_annotation_is_cut() -> None:
     scene = Scene(root=image(""))
     many = tweak(minimal(), {"spec.containers": [{"name": f"c{n}", "image": "a.io/root"} for n in range(99)]})
     notes = response(await scene.ask("validate", many))["auditAnnotations"]
-    assert [len(notes[each]) for each in ("identities", "findings")] == [AUDIT_LIMIT, AUDIT_LIMIT]
+    assert len(notes["identities"]) == AUDIT_LIMIT
+    assert AUDIT_LIMIT - 40 < len(notes["findings"]) <= AUDIT_LIMIT
+    assert notes["findings"].endswith("… (more: https://nonroot.dev/docs/reference/rules/root-image/)")
 
 
 @table(

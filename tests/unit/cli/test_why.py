@@ -60,6 +60,7 @@ def test_a_files_policies_are_those_that_are_given(tmp_path: Path) -> None:
     result = why(written(tmp_path, tweak(minimal(), {"spec.securityContext.runAsUser": 0})), "--policy", str(policy))
     assert "  policy      p, mode Enforce, injects" in result.output
     assert "  admission   denies it in mode Enforce\n" in result.output
+    assert "  more        https://nonroot.dev/docs/reference/rules/root-user/\n" in result.output
 
 
 def test_an_image_is_asked_about_as_the_pod_that_says_nothing_else() -> None:
@@ -143,6 +144,7 @@ async def test_a_manifest_is_evaluated_by_a_clusters_policies_where_one_is_named
     async with serving(api, tmp_path) as kubeconfig:
         result = await asyncio.to_thread(why, file, "-n", "shop", "--kubeconfig", str(kubeconfig), "--no-images")
     assert "  admission   denies it in mode Enforce\n" in result.output
+    assert "  more        https://nonroot.dev/docs/reference/rules/root-user/\n" in result.output
 
 
 async def test_where_the_policies_may_not_be_read_nothing_depends_on_a_guess(tmp_path: Path) -> None:

@@ -238,7 +238,9 @@ async def test_a_denial_is_logged_with_its_reasons(reviews: Reviews, caplog: pyt
     assert record.getMessage().startswith('denied Pod "default/web" ')
     assert "runs as root" in record.getMessage()
     line = json.loads(JsonFormatter().format(record))
-    finding = {"rule": "root-user", "container": "app", "image": IMAGE, "user": None}
+    url = "https://nonroot.dev/docs/reference/rules/root-user/"
+    assert record.getMessage().endswith(f" (more: {url})")
+    finding = {"rule": "root-user", "url": url, "container": "app", "image": IMAGE, "user": None}
     assert line.pop("findings") == [finding]
     assert {name: line[name] for name in ("event", "kind", "namespace", "name", "operation", "mode")} == {
         "event": "denied",

@@ -12,7 +12,8 @@ from tests.support.pods import IMAGE, Object, minimal, review_body, tweak, withi
 from webhook.admission.handler import Admission, WebhookKind
 from webhook.admission.review import decode
 from webhook.cluster import workqueue
-from webhook.cluster.events import Event, Regarding
+from webhook.cluster.events import NOTE_LIMIT, Event, Regarding
+from webhook.evaluation.documentation import rule_url
 from webhook.image.source import Image, Unknown
 from webhook.policy.cache import PolicySnapshot
 from webhook.policy.types import Documents, ExceptionSpec, Metadata, NonRootException, NonRootPolicy, PolicySpec
@@ -118,6 +119,23 @@ async def test_an_image_that_the_kubelet_is_to_verify_has_an_event() -> None:
     assert 'container "app"' in event.note
     assert "unauthorized: no pull secret; the kubelet decides" in event.note
     assert "name a pull secret for its registry" in event.note
+
+
+@pytest.mark.parametrize("user", ["0", "ä" * 400])
+async def test_an_event_ends_with_where_to_read_more_however_much_there_is_to_say(user: str) -> None:
+    """In 1,024 bytes, also where what is quoted is not ASCII."""
+    many = [{"name": f"c{number}{'x' * 50}", "image": IMAGE} for number in range(10)]
+    for spec, found, rule in (
+        ({"mode": "Enforce"}, image(user), "root-image" if user == "0" else "unresolvable-user"),
+        ({"mode": "Audit"}, image(user), "root-image" if user == "0" else "unresolvable-user"),
+        ({"mode": "Enforce"}, Unknown("unauthorized", user * 300), "unknown-image"),
+    ):
+        (event,) = await result(
+            tweak(OWNED, {"spec.containers": many, "spec.securityContext.runAsNonRoot": True}), spec, found
+        )
+        assert 900 < len(event.note.encode()) <= NOTE_LIMIT
+        assert "…" in event.note
+        assert event.note.endswith(f"more: {rule_url(rule)})")
 
 
 async def test_an_update_that_is_denied_is_an_event_on_the_pod_that_is_there() -> None:

@@ -4,7 +4,7 @@ Source: actions/toolkit packages/core/src/command.ts (escapeData, escapeProperty
 """
 
 from webhook.check.report import Report
-from webhook.cli.output.summary import subject, summary
+from webhook.cli.output.summary import subject, summary, told
 from webhook.text import printable
 
 _LEVELS = {"error": "error", "warning": "warning", "unknown": "warning", "note": "notice"}
@@ -17,7 +17,7 @@ def render(report: Report) -> str:
         title = f"{each.rule}: {subject(each)}" if subject(each) else each.rule
         lines.append(
             f"::{_LEVELS[each.severity]} file={_property(each.path)},line={each.line},col={each.column},"
-            f"title={_property(title)}::{_data(f'{each.message}; {each.fix}')}"
+            f"title={_property(title)}::{_escaped(told(each))}"
         )
     lines += [
         f"::warning file={_property(each.path)},line={each.line},title=skipped::{_data(each.reason)}"
@@ -27,7 +27,11 @@ def render(report: Report) -> str:
 
 
 def _data(text: str) -> str:
-    return printable(text, 4000).replace("%", "%25")
+    return _escaped(printable(text, 4000))
+
+
+def _escaped(line: str) -> str:
+    return line.replace("%", "%25")
 
 
 def _property(text: str) -> str:

@@ -8,6 +8,7 @@ from collections import Counter
 from webhook import json_output
 from webhook.check.report import Report
 from webhook.cli.output.fingerprint import fingerprint
+from webhook.cli.output.summary import told
 from webhook.text import printable
 
 _SEVERITIES = {"error": "critical", "warning": "major", "unknown": "minor", "note": "info"}
@@ -18,7 +19,7 @@ def render(report: Report) -> str:
     seen: Counter[str] = Counter()
     issues: list[dict[str, object]] = [
         {
-            "description": printable(f"{each.message}; {each.fix}", 4000),
+            "description": told(each),
             "check_name": each.rule,
             "fingerprint": fingerprint(each, seen),
             "severity": _SEVERITIES[each.severity],

@@ -11,6 +11,7 @@ import msgspec
 
 from webhook import json_output
 from webhook.check import inspection
+from webhook.evaluation.documentation import rule_url
 from webhook.image.filesystem import Directory as Described
 from webhook.image.filesystem import Suggestion, Survey
 from webhook.image.source import Image, Unknown
@@ -27,6 +28,7 @@ class Finding(msgspec.Struct, frozen=True):
     severity: Literal["error", "warning", "unknown", "note"]
     message: str
     fix: str
+    url: str
 
 
 class Layer(msgspec.Struct, frozen=True):
@@ -175,10 +177,8 @@ def as_text(report: Document) -> str:
         lines.append(f"{printable(each.platform)}: {user}, {_identity(each)}")
         refusal = f"refused: {printable(each.kubelet)}" if each.kubelet else "starts"
         lines.append(f"    with runAsNonRoot: {refusal}")
-        lines += [
-            f"    {each_finding.severity} {each_finding.rule}: {printable(each_finding.fix)}"
-            for each_finding in each.findings
-        ]
+        for found in each.findings:
+            lines += [f"    {found.severity} {found.rule}: {printable(found.fix)}", f"    more: {found.url}"]
         if each.passwd_layer:
             layer = each.passwd_layer
             lines.append(f"    /etc/passwd comes from layer {layer.number} of {layer.of}, {layer.digest}")
@@ -215,7 +215,8 @@ def _platform(each: inspection.Platform) -> Platform:
         problem=answer.problem,
         kubelet=each.kubelet,
         findings=tuple(
-            Finding(one.rule, one.severity, f"{one.reason}: {one.detail}", one.fix) for one in each.findings
+            Finding(one.rule, one.severity, f"{one.reason}: {one.detail}", one.fix, rule_url(one.rule))
+            for one in each.findings
         ),
         notes=each.notes,
         bytes_image=image.size,

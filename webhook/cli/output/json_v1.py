@@ -11,6 +11,7 @@ import msgspec
 
 from webhook import json_output
 from webhook.check.report import Report
+from webhook.evaluation.documentation import rule_url
 
 
 class Object(msgspec.Struct, frozen=True):
@@ -22,7 +23,10 @@ class Object(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One finding. `line` and `column` count from 1; `kubelet` is its refusal of the container as it stands, or null."""
+    """One finding. `line` and `column` count from 1; `kubelet` is its refusal of the container as it stands, or null.
+
+    `url` is the rule's page in the documentation.
+    """
 
     rule: str
     severity: Literal["error", "warning", "unknown", "note"]
@@ -36,6 +40,7 @@ class Finding(msgspec.Struct, frozen=True):
     message: str
     fix: str
     kubelet: str | None
+    url: str
 
 
 class File(msgspec.Struct, frozen=True):
@@ -104,6 +109,7 @@ def document(report: Report) -> Document:
                 message=each.message,
                 fix=each.fix,
                 kubelet=each.kubelet,
+                url=rule_url(each.rule),
             )
             for each in report.findings
         ),

@@ -6,6 +6,7 @@ from itertools import groupby
 from rich.text import Text
 
 from webhook.cli.console import printed
+from webhook.evaluation.documentation import rule_url
 from webhook.scan.document import Container, Counts, Document, NamespaceSummary, Skip, Workload, is_root, readable
 from webhook.text import many, printable
 
@@ -75,6 +76,7 @@ def _container(container: Container) -> Iterator[Text]:
             yield Text(f"      fix: {printable(finding.fix)}")
             if finding.dockerfile:
                 yield Text(f"      Dockerfile: {finding.dockerfile}")
+            yield Text(f"      more: {rule_url(finding.rule)}")
     if container.reason and container.state != "exempted":
         yield Text(f"      {printable(container.reason)}")
     if container.expires_soon:

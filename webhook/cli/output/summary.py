@@ -2,6 +2,7 @@
 
 from webhook.check.fix import Fixes
 from webhook.check.report import Finding, Report
+from webhook.evaluation.documentation import more
 from webhook.text import many, printable
 
 
@@ -14,6 +15,11 @@ def subject(finding: Finding) -> str:
     if finding.container:
         parts.append(f"container {finding.container}")
     return printable(", ".join(parts))
+
+
+def told(finding: Finding) -> str:
+    """A finding on one line: what is wrong, what to write, and where to read more."""
+    return printable(f"{finding.message}; {finding.fix}", 4000) + more(finding.rule)
 
 
 def summary(report: Report) -> str:

@@ -7,6 +7,7 @@ from rich.text import Text
 from webhook.check.report import Finding, Report
 from webhook.cli.console import printed
 from webhook.cli.output.summary import subject, summary
+from webhook.evaluation.documentation import rule_url
 from webhook.text import printable
 
 _STYLES = {"error": "bold red", "warning": "yellow", "unknown": "magenta", "note": "cyan"}
@@ -33,5 +34,5 @@ def _finding(finding: Finding) -> Text:
     text.append(f"\n    {printable(finding.message, 2000)}")
     if finding.kubelet:
         text.append(f"\n    kubelet: CreateContainerConfigError: {printable(finding.kubelet)}")
-    text.append(f"\n    fix: {printable(finding.fix)}")
+    text.append(f"\n    fix: {printable(finding.fix)}\n    more: {rule_url(finding.rule)}")
     return text

@@ -8,6 +8,7 @@ from rich.text import Text
 from webhook import json_output
 from webhook.cli.console import printed
 from webhook.cli.output.scan_text import INJECTS, UNKNOWN
+from webhook.evaluation.documentation import rule_url
 from webhook.evaluation.identity_fields import USER, IdentityField
 from webhook.scan import why
 from webhook.scan.document import LEFT_OUT
@@ -103,6 +104,7 @@ def _advice(container: Container) -> Iterator[Text]:
         if finding.severity in _WORTH:
             yield _row(finding.severity, f"{finding.rule}: {printable(finding.message, 2000)}")
             yield _row("fix", printable(finding.fix, 2000))
+            yield _row("more", rule_url(finding.rule))
         if finding.dockerfile:
             yield _row("Dockerfile", f"end it with {finding.dockerfile}")
     if container.yaml and container.path:

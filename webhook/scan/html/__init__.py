@@ -12,6 +12,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from webhook.evaluation.documentation import rule_url
 from webhook.text import many, printable
 
 LONGEST = 4000  # characters of one stranger's text
@@ -39,6 +40,7 @@ def _environment() -> Environment:
         "security": f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; img-src data:; "
         "base-uri 'none'; form-action 'none'",
         "many": many,
+        "rule_url": rule_url,
     }
     return environment
 

@@ -11,7 +11,9 @@ from tests.support.markup import Markup
 from webhook.check.report import Examined, Finding, Object, Report, Skipped
 from webhook.cli import rule_docs
 from webhook.cli.output import FORMATS, json_v1, render
+from webhook.evaluation.documentation import rule_url
 
+PAGE = "https://nonroot.dev/docs/reference/rules/named-user/"
 NASTY = "\x1b[31m<b>::error::%0A\n,\u202e"
 REPORT = Report(
     findings=(
@@ -32,9 +34,9 @@ REPORT = Report(
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_format_tells_everything_and_lets_no_stranger_write_to_the_terminal(form: str) -> None:
-    """All rules, paths and lines; no escape sequence, no override of the writing direction, nothing unescaped."""
+    """All rules, their pages, paths and lines; no escape sequence, no override of the writing direction, nothing unescaped."""
     outcome = render(form, REPORT)
-    for part in ("named-user", "unknown-image", "volume-permissions", "chart/x.yaml", "write 1000"):
+    for part in ("named-user", "unknown-image", "volume-permissions", "chart/x.yaml", "write 1000", PAGE):
         assert part in outcome
     if form != "json":
         assert "\x1b" not in outcome
@@ -44,13 +46,14 @@ def test_every_format_tells_everything_and_lets_no_stranger_write_to_the_termina
 
 
 def test_the_text_is_for_a_person() -> None:
-    """Place, severity, rule, object, sentence, the kubelet's words, the cure; then what it all comes to."""
+    """Place, severity, rule, object, sentence, the kubelet's words, the cure, the rule's page; then what it all comes to."""
     lines = render("text", REPORT).splitlines()
-    assert lines[:4] == [
+    assert lines[:5] == [
         "a b/pod.yaml:9:7: error named-user  Pod shop/web, container app",
         "    a name: app",
         "    kubelet: CreateContainerConfigError: cannot verify user is non-root",
         "    fix: write 1000",
+        f"    more: {PAGE}",
     ]
     assert lines[-1] == (
         "2 files, 3 containers, 1 image not examined (--no-images): "
@@ -80,6 +83,7 @@ def test_the_json_is_as_its_published_schema_says() -> None:
         "rule": "named-user", "severity": "error", "path": "a b/pod.yaml", "line": 9, "column": 7,
         "object": {"kind": "Pod", "namespace": "shop", "name": "web"}, "container": "app", "image": "named:1",
         "user": "app", "message": "a name: app", "fix": "write 1000", "kubelet": "cannot verify user is non-root",
+        "url": PAGE,
     }  # fmt: skip
     assert document["files"][1] == {"path": "Dockerfile", "kind": "dockerfile", "user": None, "base": "debian:12"}
     assert document["skipped"] == [{"path": "chart/x.yaml", "line": 3, "reason": NASTY}]
@@ -91,7 +95,7 @@ def test_annotations_are_one_command_a_line() -> None:
     lines = render("github", REPORT).splitlines()
     assert lines[0] == (
         "::error file=a b/pod.yaml,line=9,col=7,title=named-user%3A Pod shop/web%2C container app"
-        "::a name: app; write 1000"
+        f"::a name: app; write 1000 (more: {PAGE})"
     )
     assert [line.split(" ")[0] for line in lines[:-1]] == ["::error", "::warning", "::warning", "::notice", "::warning"]
     assert all(
@@ -104,6 +108,7 @@ def test_the_page_is_well_formed_and_loads_nothing() -> None:
     page = render("html", REPORT)
     markup = Markup(page)
     assert markup.asks_for() == set()
+    assert markup.links() == {rule_url(each.rule) for each in REPORT.findings}
     assert "b" not in {tag for tag, _ in markup.elements}
     assert page.count("<script>") == 1
 

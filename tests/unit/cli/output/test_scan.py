@@ -13,6 +13,7 @@ from webhook.scan import document
 from webhook.scan.document import Container, Document, Finding, Outcome, Running, Skip, Waiting, Workload
 from webhook.scan.policyreport import RULE, reports
 
+PAGES = "https://nonroot.dev/docs/reference/rules/"
 NASTY = "\x1b[31m<b>::error::%0A\n,\u202e"
 
 
@@ -83,21 +84,24 @@ def test_the_text_is_for_a_person() -> None:
     """By namespace; what there is to do, and nothing of what runs unchanged; then what it all comes to."""
     odd = "\\x1b[31m<b>::error::%0A\\n,\\u202e"
     lines = render("text", REPORTED).splitlines()
-    assert lines[:14] == [
+    assert lines[:17] == [
         "shop  policy strict, Audit: 1 denied, 1 fixable, 1 compliant; 1 run as root now",
         "  denied    Deployment web, container app: uid 1000",
         "      root-image: it is root",
         "      fix: write 1000",
         "      Dockerfile: USER 1001",
+        f"      more: {PAGES}root-image/",
         "      runs as root now, in 2 Pods",
         "  fixable   StatefulSet db, container app: uid 1000",
         "      volume-permissions: may not write",
         "      fix: write 1000",
+        f"      more: {PAGES}volume-permissions/",
         "      does not start in 2 Pods now: CreateContainerConfigError: image has non-numeric user (app)",
         "      mismatch: runs as uid 5 where uid 1000 was predicted",
         "tools  policy strict, Audit: 2 unknown",
         f"  unknown   Deployment {odd}, container {odd}: uid 1000",
         f"      unknown-image: {odd}",
+        "      fix: write 1000",
     ]
     assert lines[-1] == (
         "small: 5 workloads with 10 Pods; if all were enforced now: 1 denied, 2 unknown, 1 fixable, 1 compliant; "
@@ -170,7 +174,7 @@ def test_a_report_says_each_rule_of_each_container_and_who_is_fine() -> None:
     result = next(each for each in reports(REPORTED.workloads) if each["scope"]["name"] == "web")["results"][0]
     assert result["properties"] == {
         "container": "app", "image": "app:1", "outcome": "refused", "state": "denied", "mode": "Audit", "today": "allow",
-        "runningAsUid": "0,5",
+        "runningAsUid": "0,5", "url": f"{PAGES}root-image/",
     }  # fmt: skip
     assert (result["policy"], result["message"]) == ("strict", "it is root; write 1000")
     stuck = next(each for each in reports(REPORTED.workloads) if each["scope"]["name"] == "db")["results"][0]
