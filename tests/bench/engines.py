@@ -85,8 +85,8 @@ def _section(folder: Path, host: str) -> list[str]:
         stack.enter_context(mock.patch.dict(os.environ, KUBECONFIG=str(config)))
         ours, *_, pod_security = stack.enter_context(throughput.running(folder, host))
         found = [ours, pod_security]
-        found.append(stack.enter_context(_gatekeeper(programs[GATEKEEPER], folder)))
-        found += stack.enter_context(_kyverno(programs[KYVERNO]))
+        found.append(stack.enter_context(gatekeeper(programs[GATEKEEPER], folder)))
+        found += stack.enter_context(kyverno(programs[KYVERNO]))
         for server in found:
             _wait(f"{server.name} to judge", partial(_judges, server, wanted))
         figures = _measure(found, wanted)
@@ -126,7 +126,7 @@ def source(engine: Engine) -> Path:
 
 
 @contextmanager
-def _gatekeeper(program: Path, folder: Path) -> Iterator[Server]:
+def gatekeeper(program: Path, folder: Path) -> Iterator[Server]:
     """Its validating webhook, with one constraint for all Pods of each template."""
     install(GATEKEEPER)
     kubectl("create", "namespace", "gatekeeper-system")
@@ -150,7 +150,7 @@ def _gatekeeper(program: Path, folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def _kyverno(program: Path) -> Iterator[list[Server]]:
+def kyverno(program: Path) -> Iterator[list[Server]]:
     """One process, with classic policies at one path and CEL ones at another."""
     install(KYVERNO)
     kubectl("create", "namespace", "kyverno")

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from itertools import combinations, product
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -14,6 +15,7 @@ from webhook.image.passwd import AccountFiles
 from webhook.image.source import Image, PlatformImage
 from webhook.image.user import Identity, ImageAnalysis, analyse, group_matters
 
+ROOT = Path(__file__).parents[2]
 OLD, NEW = Node(version=(2, 2, 1)), Node(version=(2, 3, 4))
 
 
@@ -154,3 +156,16 @@ async def test_every_verdict_is_the_models(capsys: pytest.CaptureFixture[str]) -
         print(f"\nfull product: {states.total()} cells {dict(states)}, {len(wrong)} disagreements with the model")
     assert states.total() == SIZE
     assert not wrong, wrong[:10]
+
+
+def test_the_security_model_counts_what_the_kubelet_is_left_with() -> None:
+    """test_kubelet.py tries these cells on a real kubelet, each of which has to end as the model says here."""
+    ends = Counter(
+        isinstance(model.outcome(cell.user, cell.files, cell.pod_context, demanded, NEW), Ran)
+        for cell in matrix.unread()
+        for demanded in [{**cell.container_context, "runAsNonRoot": True}]
+    )
+    page = " ".join((ROOT / "docs" / "explanation" / "security-model.md").read_text().split())
+    assert f"Every form of USER ({len(USERS)} of them) was left to a real kubelet" in page
+    assert f"{ends[True]} ran and {ends[False]} did not start" in page
+    assert f"for more of its {len(matrix.unread(every=1)):,} cells" in page

@@ -174,12 +174,12 @@ def image_size(evaluation: Evaluation, neighbours: BuildContext) -> Row:
     practice = f"Image under {limit:g} MB"
     if neighbours.image_bytes is None:
         if neighbours.base_bytes is None:
-            return not_applicable(practice, "Neither the built image nor its base was read.")
-        base = f"The base alone has {neighbours.base_bytes / 1_000_000:.0f} MB"
+            return not_applicable(practice, "Neither the built image nor its base was read: --image IMAGE.")
+        base = f"The base alone has {_megabytes(neighbours.base_bytes)}"
         if neighbours.base_bytes > neighbours.image_limit:
             return failed(practice, f"{base}. Too fat.", f"line {evaluation.chain[0].origin.line}")
-        return not_applicable(practice, f"{base}; give the built one with --image.")
-    comment = f"{neighbours.image_bytes / 1_000_000:.0f} MB."
+        return not_applicable(practice, f"{base}; what is built on it was not given: --image IMAGE.")
+    comment = f"{_megabytes(neighbours.image_bytes)}."
     if neighbours.image_bytes <= neighbours.image_limit:
         return passed(practice, comment)
     return failed(practice, f"{comment} Too fat.")
@@ -203,6 +203,10 @@ _ROWS: tuple[Callable[[Evaluation, BuildContext], Row], ...] = (
     setuid_bits,
     image_size,
 )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1_000_000:.0f} MB" if size >= 1_000_000 else "less than 1 MB"
 
 
 def _is_exact(image: str) -> bool:

@@ -146,6 +146,7 @@ def sized(*sizes: int) -> Image:
 IMAGES: dict[str, Image | Unknown] = {
     "debian:12.5.0-slim": sized(30_000_000),
     "fat:1": sized(9, 200_000_000),
+    "tiny:1": sized(999_999),
     "down:1": unknown("unreachable"),
 }
 
@@ -153,11 +154,18 @@ IMAGES: dict[str, Image | Unknown] = {
 @pytest.mark.parametrize(
     ("base", "built", "limit", "status", "comment"),
     [
-        ("debian:12.5.0-slim", None, 120, "Not applicable", "The base alone has 30 MB; give"),
+        (
+            "debian:12.5.0-slim",
+            None,
+            120,
+            "Not applicable",
+            "The base alone has 30 MB; what is built on it was not given",
+        ),
         ("debian:12.5.0-slim", None, 29, "Fail", "The base alone has 30 MB. Too fat."),
         ("fat:1", None, 120, "Fail", "The base alone has 200 MB. Too fat."),
         ("debian:12.5.0-slim", "fat:1", 120, "Fail", "200 MB. Too fat."),
         ("fat:1", "debian:12.5.0-slim", 30, "Pass", "30 MB."),
+        ("fat:1", "tiny:1", 30, "Pass", "less than 1 MB."),
         ("down:1", None, 120, "Not applicable", "Neither"),
         ("scratch", None, 120, "Not applicable", "Neither"),
         ("scratch", "down:1", 120, "Not applicable", "Neither"),
