@@ -19,7 +19,7 @@ import msgspec
 from webhook.admission import decision as decision_
 from webhook.admission import response
 from webhook.admission.decision import AdmissionDecision
-from webhook.admission.response_cache import CachedResponse, Key, RecordingSource, ResponseCache, cacheable
+from webhook.admission.response_cache import CachedResponse, RecordingSource, ResponseCache, cacheable, key_of
 from webhook.admission.retry_window import RetryWindow
 from webhook.admission.review import Review, absent
 from webhook.errors import MalformedObject
@@ -150,7 +150,7 @@ class Admission:
             pod_of_template = cacheable(workload)
             if pod_of_template is not None:
                 evaluated = pod_of_template
-                key = Key(hook, namespace, evaluated)
+                key = key_of(hook, namespace, evaluated)
         if key is not None:
             entry = await self._responses.find(key, effective_policy, self._images, dry_run=review.dry_run)
         if entry is None:

@@ -1,9 +1,9 @@
 """A cache of admission responses for Pods of one template.
 
 Pods of a template differ in their own name and in that of the token volume that the API server gives each. `cacheable` leaves
-both out, and its result is the Pod that is evaluated as well as the key: what is not in the key cannot change a response. An
-entry is valid while the same policy applies, and while the source of images gives, unasked, the very objects that the response
-was made from, and what is stored is the same.
+both out. Its result is the Pod that is evaluated, and the key is that Pod encoded whole: what is not in the key cannot change
+a response. An entry is valid while the same policy applies, and while the source of images gives, unasked, the very objects
+that the response was made from, and what is stored is the same.
 """
 
 from collections.abc import Sequence
@@ -31,25 +31,19 @@ _TOKEN = (Volume(projected=Present()),)
 _ACCOUNT_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _NO_METADATA = Metadata()
 _ANNOTATIONS = (ANNOTATION, OPENSHIFT_SCC)
+_ENCODER = msgspec.msgpack.Encoder(order="deterministic")
 
 
-class _Mapping(dict[str, str]):
-    """A mapping in a key. Nobody changes it."""
+def key_of(hook: str, namespace: str, pod: Workload) -> bytes:
+    """The inputs of a response beside the effective policy and the images, encoded: a webhook, a namespace, a `cacheable` Pod.
 
-    def __hash__(self) -> int:  # type: ignore[override]
-        return hash(frozenset(self.items()))
-
-
-class Key(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
-    """The inputs of a response beside the effective policy and the images: a webhook, a namespace and a `cacheable` Pod."""
-
-    hook: str
-    namespace: str
-    pod: Workload
+    Encoding a large Pod costs less than hashing and comparing all its objects.
+    """
+    return _ENCODER.encode((hook, namespace, pod))
 
 
 def cacheable(workload: Workload) -> Workload | None:
-    """The Pod without what differs between Pods of one template, equal and hashable for all of them.
+    """The Pod without what differs between Pods of one template, equal for all of them.
 
     Of its metadata only the annotations that are read are left, of its volumes whether one is projected and, where several users
     may write them, its emptyDirs; of its mounts all but that of the API server's token. None where findings are about other
@@ -74,23 +68,26 @@ def cacheable(workload: Workload) -> Workload | None:
             init_containers=_without_token(spec.init_containers),
             ephemeral_containers=_without_token(spec.ephemeral_containers),
             volumes=(*shared, *_TOKEN) if projected else tuple(shared) or None,
-            node_selector=spec.node_selector and _Mapping(spec.node_selector),
         ),
         workload.pointer,
     )
 
 
 def _read(annotations: dict[str, str]) -> Metadata:
-    return Metadata(annotations=_Mapping((name, annotations[name]) for name in _ANNOTATIONS if name in annotations))
+    return Metadata(annotations={name: annotations[name] for name in _ANNOTATIONS if name in annotations})
 
 
 def _one_user(workload: Workload) -> bool:
     """Whether the spec gives every container the same uid, so that no other user writes what one of them has written."""
-    context = workload.context
-    return context.run_as_user is not None and all(
-        own is None or own.run_as_user in {None, context.run_as_user}
-        for own in [slot.container.security_context for slot in workload.slots()]
-    )
+    spec, uid = workload.spec, workload.context.run_as_user
+    if uid is None:
+        return False
+    for containers in (spec.containers, spec.init_containers, spec.ephemeral_containers):
+        for each in containers or ():
+            own = each.security_context
+            if own is not None and own.run_as_user is not None and own.run_as_user != uid:
+                return False
+    return True
 
 
 def _without_token(containers: tuple[Container, ...] | None) -> tuple[Container, ...] | None:
@@ -152,13 +149,13 @@ class CachedResponse(msgspec.Struct, frozen=True, gc=False):
 
 
 class ResponseCache:
-    """The responses to the Pods that were last admitted, by their `Key`."""
+    """The responses to the Pods that were last admitted, by their keys."""
 
     def __init__(self) -> None:
-        self._answers: LRUCache[Key, CachedResponse] = LRUCache(CACHE_LIMIT)
+        self._answers: LRUCache[bytes, CachedResponse] = LRUCache(CACHE_LIMIT)
 
     async def find(
-        self, key: Key, effective_policy: EffectivePolicy, images: Images, *, dry_run: bool
+        self, key: bytes, effective_policy: EffectivePolicy, images: Images, *, dry_run: bool
     ) -> CachedResponse | None:
         """The response to the last Pod with this key, if it would be given again."""
         found = self._answers.get(key)
@@ -174,12 +171,12 @@ class ResponseCache:
                 return None
         return found
 
-    def keep(self, key: Key, entry: CachedResponse, recording: RecordingSource) -> None:
+    def keep(self, key: bytes, entry: CachedResponse, recording: RecordingSource) -> None:
         """Keep a response, unless one of its images was unknown."""
         lookups = []
         for query, found in recording.lookups:
             if isinstance(found, Unknown):
                 return
             lookups.append((replace(query, budget=0.0), found))
-        weight = _OBJECT_OVERHEAD * (len(msgspec.msgpack.encode(key)) + 2 * len(entry.rest))
+        weight = _OBJECT_OVERHEAD * (len(key) + 2 * len(entry.rest))
         self._answers.put(key, replace(entry, lookups=tuple(lookups), stored=tuple(recording.stored)), weight)
