@@ -6,7 +6,8 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 
-_REST = 7  # times as long as its last turn a thread rests whose namespace has had too much
+_REST = 7  # times as long as its last turn a namespace rests that has had just a minute's share
+_SHORTEST = 0.001  # seconds of a rest: a shorter one is left for the next
 _NAMESPACES = 1000  # that are remembered
 
 
@@ -14,7 +15,8 @@ class ThreadTurns:
     """A bound on how many threads work at once, which they take piece by piece; turns go round by namespace.
 
     As `webhook.caching.FairSemaphore`, for work that no event loop can interrupt. Whatever works takes the interpreter from the
-    event loop, too: a namespace has `share` seconds of work a minute, and beyond them each of its threads rests most of the time.
+    event loop, too. So the more work a namespace has had, the longer it rests after each turn, with all of its threads: who
+    never stops comes to `share` seconds of work a minute.
     """
 
     def __init__(
@@ -30,7 +32,7 @@ class ThreadTurns:
         self._share = share
         self._waiting: OrderedDict[str, deque[threading.Event]] = OrderedDict()
         self._clock, self._used, self._rest = clock, used, rest
-        self._spent: OrderedDict[str, tuple[float, float]] = OrderedDict()  # seconds of work, and when
+        self._spent: OrderedDict[str, tuple[float, float, float]] = OrderedDict()  # seconds of work, when, rests until
 
     @contextlib.contextmanager
     def turn(self, namespace: str) -> Iterator[None]:
@@ -50,9 +52,9 @@ class ThreadTurns:
             took = self._used() - before
             with self._guard:
                 self._pass_on()
-                spent = self._spend(namespace, took)
-            if spent > self._share:
-                self._rest(_REST * took)
+                rest = self._spend(namespace, took)
+            if rest >= _SHORTEST:
+                self._rest(rest)
 
     def _pass_on(self) -> None:
         """Give the turn to the namespace that has waited longest since its last, which is the last of the next round."""
@@ -65,11 +67,12 @@ class ThreadTurns:
             self._waiting[namespace] = queue
 
     def _spend(self, namespace: str, seconds: float) -> float:
-        """What the namespace has had, of which a share is forgiven a minute: who stops is slowed down no longer than that."""
+        """The seconds that the namespace has to rest now. Of its work a share is forgiven a minute."""
         now = self._clock()
-        spent, at = self._spent.pop(namespace, (0.0, now))
-        spent = min(max(0.0, spent - (now - at) * self._share / 60) + seconds, 2 * self._share)
-        self._spent[namespace] = spent, now
+        spent, at, until = self._spent.pop(namespace, (0.0, now, now))
+        spent = max(0.0, spent - (now - at) * self._share / 60) + seconds
+        until = max(until, now) + _REST * seconds * spent / self._share
+        self._spent[namespace] = spent, now, until
         if len(self._spent) > _NAMESPACES:
             self._spent.popitem(last=False)
-        return spent
+        return until - now

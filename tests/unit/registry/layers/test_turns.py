@@ -49,29 +49,66 @@ def test_no_more_work_at_once_than_there_are_turns() -> None:
         assert done == ["c"]
 
 
-def test_who_has_had_much_rests() -> None:
-    """After each turn, for seven times as long, until time has passed; another does not."""
-    now, used, rests = [0.0], [0.0], list[tuple[str, float]]()
-    namespace = "evil"
-    turns = ThreadTurns(1, 5.0, lambda: now[0], lambda: used[0], lambda seconds: rests.append((namespace, seconds)))
+class Time:
+    """A clock for work and rests; `namespace` is who works."""
 
-    def work(seconds: float) -> None:
-        with turns.turn(namespace):
-            used[0] += seconds
+    def __init__(self) -> None:
+        self.now = self.used = 0.0
+        self.rests: list[tuple[str, float]] = []
+        self.turns = ThreadTurns(1, 5.0, lambda: self.now, lambda: self.used, self.rest)
+        self.namespace = "evil"
 
-    for seconds in (3.0, 2.0, 0.5, 0.25):
-        work(seconds)
-    assert rests == [("evil", 3.5), ("evil", 1.75)]
-    namespace = "good"
-    work(4.0)
-    namespace = "evil"
-    now[0] += 30  # 2.5 of 5.75 are forgiven
-    work(1.5)
-    work(1.0)
-    assert rests[2:] == [("evil", 7.0)]
-    now[0] += 3600
-    work(5.0)
-    assert len(rests) == 3
+    def rest(self, seconds: float) -> None:
+        self.rests.append((self.namespace, round(seconds, 3)))
+
+    def work(self, seconds: float) -> None:
+        with self.turns.turn(self.namespace):
+            self.used += seconds
+
+
+def test_the_more_it_has_had_the_longer_a_namespace_rests() -> None:
+    """Seven times its last turn where it has had five seconds; none of that is another's, and time forgives it."""
+    time = Time()
+    time.work(1.0)
+    time.now += 12  # one second is forgiven
+    time.work(4.0)
+    time.now += 24  # two of four
+    time.work(1.0)
+    assert time.rests == [("evil", 1.4), ("evil", 22.4), ("evil", 4.2)]
+    time.namespace = "good"
+    time.work(0.1)
+    assert time.rests[3:] == [("good", 0.014)]
+
+
+def test_all_threads_of_a_namespace_rest() -> None:
+    """One whose turn comes while another rests does so until both have."""
+    time = Time()
+    time.work(1.0)
+    time.work(1.0)
+    assert time.rests == [("evil", 1.4), ("evil", 4.2)]
+
+
+def test_who_never_stops_comes_to_its_share() -> None:
+    """Twice that in the first minute, and five seconds a minute in the end."""
+    time, spent = Time(), list[float]()
+    for minute in range(1, 6):
+        before = time.used
+        while time.now < 60 * minute:
+            time.rests.clear()
+            time.work(0.01)
+            time.now += 0.01 + sum(seconds for _, seconds in time.rests)
+        spent.append(time.used - before)
+    assert spent[0] == pytest.approx(10.5, abs=0.5)
+    assert spent[-1] == pytest.approx(5.0, abs=0.3)
+
+
+def test_short_rests_are_left_for_the_next() -> None:
+    """Sleeping takes longer than they are."""
+    time = Time()
+    while not time.rests:
+        time.work(0.001)
+    assert time.used == pytest.approx(0.038)  # they sum up to 0.001 with the 38th
+    assert time.rests == [("evil", 0.001)]
 
 
 def test_namespaces_are_forgotten_when_there_are_too_many() -> None:
