@@ -1,5 +1,6 @@
 """The documentation: its reference pages are current, and what it names exists."""
 
+import json
 import re
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from webhook.evaluation.documentation import SITE
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+SCHEMA = json.loads((ROOT / "charts/nonroot-webhook/values.schema.json").read_text())
+VALUES = SCHEMA["properties"]
+METRICS = set(re.findall(r"nonroot_[a-z_]+", "".join(path.read_text() for path in (ROOT / "webhook").rglob("*.py"))))
+MAKEFILE = (ROOT / "Makefile").read_text()
 ALERTS = re.findall(
     r"- alert: (\w+)", (ROOT / "charts/nonroot-webhook/templates/monitoring/prometheusrule.yaml").read_text()
 )
@@ -53,6 +58,35 @@ def test_every_command_of_ours_exists(page: Path) -> None:
     named = {name for block in blocks for name in re.findall(r"^\s*nonroot ([a-z]+)", block, re.MULTILINE)}
     named |= set(re.findall(r"`nonroot ([a-z]+)", text))
     assert named <= set(main.list_commands(None))  # type: ignore[arg-type]  # it does not look at the context
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(DOCS)))
+def test_every_value_metric_target_and_file_exists(page: Path) -> None:
+    """What a page names in backquotes, or gives to Helm, is still called so."""
+    text = page.read_text()
+    found = re.findall(r"(?:`|--set(?:-json)?[ =]'?)([a-z][A-Za-z]+(?:\.[A-Za-z]+)+)(?=[`:=])", text)
+    if page.parent.name == "decisions":
+        found = []  # these name modules, of the package webhook among others
+    wrong = [
+        each for each in found if each.partition(".")[0] in VALUES and not _is_value(each) and ".example." not in each
+    ]
+    wrong += [each for each in re.findall(r"nonroot_[a-z_]+[a-z]", text) if each not in METRICS]
+    wrong += [each for each in re.findall(r"`make ([a-z-]+)", text) if f"\n{each}:" not in MAKEFILE]
+    files = re.findall(r"`((?:tests|deploy|webhook|charts)/[\w./-]+\.\w+)`", text)
+    wrong += [each for each in files if not (ROOT / each).exists()]
+    assert wrong == []
+
+
+def _is_value(path: str) -> bool:
+    """Whether the chart has it; below a value that takes any key nothing is known."""
+    node = SCHEMA
+    for name in path.split("."):
+        if "properties" not in node:
+            return bool(node.get("type") != "string")
+        if name not in node["properties"]:
+            return False
+        node = node["properties"][name]
+    return True
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(DOCS)))
