@@ -1,6 +1,7 @@
 """The cluster whose kubelet judges: KUBECONFIG reaches it, and its nodes pull from NONROOT_REGISTRY by plain HTTP."""
 
 import os
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from tests.conformance import cluster, images, runner
 from tests.conformance.cluster import Api
 from tests.conformance.matrix import ACCOUNTS, Cell
+from tests.conformance.model import Node
 from tests.conformance.runner import Judge
 
 BYSTANDER = Cell("1500", "found")
@@ -29,6 +31,20 @@ async def api(registry: str, tmp_path: Path) -> AsyncIterator[Api]:
     """The API server."""
     async with cluster.connect(os.environ, tmp_path) as connected:
         yield connected
+
+
+@pytest.fixture
+async def runtime(api: Api) -> Node:
+    """What runs on the cluster's nodes, with containerd as the runtime: nobody has written down what others say."""
+    versions = {
+        f"{found['kubeletVersion']} {found['containerRuntimeVersion']}"
+        for found in (each["status"]["nodeInfo"] for each in (await api.call("GET", "/api/v1/nodes"))["items"])
+    }
+    match = re.fullmatch(r"v(\d+)\.(\d+)\.\S+ containerd://v?(\d+)\.(\d+)\.(\d+).*", "".join(versions))
+    if not match:
+        pytest.skip(f"the model's words are containerd's, and the nodes run {versions}")
+    kubelet, minor, *version = (int(number) for number in match.groups())
+    return Node("containerd", (version[0], version[1], version[2]), (kubelet, minor))
 
 
 @pytest.fixture

@@ -33,16 +33,23 @@ def base() -> oci.Layer:
 
 
 @cache
-def accounts(files: Files) -> tuple[oci.Layer, ...]:
+def accounts(files: Files, folder: str = "etc") -> tuple[oci.Layer, ...]:
     """The layer of the account files; none where there are none, so that the image has no /etc."""
-    named = {"etc/passwd": files.passwd, "etc/group": files.group}
+    named = {f"{folder}/passwd": files.passwd, f"{folder}/group": files.group}
     entries = [oci.file(name, data) for name, data in named.items() if data is not None]
-    return (oci.layer(oci.directory("etc"), *entries),) if entries else ()
+    return (oci.layer(oci.directory(folder), *entries),) if entries else ()
 
 
 def content(user: str | None, files: Files) -> oci.Content:
     """The image with that `config.User` and these files."""
     return oci.image(base(), *accounts(files), user=user, architecture=ARCHITECTURE)
+
+
+def linked(user: str | None, files: Files) -> oci.Content:
+    """The same, but /etc has absolute links to the files, as images of NixOS do."""
+    links = (oci.symlink(f"etc/{name}", f"/nix/{name}") for name in ("passwd", "group"))
+    layers = (*accounts(files, "nix"), oci.layer(oci.directory("etc"), *links))
+    return oci.image(base(), *layers, user=user, architecture=ARCHITECTURE)
 
 
 async def push(registry: str, images: Iterable[oci.Content]) -> None:

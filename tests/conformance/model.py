@@ -52,6 +52,16 @@ class Node(msgspec.Struct, frozen=True):
         """Whether a container's status has its user, and supplementalGroupsPolicy works: both came by one feature of CRI."""
         return self.kubelet >= (1, 33) and self.version >= (2, 0, 0)
 
+    @property
+    def follows_absolute_links(self) -> bool:
+        """Whether /etc/passwd may be an absolute link: 2.2.0 opened it by os.Root, which refuses one, and 2.2.3 mended that."""
+        return not (2, 2, 0) <= self.version <= (2, 2, 2)
+
+    @property
+    def opens_low_ports(self) -> bool:
+        """Whether anybody may listen at a port below 1024: containerd's `enable_unprivileged_ports` is on since 2.0."""
+        return self.version >= (2, 0, 0)
+
 
 NEWEST = Node()
 

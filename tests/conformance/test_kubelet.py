@@ -5,7 +5,6 @@ NONROOT_MATRIX=1/N every Nth cell of it. CRI-O, Windows, other architectures and
 """
 
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -15,7 +14,6 @@ import msgspec
 import pytest
 
 from tests.conformance import images, matrix, model, ours
-from tests.conformance.cluster import Api
 from tests.conformance.matrix import Cell
 from tests.conformance.model import INT31, Node, Outcome, Ran, Stuck
 from tests.conformance.runner import Judge
@@ -39,19 +37,6 @@ class Round(msgspec.Struct):
             self.wrong.append(f"{cell}: {'; '.join(map(str, said))}")
 
 
-async def node(api: Api) -> Node:
-    """What runs on the cluster's nodes, with containerd as the runtime: nobody has written down what others say."""
-    versions = {
-        f"{found['kubeletVersion']} {found['containerRuntimeVersion']}"
-        for found in (each["status"]["nodeInfo"] for each in (await api.call("GET", "/api/v1/nodes"))["items"])
-    }
-    match = re.fullmatch(r"v(\d+)\.(\d+)\.\S+ containerd://v?(\d+)\.(\d+)\.(\d+).*", "".join(versions))
-    if not match:
-        pytest.skip(f"the model's words are containerd's, and the nodes run {versions}")
-    kubelet, minor, *version = (int(number) for number in match.groups())
-    return Node("containerd", (version[0], version[1], version[2]), (kubelet, minor))
-
-
 def stride() -> int:
     """Of how many cells of the whole product one is wanted; 0: the small set."""
     wish = os.environ.get("NONROOT_MATRIX", "")
@@ -66,14 +51,13 @@ def rounds() -> Iterator[list[Cell]]:
 
 
 async def test_the_kubelet_and_the_runtime_agree(
-    api: Api,
+    runtime: Node,
     judge: Judge,
     registry: str,
     capsys: pytest.CaptureFixture[str],
     record_property: Callable[[str, object], None],
 ) -> None:
     """As written, every cell ends as the model and we say; patched, it runs as who it was, HOME included."""
-    runtime = await node(api)
     total = Round()
     for chunk in rounds():
         cells = [cell for cell in chunk if runtime.says_who_runs or not cell.groups.strict]
@@ -130,10 +114,10 @@ async def _round(total: Round, cells: list[Cell], judge: Judge, runtime: Node) -
 
 
 async def test_what_is_left_to_the_kubelet_runs_where_the_warning_says_and_never_as_root(
-    api: Api, judge: Judge, registry: str, capsys: pytest.CaptureFixture[str]
+    runtime: Node, judge: Judge, registry: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`onUnknown: Verify` with every form of USER: the kubelet starts a number above 0, and neither a name nor root."""
-    runtime, cells, total = await node(api), matrix.unread(stride()), Round()
+    cells, total = matrix.unread(stride()), Round()
     contents = {(cell.user, cell.accounts): images.content(cell.user, cell.files) for cell in cells}
     await images.push(registry, contents.values())
     table = ours.Table({judge.image(cell): Unknown("unauthorized", "it asks for a password") for cell in cells})
@@ -222,9 +206,8 @@ async def test_with_the_accounts_read_a_number_over_broken_files_is_refused() ->
             assert (await ours.single(cell, "registry.test/app:1", table)).state == state, accounts
 
 
-async def test_a_number_alone_would_change_who_runs(judge: Judge, api: Api, registry: str) -> None:
+async def test_a_number_alone_would_change_who_runs(judge: Judge, runtime: Node, registry: str) -> None:
     """Why drift is refused: where two users share a uid, the runtime takes the first one's groups for the number."""
-    runtime = await node(api)
     named, numbered = (
         Cell("app", "uid twice, other groups"),
         Cell("app", "uid twice, other groups", run_as=(None, 1500)),
@@ -236,3 +219,24 @@ async def test_a_number_alone_would_change_who_runs(judge: Judge, api: Api, regi
     )
     assert seen[named] == Ran(1500, 1600, (1600, 1700), "/home/legacy")
     assert seen[numbered] == Ran(1500, 1600, (888, 1600), "/home/legacy")
+
+
+async def test_account_files_that_are_absolute_links(judge: Judge, runtime: Node, registry: str) -> None:
+    """They are what they lead to, as we read them; or no container of the image is created, whoever it is to be."""
+    cells = [
+        Cell("app", "found"),
+        Cell("1500", "found"),
+        Cell(None, "found"),
+        Cell("app", "found", run_as=(None, 1500)),
+    ]
+    contents = {cell: images.linked(cell.user, cell.files) for cell in cells}
+    await images.push(registry, contents.values())
+
+    def expected(cell: Cell) -> Outcome:
+        if not runtime.follows_absolute_links:
+            return Stuck("CreateContainerError", "path escapes from parent")
+        return model.outcome(cell.user, cell.files, cell.pod_context, cell.container_context, runtime)
+
+    behind = msgspec.structs.replace(judge, image=lambda cell: images.reference(registry, contents[cell]))
+    for cell, real in (await behind.run(cells, expected)).items():
+        assert _same(expected(cell), real), f"{cell}: expected {expected(cell)}, it was {real}"

@@ -18,6 +18,7 @@ import pytest
 from deploy.dev import oci
 from tests.conformance import images, runner
 from tests.conformance.cluster import Api, Refused
+from tests.conformance.model import Files, Node
 from tests.conformance.ours import ENFORCE, NOW, workload
 from webhook.admission.decision import advise
 from webhook.check.surveying import Surveying
@@ -239,3 +240,19 @@ async def test_a_setuid_program_that_the_start_needs_keeps_its_power_where_the_l
     assert (context["runAsUser"], "allowPrivilegeEscalation" in context) == (1500, False)
     codes = {how: over["exitCode"] for how, over in zip(bodies, ends, strict=True)}
     assert codes == {"as written": 0, "layers read": 0, "nothing known": 1}
+
+
+async def test_a_port_below_1024_needs_net_bind_service_where_the_runtime_leaves_the_kernels_setting(
+    api: Api, runtime: Node, registry: str
+) -> None:
+    """A numeric user's server, which puts itself into the background once it listens."""
+    server = images.content("1500", Files(None, None))
+    await images.push(registry, [server])
+    namespace = await runner.namespace(api)
+    body = pod(images.reference(registry, server))
+    body["spec"]["containers"][0]["command"] = ["/bin/busybox", "httpd", "-p", "80"]
+    try:
+        over = await terminated(api, namespace, body)
+    finally:
+        await api.call("DELETE", f"/api/v1/namespaces/{namespace}")
+    assert over["exitCode"] == (0 if runtime.opens_low_ports else 1), over

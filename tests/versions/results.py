@@ -46,11 +46,12 @@ class Combination(msgspec.Struct):
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """What some versions do otherwise than the newest ones, and whether the model has a node do it."""
+    """What some versions do otherwise than the newest ones, whether the model has a node do it, and which part shows it."""
 
     versions: str
     what: str
-    holds: Callable[[Node], bool] = lambda _: False
+    holds: Callable[[Node], bool]
+    part: str = "kubelet matrix"
 
 
 INVALID = "refused here on every version ([invalid-user](../reference/rules/invalid-user.md))"
@@ -68,6 +69,13 @@ DIFFERENCES = (
         lambda node: not node.refuses_huge_numbers,
     ),
     Difference(
+        "containerd 2.2.0 to 2.2.2",
+        "An image whose `/etc/passwd` or `/etc/group` is an absolute link, as in images of NixOS, does not start, "
+        "whichever user it is to run as (`path escapes from parent`). Verdicts are by the files that the links lead to, "
+        "as other versions start it.",
+        lambda node: not node.follows_absolute_links,
+    ),
+    Difference(
         "Kubernetes before 1.33, containerd before 2.0",
         "Container statuses do not say who runs: what injected fields have stopped is not told of from them. "
         "`supplementalGroupsPolicy: Strict` has no effect, or the kubelet refuses its Pod.",
@@ -77,6 +85,8 @@ DIFFERENCES = (
         "containerd before 2.0",
         "`enable_unprivileged_ports` is off unless its configuration has it on: a port below 1024 needs NET_BIND_SERVICE "
         "([limitations](limitations.md)).",
+        lambda node: not node.opens_low_ports,
+        "privileges",
     ),
 )
 
@@ -128,9 +138,9 @@ def section(every: Iterable[Combination]) -> str:
 
 
 def _seen(difference: Difference, every: Iterable[Combination]) -> str:
-    """The combinations whose kubelet matrix had it so; without one it is only read in the source."""
-    cells = (each for each in every if each.node and difference.holds(each.node) and "kubelet matrix" in each.parts)
-    return ", ".join(f"{each.kubernetes} and {each.containerd}" for each in cells) or "its source alone"
+    """The combinations on which its part had it so; without one it is only read in the source."""
+    found = (each for each in every if each.node and difference.holds(each.node) and difference.part in each.parts)
+    return ", ".join(f"{each.kubernetes} and {each.containerd}" for each in found) or "its source alone"
 
 
 def _cell(part: Part | None) -> str:

@@ -28,7 +28,7 @@ def test_what_failed_or_was_not_run_is_shown_as_that() -> None:
     new = Combination("1.36.3", "", {"kubelet matrix": Part("2026-11-30", 9, 4, figures={"disagreements": 0})})
     shown = results.section([new, old])
     assert "| 1.36.3 | no node | 4 passed, 0 disagreements (2026-11-30) | not run |" in shown
-    assert "| 1.33.13 | 1.7.31 | not run | not run | not run | 1 failed, 2 passed (2026-11-30) |" in shown
+    assert "| 1.33.13 | 1.7.31 | not run | not run | not run | not run | 1 failed, 2 passed (2026-11-30) |" in shown
     assert "- Kubernetes 1.33.13, 1.7.31: a.py::b" in shown
     assert "1.33.13 and 1.7.31" not in shown  # its cells were not run, so that nothing was seen
 
@@ -37,6 +37,8 @@ def test_a_difference_was_seen_where_the_cells_were_run() -> None:
     part = {"kubelet matrix": Part("2026-11-30", 9, 4, figures={"disagreements": 0})}
     shown = results.section([Combination("1.33.13", "1.7.31", part)])
     assert shown.count("1.33.13 and 1.7.31") == 3
+    ports = results.section([Combination("1.33.13", "1.7.31", {"privileges": Part("2026-11-30", 9, 4)})])
+    assert ports.count("1.33.13 and 1.7.31") == 1
     assert "1.36.3" not in results.section([Combination("1.36.3", "2.3.4", part)]).split("versions | what", 1)[1]
 
 
