@@ -13,6 +13,7 @@ from tests.support.markup import Markup
 from tests.support.pages import hostile, large, scanned, small, workload
 from tests.support.tables import table
 from tests.unit.scan.test_evaluate import predicted
+from webhook.evaluation.documentation import rule_url
 from webhook.image.source import Image
 from webhook.scan.document import Document, Waiting, document
 from webhook.scan.html.page import render
@@ -121,6 +122,14 @@ async def test_it_is_well_formed_and_asks_for_nothing() -> None:
         digest = b64encode(sha256(content.encode()).digest()).decode()
         assert f"{directive} 'sha256-{digest}';" in str(security)
     assert str(security).startswith("default-src 'none';")
+
+
+async def test_every_finding_leads_to_its_rules_page() -> None:
+    """Also a note, which is folded up; and to nowhere else."""
+    document = await small()
+    rules = {each.rule for workload in document.workloads for one in workload.containers for each in one.findings}
+    assert len(rules) > 2
+    assert Markup(render(document)).links() == {rule_url(each) for each in rules}
 
 
 async def test_names_are_text_wherever_they_come_from() -> None:
