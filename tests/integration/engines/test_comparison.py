@@ -1,6 +1,6 @@
 """The comparison's Pods at the real Gatekeeper and Kyverno, with the checks that the bench gives them.
 
-Gatekeeper's wants of a container what the library's K8sPSPAllowedUsers does with MustRunAsNonRoot: runAsUser above 0, or
+Gatekeeper's wants of a container what the library's K8sPSPAllowedUsers does in Rego with MustRunAsNonRoot: runAsUser above 0, or
 runAsNonRoot. Kyverno's want what its own restricted policies do: runAsNonRoot, and no runAsUser of 0.
 Sources: open-policy-agent/gatekeeper-library library/pod-security-policy/users/template.yaml; kyverno/kyverno
 charts/kyverno-policies/templates/restricted/require-run-as-nonroot.yaml, require-run-as-non-root-user.yaml.
