@@ -173,8 +173,8 @@ def kyverno(program: Path) -> Iterator[list[Server]]:
     with mock.patch.dict(os.environ, environment), servers.running("Kyverno", command, f"https://{address}") as pid:
         for policy in _kyverno_policies():
             _apply(policy)
-        doors = _wait("Kyverno's webhooks", _kyverno_doors)
-        yield [Server(f"Kyverno, {kind}", pid, doors[kind]) for kind in ("classic", "CEL")]
+        urls = _wait("Kyverno's webhooks", _kyverno_urls)
+        yield [Server(f"Kyverno, {kind}", pid, urls[kind]) for kind in ("classic", "CEL")]
 
 
 def _kyverno_policies() -> Iterator[Object]:
@@ -207,7 +207,7 @@ def _kyverno_policies() -> Iterator[Object]:
         }
 
 
-def _kyverno_doors() -> dict[str, str] | None:
+def _kyverno_urls() -> dict[str, str] | None:
     """The addresses that it has registered for Pods; None while they are not all there."""
     found = {}
     for each in json.loads(kubectl("get", "validatingwebhookconfigurations", "-o", "json"))["items"]:

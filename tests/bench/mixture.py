@@ -2,7 +2,7 @@
 
 The Pods are those of the public manifests in tests/unit/check/corpus, as a real API server sends them after our own /mutate has
 patched them. How often each kind comes is an assumption, `SHARES`: nobody publishes the frequencies of a cluster. So what each kind
-costs by itself is told, too, in a loop in this process, for whoever knows his own.
+costs by itself is measured, too, in a loop in this process, for whoever knows his own.
 """
 
 import asyncio

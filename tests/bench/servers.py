@@ -44,7 +44,7 @@ defaults: {enforce: restricted, enforce-version: latest}
 
 
 class Server(msgspec.Struct, frozen=True):
-    """A running server; `validate` and `mutate` are URLs (the latter empty where it has no such door)."""
+    """A running server; `validate` and `mutate` are URLs (the latter empty where it has no such hook)."""
 
     name: str
     pid: int

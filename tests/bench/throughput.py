@@ -35,7 +35,7 @@ STRANGERS = 8192  # more than answers are kept
 
 
 class Case(NamedTuple):
-    """One kind of review, at one door; `body` has one on each line."""
+    """One kind of review, by one hook; `body` has one on each line."""
 
     name: str
     body: Path
@@ -140,13 +140,13 @@ def _section(folder: Path, host: str) -> list[str]:
 
 def _measure(found: list[Server], wanted: list[Case]) -> dict[Key, Figure]:
     runs: defaultdict[Key, list[Figure]] = defaultdict(list)
-    doors = [(case, server, getattr(server, case.hook)) for case in wanted for server in found]
-    for case, _, url in doors:
+    targets = [(case, server, getattr(server, case.hook)) for case in wanted for server in found]
+    for case, _, url in targets:
         if url:
             load.run(url, case.body, 16, 1)  # warm: images read, code compiled, connections tried
     for _ in range(ROUNDS):
         for connections in CONNECTIONS:
-            for case, server, url in doors:
+            for case, server, url in targets:
                 if url:
                     figure = load.run(url, case.body, connections, SECONDS, cpu=server.cpu)
                     runs[case.name, connections, server.name].append(figure)

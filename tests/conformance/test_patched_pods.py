@@ -1,4 +1,4 @@
-"""Wrong injections under the real kubelet and runtime: each is told within a minute, by the field that is to blame.
+"""Wrong injections under the real kubelet and runtime: each is reported within a minute, by the field that is to blame.
 
 Every image runs unpatched first. Then it runs with fields as we would inject them if we knew nothing of the image, or the
 wrong thing, and with the annotation that says so.
@@ -34,7 +34,7 @@ from webhook.workload.annotations import ANNOTATION
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(500)]
 
-PROMISE = 60.0  # seconds from the failure until it is told
+REPORT_TIMEOUT = 60.0  # seconds from the failure until it is reported
 START = 60.0  # seconds for a controller and its first scan
 DROPS = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
@@ -42,7 +42,7 @@ Json = dict[str, Any]
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """An image, the fields that are injected, and which of them is told of; "" where nothing is."""
+    """An image, the fields that are injected, and which of them is reported; "" where nothing is."""
 
     content: oci.Content
     fields: Json
@@ -110,7 +110,7 @@ async def survey(registry: str, content: oci.Content) -> None:
 
 
 async def events(api: Api, namespace: str) -> dict[str, str]:
-    """What was told, by the name of the Pod."""
+    """What was reported, by the name of the Pod."""
     path = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events?fieldSelector=reason%3DInjectionStopsContainer"
     return {each["regarding"]["name"]: each["note"] for each in (await api.call("GET", path))["items"]}
 
@@ -145,7 +145,7 @@ async def test_each_wrong_field_is_reported_within_a_minute_and_nothing_else_is(
             }
             wanted = {name for name, shape in SHAPES.items() if shape.noted}
             noted: dict[str, str] = {}
-            while wanted - noted.keys() and time.monotonic() < began + PROMISE:
+            while wanted - noted.keys() and time.monotonic() < began + REPORT_TIMEOUT:
                 await asyncio.sleep(1)
                 noted = {names[each]: note for each, note in (await events(api, namespace)).items() if each in names}
             print(f"after {time.monotonic() - began:.0f} s: {noted}")

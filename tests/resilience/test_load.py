@@ -259,7 +259,7 @@ async def _admitted(api: Api, kinds: list[Kind], count: int) -> tuple[Tally, str
 
 
 def _register(target: Target, victim: Victim) -> None:
-    """Both doors, as the chart has them: one may fail, the other may not."""
+    """Both hooks, as the chart has them: one may fail, the other may not."""
     for configuration in (victim.configuration("Mutating", "mutate"), victim.configuration("Validating", "validate")):
         target.kubectl("create", "-f", "-", text=json.dumps(configuration))
 

@@ -39,7 +39,7 @@ FRESH = 4  # images that come in each round of changes, for as many that nobody 
 ROUND = 10.0  # seconds between two rounds
 REMEMBERED = 0.0075  # MiB that an image takes while there is room: 5 KiB in caches, then its ImageIdentity
 REST = 35.0  # seconds: aiohttp keeps an idle connection for 15, and looks every 15
-PATIENCE = 30.0  # seconds until a change must count
+CHANGE_TIMEOUT = 30.0  # seconds until a change must count
 
 Kind = Literal[
     "name", "number", "root", "stated", "none"
@@ -47,7 +47,7 @@ Kind = Literal[
 Verdict = Literal["patched", "warned", "refused", "allowed", "pending", "unpatched"]
 KINDS: tuple[Kind, ...] = ("name", "number", "root", "stated", "none")
 CHANGING = "changing"  # a namespace whose policy, and whose exception, changes
-STRICTEST: dict[tuple[str, str], dict[Kind, Verdict]] = {  # by mode and door; what is not here is allowed in silence
+STRICTEST: dict[tuple[str, str], dict[Kind, Verdict]] = {  # by mode and hook; what is not here is allowed in silence
     ("enforce", "/mutate"): {"name": "patched", "number": "patched", "root": "warned", "none": "patched"},
     # As they are sent here, unpatched, they are asked for again, or refused when they have come for too long.
     ("enforce", "/validate"): {"root": "refused", "name": "unpatched", "number": "unpatched", "none": "unpatched"},
@@ -206,8 +206,8 @@ class Soak:
         """Wait until a change counts, and see that it stays so."""
         began = time.monotonic()
         while await self._ask(root, namespace, "/validate") != right:
-            if time.monotonic() > began + PATIENCE:
-                self.tally.wrong.append(f"{namespace} is not {right} after {PATIENCE:.0f} s")
+            if time.monotonic() > began + CHANGE_TIMEOUT:
+                self.tally.wrong.append(f"{namespace} is not {right} after {CHANGE_TIMEOUT:.0f} s")
                 return
             await asyncio.sleep(0.05)
         self.tally.changes += 1

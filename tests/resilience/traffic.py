@@ -20,7 +20,7 @@ import msgspec
 Expectation = Literal["patched", "refused", "untouched", "verified", "warned"]
 
 ATTEMPTS = 11  # of one admission: the first, and ten after a 429
-PATIENCE = 30.0  # seconds for one answer of the API server, which waits five for each of our hooks
+ANSWER_TIMEOUT = 30.0  # seconds for one answer of the API server, which waits five for each of our hooks
 UNREADY = "not yet ready to handle request"  # an API server that starts says so with a 403
 CALM = 4.0  # seconds without trouble, after which a fault counts as over
 BEFORE = 1.5  # seconds of undisturbed traffic before a fault
@@ -165,7 +165,7 @@ class Traffic:
 
     async def _create(self, kind: Kind, pod: dict[str, Any]) -> tuple[int, dict[str, Any], Any]:
         address = f"http://localhost/api/v1/namespaces/{kind.namespace}/pods"
-        limit = aiohttp.ClientTimeout(total=PATIENCE)
+        limit = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT)
         data, headers = msgspec.json.encode(pod), {"Content-Type": "application/json"}
         create = address if kind.stored else f"{address}?dryRun=All"
         async with self._session.post(create, data=data, headers=headers, timeout=limit) as reply:

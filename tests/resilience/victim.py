@@ -56,13 +56,13 @@ class Victim:
         self.tls.check_hostname, self.tls.verify_mode = False, ssl.CERT_NONE
         self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self.tls, limit=0))
 
-    def hook(self, door: str, policy: str) -> dict[str, Any]:
+    def hook(self, path: str, policy: str) -> dict[str, Any]:
         """A webhook of a configuration, for the creation of Pods, that leads here past any Service."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/ca.crt", timeout=5) as reply:
             bundle = base64.b64encode(reply.read()).decode()
         return {
-            "name": f"{door}.nonroot.dev",
-            "clientConfig": {"url": f"https://127.0.0.1:{self.port}/{door}", "caBundle": bundle},
+            "name": f"{path}.nonroot.dev",
+            "clientConfig": {"url": f"https://127.0.0.1:{self.port}/{path}", "caBundle": bundle},
             "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
             "failurePolicy": policy,
             "sideEffects": "None",
@@ -72,12 +72,12 @@ class Victim:
 
     def configuration(self, kind: Literal["Mutating", "Validating"], name: str, **hook: Any) -> dict[str, Any]:
         """A webhook configuration of one hook, as `hook` makes it, which is then changed."""
-        door, policy = {"Mutating": ("mutate", "Ignore"), "Validating": ("validate", "Fail")}[kind]
+        path, policy = {"Mutating": ("mutate", "Ignore"), "Validating": ("validate", "Fail")}[kind]
         return {
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": f"{kind}WebhookConfiguration",
             "metadata": {"name": name},
-            "webhooks": [{**self.hook(door, policy), **hook}],
+            "webhooks": [{**self.hook(path, policy), **hook}],
         }
 
     async def connected(self, number: int, *, tls: bool = True) -> Streams:

@@ -77,7 +77,7 @@ DIFFERENCES = (
     ),
     Difference(
         "Kubernetes before 1.33, containerd before 2.0",
-        "Container statuses do not say who runs: what injected fields have stopped is not told of from them. "
+        "Container statuses do not say who runs: what injected fields have stopped is not reported from them. "
         "`supplementalGroupsPolicy: Strict` has no effect, or the kubelet refuses its Pod.",
         lambda node: not node.says_who_runs,
     ),

@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -85,6 +85,11 @@ def read(paths: Iterable[str], selection: Selection | None = None) -> Iterator[S
             found = read_file(path, selection.kind or kind_of(path))
             if not (selection.skip_others and _foreign(found)):
                 yield found
+
+
+def named(paths: Sequence[str]) -> str:
+    """The first of the paths that a command was given, for its messages."""
+    return ", ".join("standard input" if path == STDIN else ascii(path[:200]) for path in paths[:5])
 
 
 def shortest(path: str) -> str:

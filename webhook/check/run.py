@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from webhook.check import workloads
-from webhook.check.files import KUSTOMIZATION, STDIN, Selection, Source, read
+from webhook.check.files import KUSTOMIZATION, Selection, Source, named, read
 from webhook.check.manifest.objects import KNOWN_TEMPLATE_KINDS, TemplateKinds
 from webhook.check.report import Examined, Report, Skipped, Suppressed, merge
 from webhook.check.surveying import Surveying
@@ -111,8 +111,9 @@ def gather(sources: Iterable[Source | Skipped], request: Request) -> ParsedInput
     gathered.skipped += _unrendered(gathered)
     empty = not (gathered.examined or gathered.skipped or gathered.others)
     if empty and not request.selection.skip_others:
-        named = ", ".join("standard input" if path == STDIN else ascii(path[:200]) for path in request.paths[:5])
-        raise InvalidSetting(f"there is nothing to check in {named}: no manifest, compose file or Dockerfile")
+        raise InvalidSetting(
+            f"there is nothing to check in {named(request.paths)}: no manifest, compose file or Dockerfile"
+        )
     return gathered
 
 

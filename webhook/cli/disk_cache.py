@@ -72,7 +72,7 @@ class DiskCache(Images):
         pointed, age = (requested.digest, 0.0) if requested.digest else self._pointed(pointer)
         if self._images is None:
             found = self._recall(self._path(requested, pointed, query), pointed, age) if pointed else None
-            return found or Unknown("unreachable", "it was not read before, and --offline asks nobody")
+            return found or Unknown("unreachable", "it was not read before, and --offline asks no registry")
         digest = await self._images.resolve(query) if pointed and not requested.digest else pointed
         known = self._recall(self._path(requested, digest, query), digest) if digest else None
         fresh = known or await self._images.find(query)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _IMAGE = "image"
 
 
-class _Question(msgspec.Struct, frozen=True):
+class _Arguments(msgspec.Struct, frozen=True):
     """The subjects of one command: files, images, and workloads of a cluster by kind, as it was typed, and name."""
 
     files: tuple[str, ...]
@@ -68,30 +68,30 @@ def why(
     from webhook.cli.output import why as output
     from webhook.cli.policy_files import load_documents
 
-    question = _question(targets)
+    arguments = _arguments(targets)
     source = ImageSource(no_images, offline, insecure, registry_config)
     documents = load_documents(policies) if policies else None
-    if question.objects or context or kubeconfig or user:
+    if arguments.objects or context or kubeconfig or user:
         from webhook.cluster.client import Cluster
 
-        reports = asyncio.run(_of_cluster(question, namespace, Cluster(context, kubeconfig, user), documents, source))
+        reports = asyncio.run(_of_cluster(arguments, namespace, Cluster(context, kubeconfig, user), documents, source))
     else:
-        reports = asyncio.run(_of_files(question, namespace, documents, source))
+        reports = asyncio.run(_of_files(arguments, namespace, documents, source))
     if containers:
         reports = tuple(_only(each, containers) for each in reports)
     click.echo(output.render(form, reports), nl=False)
     sys.exit(3 if any(each.unknown for each in reports) else 0)
 
 
-def _question(targets: tuple[str, ...]) -> _Question:
-    """The question in the arguments: a file where there is one of that name, else KIND/NAME, or KIND and names."""
+def _arguments(targets: tuple[str, ...]) -> _Arguments:
+    """The arguments sorted: a file where there is one of that name, else KIND/NAME, or KIND and names."""
     from webhook.check.files import STDIN
 
     first, *names = targets
     if names and "/" not in first and not Path(first).exists() and first != STDIN:
         if first == _IMAGE:
-            return _Question((), tuple(names), ())
-        return _Question((), (), tuple((first, name) for name in names))
+            return _Arguments((), tuple(names), ())
+        return _Arguments((), (), tuple((first, name) for name in names))
     files, images, objects = [], [], []
     for target in targets:
         kind, slash, name = target.partition("/")
@@ -107,7 +107,7 @@ def _question(targets: tuple[str, ...]) -> _Question:
             objects.append((kind, name))
         else:
             raise InvalidSetting(f"there is no {target[:200]!a}; give a file, KIND/NAME or image/REFERENCE")
-    return _Question(tuple(files), tuple(images), tuple(objects))
+    return _Arguments(tuple(files), tuple(images), tuple(objects))
 
 
 def _only(report: "Why", names: tuple[str, ...]) -> "Why":
@@ -122,7 +122,7 @@ def _only(report: "Why", names: tuple[str, ...]) -> "Why":
 
 
 async def _of_files(
-    question: _Question, namespace: str, documents: "Documents | None", source: "ImageSource"
+    arguments: _Arguments, namespace: str, documents: "Documents | None", source: "ImageSource"
 ) -> "tuple[Why, ...]":
     """The verdicts on the files and images under the policies of files."""
     from webhook.cli.images import images as images_of
@@ -136,13 +136,13 @@ async def _of_files(
         return tuple(
             [
                 await explain(each, documents, Namespace(namespace or place or DEFAULT_NAMESPACE), images, now, skipped)
-                for each, place, skipped in _written(question)
+                for each, place, skipped in _written(arguments)
             ]
         )
 
 
 async def _of_cluster(
-    question: _Question,
+    arguments: _Arguments,
     namespace: str,
     cluster: "Cluster",
     documents: "Documents | None",
@@ -156,7 +156,7 @@ async def _of_cluster(
     from webhook.scan.lookup import find, kind_of
     from webhook.scan.why import explain
 
-    objects = [(kind_of(kind), name) for kind, name in question.objects]
+    objects = [(kind_of(kind), name) for kind, name in arguments.objects]
     try:
         namespace = namespace or await cluster.namespace()
         reader = Reader(cluster, (namespace,))
@@ -164,7 +164,7 @@ async def _of_cluster(
         documents = await reader.documents() if documents is None else documents
         reach, now = await reader.reach(), datetime.now(UTC)
         asked = [await find(cluster, kind, namespace, name) for kind, name in objects]
-        asked += [(target, skipped) for target, _, skipped in _written(question)]
+        asked += [(target, skipped) for target, _, skipped in _written(arguments)]
         secrets = PullSecrets(cluster, "ask with a kubeconfig that may get the Secrets of namespace {}")
         async with images_of(source, secrets) as images:
             known = images if source.no_images else FallbackSource(images, await reader.identities())
@@ -188,24 +188,24 @@ async def _of_cluster(
         await cluster.aclose()
 
 
-def _written(question: _Question) -> "Iterator[tuple[Target, str, tuple[Skip, ...]]]":
+def _written(arguments: _Arguments) -> "Iterator[tuple[Target, str, tuple[Skip, ...]]]":
     """The workloads of the images and files, the namespace that each names, and what could not be read beside it."""
     from webhook.scan.inventory_item import InventoryItem, PodVariant, Reference
     from webhook.scan.why import Target
     from webhook.workload.podspec import Container, Metadata, PodSpec
     from webhook.workload.workload import Workload
 
-    for image in question.images:
+    for image in arguments.images:
         pod = Workload("Pod", Metadata(name="image"), PodSpec(containers=(Container(name="app", image=image),)))
         reference = Reference("v1", "Pod", "", "image", "")
         yield Target("Pod", f"of {image}", InventoryItem(reference, (PodVariant(pod),))), "", ()
-    if question.files:
-        yield from _in_files(question.files)
+    if arguments.files:
+        yield from _in_files(arguments.files)
 
 
 def _in_files(paths: tuple[str, ...]) -> "Iterator[tuple[Target, str, tuple[Skip, ...]]]":
     """The workloads of manifests; `InvalidSetting` where there are none."""
-    from webhook.check.files import read
+    from webhook.check.files import named, read
     from webhook.check.manifest.decode import plain
     from webhook.check.run import Request, gather
     from webhook.scan.document import Skip
@@ -220,7 +220,7 @@ def _in_files(paths: tuple[str, ...]) -> "Iterator[tuple[Target, str, tuple[Skip
         reason = (
             f"{skipped[0].object}: {skipped[0].reason}" if skipped else "nonroot check evaluates what else there is"
         )
-        raise InvalidSetting(f"there is no workload in {', '.join(ascii(each[:200]) for each in paths[:5])}: {reason}")
+        raise InvalidSetting(f"there is no workload in {named(paths)}: {reason}")
     for case in gathered.cases:
         workload, kind = case.workload, case.found.kind
         reference = Reference(case.found.group, kind, case.namespace, workload.name, "")

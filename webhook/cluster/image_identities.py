@@ -31,7 +31,7 @@ _ALL = "the ImageIdentity objects"
 _FORMER_NAME = re.compile(r"sha(?:256-[0-9a-f]{64}|384-[0-9a-f]{96}|512-[0-9a-f]{128})-[a-z0-9.-]+", re.ASCII)
 
 
-class _Object(msgspec.Struct):
+class _StoredIdentity(msgspec.Struct):
     metadata: ObjectMeta
     spec: ImageIdentitySpec
 
@@ -39,7 +39,7 @@ class _Object(msgspec.Struct):
 def read(raw: bytes | msgspec.Raw) -> ImageIdentity | None:
     """An object of the API server; None for one that nobody of ours has made, which counts for nothing."""
     try:
-        found = msgspec.json.decode(raw, type=_Object)
+        found = msgspec.json.decode(raw, type=_StoredIdentity)
         reference.parse(found.spec.image)
     except (msgspec.DecodeError, InvalidReference):
         return None

@@ -12,7 +12,7 @@ from webhook.errors import NonrootError
 from webhook.text import printable
 
 PATH = "/metrics"
-AT_ONCE, WAITING = 4, 100  # questions to the API server: strangers may send any number of tokens
+AT_ONCE, WAITING = 4, 100  # requests to the API server: strangers may send any number of tokens
 
 log = logging.getLogger(__name__)
 

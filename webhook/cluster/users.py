@@ -56,13 +56,13 @@ def bearer_token(authorization: str) -> str:
 
 
 class TooManyReviews(NonrootError):
-    """More questions wait for the API server than may."""
+    """More requests wait for the API server than may."""
 
 
 class CachedAccessReviews:
     """A cache in front of other `AccessReviews`: a yes counts `ALLOWED_LIFE` seconds, a no `denied_life`.
 
-    Strangers may send any number of tokens: `at_once` questions are asked at a time, and with `waiting` in all
+    Strangers may send any number of tokens: `at_once` requests are made at a time, and with `waiting` in all
     `TooManyReviews` is raised for the next.
     """
 

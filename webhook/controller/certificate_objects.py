@@ -43,7 +43,7 @@ class _ManagedFields(msgspec.Struct):
     operation: str = ""
 
 
-class _Metadata(ObjectMeta, frozen=True, gc=False):
+class _ManagedMeta(ObjectMeta, frozen=True, gc=False):
     managed_fields: list[_ManagedFields] | None = None
 
 
@@ -57,7 +57,7 @@ class _Webhook(msgspec.Struct, rename="camel"):
 
 
 class _Webhooks(msgspec.Struct):
-    metadata: _Metadata
+    metadata: _ManagedMeta
     webhooks: list[_Webhook] | None = None
 
 
@@ -66,7 +66,7 @@ class _ProviderSpec(msgspec.Struct, frozen=True):
 
 
 class _Provider(msgspec.Struct):
-    metadata: _Metadata
+    metadata: _ManagedMeta
     spec: _ProviderSpec = _ProviderSpec()
 
 

@@ -106,7 +106,7 @@ def decide(observed: Observed, plan: Plan, now: datetime, *, settled: bool) -> S
             return Pending("the API servers may not have seen the new CA yet")
         return _new_leaf(observed, plan, now, ca, f"the certificate cannot go on: {reason}")
     if PREVIOUS in _data(observed.ca) and (not previous or now - leaf.issued >= plan.overlap):
-        return WriteSecret("ca", _secret(observed.ca, "Opaque", ca), "nobody serves a certificate of the former CA")
+        return WriteSecret("ca", _secret(observed.ca, "Opaque", ca), "no replica serves a certificate of the former CA")
     return InOrder(validity, leaf)
 
 

@@ -59,13 +59,13 @@ class _Labels(msgspec.Struct, frozen=True):
     revision: str = msgspec.field(default="", name="controller-revision-hash")
 
 
-class _Metadata(Owned, frozen=True, gc=False, kw_only=True):
+class _PodMeta(Owned, frozen=True, gc=False, kw_only=True):
     creation_timestamp: datetime
     annotations: _Annotations = _Annotations()
     labels: _Labels = _Labels()
 
 
-_OBJECT = msgspec.json.Decoder(Object[_Metadata])
+_OBJECT = msgspec.json.Decoder(Object[_PodMeta])
 
 
 class PatchedPods(Collector):

@@ -18,6 +18,7 @@ from webhook.cluster import client
 from webhook.cluster.client import Cluster
 from webhook.cluster.errors import Absent, Conflict, Denied, Forbidden
 from webhook.cluster.events import Event, Regarding
+from webhook.cluster.object_meta import ObjectMeta
 from webhook.controller import default_policy, enforcement_record
 from webhook.controller.enforcement_record import NAMESPACES_LIMIT, Enforced, Record
 from webhook.controller.kept_record import KeptRecord
@@ -47,20 +48,16 @@ S = TypeVar("S", PolicyStatus, ExceptionStatus)
 log = logging.getLogger(__name__)
 
 
-class Metadata(msgspec.Struct, frozen=True, rename="camel"):
-    """The metadata that identifies one version of an object."""
+class VersionedMeta(ObjectMeta, frozen=True, gc=False):
+    """The metadata of one version of an object, with its labels and annotations."""
 
-    name: str
-    uid: str
-    namespace: str = ""
-    resource_version: str = ""
     generation: int = 0
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    annotations: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-class _Object(msgspec.Struct, frozen=True):
-    metadata: Metadata
+class _StoredDocument(msgspec.Struct, frozen=True):
+    metadata: VersionedMeta
     spec: msgspec.Raw = msgspec.Raw(b"{}")
     status: msgspec.Raw = msgspec.Raw(b"{}")
 
@@ -68,7 +65,7 @@ class _Object(msgspec.Struct, frozen=True):
 class Item(msgspec.Struct, frozen=True):
     """A policy or exception as it is stored, what is in force of it, and its spec and status as they stand."""
 
-    metadata: Metadata
+    metadata: VersionedMeta
     stored: StoredObject
     spec: msgspec.Raw
     status: msgspec.Raw
@@ -77,7 +74,7 @@ class Item(msgspec.Struct, frozen=True):
 class ClusterState(msgspec.Struct, frozen=True):
     """The namespaces, policies and exceptions of a cluster."""
 
-    namespaces: tuple[Metadata, ...]
+    namespaces: tuple[VersionedMeta, ...]
     policies: tuple[Item, ...]
     exceptions: tuple[Item, ...]
 
@@ -90,7 +87,7 @@ class ClusterState(msgspec.Struct, frozen=True):
 async def read(api: Cluster) -> ClusterState:
     """All there is now; without our CRDs there are namespaces only. Raises `ClusterError`."""
     namespaces = [
-        client.decode(raw, _Object, "a namespace").metadata
+        client.decode(raw, _StoredDocument, "a namespace").metadata
         async for page in api.pages("/api/v1/namespaces", "namespaces")
         for raw in page
     ]
@@ -106,7 +103,7 @@ async def _items(api: Cluster, plural: str, kind: str) -> tuple[Item, ...]:
     try:
         async for page in api.pages(f"/apis/{API_VERSION}/{plural}", plural):
             for raw in page:
-                item = client.decode(raw, _Object, plural)
+                item = client.decode(raw, _StoredDocument, plural)
                 # An item of a list may lack the two fields that the list itself has.
                 stored = accept({"apiVersion": API_VERSION, "kind": kind, **msgspec.json.decode(raw)})
                 found.append(Item(item.metadata, stored, item.spec, item.status))

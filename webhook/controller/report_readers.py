@@ -9,7 +9,7 @@ from webhook.cluster.client import Cluster
 from webhook.cluster.users import CachedAccessReviews
 
 TRUSTED_SECONDS = 60.0  # for which an answer is taken to hold, a no too: a page asks about every namespace
-AT_ONCE, WAITING = 8, 100_000  # questions to the API server
+AT_ONCE, WAITING = 8, 100_000  # requests to the API server
 
 
 class Unauthenticated(Exception):

@@ -35,7 +35,7 @@ Report = dict[str, Any]
 log = logging.getLogger(__name__)
 
 
-class _Metadata(ObjectMeta, frozen=True, gc=False):
+class _ReportMeta(ObjectMeta, frozen=True, gc=False):
     annotations: dict[str, str] | None = None
 
 
@@ -119,7 +119,7 @@ class Reports:
             path = f"{base}/{place}{plural}?labelSelector={_SELECTOR}"
             async for page in self._api.pages(path, plural, only_metadata=True):
                 for raw in page:
-                    about = client.decode(raw, Object[_Metadata], plural).metadata
+                    about = client.decode(raw, Object[_ReportMeta], plural).metadata
                     found[about.namespace, about.name] = (
                         about.resource_version,
                         (about.annotations or {}).get(CONTENT, ""),

@@ -25,11 +25,11 @@ Changed = Callable[[str], object]
 _MAKERS = {(version.rpartition("/")[0], kind) for kind, version, _ in KINDS}
 
 
-class _Metadata(Owned, frozen=True, gc=False):
+class _WorkloadMeta(Owned, frozen=True, gc=False):
     generation: int = 0
 
 
-_OBJECT = msgspec.json.Decoder(Object[_Metadata])
+_OBJECT = msgspec.json.Decoder(Object[_WorkloadMeta])
 
 
 class Workloads:

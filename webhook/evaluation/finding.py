@@ -108,7 +108,7 @@ def _user_on(answer: PlatformIdentity, subject: Subject) -> str:
     if isinstance(identity, Unknown):
         return f"unknown ({identity.cause})"
     if isinstance(identity, ResolutionError):
-        return f"nobody (USER {quoted(user.text)}: {identity.detail})"
+        return f"no user (USER {quoted(user.text)}: {identity.detail})"
     resolved = " in the image's /etc/passwd" if user.uid is None and user.name else ""
     group = parse_decimal(user.text.partition(":")[2])
     planned = subject.planned.gid if isinstance(subject.planned, Injection) else None

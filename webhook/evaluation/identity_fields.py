@@ -76,7 +76,7 @@ def _run_as_user(workload: Workload, slot: Slot, own: Effective) -> IdentityFiel
 
 def _image(user: User | None) -> IdentityField:
     if user is None or user.unread:
-        return IdentityField(USER, None, "nobody has read the image")
+        return IdentityField(USER, None, "the image was not read")
     if not user.text:
         return IdentityField(USER, '""', "an image without USER runs as root")
     if user.uid is None:

@@ -169,7 +169,7 @@ class Subject(msgspec.Struct, gc=False):
 
     @property
     def unverified(self) -> bool:
-        """The kubelet will ask whether the image's USER is a number, which nobody has read."""
+        """The kubelet will ask whether the image's USER is a number, which was not read."""
         return bool(self.effective.run_as_non_root) and any(
             answer.user.unread and isinstance(answer.identity, Identity) and answer.identity.uid != 0
             for answer in self.identities

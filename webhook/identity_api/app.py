@@ -13,10 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import webhook
 from webhook.cluster.users import User
 from webhook.identity_api import external_data
-from webhook.identity_api.answer import Answer
 from webhook.identity_api.callers import Callers, Refused
 from webhook.identity_api.external_data import KEYS_LIMIT, Item, Items, KeyForm, ProviderRequest, ProviderResponse
-from webhook.identity_api.lookup import Lookup, Question
+from webhook.identity_api.lookup import IdentityRequest, Lookup
+from webhook.identity_api.response import IdentityResponse
 
 PATHS = frozenset({"/externaldata", "/v1/identities", "/openapi.json"})
 TIMEOUT = 2.5  # seconds; Gatekeeper gives a provider 5, Kyverno a call 3 or more, both within a hook's own time
@@ -93,14 +93,14 @@ def _application(lookup: Lookup, callers: Callers) -> FastAPI:
         os: Annotated[Literal["linux", "windows"], Query(description="That of the nodes.")] = "linux",
         architectures: Annotated[tuple[str, ...], Query(alias="architecture", description="None: every one.")] = (),
         seconds: Seconds = TIMEOUT,
-    ) -> Answer:
+    ) -> IdentityResponse:
         """An image that could not be read is an answer, too: `unknown` says why."""
-        question = Question(image, namespace, service_account, pull_secrets, os, architectures)
-        if question.fault:
-            raise Refused(400, question.fault)
+        wanted = IdentityRequest(image, namespace, service_account, pull_secrets, os, architectures)
+        if wanted.fault:
+            raise Refused(400, wanted.fault)
         if not await callers.may_resolve(user, namespace):
             raise Refused(403, forbidden(user, namespace))
-        return await lookup.answer(question, seconds)
+        return await lookup.answer(wanted, seconds)
 
     @app.post("/externaldata", summary="Gatekeeper's external data protocol")
     async def provide(
@@ -118,14 +118,14 @@ def _application(lookup: Lookup, callers: Callers) -> FastAPI:
 
         async def answer(key: str) -> Item:
             try:
-                question = external_data.question(key, form, asked.request)
+                wanted = external_data.identity_request(key, form, asked.request)
             except ValueError as error:
                 return Item(key=key, error=str(error))
-            if question.fault:
-                return Item(key=key, error=question.fault)
-            if not await callers.may_resolve(user, question.namespace):
-                return Item(key=key, error=forbidden(user, question.namespace))
-            return external_data.item(key, await lookup.answer(question, seconds))
+            if wanted.fault:
+                return Item(key=key, error=wanted.fault)
+            if not await callers.may_resolve(user, wanted.namespace):
+                return Item(key=key, error=forbidden(user, wanted.namespace))
+            return external_data.item(key, await lookup.answer(wanted, seconds))
 
         different = dict.fromkeys(keys)
         items = dict(zip(different, await asyncio.gather(*map(answer, different)), strict=True))
@@ -139,7 +139,7 @@ def forbidden(user: User, namespace: str) -> str:
     if namespace:
         where, binding = f"in namespace {namespace}", f"RoleBinding in namespace {namespace}"
     else:
-        where, binding = "in all namespaces, which a question that names none takes", "ClusterRoleBinding"
+        where, binding = "in all namespaces, which a request that names none takes", "ClusterRoleBinding"
     return (
         f"{user.username} may not resolve imageidentities.nonroot.dev {where}: add a {binding} from this user to the "
         "ClusterRole nonroot-webhook-identities"

@@ -13,7 +13,7 @@ from webhook.errors import NonrootError
 CERTIFICATE_USER = (
     "nonroot.dev:certificate:"  # RBAC knows the holder of a client certificate as this and its common name
 )
-REVIEWS_AT_ONCE, REVIEWS_WAITING = 16, 1024  # questions to the API server: strangers may send any number of tokens
+REVIEWS_AT_ONCE, REVIEWS_WAITING = 16, 1024  # requests to the API server: strangers may send any number of tokens
 REQUESTS, REQUESTS_EACH = 128, 64  # that are answered at once, in all and of one caller
 
 T = TypeVar("T")

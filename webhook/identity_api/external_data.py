@@ -8,8 +8,8 @@ from typing import Literal
 import msgspec
 from pydantic import Field
 
-from webhook.identity_api.answer import Answer, Model
-from webhook.identity_api.lookup import Question
+from webhook.identity_api.lookup import IdentityRequest
+from webhook.identity_api.response import IdentityResponse, Model
 
 KEYS_LIMIT = 1000  # a Pod has fewer containers
 KEY_LIMIT = 16 * 1024  # characters
@@ -42,7 +42,7 @@ class Item(Model):
     """The answer to a key, or why there is none."""
 
     key: str
-    value: Answer | None = None
+    value: IdentityResponse | None = None
     error: str = ""
 
 
@@ -70,8 +70,8 @@ class _Key(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=Tr
     os: Literal["linux", "windows"] = "linux"
 
 
-def question(key: str, form: KeyForm, asked: Keys) -> Question:
-    """The question that a key of a request stands for; ValueError says why it is none.
+def identity_request(key: str, form: KeyForm, asked: Keys) -> IdentityRequest:
+    """The request that a key stands for; ValueError says why it is none.
 
     Whether keys are images or JSON objects is said by the URL, and not by the key: an image is written by whoever makes a Pod,
     who could otherwise write one that asks for another namespace.
@@ -79,15 +79,15 @@ def question(key: str, form: KeyForm, asked: Keys) -> Question:
     if len(key) > KEY_LIMIT:
         raise ValueError(f"the key is longer than {KEY_LIMIT} characters")
     if form == "images":
-        return Question(key, asked.namespace, asked.service_account, asked.pull_secrets, asked.os)
+        return IdentityRequest(key, asked.namespace, asked.service_account, asked.pull_secrets, asked.os)
     try:
         found = msgspec.json.decode(key, type=_Key)
     except msgspec.DecodeError as error:
         raise ValueError(f"the key is not as keys=objects has it: {error}") from None
-    return Question(**{name: getattr(found, name) for name in found.__struct_fields__})
+    return IdentityRequest(**{name: getattr(found, name) for name in found.__struct_fields__})
 
 
-def item(key: str, answer: Answer) -> Item:
+def item(key: str, answer: IdentityResponse) -> Item:
     """An answer as Gatekeeper takes it: of an image that could not be read the reason is the key's error."""
     if answer.unknown is not None:
         return Item(key=key, error=f"{answer.unknown.cause}: {answer.unknown.detail}")

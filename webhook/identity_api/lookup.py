@@ -1,12 +1,12 @@
-"""A question about an image, and its answer from the same source that admission asks."""
+"""A request for the identity of an image, and its response from the same source that admission asks."""
 
 from typing import Literal
 
 import msgspec
 
 from webhook.evaluation.evaluator import find_image, stated
-from webhook.identity_api import answer
-from webhook.identity_api.answer import Answer
+from webhook.identity_api import response
+from webhook.identity_api.response import IdentityResponse
 from webhook.image.source import Images, Query
 from webhook.policy.cache import PolicyLister
 
@@ -14,8 +14,8 @@ TEXT_LIMIT = 1024  # characters of an image, and of each name beside it
 SECRETS_LIMIT = 16
 
 
-class Question(msgspec.Struct, frozen=True):
-    """A question about an image, read with the named pull secrets of a namespace, else with those of its ServiceAccount.
+class IdentityRequest(msgspec.Struct, frozen=True):
+    """A request for the identity of an image, read with named pull secrets of a namespace, else with its ServiceAccount's.
 
     Without a namespace only images that the operator's own credentials open are answered.
     """
@@ -29,7 +29,7 @@ class Question(msgspec.Struct, frozen=True):
 
     @property
     def fault(self) -> str:
-        """The reason why the question cannot be answered; else empty."""
+        """The reason why the request cannot be answered; else empty."""
         names = (self.namespace, self.service_account, *self.pull_secrets, *self.architectures)
         if max(map(len, (self.image, *names))) > TEXT_LIMIT:
             return f"a name is longer than {TEXT_LIMIT} characters"
@@ -41,23 +41,23 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class Lookup:
-    """Answers questions; a policy's knownImages count as they do in admission."""
+    """Answers requests; a policy's knownImages count as they do in admission."""
 
     def __init__(self, images: Images, policies: PolicyLister) -> None:
         self._images = images
         self._policies = policies
 
-    async def answer(self, question: Question, seconds: float) -> Answer:
-        """The answer within so many seconds."""
+    async def answer(self, request: IdentityRequest, seconds: float) -> IdentityResponse:
+        """The response within so many seconds."""
         query = Query(
-            question.image,
-            question.os,
-            frozenset(question.architectures),
-            question.namespace,
-            question.pull_secrets,
-            "" if question.pull_secrets else question.service_account,
+            request.image,
+            request.os,
+            frozenset(request.architectures),
+            request.namespace,
+            request.pull_secrets,
+            "" if request.pull_secrets else request.service_account,
             budget=seconds,
         )
-        policy = self._policies.effective_policy(question.namespace).policy
-        found = await find_image(self._images, query, stated(policy.spec, question.image))
-        return answer.of(question.image, found, question.os)
+        policy = self._policies.effective_policy(request.namespace).policy
+        found = await find_image(self._images, query, stated(policy.spec, request.image))
+        return response.of(request.image, found, request.os)

@@ -146,7 +146,7 @@ class ImageIdentitySpec(
             "where a running container cannot tell."
         ),
     ] = None
-    gid: Annotated[Id | None, Meta(description="Its primary group; unset where nobody had to look.")] = None
+    gid: Annotated[Id | None, Meta(description="Its primary group; unset where it was not needed.")] = None
     groups: Annotated[
         tuple[Id, ...],
         Meta(max_length=GROUPS_LIMIT, description="Every group of the process, the primary one too; empty: not known."),
@@ -170,11 +170,11 @@ class ImageIdentitySpec(
         tuple[Annotated[str, Meta(min_length=1, max_length=63)], ...],
         Meta(
             max_length=NAMESPACES_LIMIT,
-            description="The namespaces whose pull secrets have opened the image: no other is told. Empty: everybody may know.",
+            description="The namespaces whose pull secrets have opened the image: it is used for no other. Empty: for every one.",
         ),
     ] = ()
     facts: Annotated[
-        ImageFacts | None, Meta(description="What its programs need; unset where nobody has read its layers.")
+        ImageFacts | None, Meta(description="What its programs need; unset where its layers were not read.")
     ] = None
     digest: Annotated[
         str,

@@ -18,13 +18,13 @@ from webhook.image.passwd import AccountFiles, ResolvedIds, UnreadableAccounts
 from webhook.image.source import Image, Unknown
 
 _UINT32 = 2**32 - 1
-_QUESTIONS = 64  # remembered of one image: runAsGroup is anybody's choice
+_ANALYSES_LIMIT = 64  # remembered of one image: runAsGroup is anybody's choice
 
 
 class Identity(msgspec.Struct, frozen=True, gc=False):
     """The uid, gid, groups and home of a process. `groups` are sorted, the primary one among them.
 
-    `gid`, `groups` and `home` are None where nobody had to look.
+    `gid`, `groups` and `home` are None where they were not needed.
     """
 
     uid: int
@@ -270,8 +270,8 @@ class ImageAnalysis(msgspec.Struct, frozen=True, gc=False):
     fault_free: bool
 
 
-_Question = tuple[str, int | None, bool]
-_ANALYSES: WeakKeyDictionary[Image, dict[_Question, ImageAnalysis]] = WeakKeyDictionary()
+_Key = tuple[str, int | None, bool]
+_ANALYSES: WeakKeyDictionary[Image, dict[_Key, ImageAnalysis]] = WeakKeyDictionary()
 
 
 def analyse(image: Image, os: str, run_as_group: int | None, strict: bool) -> ImageAnalysis:
@@ -282,16 +282,14 @@ def analyse(image: Image, os: str, run_as_group: int | None, strict: bool) -> Im
     analyses = _ANALYSES.get(image)
     if analyses is None:
         analyses = _ANALYSES[image] = {}
-    question = (os, run_as_group, strict)
-    analysis = analyses.get(question)
+    key = (os, run_as_group, strict)
+    analysis = analyses.get(key)
     if analysis is None:
-        if len(analyses) >= _QUESTIONS:
+        if len(analyses) >= _ANALYSES_LIMIT:
             analyses.clear()
         found = platform_identities(image, os)
         plan = _plan(image, found, run_as_group, strict)
-        analysis = analyses[question] = ImageAnalysis(
-            found, plan, _fault_free(image, found, plan, run_as_group, strict)
-        )
+        analysis = analyses[key] = ImageAnalysis(found, plan, _fault_free(image, found, plan, run_as_group, strict))
     return analysis
 
 

@@ -20,7 +20,7 @@ from webhook.registry.transport.http import Transport
 from webhook.registry.transport.messages import Cost, RegistryError, Request, Response, Sink, refusal
 
 
-class _Question(msgspec.Struct, frozen=True):
+class _RepositoryRequest(msgspec.Struct, frozen=True):
     """A request in the repository, at whichever endpoint; the rest is as in `Request`."""
 
     method: Literal["GET", "HEAD"]
@@ -33,7 +33,7 @@ class _Question(msgspec.Struct, frozen=True):
 class Repository:
     """`reference`'s repository behind `endpoints`. `deadline` is on the client's clock, `cost` grows with each request.
 
-    Each question goes to the endpoints in turn until one answers: a mirror may fail in any way, the registry itself may
+    Each request goes to the endpoints in turn until one answers: a mirror may fail in any way, the registry itself may
     refuse a credential (containerd/containerd core/remotes/docker/fetcher.go, Fetch; kubernetes
     pkg/kubelet/images/image_manager.go). Content that does not match its digest is an error, whoever sent it, as there.
     """
@@ -82,37 +82,35 @@ class Repository:
         limit = self._settings.limits.document_bytes
         if content.size > limit:
             raise RegistryError("tooLarge", f"the {what} {content.digest} has {content.size >> 20} MiB")
-        response = await self._send(_Question("GET", f"blobs/{content.digest}", limit))
+        response = await self._send(_RepositoryRequest("GET", f"blobs/{content.digest}", limit))
         content.check(len(response.body), hashlib.new(content.algorithm, response.body).hexdigest(), what)
         return response.body
 
     async def stream(self, content: Descriptor, sink: Callable[[], Sink]) -> None:
         """A large blob, into a fresh sink per attempt; who fills it verifies the digest."""
-        await self._send(_Question("GET", f"blobs/{content.digest}", content.size, sink=sink))
+        await self._send(_RepositoryRequest("GET", f"blobs/{content.digest}", content.size, sink=sink))
 
-    def _manifest(self, method: Literal["GET", "HEAD"], name: str) -> _Question:
-        return _Question(method, f"manifests/{name}", self._settings.limits.document_bytes, {"Accept": ACCEPT})
+    def _manifest(self, method: Literal["GET", "HEAD"], name: str) -> _RepositoryRequest:
+        return _RepositoryRequest(method, f"manifests/{name}", self._settings.limits.document_bytes, {"Accept": ACCEPT})
 
-    async def _send(self, question: _Question) -> Response:
+    async def _send(self, asked: _RepositoryRequest) -> Response:
         """The answer of the first endpoint that has one; else the last endpoint's `RegistryError`."""
         for endpoint in self._endpoints[:-1]:
             try:
-                return await self._request_via(endpoint, question)
+                return await self._request_via(endpoint, asked)
             except RegistryError as error:
                 if not error.is_refusal and not endpoint.mirrors:
                     raise
-        return await self._request_via(self._endpoints[-1], question)
+        return await self._request_via(self._endpoints[-1], asked)
 
-    async def _request_via(self, endpoint: Endpoint, question: _Question) -> Response:
+    async def _request_via(self, endpoint: Endpoint, asked: _RepositoryRequest) -> Response:
         """Drive the log-in; `RegistryError` for every status but 200, and 405 to HEAD."""
         scheme = "http" if match_authority(endpoint.authority, self._settings.insecure) else "https"
         namespace = (
             f"?ns={endpoint.mirrors}" if endpoint.mirrors else ""
         )  # containerd core/remotes/docker/resolver.go, addNamespace
-        url = f"{scheme}://{endpoint.authority}{endpoint.root}/{self._path}/{question.path}{namespace}"
-        request = Request(
-            question.method, url, endpoint.authority, question.limit, headers=question.headers, sink=question.sink
-        )
+        url = f"{scheme}://{endpoint.authority}{endpoint.root}/{self._path}/{asked.path}{namespace}"
+        request = Request(asked.method, url, endpoint.authority, asked.limit, headers=asked.headers, sink=asked.sink)
         with closing(authorised(request, self._path, endpoint.credential, self._session)) as flow:
             wanted = next(flow)
             while True:
@@ -125,6 +123,6 @@ class Repository:
                     wanted = flow.send(response)
                 except StopIteration as stop:
                     answer: Response = stop.value
-                    if answer.status == 200 or (answer.status == 405 and question.method == "HEAD"):
+                    if answer.status == 200 or (answer.status == 405 and asked.method == "HEAD"):
                         return answer
                     raise refusal(answer, f"reading {self.name}") from None

@@ -83,7 +83,7 @@ class _Kept(msgspec.Struct):
             self.observed[key] = observed_container
 
 
-class _Metadata(Owned, frozen=True, gc=False):
+class _ItemMeta(Owned, frozen=True, gc=False):
     labels: dict[str, str] | None = None
     creation_timestamp: str = ""
 
@@ -96,8 +96,8 @@ class _Status(Wire, frozen=True, gc=False):
     phase: str = ""
 
 
-class _Object(Wire, frozen=True, gc=False):
-    metadata: _Metadata
+class _ListedItem(Wire, frozen=True, gc=False):
+    metadata: _ItemMeta
     spec: _Spec | None = None
     status: _Status | None = None
 
@@ -150,7 +150,7 @@ class _Controller(Wire, frozen=True, gc=False):
         return any(each.type in _ENDED and each.status == "True" for each in conditions)
 
 
-_OBJECT = msgspec.json.Decoder(_Object)
+_OBJECT = msgspec.json.Decoder(_ListedItem)
 _CONTROLLER = msgspec.json.Decoder(_Controller)
 
 
@@ -244,7 +244,7 @@ class Inventory:
                 yield kept.item(variants)
         self._kept.clear()
 
-    def _decode(self, kind: str, raw: msgspec.Raw) -> _Object | None:
+    def _decode(self, kind: str, raw: msgspec.Raw) -> _ListedItem | None:
         try:
             return _OBJECT.decode(raw)
         except msgspec.DecodeError as error:
@@ -288,7 +288,7 @@ def _controller(raw: msgspec.Raw) -> _Controller:
         return _Controller()
 
 
-def _reference(api_version: str, kind: str, about: _Object) -> Reference:
+def _reference(api_version: str, kind: str, about: _ListedItem) -> Reference:
     return Reference(api_version, kind, about.metadata.namespace, about.metadata.name, about.metadata.uid)
 
 

@@ -1,7 +1,7 @@
-"""The two review paths as a bare ASGI callable, in front of the FastAPI application that answers everything else.
+"""The two review paths as a bare ASGI callable, in front of the application that answers everything else.
 
-A FastAPI route costs more than the whole evaluation (docs/decisions/performance.md), and every Pod creation waits for this one.
-Two kinds of error are told apart: a review that is malformed is a 4xx that says why; a Pod that is bad is a 200 whose
+A route of FastAPI or Starlette costs more than the whole evaluation (docs/decisions/performance.md), and every Pod creation waits
+for this one. There are two kinds of error: a review that is malformed is a 4xx that says why; a Pod that is bad is a 200 whose
 review denies it.
 """
 

@@ -1,7 +1,7 @@
 """Events on the owners of Pods that are denied, would be in mode Enforce, or are admitted though their image is unknown.
 
-A controller does not show anybody the answer to its request, so what it was told stands where its owner looks: `kubectl
-describe`. Nothing of this happens before the answer is sent.
+A controller does not show anybody the answer to its request, so it stands where its owner looks: `kubectl describe`. Nothing of
+this happens before the answer is sent.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class DenialEvents:
         self.dry_runs = WorkQueue("hypothetical denials")
 
     def observe(self, review: Review, outcome: Outcome) -> None:
-        """Record an Event about one answer if it denies, would deny, or allows what nobody could read; never blocks.
+        """Record an Event about one answer if it denies, would deny, or allows an image that could not be read; never blocks.
 
         Of a dry run nothing is recorded.
         """

@@ -93,7 +93,7 @@ class ContainerStatus(Wire, frozen=True, gc=False):
         return digest if reference.DIGEST.match(digest) else ""
 
 
-class _Metadata(Metadata, frozen=True, gc=False):
+class _PodMetadata(Metadata, frozen=True, gc=False):
     generation: int | None = None
 
 
@@ -111,7 +111,7 @@ _STARTING = frozenset({"", "ContainerCreating", "PodInitializing"})  # every con
 class Pod(Wire, frozen=True, gc=False):
     """A Pod as the API server has it, as far as it says who runs; also as an item of a list."""
 
-    metadata: _Metadata
+    metadata: _PodMetadata
     spec: PodSpec
     status: _Status = _NO_STATUS
 

@@ -37,7 +37,7 @@ UNVERIFIED = {
         "message": "container has runAsNonRoot and image has non-numeric user (app), cannot verify user is non-root",
     }
 }
-# By the state: the injected fields, and which of them is told of.
+# By the state: the injected fields, and which of them is reported.
 STATES: dict[str, tuple[Json, list[str], str]] = {
     "not-executed": (over(1), ALL, "capabilities"),
     "not-executed-by-a-shell": (over(126), ALL, "capabilities"),

@@ -34,7 +34,7 @@ SEED = int(os.environ.get("NONROOT_ORACLE_SEED", "1"))
 CASES = int(os.environ.get("NONROOT_ORACLE_CASES", "5000"))
 UINT32 = 2**32 - 1
 
-Answer = dict[str, Any]
+Object = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_which_uids_are_valid(oracle: Path, random: Random, tally: Counter[str])
 
 def identities(
     oracle: Path, random: Random, tally: Counter[str], ask: str, distrusted: str
-) -> Iterator[tuple[str, AccountFiles, Identity, Answer]]:
+) -> Iterator[tuple[str, AccountFiles, Identity, Object]]:
     """User, accounts, our answer and theirs. The kubelet turns an empty USER into the number 0 before anybody sees it.
 
     Where we have none they have none, or what they make of it is `distrusted`.
@@ -200,7 +200,7 @@ def test_configs(oracle: Path, random: Random, tally: Counter[str]) -> None:
     assert tally["read alike"] > CASES // 5
 
 
-def _as_go(config: Config) -> Answer:
+def _as_go(config: Config) -> Object:
     platform = config.platform
     return {
         "user": config.user.text,
@@ -215,7 +215,7 @@ def _as_go(config: Config) -> Answer:
     }
 
 
-def _normalised(theirs: Answer) -> Answer:
+def _normalised(theirs: Object) -> Object:
     platform = normalise_platform(theirs.pop("os"), theirs.pop("architecture"), theirs.pop("variant"))
     lists = {key: sorted(value) if isinstance(value, dict) else value or [] for key, value in theirs.items()}
     texts = {key: theirs[key] for key in ("user", "working_dir")}

@@ -53,4 +53,4 @@ async def test_a_second_run_may_do_without_the_registry(tmp_path: Path) -> None:
     assert "uid 1500" in offline.stdout
     other = await asyncio.to_thread(nonroot, "check", "other.yaml", "--offline", cwd=tmp_path, **place)
     assert other.returncode == 3
-    assert "--offline asks nobody" in other.stdout
+    assert "--offline asks no registry" in other.stdout

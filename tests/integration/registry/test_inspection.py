@@ -70,7 +70,7 @@ async def test_a_second_look_costs_a_head_and_an_offline_one_nothing(
     text = (await asyncio.to_thread(inspect, arguments[0], "--offline"))[1]
     assert re.search(r"  as of (\d+ s ago|just now)\n", text)
     unread = await asyncio.to_thread(inspect, arguments[0], "--offline", "--quick")
-    assert (unread[0], "--offline asks nobody" in unread[1]) == (3, True)
+    assert (unread[0], "--offline asks no registry" in unread[1]) == (3, True)
 
 
 async def test_a_terminal_shows_the_progress_of_a_long_look_up(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The door: what callers get besides the USER, and what a known base image changes."""
+"""The evaluation of a Dockerfile: what callers get besides the USER, and what a known base image changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one function behind every door: what it asks for, what it makes of the answers."""
+"""The one function behind every command and hook: what it asks for, what it makes of the answers."""
 
 from collections.abc import Sequence
 from datetime import timedelta

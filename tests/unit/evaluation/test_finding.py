@@ -140,7 +140,7 @@ def test_the_image_in_words(found: Image | None, text: str) -> None:
                 'uid 1000 (USER "app" in the image\'s /etc/passwd) on "linux/arm64"'
             ),
         ),
-        "nobody": (subject(image("x")), "nobody (USER \"x\": the image's /etc/passwd has no user 'x')"),
+        "nobody": (subject(image("x")), "no user (USER \"x\": the image's /etc/passwd has no user 'x')"),
         "accounts that are unknown": (subject(multi(platform_image("app", unknown="pending"))), "unknown (pending)"),
         "a Windows image": (subject(image("ContainerUser"), "windows"), 'Windows user "ContainerUser"'),
         "a Windows image without USER": (subject(image(""), "windows"), "the image's Windows user"),

@@ -22,7 +22,7 @@ def fields_of(paths: dict[str, Any], user: User | None, os: str = "linux") -> di
         "a name": ("app", '"app"', "the kubelet does not and cannot verify it"),
         "root by number": ("0", '"0"', "it runs as root"),
         "a number": ("1000:1000", '"1000:1000"', "a number, which the kubelet can verify"),
-        "not read": (None, None, "nobody has read the image"),
+        "not read": (None, None, "the image was not read"),
     },
 )
 def test_an_image_decides_where_no_field_does(user: str | None, value: str | None, effect: str) -> None:
@@ -87,7 +87,7 @@ GROUP_UNSET = (
 )  # fmt: skip
 NUMBER = ("it runs as this uid, whatever the image's USER is", "it runs as root, whatever the image's USER is")
 IMAGE_DECIDES = (f"{OWN}runAsUser", None, "the image's USER decides")
-UNREAD = (USER, None, "nobody has read the image")
+UNREAD = (USER, None, "the image was not read")
 
 
 @table(

@@ -84,7 +84,7 @@ async def test_what_may_be_a_name_is_not_known_where_nothing_is_injected() -> No
     verdict = await evaluate_object(tweak(minimal(), paths), shown(), rule=effective_policy(inject="Never"))
     (finding,) = verdict.findings
     assert (verdict.state, finding.rule, finding.cause) == ("unknown", "unknown-image", "unauthorized")
-    asks = "runAsNonRoot asks for a number as the image's USER, which nobody has read"
+    asks = "runAsNonRoot asks for a number as the image's USER, which was not read"
     assert finding.detail.endswith(
         f": unauthorized: {asks}; {WHY.detail}; the kubelet decides: a numeric USER above 0 runs, and a named one or root "
         "does not start (CreateContainerConfigError)"

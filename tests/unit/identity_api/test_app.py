@@ -256,7 +256,7 @@ async def test_it_describes_itself(asked: Asked) -> None:
     reply = await asked("/openapi.json", token="")
     document = json.loads(reply.body)
     assert set(document["paths"]) == {"/v1/identities", "/externaldata"}
-    fields = document["components"]["schemas"]["Answer"]["properties"]
+    fields = document["components"]["schemas"]["IdentityResponse"]["properties"]
     assert fields["runAsUser"]["description"].startswith("The runAsUser that keeps the identity")
     parameters = {each["name"] for each in document["paths"]["/v1/identities"]["get"]["parameters"]}
     assert {"image", "namespace", "serviceAccount", "pullSecret", "timeout"} <= parameters

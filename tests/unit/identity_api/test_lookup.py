@@ -4,7 +4,7 @@ import asyncio
 
 from deploy.dev.registry import Hang, Login, Registry
 from tests.unit.registry.samples import NAMED, Connect, Secrets, secret
-from webhook.identity_api.lookup import Lookup, Question
+from webhook.identity_api.lookup import IdentityRequest, Lookup
 from webhook.image.source import Query
 from webhook.policy.cache import PolicySnapshot
 from webhook.policy.types import Documents
@@ -24,7 +24,7 @@ async def test_an_answer_is_there_within_the_requests_time(registry: Registry, c
     registry.lie(Hang(), path="team", times=1)
     client, image = connect(), f"{registry.host}/team/app:1"
     async with asyncio.timeout(SECONDS):
-        late = await over(client).answer(Question(image), 0.1)
+        late = await over(client).answer(IdentityRequest(image), 0.1)
     assert late.unknown is not None
     assert late.unknown.cause == "pending"
     assert late.platforms == ()
@@ -33,10 +33,10 @@ async def test_an_answer_is_there_within_the_requests_time(registry: Registry, c
 async def test_the_same_question_has_the_same_answer(registry: Registry, connect: Connect) -> None:
     """It changes nothing, and the registry is asked once."""
     registry.push("team/app:1", NAMED)
-    lookup, question = over(connect()), Question(f"{registry.host}/team/app:1", "shops")
-    first = await lookup.answer(question, SECONDS)
+    lookup, request = over(connect()), IdentityRequest(f"{registry.host}/team/app:1", "shops")
+    first = await lookup.answer(request, SECONDS)
     asked = len(registry.requests)
-    again = await lookup.answer(question, SECONDS)
+    again = await lookup.answer(request, SECONDS)
     assert again.model_copy(update={"age": first.age}) == first
     assert first.unknown is None
     assert len(registry.requests) == asked
@@ -48,16 +48,20 @@ async def test_a_private_image_is_answered_to_those_whose_secrets_open_it(regist
     registry.push("private/app:1", NAMED)
     client = connect(Secrets(good=secret(registry.host, "u", "p"), bad=secret(registry.host, "u", "old")))
     lookup, image = over(client), f"{registry.host}/private/app:1"
-    strangers = [Question(image), Question(image, "theirs"), Question(image, "theirs", pull_secrets=("bad",))]
+    strangers = [
+        IdentityRequest(image),
+        IdentityRequest(image, "theirs"),
+        IdentityRequest(image, "theirs", pull_secrets=("bad",)),
+    ]
     before = [await lookup.answer(each, SECONDS) for each in strangers]
-    answered = await lookup.answer(Question(image, "ours", pull_secrets=("good",)), SECONDS)
+    answered = await lookup.answer(IdentityRequest(image, "ours", pull_secrets=("good",)), SECONDS)
     assert answered.uid is not None
     assert answered.digest
-    for question, answer in zip(strangers, before, strict=True):
-        assert await lookup.answer(question, SECONDS) == answer
+    for request, answer in zip(strangers, before, strict=True):
+        assert await lookup.answer(request, SECONDS) == answer
         assert (answer.digest, answer.uid, answer.platforms) == ("", None, ())
         said = await client.find(
-            Query(image, namespace=question.namespace, pull_secrets=question.pull_secrets, budget=SECONDS)
+            Query(image, namespace=request.namespace, pull_secrets=request.pull_secrets, budget=SECONDS)
         )
         assert answer.unknown is not None
         assert (answer.unknown.cause, answer.unknown.detail) == (said.cause, said.detail)  # type: ignore[union-attr]
@@ -71,10 +75,10 @@ async def test_one_namespace_that_asks_for_much_keeps_no_other_waiting(registry:
     client = connect(look_ups=8, look_ups_per_namespace=4)
     lookup = over(client)
     for number in range(200):
-        late = await lookup.answer(Question(f"{registry.host}/evil/app{number}:1", "evil"), 0.001)
+        late = await lookup.answer(IdentityRequest(f"{registry.host}/evil/app{number}:1", "evil"), 0.001)
         assert late.unknown is not None
         assert late.unknown.cause == "pending"
-    good = await lookup.answer(Question(f"{registry.host}/good/app:1", "good"), SECONDS)
+    good = await lookup.answer(IdentityRequest(f"{registry.host}/good/app:1", "good"), SECONDS)
     assert good.uid is not None
     found = await client.find(Query(f"{registry.host}/good/app:1", namespace="others", budget=SECONDS))
     assert found.source == "registry"  # type: ignore[union-attr]

@@ -303,7 +303,7 @@ def test_an_image_is_analysed_once_for_each_question() -> None:
     first = [analyse(shared, *each) for each in asked]
     assert [each.plan for each in first] == [Injection(1000, 1000), Injection(1000), None]
     assert all(analyse(shared, *question) is answer for question, answer in zip(asked, first, strict=True))
-    for group_of_a_pod in range(100, 100 + user_module._QUESTIONS - len(asked)):
+    for group_of_a_pod in range(100, 100 + user_module._ANALYSES_LIMIT - len(asked)):
         analyse(shared, "linux", group_of_a_pod, strict=False)
     assert analyse(shared, *asked[0]) is first[0]
     analyse(shared, "linux", 99, strict=False)

@@ -175,7 +175,7 @@ async def test_a_name_is_not_waited_for_without_end(connect: Connect) -> None:
     assert "did not answer in time" in await client.detail("x.slow.invalid/a:1")
 
 
-class Answer:
+class SlowBody:
     """A body that arrives so fast, by the test's clock."""
 
     content_length = None
@@ -202,7 +202,7 @@ class Drain:
 async def test_what_is_slow_must_be_short(client: Client, rate: int, seconds: int) -> None:
     """The rate that a transfer must have on average rises with time."""
     transport: Transport = client._transport
-    answer, started = Answer(client, rate * 1024, 4000 * rate * 1024), client.clock.now
+    answer, started = SlowBody(client, rate * 1024, 4000 * rate * 1024), client.clock.now
     with pytest.raises(RegistryError, match="at less than"):
         await transport._pour(answer, Drain(), 4000 * rate * 1024, "a", ())  # type: ignore[arg-type]
     assert client.clock.now - started == pytest.approx(seconds, abs=2)

@@ -36,26 +36,26 @@ BOTH = index(NAMED, ARM)
 ANYBODY = Login({}, anonymous=True)
 USER = Login({"u": "p"})
 
-Answer = tuple[int, dict[str, str], bytes]
+Response = tuple[int, dict[str, str], bytes]
 
 
 class Odd(Registry):
     """A registry with a challenge, a token service or answers of its own."""
 
     challenge: str = ""
-    token: Callable[[Request, Answer], Answer] | None = None
-    answer: Callable[[Request, Answer], Answer] | None = None
+    token: Callable[[Request, Response], Response] | None = None
+    answer: Callable[[Request, Response], Response] | None = None
 
     def _challenge(self, name: str) -> dict[str, str]:
         if not self.challenge:
             return super()._challenge(name)
         return {"WWW-Authenticate": self.challenge.replace("URL", self.url).replace("NAME", name)}
 
-    def _token(self, seen: Request) -> Answer:
+    def _token(self, seen: Request) -> Response:
         usual = super()._token(seen)
         return self.token(seen, usual) if self.token else usual
 
-    def _answer(self, seen: Request) -> Answer:
+    def _answer(self, seen: Request) -> Response:
         usual = super()._answer(seen)
         return self.answer(seen, usual) if self.answer and seen.path != "/token" else usual
 
@@ -130,7 +130,7 @@ async def test_basic_in_capitals(connect: Connect) -> None:
 async def test_token_answers(connect: Connect, change: Mapping[str, Any]) -> None:
     """Of any form that holds a token."""
 
-    def answer(_: Request, usual: Answer) -> Answer:
+    def answer(_: Request, usual: Response) -> Response:
         fields = json.loads(usual[2])
         token = fields["token"]
         fields |= {key: token if value == "TOKEN" else value for key, value in change.items()}
@@ -166,7 +166,7 @@ async def test_a_mirror_under_a_path_whose_token_service_knows_its_own_scope_alo
 ) -> None:
     """Harbor, Artifactory (containerd#9648, #13412, #4358; harbor#11108): each image after the first in one request less."""
 
-    def answer(seen: Request, usual: Answer) -> Answer:
+    def answer(seen: Request, usual: Response) -> Response:
         own = seen.query.get("scope", "").startswith("repository:proxy/")
         return usual if own else (status, {}, b'{"token":"nothing"}')
 
@@ -191,7 +191,7 @@ async def test_a_mirror_under_a_path_whose_token_service_knows_its_own_scope_alo
 async def test_a_scope_of_the_registrys_own(connect: Connect, scope: str, second: int) -> None:
     """It is sent back as it came, and for the next repository in the same form."""
 
-    def answer(seen: Request, _: Answer) -> Answer:
+    def answer(seen: Request, _: Response) -> Response:
         if seen.query.get("scope") not in {"aws", "repository:app:pull", "repository:other:pull"}:
             return 400, {}, b'{"errors":[]}'
         odd._tokens["t"] = frozenset({"team/app", "team/other"})
@@ -214,7 +214,7 @@ async def test_a_scope_of_the_registrys_own(connect: Connect, scope: str, second
         pytest.param((403, {}, b'{"errors":[{"code":"DENIED"}]}'), id="ECR: an expired token is forbidden"),
     ],
 )
-async def test_a_void_token(connect: Connect, void: Answer) -> None:
+async def test_a_void_token(connect: Connect, void: Response) -> None:
     """Is asked for anew (containerd has a new one for every pull)."""
     async with Odd(ANYBODY) as odd:
         odd.answer = lambda seen, usual: void if usual[0] == 401 and seen.authorization else usual

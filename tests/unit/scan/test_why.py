@@ -150,7 +150,7 @@ async def test_an_image_that_nobody_can_read_leaves_it_open(asked: Any) -> None:
     api = cluster_of(pods=[tweak(minimal(), NON_ROOT)], deployments=[])
     result: Why = await asked(api, "Pod", "web", Table({IMAGE: unknown("unauthorized")}))
     assert (result.containers[0].kubelet, result.unknown) == (None, True)
-    assert "    USER not known: nobody has read the image\n" in render("text", (result,))
+    assert "    USER not known: the image was not read\n" in render("text", (result,))
 
 
 async def test_a_namespace_that_admission_does_not_see_is_explained_so(asked: Any) -> None:

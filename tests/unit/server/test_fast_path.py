@@ -34,7 +34,7 @@ from webhook.server.limits import BoundedProtocol
 BODY = review(minimal())
 LIMIT = 10  # seconds
 
-Answer = tuple[int, dict[bytes, bytes], bytes]
+Response = tuple[int, dict[bytes, bytes], bytes]
 
 
 def post(body: bytes = BODY, *more: str, target: str = "/mutate?timeout=5s", version: str = "1.1") -> bytes:
@@ -56,7 +56,7 @@ class Conversation:
     """What came back on one connection."""
 
     def __init__(self) -> None:
-        self.answers: list[Answer] = []
+        self.answers: list[Response] = []
         self._headers: dict[bytes, bytes] = {}
         self._body = b""
         self._parser = httptools.HttpResponseParser(self)
@@ -98,7 +98,7 @@ async def serving(protocol: type[HttpToolsProtocol], application: Any) -> AsyncI
 
 async def result(
     protocol: type[HttpToolsProtocol], application: Any, pieces: list[bytes], expected: int
-) -> list[Answer]:
+) -> list[Response]:
     """All answers to some requests on one connection; at the end it is probed whether it still serves."""
     conversation = Conversation()
     async with serving(protocol, application) as (port, _), asyncio.timeout(LIMIT):
@@ -144,7 +144,7 @@ async def result(
         "at another path": ([post(target="/other"), PLAIN], 2),
         "at an escaped path": ([post(target="/%6dutate"), PLAIN], 2),
         "at an absolute target": ([post(target="http://x/mutate"), PLAIN], 2),
-        "at the other door": ([post(target="/validate"), PLAIN], 2),
+        "at the other hook": ([post(target="/validate"), PLAIN], 2),
         "a length that is no number": ([post(BODY, "Content-Length: x")], 1),
         "two lengths": ([post(BODY, "Content-Length: 3", f"Content-Length: {len(BODY)}")], 1),
         "no HTTP": ([b"\x16\x03\x01\x02\x00"], 1),

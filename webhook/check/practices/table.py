@@ -12,7 +12,7 @@ import msgspec
 
 from webhook.check import dockerfiles
 from webhook.check.compose import environment
-from webhook.check.files import STDIN, Source
+from webhook.check.files import STDIN, Source, named
 from webhook.check.files import read as read_sources
 from webhook.check.manifest import objects as kubernetes
 from webhook.check.manifest.decode import plain
@@ -81,9 +81,8 @@ async def table(request: Request, images: Images, built: str | None = None, imag
                 sheets.append(each)
     sheets += _nginx(folders)
     if not sheets and not skipped:
-        named = ", ".join(ascii(path[:200]) for path in request.paths[:5])
         raise InvalidSetting(
-            f"there is nothing to put into a table in {named}: no workload, compose file or Dockerfile"
+            f"there is nothing to put into a table in {named(request.paths)}: no workload, compose file or Dockerfile"
         )
     return Table(tuple(sheets), tuple(skipped))
 

@@ -82,7 +82,7 @@ def numeric_user(manifest: Manifest) -> Row:
             return failed(practice, "runAsUser: 0 is root.", f"{place}.securityContext.runAsUser")
         if not context.run_as_non_root:
             return failed(
-                practice, "runAsNonRoot is not set: nobody objects to root.", f"{place}.securityContext.runAsNonRoot"
+                practice, "runAsNonRoot is not set: nothing refuses root.", f"{place}.securityContext.runAsNonRoot"
             )
         if context.run_as_user is None:
             return failed(

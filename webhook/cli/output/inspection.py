@@ -255,7 +255,7 @@ def _capable(survey: Survey) -> tuple[Capable, ...]:
 
 def _identity(each: Platform) -> str:
     if each.uid is None:
-        return f"nobody knows which uid: {printable(each.problem)}" if each.problem else "a Windows user"
+        return f"its uid is not known: {printable(each.problem)}" if each.problem else "a Windows user"
     groups = f", groups {' '.join(map(str, each.groups))}" if each.groups else ""
     gid = f", gid {each.gid}" if each.gid is not None else ""
     home = f", home {printable(each.home)}" if each.home else ""

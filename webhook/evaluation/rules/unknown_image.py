@@ -1,4 +1,4 @@
-"""The image could not be read, so nobody can say who the container runs as.
+"""The image could not be read, so it is not known who the container runs as.
 
 Why: a guess would be worth nothing. The policy's `onUnknown` decides, by cause, what becomes of such a Pod. With Verify,
 the default of mode Enforce, `runAsNonRoot: true` is injected and nothing else, so that the kubelet decides: it starts an
@@ -76,5 +76,5 @@ def _unverified(subject: Subject) -> Unknown:
     detail = f"; {fallback_reason.detail}" if fallback_reason else ""
     return Unknown(
         fallback_reason.cause if fallback_reason else "local",
-        f"runAsNonRoot asks for a number as the image's USER, which nobody has read{detail}",
+        f"runAsNonRoot asks for a number as the image's USER, which was not read{detail}",
     )

@@ -38,7 +38,7 @@ def check(subject: Subject) -> Finding | None:
     elif subject.policy.on_unknown.action(unknown.cause) != "Verify":
         return None  # refused by its cause, or exempted by it
     else:
-        detail = f"may run as root: nobody could read its image ({unknown.cause}), and no field of the Pod keeps it from that"
+        detail = f"may run as root: its image could not be read ({unknown.cause}), and no field of the Pod keeps it from that"
     return finding(
         subject,
         NAME,

@@ -355,8 +355,8 @@ def _check_realm(text: str, login: _Login) -> str:
     return realm.text
 
 
-class _TokenAnswer(msgspec.Struct, frozen=True):
-    """The answer of a token service. Some write `expires_in` as text, or with a fraction."""
+class _TokenResponse(msgspec.Struct, frozen=True):
+    """The response of a token service. Some write `expires_in` as text, or with a fraction."""
 
     token: str | None = None
     access_token: str | None = None
@@ -366,7 +366,7 @@ class _TokenAnswer(msgspec.Struct, frozen=True):
 def _read_token(body: bytes, authority: str) -> tuple[str, float]:
     """The token, and for how many seconds it is used."""
     try:
-        answer = msgspec.json.decode(body, type=_TokenAnswer)
+        answer = msgspec.json.decode(body, type=_TokenResponse)
     except (ValueError, RecursionError):  # UnicodeDecodeError among them
         detail = f"{authority}'s token service answered something other than a token"
         raise RegistryError("unauthorized", detail) from None

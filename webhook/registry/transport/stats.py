@@ -37,7 +37,7 @@ class RegistryStats(msgspec.Struct):
     """`total` is the sum of `costs`, which are by class of registry; requests are by class and what came of them.
 
     An `abandoned` request is one whose look-up ran out of time. A registry's demand for a token is an `unauthorized` one.
-    `answered` are the questions that the first level of memory answered, a bare number because most end there. `faults`
+    `answered` are the look-ups that the first cache answered, a bare number because most end there. `faults`
     are errors of our own, which nothing that a registry sends should cause.
     """
 
@@ -49,10 +49,10 @@ class RegistryStats(msgspec.Struct):
     _others: Counter[tuple[Level, Result]] = msgspec.field(default_factory=Counter)
 
     def observe(self, level: Level, *, hit: bool) -> None:
-        """Count a question to one level of memory."""
+        """Count a look-up in one of the caches."""
         self._others[level, "hit" if hit else "miss"] += 1
 
     @property
     def known(self) -> dict[tuple[Level, Result], int]:
-        """The questions to each level of memory, by whether it knew."""
+        """The look-ups in each cache, by whether they were hits."""
         return {("answer", "hit"): self.answered, **self._others}

@@ -22,8 +22,8 @@ import (
 	"github.com/containerd/continuity/fs"
 )
 
-// Question is an archive to list, or layers to extract, the base first.
-type Question struct {
+// Request is an archive to list, or layers to extract, the base first.
+type Request struct {
 	Archive []byte   `json:"archive"`
 	Layers  [][]byte `json:"layers"`
 }
@@ -42,8 +42,8 @@ type File struct {
 	Error   string `json:"error"`
 }
 
-// Answer holds the entries up to the error, if any, or /etc/passwd and /etc/group by either way of extracting.
-type Answer struct {
+// Response holds the entries up to the error, if any, or /etc/passwd and /etc/group by either way of extracting.
+type Response struct {
 	Entries []Entry         `json:"entries"`
 	Error   string          `json:"error"`
 	Overlay map[string]File `json:"overlay"`
@@ -69,27 +69,27 @@ func main() {
 		if err != nil {
 			return
 		}
-		var question Question
-		if err := json.Unmarshal(line, &question); err != nil {
+		var request Request
+		if err := json.Unmarshal(line, &request); err != nil {
 			log.Print(err)
 			return
 		}
-		if err := answers.Encode(answer(question, filepath.Join(work, fmt.Sprint(number)))); err != nil {
+		if err := answers.Encode(respond(request, filepath.Join(work, fmt.Sprint(number)))); err != nil {
 			log.Print(err)
 			return
 		}
 	}
 }
 
-func answer(question Question, work string) Answer {
-	if question.Layers == nil {
-		return list(question.Archive)
+func respond(request Request, work string) Response {
+	if request.Layers == nil {
+		return list(request.Archive)
 	}
 	defer os.RemoveAll(work)
-	return Answer{Overlay: overlay(question.Layers, work), Native: native(question.Layers, filepath.Join(work, "native"))}
+	return Response{Overlay: overlay(request.Layers, work), Native: native(request.Layers, filepath.Join(work, "native"))}
 }
 
-func list(data []byte) (found Answer) {
+func list(data []byte) (found Response) {
 	reader := tar.NewReader(bytes.NewReader(data))
 	for {
 		header, err := reader.Next()

@@ -4,7 +4,7 @@ from typing import Any
 
 from tests.support.images import DIGEST, PASSWD, image, multi, platform_image, unknown
 from tests.support.tables import table
-from webhook.identity_api import answer
+from webhook.identity_api import response
 from webhook.image.capabilities import FileCapabilities
 from webhook.image.config import Config, Platform, User
 from webhook.image.filesystem import Capable, Directory, Special, Suggestion, Survey
@@ -24,7 +24,7 @@ OBSERVED = Image(
 
 def said(found: Image | Unknown, os: str = "linux") -> dict[str, Any]:
     """The answer as JSON has it."""
-    return answer.of("app:1", found, os).model_dump(mode="json", by_alias=True)
+    return response.of("app:1", found, os).model_dump(mode="json", by_alias=True)
 
 
 @table(

@@ -1,4 +1,4 @@
-"""The answer about one image, as JSON and OpenAPI have it; read from what an image source has found."""
+"""The response about one image, as JSON and OpenAPI have it; read from what an image source has found."""
 
 from typing import Literal
 
@@ -59,8 +59,8 @@ class Facts(Model):
     suggestion: SuggestedIdentity | None
 
 
-class PlatformAnswer(Model):
-    """One platform's image."""
+class PlatformUser(Model):
+    """The USER of one platform's image."""
 
     platform: str = Field(description="As linux/amd64.")
     user: str = Field(description="USER as the image has it; empty where it has none, or where only its uid is known.")
@@ -82,12 +82,12 @@ class UnknownImage(Model):
     detail: str
 
 
-class Answer(Model):
-    """The answer to a question about an image: who its USER is."""
+class IdentityResponse(Model):
+    """The response to a request about an image: who its USER is."""
 
     version: Literal[1] = 1
     image: str = Field(description="As it was asked for.")
-    digest: str = Field(default="", description="What the reference stands for; empty where nobody knows.")
+    digest: str = Field(default="", description="What the reference stands for; empty where it is not known.")
     source: Literal["registry", "observed", "known"] | None = Field(
         default=None,
         description="The registry, a node that runs it, or a policy's knownImages; null where the image is unknown.",
@@ -113,23 +113,23 @@ class Answer(Model):
     problem: str = Field(
         default="", description="Why a user that is not root cannot be written as numbers; else empty."
     )
-    platforms: tuple[PlatformAnswer, ...] = ()
+    platforms: tuple[PlatformUser, ...] = ()
     unknown: UnknownImage | None = Field(
         default=None, description="Why the image could not be read; null where it was."
     )
 
 
-def of(image: str, found: Image | Unknown, os: str) -> Answer:
-    """The answer about an image on nodes of an operating system."""
+def of(image: str, found: Image | Unknown, os: str) -> IdentityResponse:
+    """The response about an image on nodes of an operating system."""
     if isinstance(found, Unknown):
-        return Answer(image=image, unknown=UnknownImage(cause=found.cause, detail=found.detail))
+        return IdentityResponse(image=image, unknown=UnknownImage(cause=found.cause, detail=found.detail))
     analysis = user.analyse(found, os, run_as_group=None, strict=False)
     plan = analysis.plan
     platforms = tuple(
         _platform(each, identity, os) for each, identity in zip(found.platforms, analysis.identities, strict=True)
     )
     roots, uids = {each.root for each in platforms}, {each.uid for each in platforms}
-    return Answer(
+    return IdentityResponse(
         image=image,
         digest=found.digest,
         source=found.source,
@@ -144,25 +144,25 @@ def of(image: str, found: Image | Unknown, os: str) -> Answer:
     )
 
 
-def _verifiable(answer: PlatformIdentity, os: str) -> bool:
-    return not answer.user.unread and kubelet.refusal(_NON_ROOT, answer.user, os) is None
+def _verifiable(identity: PlatformIdentity, os: str) -> bool:
+    return not identity.user.unread and kubelet.refusal(_NON_ROOT, identity.user, os) is None
 
 
-def _platform(image: PlatformImage, answer: PlatformIdentity, os: str) -> PlatformAnswer:
-    known = answer.known
+def _platform(image: PlatformImage, identity: PlatformIdentity, os: str) -> PlatformUser:
+    known = identity.known
     if os == "windows":
-        root: bool | None = kubelet.is_administrator(answer.user.name)
+        root: bool | None = kubelet.is_administrator(identity.user.name)
     else:
         root = known.uid == 0 if known else None
-    return PlatformAnswer(
-        platform=str(answer.platform),
-        user=answer.user.text,
+    return PlatformUser(
+        platform=str(identity.platform),
+        user=identity.user.text,
         uid=known.uid if known else None,
         gid=known.gid if known else None,
         groups=known.groups if known else None,
         home=known.home if known else None,
         root=root,
-        problem=answer.problem,
+        problem=identity.problem,
         facts=_facts(image, image.survey) if isinstance(image.survey, Survey) else None,
     )
 
