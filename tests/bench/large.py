@@ -141,7 +141,7 @@ async def _fill(api: Cluster, size: Size, registry: str) -> None:
     """Create everything, kind by kind."""
     for path in sorted([*cluster.CRDS.iterdir(), reports.crd("openreports.io/v1alpha1")]):
         await _kubectl("apply", "--server-side", "-f", str(path))
-    await _kubectl("wait", "--for=condition=Established", "crd", "--all")
+    await asyncio.to_thread(cluster.served, cluster.reach(), "crd")
     for collection, made in _objects(size, registry):
         work = iter(made)
 

@@ -23,13 +23,13 @@ from deploy.local import cluster, paths
 from deploy.local.layout import Layout
 from tests.conformance.cluster import connect
 from tests.e2e.conftest import product, target
-from tests.e2e.target import Refused, Target, eventually
+from tests.e2e.target import Target
 from tests.resilience import rights
 from tests.resilience.figures import RECORDED, Fault, record
 from tests.resilience.replicas import ADMISSION, CONTROLLER, Replica, replicas, whole
 from tests.resilience.traffic import BEFORE, Kind, Tally, Traffic
 from tests.support import control_plane
-from tests.support.cluster import CRDS, OURS, reach
+from tests.support.cluster import CRDS, reach, serve
 from tests.support.pods import DEFAULTS
 from tests.unit.server.test_asgi import review
 
@@ -165,18 +165,6 @@ def layout(target: Target) -> Layout:
     return found
 
 
-def serve(target: Target, crd: Path) -> None:
-    """Install a CRD; `kubectl wait` by itself fails where it has no status yet."""
-    target.kubectl("apply", "--server-side", "-f", str(crd))
-
-    def established() -> bool:
-        with contextlib.suppress(Refused):
-            return bool(target.kubectl("wait", "--for=condition=Established", "-f", str(crd)))
-        return False
-
-    eventually(established, f"the kind of {crd.name}")
-
-
 def born(target: Target, name: str, labels: Mapping[str, str]) -> None:
     """Make a namespace with its service account, where no controller does."""
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
@@ -198,8 +186,7 @@ def alone() -> Iterator[Target]:
     reach()
     with control_plane.alone() as running:
         target = Target({**os.environ, "KUBECONFIG": str(running.kubeconfig)}, "")
-        target.kubectl("create", "-f", str(CRDS))
-        target.kubectl("wait", "--for=condition=Established", "crd", "-l", OURS)
+        serve(target, CRDS)
         yield target
 
 

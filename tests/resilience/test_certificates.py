@@ -9,7 +9,7 @@ import pytest
 from deploy.release import NAMESPACE
 from tests.e2e.target import Refused, Target, eventually
 from tests.resilience.conftest import Scene, long
-from tests.support.cluster import CRDS, OURS
+from tests.support.cluster import CRDS, OURS, served
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(600)]
 
@@ -76,4 +76,4 @@ async def test_our_kinds_are_deleted_and_put_back(scene: Scene, installed: Targe
         await asyncio.to_thread(installed.kubectl, "delete", "crd", "-l", OURS)
         await asyncio.sleep(3)
         await asyncio.to_thread(installed.kubectl, "create", "-f", str(CRDS))
-        await asyncio.to_thread(installed.kubectl, "wait", "--for=condition=Established", "crd", "-l", OURS)
+        await asyncio.to_thread(served, installed, "crd", "-l", OURS)

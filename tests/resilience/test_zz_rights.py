@@ -15,12 +15,13 @@ from deploy.release import NAMESPACE
 from tests.e2e.controller import restart
 from tests.e2e.target import Target, deployment, eventually
 from tests.resilience import rights
-from tests.resilience.conftest import long, serve
+from tests.resilience.conftest import long
 from tests.resilience.figures import Fact, record
 from tests.resilience.replicas import CONTROLLER, whole
 from tests.resilience.rights import REFUSED, USED, Right
 from tests.resilience.test_certificates import certificate, damage, renewed
 from tests.support import reports
+from tests.support.cluster import serve
 from webhook.cluster.client import MANAGED_BY
 from webhook.controller.image_identities import DAY, RETENTION
 from webhook.image.image_identity import ImageIdentity, ImageIdentitySpec

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from deploy.local.layout import HOST
-from tests.e2e.target import Target
+from tests.e2e.target import Refused, Target, eventually
 
 CRDS = Path(__file__).parents[2] / "charts/nonroot-webhook/files/crds"
 OURS = "app.kubernetes.io/part-of=nonroot-webhook"
@@ -29,6 +29,29 @@ def own_address() -> str:
     return os.environ.get("NONROOT_REGISTRY", HOST).partition(":")[0]
 
 
+def served(target: Target, *crds: str) -> None:
+    """Wait until the API server lists objects of every kind that `kubectl get` finds by these words.
+
+    `kubectl wait` is no use: it fails where a CRD has no status yet, and once that says established, discovery and the store
+    are still to come ("429 storage is (re)initializing").
+    """
+    names = [each.partition("/")[2] for each in target.kubectl("get", *crds, "-o", "name").split()]
+
+    def listed() -> bool:
+        try:
+            return bool(names) and all(target.kubectl("get", each, "-A", "-o", "json") for each in names)
+        except Refused:
+            return False
+
+    eventually(listed, f"the kinds {', '.join(names)}")
+
+
+def serve(target: Target, crd: Path) -> None:
+    """Install a CRD, or those of a folder."""
+    target.kubectl("apply", "--server-side", "-f", str(crd))
+    served(target, "-f", str(crd))
+
+
 @contextlib.contextmanager
 def crds(target: Target) -> Iterator[None]:
     """Our CRDs; where the chart has brought them already they stay, else they go afterwards."""
@@ -36,7 +59,7 @@ def crds(target: Target) -> Iterator[None]:
     if missing:
         target.kubectl("create", "-f", str(CRDS))
     try:
-        target.kubectl("wait", "--for=condition=Established", "crd", "-l", OURS)
+        served(target, "crd", "-l", OURS)
         yield
     finally:
         if missing:

@@ -1,7 +1,6 @@
 """The controller as a process of its own."""
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -11,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+
+from tests.support.distribution import free_port
 
 
 class Controller(msgspec.Struct, frozen=True):
@@ -32,8 +33,7 @@ class Controller(msgspec.Struct, frozen=True):
 @contextmanager
 def controller(kubeconfig: Path, *flags: str, environment: Mapping[str, str] | None = None) -> Iterator[Controller]:
     """`nonroot operate` with more flags and variables. Its log is printed, and tells of no fault and no secret."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "webhook", "operate", "--host=127.0.0.1", f"--metrics-port={port}", *flags]
     variables = {**os.environ, **(environment or {}), "KUBECONFIG": str(kubeconfig)}
     with tempfile.TemporaryFile() as output:

@@ -1,6 +1,7 @@
 """The real Distribution registry as a process of its own, alone or as a pull-through cache of another."""
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -15,11 +16,16 @@ from tests.support.authority import Authority
 USERS = "app:$2b$04$aw.OfUD2H56bSsBsY9Zjru1muAxFMf/zttZ5rQYbWX5RqcGQ/OYZy\n"  # bcrypt of "secret"
 
 
+PORTS = range(20_000, 30_000)  # below those that Linux gives to connections that go out (ip_local_port_range)
+
+
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        return int(holder.getsockname()[1])
+    """A port that nobody listens on, and that no connection takes until somebody does."""
+    while True:
+        with socket.socket() as holder, contextlib.suppress(OSError):
+            port = secrets.choice(PORTS)
+            holder.bind(("127.0.0.1", port))
+            return port
 
 
 async def listening(authority: str) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import pytest
 
 from deploy.local import build
+from tests.support.cluster import reach
 from tests.support.helm import CHART, NAMESPACE, TOOLS, Manifest, ProgramError, manifests, pick, run, template
 from tests.support.pods import DEFAULTS
 
@@ -44,8 +45,7 @@ def kubectl(*words: str, given: object = None) -> str:
 
 @pytest.fixture(scope="module")
 def namespace() -> Iterator[str]:
-    name = f"hooks-{uuid.uuid4().hex[:8]}"
-    kubectl("create", "namespace", name)
+    name = reach().namespace(f"hooks-{uuid.uuid4().hex[:8]}")
     yield name
     kubectl("delete", "namespace", name, "--wait=false")
 

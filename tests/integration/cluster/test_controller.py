@@ -28,7 +28,7 @@ from webhook.controller.certificate_rotation import InOrder, Names, Pending, Pla
 from webhook.controller.manager import PERIOD
 from webhook.server.certificates import authority
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 ID = secrets.token_hex(4)
 NAMESPACE = f"operate-{ID}"

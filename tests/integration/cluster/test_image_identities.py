@@ -139,7 +139,8 @@ async def test_without_the_kind_or_the_right_it_is_asked_again_later(
     else:
         proxy.forbidden.add("imageidentities")
     async with followed() as known:
-        await asyncio.sleep(1)
+        await until(lambda: caplog.records)
+        await asyncio.sleep(1)  # some more attempts
         assert names(known) == set()
         assert len(caplog.records) == 1
         proxy.hidden = ""

@@ -5,7 +5,7 @@ import pytest
 from tests.bench import large
 from tests.support import cluster
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 async def test_a_second_scan_writes_nothing_and_what_is_new_is_reported() -> None:
@@ -13,4 +13,4 @@ async def test_a_second_scan_writes_nothing_and_what_is_new_is_reported() -> Non
     cluster.reach()
     lines = [line async for line in large.measure(large.SHORT, quiet=2)]
     print("\n".join(lines))
-    assert len(lines) == 6 + large.LOOKS
+    assert len(lines) - large.LOOKS in {6, 7}  # a third scan follows where layers were read after the first

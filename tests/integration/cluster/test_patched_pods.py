@@ -17,7 +17,7 @@ from tests.support import cluster, helm
 from tests.support.controller import controller
 from webhook.workload.annotations import ANNOTATION
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 DIGEST = "registry.example/app@sha256:" + "cd" * 32
 MOMENT = "2026-11-29T20:10:52Z"
@@ -75,8 +75,7 @@ def target() -> Iterator[Target]:
 
 
 def test_a_failure_is_reported_within_a_minute(target: Target, tmp_path: Path) -> None:
-    namespace = f"patched-{secrets.token_hex(4)}"
-    target.kubectl("create", "namespace", namespace)
+    namespace = target.namespace(f"patched-{secrets.token_hex(4)}")
 
     def state(name: str, status: Json) -> None:
         reported = {

@@ -17,7 +17,7 @@ from tests.integration.cluster.test_scheduler import FLAGS, deployment
 from tests.support import cluster, helm
 from tests.support.controller import controller
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 OWN, OTHER = (f"readers-{secrets.token_hex(4)}-{each}" for each in ("own", "other"))
 READER = "reader"
@@ -34,6 +34,7 @@ def target() -> Iterator[Target]:
         for name in (OWN, OTHER):
             found.namespace(name, readers=OWN)
             found.apply(deployment(f"web-{name}", runAsUser=1001), namespace=name)
+            eventually(lambda name=name: len(found.get("pods", name)) == 2, f"the Pods of {name}")  # type: ignore[misc]
         found.kubectl("create", "serviceaccount", READER, "-n", OWN)
         found.kubectl(
             "create", "rolebinding", READER, "-n", OWN, "--clusterrole=admin", f"--serviceaccount={OWN}:{READER}"
