@@ -27,11 +27,10 @@ from tests.e2e.target import Target
 from tests.resilience import rights
 from tests.resilience.figures import RECORDED, Fault, record
 from tests.resilience.replicas import ADMISSION, CONTROLLER, Replica, replicas, whole
-from tests.resilience.traffic import BEFORE, Kind, Tally, Traffic
+from tests.resilience.traffic import BEFORE, Kind, Tally, Traffic, straight
 from tests.support import control_plane
 from tests.support.cluster import CRDS, reach, serve
 from tests.support.pods import DEFAULTS
-from tests.unit.server.test_asgi import review
 
 __all__ = ["product", "target"]
 
@@ -150,10 +149,7 @@ async def _warm(asked: list[Replica], kinds: list[Kind]) -> None:
     """Show every image to every replica, so that each has seen it before the fault; nothing is written down of that."""
     async with aiohttp.ClientSession() as session:
         for one, kind in itertools.product(asked, kinds):
-            body = review(kind.pod(0), namespace=kind.namespace, dryRun=True)
-            address, headers = f"https://{one.address}:10250/validate", {"Content-Type": "application/json"}
-            async with session.post(address, data=body, headers=headers, ssl=False) as answer:
-                assert answer.status == 200
+            await straight(session, one.address, kind)
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
-"""`python -m tests.resilience.hostile ADDRESS NAMESPACE`: a tenant that does its worst, in a process of its own.
+"""`python -m tests.resilience.hostile ADDRESS NAMESPACE [RATES]`: a tenant that does its worst, in a process of its own.
 
 It prints a line when it has begun, stops when its input ends, and then prints how many Pods of each kind it sent. Each kind has
-clients of its own that send one dry run after the other through the API server, with images in a registry at ADDRESS.
+clients of its own that send one dry run after the other through the API server, with images in a registry at ADDRESS. RATES is
+JSON: no more Pods a second of each kind than that.
 """
 
 import asyncio
@@ -11,11 +12,13 @@ import hashlib
 import itertools
 import json
 import logging
+import math
 import os
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,20 +97,25 @@ def _spec(image: str) -> Object:
     return {"containers": [{"name": "app", "image": image}]}
 
 
-async def send(api: Api, namespace: str, kind: Callable[[int], Object], first: int, stop: asyncio.Event) -> int:
+async def send(
+    api: Api, namespace: str, kind: Callable[[int], Object], first: int, period: float, stop: asyncio.Event
+) -> int:
     """One Pod after the other, whatever is answered, each client with numbers of its own; how many."""
     for sent in itertools.count():
         if stop.is_set():
             return sent
+        began = time.monotonic()
         spec = kind(first + sent * CLIENTS)
         pod: Any = {"apiVersion": "v1", "kind": "Pod", "metadata": {"generateName": "evil-"}, "spec": spec}
         with contextlib.suppress(Refused):
             await api.call("POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All", pod)
-        await asyncio.sleep(PAUSE)
+        rest = began + period - time.monotonic()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), max(rest, PAUSE))
     return 0
 
 
-async def main(address: str, namespace: str) -> None:
+async def main(address: str, namespace: str, rates: Mapping[str, float]) -> None:
     """All kinds at once."""
     logging.disable()  # of a registry whose clients give up
     stop = asyncio.Event()
@@ -116,7 +124,10 @@ async def main(address: str, namespace: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
             async with connect(os.environ, Path(folder)) as api, asyncio.TaskGroup() as clients:
                 sent = {
-                    name: [clients.create_task(send(api, namespace, kind, each, stop)) for each in range(CLIENTS)]
+                    name: [
+                        clients.create_task(send(api, namespace, kind, each, CLIENTS / rates.get(name, math.inf), stop))
+                        for each in range(CLIENTS)
+                    ]
                     for name, kind in tenant.kinds.items()
                 }
                 print("begun", flush=True)
@@ -126,4 +137,4 @@ async def main(address: str, namespace: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    asyncio.run(main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]) if sys.argv[3:] else {}))

@@ -17,6 +17,8 @@ from typing import Any, Literal
 import aiohttp
 import msgspec
 
+from tests.unit.server.test_asgi import review
+
 Expectation = Literal["patched", "refused", "untouched", "verified", "warned"]
 
 ATTEMPTS = 11  # of one admission: the first, and ten after a 429
@@ -98,6 +100,18 @@ class Tally(msgspec.Struct):
     def result(self) -> str:
         """What most of those read whose request was lost."""
         return self.lost.most_common(1)[0][0] if self.lost else ""
+
+
+async def straight(
+    session: aiohttp.ClientSession, address: str, kind: Kind, number: int = 0, path: str = "/validate"
+) -> float:
+    """Have a replica itself review a Pod, past the API server; the seconds that it took."""
+    body, began = review(kind.pod(number), namespace=kind.namespace, dryRun=True), time.monotonic()
+    url, headers = f"https://{address}:10250{path}", {"Content-Type": "application/json"}
+    async with session.post(url, data=body, headers=headers, ssl=False) as answer:
+        await answer.read()
+        assert answer.status == 200
+    return time.monotonic() - began
 
 
 class Traffic:
