@@ -83,3 +83,17 @@ def test_a_text_is_shortened_at_a_word(text: str, limit: int, result: str) -> No
     """One word that is longer than all there is room for is cut."""
     assert shortened(text, limit) == result
     assert len(result) <= limit
+
+
+@pytest.mark.parametrize(
+    ("limit", "result"),
+    [
+        (21, "one two three (there)"),
+        (20, "one two… (there)"),
+        (12, "one… (there)"),
+        (3, "… (there)"),
+    ],
+)
+def test_what_a_text_ends_with_stays_whole(limit: int, result: str) -> None:
+    """However little room there is for the text itself."""
+    assert shortened("one two three", limit, " (there)") == result
