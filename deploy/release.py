@@ -12,7 +12,7 @@ CHART = ROOT / "charts" / "nonroot-webhook"
 NAMESPACE = "nonroot-system"
 RELEASE = "nonroot"
 CONFIGURATIONS = ("mutatingwebhookconfiguration/zz-nonroot-webhook", "validatingwebhookconfiguration/nonroot-webhook")
-TIMEOUT = 120  # seconds until every replica must be ready
+TIMEOUT = 300  # seconds until every replica must be ready, also on a busy machine
 
 
 class ReleaseError(Exception):

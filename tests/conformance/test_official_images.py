@@ -19,7 +19,7 @@ from webhook.check.surveying import Surveying
 from webhook.registry.client import RegistryClient
 from webhook.registry.settings import RegistrySettings
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 RUNNABLE = [model for model in MODELS if model.suggested is None or model.suggested.sure]
 ASSIGN = effective_policy(rootImages="Assign", assign={"uid": "FromImage", "images": ["*"]})

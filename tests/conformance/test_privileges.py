@@ -34,7 +34,7 @@ pytestmark = pytest.mark.e2e
 
 BIND, RAW = 10, 13  # linux/capability.h
 REPORT = ("cp", "/proc/self/status", "/dev/termination-log")
-POD_SECONDS = 120.0
+POD_SECONDS = 300.0  # on a busy machine
 
 Json = dict[str, Any]
 

@@ -12,7 +12,7 @@ from deploy.release import NAMESPACE, RELEASE
 from tests.e2e.target import Refused, Target, eventually
 from tests.resilience.conftest import install, long
 from tests.resilience.figures import Fact, record
-from tests.resilience.replicas import ADMISSION, CONTROLLER, replicas, whole
+from tests.resilience.replicas import ADMISSION, CONTROLLER, whole
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(600)]
 
@@ -48,7 +48,7 @@ def test_the_cluster_lives_and_the_release_can_be_rolled_back(dead: Target, name
     dead.kubectl("label", "node", node["metadata"]["name"], "nonroot.dev/survive-")
     with _timed("`helm rollback` with everything of ours dead"):
         dead.run("helm", "rollback", RELEASE, "1", "--namespace", NAMESPACE, "--wait", "--timeout", "120s")
-    assert len(replicas(dead)) == 2
+    assert len(whole(dead)) == 2
 
 
 @long

@@ -12,7 +12,7 @@ from deploy.kind import engine, offline
 from tests.support.layouts import folder, oci_files
 from tests.unit.check.test_inspection import APP
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 # What a kubelet sets (k8s.io/component-helpers, node/util/sysctl), and another value, where the machine has that already.
 KUBELET = {"kernel/panic": ("10", "11"), "kernel/panic_on_oops": ("1", "0"), "vm/overcommit_memory": ("1", "0")}

@@ -12,7 +12,7 @@ from deploy.kind import engine, offline
 from tests.e2e.target import Refused, Target, eventually
 from tests.support.helm import CHART
 
-pytestmark = pytest.mark.timeout(900)  # the first run builds the node image
+pytestmark = pytest.mark.timeout(2700)  # the first run builds the node image
 
 NODES = ("nonroot-control-plane", "nonroot-worker")
 REGISTRY = "nonroot-registry:5000"
@@ -85,6 +85,8 @@ def test_an_upgrade_of_the_chart(target: Target) -> None:
         "helm", "upgrade", release.RELEASE, str(CHART), "--namespace", release.NAMESPACE, "--reuse-values",
         "--set", "logging.format=json", "--wait", "--timeout", "180s",
     )  # fmt: skip
+    # Helm is content when all new ones are ready: the last former one is then still to go.
+    target.kubectl("rollout", "status", "deployment", "-n", release.NAMESPACE, "--timeout=180s")
     after = release_pods(target)
     assert after
     assert not before & after

@@ -26,7 +26,7 @@ from webhook.image.source import Image, Query
 from webhook.registry import local_store
 from webhook.registry.settings import Host
 
-pytestmark = pytest.mark.timeout(900)  # where containerd is built first
+pytestmark = pytest.mark.timeout(1800)  # where containerd is built first
 
 BY_GET = Login({"u": "p"}, oauth="get")
 UNLABELLED = index(NAMED, Content(OTHER.manifest))

@@ -16,7 +16,7 @@ from tests.support.layouts import folder, oci_files
 from tests.unit.check.test_inspection import APP
 
 pytestmark = [
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(bool(os.geteuid()) or not shutil.which("skopeo"), reason="needs root, and skopeo beside Podman"),
 ]
 

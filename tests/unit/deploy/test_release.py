@@ -29,7 +29,7 @@ def test_an_installation_is_done_when_the_former_replicas_have_gone(tmp_path: Pa
     assert helm.startswith("helm upgrade --install --take-ownership nonroot ")
     assert rollout == (
         f"kubectl rollout status deployment --namespace {release.NAMESPACE} "
-        "--selector app.kubernetes.io/instance=nonroot --timeout 120s"
+        "--selector app.kubernetes.io/instance=nonroot --timeout 300s"
     )
     assert [each.split()[-1] for each in configurations] == list(release.CONFIGURATIONS)
 
