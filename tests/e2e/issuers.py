@@ -11,6 +11,7 @@ from pathlib import Path
 from deploy.release import NAMESPACE
 from tests.e2e.target import Target, eventually
 from tests.support import schemas
+from tests.support.cluster import served
 from tests.support.oracle import built
 from webhook.server import certificates
 from webhook.server.certificates import Pair
@@ -44,7 +45,7 @@ def cert_manager(target: Target, log: Path) -> Iterator[None]:
     program = built(PROGRAM)
     target.kubectl("apply", "--server-side", "-f", "-", text=crds.decode())
     try:
-        target.kubectl("wait", "--for=condition=Established", "-f", "-", text=crds.decode())
+        served(target, "crd", *(f"{kind}.cert-manager.io" for kind in KINDS))
         command: list[str | Path] = [program, target.environment["KUBECONFIG"]]
         with log.open("w") as said, subprocess.Popen(command, stderr=said) as running:
             try:

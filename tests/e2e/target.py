@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 T = TypeVar("T")
-EVENTUALLY_SECONDS = 120.0  # until something that must happen has happened
+EVENTUALLY_SECONDS = 240.0  # until something that must happen has happened, also on a busy machine
 
 
 class Refused(Exception):
@@ -150,9 +150,10 @@ def runtime_user(target: Target, container: str) -> tuple[int, int, tuple[int, .
 
 
 def _refused(target: Target, namespace: str) -> dict[str, Outcome]:
-    """Deployments whose Pods the API server refused, by the event on their ReplicaSet."""
+    """Deployments whose Pods a hook refused, by the event on their ReplicaSet; one that did not answer in time is asked again."""
     found = {}
     for event in target.get("events", namespace, "--field-selector", "reason=FailedCreate"):
-        name = event["involvedObject"]["name"].rpartition("-")[0]
-        found[name] = Outcome(reason="FailedCreate", message=event["message"])
+        if "denied the request" in event["message"]:
+            name = event["involvedObject"]["name"].rpartition("-")[0]
+            found[name] = Outcome(reason="FailedCreate", message=event["message"])
     return found

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from deploy.dev.images.build import Pushed
+from tests.e2e.replies import in_force
 from tests.e2e.target import Refused, Target, deployment, eventually, outcomes
 from tests.e2e.test_remembered import create, identity, pod
 
@@ -108,7 +109,8 @@ def test_root_in_a_user_namespace_is_refused_unless_a_policy_allows_it(
     head = {"apiVersion": "nonroot.dev/v1alpha1", "kind": "NonRootPolicy", "metadata": {"name": enforced}}
     installed.apply({**head, "spec": spec})
     try:
-        eventually(lambda: not _refused(installed, enforced, inside), "the policy in force")
+        in_force(installed, enforced, enforced)
+        assert _refused(installed, enforced, inside) == ""
         assert "image runs as root" in _refused(installed, enforced, root)
     finally:
         installed.kubectl("delete", "nonrootpolicy", enforced)

@@ -1,11 +1,11 @@
 """Real images under a real kubelet: without the webhook, then with it, and the two compared."""
 
-import json
 import secrets
 
 import pytest
 
 from deploy.dev.images.build import Built, Pushed
+from tests.e2e.replies import in_force
 from tests.e2e.target import Outcome, Refused, Target, deployment, eventually, outcomes, runtime_user
 from tests.support.pods import DEFAULTS
 
@@ -169,16 +169,11 @@ def test_a_volume_that_a_non_root_process_cannot_write(
     }
     target.apply(policy)
 
-    def cured() -> bool:
-        text = json.dumps(_writer("dry", image, "cured"))
-        dry = json.loads(
-            target.kubectl("create", "-n", namespace, "--dry-run=server", "-o", "json", "-f", "-", text=text)
-        )
-        return bool(dry["spec"].get("securityContext", {}).get("fsGroup") == 2000)
-
     try:
-        eventually(cured, "the policy's fsGroup in a dry run")
+        in_force(target, namespace, namespace)
         assert "volume may not be writable" not in target.apply(_writer("cured", image), namespace=namespace)
+        (cured,) = (each for each in target.get("pods", namespace) if each["metadata"]["name"] == "cured")
+        assert cured["spec"]["securityContext"]["fsGroup"] == 2000
         eventually(lambda: _wrote(target, namespace, "cured") is True, "the cured Pod's word that it can write")
         eventually(lambda: _wrote(target, namespace, "told") is False, "the other Pod's word that it cannot write")
     finally:

@@ -15,6 +15,7 @@ from deploy.dev.images.build import Built, Pushed
 from tests.e2e.conftest import fronts
 from tests.e2e.controller import scan
 from tests.e2e.front import front
+from tests.e2e.replies import Response, everywhere, noted
 from tests.e2e.target import Refused, Target, eventually
 
 pytestmark = pytest.mark.e2e
@@ -134,23 +135,19 @@ def test_what_only_nodes_can_pull_is_known_from_them(
         eventually(partial(stored, target, image, "observed"), f"what the nodes have shown of {image}")
     target.kubectl("label", "namespace", namespace, "nonroot.dev/mode=enforce")
 
-    def verdict() -> dict[str, Any] | None:
-        context, result = create(target, namespace, pod(web, "second", non_root=True), "--dry-run=server")
-        return context if "unauthorized" not in result else None
-
-    context = eventually(verdict, "an admission that knows")
+    for image, who in ((web, f"uid {first['uid']}"), (root, "uid 0")):
+        known = partial(_identified, who)
+        everywhere(target, namespace, pod(image), known, f"{who} of {image} known in mode Enforce")
+    context, _ = create(target, namespace, pod(web, "second", non_root=True))
     assert (context["runAsUser"], context["runAsGroup"]) == (first["uid"], first["gid"])
-    create(target, namespace, pod(web, "second", non_root=True))
     assert identity(target, namespace, "second") == first
+    with pytest.raises(Refused, match=r"image runs as root: container \"app\""):
+        create(target, namespace, pod(root, "again"), "--dry-run=server")
 
-    def refusal() -> str:
-        try:
-            create(target, namespace, pod(root, "again"), "--dry-run=server")
-        except Refused as refused:
-            return str(refused)
-        return ""
 
-    assert 'image runs as root: container "app"' in eventually(refusal, "an admission that knows the root image")
+def _identified(who: str, response: Response) -> bool:
+    """Whether the answer is mode Enforce's, about an image that is known to be that user's."""
+    return noted(response, "mode") == "Enforce" and f": {who} " in f"{noted(response, 'identities')} "
 
 
 def test_what_was_known_is_answered_while_the_registry_is_away_and_after_a_restart(

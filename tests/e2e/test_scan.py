@@ -22,7 +22,7 @@ from webhook.cluster.client import Cluster
 from webhook.cluster.errors import Expired
 from webhook.scan import document
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 ID = secrets.token_hex(3)
 READ = ["get", "list"]

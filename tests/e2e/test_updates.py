@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from deploy.dev.images.build import Pushed
+from tests.e2e.replies import everywhere, in_force, noted
 from tests.e2e.target import Refused, Target, eventually
 from webhook.workload.workload import TEMPLATE_KINDS
 
@@ -79,14 +80,7 @@ def test_a_new_image_is_allowed_or_refused_and_never_patched(
     }
     target.apply(policy)
     try:
-
-        def unpatched() -> bool:
-            text = json.dumps(_pod("dry", names[0], **demands))
-            command = ("create", "-n", namespace, "--dry-run=server", "-o", "json", "-f", "-")
-            made = json.loads(target.kubectl(*command, text=text))
-            return "runAsUser" not in made["spec"]["containers"][0]["securityContext"]
-
-        eventually(unpatched, "the policy that injects nothing")
+        in_force(target, namespace, namespace)
         target.apply(_pod("app", names[0], **demands), namespace=namespace)
         target.kubectl("-n", namespace, "set", "image", "pod/app", f"app={names[1]}")
         container = _get(target, namespace, "app")["spec"]["containers"][0]
@@ -128,10 +122,9 @@ def test_a_template_is_warned_about_and_never_changed(
     }
     replicas = {"spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}}
     version, holder = holders.get(kind, ("apps/v1", replicas))
-    result = target.apply(
-        {"apiVersion": version, "kind": kind, "metadata": {"name": "x"}, **holder}, namespace=namespace
-    )
-    assert "Warning: nonroot: image runs as root" in result
+    written = {"apiVersion": version, "kind": kind, "metadata": {"name": "x"}, **holder}
+    everywhere(target, namespace, written, lambda said: noted(said, "verdict") == "refused", "the image known")
+    assert "Warning: nonroot: image runs as root" in target.apply(written, namespace=namespace)
     made = target.kubectl("-n", namespace, "get", kind.lower(), "x", "-o", "json")
     assert "runAsUser" not in made
     assert "nonroot.dev/injected" not in made

@@ -82,4 +82,4 @@ def test_after_uninstall_nothing_is_refused_or_changed(
     found = outcomes(installed, namespace, set(chosen))
     assert (found["a-useradd-uid"].uid, found["a-useradd-uid"].run_as_user) == (1000, None)
     assert (found["g-root"].uid, found["g-root"].run_as_user) == (0, None)
-    installed.kubectl("delete", "namespace", namespace, handled, "--timeout=60s")
+    installed.kubectl("delete", "namespace", namespace, handled, "--timeout=120s")
