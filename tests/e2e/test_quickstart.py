@@ -51,7 +51,7 @@ def test_the_quickstart_of_a_cluster_does_what_it_says(restored: Target) -> None
         return run(commands.replace(INSTALL, "").replace("registry.example.com", target.registry))
 
     runs = rerun(PAGE, run_here)
-    assert len(runs) == 4
+    assert len(runs) == 5
     for each in runs:
         assert holds(each), each
     assert target.kubectl("get", "mutatingwebhookconfigurations", "-o", "name", "-l", RELEASE_LABEL) == ""
