@@ -4,7 +4,6 @@ Source: jcrist/msgspec src/msgspec/_core.c (the messages of DecodeError and Vali
 """
 
 import re
-from difflib import get_close_matches
 from typing import Any
 
 from msgspec import inspect
@@ -106,6 +105,8 @@ def _clause(message: str, place: str, kind: inspect.Type | None) -> str:
 
 def _meant(text: str, values: list[str]) -> str:
     """The value that was probably meant; empty where none is near."""
+    from difflib import get_close_matches  # for errors alone
+
     lower = {each.lower(): each for each in values}
     near = get_close_matches(text.lower(), lower, n=1)
     return f"; did you mean {lower[near[0]]}?" if near else ""

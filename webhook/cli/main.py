@@ -4,7 +4,6 @@ import contextlib
 import errno
 import os
 import sys
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -37,9 +36,11 @@ class _Group(click.Group):
     def resolve_command(
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        near = get_close_matches(args[0], _COMMANDS, n=1) if args[0] not in _COMMANDS else []
-        if near and not context.resilient_parsing:
-            context.fail(f"No such command {args[0][:80]!a}. Did you mean {near[0]}?")
+        if args[0] not in _COMMANDS and not context.resilient_parsing:
+            from difflib import get_close_matches
+
+            if near := get_close_matches(args[0], _COMMANDS, n=1):
+                context.fail(f"No such command {args[0][:80]!a}. Did you mean {near[0]}?")
         return super().resolve_command(context, args)
 
     def invoke(self, context: click.Context) -> Any:
