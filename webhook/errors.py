@@ -8,7 +8,7 @@
     ├── InvalidSetting      a flag or file given at start is unusable
     └── MalformedImage      a manifest, config or layer that a runtime would refuse, or that two could read differently
 
-"Could not tell" is not here: it is a value, `webhook.image.source.Unknown`, and the policy decides what it means.
+"Not known" is not here: it is a value, `webhook.image.source.Unknown`, and the policy decides what it means.
 """
 
 

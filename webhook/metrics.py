@@ -37,7 +37,7 @@ class Family(msgspec.Struct, frozen=True):
         return made
 
     def at(self, value: float | None) -> Metric:
-        """The metric without labels; None: there is nothing to tell yet."""
+        """The metric without labels; None: there is nothing to report yet."""
         return self.of([] if value is None else [((), value)])
 
     def spread(self, samples: Iterable[tuple[Sequence[str], Sequence[int], float]]) -> Metric:

@@ -100,7 +100,6 @@ def check(
     """
     from webhook.check.files import Selection
     from webhook.cli import configuration, inputs
-    from webhook.cli.baseline import without
     from webhook.cli.images import ImageSource
 
     source = ImageSource(no_images, offline, insecure, registry_config)
@@ -124,6 +123,8 @@ def check(
             raise InvalidSetting(f"-o {each.form[:40]} {known}; without --table there are {', '.join(FORMATS)}")
     report = settings.applied(asyncio.run(_check(request, source)))
     if baseline is not None:
+        from webhook.cli.baseline import without
+
         report = without(report, baseline)
     for each in targets:
         each.write(rendered(each.form, report))

@@ -6,7 +6,7 @@
 
 Admission reads no more than the account files; what is stored here it uses. The newest images come first, one at a time, at
 so many bytes a second on average, of which one namespace's images take a quarter at most. An image behind pull secrets is
-read with those of a Pod that runs it, and only namespaces that have opened it are told of it.
+read with those of a Pod that runs it, and no namespace uses it that has not opened the image.
 """
 
 import asyncio

@@ -35,8 +35,8 @@ class Observation(msgspec.Struct, frozen=True):
     """The identity of an image's USER, as a kubelet has reported it.
 
     `image` is the normalised reference that the Pod names; `user` is the USER where the kubelet has verified that it is a
-    number, None where it may be a name; `groups` is None where the Pod added some of its own. Pods of `namespace` may be
-    told, all where it is None: the node itself could pull it, or anybody can.
+    number, None where it may be a name; `groups` is None where the Pod added some of its own. Pods of `namespace` may use
+    it, all where it is None: the node itself could pull it, or anybody can.
     """
 
     image: str

@@ -21,7 +21,7 @@ SERVICE_ACCOUNT = "system:serviceaccount:"
 
 NAMESPACE_WEIGHT = 64 * 1024  # of the patterns of a namespace's exceptions: some 0.1 s until all are compiled
 WORKLOAD_EXCEPTIONS = 128  # of a namespace that name the same workload: each is looked at for each of its containers
-NAMED_EXCEPTIONS = 5  # exceptions whose reasons are told; of the others it is said how many
+NAMED_EXCEPTIONS = 5  # exceptions whose reasons are given; the others are counted
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 

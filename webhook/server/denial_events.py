@@ -51,10 +51,10 @@ class DenialEvents:
         if not any(each.severity in _SEVERE for each in outcome.findings):
             return
         if not workload.is_pod:
-            return  # its author was told, and its Pods come next
+            return  # its author has the response, and its Pods come next
         about = _regarding(review.namespace, workload)
         if outcome.decision == "deny":
-            if about.kind != "Pod" or review.operation == "UPDATE":  # else there is none, and whoever asked was told
+            if about.kind != "Pod" or review.operation == "UPDATE":  # else its author has the response
                 self._write_event(about, "PodDenied", outcome.message)
         elif effective_policy.mode == "Enforce":
             unread = [each for each in outcome.findings if each.severity == "unknown"]

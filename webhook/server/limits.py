@@ -2,7 +2,7 @@
 
 uvicorn bounds none of these for httptools: a request that never ends keeps its connection for ever, and headers may be of
 any size. Whoever reaches the port can send them, so that a replica would be killed for its memory. Whoever finds no room
-for a large request is told so, and an API server then comes again by itself: k8s.io/client-go rest/with_retry.go.
+for a large request gets a 503, and an API server then comes again by itself: k8s.io/client-go rest/with_retry.go.
 """
 
 import asyncio

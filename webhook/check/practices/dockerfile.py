@@ -136,7 +136,7 @@ def bound_everywhere(evaluation: Evaluation, _neighbours: BuildContext) -> Row:
         return passed(practice, "Reachable.", line)
     server = next((command for step in start for command in step.commands if _stays_inside(command)), None)
     if server is not None:
-        return failed(practice, f"{server.name} binds to 127.0.0.1 unless told otherwise. Say 0.0.0.0.", line)
+        return failed(practice, f"{server.name} binds to 127.0.0.1 by default. Say 0.0.0.0.", line)
     return not_applicable(practice, "The file does not say where it listens.")
 
 
@@ -237,7 +237,7 @@ def _taken(evaluation: Evaluation, command: Command) -> bool:
 
 
 def _stays_inside(command: Command) -> bool:
-    """A server that binds to the loopback unless it is told otherwise, and is not told."""
+    """A server that binds to the loopback by default, and is given no other address."""
     words = command.words
     name = (
         command.arguments[1] if command.name.startswith("python") and command.arguments[:1] == ("-m",) else command.name

@@ -4,7 +4,7 @@ Source: actions/toolkit packages/core/src/command.ts (escapeData, escapeProperty
 """
 
 from webhook.check.report import Report
-from webhook.cli.output.summary import subject, summary, told
+from webhook.cli.output.summary import one_line, subject, summary
 from webhook.text import printable
 
 _LEVELS = {"error": "error", "warning": "warning", "unknown": "warning", "note": "notice"}
@@ -17,7 +17,7 @@ def render(report: Report) -> str:
         title = f"{each.rule}: {subject(each)}" if subject(each) else each.rule
         lines.append(
             f"::{_LEVELS[each.severity]} file={_property(each.path)},line={each.line},col={each.column},"
-            f"title={_property(title)}::{_escaped(told(each))}"
+            f"title={_property(title)}::{_escaped(one_line(each))}"
         )
     lines += [
         f"::warning file={_property(each.path)},line={each.line},title=skipped::{_data(each.reason)}"

@@ -8,7 +8,7 @@ from collections import Counter
 from webhook import json_output
 from webhook.check.report import Report
 from webhook.cli.output.fingerprint import fingerprint
-from webhook.cli.output.summary import told
+from webhook.cli.output.summary import one_line
 from webhook.text import printable
 
 _SEVERITIES = {"error": "critical", "warning": "major", "unknown": "minor", "note": "info"}
@@ -19,7 +19,7 @@ def render(report: Report) -> str:
     seen: Counter[str] = Counter()
     issues: list[dict[str, object]] = [
         {
-            "description": told(each),
+            "description": one_line(each),
             "check_name": each.rule,
             "fingerprint": fingerprint(each, seen),
             "severity": _SEVERITIES[each.severity],

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from xml.sax.saxutils import escape, quoteattr
 
 from webhook.check.report import Finding, Report, Skipped
-from webhook.cli.output.summary import subject, told
+from webhook.cli.output.summary import one_line, subject
 from webhook.text import printable
 
 
@@ -30,7 +30,7 @@ def render(report: Report) -> str:
 
 def _failure(finding: Finding) -> str:
     name = f"{finding.rule}: {subject(finding)}" if subject(finding) else finding.rule
-    body = escape(f"{printable(finding.path)}:{finding.line}: {told(finding)}")
+    body = escape(f"{printable(finding.path)}:{finding.line}: {one_line(finding)}")
     message = quoteattr(printable(finding.message, 2000))
     return f"{_case(finding.path, name)}><failure type={quoteattr(finding.severity)} message={message}>{body}</failure></testcase>"
 

@@ -1,9 +1,13 @@
 """The parts that the formats for people share: what a finding is about, and the closing sentence."""
 
-from webhook.check.fix import Fixes
+from typing import TYPE_CHECKING
+
 from webhook.check.report import Finding, Report
 from webhook.evaluation.documentation import more
 from webhook.text import many, printable
+
+if TYPE_CHECKING:
+    from webhook.check.fix import Fixes
 
 
 def subject(finding: Finding) -> str:
@@ -17,7 +21,7 @@ def subject(finding: Finding) -> str:
     return printable(", ".join(parts))
 
 
-def told(finding: Finding) -> str:
+def one_line(finding: Finding) -> str:
     """A finding on one line: what is wrong, what to write, and where to read more."""
     return printable(f"{finding.message}; {finding.fix}", 4000) + more(finding.rule)
 
@@ -33,7 +37,7 @@ def summary(report: Report) -> str:
     return f"{seen}: {_counts(report) or ('nothing found in the rest' if not_examined else 'nothing found')}"
 
 
-def fixed(fixes: Fixes, *, written: bool) -> str:
+def fixed(fixes: "Fixes", *, written: bool) -> str:
     """The closing sentence of a fix: what was changed, and what is left for people."""
     places = sum(each.fixed for each in fixes.changes)
     verb = "fixed" if written else "to be fixed"

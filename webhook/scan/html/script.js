@@ -80,8 +80,8 @@ class Filter {
       choices.every((each) => row.cells[each.dataset.column].textContent === each.value) &&
       words.every((word) => this.textOf(row).includes(word));
     const count = this.rows.show();
-    const told = [...choices.map((each) => each.value), ...(words.length ? [`“${words.join(" ")}”`] : [])];
-    const filtered = told.length ? `: ${told.join(", ")}` : "";
+    const terms = [...choices.map((each) => each.value), ...(words.length ? [`“${words.join(" ")}”`] : [])];
+    const filtered = terms.length ? `: ${terms.join(", ")}` : "";
     this.status.textContent = `${number.format(count)} of ${number.format(this.rows.all.length)}${filtered}`;
   }
 
