@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import pytest
 
 from tests.support.pods import DEFAULTS, effective_policy, first, workload
 from tests.support.tables import table
@@ -246,10 +247,11 @@ def test_containers_with_one_fault_and_one_advice_share_a_message() -> None:
     )
 
 
-def test_a_denial_ends_with_its_first_rules() -> None:
-    rules = ("root-user", "root-image", "invalid-user", "named-user")
+@pytest.mark.parametrize("number", [2, 3, 4])
+def test_a_denial_ends_with_its_first_rules(number: int) -> None:
+    rules = ("root-user", "root-image", "invalid-user", "named-user")[:number]
     message = admission_decision(verdict("Enforce", tuple(found(rule=each) for each in rules))).message
-    more = f"rules root-user, root-image, invalid-user; more: {PAGES}root-user/"
+    more = f"rules {', '.join(rules[:3])}; more: {PAGES}root-user/"
     assert message.endswith(f"(mode Enforce by the policy; {more})")
 
 
