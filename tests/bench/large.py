@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import re
-import socket
 import sys
 import time
 import urllib.request
@@ -28,6 +27,7 @@ from kubernetes.aio.config import kube_config
 from deploy.dev.oci import accounts_layer, image
 from deploy.dev.registry import Registry
 from tests.support import cluster, control_plane, reports
+from tests.support.distribution import free_port
 from webhook.cluster.client import Cluster
 from webhook.cluster.errors import Conflict, Unreachable
 from webhook.cluster.image_identities import PATH as IDENTITIES
@@ -251,8 +251,7 @@ async def _kubectl(*arguments: str) -> None:
 @contextlib.asynccontextmanager
 async def _process(command: str, *flags: str) -> AsyncIterator[tuple[int, int]]:
     """One of our programs: its process number and the port of its metrics."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     words = [sys.executable, "-m", "webhook", command, "--host=127.0.0.1", f"--metrics-port={port}", *flags]
     process = await asyncio.create_subprocess_exec(*words)
     try:
