@@ -17,6 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 INT31, INT64 = 2**31 - 1, 2**63 - 1
+RUNC_RANGE = "uids and gids must be in range 0-2147483647"
 SCANNER = 64 * 1024  # bufio.MaxScanTokenSize
 
 Context = Mapping[str, Any]  # a securityContext as the API writes it, without nulls
@@ -116,9 +117,12 @@ def outcome(user: str | None, files: Files, pod: Context, container: Context, no
     if node.says_who_runs and max(uid, *everyone) > INT31:
         return Stuck("Frozen", "")
     try:
-        home = next((row.home for row in _passwd(files.passwd) if row.uid == uid), "/")
+        row = next((row for row in _passwd(files.passwd) if row.uid == uid), None)
     except _Failed as failure:
         return Stuck("StartError", str(failure))
+    if max(everyone) > INT31 or (uid > INT31 and row is None):  # moby/sys user/user.go, GetExecUser, which runc calls
+        return Stuck("StartError", RUNC_RANGE)
+    home = row.home if row else "/"
     return Ran(uid, gid, everyone, home)
 
 

@@ -86,7 +86,10 @@ async def _round(total: Round, cells: list[Cell], judge: Judge, runtime: Node) -
         total.counts[real.reason if isinstance(real, Stuck) else "ran"] += 1
         total.check(_same(expected(cell), real), cell, f"the model says {expected(cell)}", f"it was {real}")
         total.check(
-            _predicted(ours.prediction(cell), real), cell, f"we predict {ours.prediction(cell)}", f"it was {real}"
+            _predicted(ours.prediction(cell), real, runtime),
+            cell,
+            f"we predict {ours.prediction(cell)}",
+            f"it was {real}",
         )
         total.check(
             _justified(total, cell, verdicts[cell], real),
@@ -165,14 +168,16 @@ def _says(words: str, real: Stuck) -> bool:
     return words in real.words
 
 
-def _predicted(ours: str | Ran | None, real: Outcome) -> bool:
-    """Our prediction is exact, but that we say nobody of whom an older runtime would still make somebody."""
+def _predicted(ours: str | Ran | None, real: Outcome, node: Node) -> bool:
+    """Our prediction is exact, but that we say nobody of whom an older kubelet or runtime would still make somebody."""
     if isinstance(ours, Ran):
         return ours == real or (
-            max(ours.uid, *ours.groups) > INT31 and isinstance(real, Stuck) and real.reason == "Frozen"
+            max(ours.uid, *ours.groups) > INT31 and isinstance(real, Stuck) and real.reason in {"Frozen", "StartError"}
         )
     if ours is None:
         return not isinstance(real, Stuck) or real.reason != "CreateContainerConfigError"
+    if "invalid user id" in ours and not node.refuses_numbers_out_of_range:
+        return isinstance(real, Stuck) or not node.refuses_huge_numbers
     return isinstance(real, Stuck) and real.reason == "CreateContainerConfigError" and _says(ours, real)
 
 
