@@ -14,7 +14,7 @@ import msgspec
 from webhook.image import passwd as files
 from webhook.image.config import UID_MAX, Platform, User
 from webhook.image.golang import parse_decimal
-from webhook.image.passwd import AccountFiles, ResolvedIds, UnreadableAccounts
+from webhook.image.passwd import AccountFiles, Entry, ResolvedIds, UnreadableAccounts
 from webhook.image.source import Image, Unknown
 
 _UINT32 = 2**32 - 1
@@ -114,9 +114,8 @@ def _named(name: str, accounts: AccountFiles) -> Identity | ResolutionError:
     if accounts.passwd is None:
         return ResolutionError("unresolvable", "the image has no /etc/passwd")
     try:
-        entry = files.by_name(accounts, name)
+        entry, first = _by_name_and_uid(accounts, name)
         supplementary = _supplementary(accounts, name)
-        first = files.by_uid(accounts, entry.uid) if entry else None
     except UnreadableAccounts as error:
         return ResolutionError("unresolvable", str(error))
     if entry is None:
@@ -128,6 +127,12 @@ def _named(name: str, accounts: AccountFiles) -> Identity | ResolutionError:
             "of which the runtimes make another number",
         )
     return _identity(entry.uid, entry.gid, supplementary, first.home if first else "/")
+
+
+def _by_name_and_uid(accounts: AccountFiles, name: str) -> tuple[Entry | None, Entry | None]:
+    """The first line of that name, and the first one of its uid, which a runtime finds that is given the number."""
+    named = files.by_name(accounts, name)
+    return named, files.by_uid(accounts, named.uid) if named else None
 
 
 def _supplementary(accounts: AccountFiles, name: str | None) -> frozenset[int] | None:
@@ -161,10 +166,8 @@ def group_matters(user: User, passwd: bytes | None) -> bool:
 
     Else it could only show that a process has a group that it cannot have, which its start shows, too.
     """
-    accounts = AccountFiles(passwd)
     try:
-        named = files.by_name(accounts, user.name)
-        first = files.by_uid(accounts, named.uid) if named else None
+        named, first = _by_name_and_uid(AccountFiles(passwd), user.name)
     except UnreadableAccounts:
         return False
     return ":" in user.text or (named is not None and first is not None and first.name != named.name)
@@ -191,8 +194,7 @@ def injection(
         return Injection(identity.uid, identity.gid)
     if user.uid is not None or not user.name or not isinstance(accounts, AccountFiles):
         return Injection(identity.uid)
-    named = files.by_name(accounts, user.name)
-    first = files.by_uid(accounts, identity.uid)
+    named, first = _by_name_and_uid(accounts, user.name)
     if named is None or first is None or named.name == first.name:
         return Injection(identity.uid)
     gid = named.gid if run_as_group is None else run_as_group

@@ -1,4 +1,4 @@
-"""Listening sockets, which listen before anything is served on them."""
+"""TCP sockets that listen before a server takes connections from them."""
 
 import socket
 
