@@ -24,6 +24,12 @@ def reach() -> Target:
     return Target(os.environ, "")
 
 
+def version(target: Target) -> tuple[int, int]:
+    """That of its API server, such as (1, 33)."""
+    found = json.loads(target.kubectl("get", "--raw", "/version"))
+    return int(found["major"]), int(found["minor"].rstrip("+"))
+
+
 def own_address() -> str:
     """The address at which the API server, nodes and Pods reach this machine: that of the registry, which runs on it."""
     return os.environ.get("NONROOT_REGISTRY", HOST).partition(":")[0]

@@ -46,12 +46,17 @@ class Combination(msgspec.Struct):
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """What some versions do otherwise than the newest ones, whether the model has a node do it, and which part shows it."""
+    """What some versions do otherwise than the newest ones, which combinations do it, and which part shows it."""
 
     versions: str
     what: str
-    holds: Callable[[Node], bool]
+    holds: Callable[[Combination], bool]
     part: str = "kubelet matrix"
+
+
+def _by_node(holds: Callable[[Node], bool]) -> Callable[[Combination], bool]:
+    """Whether the model has the nodes do it."""
+    return lambda each: each.node is not None and holds(each.node)
 
 
 INVALID = "refused here on every version ([invalid-user](../reference/rules/invalid-user.md))"
@@ -60,33 +65,40 @@ DIFFERENCES = (
         "kubelet before 1.34",
         "Under `runAsNonRoot: true` it starts an image whose USER is a number that is negative or above 2147483647; "
         f"{INVALID}. Where the image cannot be read and `onUnknown: Verify` leaves it to the kubelet, nobody refuses it.",
-        lambda node: not node.refuses_numbers_out_of_range,
+        _by_node(lambda node: not node.refuses_numbers_out_of_range),
     ),
     Difference(
         "containerd before 1.7.32, 2.0.9, 2.1.8, 2.2.4 and 2.3.1",
         "A USER above 2147483647 is looked up as a name, which the image's passwd may give to root (CVE-2026-46680); "
         f"{INVALID}.",
-        lambda node: not node.refuses_huge_numbers,
+        _by_node(lambda node: not node.refuses_huge_numbers),
     ),
     Difference(
         "containerd 2.2.0 to 2.2.2",
         "An image whose `/etc/passwd` or `/etc/group` is an absolute link, as in images of NixOS, does not start, "
         "whichever user it is to run as (`path escapes from parent`). Verdicts are by the files that the links lead to, "
         "as other versions start it.",
-        lambda node: not node.follows_absolute_links,
+        _by_node(lambda node: not node.follows_absolute_links),
     ),
     Difference(
         "Kubernetes before 1.33, containerd before 2.0",
         "Container statuses do not say who runs: what injected fields have stopped is not reported from them. "
         "`supplementalGroupsPolicy: Strict` has no effect, or the kubelet refuses its Pod.",
-        lambda node: not node.says_who_runs,
+        _by_node(lambda node: not node.says_who_runs),
     ),
     Difference(
         "containerd before 2.0",
         "`enable_unprivileged_ports` is off unless its configuration has it on: a port below 1024 needs NET_BIND_SERVICE "
         "([limitations](limitations.md)).",
-        lambda node: not node.opens_low_ports,
+        _by_node(lambda node: not node.opens_low_ports),
         "privileges",
+    ),
+    Difference(
+        "Kubernetes before 1.33",
+        "The API server drops `hostUsers` unless its gate UserNamespacesSupport is on: the Pod would run in the node's user "
+        "namespace. Validating admission sees it without the field, and root is refused under `rootInUserNamespaces: Allow`, too.",
+        lambda each: _numbers(each.kubernetes) < (1, 33, 0),
+        "hooks and CEL",
     ),
 )
 
@@ -139,8 +151,8 @@ def section(every: Iterable[Combination]) -> str:
 
 def _seen(difference: Difference, every: Iterable[Combination]) -> str:
     """The combinations on which its part had it so; without one it is only read in the source."""
-    found = (each for each in every if each.node and difference.holds(each.node) and difference.part in each.parts)
-    return ", ".join(f"{each.kubernetes} and {each.containerd}" for each in found) or "its source alone"
+    found = (each for each in every if difference.holds(each) and difference.part in each.parts)
+    return ", ".join(f"{each.kubernetes} and {each.containerd or 'no node'}" for each in found) or "its source alone"
 
 
 def _cell(part: Part | None) -> str:

@@ -39,6 +39,9 @@ def test_a_difference_was_seen_where_the_cells_were_run() -> None:
     assert shown.count("1.33.13 and 1.7.31") == 3
     ports = results.section([Combination("1.33.13", "1.7.31", {"privileges": Part("2026-11-30", 9, 4)})])
     assert ports.count("1.33.13 and 1.7.31") == 1
+    hooks = {"hooks and CEL": Part("2026-11-30", 9, 35)}
+    assert results.section([Combination("1.32.9", "", hooks)]).count("1.32.9 and no node") == 1
+    assert "1.33.13 and no node" not in results.section([Combination("1.33.13", "", hooks)])
     assert "1.36.3" not in results.section([Combination("1.36.3", "2.3.4", part)]).split("versions | what", 1)[1]
 
 

@@ -163,9 +163,12 @@ def test_a_debug_container_is_evaluated_alone(target: Target, fence: Fence) -> N
     fence()
 
     def debug(name: str, **context: Any) -> None:
+        found = json.loads(target.kubectl("get", "-n", "fenced", "pod", "web", "-o", "json"))
         each = {"name": name, "image": "debug:1", "securityContext": context}
-        body = json.dumps({"spec": {"ephemeralContainers": [each]}})
-        target.kubectl("patch", "-n", "fenced", "pod", "web", "--subresource=ephemeralcontainers", "-p", body)
+        found["spec"].setdefault("ephemeralContainers", []).append(each)
+        # kubectl of 1.30 knows no --subresource=ephemeralcontainers
+        path = "/api/v1/namespaces/fenced/pods/web/ephemeralcontainers"
+        target.kubectl("replace", "--raw", path, "-f", "-", text=json.dumps(found))
 
     with pytest.raises(Refused, match=f"container bad: {REFUSAL}"):
         debug("bad")
@@ -185,12 +188,11 @@ def test_a_debug_container_is_evaluated_alone(target: Target, fence: Fence) -> N
             True,
         ),
         "nor a Pod's": ({"rootImages": "Allow"}, tweak(minimal(), {"spec.securityContext.runAsUser": 0}), True),
-        "root in a user namespace is": (
+        "and root outside of user namespaces": (
             {"rootInUserNamespaces": "Allow"},
-            tweak(minimal(), {"spec.hostUsers": False}),
-            False,
+            tweak(minimal(), {"spec.hostUsers": True}),
+            True,
         ),
-        "and not outside": ({"rootInUserNamespaces": "Allow"}, tweak(minimal(), {"spec.hostUsers": True}), True),
     },
 )
 def test_it_heeds_what_a_policy_lets_run_as_root(
@@ -199,6 +201,17 @@ def test_it_heeds_what_a_policy_lets_run_as_root(
     fence("fence-test", spec)
     assert bool(_refused(target, pod)) is refused
     assert _refused(target, USER) == ""
+
+
+def test_root_in_a_user_namespace_is_allowed_where_the_api_server_leaves_it_there(target: Target, fence: Fence) -> None:
+    """Before 1.33 the gate UserNamespacesSupport is off: it drops hostUsers, and what it would store is root on the node."""
+    known = cluster.version(target) >= (1, 33)
+    fence("fence-test", {"rootInUserNamespaces": "Allow"})
+    inside = tweak(minimal(), {"spec.hostUsers": False})
+    text = json.dumps(inside)
+    stored = json.loads(target.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", text=text))
+    assert ("hostUsers" in stored["spec"]) is known
+    assert bool(_refused(target, inside)) is not known
 
 
 def test_a_policy_that_is_gone_refuses(target: Target, fence: Fence) -> None:
