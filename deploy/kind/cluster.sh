@@ -28,7 +28,14 @@ if ! kind get clusters | grep -qx "$cluster"; then
   {
     cat "$here/cluster.yaml"
     for ((node = 2; node <= ${NODES:-3}; node++)); do echo "  - role: worker"; done
-  } | kind create cluster --config - --wait 180s ${KIND_IMAGE:+--image "$KIND_IMAGE"} >&2
+  } | kind create cluster --retain --config - --wait 180s ${KIND_IMAGE:+--image "$KIND_IMAGE"} >&2 || {
+    # kubeadm says only that nobody answers; why is in the logs of what it waits for.
+    for node in $(kind get nodes --name "$cluster"); do
+      docker exec "$node" sh -c 'tail -n 20 /var/log/pods/*/*/*.log; journalctl --no-pager --lines 20 --unit kubelet' >&2 || true
+    done
+    kind delete cluster --name "$cluster" >&2
+    exit 1
+  }
 fi
 for address in $(docker network inspect kind --format '{{range .IPAM.Config}}{{.Gateway}} {{end}}'); do
   case $address in *.*) break ;; esac # not the IPv6 one

@@ -23,7 +23,7 @@ RECORDER = """\
 case "${0##*/} $*" in
   "docker container inspect"*) exit "$MISSING" ;;
   "docker image inspect"*) echo sha256:0123456789abcdef ;;
-  "kind create cluster"*) cat >"$HOME/configuration" ;;
+  "kind create cluster"*) cat >"$HOME/configuration"; exit "${NO_CLUSTER:-0}" ;;
   "docker pull"*) exit "${NO_HUB:-0}" ;;
   "docker build"*) echo "$DOCKER_BUILDKIT" >>"$HOME/buildkit" ;;
   "kind get clusters") [ "$MISSING" = 1 ] || echo nonroot ;;
@@ -109,6 +109,19 @@ def test_it_makes_what_is_missing_before_it_installs(tmp_path: Path) -> None:
     ]
     assert order == sorted(order)
     assert "nonroot.dev/mode=enforce" in recorded.commands[order[-1]]
+
+
+def test_a_cluster_that_does_not_start_shows_why_and_is_gone(tmp_path: Path) -> None:
+    """The nodes' logs come before they are deleted; nothing is built or installed."""
+    recorded = _record("up.sh", tmp_path, missing=True, settings={"NO_CLUSTER": "1"})
+    assert recorded.code == 1
+    created = recorded.first("kind", "create", "cluster", "--retain")
+    assert [command[:3] for command in recorded.commands[created + 1 :]] == [
+        ["kind", "get", "nodes"],
+        ["docker", "exec", "nonroot-control-plane"],
+        ["docker", "exec", "nonroot-worker"],
+        ["kind", "delete", "cluster"],
+    ]
 
 
 def test_it_makes_nothing_twice(tmp_path: Path) -> None:
