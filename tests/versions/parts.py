@@ -9,4 +9,4 @@ PARTS: dict[str, tuple[str, ...]] = {
     "reports": ("tests/integration/cluster/test_scheduler.py",),
     "upgrades": ("tests/e2e/test_upgrades.py",),
 }
-WITHOUT_A_NODE = ("hooks and CEL", "CRDs")
+WITHOUT_A_NODE = ("hooks and CEL", "CRDs", "reports")
