@@ -64,7 +64,7 @@ test-survive: $(VENV)/.dev ## do harm to an installed release and see (LONG=1: h
 	$(if $(LONG),$(BIN)/python -m tests.resilience.figures)
 
 test-versions: $(VENV)/.dev ## on other versions of Kubernetes and containerd, which it builds (half an hour each; VERSIONS="1.35/2.1 …")
-	$(BIN)/python -m tests.versions $(or $(VERSIONS),1.36/2.2 1.35/2.1 1.35/1.7 1.34/2.1 1.33/2.0 1.33/1.7 1.32/1.7 1.31/1.7 1.30/1.7)
+	$(BIN)/python -m tests.versions $(or $(VERSIONS),1.36/2.2 1.35/2.1 1.35/1.7 1.34/2.1 1.33/2.0 1.33/1.7 1.32 1.31 1.30)
 	$(BIN)/python -m tests.versions.results
 
 test-engines: $(VENV)/.dev ## beside the real Gatekeeper and Kyverno, which it builds (an hour on two cores, once; Go)
