@@ -8,7 +8,7 @@ import pytest
 from deploy.dev.images.build import NATIVE
 from deploy.local import apt
 from deploy.local.errors import ClusterError
-from deploy.rehearsal import emulation, job, users
+from deploy.rehearsal import emulation, job, signing, users
 from deploy.rehearsal.workflow import RELEASE, Runner
 
 FOREIGN = next(name for name in emulation.MACHINES if name != NATIVE)
@@ -80,3 +80,9 @@ def test_the_page_for_users_names_the_workflow_that_signs() -> None:
     assert '"^$workflow@"' in page
     assert [line.split()[1] for line in users.documented("cosign")] == ["verify", "verify", "verify-attestation"]
     assert len(list(users.documented("helm"))) == 1
+
+
+def test_the_workflow_installs_the_cosign_that_is_rehearsed(tmp_path: Path) -> None:
+    """By an installer that can: before its version 4 it looks for signatures that cosign 3 does not publish."""
+    (step,) = (each for each in Runner(tmp_path, {}, {}).steps if "cosign-installer" in each.get("uses", ""))
+    assert step["with"]["cosign-release"] == signing.COSIGN.version
