@@ -17,6 +17,10 @@ from deploy.local import apt
 from deploy.local.errors import ClusterError
 from webhook import __version__
 
+NEEDED = {
+    "helm": "https://helm.sh/docs/intro/install/",
+    "kubectl": "https://kubernetes.io/docs/tasks/tools/",
+}
 NEXT = """\
 Installed in namespace {namespace}. The built-in mode is Audit: nothing changes yet. Turn a namespace on:
 
@@ -29,6 +33,7 @@ def main(registry: str) -> int:
     host = registry.partition("/")[0]
     insecure = _is_loopback(host) or bool(os.environ.get("INSECURE"))
     try:
+        _reach_cluster()
         image = _by_docker(registry) if _docker_answers() else _by_buildah(registry, insecure=insecure)
         print(f"installing the chart with {image.registry}/{image.repository}@{image.digest}")
         release.install(image, os.environ, {"insecure": [host]} if insecure else {})
@@ -37,6 +42,20 @@ def main(registry: str) -> int:
         return 1
     print(NEXT.format(namespace=release.NAMESPACE))
     return 0
+
+
+def _reach_cluster() -> None:
+    """Ask the cluster for its version, before minutes are spent on an image that could not be installed."""
+    for program, page in NEEDED.items():
+        if shutil.which(program) is None:
+            raise ClusterError(f"{program} is needed and not on the PATH: {page}")
+    ask = ["kubectl", "get", "--raw", "/version", "--request-timeout=15s"]
+    answer = subprocess.run(ask, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise ClusterError(
+            f"the cluster of your kubeconfig does not answer: {answer.stderr.strip()}\n"
+            "KUBECONFIG=FILE or kubectl config use-context NAME chooses another; make cluster starts one here"
+        )
 
 
 def _by_docker(registry: str) -> release.Image:

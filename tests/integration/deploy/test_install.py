@@ -17,7 +17,12 @@ echo "docker $1 $DOCKER_BUILDKIT" >>"$RECORD"
 exit 0
 """
 HELM = '#!/bin/sh\necho "helm $1 $(cat)" >>"$RECORD"\n'
-KUBECTL = '#!/bin/sh\necho "kubectl $1" >>"$RECORD"\n'
+KUBECTL = """\
+#!/bin/sh
+echo "kubectl $1" >>"$RECORD"
+[ "$1 $FAILS" = "get cluster" ] && echo "connection refused" >&2 && exit 1
+exit 0
+"""
 
 
 def _install(folder: Path, registry: str, fails: str = "") -> tuple[int, str, list[str]]:
@@ -42,7 +47,8 @@ def test_the_pushed_image_is_installed_by_its_digest(tmp_path: Path, registry: s
     """BuildKit is asked for by name; a registry on loopback has no TLS."""
     code, output, commands = _install(tmp_path, registry)
     assert code == 0, output
-    assert [each.split(" {")[0] for each in commands[:5]] == [
+    assert [each.split(" {")[0] for each in commands[:6]] == [
+        "kubectl get",
         "docker info ",
         "docker build 1",
         "docker push 1",
@@ -50,10 +56,10 @@ def test_the_pushed_image_is_installed_by_its_digest(tmp_path: Path, registry: s
         "helm upgrade",
     ]
     host, _, path = registry.partition("/")
-    assert f'"registry": "{host}"' in commands[4]
-    assert f'"repository": "{path + "/" if path else ""}nonroot-webhook"' in commands[4]
-    assert DIGEST in commands[4]
-    assert (f'"insecure": ["{host}"]' in commands[4]) is insecure
+    assert f'"registry": "{host}"' in commands[5]
+    assert f'"repository": "{path + "/" if path else ""}nonroot-webhook"' in commands[5]
+    assert DIGEST in commands[5]
+    assert (f'"insecure": ["{host}"]' in commands[5]) is insecure
     assert "kubectl label namespace NAME nonroot.dev/mode=enforce" in output
 
 
@@ -63,6 +69,27 @@ def test_nothing_is_installed_that_was_not_built_and_pushed(tmp_path: Path, fail
     assert code == 1
     assert output.endswith(f"docker {fails} failed, see above\n")
     assert not [each for each in commands if each.startswith("helm")]
+
+
+def test_nothing_is_built_for_a_cluster_that_does_not_answer(tmp_path: Path) -> None:
+    code, output, commands = _install(tmp_path, "harbor.example", "cluster")
+    assert (code, commands) == (1, ["kubectl get"])
+    assert "does not answer: connection refused" in output
+    assert "KUBECONFIG=FILE" in output
+
+
+def test_nothing_is_built_without_helm(tmp_path: Path) -> None:
+    """It is named, with where it is to be had."""
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy.install", "harbor.example"],
+        env={"PATH": str(tmp_path)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "helm is needed and not on the PATH: https://helm.sh/docs/intro/install/\n"
 
 
 def test_without_a_registry_it_says_what_to_write(tmp_path: Path) -> None:
