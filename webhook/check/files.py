@@ -180,7 +180,9 @@ def _decode(path: str, kind: Kind | None, data: bytes) -> Source | Skipped:
 
 def _of_chart(path: str) -> bool:
     """Whether it lies in the templates folder of a Helm chart."""
-    parts = Path(path).parts
-    return "templates" in parts[:-1] and any(
-        Path(*parts[:index], "Chart.yaml").is_file() for index, part in enumerate(parts) if part == "templates"
+    if "templates" not in path:
+        return False
+    folders = Path(path).parent.parts
+    return any(
+        Path(*folders[:index], "Chart.yaml").is_file() for index, name in enumerate(folders) if name == "templates"
     )

@@ -61,10 +61,11 @@ def read(source: Source, kinds: TemplateKinds) -> Iterator[WorkloadInFile | Skip
             comments.append(comment)
     used: set[Comment] = set()
     whole = True
+    by_shape = _IMAGES.search(source.text) is not None
     try:
         for document, root in enumerate(documents(source.text)):
             for found in kubernetes.objects(root):
-                for each in _case(source, document, found, kinds, tuple(comments), used):
+                for each in _case(source, document, found, kinds, by_shape, tuple(comments), used):
                     whole = whole and not isinstance(each, Skipped)
                     yield each
     except MalformedYaml as error:
@@ -116,11 +117,12 @@ def _case(
     document: int,
     found: kubernetes.Object,
     kinds: TemplateKinds,
+    by_shape: bool,
     comments: tuple[Comment, ...],
     used: set[Comment],
 ) -> Iterator[WorkloadInFile | Skipped | None]:
     try:
-        read = kubernetes.workloads(found, kinds, by_shape=_IMAGES.search(source.text) is not None)
+        read = kubernetes.workloads(found, kinds, by_shape=by_shape)
     except MalformedReview as error:
         mark = _error_mark(found.node, str(error))
         yield Skipped(source.path, mark.line, _hinted(str(error).replace(" in the request", ""), source))

@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.check.files import POD, places, run, run_text
+from webhook.check import workloads
+from webhook.check.files import Source
+from webhook.check.manifest.objects import KNOWN_TEMPLATE_KINDS
 from webhook.errors import InvalidSetting
 from webhook.image.source import NotExamined
 from webhook.policy.types import Documents, Exemptions, Metadata, NonRootPolicy, PolicySpec
@@ -194,3 +197,16 @@ async def test_files_that_are_no_text_or_too_large_are_skipped(tmp_path: Path, m
     monkeypatch.setattr("webhook.check.files.SIZE_LIMIT", 5)
     report = await run(tmp_path, {})
     assert "larger than" in report.skipped[0].reason
+
+
+def test_a_file_is_searched_once_however_many_objects_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search for each object took minutes for thousands of them."""
+    searched: list[str] = []
+
+    class Counted:
+        search = staticmethod(searched.append)
+
+    monkeypatch.setattr(workloads, "_IMAGES", Counted)
+    text = "apiVersion: v1\nkind: ConfigMap\n---\n" * 3
+    assert list(workloads.read(Source("a.yaml", "manifest", text), KNOWN_TEMPLATE_KINDS)) == [None] * 3
+    assert searched == [text]

@@ -164,7 +164,7 @@ def _behind_blank(text: str, position: int) -> int:
 
 def _yaml_documents(text: str) -> Iterator[Node]:
     try:
-        yield from _composed(yaml.parse(text, Loader=yaml.CBaseLoader))
+        yield from _composed(iter(yaml.CBaseLoader(text).get_event, None))  # without the generator of yaml.parse
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
