@@ -22,6 +22,7 @@ from webhook.cluster.workqueue import WorkQueue
 
 API_VERSION = "events.k8s.io/v1"
 NOTE_LIMIT = 1024  # bytes
+END_LIMIT = 200  # bytes of the parenthesis at the end of a note that is too long
 NAME_LIMIT = 200  # characters of the object's name in the Event's
 
 
@@ -76,13 +77,19 @@ def document(event: Event, instance: str, count: int, now: datetime) -> dict[str
         "type": event.type,
         "action": event.action,
         "reason": event.reason,
-        "note": _clipped(event.note),
+        "note": event.note,
     }
     return made | (repeated(1, count - 1, now) if count > 1 else {})
 
 
-def _clipped(note: str) -> str:
-    return note[:NOTE_LIMIT].encode(errors="replace")[:NOTE_LIMIT].decode(errors="ignore")
+def clipped(note: str) -> str:
+    """A note in as many bytes as an Event takes; a parenthesis at its end, which says where to read more, stays whole."""
+    data = note.encode(errors="replace")
+    if len(data) <= NOTE_LIMIT:
+        return data.decode()
+    start = data.rfind(b" (", -END_LIMIT) if data.endswith(b")") else -1
+    end = "…" + data[start:].decode() if start >= 0 else "…"
+    return data[: NOTE_LIMIT - len(end.encode())].decode(errors="ignore") + end
 
 
 def repeated(before: int, more: int, now: datetime) -> dict[str, Any]:
@@ -145,7 +152,7 @@ class EventRecorder:
         """Record an Event; never blocks, and is never known to fail. None stands where no namespace can be."""
         if not is_name(event.namespace):
             return
-        event = msgspec.structs.replace(event, note=_clipped(event.note))
+        event = msgspec.structs.replace(event, note=clipped(event.note))
         name = event.name
         tally = self._tallies.pop(name, None) or _PendingCount()
         self._tallies[name] = tally

@@ -13,7 +13,7 @@ import msgspec
 from webhook.admission import decision
 from webhook.admission.handler import Outcome
 from webhook.admission.review import Review
-from webhook.cluster.events import NOTE_LIMIT, Event, Regarding
+from webhook.cluster.events import Event, Regarding
 from webhook.cluster.workqueue import WorkQueue
 from webhook.evaluation.documentation import more
 from webhook.evaluation.evaluator import evaluate
@@ -88,16 +88,7 @@ class DenialEvents:
             self._write_event(about, "PodWouldBeDenied", f"in mode Enforce this would be refused: {message}")
 
     def _write_event(self, about: Regarding, reason: str, note: str) -> None:
-        self._record(Event(about, "admission", "Admission", reason, _note(note)))
-
-
-def _note(text: str) -> str:
-    """A text in as many bytes as an Event takes; the parenthesis at its end, which says where to read more, stays whole."""
-    if len(text.encode(errors="replace")) <= NOTE_LIMIT:
-        return text
-    said, parenthesis, end = text.rpartition(" (")
-    end = f"…{parenthesis}{end}"
-    return said.encode(errors="replace")[: NOTE_LIMIT - len(end.encode())].decode(errors="ignore") + end
+        self._record(Event(about, "admission", "Admission", reason, note))
 
 
 def _regarding(namespace: str, workload: Workload) -> Regarding:

@@ -81,11 +81,6 @@ def test_an_event_about_a_cluster_scoped_object_stands_in_default() -> None:
     assert "namespace" not in made["regarding"]
 
 
-def test_a_note_ends_at_the_limit_between_two_characters() -> None:
-    event = msgspec.structs.replace(EVENT, note="x" + "é" * 600)
-    assert events.document(event, "x", 1, NOW)["note"] == "x" + "é" * 511
-
-
 class Api(Cluster):
     """Keeps Events as an API server does; `refusals` are raised first, one a call."""
 
@@ -138,6 +133,31 @@ def count(api: Api) -> int:
     (event,) = api.stored.values()
     found: int = event.get("series", {"count": 1})["count"]
     return found
+
+
+@pytest.mark.parametrize(
+    ("note", "written"),
+    [
+        ("é" * 512, "é" * 512),
+        ("x" + "é" * 512, "x" + "é" * 510 + "…"),
+        ("\ud800" * 1025, "?" * 1021 + "…"),
+        ("é" * 600 + " (more: https://example.org/a)", "é" * 495 + "… (more: https://example.org/a)"),
+        ("é" * 600 + " (a) (b", "é" * 510 + "…"),
+        ("é (" + "é" * 600 + ")", "é (" + "é" * 508 + "…"),
+        ("é" * 600 + " (\ud800)", "é" * 508 + "… (?)"),
+    ],
+)
+async def test_a_note_is_shortened_between_two_characters_before_the_parenthesis_at_its_end(
+    note: str, written: str, api: Api
+) -> None:
+    """However many bytes its characters have."""
+    recorder = EventRecorder(api, "one", now=lambda: NOW)
+    async with workqueue.run_in_background(recorder.writer):
+        recorder.record(msgspec.structs.replace(EVENT, note=note))
+        await settled()
+    (event,) = api.stored.values()
+    assert len(event["note"].encode()) <= events.NOTE_LIMIT
+    assert event["note"] == written
 
 
 async def test_what_is_said_again_is_counted_once_a_minute(api: Api, clock: Clock) -> None:
