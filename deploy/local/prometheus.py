@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -19,6 +18,7 @@ from . import apt
 from .errors import ClusterError
 
 START_LIMIT = 60.0  # seconds
+_LISTENING = re.compile(r'msg="Listening on" address=127\.0\.0\.1:(\d+)')
 RATE_INTERVAL = "1m"  # what Grafana would put in for $__rate_interval
 
 
@@ -55,21 +55,23 @@ class Prometheus:
 def prometheus(targets: Sequence[str], folder: Path, rules: Mapping[str, Any]) -> Iterator[Prometheus]:
     """Run it in a folder, with some alerts; every target, HOST:PORT, has then been scraped some times."""
     install()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     (folder / "alerts.yaml").write_text(yaml.safe_dump(dict(rules)))
     jobs = [{"job_name": "nonroot", "static_configs": [{"targets": list(targets)}]}]
     config = {"global": {"scrape_interval": "1s", "evaluation_interval": "1s"}, "scrape_configs": jobs}
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(config | {"rule_files": ["alerts.yaml"]}))
-    listen = f"--web.listen-address=127.0.0.1:{port}"
+    listen = "--web.listen-address=127.0.0.1:0"  # the log says which port it is
     command = ["prometheus", f"--config.file={folder}/prometheus.yaml", f"--storage.tsdb.path={folder}/data", listen]
     with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
-            running = Prometheus(port)
+            running = None
             deadline = time.monotonic() + START_LIMIT
-            while not _scraped(running, len(targets)):
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise ClusterError(f"Prometheus does not scrape:\n{(folder / 'log').read_text()}")
+            while running is None or not _scraped(running, len(targets)):
+                ended = process.poll() is not None or time.monotonic() > deadline
+                said = (folder / "log").read_text()
+                if ended:
+                    raise ClusterError(f"Prometheus does not scrape:\n{said}")
+                port = _LISTENING.search(said)
+                running = Prometheus(int(port[1])) if port else None
                 time.sleep(0.5)
             yield running
         finally:

@@ -14,6 +14,7 @@ import re
 import sys
 import time
 import urllib.request
+from asyncio.subprocess import Process
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import UTC, datetime
@@ -89,22 +90,23 @@ async def _measure(api: Cluster, registry: Registry, size: Size, quiet: float) -
     began = time.monotonic()
     await _fill(api, size, registry.host)
     yield f"filled the API server in {time.monotonic() - began:.0f} s"
-    async with _process("serve", "--self-signed", "--port=0") as (pid, port):
-        seconds = await _until(port, "/readyz")
+    async with _process("serve", "--self-signed", "--port=0") as (process, port):
+        seconds = await _until(process, port, "/readyz")
         await asyncio.sleep(2 * quiet)  # for the garbage of the first listing
-        yield f"admission: ready after {seconds:.1f} s, {_memory(pid)}"
+        yield f"admission: ready after {seconds:.1f} s, {_memory(process.pid)}"
     flags = ("--namespace=default", "--no-manage-certificates", "--insecure-registry", registry.host)
     before = await _written(api)
-    async with _process("operate", *flags) as (pid, port):
+    async with _process("operate", *flags) as (process, port):
         asked, stamp = 0, 0.0
         # Between two scans layers may be read in the background: what they say is stored, and the reports say it once more.
         for scan in ("first", "second", "third"):
-            stamp = await _settled(port, quiet, stamp)
+            stamp = await _settled(process, port, quiet, stamp)
             writes, result = await _written(api), await asyncio.to_thread(_metrics, port)
             new = _more(before, writes)
             yield (
                 f"controller, {scan} scan: {result['nonroot_scan_duration_seconds']:.1f} s until all is evaluated, "
-                f"{_memory(pid)}; {new} written; {len(registry.requests) - asked} requests to the registry; {_states(result)}"
+                f"{_memory(process.pid)}; {new} written; {len(registry.requests) - asked} requests to the registry; "
+                f"{_states(result)}"
             )
             before, asked = writes, len(registry.requests)
             if not new["reports"]:
@@ -114,12 +116,12 @@ async def _measure(api: Cluster, registry: Registry, size: Size, quiet: float) -
         else:
             raise AssertionError(f"a scan of what has not changed wrote {new}")
         for number in range(LOOKS):
-            seconds, cpu = await _look(api, size, registry.host, number, pid)
+            seconds, cpu = await _look(api, size, registry.host, number, process)
             yield f"a new Deployment: reported after {seconds:.1f} s, {cpu:.2f} s of CPU"
-        yield f"controller, in the end: {_memory(pid)}; {_more(before, await _written(api))} written"
+        yield f"controller, in the end: {_memory(process.pid)}; {_more(before, await _written(api))} written"
 
 
-async def _look(api: Cluster, size: Size, registry: str, number: int, pid: int) -> tuple[float, float]:
+async def _look(api: Cluster, size: Size, registry: str, number: int, process: Process) -> tuple[float, float]:
     """Make one more Deployment: the seconds until there is a report about it, and those of CPU that the controller took."""
     made = _holder("Deployment", "", number, size, registry)
     namespace = made["metadata"]["namespace"]
@@ -130,11 +132,12 @@ async def _look(api: Cluster, size: Size, registry: str, number: int, pid: int) 
         body = await api.call("GET", reports_path, "reports")
         return len(msgspec.json.decode(body or b"")["items"])
 
-    former, cpu, began = await reports_there(), _cpu(pid), time.monotonic()
+    former, cpu, began = await reports_there(), _cpu(process.pid), time.monotonic()
     await api.call("POST", f"/apis/apps/v1/namespaces/{namespace}/deployments", "one more", made)
     while await reports_there() == former:
+        _must_run(process)
         await asyncio.sleep(0.05)
-    return time.monotonic() - began, _cpu(pid) - cpu
+    return time.monotonic() - began, _cpu(process.pid) - cpu
 
 
 async def _fill(api: Cluster, size: Size, registry: str) -> None:
@@ -249,21 +252,30 @@ async def _kubectl(*arguments: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _process(command: str, *flags: str) -> AsyncIterator[tuple[int, int]]:
-    """One of our programs: its process number and the port of its metrics."""
+async def _process(command: str, *flags: str) -> AsyncIterator[tuple[Process, int]]:
+    """One of our programs, and the port of its metrics."""
     port = free_port()
     words = [sys.executable, "-m", "webhook", command, "--host=127.0.0.1", f"--metrics-port={port}", *flags]
     process = await asyncio.create_subprocess_exec(*words)
     try:
-        yield process.pid, port
+        yield process, port
     finally:
-        process.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
         await process.wait()
 
 
-async def _until(port: int, path: str) -> float:
+def _must_run(process: Process) -> None:
+    """Stop the bench where the process has ended: nothing more is to be waited for."""
+    if process.returncode is not None:
+        raise SystemExit(f"our process ended with {process.returncode}")
+
+
+async def _until(process: Process, port: int, path: str) -> float:
+    """The seconds until the process answers at a path."""
     began = time.monotonic()
     while True:
+        _must_run(process)
         with contextlib.suppress(OSError):
             await asyncio.to_thread(_get, port, path)
             return time.monotonic() - began
@@ -281,12 +293,13 @@ def _metrics(port: int) -> dict[str, float]:
     return {name: float(value) for name, _, value in lines}
 
 
-async def _settled(port: int, quiet: float, former: float) -> float:
+async def _settled(process: Process, port: int, quiet: float, former: float) -> float:
     """When the last scan was made, once there is one after `former` and nothing was written for a while after it."""
     last: tuple[float, float] = (0, 0)
     since = time.monotonic()
     while True:
         await asyncio.sleep(quiet / 5)
+        _must_run(process)
         try:
             result = await asyncio.to_thread(_metrics, port)
         except OSError:

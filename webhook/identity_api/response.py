@@ -17,6 +17,8 @@ _SETUID = 0o4000
 _NON_ROOT = effective(Container(), PodSecurityContext(run_as_non_root=True))
 
 
+# `nonroot inspect -o json` says much the same in fields of its own (webhook.cli.output.inspection): they are two contracts,
+# of which neither may change because the other does.
 class Model(BaseModel):
     """An object whose JSON has its fields in camelCase, as Kubernetes' own."""
 
