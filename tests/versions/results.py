@@ -158,9 +158,10 @@ def _seen(difference: Difference, every: Iterable[Combination]) -> str:
 def _cell(part: Part | None) -> str:
     if part is None:
         return "not run"
-    words = [f"{len(part.failed)} failed" if part.failed else "", f"{part.passed} passed"]
+    counts = {"failed": len(part.failed), "passed": part.passed, "skipped": len(part.skipped)}
+    words = [f"{number} {name}" for name, number in counts.items() if number]
     words += [f"{number} {name}" for name, number in part.figures.items()]
-    return f"{', '.join(filter(None, words))} ({part.date})"
+    return f"{', '.join(words)} ({part.date})"
 
 
 def filled_in(document: str, every: Iterable[Combination]) -> str:

@@ -24,11 +24,16 @@ def test_no_cell_of_the_kubelet_matrix_disagreed() -> None:
 
 
 def test_what_failed_or_was_not_run_is_shown_as_that() -> None:
-    old = Combination("1.33.13", "1.7.31", {"CRDs": Part("2026-11-30", 9, 2, failed=("a.py::b",))})
+    old = Combination(
+        "1.33.13", "1.7.31", {"CRDs": Part("2026-11-30", 9, 2, failed=("a.py::b",), skipped=("a.py::c",))}
+    )
     new = Combination("1.36.3", "", {"kubelet matrix": Part("2026-11-30", 9, 4, figures={"disagreements": 0})})
     shown = results.section([new, old])
     assert "| 1.36.3 | no node | 4 passed, 0 disagreements (2026-11-30) | not run |" in shown
-    assert "| 1.33.13 | 1.7.31 | not run | not run | not run | not run | 1 failed, 2 passed (2026-11-30) |" in shown
+    assert (
+        "| 1.33.13 | 1.7.31 | not run | not run | not run | not run | 1 failed, 2 passed, 1 skipped (2026-11-30) |"
+        in shown
+    )
     assert "- Kubernetes 1.33.13, 1.7.31: a.py::b" in shown
     assert "1.33.13 and 1.7.31" not in shown  # its cells were not run, so that nothing was seen
 
