@@ -94,7 +94,7 @@ cluster: $(VENV)/.dev ## a real cluster with the webhook installed and enforcing
 cluster-down: $(VENV)/.dev ## end it, and everything it started
 	$(BIN)/python -m deploy.try_it down
 
-install: $(VENV)/.dev ## build the image, push it to REGISTRY=HOST[/PATH] and install the chart into your kubeconfig's cluster
+install: $(VENV)/.runtime ## build the image, push it to REGISTRY=HOST[/PATH] and install the chart into your kubeconfig's cluster
 	@$(BIN)/python -m deploy.install "$(REGISTRY)"
 
 kind: $(VENV)/.dev ## a kind cluster with the webhook installed and enforcing, with Docker Hub or without (NODES=2, KUBERNETES=1.35)

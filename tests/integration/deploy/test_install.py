@@ -1,8 +1,10 @@
 """`make install`: which registry is spoken to how, and what Helm is given; the programs are recorders."""
 
 import os
+import re
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -96,3 +98,13 @@ def test_without_a_registry_it_says_what_to_write(tmp_path: Path) -> None:
     code, output, commands = _install(tmp_path, "")
     assert (code, commands) == (1, [])
     assert "make install REGISTRY=" in output
+
+
+def test_it_needs_no_package_that_the_image_lacks() -> None:
+    """`make install` installs those of requirements.txt, and no linter or test framework."""
+    locked = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
+    owners = packages_distributions().items()
+    others = {module for module, names in owners if not locked & {re.sub(r"[_.]", "-", name.lower()) for name in names}}
+    assert {"pytest", "mypy"} <= others
+    script = f"import sys; sys.modules.update(dict.fromkeys({others - {'deploy', 'webhook'}})); import deploy.install"
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
