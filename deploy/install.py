@@ -5,10 +5,14 @@ Ubuntu). The cluster is the one of your kubeconfig, and its nodes pull from that
 `INSECURE=1`, is spoken to over plain HTTP, by the webhook as well.
 """
 
+import http.client
 import os
 import shutil
+import ssl
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from ipaddress import ip_address
 
 from deploy import release
@@ -73,9 +77,24 @@ def _by_docker(registry: str) -> release.Image:
 
 
 def _by_buildah(registry: str, *, insecure: bool) -> release.Image:
+    _reach_registry(f"{'http' if insecure else 'https'}://{registry.partition('/')[0]}/v2/")
     apt.install("buildah", "mmdebstrap", "skopeo")
-    print("building the image (minutes, once)")
-    return release.Image.parse(push(build_product(version=__version__).reference, registry, insecure).pinned)
+    print("building the image (minutes, once)", flush=True)
+    image = build_product(f"localhost/nonroot-webhook:{__version__}", version=__version__)
+    return release.Image.parse(push(image.reference, registry, insecure).pinned)
+
+
+def _reach_registry(url: str) -> None:
+    """Any answer will do before the build: whether we are let in, and whom to trust, the push finds out by its own settings."""
+    try:
+        urllib.request.urlopen(url, timeout=15).close()
+    except (urllib.error.HTTPError, http.client.HTTPException):
+        return
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        if not isinstance(reason, ssl.SSLError):
+            hint = "; INSECURE=1 asks by http://" if url.startswith("https:") else ""
+            raise ClusterError(f"no registry answers at {url}: {reason}{hint}") from error
 
 
 def _docker_answers() -> bool:
