@@ -46,14 +46,14 @@ def inspect(
 
     Exit codes: 2 wrong usage, 3 the image, one of its users or its layers could not be determined, 0 otherwise.
     """
-    from webhook.check import inspection as portrait
+    from webhook.check.inspection import platforms
     from webhook.cli.output import inspection
     from webhook.image.source import Image, Query
 
     query = Query(image, os=os, accounts=True, survey=not quick, budget=_LOOK_UP_SECONDS)
     found, cost = asyncio.run(_find(query, insecure, registry_config, offline=offline))
-    platforms = asyncio.run(portrait.platforms(image, found, os)) if isinstance(found, Image) else ()
-    report = inspection.document(image, found, platforms, cost)
+    shown = asyncio.run(platforms(image, found, os)) if isinstance(found, Image) else ()
+    report = inspection.document(image, found, shown, cost)
     click.echo(inspection.as_json(report) if form == "json" else inspection.as_text(report), nl=False)
     sys.exit(3 if report.error or any(each.problem or each.unread for each in report.platforms) else 0)
 

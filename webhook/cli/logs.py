@@ -88,12 +88,14 @@ class RateLimit(logging.Filter):
             if left_out:
                 record.msg, record.args = "%s (%d more like this were left out)", (record.getMessage(), left_out)
         limit = LINES_LIMIT if record.levelno < logging.WARNING else WARNINGS_LIMIT
-        line = hash(record.getMessage()) if len(kind.lines) < limit else 0
-        if len(kind.lines) >= limit or line in kind.lines:
-            kind.left_out += 1
-            return False
-        kind.lines.add(line)
-        return True
+        if len(kind.lines) < limit:
+            record.msg, record.args = record.getMessage(), ()  # put into words once, here and for whoever writes it
+            line = hash(record.msg)
+            if line not in kind.lines:
+                kind.lines.add(line)
+                return True
+        kind.left_out += 1
+        return False
 
 
 class _Kind:

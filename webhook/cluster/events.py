@@ -144,7 +144,7 @@ class EventRecorder:
         self._instance = instance
         self._clock = clock
         self._now = now
-        self._tallies: dict[
+        self._pending: dict[
             str, _PendingCount
         ] = {}  # by the Event's name: it tells them apart in a sixth of the memory
 
@@ -154,17 +154,17 @@ class EventRecorder:
             return
         event = msgspec.structs.replace(event, note=clipped(event.note))
         name = event.name
-        tally = self._tallies.pop(name, None) or _PendingCount()
-        self._tallies[name] = tally
-        if len(self._tallies) > EVENTS_LIMIT:
-            del self._tallies[next(iter(self._tallies))]
-        tally.count += 1
+        pending = self._pending.pop(name, None) or _PendingCount()
+        self._pending[name] = pending
+        if len(self._pending) > EVENTS_LIMIT:
+            del self._pending[next(iter(self._pending))]
+        pending.count += 1
         now = self._clock()
-        if now >= tally.due and self.writer.add(name, partial(self._write, event, tally), event.namespace):
-            tally.due = now + REPEAT_INTERVAL
+        if now >= pending.due and self.writer.add(name, partial(self._write, event, pending), event.namespace):
+            pending.due = now + REPEAT_INTERVAL
 
-    async def _write(self, event: Event, tally: _PendingCount) -> None:
-        count, tally.count = tally.count, 0
+    async def _write(self, event: Event, pending: _PendingCount) -> None:
+        count, pending.count = pending.count, 0
         path = f"/apis/{API_VERSION}/namespaces/{event.namespace}/events"
         what = f"Event about {event.regarding.kind} {event.namespace}/{event.regarding.name}"
         try:

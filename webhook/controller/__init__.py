@@ -1,4 +1,4 @@
-"""`nonroot operate`: the one controller. It keeps certificates, statuses, reports and the stored identities in order.
+"""`nonroot operate`: the one controller. It maintains certificates, statuses, reports and the stored identities.
 
 It writes nothing that its RBAC does not name, and nothing where nothing has changed.
 """

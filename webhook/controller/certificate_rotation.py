@@ -71,14 +71,14 @@ class Pending(msgspec.Struct, frozen=True):
     why: str
 
 
-class InOrder(msgspec.Struct, frozen=True):
+class UpToDate(msgspec.Struct, frozen=True):
     """Nothing to write: both certificates are in force, and trusted."""
 
     ca: Validity
     leaf: Validity
 
 
-Step = WriteSecret | InjectCaBundle | Pending | InOrder
+Step = WriteSecret | InjectCaBundle | Pending | UpToDate
 
 
 def decide(observed: Observed, plan: Plan, now: datetime, *, settled: bool) -> Step:
@@ -107,7 +107,7 @@ def decide(observed: Observed, plan: Plan, now: datetime, *, settled: bool) -> S
         return _new_leaf(observed, plan, now, ca, f"the certificate cannot go on: {reason}")
     if PREVIOUS in _data(observed.ca) and (not previous or now - leaf.issued >= plan.overlap):
         return WriteSecret("ca", _secret(observed.ca, "Opaque", ca), "no replica serves a certificate of the former CA")
-    return InOrder(validity, leaf)
+    return UpToDate(validity, leaf)
 
 
 def _new_ca(observed: Observed, plan: Plan, now: datetime, previous: tuple[bytes, ...], why: str) -> WriteSecret:

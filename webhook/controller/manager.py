@@ -19,7 +19,15 @@ from webhook.cluster.workqueue import run_in_background
 from webhook.controller import enforcement_record, operator, probes, report_kinds, scan_history
 from webhook.controller.background_scan import BackgroundScan
 from webhook.controller.certificate_objects import CertificateObjects
-from webhook.controller.certificate_rotation import InjectCaBundle, InOrder, Names, Pending, Plan, Rotation, WriteSecret
+from webhook.controller.certificate_rotation import (
+    InjectCaBundle,
+    UpToDate,
+    Names,
+    Pending,
+    Plan,
+    Rotation,
+    WriteSecret,
+)
 from webhook.controller.image_identities import Reconciler
 from webhook.controller.image_surveys import AskedImages, ImageSurveys
 from webhook.controller.loop import repeat
@@ -164,7 +172,7 @@ async def keep(rotation: Rotation, state: probes.State, wake: asyncio.Event, sto
         wake.clear()
         problem = await _round(rotation, state)
         if problem is not None and problem != state.problem:
-            log.warning("the certificates are not in order: %s", problem)
+            log.warning("the certificates are not ready: %s", problem)
         state.problem = problem
         await _wait(stop, PAUSE)
         if state.problem is None:
@@ -178,7 +186,7 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
 
 
 async def _round(rotation: Rotation, state: probes.State) -> str | None:
-    """Steps until there are none; what is not in order then, for a person."""
+    """Take steps until the certificates are up to date; the reason, for a person, where they are not."""
     for _ in range(MOST_STEPS):
         try:
             step = await rotation.step()
@@ -188,11 +196,11 @@ async def _round(rotation: Rotation, state: probes.State) -> str | None:
         except ClusterError as error:
             return str(error)
         match step:
-            case InOrder():
+            case UpToDate():
                 state.expiry = {"ca": step.ca.end.timestamp(), "serving": step.leaf.end.timestamp()}
                 return None
             case Pending():
                 return step.why
             case WriteSecret() | InjectCaBundle():
                 state.writes += 1
-    return "the certificates change faster than they can be put in order: does anything else write them?"
+    return f"the certificates were not up to date after {MOST_STEPS} writes: does anything else write them?"

@@ -38,7 +38,7 @@ class DenialEvents:
         self._view = view
         self._images = images
         self._record = record
-        self.dry_runs = WorkQueue("hypothetical denials")
+        self.dry_runs = WorkQueue("dry runs of denials")
 
     def observe(self, review: Review, outcome: Outcome) -> None:
         """Record an Event about one answer if it denies, would deny, or allows an image that could not be read; never blocks.

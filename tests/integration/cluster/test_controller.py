@@ -24,7 +24,7 @@ from tests.support.controller import controller
 from webhook.cluster.client import Cluster
 from webhook.cluster.errors import ClusterError, Conflict
 from webhook.controller.certificate_objects import CertificateObjects
-from webhook.controller.certificate_rotation import InOrder, Names, Pending, Plan, Rotation
+from webhook.controller.certificate_rotation import UpToDate, Names, Pending, Plan, Rotation
 from webhook.controller.manager import PERIOD
 from webhook.server.certificates import authority
 
@@ -416,7 +416,7 @@ async def test_twenty_changes_of_ca_lose_no_admission(
             ca = await objects.secret(NAMESPACE, "hook-ca")
             assert ca is not None
             cas.add(ca.data["tls.crt"])
-            if isinstance(step, Pending | InOrder):
+            if isinstance(step, Pending | UpToDate):
                 await asyncio.sleep(0.1)  # the API server's own time to see a bundle, however fast our clock
                 ahead += timedelta(seconds=6 if isinstance(step, Pending) else 20)
 

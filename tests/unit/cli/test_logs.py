@@ -87,3 +87,18 @@ def test_everything_that_a_server_logs_is_limited(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(logging, "basicConfig", lambda **given: made.extend(given["handlers"]))
     logs.configure("info", "text")
     assert [[type(each) for each in handler.filters] for handler in made] == [[RateLimit]]
+
+
+def test_what_is_logged_is_put_into_words_once() -> None:
+    """Once for all that reads the line: a denial's words cost as much as its answer."""
+    said: list[int] = []
+
+    class Denial:
+        def __str__(self) -> str:
+            said.append(1)
+            return "Pod 100%"
+
+    record = logging.LogRecord("nonroot", logging.INFO, "", 0, "denied %s", (Denial(),), None)
+    assert RateLimit(Clock()).filter(record)
+    assert json.loads(JsonFormatter().format(record))["message"] == "denied Pod 100%"
+    assert said == [1]

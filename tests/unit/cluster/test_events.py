@@ -247,4 +247,4 @@ def test_what_is_remembered_is_bounded(api: Api, clock: Clock) -> None:
     recorder = EventRecorder(api, "one", clock=clock)
     for number in range(EVENTS_LIMIT + 10):
         recorder.record(msgspec.structs.replace(EVENT, note=str(number)))
-    assert len(recorder._tallies) == EVENTS_LIMIT
+    assert len(recorder._pending) == EVENTS_LIMIT

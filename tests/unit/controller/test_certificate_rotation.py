@@ -17,7 +17,7 @@ from webhook.controller.certificate_rotation import (
     OVERLAP,
     SETTLE,
     InjectCaBundle,
-    InOrder,
+    UpToDate,
     Names,
     Pending,
     Plan,
@@ -56,13 +56,13 @@ class World:
         self.check()
         return step
 
-    async def settle(self, limit: int = 400) -> InOrder:
+    async def settle(self, limit: int = 400) -> UpToDate:
         """Steps until there is nothing left to do, the end of an overlap included."""
         for _ in range(limit):
             step = await self.step()
-            if isinstance(step, InOrder) and "previous.crt" not in self.objects.secrets["ca"].data:
+            if isinstance(step, UpToDate) and "previous.crt" not in self.objects.secrets["ca"].data:
                 return step
-            self.now += timedelta(seconds=10 if isinstance(step, InOrder | Pending) else 1)
+            self.now += timedelta(seconds=10 if isinstance(step, UpToDate | Pending) else 1)
         raise AssertionError(f"never in order: {self.objects.writes[-20:]}")
 
     async def grow_old(self) -> None:
@@ -183,7 +183,7 @@ async def test_the_former_ca_is_trusted_until_no_replica_can_serve_its_leaf(worl
         await world.step()
     written = world.now
     world.now += OVERLAP - timedelta(seconds=20)
-    while isinstance(await world.step(), InOrder):
+    while isinstance(await world.step(), UpToDate):
         world.now += timedelta(seconds=1)
     assert timedelta() <= world.now - written - OVERLAP <= timedelta(seconds=1)  # certificates count whole seconds
 

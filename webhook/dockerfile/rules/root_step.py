@@ -41,16 +41,16 @@ _OWN_PLACE = ("--user", "--target", "-t", "--prefix", "--root", "--dry-run")
 
 def check(evaluation: Evaluation) -> Iterator[DockerfileFinding]:
     """Every command of RUN that runs as somebody else than root and cannot succeed."""
-    reach = WritablePaths()
+    writable = WritablePaths()
     own_python = _own_python(evaluation.steps)
     for step in evaluation.steps:
         if step.keyword == "RUN" and step.as_root is False and not _is_root(evaluation, step):
             yield from dict.fromkeys(  # `apt-get update && apt-get install` is one fault
                 _finding(step, command, *fault)
                 for command in step.commands
-                for fault in islice(_faults(command, step, reach, own_python=own_python), 1)
+                for fault in islice(_faults(command, step, writable, own_python=own_python), 1)
             )
-        reach.apply(step)
+        writable.apply(step)
 
 
 def _is_root(evaluation: Evaluation, step: Step) -> bool:
@@ -58,7 +58,9 @@ def _is_root(evaluation: Evaluation, step: Step) -> bool:
     return step.user == evaluation.user and evaluation.root is True
 
 
-def _faults(command: Command, step: Step, reach: WritablePaths, *, own_python: bool) -> Iterator[tuple[Severity, str]]:
+def _faults(
+    command: Command, step: Step, writable: WritablePaths, *, own_python: bool
+) -> Iterator[tuple[Severity, str]]:
     if command.elevated:
         return
     name, arguments = command.name, set(command.arguments)
@@ -76,7 +78,7 @@ def _faults(command: Command, step: Step, reach: WritablePaths, *, own_python: b
     if _is_pip(command) and "install" in arguments and not own_python and not _has_place(command):
         yield "warning", "pip cannot write into the system's Python and installs into the user's home instead"
     for path in created(command, step):
-        if reach.closed(path):
+        if writable.closed(path):
             yield "error", f"it writes {quoted(path)}, a place of root's"
 
 

@@ -28,12 +28,12 @@ def check(evaluation: Evaluation) -> Iterator[DockerfileFinding]:
     """COPY without --chown, and a step or volume that shows that the user writes there."""
     if not evaluation.user or evaluation.root:
         return
-    reach, copied, reported = WritablePaths(), dict[str, Step](), set[int]()
+    writable, copied, reported = WritablePaths(), dict[str, Step](), set[int]()
     for step in evaluation.steps:
-        reach.apply(step)
+        writable.apply(step)
         for path, why in _written(step):
             origin = copied.get(path)
-            if origin is not None and not reach.given(path) and origin.line not in reported:
+            if origin is not None and not writable.given(path) and origin.line not in reported:
                 reported.add(origin.line)
                 yield _finding(origin, path, why)
         if step.keyword in ("COPY", "ADD") and step.owner in _ROOTS and step.instruction.flag("chmod") is None:
