@@ -5,7 +5,6 @@ from inspect import cleandoc
 from typing import Any
 
 import msgspec
-import yaml
 
 
 def text(document: object) -> str:
@@ -22,6 +21,8 @@ def text(document: object) -> str:
 
 def yaml_text(documents: Iterable[object]) -> str:
     """Some documents as YAML, each after the first behind `---`. What is not ASCII is escaped: it may change how text is shown."""
+    import yaml  # which `inspect` does not need
+
     return yaml.safe_dump_all(map(msgspec.to_builtins, documents), sort_keys=False)
 
 

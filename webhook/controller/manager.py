@@ -21,11 +21,11 @@ from webhook.controller.background_scan import BackgroundScan
 from webhook.controller.certificate_objects import CertificateObjects
 from webhook.controller.certificate_rotation import (
     InjectCaBundle,
-    UpToDate,
     Names,
     Pending,
     Plan,
     Rotation,
+    UpToDate,
     WriteSecret,
 )
 from webhook.controller.image_identities import Reconciler

@@ -24,7 +24,7 @@ from tests.support.controller import controller
 from webhook.cluster.client import Cluster
 from webhook.cluster.errors import ClusterError, Conflict
 from webhook.controller.certificate_objects import CertificateObjects
-from webhook.controller.certificate_rotation import UpToDate, Names, Pending, Plan, Rotation
+from webhook.controller.certificate_rotation import Names, Pending, Plan, Rotation, UpToDate
 from webhook.controller.manager import PERIOD
 from webhook.server.certificates import authority
 

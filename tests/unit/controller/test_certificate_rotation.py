@@ -17,12 +17,12 @@ from webhook.controller.certificate_rotation import (
     OVERLAP,
     SETTLE,
     InjectCaBundle,
-    UpToDate,
     Names,
     Pending,
     Plan,
     Rotation,
     Step,
+    UpToDate,
     WriteSecret,
 )
 from webhook.server import certificates
