@@ -9,7 +9,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsa
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help run check unit test test-newest test-oldest test-e2e test-survive test-versions bench cluster cluster-down install kind kind-down image generate docs pictures zipapp sbom lock clean test-engines test-mutants test-fuzz rehearse-release
+.PHONY: help run check unit test test-newest test-oldest test-e2e test-kind test-survive test-versions bench cluster cluster-down install kind kind-down image generate docs pictures zipapp sbom lock clean test-engines test-mutants test-fuzz rehearse-release
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,10 @@ test: check ## everything, on a real cluster that is started and ended here (KUB
 
 test-e2e: $(VENV)/.dev ## only the end-to-end suite
 	$(BIN)/python -m deploy.with_cluster $(BIN)/pytest -m "cluster or e2e"
+
+test-kind: $(VENV)/.dev ## the cluster and end-to-end suites on three nodes of kind, without Docker Hub (NODES=2, TESTS="tests/e2e …")
+	$(BIN)/python -m tests.e2e.earlier
+	$(BIN)/python -m deploy.kind around $(BIN)/pytest -m "cluster or e2e" $(TESTS)
 
 test-survive: $(VENV)/.dev ## do harm to an installed release and see (LONG=1: hours, and the documentation's figures anew)
 	$(if $(LONG),NONROOT_SURVIVE_LONG=1 NONROOT_KEEP_FIGURES=1) $(BIN)/python -m deploy.with_cluster $(BIN)/pytest -m survive -s

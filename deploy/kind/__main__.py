@@ -1,4 +1,4 @@
-"""`python -m deploy.kind up|down|run COMMAND…`: a kind cluster with the webhook installed and enforcing.
+"""`python -m deploy.kind up|down|run COMMAND…|around COMMAND…`: a kind cluster, with the webhook enforcing or for tests.
 
 With Docker and Docker Hub in reach it is up.sh with kind's own node images. Otherwise the cluster is of images that are made
 here, in a Docker of its own that reaches nothing (engine.py): as root, on Debian or Ubuntu.
@@ -9,8 +9,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 
-from deploy.dev.images.build import BuildError
+from deploy.dev.images.build import BuildError, build_all, build_product
 from deploy.local import build
 from deploy.local.errors import ClusterError
 
@@ -35,6 +36,8 @@ def main() -> int:
                 return _up()
             case "down":
                 return _down()
+            case "around":
+                return _around(arguments.words)
             case _:
                 return offline.call(arguments.words)
     except (BuildError, ClusterError) as error:
@@ -49,8 +52,11 @@ def _arguments() -> argparse.Namespace:
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("up", help="start the cluster, with the webhook in it")
     verbs.add_parser("down", help="end it, and all that was started for it")
-    run = verbs.add_parser("run", help="run a command in the network of the cluster that is up")
-    run.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
+    for verb, text in (
+        ("run", "run a command in the network of the cluster that is up"),
+        ("around", "run a command with a cluster without the webhook around it, and end that"),
+    ):
+        verbs.add_parser(verb, help=text).add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
     return parser.parse_args()
 
 
@@ -70,6 +76,17 @@ def _down() -> int:
         engine.stop()
         return 0
     return _script("down.sh")
+
+
+def _around(words: Sequence[str]) -> int:
+    """The images are built before, because the command has no network to build them with."""
+    version = offline.kubernetes()
+    build.ensure(say=print)
+    with engine.borrowed():
+        environment = offline.cluster(version, print)
+        build_all()
+        build_product()
+        return offline.call(words, offline.access(environment))
 
 
 def _script(name: str) -> int:

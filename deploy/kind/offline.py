@@ -1,6 +1,7 @@
 """The offline setting of up.sh and cluster.sh: images that are made here in place of Docker Hub's, and our Docker to hold them."""
 
 import os
+import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,6 +40,28 @@ def release(version: Kubernetes, say: Say) -> dict[str, str]:
     say("building our image, and taking it into Docker")
     product = node.take(build_product().reference, "nonroot-webhook:local")
     return environment | {"IMAGE": product, "DEMO_BASE": node.take(busybox_base(default_cache()), "busybox:local")}
+
+
+def access(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of tests: what cluster.sh prints, and of each node containerd's socket and folder of registries.
+
+    A node's files are found by its process, which has this number where our Docker is.
+    """
+    words, full = command([SCRIPTS / "cluster.sh"], environment)
+    done = subprocess.run(words, env=full, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise ClusterError("cluster.sh failed, see above")
+    exports = dict(word.split("=", 1) for word in shlex.split(done.stdout)[1:])
+    nodes = engine.docker("ps", "--quiet", "--filter", "label=io.x-k8s.kind.cluster").split()
+    pids = engine.docker("inspect", "--format", "{{.State.Pid}}", *nodes).split()
+
+    def of_each(path: str) -> str:
+        return os.pathsep.join(f"/proc/{pid}/root/{path}" for pid in pids)
+
+    return exports | {
+        "CONTAINERD_ADDRESS": of_each("run/containerd/containerd.sock"),
+        "NONROOT_REGISTRY_HOSTS": of_each("etc/containerd/certs.d"),
+    }
 
 
 def command(words: Sequence[str | Path], more: Mapping[str, str] = {}) -> tuple[list[str], dict[str, str]]:

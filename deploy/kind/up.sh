@@ -12,7 +12,8 @@
 #   DEMO_BASE                    a base with adduser and sleep
 #
 # What ran: `make test` runs the second way on two nodes, on each of them a named-user Pod under an injected uid and a refused
-# root Pod, an upgrade of the chart, and an uninstallation (tests/integration/kind). The first way has not run where this is
+# root Pod, an upgrade of the chart, and an uninstallation (tests/integration/kind). Three nodes, without this script, are those of
+# `make test-kind`: README.md says what ran on them, on which versions and when. The first way has not run where this is
 # tested, because Docker Hub is out of reach there: every command is recorded instead (tests/integration/deploy/test_kind.py).
 set -euo pipefail
 

@@ -1,12 +1,16 @@
 """The cluster, the images and the release, each made once for all end-to-end tests.
 
 Nothing here knows which cluster it is: KUBECONFIG reaches it, and NONROOT_REGISTRY is the HOST:PORT of a plain HTTP registry
-from which its nodes and Pods can pull. `make test` starts one where there is none (deploy/with_cluster.py).
+from which its nodes and Pods can pull. `make test` starts one where there is none (deploy/with_cluster.py). Where the nodes'
+files are in reach, CONTAINERD_ADDRESS and NONROOT_REGISTRY_HOSTS have the socket and the folder of each, as PATH has folders.
 """
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -21,8 +25,12 @@ def target() -> Target:
     """A cluster."""
     if not (os.environ.get("KUBECONFIG") and os.environ.get("NONROOT_REGISTRY")):
         pytest.skip("needs KUBECONFIG and NONROOT_REGISTRY: use make test-e2e, which starts a cluster")
-    given = [os.environ.get(name, "") for name in ("CONTAINERD_ADDRESS", "NONROOT_REGISTRY_HOSTS")]
-    return Target(os.environ, os.environ["NONROOT_REGISTRY"], *given)
+
+    def of_each_node(name: str) -> tuple[str, ...]:
+        return tuple(filter(None, os.environ.get(name, "").split(os.pathsep)))
+
+    sockets, folders = of_each_node("CONTAINERD_ADDRESS"), of_each_node("NONROOT_REGISTRY_HOSTS")
+    return Target(os.environ, os.environ["NONROOT_REGISTRY"], sockets, folders)
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +64,22 @@ def fronts(registry: str) -> tuple[str, str]:
     """Two HOST:PORT at which a test may put a front before that registry; we may speak plain HTTP there too."""
     host, _, port = registry.rpartition(":")
     return f"{host}:{int(port) + 1}", f"{host}:{int(port) + 2}"
+
+
+@contextmanager
+def reached_by_nodes(target: Target, registry: str, hosts: str) -> Iterator[None]:
+    """Every node's containerd reaches the registry as this hosts.toml says, which it reads at each pull."""
+    if not target.registry_hosts:
+        pytest.skip("the nodes' registry configuration is not reachable from here (NONROOT_REGISTRY_HOSTS)")
+    folders = [Path(each, registry) for each in target.registry_hosts]
+    try:
+        for folder in folders:
+            folder.mkdir(exist_ok=True)
+            (folder / "hosts.toml").write_text(hosts)
+        yield
+    finally:
+        for folder in folders:
+            shutil.rmtree(folder)
 
 
 def registries(target: Target) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """The cluster under test, whichever it is, through kubectl alone."""
 
+import contextlib
 import json
 import subprocess
 import time
@@ -17,12 +18,14 @@ class Refused(Exception):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A cluster: the environment that reaches it, a registry that its nodes and Pods can pull from, and its runtime."""
+    """A cluster: the environment that reaches it, a registry that its nodes and Pods can pull from, and its runtimes."""
 
     environment: Mapping[str, str]
     registry: str
-    containerd: str = ""
-    registry_hosts: str = ""
+    containerd: tuple[str, ...] = ()
+    """Each node's socket."""
+    registry_hosts: tuple[str, ...] = ()
+    """Each node's folder of registries."""
 
     def kubectl(self, *arguments: str, text: str = "") -> str:
         """What kubectl prints; `Refused` with its words where it fails."""
@@ -144,9 +147,13 @@ def _outcome(target: Target, pod: dict[str, Any], status: dict[str, Any]) -> Out
 def runtime_user(target: Target, container: str) -> tuple[int, int, tuple[int, ...]]:
     """The uid, the gid and the groups of a container by the runtime's own record of its process."""
     assert target.containerd, "a status does not say who runs, and the runtime is out of reach (CONTAINERD_ADDRESS)"
-    record = target.run("ctr", "--namespace", "k8s.io", "containers", "info", container).stdout
-    user = json.loads(record)["Spec"]["process"]["user"]
-    return user["uid"], user["gid"], tuple(sorted(user.get("additionalGids", [])))
+    for node in target.containerd:
+        with contextlib.suppress(Refused):
+            words = ("--address", node, "--namespace", "k8s.io", "containers", "info", container)
+            record = target.run("ctr", *words).stdout
+            user = json.loads(record)["Spec"]["process"]["user"]
+            return user["uid"], user["gid"], tuple(sorted(user.get("additionalGids", [])))
+    raise AssertionError(f"no node's runtime knows of the container {container}")
 
 
 def _refused(target: Target, namespace: str) -> dict[str, Outcome]:

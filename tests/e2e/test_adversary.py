@@ -10,12 +10,10 @@ import itertools
 import json
 import os
 import secrets
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -24,7 +22,7 @@ import pytest
 from deploy.dev import oci
 from deploy.dev.oci import Content
 from tests.conformance.images import ARCHITECTURE, base
-from tests.e2e.conftest import fronts
+from tests.e2e.conftest import fronts, reached_by_nodes
 from tests.e2e.replies import in_force
 from tests.e2e.target import Refused, Target, eventually
 from tests.e2e.two_faced import HANG, Face, TwoFaced, two_faced
@@ -180,17 +178,10 @@ def attack(installed: Target, scores: dict[str, Score], namespace: str, request:
 @pytest.fixture(scope="module")
 def registry(installed: Target) -> Iterator[TwoFaced]:
     """One that nodes pull from, and which shows the webhook something else."""
-    if not installed.registry_hosts:
-        pytest.skip("the node's registry configuration is not reachable from here (NONROOT_REGISTRY_HOSTS)")
     line, _ = fronts(installed.registry)
-    folder = Path(installed.registry_hosts, line)
-    folder.mkdir(exist_ok=True)
-    (folder / "hosts.toml").write_text(f'server = "http://{line}"\n[host."http://{line}"]\n')
-    try:
-        with two_faced(line) as made:
-            yield made
-    finally:
-        shutil.rmtree(folder)
+    hosts = f'server = "http://{line}"\n[host."http://{line}"]\n'
+    with reached_by_nodes(installed, line, hosts), two_faced(line) as made:
+        yield made
 
 
 def shapes(image: str) -> Iterator[Pod]:

@@ -3,16 +3,14 @@
 The image's name leads to a slow line for us; the node is told of a faster one, so that only our reading is slow.
 """
 
-import shutil
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deploy.dev.images.build import Pushed
-from tests.e2e.conftest import fronts
+from tests.e2e.conftest import fronts, reached_by_nodes
 from tests.e2e.front import front
 from tests.e2e.target import Target, deployment, eventually
 
@@ -24,15 +22,10 @@ DELAY = 8.0  # seconds that each blob takes: more than the hooks' timeout of 5
 @pytest.fixture(scope="module")
 def slow(installed: Target, images: dict[str, Pushed]) -> Iterator[dict[str, str]]:
     """Names of images on the slow line, by shape; the node reaches the same registry under its name at full speed."""
-    if not installed.registry_hosts:
-        pytest.skip("the node's registry configuration is not reachable from here (NONROOT_REGISTRY_HOSTS)")
     line, _ = fronts(installed.registry)
-    folder = Path(installed.registry_hosts, line)
-    folder.mkdir(exist_ok=True)
-    (folder / "hosts.toml").write_text(f'server = "http://{installed.registry}"\n')
-    with front(line, installed.registry, seconds=DELAY):
+    hosts = f'server = "http://{installed.registry}"\n'
+    with reached_by_nodes(installed, line, hosts), front(line, installed.registry, seconds=DELAY):
         yield {shape: image.reference.replace(installed.registry, line) for shape, image in images.items()}
-    shutil.rmtree(folder)
 
 
 def _running(target: Target, namespace: str, app: str) -> dict[str, Any] | None:

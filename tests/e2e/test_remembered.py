@@ -2,17 +2,15 @@
 
 import base64
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deploy.dev.images.build import Built, Pushed
-from tests.e2e.conftest import fronts
+from tests.e2e.conftest import fronts, reached_by_nodes
 from tests.e2e.controller import scan
 from tests.e2e.front import front
 from tests.e2e.replies import Response, everywhere, noted
@@ -36,19 +34,12 @@ def cluster_objects(target: Target, registry: str) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def nodes_only(installed: Target, images: dict[str, Pushed]) -> Iterator[dict[str, str]]:
     """Images of a registry for which the node's containerd has a password, and we have not."""
-    if not installed.registry_hosts:
-        pytest.skip("the node's registry configuration is not reachable from here (NONROOT_REGISTRY_HOSTS)")
     _, line = fronts(installed.registry)
-    folder = Path(installed.registry_hosts, line)
-    folder.mkdir(exist_ok=True)
     basic = base64.b64encode(LOGIN.encode()).decode()
-    host = f'server = "http://{line}"\n[host."http://{line}"]\n[host."http://{line}".header]\n'
-    (folder / "hosts.toml").write_text(f'{host}Authorization = "Basic {basic}"\n')
-    try:
-        with front(line, installed.registry, login=LOGIN), cluster_objects(installed, line):
-            yield {shape: image.reference.replace(installed.registry, line) for shape, image in images.items()}
-    finally:
-        shutil.rmtree(folder)
+    hosts = f'server = "http://{line}"\n[host."http://{line}"]\n[host."http://{line}".header]\nAuthorization = "Basic {basic}"\n'
+    serving = front(line, installed.registry, login=LOGIN)
+    with reached_by_nodes(installed, line, hosts), serving, cluster_objects(installed, line):
+        yield {shape: image.reference.replace(installed.registry, line) for shape, image in images.items()}
 
 
 def pod(image: str, name: str = "app", *, non_root: bool = False) -> dict[str, Any]:

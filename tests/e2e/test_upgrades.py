@@ -7,14 +7,12 @@ controller makes the certificates, its CA and every caBundle.
 
 import base64
 import http.client
-import io
 import json
 import os
 import re
 import socket
 import ssl
 import subprocess
-import tarfile
 import threading
 import time
 from collections.abc import Iterator
@@ -27,10 +25,10 @@ import msgspec
 import pytest
 
 from deploy import release
-from deploy.dev.images.build import ROOT, Pushed, build_product, push
+from deploy.dev.images.build import Pushed, push
 from deploy.local import build
 from deploy.release import CONFIGURATIONS, NAMESPACE, RELEASE
-from tests.e2e import issuers
+from tests.e2e import earlier, issuers
 from tests.e2e.conftest import registries
 from tests.e2e.controller import mismatches, scan
 from tests.e2e.target import Refused, Target, deployment, eventually, outcomes
@@ -44,8 +42,6 @@ __all__ = ["reporting"]
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
-# Chart and program as they were before there were reports, statuses and stored identities, and with all of them.
-VERSIONS = ("c1a420f", "1da11cf")
 ADMISSION = ("-n", NAMESPACE, "-l", "app.kubernetes.io/component=admission")
 Address = tuple[str, int]
 # Every mode that is not the default; who else may make certificates has tests of its own.
@@ -270,17 +266,6 @@ def upgrades(reporting: Target, product: Pushed, images: dict[str, Pushed], name
     reporting.kubectl("delete", "nonrootpolicy", namespace, "--ignore-not-found")
 
 
-def _source(revision: str, folder: Path) -> Path:
-    """The repository as it was, unpacked; skips where its history is not here."""
-    command = ["git", "archive", revision]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
-    if done.returncode:
-        pytest.skip(f"needs the history of the repository, back to {revision}")
-    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
-        tar.extractall(folder, filter="data")
-    return folder
-
-
 @pytest.mark.parametrize(
     "tool", ["helm", pytest.param("helm4", marks=[pytest.mark.survive, long])], ids=["Helm 3", "Helm 4"]
 )
@@ -290,9 +275,11 @@ def test_an_upgrade_from_each_earlier_version_keeps_everything(upgrades: Upgrade
     release.uninstall(upgrades.environment)
     upgrades.target.kubectl("delete", "imageidentities", "--all")  # those versions never stored any; other tests have
     before = None
-    for revision in VERSIONS:
-        source = _source(revision, tmp_path / revision)
-        built = build_product(f"localhost/nonroot-webhook:{revision}", source=source)
+    for revision in earlier.VERSIONS:
+        source = earlier.source(revision, tmp_path / revision)
+        if source is None:
+            pytest.skip(f"needs the history of the repository, back to {revision}")
+        built = earlier.build(revision, source)
         upgrades.to(push(built.reference, upgrades.target.registry), source / "charts" / "nonroot-webhook")
         if before is None:
             upgrades.keep()
