@@ -120,12 +120,12 @@ def _finding(finding: Finding, container: Container, workload: Workload) -> dict
 
 def _verdict(container: Container, workload: Workload) -> dict[str, Any]:
     """That nothing speaks against the container, that nobody looked, or that its exemption will end."""
-    passed_over = container.outcome in {"excepted", "unknown"}
+    passed_over = container.state in {"exempted", "unknown"}
     name = f"container {container.name}"
     message = f"{name}: {container.reason or container.who}"
     if container.expires_soon:
         message = f"{name} is exempted for less than a week more: {container.reason}"
-    if container.outcome == "fixed":
+    if container.state == "fixable":
         message = f"{name} will run as {container.who}; admission adds {' '.join(container.yaml.split())}"
     return _result(RULE, "skip" if passed_over else "pass", "info", message, container, workload)
 

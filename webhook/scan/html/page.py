@@ -10,15 +10,14 @@ from datetime import datetime
 import msgspec
 
 import webhook
+from webhook.evaluation.verdict import State
 from webhook.image.config import parse_user
 from webhook.scan import html
 from webhook.scan.document import (
-    STATES,
     Container,
     Counts,
     Document,
     NamespaceSummary,
-    Outcome,
     Sample,
     Workload,
     is_root,
@@ -28,28 +27,28 @@ from webhook.scan.html import trend
 from webhook.scan.html.trend import Rect
 from webhook.text import many
 
-_WORST_FIRST: tuple[Outcome, ...] = ("refused", "unknown", "fixed", "unchanged", "excepted")
-_LABELS: dict[Outcome, str] = {
-    "unchanged": "Compliant",
-    "fixed": "Fixable",
-    "excepted": "Exempted",
+_WORST_FIRST: tuple[State, ...] = ("denied", "unknown", "fixable", "compliant", "exempted")
+_LABELS: dict[State, str] = {
+    "compliant": "Compliant",
+    "fixable": "Fixable",
+    "exempted": "Exempted",
     "unknown": "Unknown",
-    "refused": "Denied",
+    "denied": "Denied",
 }
-_MEANINGS: dict[Outcome, str] = {
-    "unchanged": "runs unchanged",
-    "fixed": "admission adds what is missing",
-    "excepted": "left out by the policy or by an exception",
+_MEANINGS: dict[State, str] = {
+    "compliant": "runs unchanged",
+    "fixable": "admission adds what is missing",
+    "exempted": "left out by the policy or by an exception",
     "unknown": "an image could not be read",
-    "refused": "until what is written below is fixed",
+    "denied": "until what is written below is fixed",
 }
 _BAR = 1000  # units of its width
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One outcome's part of a whole: how many workloads, how much of the bar, from where, and `since` when in words."""
+    """One state's part of a whole: how many workloads, how much of the bar, from where, and `since` when in words."""
 
-    name: Outcome
+    name: State
     label: str
     meaning: str
     count: int
@@ -81,11 +80,11 @@ class Namespace(msgspec.Struct, frozen=True):
 
 
 class Image(msgspec.Struct, frozen=True):
-    """A row of the images: the worst outcome of its containers, the uids they get, and what its Dockerfile lacks."""
+    """A row of the images: the worst state of its containers, the uids they get, and what its Dockerfile lacks."""
 
     name: str
     user: str | None
-    outcome: Outcome
+    state: State
     uids: str
     containers: int
     root: int
@@ -103,7 +102,7 @@ class Root(msgspec.Struct, frozen=True):
 def render(document: Document) -> str:
     """The page. It needs no other file and makes no request."""
     whole = readable(document)
-    images = sorted(_images(document.workloads), key=lambda each: (_WORST_FIRST.index(each.outcome), each.name))
+    images = sorted(_images(document.workloads), key=lambda each: (_WORST_FIRST.index(each.state), each.name))
     return html.render(
         "scan/html/page.html",
         document=document,
@@ -116,12 +115,11 @@ def render(document: Document) -> str:
         rank={name: number for number, name in enumerate(_WORST_FIRST)},
         outcomes=tuple(_parts(document.summary.workloads, document.history)),
         trend=_trend(document),
-        states=STATES,
         namespaces=tuple(_namespace(each, readable=whole) for each in document.summary.namespaces),
         images=images,
         roots=tuple(_roots(document.workloads)),
         reported=_reported(document),
-        workloads=sorted(document.workloads, key=lambda each: _WORST_FIRST.index(each.outcome)),
+        workloads=sorted(document.workloads, key=lambda each: _WORST_FIRST.index(each.state)),
     )
 
 
@@ -142,8 +140,8 @@ def _headline(counts: Counts, *, readable: bool) -> str:
     total = many(_total(counts), "workload") + ("" if readable else " that could be read")
     if not _total(counts):
         return "There is no workload here" if readable else "No workload could be read"
-    if counts.refused:
-        return f"{counts.refused} of {total} would be denied if enforced now"
+    if counts.denied:
+        return f"{counts.denied} of {total} would be denied if enforced now"
     if counts.unknown:
         return f"None of {total} would be denied if enforced now, but for {counts.unknown} that is not known"
     return f"All of {total} keep running if enforced now"
@@ -184,18 +182,17 @@ def _trend(document: Document) -> Trend | None:
         return None
     first, last = history[0], history[-1]
     words = ", ".join(
-        f"{label} {getattr(first, STATES[name])} then and {getattr(last, STATES[name])} now"
-        for name, label in _LABELS.items()
+        f"{label} {getattr(first, name)} then and {getattr(last, name)} now" for name, label in _LABELS.items()
     )
-    drawn = tuple(trend.rects(history, datetime.fromisoformat(document.at), {name: STATES[name] for name in _LABELS}))
+    drawn = tuple(trend.rects(history, datetime.fromisoformat(document.at), _LABELS))
     return Trend(_day(first.at), words, drawn, tuple((_moment(each.at), each) for each in reversed(history)))
 
 
-def _since(history: Sequence[Sample], name: Outcome, count: int) -> str:
+def _since(history: Sequence[Sample], name: State, count: int) -> str:
     """Since when there are that many; "" where the last sample has another number, because namespaces were looked at since."""
-    if not history or getattr(history[-1], STATES[name]) != count:
+    if not history or getattr(history[-1], name) != count:
         return ""
-    at, changed = trend.unchanged_since(history, STATES[name])
+    at, changed = trend.unchanged_since(history, name)
     return f"since {_day(at)}" if changed else f"since {_day(at)} or longer"
 
 
@@ -211,7 +208,7 @@ def _parts(counts: Counts, history: Sequence[Sample] = ()) -> Iterator[Part]:
 
 
 def _ready(namespace: NamespaceSummary) -> bool:
-    return not namespace.workloads.refused and not namespace.workloads.unknown
+    return not namespace.workloads.denied and not namespace.workloads.unknown
 
 
 def _namespace(summary: NamespaceSummary, *, readable: bool) -> Namespace:
@@ -219,7 +216,7 @@ def _namespace(summary: NamespaceSummary, *, readable: bool) -> Namespace:
     if not summary.reached:
         following = "Left out: the hooks are not asked about it"
     elif not _ready(summary):
-        parts = [(counts.refused, "to fix"), (counts.unknown, "to find out")]
+        parts = [(counts.denied, "to fix"), (counts.unknown, "to find out")]
         following = ", ".join(f"{count} {what}" for count, what in parts if count)
     elif not readable:
         following = "Not known: not all of it may be read"
@@ -250,7 +247,7 @@ def _images(workloads: tuple[Workload, ...]) -> Iterator[Image]:
         yield Image(
             name=name,
             user=user,
-            outcome=min((each.outcome for each in containers), key=_WORST_FIRST.index),
+            state=min((each.state for each in containers), key=_WORST_FIRST.index),
             uids=", ".join(map(str, uids)),
             containers=len(containers),
             root=sum(map(is_root, containers)),
@@ -261,7 +258,7 @@ def _images(workloads: tuple[Workload, ...]) -> Iterator[Image]:
 def _dockerfile(containers: list[Container]) -> str:
     """The line that the image's Dockerfile should end with, by a finding or else the number that its USER stands for."""
     advised = (finding.dockerfile for each in containers for finding in each.findings if finding.dockerfile)
-    named = (each for each in containers if each.outcome == "fixed" and parse_user(each.user or "").name == each.user)
+    named = (each for each in containers if each.state == "fixable" and parse_user(each.user or "").name == each.user)
     numbers = (f"USER {each.uid}" for each in named if each.user)
     return next(advised, next(numbers, ""))
 

@@ -1,28 +1,28 @@
 """The counts of former scans as a picture: columns as wide as their time, of parts as high as their counts."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from itertools import accumulate, pairwise
 
 import msgspec
 
 from webhook.evaluation.verdict import State
-from webhook.scan.document import Outcome, Sample
+from webhook.scan.document import Sample
 
 WIDTH, HEIGHT = 1000, 100
 
 
 class Rect(msgspec.Struct, frozen=True):
-    """One outcome's part of one column."""
+    """One state's part of one column."""
 
-    outcome: Outcome
+    state: State
     x: float
     width: float
     y: float
     height: float
 
 
-def rects(history: Sequence[Sample], until: datetime, states: Mapping[Outcome, State]) -> Iterator[Rect]:
+def rects(history: Sequence[Sample], until: datetime, states: Collection[State]) -> Iterator[Rect]:
     """The picture from the first sample until a moment, with `states` from the bottom up; nothing where no time has passed."""
     times = [at.timestamp() for at in (*(each.at for each in history), until)]
     span, most = times[-1] - times[0], max(sum(_counts(each, states)) for each in history)
@@ -31,14 +31,14 @@ def rects(history: Sequence[Sample], until: datetime, states: Mapping[Outcome, S
     edges = [round(WIDTH * (time - times[0]) / span, 1) for time in times]
     for each, (start, end) in zip(history, pairwise(edges), strict=True):
         counts = _counts(each, states)
-        for outcome, count, top in zip(states, counts, accumulate(counts), strict=True):
+        for state, count, top in zip(states, counts, accumulate(counts), strict=True):
             if count and end > start:
                 height = round(HEIGHT * count / most, 1)
-                yield Rect(outcome, start, round(end - start, 1), round(HEIGHT * (1 - top / most), 1), height)
+                yield Rect(state, start, round(end - start, 1), round(HEIGHT * (1 - top / most), 1), height)
 
 
-def _counts(sample: Sample, states: Mapping[Outcome, State]) -> list[int]:
-    return [getattr(sample, state) for state in states.values()]
+def _counts(sample: Sample, states: Collection[State]) -> list[int]:
+    return [getattr(sample, state) for state in states]
 
 
 def unchanged_since(history: Sequence[Sample], state: State) -> tuple[datetime, bool]:

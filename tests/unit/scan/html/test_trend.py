@@ -16,23 +16,23 @@ NOW = START + timedelta(days=20)
 
 
 def test_columns_are_as_wide_as_their_time_and_parts_as_high_as_their_counts() -> None:
-    assert list(rects(HISTORY, NOW, STATES)) == [
-        Rect("unchanged", 0.0, 250.0, 87.5, 12.5),
-        Rect("fixed", 0.0, 250.0, 75.0, 12.5),
-        Rect("refused", 0.0, 250.0, 25.0, 50.0),
+    assert list(rects(HISTORY, NOW, STATES.values())) == [
+        Rect("compliant", 0.0, 250.0, 87.5, 12.5),
+        Rect("fixable", 0.0, 250.0, 75.0, 12.5),
+        Rect("denied", 0.0, 250.0, 25.0, 50.0),
         Rect("unknown", 0.0, 250.0, 12.5, 12.5),
-        Rect("excepted", 0.0, 250.0, 0.0, 12.5),
-        Rect("unchanged", 250.0, 750.0, 87.5, 12.5),
-        Rect("fixed", 250.0, 750.0, 62.5, 25.0),
-        Rect("refused", 250.0, 750.0, 37.5, 25.0),
+        Rect("exempted", 0.0, 250.0, 0.0, 12.5),
+        Rect("compliant", 250.0, 750.0, 87.5, 12.5),
+        Rect("fixable", 250.0, 750.0, 62.5, 25.0),
+        Rect("denied", 250.0, 750.0, 37.5, 25.0),
         Rect("unknown", 250.0, 750.0, 25.0, 12.5),
-        Rect("excepted", 250.0, 750.0, 12.5, 12.5),
+        Rect("exempted", 250.0, 750.0, 12.5, 12.5),
     ]
 
 
 def test_nothing_is_drawn_of_no_time_or_no_workload() -> None:
-    assert list(rects(HISTORY[:1], START, STATES)) == []
-    assert list(rects((Sample(START, 0, 0, 0, 0, 0, 0),), NOW, STATES)) == []
+    assert list(rects(HISTORY[:1], START, STATES.values())) == []
+    assert list(rects((Sample(START, 0, 0, 0, 0, 0, 0),), NOW, STATES.values())) == []
 
 
 def test_a_count_is_the_same_since_it_was_another() -> None:
