@@ -2,10 +2,10 @@
 #
 # Both bases are arguments, so that the image also builds where Docker Hub is out of reach:
 #   docker build --build-arg BUILD_BASE=… --build-arg RUNTIME_BASE=… .
-# BUILD_BASE needs python3 (3.11 or later) with the venv module; RUNTIME_BASE the same python3 at the same path, and
-# certificate authorities. RUNTIME_BASE needs find and chmod once, and no shell ever. Tag and digest are exact, because
-# "slim" alone is a different image next month. Dependabot looks each week for a newer tag, or a
-# newer digest of this one, and moves it in deploy/base/Dockerfile; a test fails until both lines here say the same.
+# BUILD_BASE needs python3 (3.11 or later) with the venv module, and strip, or an apt-get that can install it; RUNTIME_BASE
+# the same python3 at the same path, and certificate authorities. RUNTIME_BASE needs find and chmod once, and no shell ever.
+# Tag and digest are exact, because "slim" alone is a different image next month. Dependabot looks each week for a newer tag,
+# or a newer digest of this one, and moves it in deploy/base/Dockerfile; a test fails until both lines here say the same.
 # Where this is tested Docker Hub is out of reach, and a Debian made by hand takes its place; so the digest is the one of
 # the tag's index that several public repositories state for it, in Dockerfiles of October 2026. `docker buildx imagetools
 # inspect python:3.13.16-slim-bookworm` says what it is now.
@@ -17,6 +17,9 @@ FROM ${BUILD_BASE} AS dependencies
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_NO_INPUT=1
+
+# strip is not in Debian's slim images. Only this stage has it.
+RUN command -v strip || { apt-get update -qq && apt-get install -qq --no-install-recommends binutils; }
 
 # Two environments: pip lives in the first and installs into the second, which therefore never contains pip or
 # setuptools: nothing to remove, nothing for a scanner to find.
@@ -37,12 +40,24 @@ RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
         --no-compile --only-binary=:all: --no-deps --require-hashes -r requirements.txt \
     && /opt/tools/bin/pip install --only-binary=:all: --no-deps --require-hashes -r requirements-build.txt
 
-# What no running program needs: the packages' own tests, C sources, stubs, activation scripts.
+# What only parts of packages import that we do not: the synchronous half of the Kubernetes client, and Rich's highlighting
+# and Markdown. Without their metadata, too, so that a scanner finds what is there.
+RUN /opt/tools/bin/pip --python /opt/nonroot/bin/python uninstall --quiet --yes \
+        certifi charset-normalizer durationpy oauthlib requests requests-oauthlib urllib3 websocket-client \
+        markdown-it-py mdurl pygments
+
+# What no running program needs: the packages' own tests, C sources, stubs, activation scripts; of the Kubernetes client
+# all but the connection (webhook.cluster.library), because its classes for each kind of object are 20 MB compressed; and
+# the debugging information of shared libraries, up to nine tenths of one.
 # Then bytecode, once and here: the root file system is read-only where this runs. "unchecked-hash" because a layer
 # may change the sources' times, and bytecode with a wrong time would be compiled anew at every start.
 RUN find /opt/nonroot/lib -type d \( -name test -o -name tests \) -prune -exec rm -rf {} + \
     && find /opt/nonroot/lib -type f \( -name '*.c' -o -name '*.h' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.pyx' \) -delete \
     && rm -f /opt/nonroot/bin/[Aa]ctivate* \
+    && cd /opt/nonroot/lib/python3*/site-packages/kubernetes \
+    && find . -type f ! -path ./__init__.py ! -path './aio/config/*' ! -path './aio/utils/*' ! -path './aio/client/*.py' -delete \
+    && find . -type f \( -path './aio/client/api/*' -o -path './aio/client/models/*' ! -name __init__.py \) -delete \
+    && find /opt/nonroot/lib -type f -name '*.so*' -exec strip --strip-unneeded {} + \
     && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/nonroot/lib
 
 
@@ -72,6 +87,10 @@ LABEL org.opencontainers.image.title="nonroot-webhook" \
 # Nothing here makes root of whoever starts it, even where nobody forbids privilege escalation. Before the copies, so that
 # it is done once for a base; without a shell.
 RUN ["find", "/", "-xdev", "-type", "f", "-perm", "/6000", "-exec", "chmod", "a-s", "{}", "+"]
+
+# The official base has no bytecode of the standard library, which every start would compile anew: half of its CPU. Where it
+# is there, as in Debian's own Python, nothing is added. What no program imports is left out.
+RUN ["python3", "-c", "import compileall, os, re; compileall.compile_dir(os.path.dirname(os.__file__), quiet=1, rx=re.compile('/(ensurepip|idlelib|lib2to3|pydoc_data|site-packages|tkinter|turtledemo)/'))"]
 
 # Owned by root and written by nobody: the process below cannot change its own program.
 COPY --from=dependencies /opt/nonroot /opt/nonroot

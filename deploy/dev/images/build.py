@@ -137,14 +137,14 @@ def debian_base(cache: Path) -> str:
 
 
 def python_bases(cache: Path, architecture: str = NATIVE) -> tuple[str, str]:
-    """Make what the product's Dockerfile takes as BUILD_BASE and RUNTIME_BASE: the same python3, with and without venv."""
+    """Make what the product's Dockerfile takes as BUILD_BASE and RUNTIME_BASE: the same python3; venv and strip only to build."""
     common = ("ca-certificates", "python3")
     suffix = "" if architecture == NATIVE else f"-{architecture}"
 
     def base(name: str, *packages: str) -> str:  # no apt in the image that ships
         return _debian(cache, name + suffix, variant="essential", packages=packages, architecture=architecture)
 
-    return base(PYTHON_BUILD, *common, "python3-venv"), base(PYTHON_RUNTIME, *common)
+    return base(PYTHON_BUILD, *common, "python3-venv", "binutils"), base(PYTHON_RUNTIME, *common)
 
 
 def _debian(cache: Path, name: str, *, variant: str, packages: Sequence[str], architecture: str = NATIVE) -> str:

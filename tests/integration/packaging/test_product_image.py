@@ -16,7 +16,7 @@ from tests.e2e.target import Target, eventually
 
 __all__ = ["namespace", "product", "target"]
 
-MEGABYTES = 120  # compressed, as a node pulls it
+MEGABYTES = 70  # compressed, as a node pulls it
 # Run by the image's own Python as process 1 of a container: from that one's start to the first time that it is ready.
 STOPWATCH = """
 import os, resource, subprocess, time, urllib.request
@@ -118,6 +118,51 @@ def test_it_owns_nothing_of_its_program(product: Pushed) -> None:
     """It runs as uid 65532, which could else change what it runs."""
     owned = in_image(default_cache(), build_product().reference, "python", "-I", "-c", OWNED)
     assert (owned.returncode, owned.stdout) == (0, "")
+
+
+@pytest.mark.e2e
+def test_what_was_cut_off_it_is_missed_by_nothing_that_it_runs(product: Pushed) -> None:
+    """Neither by any module of ours and what that imports, nor by the loader of shared libraries."""
+    loaded = in_image(default_cache(), build_product().reference, "python", "-I", "-c", LOADED)
+    assert (loaded.returncode, loaded.stderr) == (0, "")
+    modules, libraries = map(int, loaded.stdout.split())
+    assert modules > 100
+    assert libraries > 20
+
+
+LOADED = """
+import ctypes, importlib, pkgutil, site, sys, types, webhook
+from pathlib import Path
+names = [each.name for each in pkgutil.walk_packages(webhook.__path__, "webhook.") if not each.name.endswith("__main__")]
+for name in names:
+    importlib.import_module(name)
+libraries = list(Path(site.getsitepackages()[0]).rglob("*.so*"))
+for path in libraries:
+    try:
+        ctypes.CDLL(path)
+    except OSError as error:
+        if "libstdc++.so.6: cannot open" not in str(error):  # which the Debian made by hand has not: frozenlist does without
+            raise
+specs = [each.__spec__ for each in sys.modules.values() if isinstance(each, types.ModuleType) and each.__spec__]
+uncompiled = [each.name for each in specs if each.cached and not Path(each.cached).exists()]
+if uncompiled:
+    raise SystemExit(f"without bytecode: {uncompiled}")
+print(len(names), len(libraries))
+"""
+
+
+@pytest.mark.e2e
+def test_the_command_line_in_it_reads_manifests_and_images(target: Target, product: Pushed) -> None:
+    def nonroot(command: str) -> tuple[int, Any]:
+        done = in_image(default_cache(), build_product().reference, "sh", "-c", command)
+        return done.returncode, json.loads(done.stdout)
+
+    code, said = nonroot(
+        "printf 'FROM scratch\nUSER 0\n' >/tmp/Dockerfile; nonroot check /tmp/Dockerfile --output json"
+    )
+    assert (code, said["files"][0]["user"]) == (1, "0")
+    code, said = nonroot(f"nonroot inspect {product.pinned} --insecure-registry {target.registry} --output json")
+    assert (code, said["platforms"][0]["uid"]) == (0, 65532)
 
 
 OWNED = """
