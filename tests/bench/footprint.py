@@ -46,8 +46,8 @@ def _section() -> list[str]:
     one = replicas[1]
     return [
         (
-            f"- Start to ready, standalone: {statistics.median(starts):.2f} s (median of {STARTS}, "
-            f"{min(starts):.2f} to {max(starts):.2f}), {idle[1]:.2f} s of CPU."
+            f"- Start to ready, standalone, with compiled bytecode as in the image: {statistics.median(starts):.2f} s "
+            f"(median of {STARTS}, {min(starts):.2f} to {max(starts):.2f}), {idle[1]:.2f} s of CPU."
         ),
         f"- Memory idle, standalone: {idle[0]:.0f} MiB.",
         f"- {CONNECTIONS} connections, on {len(os.sched_getaffinity(0))} cores shared with the load:",
@@ -65,14 +65,16 @@ def _section() -> list[str]:
 def _starts(folder: Path) -> tuple[list[float], tuple[float, float]]:
     """Seconds from fork to the first 200 of /readyz; and of the last one its memory, and CPU seconds until then."""
     found = []
-    for _ in range(STARTS):
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
+    for _ in range(1 + STARTS):  # the first compiles
         (policy := folder / "policy.yaml").write_text(servers.POLICY)
         port, probes = servers.ports(2)
         command = [sys.executable, "-m", "webhook", "serve", "--standalone", "--policy", str(policy)]
         command += ["--port", str(port), "--metrics-port", str(probes)]
         command += ["--cert", str(folder / "tls.crt"), "--key", str(folder / "tls.key")]
         started = time.monotonic()
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
         while not _ready(probes):
             time.sleep(0.005)
         found.append(time.monotonic() - started)
@@ -80,7 +82,7 @@ def _starts(folder: Path) -> tuple[list[float], tuple[float, float]]:
         last = server.rss, server.cpu()
         process.terminate()
         process.wait()
-    return found, last
+    return found[1:], last
 
 
 def _ready(port: int) -> bool:
