@@ -14,7 +14,7 @@ from webhook.policy.cache import PolicySnapshot
 from webhook.policy.types import Documents
 from webhook.registry.fallback import FallbackSource
 from webhook.scan.collector import Reader
-from webhook.scan.document import UNREACHED, Document, Workload, document
+from webhook.scan.document import UNREACHED, Container, Document, Workload, document
 from webhook.scan.effective_policy import qualified
 from webhook.scan.evaluate import predict
 from webhook.scan.image_cache import MemoizedSource
@@ -60,6 +60,9 @@ async def scan(
     source = FallbackSource(once if known is None else FallbackSource(once, known), seen)
     waiting: asyncio.Queue[InventoryItem | None] = asyncio.Queue(_AHEAD)
     evaluated: list[Workload] = []
+    alike: dict[
+        Container, Container
+    ] = {}  # so that what is said of many is kept once: half of a large cluster's document
     listed = 0
 
     async def evaluate_listed() -> None:
@@ -68,6 +71,8 @@ async def scan(
             asked = found.reference.namespace not in silent
             predicted = await predict(found, view, source, now, exemption, asked_today=asked, storage=storage)
             labels_read = reader.labels_read(found.reference.namespace)
+            containers = tuple(alike.setdefault(each, each) for each in predicted.containers)
+            predicted = msgspec.structs.replace(predicted, containers=containers)
             if labels:
                 predicted = msgspec.structs.replace(predicted, labels=owners.get(predicted.namespace, {}))
             evaluated.append(qualified(predicted, policies_read=reader.policies_read, labels_read=labels_read))

@@ -125,6 +125,15 @@ async def test_a_whole_cluster_is_scanned_without_our_kinds(scanned: Scan) -> No
     assert {asked.partition(" ")[0] for asked in api.asked} == {"GET"}
 
 
+async def test_what_is_said_of_many_workloads_is_kept_once(scanned: Scan) -> None:
+    """A large cluster runs few images in many places: the document must not be as large as their number."""
+    first, second = named(of("Deployment"), "a"), within(named(of("Deployment"), "b"), "shop")
+    one, other = (
+        each.containers for each in (await scanned(cluster_of(pods=[], deployments=[first, second]))).workloads
+    )
+    assert one[0] is other[0]
+
+
 async def test_one_namespace_is_asked_for_by_name_alone(scanned: Scan) -> None:
     """Whoever may only read that one can still scan it."""
     api = cluster_of(pods=[named(minimal(), "lone"), within(named(minimal(), "other"), "shop")], deployments=[])

@@ -8,12 +8,15 @@ from base64 import b64encode
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from webhook.evaluation.documentation import rule_url
 from webhook.text import many, printable
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 LONGEST = 4000  # characters of one stranger's text
 
@@ -24,7 +27,13 @@ def render(template: str, **values: object) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def _environment() -> "Environment":
+    from jinja2 import (
+        Environment,
+        PackageLoader,
+        StrictUndefined,
+    )  # 4 MiB that a controller whose page nobody opens does without
+
     environment = Environment(
         loader=PackageLoader("webhook", ""),
         autoescape=True,
