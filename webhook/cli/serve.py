@@ -1,5 +1,6 @@
 """The command `nonroot serve`."""
 
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,11 +93,14 @@ def serve(
     log_format: Format,
 ) -> None:
     """Answer the API server's admission reviews."""
+    gc.disable()  # what is imported stays: looking for garbage in it again and again is a fifth of a start
     from webhook.cli.policy_files import load_documents
     from webhook.server.server import run
     from webhook.server.settings import ServeSettings
     from webhook.server.tls import TlsOptions
 
+    gc.freeze()
+    gc.enable()
     configure(log_level, log_format)
     run(
         ServeSettings(
