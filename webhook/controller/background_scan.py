@@ -95,7 +95,14 @@ class BackgroundScan(Collector):
         await self._reconciler.load()
         cluster = self._cluster_name or await self._api.name()
         document = await scan(
-            reader, self._images, cluster=cluster, known=self._reconciler.index, seen=seen, now=now, labels=self._labels
+            reader,
+            self._images,
+            cluster=cluster,
+            known=self._reconciler.index,
+            seen=seen,
+            former=self.document,
+            now=now,
+            labels=self._labels,
         )
         if document.skipped and (self.document is None or document.skipped != self.document.skipped):
             first = document.skipped[0]
@@ -134,7 +141,14 @@ class BackgroundScan(Collector):
         reader = Reader(self._api, names, self._hooks, nodes=self._nodes, renewing=True)
         known = self._reconciler.index
         part = await scan(
-            reader, self._images, cluster=former.cluster, known=known, seen=self._seen, now=now, labels=self._labels
+            reader,
+            self._images,
+            cluster=former.cluster,
+            known=known,
+            seen=self._seen,
+            former=former,
+            now=now,
+            labels=self._labels,
         )
         self.document, self._page = renewed(former, part, namespaces), ""
         self._remember(reader)

@@ -14,7 +14,7 @@ from webhook.policy.cache import PolicySnapshot
 from webhook.policy.types import Documents
 from webhook.registry.fallback import FallbackSource
 from webhook.scan.collector import Reader
-from webhook.scan.document import UNREACHED, Container, Document, Workload, document
+from webhook.scan.document import UNREACHED, Document, Workload, document
 from webhook.scan.effective_policy import qualified
 from webhook.scan.evaluate import predict
 from webhook.scan.image_cache import MemoizedSource
@@ -33,6 +33,7 @@ async def scan(
     documents: Documents | None = None,
     known: IdentityIndex | None = None,
     seen: IdentityIndex | None = None,
+    former: Document | None = None,
     now: datetime | None = None,
     labels: Collection[str] = (),
     progress: Progress | None = None,
@@ -41,8 +42,8 @@ async def scan(
 
     `documents` are the policies and exceptions to evaluate by, instead of the cluster's; `cluster` is its name for people.
     An image that `images` do not know may be among the `known` ones, which admission knows, or be known from the Pods that
-    run it: these are added to what other Pods have shown before, `seen`. `labels` are the keys of those of namespaces that each
-    workload is to carry.
+    run it: these are added to what other Pods have shown before, `seen`. What the `former` document says as well is not kept
+    twice. `labels` are the keys of those of namespaces that each workload is to carry.
     """
     now = now or datetime.now(UTC)
     namespaces = {each.name: each for each in await reader.namespaces()}
@@ -60,9 +61,8 @@ async def scan(
     source = FallbackSource(once if known is None else FallbackSource(once, known), seen)
     waiting: asyncio.Queue[InventoryItem | None] = asyncio.Queue(_AHEAD)
     evaluated: list[Workload] = []
-    alike: dict[
-        Container, Container
-    ] = {}  # so that what is said of many is kept once: half of a large cluster's document
+    # What is said of many workloads is kept once: it is half of a large cluster's document.
+    alike = {each: each for workload in (former.workloads if former else ()) for each in workload.containers}
     listed = 0
 
     async def evaluate_listed() -> None:

@@ -130,6 +130,21 @@ async def test_a_second_scan_writes_nothing_even_in_another_process(scene: Scene
     assert scene.objects.stored["/apis/openreports.io/v1alpha1/reports"] == {}
 
 
+async def test_what_a_scan_says_again_is_kept_once(scene: Scene) -> None:
+    """Two documents of a large cluster are there while the next one is made."""
+    await scene.scanning.round()
+    first = scene.scanning.document
+    await scene.scanning.round()
+    second = scene.scanning.document
+    await scene.scanning.look({"default"})
+    third = scene.scanning.document
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    for one, other, last in zip(first.workloads, second.workloads, third.workloads, strict=True):
+        assert one.containers[0] is other.containers[0] is last.containers[0]
+
+
 async def test_reports_stay_while_not_everything_could_be_listed(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
