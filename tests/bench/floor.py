@@ -52,6 +52,7 @@ def main(port: str, certificate: str, key: str) -> None:
         ws="none",
         lifespan="off",
         access_log=False,
+        proxy_headers=False,  # uvicorn's own wrapper, which has no short path
         log_level="critical",
         timeout_keep_alive=120,
         ssl_certfile=certificate,
