@@ -57,6 +57,6 @@ done
 
 kubeconfig=${XDG_CACHE_HOME:-$HOME/.cache}/nonroot-webhook/kind.kubeconfig
 mkdir -p "$(dirname "$kubeconfig")"
-kind get kubeconfig --name "$cluster" >"$kubeconfig"
-chmod 600 "$kubeconfig"
+(umask 077 && kind get kubeconfig --name "$cluster" >"$kubeconfig.new")
+mv "$kubeconfig.new" "$kubeconfig" # whole at any time: somebody may be using it
 echo "export KUBECONFIG='$kubeconfig' NONROOT_REGISTRY='$address:$port'"

@@ -76,7 +76,7 @@ def _run(
         "grep",
         "cat",
         "mkdir",
-        "chmod",
+        "mv",
         "sed",
     ):  # all that the scripts need besides
         (folder / name).symlink_to(shutil.which(name) or name)
