@@ -1,8 +1,8 @@
 """A queue of writes to the API server in the background: bounded, one write at a time.
 
 What cannot be written is dropped, never saved up: whatever is added here is added again by the next one that meets it. While
-the API server does not answer, nothing is offered to it for some seconds. Where RBAC does not let us write, or the kind is
-not installed, nothing is offered for some minutes, in that namespace alone. One object that is not taken, as invalid or by
+the API server does not answer, nothing is sent to it for some seconds. Where RBAC does not let us write, or the kind is
+not installed, nothing is sent for some minutes, in that namespace alone. One object that is not taken, as invalid or by
 an admission policy, says nothing about any other.
 """
 
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 class WorkQueue:
     """Made for one kind of object, which `what` names in the log. `written`, `failed` and `dropped` are for metrics.
 
-    It rests for `rests` times PACE after each write.
+    It rests for `rests` times WRITE_INTERVAL after each write.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class WorkQueue:
         return True
 
     async def run(self) -> NoReturn:
-        """Write what is offered, until cancelled. `write` raises `ClusterError` where it fails, and is not tried again."""
+        """Do the writes, until cancelled. `write` raises `ClusterError` where it fails, and is not tried again."""
         while True:
             await self._some.wait()
             namespace, write = self._waiting.pop(next(iter(self._waiting)))

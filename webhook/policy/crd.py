@@ -171,7 +171,7 @@ def definition(resource: Resource) -> dict[str, Any]:
             "name": f"{resource.plural}.{GROUP}",
             "labels": {
                 "app.kubernetes.io/name": "nonroot-webhook",
-                "app.kubernetes.io/part-of": "nonroot-webhook",  # webhook/watching.py selects by it
+                "app.kubernetes.io/part-of": "nonroot-webhook",  # webhook/controller/operator.py selects by it
             },
         },
         "spec": {
