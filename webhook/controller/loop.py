@@ -8,9 +8,9 @@ from typing import NoReturn
 
 import msgspec
 
-from webhook.cluster.errors import ClusterError
+from webhook.cluster.errors import Busy, ClusterError
 
-RETRY = 10.0  # seconds after a failure
+RETRY = 10.0  # seconds after a failure, unless the API server asks for more
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,8 @@ async def repeat(what: str, step: Callable[[], Awaitable[Interval]], due: asynci
             if str(error) != logged:
                 log.warning("%s: %s", what, error)
             logged = str(error)
-            interval = Interval(RETRY, RETRY)
+            pause = max(RETRY, error.retry_after) if isinstance(error, Busy) else RETRY
+            interval = Interval(pause, pause)
         except Exception:
             log.exception("%s failed, which is a bug", what)
             interval = Interval(RETRY, RETRY)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from webhook.cluster.client import Cluster
-from webhook.cluster.errors import ClusterError, Unreachable
+from webhook.cluster.errors import Busy, ClusterError, Unreachable
 from webhook.controller import loop, scheduler
 from webhook.controller.background_scan import BackgroundScan
 from webhook.controller.loop import Interval, repeat
@@ -243,6 +243,21 @@ async def test_a_failure_is_logged_once_and_the_step_taken_again(
         "the steps: the API server does not answer",
         "the steps failed, which is a bug",
     ]
+
+
+async def test_an_api_server_that_asks_for_a_pause_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    naps: list[float] = []
+    sleep = asyncio.sleep
+
+    async def nap(seconds: float) -> None:
+        naps.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", nap)
+    steps = Steps(Busy("too many requests", 30.0), Busy("too many requests", 2.0))
+    async with repeated(steps, asyncio.Event()):
+        await until(lambda: steps.taken == 3)
+    assert [each for each in naps if each >= 1.0] == [30.0, loop.RETRY]
 
 
 async def test_policies_and_exceptions_that_vanish_unseen_have_the_cluster_scanned() -> None:
