@@ -1,5 +1,6 @@
 """The verdict on a workload: the state of each container under a policy, whatever the mode."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -13,6 +14,11 @@ from webhook.policy.types import OnUnknown
 
 State = Literal["compliant", "fixable", "denied", "unknown", "exempted"]
 _RANK: dict[State, int] = {"exempted": 0, "compliant": 1, "fixable": 2, "unknown": 3, "denied": 4}
+
+
+def worst(states: Iterable[State]) -> State:
+    """The state of a workload, by those of its containers."""
+    return max(states, key=_RANK.__getitem__, default="compliant")
 
 
 class ContainerVerdict(msgspec.Struct, frozen=True):
@@ -50,7 +56,7 @@ class Verdict(msgspec.Struct, frozen=True):
         """The worst of its containers."""
         if len(self.containers) == 1:
             return self.containers[0].state
-        return max([each.state for each in self.containers], key=_RANK.__getitem__, default="compliant")
+        return worst([each.state for each in self.containers])
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -23,11 +23,9 @@ STATES: dict[Outcome, State] = {
     "unknown": "unknown",
     "excepted": "exempted",
 }
-"""The words for outcomes that admission uses too; the former ones are kept where other programs read them."""
+"""The states by their former names, which the field `outcome` keeps for other programs; no code decides by it."""
 
-RANK: dict[Outcome, int] = {"excepted": 0, "unchanged": 1, "fixed": 2, "unknown": 3, "refused": 4}
-"""Of several containers the highest one is their workload's outcome."""
-
+OUTCOMES: dict[State, Outcome] = {state: outcome for outcome, state in STATES.items()}
 
 UNREACHED = "the API server does not ask admission about this namespace"
 """`reason` of every workload of a namespace that the hooks leave out: nothing there can be enforced."""
@@ -170,9 +168,9 @@ class Counts(msgspec.Struct):
         for outcome, state in STATES.items():
             setattr(self, state, getattr(self, outcome))
 
-    def add(self, outcome: Outcome, *, root: bool) -> None:
+    def add(self, state: State, *, root: bool) -> None:
         """Count one more."""
-        for name in {outcome, STATES[outcome]}:
+        for name in {state, OUTCOMES[state]}:
             setattr(self, name, getattr(self, name) + 1)
         self.root += root
 
@@ -314,13 +312,13 @@ def summarise(workloads: Iterable[Workload]) -> Summary:
         root = any(map(is_root, each.containers))
         _, counts, running = namespaces.setdefault(each.place, (each, Counts(), []))
         for sums in (total, counts):
-            sums.add(each.outcome, root=root)
+            sums.add(each.state, root=root)
         running.append(each.pods)
         pods += each.pods
         for container in each.containers:
             image = images.setdefault((container.image, container.digest, container.user), Counts())
             for sums in (containers, image):
-                sums.add(container.outcome, root=is_root(container))
+                sums.add(container.state, root=is_root(container))
             mismatches += container.mismatch is not None
             not_examined += container.who == LEFT_OUT
     return Summary(

@@ -17,7 +17,7 @@ from webhook.evaluation.documentation import rule_url
 from webhook.evaluation.evaluator import evaluate, stated
 from webhook.evaluation.finding import Finding as Fault
 from webhook.evaluation.finding import describe_user
-from webhook.evaluation.verdict import ContainerVerdict, Verdict, denies
+from webhook.evaluation.verdict import ContainerVerdict, State, Verdict, denies, worst
 from webhook.image import reference
 from webhook.image.source import NOT_EXAMINED, Image, Images
 from webhook.image.user import Identity, Injection, PlatformIdentity, platform_identities
@@ -26,7 +26,7 @@ from webhook.policy.exemptions import CONTROLLERS, exempt
 from webhook.policy.selection import EffectivePolicy
 from webhook.policy.types import NonRootException
 from webhook.scan import document, expiry
-from webhook.scan.document import LEFT_OUT, RANK, Container, Finding, Outcome, Running
+from webhook.scan.document import LEFT_OUT, OUTCOMES, Container, Finding, Running
 from webhook.scan.inventory_item import InventoryItem, ObservedContainer, PodVariant
 from webhook.workload.container_status import mismatch
 from webhook.workload.podspec import OwnerReference
@@ -80,8 +80,7 @@ async def predict(
             if asked_today:
                 replies.append(decision.admission_decision(_patched(verdict, effective_policy), patched=True))
         for each in results:
-            containers.setdefault((each.kind, each.name, each.image, each.outcome), each)
-    outcomes = [each.outcome for each in containers.values()]
+            containers.setdefault((each.kind, each.name, each.image, each.state), each)
     denied = any(each.code != 200 for each in replies)
     warned = any(each.warnings for each in replies)
     return document.Workload(
@@ -90,7 +89,7 @@ async def predict(
         name=found.reference.name,
         policy=effective_policy.policy.metadata.name,
         mode=effective_policy.mode,
-        outcome=max(outcomes, key=RANK.__getitem__, default="unchanged"),
+        outcome=OUTCOMES[worst(each.state for each in containers.values())],
         today="deny" if denied else "warn" if warned else "allow",
         reason=reason,
         pods=found.pods,
@@ -170,7 +169,7 @@ def _exempted(slot: Slot, why: str, found: InventoryItem) -> Container:
         user=None,
         uid=None,
         who="not evaluated",
-        outcome="excepted",
+        outcome=OUTCOMES["exempted"],
         reason=why,
         expires_soon=False,
         findings=(),
@@ -201,7 +200,7 @@ def _container(
         user=None if _seen_only(subject.image) else subject.user,
         uid=subject.uid,
         who=LEFT_OUT if left_out else describe_user(subject),
-        outcome=_outcome(verdict, changes=bool(fields)),
+        outcome=OUTCOMES[_state(verdict, changes=bool(fields))],
         reason=verdict.exemption.reason if verdict.exemption else expiry.lapsed(verdict),
         expires_soon=expiry.ends_soon(verdict, whole, exceptions, now),
         findings=() if left_out else tuple(_finding(fault, verdict) for fault in verdict.findings),
@@ -219,17 +218,15 @@ def _seen_only(image: object) -> bool:
     return isinstance(image, Image) and image.source == "observed"
 
 
-def _outcome(verdict: ContainerVerdict, *, changes: bool) -> Outcome:
+def _state(verdict: ContainerVerdict, *, changes: bool) -> State:
     on_unknown = verdict.subject.policy.on_unknown
     if verdict.subject.image is NOT_EXAMINED:
         return "unknown"
     if any(denies(fault, verdict, on_unknown) for fault in verdict.findings):
-        return "refused"
-    if verdict.state == "unknown":
-        return "unknown"
-    if verdict.state == "exempted":
-        return "excepted"
-    return "fixed" if changes or any(map(verdict.fixes, verdict.findings)) else "unchanged"
+        return "denied"
+    if verdict.state in {"unknown", "exempted"}:
+        return verdict.state
+    return "fixable" if changes or any(map(verdict.fixes, verdict.findings)) else "compliant"
 
 
 def _finding(fault: Fault, verdict: ContainerVerdict) -> Finding:

@@ -94,7 +94,7 @@ class Why(msgspec.Struct, frozen=True):
     @property
     def unknown(self) -> bool:
         """Whether something could not be determined."""
-        return bool(self.skipped) or any(each.outcome == "unknown" for each in self.containers)
+        return bool(self.skipped) or any(each.state == "unknown" for each in self.containers)
 
 
 async def explain(
