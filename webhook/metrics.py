@@ -56,7 +56,7 @@ BUILD_INFO = Family(
     "nonroot_build_info", "gauge", "Always 1; the label says what runs.", {"version": "the version of nonroot-webhook"}
 )
 
-_DOOR = "`mutate`, `validate`"
+_HOOK = "`mutate`, `validate`"
 _MODE = "`Audit`, `Warn`, `Enforce`; `none` where no policy was looked for"
 
 REVIEWS = Family(
@@ -64,7 +64,7 @@ REVIEWS = Family(
     "counter",
     "Admission reviews answered.",
     {
-        "door": _DOOR,
+        "door": _HOOK,
         "operation": "`CREATE`, `UPDATE`, `DELETE`, `CONNECT`, `other`",
         "mode": _MODE,
         "decision": "`allow`, `deny`, `retry` (an image is still being read), `skip` (nothing to evaluate)",
@@ -74,14 +74,14 @@ REVIEW_DURATION = Family(
     "nonroot_review_duration_seconds",
     "histogram",
     "Time to answer a review, from its last byte read.",
-    {"door": _DOOR},
+    {"door": _HOOK},
     (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
 )
 FINDINGS = Family(
     "nonroot_findings_total",
     "counter",
     "What rules found in reviews. A Pod passes both webhooks, and is counted at each.",
-    {"door": _DOOR, "rule": "as `nonroot explain` lists them", "mode": _MODE},
+    {"door": _HOOK, "rule": "as `nonroot explain` lists them", "mode": _MODE},
 )
 VERIFICATIONS = Family(
     "nonroot_verifications_total",
