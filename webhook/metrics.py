@@ -180,6 +180,11 @@ WEAKENED = Family(
     "When a namespace went from Enforce to a lesser mode, or root was allowed there, for the last time, in seconds since 1970; "
     "0: never. An Event names each.",
 )
+WEAKENED_NAMESPACES = Family(
+    "nonroot_enforcement_weakened_total",
+    "counter",
+    "Namespaces that went from Enforce to a lesser mode, or where root was allowed, since the controller started.",
+)
 FAIL_OPEN = Family(
     "nonroot_fail_open_namespaces",
     "gauge",
@@ -226,7 +231,7 @@ ADMISSION = (
 CONTROLLER = (
     *(BUILD_INFO, WORKLOADS, ROOT_WORKLOADS, MISMATCHES, INJECTION_FAILURES),
     *(SCAN_TIMESTAMP, SCAN_DURATION, REPORT_WRITES, IDENTITY_WRITES),
-    *(WEAKENED, FAIL_OPEN, CERTIFICATE_EXPIRY, CERTIFICATE_WRITES, *_BACKGROUND),
+    *(WEAKENED, WEAKENED_NAMESPACES, FAIL_OPEN, CERTIFICATE_EXPIRY, CERTIFICATE_WRITES, *_BACKGROUND),
 )
 
 

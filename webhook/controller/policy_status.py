@@ -143,6 +143,7 @@ class PolicyStatusController(Collector):
         self._announced: set[tuple[str, str]] = set()
         self._enforcement = enforcement or enforcement_record.in_config_map(api)
         self._weakened_at: datetime | None = None
+        self._weakened = 0
         self._fail_open = 0
         self.sums: dict[str, Outcomes] | None = None
         self.matches: Mapping[tuple[str, str], int] | None = None
@@ -254,6 +255,7 @@ class PolicyStatusController(Collector):
             change = _weakened(*before[about.uid], rule) if about.uid in before else ""
             if change:
                 weakened_at = now
+                self._weakened += 1
                 regarding = Regarding("v1", "Namespace", "", about.name, about.uid)
                 note = f"{change}, by policy {rule.policy.metadata.name}: {rule.why}"
                 self._record(Event(regarding, "controller", "Review", "EnforcementWeakened", note))
@@ -262,6 +264,7 @@ class PolicyStatusController(Collector):
     def collect(self) -> Iterable[Metric]:
         """The families, for prometheus-client."""
         yield metrics.WEAKENED.at(self._weakened_at.timestamp() if self._weakened_at else 0)
+        yield metrics.WEAKENED_NAMESPACES.at(self._weakened)
         yield metrics.FAIL_OPEN.at(self._fail_open)
 
 

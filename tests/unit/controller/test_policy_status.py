@@ -176,7 +176,7 @@ async def test_what_is_enforced_without_a_label_fails_open(scene: Scene) -> None
     )
     assert condition["message"].startswith("shop: enforced by this policy and not by a label")
     assert "NotLabelled" in [each.reason for each in scene.events]
-    assert [each.samples[0].value for each in scene.statuses.collect()] == [0, 1]
+    assert [each.samples[0].value for each in scene.statuses.collect()] == [0, 0, 1]
 
 
 @pytest.mark.parametrize(
@@ -242,11 +242,17 @@ async def test_a_namespace_that_is_enforced_less_says_so(scene: Scene, change: d
     ]
     assert all(note.startswith(message) for _, note in notes)
     assert weakened_at(scene) == (NOW.replace(microsecond=0).timestamp() if message else 0)
+    assert value(scene, "nonroot_enforcement_weakened_total") == len(notes)
 
 
 def weakened_at(scene: Scene) -> float:
-    """What the metric says."""
-    return next(iter(scene.statuses.collect())).samples[0].value
+    """When enforcement was weakened, by the metric."""
+    return value(scene, "nonroot_enforcement_weakened_timestamp_seconds")
+
+
+def value(scene: Scene, name: str) -> float:
+    """The value of a metric."""
+    return next(each.value for family in scene.statuses.collect() for each in family.samples if each.name == name)
 
 
 async def test_enforcement_that_was_weakened_while_the_controller_was_away_is_an_event(scene: Scene) -> None:
