@@ -144,14 +144,14 @@ async def _read(
         if not namespaces:  # every cluster has some
             raise InvalidSetting(f"{reader.skipped[0].reason}; name a namespace that you may read with -n")
         documents = await reader.documents() if documents is None else documents
-        reach, now = await reader.reach(), datetime.now(UTC)
+        coverage, now = await reader.coverage(), datetime.now(UTC)
         return [
             describe_policy(
                 documents,
                 each,
                 now,
                 tuple(reader.skipped),
-                reach,
+                coverage,
                 policies_read=reader.policies_read,
                 labels_read=reader.labels_read(each.name),
             )

@@ -162,7 +162,7 @@ async def _of_cluster(
         reader = Reader(cluster, (namespace,))
         (labelled,) = await reader.namespaces()
         documents = await reader.documents() if documents is None else documents
-        reach, now = await reader.reach(), datetime.now(UTC)
+        coverage, now = await reader.coverage(), datetime.now(UTC)
         asked = [await find(cluster, kind, namespace, name) for kind, name in objects]
         asked += [(target, skipped) for target, _, skipped in _written(arguments)]
         secrets = PullSecrets(cluster, "ask with a kubeconfig that may get the Secrets of namespace {}")
@@ -177,7 +177,7 @@ async def _of_cluster(
                         known,
                         now,
                         (*reader.skipped, *skipped),
-                        reach,
+                        coverage,
                         policies_read=reader.policies_read,
                         labels_read=reader.labels_read(labelled.name),
                     )

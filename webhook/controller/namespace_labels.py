@@ -13,7 +13,7 @@ import msgspec
 from webhook.policy.exemptions import exempts
 from webhook.policy.selection import MODE_LABEL, Namespace, select_policy
 from webhook.policy.types import NonRootPolicy
-from webhook.scan.coverage import Reach
+from webhook.scan.coverage import Coverage
 
 LABELLED_BY = "nonroot.dev/labelled-by"
 ENFORCE = "enforce"
@@ -40,13 +40,13 @@ def label_change(
     name: str,
     labels: Mapping[str, str],
     annotations: Mapping[str, str],
-    reach: Reach,
+    coverage: Coverage,
 ) -> LabelChange | None:
     """The change of a namespace's labels that is due; None where there is none."""
     former = annotations.get(LABELLED_BY)
     ours = former is not None and labels.get(MODE_LABEL) == ENFORCE
     own = {key: value for key, value in labels.items() if not (ours and key == MODE_LABEL)}
-    policy = None if MODE_LABEL in own else _labelling(policies, Namespace(name, own), reach)
+    policy = None if MODE_LABEL in own else _labelling(policies, Namespace(name, own), coverage)
     if (policy is None and not ours) or (ours and policy == former):
         return None
     others = {key: value for key, value in annotations.items() if key != LABELLED_BY}
@@ -59,7 +59,7 @@ def label_change(
     return LabelChange({**own, MODE_LABEL: ENFORCE}, {**others, LABELLED_BY: policy}, note)
 
 
-def _labelling(policies: Iterable[NonRootPolicy], namespace: Namespace, reach: Reach) -> str | None:
+def _labelling(policies: Iterable[NonRootPolicy], namespace: Namespace, coverage: Coverage) -> str | None:
     """The policy that wants the label on a namespace which has none."""
     policy = select_policy(policies, namespace).policy
     spec = policy.spec
@@ -67,7 +67,7 @@ def _labelling(policies: Iterable[NonRootPolicy], namespace: Namespace, reach: R
         not spec.label_namespaces
         or spec.mode != "Enforce"
         or exempts(spec, namespace.name)
-        or not reach.covers(namespace)
+        or not coverage.covers(namespace)
     ):
         return None
     return policy.metadata.name

@@ -29,8 +29,8 @@ from webhook.policy.conditions import Condition, ExceptionStatus, Outcomes, Poli
 from webhook.policy.exemptions import exempts
 from webhook.policy.selection import EffectivePolicy, Namespace
 from webhook.policy.types import API_VERSION, Documents, NonRootException, NonRootPolicy
-from webhook.scan.collector import read_reach
-from webhook.scan.coverage import DEFAULT, Reach
+from webhook.scan.collector import read_coverage
+from webhook.scan.coverage import DEFAULT, Coverage
 
 POLICIES, EXCEPTIONS = "nonrootpolicies", "nonrootexceptions"
 # The status that is bad news.
@@ -153,9 +153,9 @@ class PolicyStatusController(Collector):
         """Read, compare and write; gives what was read, and when time alone will make a difference. `ClusterError`."""
         state = await read(self._api)
         try:
-            reach = await read_reach(self._api, self._hooks)
+            coverage = await read_coverage(self._api, self._hooks)
         except Forbidden:
-            reach = DEFAULT
+            coverage = DEFAULT
         now = now.replace(microsecond=0)  # as Kubernetes has its times
         self.view = view = state.view()
         effective = {each.name: view.effective_policy(each.name) for each in state.namespaces}
@@ -163,7 +163,7 @@ class PolicyStatusController(Collector):
         enforced = self._compare(await self._enforcement.read(), state, effective, now)
         self._weakened_at = enforced.weakened_at
         await self._enforcement.write(enforced)
-        open_namespaces = _fail_open(state, effective, reach)
+        open_namespaces = _fail_open(state, effective, coverage)
         self._fail_open = len(open_namespaces)
         for each in state.policies:
             sums = None if self.sums is None else self.sums.get(each.metadata.name, Outcomes())
@@ -192,7 +192,7 @@ class PolicyStatusController(Collector):
             )
             await self._write(EXCEPTIONS, "NonRootException", each, old, made)
         if self._labels_namespaces:
-            await self._label(state, reach)
+            await self._label(state, coverage)
         if self._creates_default and all(each.metadata.name != default_policy.NAME for each in state.policies):
             await default_policy.create(self._api)
         usable = [each.stored.document for each in state.exceptions]
@@ -218,11 +218,11 @@ class PolicyStatusController(Collector):
             regarding = Regarding(API_VERSION, kind, about.namespace, about.name, about.uid)
             self._record(Event(regarding, "controller", "Review", condition.reason, condition.message))
 
-    async def _label(self, state: ClusterState, reach: Reach) -> None:
+    async def _label(self, state: ClusterState, coverage: Coverage) -> None:
         """Put and take away the labels of namespaces as policies ask."""
         policies = in_force(each.stored for each in state.policies).policies
         for about in state.namespaces:
-            change = label_change(policies, about.name, about.labels, about.annotations, reach)
+            change = label_change(policies, about.name, about.labels, about.annotations, coverage)
             if change is None:
                 continue
             patch, what = change.patch(about.resource_version), f"the labels of Namespace {about.name}"
@@ -286,14 +286,14 @@ def _weakened(policy: str, before: Enforced, now: EffectivePolicy) -> str:
     return f"{', '.join(allowed)} lets containers run as root" if allowed else ""
 
 
-def _fail_open(state: ClusterState, effective: Mapping[str, EffectivePolicy], reach: Reach) -> frozenset[str]:
+def _fail_open(state: ClusterState, effective: Mapping[str, EffectivePolicy], coverage: Coverage) -> frozenset[str]:
     """The enforced namespaces whose Pods the API server admits where admission does not answer."""
     return frozenset(
         each.name
         for each in state.namespaces
         if effective[each.name].mode == "Enforce"
         and not exempts(effective[each.name].policy.spec, each.name)
-        and reach.fails_open(Namespace(each.name, each.labels))
+        and coverage.fails_open(Namespace(each.name, each.labels))
     )
 
 

@@ -23,7 +23,7 @@ from webhook.policy.cache import StoredObject, accept, in_force
 from webhook.policy.selection import Namespace
 from webhook.policy.types import API_VERSION, Documents
 from webhook.scan import coverage
-from webhook.scan.coverage import Reach
+from webhook.scan.coverage import Coverage
 from webhook.scan.document import Skip
 from webhook.scan.inventory import Inventory
 from webhook.scan.inventory_item import InventoryItem
@@ -192,10 +192,10 @@ class Reader:
         self.skipped += [Skip(each.name, each.problem) for each in stored if each.problem]
         return in_force(stored)
 
-    async def reach(self) -> Reach:
+    async def coverage(self) -> Coverage:
         """The namespaces whose Pods admission gets to see: as it is installed, or would be where that is not known."""
         try:
-            return await read_reach(self._cluster, self._hooks)
+            return await read_coverage(self._cluster, self._hooks)
         except Forbidden as error:
             self._forbidden("ValidatingWebhookConfigurations, taken to be as the chart installs them", error)
             return coverage.DEFAULT
@@ -314,8 +314,8 @@ class Reader:
         self.skipped.append(Skip(what, str(error), forbidden=True))
 
 
-async def read_reach(cluster: Cluster, hooks: str) -> Reach:
-    """The reach of the hooks of the ValidatingWebhookConfiguration of that name, or of ours where none is named.
+async def read_coverage(cluster: Cluster, hooks: str) -> Coverage:
+    """The coverage of the hooks of the ValidatingWebhookConfiguration of that name, or of ours where none is named.
 
     Where they are not there, it is what the chart would install. Raises `Forbidden` where they may not be read.
     """

@@ -62,7 +62,7 @@ class _Configuration(msgspec.Struct, frozen=True):
     webhooks: tuple[_Hook, ...] = ()
 
 
-class Reach:
+class Coverage:
     """The namespaces that the hooks of some ValidatingWebhookConfigurations cover, once a namespace's label says enforce."""
 
     def __init__(self, hooks: Iterable[_Hook]) -> None:
@@ -84,11 +84,11 @@ class Reach:
         return bool(policies) and "Fail" not in policies
 
 
-def read(configurations: Iterable[bytes | msgspec.Raw]) -> Reach | None:
-    """The reach of what is installed; None where nothing is. `msgspec.ValidationError` for what is no configuration."""
+def read(configurations: Iterable[bytes | msgspec.Raw]) -> Coverage | None:
+    """The coverage of what is installed; None where nothing is. `msgspec.ValidationError` for what is no configuration."""
     decoded = (msgspec.json.decode(each, type=_Configuration) for each in configurations)
     hooks = tuple(hook for each in decoded for hook in each.webhooks)
-    return Reach(hooks) if hooks else None
+    return Coverage(hooks) if hooks else None
 
 
 # Before anything is installed: the chart's own defaults, but for the namespace into which it will be.
@@ -99,4 +99,4 @@ _CONDITIONS = (
 _LABELLED = _Selector(
     match_expressions=(_Requirement(MODE_LABEL, "Exists"), _Requirement(MODE_LABEL, "NotIn", ("audit", "warn")))
 )
-DEFAULT = Reach([_Hook(_LABELLED, _CONDITIONS), _Hook(match_conditions=_CONDITIONS, failure_policy="Ignore")])
+DEFAULT = Coverage([_Hook(_LABELLED, _CONDITIONS), _Hook(match_conditions=_CONDITIONS, failure_policy="Ignore")])

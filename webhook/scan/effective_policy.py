@@ -16,7 +16,7 @@ from webhook.policy.cache import DEFAULT_NAMESPACE
 from webhook.policy.conditions import EXPIRY_WARNING
 from webhook.policy.selection import MODE_LABEL, Namespace
 from webhook.policy.types import Documents, Expression, LabelSelector, NonRootException, NonRootPolicy, PolicySpec
-from webhook.scan.coverage import DEFAULT, Reach
+from webhook.scan.coverage import DEFAULT, Coverage
 from webhook.scan.document import UNKNOWN_POLICY, Mode, Skip, Workload
 
 State = Literal["in force", "expires soon", "expired", "forbidden", "unknown"]
@@ -76,16 +76,16 @@ def describe_policy(
     namespace: Namespace,
     now: datetime,
     skipped: tuple[Skip, ...] = (),
-    reach: Reach = DEFAULT,
+    coverage: Coverage = DEFAULT,
     *,
     policies_read: bool = True,
     labels_read: bool = True,
 ) -> EffectivePolicyReport:
-    """The effective policy of a namespace at a moment; `skipped` is what could not be read of it, `reach` what admission sees.
+    """The effective policy of a namespace at a moment; `skipped` is what could not be read of it, `coverage` what admission sees.
 
     Where its labels or the policies could not be read, nothing is said that another policy would make wrong.
     """
-    report = _explained(documents, namespace, now, skipped, reach)
+    report = _explained(documents, namespace, now, skipped, coverage)
     if policies_read and labels_read:
         return report
     unread = "the NonRootPolicies" if labels_read else f"the labels of Namespace {namespace.name}"
@@ -95,7 +95,7 @@ def describe_policy(
         mode=_settled_mode(report.mode, labels_read=labels_read),
         injects=None,
         why=f"{unread} may not be read with this kubeconfig, and any policy may apply to the namespace",
-        exempt=(labels_read and not reach.covers(namespace)) or None,
+        exempt=(labels_read and not coverage.covers(namespace)) or None,
         spec={},
         candidates=(),
         exceptions=tuple(
@@ -119,7 +119,7 @@ def _settled_mode(mode: Mode | None, *, labels_read: bool) -> Mode | None:
 
 
 def _explained(
-    documents: Documents, namespace: Namespace, now: datetime, skipped: tuple[Skip, ...], reach: Reach
+    documents: Documents, namespace: Namespace, now: datetime, skipped: tuple[Skip, ...], coverage: Coverage
 ) -> EffectivePolicyReport:
     effective_policy = selection.select_policy(documents.policies, namespace)
     spec = effective_policy.policy.spec
@@ -137,7 +137,7 @@ def _explained(
         injects=effective_policy.injects,
         why=effective_policy.why,
         problem=effective_policy.problem,
-        exempt=exemptions.exempts(spec, namespace.name) or not reach.covers(namespace),
+        exempt=exemptions.exempts(spec, namespace.name) or not coverage.covers(namespace),
         spec=_plain(msgspec.structs.replace(spec, on_unknown=on_unknown)),
         candidates=tuple(
             _candidate(each, effective_policy.policy, namespace)

@@ -48,9 +48,9 @@ async def scan(
     now = now or datetime.now(UTC)
     namespaces = {each.name: each for each in await reader.namespaces()}
     view = PolicySnapshot(await reader.documents() if documents is None else documents, namespaces)
-    reach = await reader.reach()
-    beyond = {name for name, namespace in namespaces.items() if not reach.covers(namespace)}
-    silent = {name for name, namespace in namespaces.items() if not reach.asks_today(namespace)}
+    coverage = await reader.coverage()
+    beyond = {name for name, namespace in namespaces.items() if not coverage.covers(namespace)}
+    silent = {name for name, namespace in namespaces.items() if not coverage.asks_today(namespace)}
     owners = {
         name: {key: namespace.labels[key] for key in labels if key in namespace.labels}
         for name, namespace in namespaces.items()

@@ -20,7 +20,7 @@ from webhook.policy.cache import PolicySnapshot
 from webhook.policy.selection import Namespace
 from webhook.policy.types import Documents
 from webhook.scan import document
-from webhook.scan.coverage import DEFAULT, Reach
+from webhook.scan.coverage import DEFAULT, Coverage
 from webhook.scan.document import UNREACHED, Skip
 from webhook.scan.effective_policy import describe_policy, qualified
 from webhook.scan.evaluate import predict
@@ -104,22 +104,22 @@ async def explain(
     images: Images,
     now: datetime,
     skipped: tuple[Skip, ...] = (),
-    reach: Reach = DEFAULT,
+    coverage: Coverage = DEFAULT,
     *,
     policies_read: bool = True,
     labels_read: bool = True,
 ) -> Why:
-    """The explanation of each container's user; `reach` is what admission sees of the cluster."""
+    """The explanation of each container's user; `coverage` is what admission sees of the cluster."""
     view = PolicySnapshot(documents, {namespace.name: namespace})
-    exemption = "" if reach.covers(namespace) else UNREACHED
+    exemption = "" if coverage.covers(namespace) else UNREACHED
     item = _within(target.item, namespace.name)
     predicted = qualified(
-        await predict(item, view, images, now, exemption, asked_today=reach.asks_today(namespace)),
+        await predict(item, view, images, now, exemption, asked_today=coverage.asks_today(namespace)),
         policies_read=policies_read,
         labels_read=labels_read,
     )
     effective_policy = describe_policy(
-        documents, namespace, now, reach=reach, policies_read=policies_read, labels_read=labels_read
+        documents, namespace, now, coverage=coverage, policies_read=policies_read, labels_read=labels_read
     )
     slots = {
         (slot.list, slot.container.name): (variant.workload, slot)

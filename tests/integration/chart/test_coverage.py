@@ -11,8 +11,8 @@ from webhook.policy.selection import MODE_LABEL, Namespace
 from webhook.scan import coverage
 
 
-def installed(**values: Any) -> coverage.Reach:
-    """The reach of a release in the namespace nonroot-system."""
+def installed(**values: Any) -> coverage.Coverage:
+    """The coverage of a release in the namespace nonroot-system."""
     manifests = [each for each in yaml.safe_load_all(template(**values)) if each]
     (made,) = [each for each in manifests if each["kind"] == "ValidatingWebhookConfiguration"]
     found = coverage.read([json.dumps(made).encode()])
