@@ -42,7 +42,7 @@ _NAMESPACES_LIMIT = 16384
 
 
 class PolicySnapshot:
-    """A view that never changes: the documents of some files, or one moment of a cluster.
+    """Policies, exceptions and namespaces that never change: those of some files, or of a cluster at one time.
 
     A namespace that is not among `namespaces` has no label but its name.
     """
@@ -135,9 +135,9 @@ def in_force(objects: Iterable[StoredObject]) -> Documents:
 
 
 class PolicyCache:
-    """The newest moment of a cluster. It is shown whole, so that readers in other threads never meet a half of one.
+    """The newest snapshot of a cluster, which is replaced as a whole.
 
-    While the API server is away the last moment stays, and `age` says for how long nothing has confirmed it.
+    While the API server is away the last one stays, and `age` says for how long nothing has confirmed it.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

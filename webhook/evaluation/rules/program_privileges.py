@@ -6,7 +6,7 @@ starts gets no capabilities of its own.
 Fails: `capabilities.drop: [ALL]` without `add: [NET_BIND_SERVICE]` where the image starts a program with
 `cap_net_bind_service=+ep`; `allowPrivilegeEscalation: false` where the start needs sudo or newuidmap. Where injection
 leaves these fields alone for such a program that is a note, and a warning where Pod Security restricted demands them.
-Passes: an image whose programs carry nothing; one whose layers nobody has read.
+Passes: an image whose programs carry nothing; one whose layers were not read.
 Fix: add the capability in `securityContext.capabilities.add`, or leave the field out.
 Dockerfile: do without the privilege: listen above 1023 and remove `setcap`, or `setcap -r` on the program.
 Source: linux security/commoncap.c; opencontainers/runc libcontainer/init_linux.go
