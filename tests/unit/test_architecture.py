@@ -70,6 +70,17 @@ def test_the_folder_names_say_what_there_is() -> None:
     assert len(loose) <= 6, sorted(loose)
 
 
+def test_a_process_has_one_connection_to_the_api_server() -> None:
+    """The server makes one, the controller makes one, and each command that asks a cluster; all else is given it."""
+    webhook = ROOT / "webhook"
+    made = [
+        file.relative_to(webhook).as_posix()
+        for file in webhook.rglob("*.py")
+        for _ in re.finditer(r"(?<!class )\bCluster\(", file.read_text())
+    ]
+    assert sorted(made) == ["cli/policy.py", "cli/scan.py", "cli/why.py", "controller/manager.py", "server/server.py"]
+
+
 def test_unit_tests_mirror_the_layout() -> None:
     """Whoever moves a module moves its test: tests/unit/PACKAGE/test_MODULE.py. tests/unit/deploy is about deploy/."""
     units, webhook = ROOT / "tests/unit", ROOT / "webhook"
