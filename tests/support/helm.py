@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from deploy.local import build
+from tests.support import schemas
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "nonroot-webhook"
 RELEASE, NAMESPACE = "nonroot", "nonroot-system"
@@ -41,7 +42,7 @@ def template(
     values: Path | None = None,
     *,
     program: str = "helm",
-    kubernetes: str = "1.36.3",
+    kubernetes: str = schemas.KUBERNETES[0],
     namespace: str = NAMESPACE,
     **given: Any,
 ) -> str:
@@ -63,7 +64,7 @@ def template(
     return run(*command, "--values", "-", stdin=json.dumps(given))
 
 
-def kubeconform(folder: Path, *locations: str, version: str = "1.36.3") -> list[Manifest]:
+def kubeconform(folder: Path, *locations: str, version: str = schemas.KUBERNETES[0]) -> list[Manifest]:
     """What kubeconform has to complain about in the YAML files of a folder, by the schemas of some locations."""
     command = ["kubeconform", "-strict", "-output", "json", "-kubernetes-version", version]
     for location in locations:

@@ -22,9 +22,11 @@ from typing import Any
 
 import yaml
 
+from deploy.local import build
 from deploy.local.paths import cache
 
-KUBERNETES = ("1.30.14", "1.31.14", "1.32.13", "1.33.13", "1.34.4", "1.35.4", "1.36.3")
+KUBERNETES = tuple(version.removeprefix("v") for version in build.KUBERNETES.values())
+"""Those that can be built here, newest first."""
 FOREIGN = {
     # module and version -> the files with its CRDs
     ("github.com/cert-manager/cert-manager", "v1.21.2"): (
