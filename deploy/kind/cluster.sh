@@ -59,4 +59,6 @@ kubeconfig=${XDG_CACHE_HOME:-$HOME/.cache}/nonroot-webhook/kind.kubeconfig
 mkdir -p "$(dirname "$kubeconfig")"
 (umask 077 && kind get kubeconfig --name "$cluster" >"$kubeconfig.new")
 mv "$kubeconfig.new" "$kubeconfig" # whole at any time: somebody may be using it
+# kind waits for the control plane only. Without names no Pod finds the registry, and the webhook reads no image.
+kubectl --context "kind-$cluster" --namespace kube-system rollout status deployment/coredns --timeout 180s >&2
 echo "export KUBECONFIG='$kubeconfig' NONROOT_REGISTRY='$address:$port'"

@@ -101,6 +101,7 @@ def test_it_makes_what_is_missing_before_it_installs(tmp_path: Path) -> None:
         recorded.first("kind", "create", "cluster"),
         recorded.first("docker", "run"),
         recorded.first("docker", "exec"),
+        recorded.first("kubectl", "--context", "kind-nonroot", "--namespace", "kube-system", "rollout", "status"),
         recorded.first("docker", "build"),
         recorded.first("kind", "load", "docker-image", "nonroot-webhook:0123456789ab"),
         recorded.first("helm", "upgrade", "--install"),
