@@ -1,4 +1,4 @@
-"""Judging a Pod against a table of images, and applying what is patched to it."""
+"""Evaluating a Pod against a table of images, and applying what is patched to it."""
 
 import copy
 import json

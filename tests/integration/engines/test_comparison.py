@@ -43,7 +43,7 @@ def judges(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def test_an_engine(judges: dict[str, Server], name: str, title: str) -> None:
     url = judges[name].validate
     good, bad = (review_body(PODS[each]) for each in ("number-demanded", "number-as-root"))
-    eventually(lambda: (servers.allows(url, good), servers.allows(url, bad)) == (True, False), f"{name} to judge", 60)
+    eventually(lambda: (servers.allows(url, good), servers.allows(url, bad)) == (True, False), f"{name} to decide", 60)
 
     def stored(pod: Object) -> Object | None:
         allowed = servers.allows(url, review_body(pod))

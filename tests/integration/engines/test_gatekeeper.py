@@ -40,7 +40,7 @@ def objects(ours: Ours) -> dict[str, Object]:
 
 @pytest.fixture(scope="module", autouse=True)
 def mutating(target: Target, ours: Ours, engine: Authority, objects: dict[str, Object]) -> Iterator[str]:
-    """Gatekeeper, judging by the constraint in its namespace; the URL of its mutation."""
+    """Gatekeeper, deciding by the constraint in its namespace; the URL of its mutation."""
     program = engines.built(engines.GATEKEEPER)
     engines.install(engines.GATEKEEPER)
     target.kubectl("create", "namespace", "gatekeeper-system")
@@ -57,7 +57,7 @@ def mutating(target: Target, ours: Ours, engine: Authority, objects: dict[str, O
         take(target, objects["NonRootIdentity"])
         target.apply(hook(f"{url}/v1/admit", engine.pem, "gatekeeper"))
         root = pod("registry.example/app:1", runAsUser=0)
-        eventually(lambda: "which is root" in refusal(target, NAMESPACE, root), "Gatekeeper to judge")
+        eventually(lambda: "which is root" in refusal(target, NAMESPACE, root), "Gatekeeper to decide")
         yield f"{url}/v1/mutate"
     target.kubectl("delete", "validatingwebhookconfiguration", "gatekeeper")
 

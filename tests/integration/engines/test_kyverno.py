@@ -77,11 +77,11 @@ def policies(
     found = [each for (kind, _), each in made.items() if kind in (*CEL, *CLASSIC)]
     entries = [each for (kind, _), each in made.items() if kind == "GlobalContextEntry"]
     with for_a_while(target, *entries, *found):
-        eventually(lambda: refusal(target, NAMESPACE, pod("a:1", runAsUser=0)), "Kyverno to judge")
+        eventually(lambda: refusal(target, NAMESPACE, pod("a:1", runAsUser=0)), "Kyverno to decide")
         eventually(lambda: created(target, NAMESPACE, pod(images.named)), "Kyverno to be answered")
         yield found
     target.kubectl("delete", "clusterrolebinding", f"{ASKS}-kyverno")
-    eventually(lambda: not refusal(target, NAMESPACE, pod("a:1", runAsUser=0)), "Kyverno to judge no more")
+    eventually(lambda: not refusal(target, NAMESPACE, pod("a:1", runAsUser=0)), "Kyverno to decide no more")
 
 
 def _rights(folder: Path) -> list[Object]:
@@ -218,7 +218,7 @@ def test_a_thousand_admissions(target: Target, images: Images, ours: Ours, polic
     namespace(target, alone, alone)
     theirs = (_asking_nobody(each, alone) for each in policies)
     with for_a_while(target, *theirs), without_an_engine(target, images, ours, form) as (with_ours, without):
-        eventually(lambda: refusal(target, alone, pod(images.root, runAsUser=0)), "Kyverno to judge without us")
+        eventually(lambda: refusal(target, alone, pod(images.root, runAsUser=0)), "Kyverno to decide without us")
         found = in_turns(target, {NAMESPACE: pods, **dict.fromkeys((alone, with_ours, without), everybody(pods))})
     print(
         f"1,000 admissions, {AT_ONCE} at once, median ms each: Kyverno that asks us by {kinds} {found[NAMESPACE]:.1f}, Kyverno "
@@ -236,7 +236,7 @@ def _asking_nobody(policy: Object, where: str) -> Object:
         merge = {"spec": {"containers": [{"(name)": "*", "securityContext": context}]}}
         spec["rules"] = [{"name": "writes", "match": judges["match"], "mutate": {"patchStrategicMerge": merge}}, judges]
         return made
-    spec["variables"] = [each for each in spec["variables"] if each["name"] in {"pod", "former", "judged", "root"}]
+    spec["variables"] = [each for each in spec["variables"] if each["name"] in {"pod", "former", "evaluated", "root"}]
     if "mutations" in spec:
         spec["mutations"] = [_writes("readOnlyRootFilesystem", True)]
     else:

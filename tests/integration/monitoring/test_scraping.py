@@ -120,7 +120,7 @@ def test_every_panel_shows_something(scraping: Prometheus) -> None:
     assert empty == []
 
 
-@pytest.mark.parametrize("title", ["Would be denied", "Could not tell"])
+@pytest.mark.parametrize("title", ["Would be denied", "Unknown"])
 def test_where_no_workload_has_a_verdict_its_number_is_zero(scraping: Prometheus, title: str) -> None:
     """Not "No data", which says that nothing was scanned."""
     (expression,) = (each.expression for each in prometheus.dashboard() if each.title == title)

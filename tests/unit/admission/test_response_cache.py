@@ -216,7 +216,7 @@ async def test_an_image_that_has_changed_is_evaluated_again(evaluations: list[Wo
 
 
 async def test_what_is_stored_of_an_image_later_counts(evaluations: list[Workload]) -> None:
-    """Of a Pod that says its uid nothing is looked up; replicas are judged once, until more is known of its programs."""
+    """Of a Pod that says its uid nothing is looked up; replicas are evaluated once, until more is known of its programs."""
     raw = Capable("/app", FileCapabilities(("NET_RAW",), effective=True))
     read = msgspec.structs.replace(platform_image("1000"), survey=Survey(None, (), (), (raw,)))
     scene = Scene(Unknown("pending", "nothing is stored"), mode="Enforce")

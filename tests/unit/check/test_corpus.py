@@ -29,7 +29,7 @@ _NO_CURE = "platforms-disagree"  # no one number is right
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 async def test_every_finding_of_the_corpus_is_made_and_no_other(file: File) -> None:
-    """Rule by rule, on its line; what cannot be judged is skipped on its line, for its reason."""
+    """Rule by rule, on its line; what cannot be evaluated is skipped on its line, for its reason."""
     report = await checked(file.path)
     assert found(report) == file.findings
     assert [each.line for each in report.skipped] == [line for line, _ in file.skipped]

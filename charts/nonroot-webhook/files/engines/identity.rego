@@ -2,7 +2,7 @@ package nonrootidentity
 
 # A container that says no uid is whoever its image says: the provider is asked for all of them at once.
 violation[{"msg": msg}] {
-  container := judged[_]
+  container := evaluated[_]
   user(container) == 0
   msg := sprintf("container %v: its runAsUser is 0, which is root: write a uid above 0", [container.name])
 }
@@ -48,10 +48,10 @@ key(container) = json.marshal({
   "pullSecrets": [secret.name | secret := input.review.object.spec.imagePullSecrets[_]],
 })
 
-asked[container] { container := judged[_]; not has_user(container) }
+asked[container] { container := evaluated[_]; not has_user(container) }
 
 # New containers, and those with another image: a Pod that was there before keeps what it has.
-judged[container] { container := input.review.object.spec[lists[_]][_]; not former(container) }
+evaluated[container] { container := input.review.object.spec[lists[_]][_]; not former(container) }
 former(container) { old := input.review.oldObject.spec[lists[_]][_]; old.name == container.name; old.image == container.image }
 lists := ["containers", "initContainers", "ephemeralContainers"]
 

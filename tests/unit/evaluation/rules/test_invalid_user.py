@@ -1,4 +1,4 @@
-"""Every platform of an image is judged by itself, whatever is wrong with the one before it."""
+"""Every platform of an image is evaluated by itself, whatever is wrong with the one before it."""
 
 from typing import Any
 

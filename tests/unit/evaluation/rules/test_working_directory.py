@@ -1,4 +1,4 @@
-"""Of the directories that an image names, the working directory alone is judged, and only as the image has it."""
+"""Of the directories that an image names, the working directory alone is evaluated, and only as the image has it."""
 
 import msgspec
 
