@@ -72,12 +72,17 @@ def install(
 def uninstall(environment: Mapping[str, str]) -> None:
     """`helm uninstall`, and the namespace that held the release; where Helm cannot, at least what could refuse anything.
 
-    Helm gives up where a kind of the release is gone, such as cert-manager's.
+    Helm gives up where a kind of the release is gone, such as cert-manager's. Without hooks no replica is asked anything, so
+    that none is given the time to answer.
     """
     try:
         _run(["helm", "uninstall", RELEASE, "--namespace", NAMESPACE, "--wait", "--ignore-not-found"], environment)
     finally:
         _run(["kubectl", "delete", *CONFIGURATIONS, "--ignore-not-found"], environment)
+        _run(
+            ["kubectl", "delete", "deployments,replicasets,pods", "--all", "--namespace", NAMESPACE, "--now"],
+            environment,
+        )
         _run(["kubectl", "delete", "namespace", NAMESPACE, "--ignore-not-found"], environment)
 
 

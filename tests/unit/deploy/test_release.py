@@ -38,7 +38,8 @@ def test_where_helm_gives_up_nothing_that_could_refuse_anything_stays(tmp_path: 
     record = _programs(tmp_path, helm=1)
     with pytest.raises(release.ReleaseError, match=r"helm uninstall .*: gave up"):
         release.uninstall(_environment(tmp_path))
-    helm, configurations, namespace = record.read_text().splitlines()
+    helm, configurations, replicas, namespace = record.read_text().splitlines()
     assert helm.startswith("helm uninstall")
     assert configurations == f"kubectl delete {' '.join(release.CONFIGURATIONS)} --ignore-not-found"
+    assert replicas == f"kubectl delete deployments,replicasets,pods --all --namespace {release.NAMESPACE} --now"
     assert namespace == f"kubectl delete namespace {release.NAMESPACE} --ignore-not-found"
