@@ -61,13 +61,15 @@ def admission_decision(
     if mode == "Warn" or (template and spec.templates == "Warn"):
         return AdmissionDecision(200, warnings=_warnings(verdict))
     denied = _denied(verdict)
-    pending = [] if template else [finding for finding in verdict.findings if finding.cause == "pending"]
-    fixable = [] if template else _errors(verdict, "fixable")
-    final = any(finding.cause != "pending" for finding in denied)  # refused whatever the others turn out to be
-    if may_retry and (pending or fixable or missed) and not final:
-        return AdmissionDecision(429, _message(verdict, pending or [*fixable, *missed]))
-    if denied or fixable or missed:
-        return AdmissionDecision(403, _message(verdict, denied or [*fixable, *missed]))
+    unpatched = missed if template else [*_errors(verdict, "fixable"), *missed]
+    if may_retry and not any(
+        finding.cause != "pending" for finding in denied
+    ):  # else it is refused whatever comes of it
+        pending = [] if template else [finding for finding in verdict.findings if finding.cause == "pending"]
+        if pending or unpatched:
+            return AdmissionDecision(429, _message(verdict, pending or unpatched))
+    if denied or unpatched:
+        return AdmissionDecision(403, _message(verdict, denied or unpatched))
     return AdmissionDecision(200, warnings=_warnings(verdict, spec.on_unknown))
 
 
@@ -110,21 +112,26 @@ def _denied(verdict: Verdict) -> list[Finding]:
 
 def _errors(verdict: Verdict, state: State) -> list[Finding]:
     """The errors of the containers in that state."""
-    containers = (each for each in verdict.containers if each.state == state)
-    return [finding for each in containers for finding in each.findings if finding.severity == "error"]
+    return [
+        finding
+        for each in verdict.containers
+        if each.state == state
+        for finding in each.findings
+        if finding.severity == "error"
+    ]
 
 
 def _message(verdict: Verdict, findings: list[Finding]) -> str:
     """The policy, every fault once, and at the end who has set the mode, the rules' names and the page of the first."""
     effective_policy = verdict.effective_policy
     head = f"policy {quoted(effective_policy.policy.metadata.name)}: "
-    rules = list(dict.fromkeys(finding.rule for finding in findings))
+    rules = list(dict.fromkeys([finding.rule for finding in findings]))
     named = f"rules {', '.join(rules[:_RULES_LIMIT])}; " if len(rules) > 1 else ""
     by = f"mode {effective_policy.mode} by {effective_policy.mode_source}"
     tail = f"{_lapsed(verdict)} ({by}; {named}more: {rule_url(rules[0])})"
-    shown = _together(findings[:MESSAGE_LIMIT])
     if len(findings) == 1:
-        shown = [_within(findings[0], FAULT_LIMIT - len(head) - len(tail))]
+        return head + _within(findings[0], FAULT_LIMIT - len(head) - len(tail)) + tail
+    shown = _together(findings[:MESSAGE_LIMIT])
     if len(findings) > MESSAGE_LIMIT:
         shown.append(f"and {len(findings) - MESSAGE_LIMIT} more")
     return head + "; ".join(shown) + tail
@@ -149,14 +156,17 @@ def _lapsed(verdict: Verdict) -> str:
         for exception in each.lapsed
         if any(exception.covers(finding.rule) for finding in each.findings if finding.severity in _REFUSED)
     }
-    return "".join(f"; NonRootException {quoted(name)} ended at {end}" for name, end in ended.items())
+    return "".join([f"; NonRootException {quoted(name)} ended at {end}" for name, end in ended.items()])
 
 
 def _within(finding: Finding, room: int) -> str:
     """The message, its detail shortened to what is left of the room: what to do about it stays whole."""
+    message = finding.message
+    if len(message) <= room:
+        return message
     before, image, _ = finding.detail.partition(quoted(finding.image))
     named = len(f"{before}{image}…") if image else 0
-    detail = max(_DETAIL_LEAST, named, room - len(finding.message) + len(finding.detail))
+    detail = max(_DETAIL_LEAST, named, room - len(message) + len(finding.detail))
     return msgspec.structs.replace(finding, detail=shortened(finding.detail, detail)).message
 
 

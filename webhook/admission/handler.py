@@ -169,7 +169,8 @@ class Admission:
                     now=datetime.now(UTC),
                     requester=review.user_info.username,
                 )
-            pending, missed = _pending_images(verdict), hook == "validate" and _missed(verdict)
+            pending = _pending_images(verdict) if workload.is_pod else []  # a template waits for none
+            missed = hook == "validate" and workload.is_pod and _missed(verdict)
             may_retry = bool(pending) and self._pending.is_open((namespace, hash(tuple(pending))))
             if missed and len(namespace) <= NAMESPACE_LIMIT:
                 may_retry |= self._unpatched.is_open(namespace)
@@ -264,21 +265,20 @@ class _NotEvaluated(Exception):  # an outcome, not an error
 
 
 def _pending_images(verdict: Verdict) -> list[str]:
-    """The images that a Pod may be kept waiting for, in mode Enforce; a template waits for none."""
-    if verdict.effective_policy.mode != "Enforce" or not verdict.findings:
+    """The images that a Pod may be kept waiting for, in mode Enforce."""
+    if verdict.effective_policy.mode != "Enforce":
         return []
-    return sorted(
-        each.subject.slot.container.image or ""
-        for each in verdict.containers
-        if each.subject.workload.is_pod and any(finding.cause == "pending" for finding in each.findings)
-    )
+    return sorted({finding.image for finding in verdict.findings if finding.cause == "pending"})
 
 
 def _missed(verdict: Verdict) -> bool:
     """Whether a Pod of an enforced namespace lacks what /mutate would have written."""
-    return verdict.effective_policy.mode == "Enforce" and any(
-        each.subject.workload.is_pod and (each.missed or each.state == "fixable") for each in verdict.containers
-    )
+    if verdict.effective_policy.mode != "Enforce":
+        return False
+    for each in verdict.containers:  # noqa: SIM110  # any() and a generator take twice as long, for every review
+        if each.state == "fixable" or each.missed:
+            return True
+    return False
 
 
 def _unseen(namespace: str) -> str:

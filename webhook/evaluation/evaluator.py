@@ -101,10 +101,12 @@ async def evaluate(
 
 def _assign_pod_rules(subjects: list[Subject]) -> None:
     """Choose the container that each Pod-level rule is reported for: the first that is not exempt from it."""
-    for rule in rules.POD_RULES:
-        subject = next((subject for subject in subjects if not subject.exempt_from(rule)), None)
-        if subject is not None:
-            subject.pod_rules |= {rule}
+    left = rules.POD_RULES
+    for subject in subjects:
+        subject.pod_rules = subject.reported(left)
+        left -= subject.pod_rules
+        if not left:
+            break
 
 
 async def _resolve_images(unresolved: list[Subject], images: Images, namespace: str, budget: float) -> None:
@@ -190,6 +192,8 @@ def _root_allowed(subject: Subject, effective_policy: EffectivePolicy) -> Exempt
     The kubelet makes no difference inside a user namespace: with `runAsNonRoot: true` it does not start root there either.
     """
     own, policy = subject.effective, effective_policy.policy
+    if policy.spec.root_images != "Allow" and policy.spec.root_in_user_namespaces != "Allow":
+        return None
     if subject.os != "linux" or own.run_as_non_root or own.run_as_user:
         return None
     by_spec = own.run_as_user == 0

@@ -64,6 +64,8 @@ class PodFacts:
 
     def only_uid_beside(self, slot: Slot, name: str) -> int | None:
         """The one uid above 0 that other containers of that name have, any name where it is empty; None: none, or several."""
+        if self._workload.size == 1:
+            return None
         found = self._uids.get(name)
         if found is None or len(found) > 2:
             return None

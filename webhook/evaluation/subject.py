@@ -61,9 +61,11 @@ class Subject(msgspec.Struct, gc=False):
         """Whether every finding about it is dropped, so that its image need not be known."""
         return self.exemption is not None and not self.exemption.rules
 
-    def exempt_from(self, rule: str) -> bool:
-        """Whether findings of a rule about it are dropped by an exception."""
-        return self.exemption is not None and (not self.exemption.rules or rule in self.exemption.rules)
+    def reported(self, rules: frozenset[str]) -> frozenset[str]:
+        """Those of the rules whose findings about it no exception drops."""
+        if self.exemption is None:
+            return rules
+        return rules - self.exemption.rules if self.exemption.rules else frozenset()
 
     @property
     def unknown(self) -> Unknown | None:

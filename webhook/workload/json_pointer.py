@@ -1,5 +1,6 @@
 """JSON pointers (RFC 6901): `/spec/containers/0` names a part of an object."""
 
+from functools import lru_cache
 from typing import Any
 
 
@@ -23,6 +24,7 @@ def value(data: Any, pointer: str) -> Any:
     return data
 
 
+@lru_cache(maxsize=64)  # nearly all are where the Pod specs of Kubernetes' own kinds stand
 def field_path(pointer: str) -> str:
     """A pointer as people write a field: `/spec/replicatedJobs/0/template` is `spec.replicatedJobs[0].template`."""
     return "".join(f"[{step}]" if step.isdecimal() else f".{step}" for step in keys(pointer)).removeprefix(".")

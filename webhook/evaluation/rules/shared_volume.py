@@ -23,8 +23,11 @@ NAME: Final = "shared-volume"
 
 def check(subject: Subject) -> Finding | None:
     """One finding for the later container of the two."""
-    mounts, uid = subject.slot.container.volume_mounts, subject.uid
-    if subject.os != "linux" or not uid or not mounts or subject.pod.uids <= {uid}:
+    mounts = subject.slot.container.volume_mounts
+    if not mounts or subject.os != "linux":
+        return None
+    uid = subject.uid
+    if not uid or subject.pod.uids <= {uid}:
         return None
     place, shared = subject.pod.place(subject.slot), list[tuple[int, str, Writer]]()
     for mount in mounts:

@@ -24,7 +24,7 @@ NAME: Final = "unpinned-user"
 
 def check(subject: Subject) -> Finding | None:
     """Mode Enforce, and neither the Pod nor injection keeps the kubelet from starting root."""
-    if not subject.enforced or subject.pinned or subject.pins or subject.permits_root or _is_root(subject):
+    if not subject.enforced or subject.pinned or subject.permits_root or _is_root(subject) or subject.pins:
         return None
     if not subject.slot.container.image:
         return None  # a template's, which somebody fills in before there is a Pod
