@@ -20,6 +20,7 @@ from webhook.admission.handler import ENFORCE_BUDGET, Admission, Outcome, Webhoo
 from webhook.admission.review import SIZE_LIMIT, Review
 from webhook.errors import MalformedReview
 from webhook.evaluation.documentation import more, rule_url
+from webhook.server import log_limit
 from webhook.server.counters import Metrics
 from webhook.text import printable, quoted
 
@@ -27,6 +28,7 @@ TIMEOUT_MARGIN = 1.5  # seconds of the API server's timeout that are kept for th
 WEBHOOK_PATHS: dict[str, WebhookKind] = {"/mutate": "mutate", "/validate": "validate", "/validate/enforce": "enforce"}
 JSON = b"application/json"
 PLAIN = b"text/plain; charset=utf-8"
+_DENIED = "denied %s"
 
 log = logging.getLogger(__name__)
 
@@ -121,22 +123,16 @@ class Reviews:
 
 
 def _log_denial(decoded: Review, outcome: Outcome) -> None:
-    log.info("denied %s", _Denial(decoded, outcome), extra={"fields": partial(_fields, decoded, outcome)})
+    if log.isEnabledFor(logging.INFO) and not log_limit.OF_PROCESS.is_full(log.name, _DENIED):
+        log.info(_DENIED, _denial(decoded, outcome), extra={"fields": partial(_fields, decoded, outcome)})
 
 
-class _Denial:
-    """A denial in the log, put into words only where its line is written: most of a flood are left out."""
-
-    def __init__(self, decoded: Review, outcome: Outcome) -> None:
-        self._decoded = decoded
-        self._outcome = outcome
-
-    def __str__(self) -> str:
-        decoded, outcome = self._decoded, self._outcome
-        findings = outcome.findings[:MESSAGE_LIMIT]
-        said = "; ".join([f"{finding.rule}: {finding.message}" for finding in findings])
-        reasons = said + more(findings[0].rule) if findings else outcome.message
-        return f"{decoded.kind.kind[:63]} {quoted(f'{decoded.namespace}/{decoded.name}')} {reasons}"
+def _denial(decoded: Review, outcome: Outcome) -> str:
+    """A denial in words."""
+    findings = outcome.findings[:MESSAGE_LIMIT]
+    said = "; ".join([f"{finding.rule}: {finding.message}" for finding in findings])
+    reasons = said + more(findings[0].rule) if findings else outcome.message
+    return f"{decoded.kind.kind[:63]} {quoted(f'{decoded.namespace}/{decoded.name}')} {reasons}"
 
 
 def _fields(decoded: Review, outcome: Outcome) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """The ASGI edge: what is a malformed request, what is a bad Pod, and that the uid always comes back."""
 
 import json
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import msgspec
 import pytest
 from starlette.types import ASGIApp
 
+from tests.support.clock import Clock
 from tests.support.images import Table, image
 from tests.support.pods import IMAGE, minimal, tweak
 from webhook.admission.handler import Admission
@@ -15,8 +17,10 @@ from webhook.admission.review import SIZE_LIMIT
 from webhook.cli.logs import JsonFormatter
 from webhook.policy.cache import PolicySnapshot
 from webhook.policy.types import Documents, Metadata, NonRootPolicy, PolicySpec
+from webhook.server import log_limit
 from webhook.server.asgi import Reviews
 from webhook.server.counters import Metrics
+from webhook.server.log_limit import RateLimit
 
 ENFORCE = Documents((NonRootPolicy(Metadata("strict"), PolicySpec(mode="Enforce")),))
 
@@ -251,3 +255,31 @@ async def test_a_denial_is_logged_with_its_reasons(reviews: Reviews, caplog: pyt
         "mode": "Enforce",
     }
     assert {"requester", "policy"} <= line.keys()
+
+
+async def test_of_a_flood_of_denials_no_record_is_made_for_what_is_left_out(
+    reviews: Reviews, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    class Limit(RateLimit):
+        def filter(self, record: logging.LogRecord) -> bool:
+            made.append(record.getMessage())
+            return super().filter(record)
+
+    monkeypatch.setattr(log_limit, "OF_PROCESS", limit := Limit(Clock()))
+    caplog.handler.addFilter(limit)
+    with caplog.at_level("INFO"):
+        for number in range(log_limit.LINES_LIMIT + 10):
+            denied = tweak(minimal(), {"spec.securityContext.runAsUser": 0})
+            await call(reviews, review(denied, name=f"web-{number}"))
+    caplog.handler.removeFilter(limit)
+    assert len(made) == log_limit.LINES_LIMIT
+
+
+async def test_below_the_level_of_denials_none_is_put_into_words(
+    reviews: Reviews, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("WARNING"):
+        await call(reviews, review(tweak(minimal(), {"spec.securityContext.runAsUser": 0})))
+    assert not caplog.records
