@@ -45,7 +45,7 @@ def release(version: Kubernetes, say: Say) -> dict[str, str]:
 def access(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment of tests: what cluster.sh prints, and of each node containerd's socket and folder of registries.
 
-    A node's files are found by its process, which has this number where our Docker is.
+    A node's files are found by its process, which has this number where our Docker is. Pods are made reachable from there.
     """
     words, full = command([SCRIPTS / "cluster.sh"], environment)
     done = subprocess.run(words, env=full, stdout=subprocess.PIPE, text=True, check=False)
@@ -54,6 +54,9 @@ def access(environment: Mapping[str, str]) -> dict[str, str]:
     exports = dict(word.split("=", 1) for word in shlex.split(done.stdout)[1:])
     nodes = engine.docker("ps", "--quiet", "--filter", "label=io.x-k8s.kind.cluster").split()
     pids = engine.docker("inspect", "--format", "{{.State.Pid}}", *nodes).split()
+    for address in engine.docker("inspect", "--format", "{{.NetworkSettings.Networks.kind.IPAddress}}", *nodes).split():
+        pods = f"10.244.{address.rpartition('.')[2]}.0/24"  # as the entrypoint of a node numbers them
+        subprocess.run([*engine.inside(), "ip", "route", "replace", pods, "via", address], check=True)
 
     def of_each(path: str) -> str:
         return os.pathsep.join(f"/proc/{pid}/root/{path}" for pid in pids)
@@ -61,6 +64,7 @@ def access(environment: Mapping[str, str]) -> dict[str, str]:
     return exports | {
         "CONTAINERD_ADDRESS": of_each("run/containerd/containerd.sock"),
         "NONROOT_REGISTRY_HOSTS": of_each("etc/containerd/certs.d"),
+        "NONROOT_OFFLINE": "1",
     }
 
 

@@ -3,6 +3,7 @@
 Nothing here knows which cluster it is: KUBECONFIG reaches it, and NONROOT_REGISTRY is the HOST:PORT of a plain HTTP registry
 from which its nodes and Pods can pull. `make test` starts one where there is none (deploy/with_cluster.py). Where the nodes'
 files are in reach, CONTAINERD_ADDRESS and NONROOT_REGISTRY_HOSTS have the socket and the folder of each, as PATH has folders.
+NONROOT_OFFLINE says that there is no way to package indexes, as in the network of deploy/kind.
 """
 
 import os
@@ -31,6 +32,13 @@ def target() -> Target:
 
     sockets, folders = of_each_node("CONTAINERD_ADDRESS"), of_each_node("NONROOT_REGISTRY_HOSTS")
     return Target(os.environ, os.environ["NONROOT_REGISTRY"], sockets, folders)
+
+
+@pytest.fixture
+def online() -> None:
+    """Skips where nothing can be fetched."""
+    if os.environ.get("NONROOT_OFFLINE"):
+        pytest.skip("fetches packages or modules, and there is no way to them from here (NONROOT_OFFLINE)")
 
 
 @pytest.fixture(scope="session")

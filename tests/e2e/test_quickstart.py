@@ -42,6 +42,7 @@ def _denies(target: Target) -> bool:
     return False
 
 
+@pytest.mark.usefixtures("online")
 def test_the_quickstart_of_a_cluster_does_what_it_says(restored: Target) -> None:
     target = restored
     path = f"{Path(sys.executable).parent}:{target.environment['PATH']}"

@@ -392,6 +392,7 @@ def test_a_certificate_of_the_users_serves_and_is_replaced_under_way(upgrades: U
 
 
 @pytest.mark.oracle
+@pytest.mark.usefixtures("online")
 def test_cert_manager_makes_the_certificate_and_publishes_its_ca(upgrades: Upgrades, tmp_path: Path) -> None:
     """Its own controllers and CA injector: a CA of its own, our certificate by it, every caBundle; and back."""
     upgrades.keep()
