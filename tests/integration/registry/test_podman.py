@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,18 +27,19 @@ PODMAN = Tool("podman", "packaged", lambda place: apt.unpack(place, "podman", "c
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Its command, with a store of its own that has one image."""
+def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """Its command, with a store of its own that has one image. It takes no run root of more than 50 characters."""
     ensure_tools([PODMAN], print)
     here, programs = tmp_path_factory.mktemp("podman"), PODMAN.folder / "usr/bin"
     folder(here / "from", oci_files({"": APP}))
-    store = ["--root", f"{here}/store", "--runroot", f"{here}/run", "--storage-driver=vfs", "--events-backend=none"]
     runtime = ["--conmon", f"{programs}/conmon", "--runtime", f"{programs}/crun", "--cgroup-manager=cgroupfs"]
     archive = f"docker-archive:{here}/loaded.tar:{NAME}"
     subprocess.run(["skopeo", "copy", "--insecure-policy", "-q", f"oci:{here}/from", archive], check=True)
-    command = [f"{programs}/podman", *store, *runtime]
-    subprocess.run([*command, "load", "--input", f"{here}/loaded.tar"], check=True, capture_output=True)
-    return command
+    with tempfile.TemporaryDirectory() as run:
+        store = ["--root", f"{here}/store", "--runroot", run, "--storage-driver=vfs", "--events-backend=none"]
+        command = [f"{programs}/podman", *store, *runtime]
+        subprocess.run([*command, "load", "--input", f"{here}/loaded.tar"], check=True, capture_output=True)
+        yield command
 
 
 def inspected(reference: str, **environment: str) -> list[int]:
