@@ -125,16 +125,22 @@ def _message(verdict: Verdict, findings: list[Finding]) -> str:
     """The policy, every fault once, and at the end who has set the mode, the rules' names and the page of the first."""
     effective_policy = verdict.effective_policy
     head = f"policy {quoted(effective_policy.policy.metadata.name)}: "
-    rules = list(dict.fromkeys([finding.rule for finding in findings]))
-    named = f"rules {', '.join(rules[:_RULES_LIMIT])}; " if len(rules) > 1 else ""
     by = f"mode {effective_policy.mode} by {effective_policy.mode_source}"
-    tail = f"{_lapsed(verdict)} ({by}; {named}more: {rule_url(rules[0])})"
+    tail = f"{_lapsed(verdict)} ({by}; {_several(findings)}more: {rule_url(findings[0].rule)})"
     if len(findings) == 1:
         return head + _within(findings[0], FAULT_LIMIT - len(head) - len(tail)) + tail
     shown = _together(findings[:MESSAGE_LIMIT])
     if len(findings) > MESSAGE_LIMIT:
         shown.append(f"and {len(findings) - MESSAGE_LIMIT} more")
     return head + "; ".join(shown) + tail
+
+
+def _several(findings: list[Finding]) -> str:
+    """The names of the rules; "" of a single one, which the address of its page names."""
+    if len(findings) == 1:
+        return ""
+    rules = list(dict.fromkeys([finding.rule for finding in findings]))
+    return f"rules {', '.join(rules[:_RULES_LIMIT])}; " if len(rules) > 1 else ""
 
 
 def _together(findings: list[Finding]) -> list[str]:
@@ -150,12 +156,11 @@ def _together(findings: list[Finding]) -> list[str]:
 
 def _lapsed(verdict: Verdict) -> str:
     """The exceptions that would have let refused containers in had they not ended, by name."""
-    ended = {
-        exception.name: exception.end
-        for each in verdict.containers
-        for exception in each.lapsed
-        if any(exception.covers(finding.rule) for finding in each.findings if finding.severity in _REFUSED)
-    }
+    ended: dict[str, str] = {}
+    for each in verdict.containers:
+        for exception in each.lapsed:
+            if any(exception.covers(finding.rule) for finding in each.findings if finding.severity in _REFUSED):
+                ended[exception.name] = exception.end
     return "".join([f"; NonRootException {quoted(name)} ended at {end}" for name, end in ended.items()])
 
 

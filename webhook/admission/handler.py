@@ -51,6 +51,7 @@ LARGE_PODS_CONTAINERS = 10_000  # of all Pods with more, together: each takes so
 _EVALUATED_SUBRESOURCES = frozenset({"", "ephemeralcontainers"})
 _UNRESERVED = contextlib.nullcontext()
 _FORMER_WORDS = {"compliant": "fine", "denied": "refused", "exempted": "skipped"}  # of the annotation `verdict`
+_DECISIONS = {200: "allow", 403: "deny", 429: "retry"}
 AUDIT_LIMIT = 2000  # characters of an audit annotation
 NAMESPACE_LIMIT = 253  # characters of a namespace's name that is remembered: an API server's is never longer
 
@@ -247,12 +248,12 @@ class Admission:
         audit = _audit(hook, verdict, operations, workload.metadata.annotations or {})
         return CachedResponse(
             response.encode(answer, operations, audit),
-            {200: "allow", 403: "deny", 429: "retry"}[answer.code],
+            _DECISIONS[answer.code],
             verdict.effective_policy,
             verdict.findings,
             answer.message,
             len(operations),
-            sum(each.state == "exempted" for each in verdict.containers),
+            [each.state for each in verdict.containers].count("exempted"),
         )
 
 
@@ -268,7 +269,8 @@ def _pending_images(verdict: Verdict) -> list[str]:
     """The images that a Pod may be kept waiting for, in mode Enforce."""
     if verdict.effective_policy.mode != "Enforce":
         return []
-    return sorted({finding.image for finding in verdict.findings if finding.cause == "pending"})
+    found = [finding.image for finding in verdict.findings if finding.cause == "pending"]
+    return sorted(set(found)) if found else found
 
 
 def _missed(verdict: Verdict) -> bool:
@@ -292,7 +294,7 @@ def _refuse(
     return Outcome(
         response.addressed(uid, response.encode(AdmissionDecision(code, reason))),
         hook,
-        {403: "deny", 429: "retry"}[code],
+        _DECISIONS[code],
         effective_policy,
         message=reason,
     )
@@ -339,19 +341,19 @@ def _audit(
     """
     if hook == "mutate" and (not operations or annotations_.ANNOTATION in annotations):
         return None
-    state, findings = verdict.state, verdict.findings
+    state, findings, effective_policy = verdict.state, verdict.findings, verdict.effective_policy
     identities = "; ".join(
         [f"{each.subject.slot.container.name}: {describe_user(each.subject)}" for each in verdict.containers]
     )
     notes = {
-        "policy": verdict.effective_policy.policy.metadata.name,
-        "mode": verdict.effective_policy.mode,
+        "policy": effective_policy.policy.metadata.name,
+        "mode": effective_policy.mode,
         "state": state,
         "verdict": _FORMER_WORDS.get(state, state),
         "identities": identities[:AUDIT_LIMIT],
     }
     if hook == "validate" and findings:
         notes["findings"] = shortened(
-            "; ".join(finding.message for finding in findings), AUDIT_LIMIT, more(findings[0].rule)
+            "; ".join([finding.message for finding in findings]), AUDIT_LIMIT, more(findings[0].rule)
         )
     return notes

@@ -20,7 +20,7 @@ RETRY_AFTER = 1  # seconds; client-go waits that long and tries again without a 
 def encode(
     answer: AdmissionDecision = ALLOWED, patch: list[Operation] | None = None, audit: dict[str, str] | None = None
 ) -> bytes:
-    """The response but for its uid, see `addressed`; a denial carries its HTTP code, reason and message."""
+    """The end of an AdmissionReview, after its uid, see `addressed`; a denial carries its HTTP code, reason and message."""
     response: dict[str, object] = {"allowed": answer.code == 200}
     if answer.code != 200:
         status: dict[str, object] = {"code": answer.code, "reason": _REASONS[answer.code], "message": answer.message}
@@ -34,9 +34,9 @@ def encode(
         response["warnings"] = answer.warnings
     if audit:
         response["auditAnnotations"] = audit
-    return _ENCODER.encode(response)
+    return b"%b}" % _ENCODER.encode(response)[1:]
 
 
 def addressed(uid: str, response: bytes) -> bytes:
-    """A complete AdmissionReview: the response that `encode` returned, with the uid of a request."""
-    return b"%b%b,%b}" % (_HEAD, _ENCODER.encode(uid), response[1:])
+    """A complete AdmissionReview: what `encode` returned, with the uid of a request."""
+    return b"".join((_HEAD, _ENCODER.encode(uid), b",", response))

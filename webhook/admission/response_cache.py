@@ -50,7 +50,8 @@ def cacheable(workload: Workload) -> Workload | None:
     volumes: their permissions.
     """
     spec, annotations = workload.spec, workload.metadata.annotations
-    projected, shared = False, list[Volume]()
+    projected = False
+    shared: list[Volume] = []
     for volume in spec.volumes or ():
         if volume.empty_dir is not None:
             shared.append(volume)
@@ -92,7 +93,9 @@ def _one_user(workload: Workload) -> bool:
 
 def _without_token(containers: tuple[Container, ...] | None) -> tuple[Container, ...] | None:
     """The containers without the mount that the API server adds last, by a name of its own."""
-    return containers and tuple(
+    if not containers:
+        return containers
+    return tuple(
         [
             replace(each, volume_mounts=mounts[:-1] or None)
             if (mounts := each.volume_mounts) and mounts[-1].mount_path == _ACCOUNT_MOUNT
@@ -135,7 +138,7 @@ class RecordingSource(Images):
 
 
 class CachedResponse(msgspec.Struct, frozen=True, gc=False):
-    """A response without its uid, and what is counted and logged of it. `lookups` and `stored` are the images it was made from."""
+    """A response without its uid, and what is counted and logged of it."""
 
     rest: bytes
     decision: str
@@ -144,22 +147,28 @@ class CachedResponse(msgspec.Struct, frozen=True, gc=False):
     message: str
     operations: int
     exempted: int = 0
-    lookups: tuple[tuple[Query, Image], ...] = ()
-    stored: tuple[StoredLookup, ...] = ()
+
+
+class _Entry(msgspec.Struct, frozen=True, gc=False):
+    """A response with the images that it was made from."""
+
+    response: CachedResponse
+    lookups: tuple[tuple[Query, Image], ...]
+    stored: tuple[StoredLookup, ...]
 
 
 class ResponseCache:
     """The responses to the Pods that were last admitted, by their keys."""
 
     def __init__(self) -> None:
-        self._answers: LRUCache[bytes, CachedResponse] = LRUCache(CACHE_LIMIT)
+        self._answers: LRUCache[bytes, _Entry] = LRUCache(CACHE_LIMIT)
 
     async def find(
         self, key: bytes, effective_policy: EffectivePolicy, images: Images, *, dry_run: bool
     ) -> CachedResponse | None:
         """The response to the last Pod with this key, if it would be given again."""
         found = self._answers.get(key)
-        if found is None or found.effective_policy != effective_policy:
+        if found is None or found.response.effective_policy != effective_policy:
             return None
         for query, image in found.lookups:
             again = query if query.dry_run == dry_run else replace(query, dry_run=dry_run)
@@ -169,14 +178,14 @@ class ResponseCache:
             again_stored = await images.find_stored(references, like)
             if again_stored is not stored and again_stored != stored:
                 return None
-        return found
+        return found.response
 
-    def keep(self, key: bytes, entry: CachedResponse, recording: RecordingSource) -> None:
+    def keep(self, key: bytes, response: CachedResponse, recording: RecordingSource) -> None:
         """Keep a response, unless one of its images was unknown."""
         lookups = []
         for query, found in recording.lookups:
             if isinstance(found, Unknown):
                 return
             lookups.append((replace(query, budget=0.0), found))
-        weight = _OBJECT_OVERHEAD * (len(key) + 2 * len(entry.rest))
-        self._answers.put(key, replace(entry, lookups=tuple(lookups), stored=tuple(recording.stored)), weight)
+        weight = _OBJECT_OVERHEAD * (len(key) + 2 * len(response.rest))
+        self._answers.put(key, _Entry(response, tuple(lookups), tuple(recording.stored)), weight)

@@ -6,9 +6,8 @@ The advice names a number only where something of the Pod or of the image stands
 import re
 
 from webhook.evaluation.subject import Subject
-from webhook.image import reference, suggestion
+from webhook.image import reference
 from webhook.image.filesystem import Suggestion
-from webhook.image.source import Image
 from webhook.policy.injectors import injector, preset_matches
 from webhook.policy.types import Preset
 from webhook.text import quoted
@@ -18,8 +17,11 @@ _CHOWN = re.compile(r"\b(chown|chgrp|chmod)\b")
 
 def other_os(subject: Subject) -> str:
     """The next step where the image is for Windows and the Pod does not say that it is; else ""."""
-    if not subject.identities or any(each.platform.os != "windows" for each in subject.identities):
+    if not subject.identities:
         return ""
+    for each in subject.identities:
+        if each.platform.os != "windows":
+            return ""
     pod = subject.workload.path
     return f"the image is for Windows: set {pod}.os.name: windows, and no runAsUser, which Windows does not have"
 
@@ -59,9 +61,8 @@ def non_root(subject: Subject, *, of_image: bool) -> str:
     if uid is not None and subject.slot.kind != "regular":
         return f"set {field}: {uid}, as the Pod's other containers have it"
     if of_image:
-        suggested = made_for(subject)
-        if suggested is not None:
-            return _numbers(subject, suggested)
+        if subject.suggested is not None:
+            return _numbers(subject, subject.suggested)
         return (
             f"set {field} to a uid above 0 under which the image can run (nonroot inspect tells what it is made for), "
             "or end its Dockerfile with a numeric USER"
@@ -91,11 +92,6 @@ def set_uid(subject: Subject, uid: int, gid: int | None = None) -> str:
     if subject.slot.kind == "ephemeral":
         return f"use {debug(uid)}"
     return f"set {subject.field('runAsUser')}: {uid}{'' if gid is None else f' and runAsGroup: {gid}'}"
-
-
-def made_for(subject: Subject) -> Suggestion | None:
-    """The identity that the container's root image is made for; None where that is not evident."""
-    return suggestion.first(subject.image.platforms) if isinstance(subject.image, Image) else None
 
 
 def _numbers(subject: Subject, suggested: Suggestion) -> str:

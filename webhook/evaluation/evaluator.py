@@ -1,6 +1,6 @@
 """Evaluates a workload under a policy: the one function that the server and every command call."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
 
@@ -10,7 +10,7 @@ from webhook.evaluation import kubelet, rules
 from webhook.evaluation.pod_facts import PodFacts
 from webhook.evaluation.subject import Subject
 from webhook.evaluation.verdict import ContainerVerdict, Verdict, decide
-from webhook.image import reference, suggestion, user
+from webhook.image import reference, user
 from webhook.image.config import Config, Platform, User
 from webhook.image.passwd import ResolvedIds
 from webhook.image.source import Image, Images, PlatformImage, Query, Unknown, together
@@ -59,22 +59,24 @@ async def evaluate(
     """
     spec = effective_policy.policy.spec
     injects = effective_policy.injects if injects is None else injects
+    restricted, enforced = effective_policy.restricted, effective_policy.mode == "Enforce"
     os = scheduling.operating_system(workload.spec)
-    pod, exceptions = PodFacts(workload), select_exceptions(exceptions, workload, requester)
+    pod, context = PodFacts(workload), workload.context
+    exceptions = select_exceptions(exceptions, workload, requester)
     subjects = [
         Subject(
             workload=workload,
             pod=pod,
             slot=slot,
             os=os,
-            effective=effective(slot.container, workload.context),
+            effective=effective(slot.container, context),
             policy=spec,
             injects=injects,
             exemption=exempt_container(effective_policy, exceptions, slot, now),
             added=added,
             storage=storage,
-            restricted=effective_policy.restricted,
-            enforced=effective_policy.mode == "Enforce",
+            restricted=restricted,
+            enforced=enforced,
         )
         for slot in (workload.slots() if slots is None else slots)
     ]
@@ -95,7 +97,7 @@ async def evaluate(
     verdict = Verdict(effective_policy, tuple([_verdict(subject, effective_policy) for subject in subjects]))
     if exceptions:
         verdict = _with_lapsed(verdict, exceptions, now)
-    grouped = any(subject.fs_group is not None for subject in subjects)
+    grouped = spec.fs_group is not None or spec.assign is not None
     return verdict if not grouped or verdict.takes_fs_group else verdict.without_fs_group()
 
 
@@ -132,12 +134,12 @@ async def _recall_layers(resolved: list[Subject], images: Images, namespace: str
 
     They are asked for all at once, each image once: one question for each would cost as much as the rest of the evaluation.
     """
-    names = [subject.slot.container.image or "" for subject in resolved]
-    references = list(dict.fromkeys(names))
+    layers: dict[str, Image | None] = dict.fromkeys([subject.slot.container.image or "" for subject in resolved])
+    references = list(layers)
     found = await images.find_stored(references, _query(resolved[0], namespace, budget))
-    layers = dict(zip(references, found, strict=True))
-    for subject, name in zip(resolved, names, strict=True):
-        subject.layers = layers[name]
+    layers.update(zip(references, found, strict=True))
+    for subject in resolved:
+        subject.layers = layers[subject.slot.container.image or ""]
 
 
 def _analyse(subject: Subject, image: Image) -> None:
@@ -146,11 +148,12 @@ def _analyse(subject: Subject, image: Image) -> None:
     assign = subject.policy.assign
     group = _group_of_image(subject, image)
     analysis = user.analyse(image, subject.os, subject.effective.run_as_group if group is None else group, strict)
-    subject.identities, planned, assigned = analysis.identities, analysis.plan, False
+    subject.identities, subject.suggested = analysis.identities, analysis.suggested
+    planned, assigned = analysis.plan, False
     if group is not None and isinstance(planned, Injection):
         planned = Injection(planned.uid, group)
     if subject.os == "linux" and assign is not None and subject.injects and _assignable(assign, subject):
-        numbers = _assigned(assign, image, subject)
+        numbers = _assigned(assign, subject)
         if numbers is not None:
             planned, assigned = numbers, True
     if isinstance(planned, Injection) and planned.gid is not None and _no_group(subject.workload, subject.effective):
@@ -253,10 +256,12 @@ def _query(subject: Subject, namespace: str, budget: float) -> Query:
     )
 
 
-async def find_image(images: Images, query: Query, known: Image | None) -> Image | Unknown:
+def find_image(images: Images, query: Query, known: Image | None) -> Awaitable[Image | Unknown]:
     """The image from its source, or else as the operator has stated it, who is not waited for as long."""
-    if known is None:
-        return await images.find(query)
+    return images.find(query) if known is None else _find_before(images, query, known)
+
+
+async def _find_before(images: Images, query: Query, known: Image) -> Image | Unknown:
     found = await images.find(msgspec.structs.replace(query, budget=min(query.budget, KNOWN_IMAGE_BUDGET)))
     # Content that runtimes may read differently is no gap in our knowledge, which is all that the operator may fill.
     return known if isinstance(found, Unknown) and found.cause != "invalid" else found
@@ -277,7 +282,10 @@ def _service_account(workload: Workload) -> str:
 
 def stated(spec: PolicySpec, image: str) -> Image | None:
     """The identity that the operator has stated for an image; None where there is none."""
-    return next((_known_image(each) for each in spec.known_images if _knows(each, image)), None)
+    for each in spec.known_images:
+        if _knows(each, image):
+            return _known_image(each)
+    return None
 
 
 def _knows(known: KnownImage, image: str) -> bool:
@@ -298,11 +306,11 @@ def _no_group(workload: Workload, own: Effective) -> bool:
     return own.run_as_group is None and OPENSHIFT_SCC in (workload.pod_metadata.annotations or {})
 
 
-def _assigned(assign: Assign, image: Image, subject: Subject) -> Injection | None:
+def _assigned(assign: Assign, subject: Subject) -> Injection | None:
     """The numbers for a root image; those of its own only where its layers leave no doubt."""
     if assign.uid != "FromImage":
         return Injection(assign.uid, assign.gid)
-    found = suggestion.first(image.platforms)
+    found = subject.suggested
     if found is None or found.confidence != "high":
         return None
     subject.image_fs_group = found.fs_group

@@ -1,5 +1,6 @@
 """Findings: what a rule says about a container, in the words of every message."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -8,7 +9,7 @@ from webhook.evaluation.subject import Subject
 from webhook.image.config import User
 from webhook.image.golang import parse_decimal
 from webhook.image.source import Image, Unknown
-from webhook.image.user import Injection, PlatformIdentity, ResolutionError
+from webhook.image.user import Identity, Injection, PlatformIdentity, ResolutionError
 from webhook.policy.types import Rule
 from webhook.text import ago, quoted
 
@@ -76,10 +77,17 @@ def image_user(subject: Subject, answer: PlatformIdentity | None = None) -> str:
         return f"(image {image})"
     shown = answer or subject.identities[0]
     user, platform = shown.user, shown.platform
-    built_for = f", built for {quoted(platform.os)}" if platform.os not in {"", subject.os} else ""
-    if answer is not None and len({(each.user, each.identity) for each in subject.identities}) > 1:
+    built_for = ""
+    if answer is not None and len(subject.identities) > 1 and _differs(answer, subject.identities):
         built_for = f" on {quoted(str(platform))}"
+    elif platform.os and platform.os != subject.os:
+        built_for = f", built for {quoted(platform.os)}"
     return f"(image {image}, {_user(user)}{built_for}{_provenance(subject.image)})"
+
+
+def _differs(answer: PlatformIdentity, identities: Iterable[PlatformIdentity]) -> bool:
+    """Whether the image is somebody else on another platform."""
+    return any((each.user, each.identity) != (answer.user, answer.identity) for each in identities)
 
 
 def describe_user(subject: Subject) -> str:
@@ -110,10 +118,15 @@ def _user_on(answer: PlatformIdentity, subject: Subject) -> str:
     if isinstance(identity, ResolutionError):
         return f"no user (USER {quoted(user.text)}: {identity.detail})"
     resolved = " in the image's /etc/passwd" if user.uid is None and user.name else ""
+    ignored = _ignored_group(user, identity, subject) if ":" in user.text else ""
+    return f"uid {identity.uid} ({_user(user)}{resolved}{ignored}{_provenance(subject.image)})"
+
+
+def _ignored_group(user: User, identity: Identity, subject: Subject) -> str:
+    """The group that the USER names, unless it is that of the process anyway, or will be."""
     group = parse_decimal(user.text.partition(":")[2])
     planned = subject.planned.gid if isinstance(subject.planned, Injection) else None
-    ignored = "" if group in {None, identity.gid, planned} else f", whose group {group} Kubernetes ignores"
-    return f"uid {identity.uid} ({_user(user)}{resolved}{ignored}{_provenance(subject.image)})"
+    return "" if group in {None, identity.gid, planned} else f", whose group {group} Kubernetes ignores"
 
 
 def _user(user: User) -> str:

@@ -4,6 +4,7 @@ import msgspec
 
 from webhook.evaluation import kubelet
 from webhook.evaluation.pod_facts import PodFacts
+from webhook.image.filesystem import Suggestion
 from webhook.image.source import Image, Unknown
 from webhook.image.user import GroupMismatch, Identity, Injection, PlatformIdentity
 from webhook.policy.exemptions import Exemption
@@ -18,7 +19,8 @@ class Subject(msgspec.Struct, gc=False):
     """One container with all that is known of it: filled in by the evaluator, then only read.
 
     `pod` is what it shares with the Pod's other containers; `image` is None where the spec alone says the uid; `layers` is
-    the one whose layers may be known, also then; `identities` holds one identity a platform; `planned` are the numbers
+    the one whose layers may be known, also then; `identities` holds one identity a platform; `suggested` is the one that
+    a root image is made for, None where that is not evident; `planned` are the numbers
     that injection would write; `image_fs_group` goes with an identity that was `assigned` from the image; `fault_free`:
     the image has no fault (`webhook.image.user.ImageAnalysis`), and nothing else is planned; `exemption` is that of an
     exception; `added`: its owner's template does not have it; `storage` is what the cluster says of volumes;
@@ -38,6 +40,7 @@ class Subject(msgspec.Struct, gc=False):
     image: Image | Unknown | None = None
     layers: Image | None = None
     identities: tuple[PlatformIdentity, ...] = ()
+    suggested: Suggestion | None = None
     planned: Injection | GroupMismatch | None = None
     assigned: bool = False
     image_fs_group: int | None = None
@@ -72,7 +75,10 @@ class Subject(msgspec.Struct, gc=False):
         """The reason why the image, or its accounts on some platform, is not known; None where they are."""
         if isinstance(self.image, Unknown):
             return self.image
-        return next((each.identity for each in self.identities if isinstance(each.identity, Unknown)), None)
+        for each in self.identities:
+            if isinstance(each.identity, Unknown):
+                return each.identity
+        return None
 
     @property
     def windows_users(self) -> list[str]:
@@ -182,5 +188,9 @@ class Subject(msgspec.Struct, gc=False):
         """The uid under which the container runs once planned numbers are written; None where it is not known."""
         if self.written_uid is not None:
             return self.written_uid
-        uids = {answer.identity.uid if isinstance(answer.identity, Identity) else None for answer in self.identities}
-        return uids.pop() if len(uids) == 1 else None
+        uid = None
+        for each in self.identities:
+            if not isinstance(each.identity, Identity) or uid not in {None, each.identity.uid}:
+                return None
+            uid = each.identity.uid
+        return uid

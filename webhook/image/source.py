@@ -97,7 +97,7 @@ class Images(Protocol):
 
 async def together(lookups: Sequence[Awaitable[T]]) -> list[T]:
     """The outcomes of look-ups that run at once, in order; a single one has no task, which would cost as much as its answer."""
-    return await asyncio.gather(*lookups) if len(lookups) > 1 else [await each for each in lookups]
+    return [await lookups[0]] if len(lookups) == 1 else await asyncio.gather(*lookups)
 
 
 async def find_each(images: Images, references: Sequence[str], like: Query) -> list[Image | None]:

@@ -12,7 +12,9 @@ from weakref import WeakKeyDictionary
 import msgspec
 
 from webhook.image import passwd as files
+from webhook.image import suggestion
 from webhook.image.config import UID_MAX, Platform, User
+from webhook.image.filesystem import Suggestion
 from webhook.image.golang import parse_decimal
 from webhook.image.passwd import AccountFiles, Entry, ResolvedIds, UnreadableAccounts
 from webhook.image.source import Image, Unknown
@@ -156,9 +158,12 @@ def gid_out_of_range(identity: Identity, run_as_group: int | None, strict: bool)
     number, also the one that would let it be deleted (kubernetes pkg/apis/core/validation/validation.go,
     validateLinuxContainerUser). A negative gid in a file becomes one. What the spec says instead of the image is fine.
     """
-    primary = () if identity.gid is None or run_as_group is not None else (identity.gid,)
-    others = () if strict else (group for group in identity.groups or () if group != identity.gid)
-    return next((gid for gid in (*primary, *others) if gid > UID_MAX), None)
+    primary, groups = identity.gid, identity.groups
+    if primary is not None and primary > UID_MAX and run_as_group is None:
+        return primary
+    if strict or not groups or groups[-1] <= UID_MAX:
+        return None
+    return next((gid for gid in groups if gid > UID_MAX and gid != primary), None)
 
 
 def group_matters(user: User, passwd: bytes | None) -> bool:
@@ -264,12 +269,13 @@ class ImageAnalysis(msgspec.Struct, frozen=True, gc=False):
 
     The plan is what would be injected: None on Windows, and where there is none or somebody is root. `fault_free`: the
     registry itself says of every platform that it runs as the same uid, and that is not root, with groups that a process
-    can have.
+    can have. `suggested` is the identity that a root image is made for, None where that is not evident.
     """
 
     identities: tuple[PlatformIdentity, ...]
     plan: Injection | GroupMismatch | None
     fault_free: bool
+    suggested: Suggestion | None
 
 
 _Key = tuple[str, int | None, bool]
@@ -291,7 +297,8 @@ def analyse(image: Image, os: str, run_as_group: int | None, strict: bool) -> Im
             analyses.clear()
         found = platform_identities(image, os)
         plan = _plan(image, found, run_as_group, strict)
-        analysis = analyses[key] = ImageAnalysis(found, plan, _fault_free(image, found, plan, run_as_group, strict))
+        fault_free, suggested = _fault_free(image, found, plan, run_as_group, strict), suggestion.first(image.platforms)
+        analysis = analyses[key] = ImageAnalysis(found, plan, fault_free, suggested)
     return analysis
 
 

@@ -12,7 +12,7 @@ import msgspec
 import yaml
 
 from webhook.admission import decision
-from webhook.evaluation import advice, patch
+from webhook.evaluation import patch
 from webhook.evaluation.documentation import rule_url
 from webhook.evaluation.evaluator import evaluate, stated
 from webhook.evaluation.finding import Finding as Fault
@@ -250,7 +250,7 @@ def _user_line(fault: Fault, verdict: ContainerVerdict) -> str:
     if fault.rule == "named-user" and isinstance(subject.planned, Injection):
         return f"USER {subject.planned.replacing(subject.identities[0].user)}"
     if fault.rule == "root-image":
-        suggested = advice.made_for(subject)
+        suggested = subject.suggested
         return f"USER {suggested.uid}" if suggested else ""
     return f"USER {subject.uid if fault.rule == 'named-user' and subject.uid else _NEW_UID}"
 

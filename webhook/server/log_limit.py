@@ -5,6 +5,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 
 INTERVAL = 60.0  # seconds in which the same line is logged once
 LINES_LIMIT = 256  # lines of a kind in that time; denials are one
@@ -62,7 +63,12 @@ class RateLimit(logging.Filter):
 
 
 def _key(logger: str, message: str) -> tuple[str, str]:
-    return logger, _NUMBER.sub("0", message[:KIND_LENGTH])
+    return logger, _without_numbers(message[:KIND_LENGTH])
+
+
+@lru_cache(maxsize=KINDS_LIMIT)
+def _without_numbers(message: str) -> str:
+    return _NUMBER.sub("0", message)
 
 
 class _Kind:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from webhook.workload.podspec import Container, Metadata, OwnerReference, PodSpec
-from webhook.workload.workload import Workload
+from webhook.workload.workload import NO_METADATA, Workload
 
 NAME_LIMIT = 253  # characters of an object's or a container's name
 IMAGE_LIMIT = 1024  # characters of an image: a host of 253, a path of 255, a tag of 128 and a digest of 135 fit
@@ -20,7 +20,9 @@ _CUT = "…"
 
 def bounded(workload: Workload) -> Workload:
     """The workload with no name longer than one can be; nearly always the same."""
-    spec, metadata, template = _spec(workload.spec), _metadata(workload.metadata), _metadata(workload.template_metadata)
+    spec, metadata, template = _spec(workload.spec), _metadata(workload.metadata), workload.template_metadata
+    if template is not NO_METADATA:
+        template = _metadata(template)
     if spec is workload.spec and metadata is workload.metadata and template is workload.template_metadata:
         return workload
     return msgspec.structs.replace(workload, spec=spec, metadata=metadata, template_metadata=template)

@@ -11,18 +11,21 @@ ARCH_LABEL = "kubernetes.io/arch"
 LABEL_LIMIT = 63  # characters of a label's value
 
 _ANYWHERE: frozenset[str] = frozenset()  # one for nearly all Pods, which caches keep
+_WINDOWS = frozenset({"windows"})
 
 
 def operating_system(spec: PodSpec) -> str:
     """`linux` unless the Pod says or is bound to Windows; `spec.os` wins, an unknown name counts as unset."""
     if spec.os and spec.os.name in {"linux", "windows"}:
         return spec.os.name
-    return "windows" if allowed(spec, OS_LABEL) == frozenset({"windows"}) else "linux"
+    return "windows" if allowed(spec, OS_LABEL) == _WINDOWS else "linux"
 
 
 def architectures(spec: PodSpec) -> frozenset[str]:
     """The architectures that the Pod is bound to; empty where it may land on any. No node has one that is no label value."""
-    found = allowed(spec, ARCH_LABEL) or _ANYWHERE
+    found = allowed(spec, ARCH_LABEL)
+    if not found:
+        return _ANYWHERE
     if any(len(each) > LABEL_LIMIT for each in found):
         return frozenset(each for each in found if len(each) <= LABEL_LIMIT)
     return found

@@ -67,7 +67,7 @@ _POD = msgspec.json.Decoder(Pod)
 _CONTROLLER = msgspec.json.Decoder(_Controller)
 _CRON_JOB = msgspec.json.Decoder(_CronJob)
 _POD_TEMPLATE = msgspec.json.Decoder(_PodTemplate)
-_NO_METADATA = Metadata()
+NO_METADATA = Metadata()
 _NO_POD_CONTEXT = PodSecurityContext()
 _NO_CONTEXT = SecurityContext()
 
@@ -88,7 +88,7 @@ class Workload(msgspec.Struct, frozen=True, gc=False):
     metadata: Metadata
     spec: PodSpec
     pointer: str = "/spec"
-    template_metadata: Metadata = _NO_METADATA
+    template_metadata: Metadata = NO_METADATA
 
     @property
     def is_pod(self) -> bool:
@@ -170,7 +170,7 @@ def _template(kind: str, metadata: Metadata | None, holder: _TemplateHolder | No
     spec = template.spec
     if holder and holder.volume_claim_templates:
         spec = msgspec.structs.replace(spec, volumes=_claimed(spec.volumes or (), holder.volume_claim_templates))
-    return Workload(kind, metadata or _NO_METADATA, spec, f"{pointer}/spec", template.metadata or _NO_METADATA)
+    return Workload(kind, metadata or NO_METADATA, spec, f"{pointer}/spec", template.metadata or NO_METADATA)
 
 
 def _claimed(volumes: tuple[Volume, ...], templates: tuple[_ClaimTemplate, ...]) -> tuple[Volume, ...]:

@@ -7,7 +7,6 @@ import pytest
 from tests.support.evaluation import NOW, evaluate_object, patched
 from tests.support.images import Table, image, multi, platform_image, redis, unknown
 from tests.support.pods import IMAGE, effective_policy, minimal, tweak, workload
-from webhook.evaluation import advice
 from webhook.evaluation.evaluator import evaluate
 from webhook.evaluation.finding import Finding
 from webhook.image.source import Cause, Image
@@ -290,5 +289,5 @@ async def test_what_something_adds_is_the_platform_teams_unless_a_person_does() 
 async def test_what_an_image_is_made_for_is_not_evident_where_nobody_has_read_it() -> None:
     for found, uid in ((redis(), 999), (image(""), None), (unknown("pending"), None)):
         (container,) = (await evaluate_object(minimal(), found)).containers
-        made_for = advice.made_for(container.subject)
-        assert (made_for.uid if made_for else None) == uid
+        suggested = container.subject.suggested
+        assert (suggested.uid if suggested else None) == uid

@@ -29,7 +29,8 @@ def check(subject: Subject) -> Finding | None:
     uid = subject.uid
     if not uid or subject.pod.uids <= {uid}:
         return None
-    place, shared = subject.pod.place(subject.slot), list[tuple[int, str, Writer]]()
+    place = subject.pod.place(subject.slot)
+    shared: list[tuple[int, str, Writer]] = []
     for mount in mounts:
         if not mount.read_only and _shareable(subject.pod.volumes.get(mount.name)):
             writer = subject.pod.first_other_writer(mount.name, uid)

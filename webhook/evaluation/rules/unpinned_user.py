@@ -17,7 +17,7 @@ from typing import Final
 from webhook.evaluation import kubelet
 from webhook.evaluation.finding import Finding, finding, image_user
 from webhook.evaluation.subject import Subject
-from webhook.image.user import GroupMismatch, Identity, ResolutionError
+from webhook.image.user import GroupMismatch, ResolutionError
 
 NAME: Final = "unpinned-user"
 
@@ -97,4 +97,4 @@ def _is_root(subject: Subject) -> bool:
         return any(kubelet.is_administrator(name) for name in subject.windows_users)
     if subject.effective.run_as_user is not None:
         return True  # 0, or it would be pinned
-    return any(isinstance(each.identity, Identity) and each.identity.uid == 0 for each in subject.identities)
+    return 0 in subject.uids_of_platforms
