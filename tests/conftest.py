@@ -15,6 +15,21 @@ if TYPE_CHECKING:  # half a second, which pytest-xdist's own process needs not h
     from tests.support.scripted import Api
     from webhook.cluster.client import Cluster
 
+WIDTH = 300  # of a line of what was measured
+# Tests that neither use nor disturb the one cluster of KUBECONFIG. All others, and those that come, may count on being alone on it.
+BESIDE = tuple(
+    f"tests/{name}"
+    for name in (
+        *("conformance/test_model.py", "integration/cluster/test_large.py", "resilience/test_images.py"),
+        *(f"integration/{folder}/" for folder in ("browser", "cli", "deploy", "documentation", "kind", "monitoring")),
+        *(f"integration/{folder}/" for folder in ("oracle", "registry", "server")),
+        *("mutation/", "versions/"),
+        *(f"integration/chart/test_{name}.py" for name in ("coverage", "kind", "manifests", "rendering", "rights")),
+        *(f"integration/packaging/test_{name}.py" for name in ("action_and_hook", "docs", "gitlab_and_terraform")),
+        *(f"integration/packaging/test_{name}.py" for name in ("imports", "locks", "supply_chain", "zipapp")),
+    )
+)
+
 # A busy machine is slow, which is no fault of the property that it tests. `make test` asks for the second profile by
 # pytest's --hypothesis-profile; a test that needs more examples than others takes a multiple of the profile's number.
 _patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -40,6 +55,42 @@ def pytest_collection() -> Generator[None, object, object]:
 def pytest_xdist_auto_num_workers() -> int:
     """One worker more than there are cores: some tests wait."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | None:
+    """With `--dist loadscope` one worker has all tests of the one cluster, and another those BESIDE it, each in their order."""
+    if config.getoption("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class OneCluster(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return "beside" if nodeid.startswith(BESIDE) else "on the cluster"
+
+    return OneCluster(config, log)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)  # within pytest-cov's own
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """`no_cover` holds in pytest-xdist's workers, too: pytest-cov starts coverage twice in each, and stops one of them."""
+    if item.get_closest_marker("no_cover") is None:
+        return (yield)
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracer)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests have measured (pytest's record_property), also where they passed."""
+    reports = [each for kind in terminalreporter.stats.values() for each in kind if isinstance(each, pytest.TestReport)]
+    measured = [found for each in reports if each.when == "teardown" for found in each.user_properties]
+    if measured:
+        terminalreporter.section("what was measured")
+    for name, value in measured:
+        terminalreporter.line(f"{name}: {value}"[:WIDTH])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -54,7 +54,6 @@ async def test_the_kubelet_and_the_runtime_agree(
     runtime: Node,
     judge: Judge,
     registry: str,
-    capsys: pytest.CaptureFixture[str],
     record_property: Callable[[str, object], None],
 ) -> None:
     """As written, every cell ends as the model and we say; patched, it runs as who it was, HOME included."""
@@ -64,8 +63,8 @@ async def test_the_kubelet_and_the_runtime_agree(
         contents = {(cell.user, cell.accounts): images.content(cell.user, cell.files) for cell in cells}
         await images.push(registry, contents.values())
         await _round(total, cells, judge, runtime)
-    with capsys.disabled():
-        print(f"\nkubelet and containerd {runtime.version}: {dict(total.counts)}, {len(total.wrong)} disagreements")
+    result = f"{dict(total.counts)}, {len(total.wrong)} disagreements"
+    record_property(f"kubelet and containerd {runtime.version}", result)
     record_property("cells", total.counts["cells as written"] + total.counts["cells patched"])
     record_property("disagreements", len(total.wrong))
     record_property("statuses that say who runs", judge.statuses["user"])
@@ -117,7 +116,7 @@ async def _round(total: Round, cells: list[Cell], judge: Judge, runtime: Node) -
 
 
 async def test_what_is_left_to_the_kubelet_runs_where_the_warning_says_and_never_as_root(
-    runtime: Node, judge: Judge, registry: str, capsys: pytest.CaptureFixture[str]
+    runtime: Node, judge: Judge, registry: str, record_property: Callable[[str, object], None]
 ) -> None:
     """`onUnknown: Verify` with every form of USER: the kubelet starts a number above 0, and neither a name nor root."""
     cells, total = matrix.unread(stride()), Round()
@@ -141,8 +140,7 @@ async def test_what_is_left_to_the_kubelet_runs_where_the_warning_says_and_never
         )
         said = [each.message for each in (await ours.single(cell, judge.image(cell), table)).findings]
         total.check(any(WARNING in each for each in said), cell, f"the warning does not say what comes: {said}")
-    with capsys.disabled():
-        print(f"\nleft to the kubelet: {dict(total.counts)}, {len(total.wrong)} disagreements")
+    record_property("left to the kubelet", f"{dict(total.counts)}, {len(total.wrong)} disagreements")
     assert not total.wrong, "\n".join(total.wrong[:20])
     assert total.counts["ran"]
     assert total.counts["CreateContainerConfigError"]

@@ -1,6 +1,7 @@
 """The model against what Kubernetes' and containerd's own tests say, and the product against the model."""
 
 from collections import Counter
+from collections.abc import Callable
 from itertools import combinations, product
 from pathlib import Path
 
@@ -136,7 +137,7 @@ def without_groups(analysis: ImageAnalysis) -> list[Identity]:
 
 @pytest.mark.no_cover  # two million verdicts by the same few lines: coverage makes ten minutes of one and a half
 @pytest.mark.e2e
-async def test_every_verdict_is_the_models(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_every_verdict_is_the_models(record_property: Callable[[str, object], None]) -> None:
     """The full product of images and specs, all kinds of containers; without a cluster, but too long for the unit tests."""
     reference = "registry.test/app:1"
     pods = ours.pods(SPECS, reference)
@@ -152,8 +153,8 @@ async def test_every_verdict_is_the_models(capsys: pytest.CaptureFixture[str]) -
                 states[each.state] += 1
                 if (each.state, rule) != (advice.state, advice.rule):
                     wrong.append(f"{cell}: {each.state} {rule}, the model says {advice.state} {advice.rule}")
-    with capsys.disabled():
-        print(f"\nfull product: {states.total()} cells {dict(states)}, {len(wrong)} disagreements with the model")
+    result = f"{states.total()} cells {dict(states)}, {len(wrong)} disagreements with the model"
+    record_property("full product", result)
     assert states.total() == SIZE
     assert not wrong, wrong[:10]
 

@@ -37,7 +37,6 @@ __all__ = ["product", "target"]
 LONG = bool(os.environ.get("NONROOT_SURVIVE_LONG"))  # hours instead of minutes
 long = pytest.mark.skipif(not LONG, reason="part of the long form: make test-survive LONG=1")
 UID = 1500
-WIDTH = 300  # of a line of figures
 STATED = DEFAULTS  # all that there is to inject, beside a uid
 MODES = {
     "enforce": {"nonroot.dev/mode": "enforce"},
@@ -47,24 +46,19 @@ MODES = {
 TAG_LIFE = 3  # seconds: tags are asked for again and again, so that a registry that is away is noticed
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Every figure of this run, also where the tests passed."""
-    if RECORDED:
-        terminalreporter.section("what was survived")
-    for row in RECORDED:
-        name, *measured = msgspec.structs.asdict(row).items()
-        terminalreporter.line(f"{name[1]}: {', '.join(f'{what} {value}' for what, value in measured)}"[:WIDTH])
-
-
 def app(number: int = 0) -> Content:
     """An image with a USER that only its own /etc/passwd explains; each number is another image."""
     return image(accounts_layer(f"app:x:{UID}:{UID}::/:"), user="app", settings={"Cmd": [str(number)]})
 
 
 @pytest.fixture(autouse=True)
-def _noted() -> Iterator[None]:
-    """What rights each test has used, before the audit log forgets it."""
+def _noted(record_property: Callable[[str, object], None]) -> Iterator[None]:
+    """Each test's figures, for the end of the run, and what rights it has used, before the audit log forgets it."""
+    before = len(RECORDED)
     yield
+    for row in RECORDED[before:]:
+        name, *measured = msgspec.structs.asdict(row).items()
+        record_property(str(name[1]), ", ".join(f"{what} {value}" for what, value in measured))
     if LONG:
         rights.note()
 

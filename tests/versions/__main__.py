@@ -119,7 +119,8 @@ class Recorder:
         if not report.passed or report.when == "call":
             self.outcomes[report.nodeid] = report.outcome
         if report.when == "teardown":
-            self.figures.update({name: int(str(value)) for name, value in report.user_properties})
+            numbers = {name: value for name, value in report.user_properties if isinstance(value, int)}
+            self.figures.update(numbers)
         self.seconds += report.duration
 
     def part(self) -> Part | None:

@@ -8,7 +8,7 @@ import base64
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -50,13 +50,12 @@ def random() -> Random:
 
 
 @pytest.fixture
-def tally(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Any:
+def tally(record_property: Callable[[str, object], None], request: pytest.FixtureRequest) -> Any:
     """Counts of agreement and of refusals by reason, printed at the end."""
     counts: Counter[str] = Counter()
     yield counts
-    with capsys.disabled():
-        result = ", ".join(f"{count} {what}" for what, count in counts.most_common())
-        print(f"\n  {request.node.name}: {counts.total()} questions: {result}")  # the count is the result
+    result = ", ".join(f"{count} {what}" for what, count in counts.most_common())
+    record_property(request.node.name, f"{counts.total()} questions: {result}")  # the count is the result
 
 
 def encoded(data: bytes | None) -> str | None:

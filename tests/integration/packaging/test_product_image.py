@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -70,15 +71,14 @@ def test_the_table_passes_in_every_row(target: Target, product: Pushed) -> None:
 
 
 @pytest.mark.e2e
-def test_a_node_pulls_little(product: Pushed, capsys: pytest.CaptureFixture[str]) -> None:
-    with capsys.disabled():
-        print(f"\nour image, compressed: {product.compressed / 1e6:.1f} MB")
+def test_a_node_pulls_little(product: Pushed, record_property: Callable[[str, object], None]) -> None:
+    record_property("our image, compressed", f"{product.compressed / 1e6:.1f} MB")
     assert product.compressed < MEGABYTES * 1e6
 
 
 @pytest.mark.e2e
 def test_it_serves_soon_from_a_root_that_it_cannot_write(
-    target: Target, product: Pushed, namespace: str, capsys: pytest.CaptureFixture[str]
+    target: Target, product: Pushed, namespace: str, record_property: Callable[[str, object], None]
 ) -> None:
     """In a container as the chart makes them; how soon is printed."""
     values = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -109,8 +109,7 @@ def test_it_serves_soon_from_a_root_that_it_cannot_write(
     phase = eventually(ended, "the end of the Pod")
     said = target.kubectl("logs", "stopwatch", "-n", namespace)
     assert phase == "Succeeded", said
-    with capsys.disabled():
-        print(f"\nour image, start of the container to ready: {said.splitlines()[-1]}")
+    record_property("our image, start of the container to ready", said.splitlines()[-1])
 
 
 @pytest.mark.e2e
