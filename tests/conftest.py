@@ -20,10 +20,9 @@ WIDTH = 300  # of a line of what was measured
 BESIDE = tuple(
     f"tests/{name}"
     for name in (
-        *("conformance/test_model.py", "integration/cluster/test_large.py", "resilience/test_images.py"),
-        *(f"integration/{folder}/" for folder in ("browser", "cli", "deploy", "documentation", "kind", "monitoring")),
-        *(f"integration/{folder}/" for folder in ("oracle", "registry", "server")),
-        *("mutation/", "versions/"),
+        *("conformance/test_model.py", "mutation/", "resilience/test_images.py", "versions/"),
+        *(f"integration/{folder}/" for folder in ("browser", "cli", "cluster", "deploy", "documentation")),
+        *(f"integration/{folder}/" for folder in ("monitoring", "oracle", "registry", "server")),
         *(f"integration/chart/test_{name}.py" for name in ("coverage", "kind", "manifests", "rendering", "rights")),
         *(f"integration/packaging/test_{name}.py" for name in ("action_and_hook", "docs", "gitlab_and_terraform")),
         *(f"integration/packaging/test_{name}.py" for name in ("imports", "locks", "supply_chain", "zipapp")),
