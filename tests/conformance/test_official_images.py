@@ -27,15 +27,22 @@ ASSIGN = effective_policy(rootImages="Assign", assign={"uid": "FromImage", "imag
 Json = dict[str, Any]
 
 
-def volumes(model: Model, root: str) -> tuple[list[Json], list[Json]]:
+async def schedulable(api: Api) -> str:
+    """The name of a node that takes any Pod."""
+    nodes = (await api.call("GET", "/api/v1/nodes"))["items"]
+    return str(next(each["metadata"]["name"] for each in nodes if not each["spec"].get("taints")))
+
+
+def volumes(model: Model, root: str, node: str) -> tuple[list[Json], list[Json]]:
     """The local PersistentVolumes of the image's volumes and their claims; of folders of the node."""
     made: list[Json] = []
     claims: list[Json] = []
-    anywhere = {"nodeSelectorTerms": [{"matchExpressions": [{"key": "kubernetes.io/os", "operator": "Exists"}]}]}
+    hostname = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
+    there = {"nodeSelectorTerms": [{"matchExpressions": [hostname]}]}
     for number, _ in enumerate(model.volumes):
         name = f"{root}-{model.name}-{number}"
         common = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
-        local = {"local": {"path": f"/tmp/{name}"}, "nodeAffinity": {"required": anywhere}}  # noqa: S108 - of the node
+        local = {"local": {"path": f"/tmp/{name}"}, "nodeAffinity": {"required": there}}  # noqa: S108 - of the node
         spec = {**common, **local, "capacity": {"storage": "1Mi"}, "persistentVolumeReclaimPolicy": "Retain"}
         made.append({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec})
         wanted = {**common, "volumeName": name, "resources": {"requests": {"storage": "1Mi"}}}
@@ -43,10 +50,11 @@ def volumes(model: Model, root: str) -> tuple[list[Json], list[Json]]:
     return made, claims
 
 
-async def prepare(api: Api, namespace: str, image: str, names: list[str]) -> None:
+async def prepare(api: Api, namespace: str, node: str, image: str, names: list[str]) -> None:
     """Make the folders on the node: the kubelet makes them root's, mode 0755."""
     body = pod(image)
     spec = body["spec"]
+    spec["nodeName"] = node
     spec["volumes"] = [
         {"name": f"v{number}", "hostPath": {"path": f"/tmp/{name}", "type": "DirectoryOrCreate"}}  # noqa: S108
         for number, name in enumerate(names)
@@ -61,13 +69,13 @@ async def test_they_run_as_suggested_and_write_to_their_volumes(api: Api, regist
     base = busybox(images.BUSYBOX)
     contents = {model.name: model.content(base, images.ARCHITECTURE) for model in RUNNABLE}
     await images.push(registry, contents.values())
-    namespace, root = await runner.namespace(api), f"official-{secrets.token_hex(4)}"
+    namespace, node, root = await runner.namespace(api), await schedulable(api), f"official-{secrets.token_hex(4)}"
     client = RegistryClient(RegistrySettings(insecure=frozenset({registry})))
-    stored = {model.name: volumes(model, root) for model in RUNNABLE}
+    stored = {model.name: volumes(model, root, node) for model in RUNNABLE}
     persistent = [each for made, _ in stored.values() for each in made]
     try:
         names = [each["metadata"]["name"] for each in persistent]
-        await prepare(api, namespace, images.reference(registry, contents["python"]), names)
+        await prepare(api, namespace, node, images.reference(registry, contents["python"]), names)
         for each in persistent:
             await api.call("POST", "/api/v1/persistentvolumes", each)
 
