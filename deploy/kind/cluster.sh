@@ -60,5 +60,5 @@ mkdir -p "$(dirname "$kubeconfig")"
 (umask 077 && kind get kubeconfig --name "$cluster" >"$kubeconfig.new")
 mv "$kubeconfig.new" "$kubeconfig" # whole at any time: somebody may be using it
 # kind waits for the control plane only. Without names no Pod finds the registry, and the webhook reads no image.
-kubectl --context "kind-$cluster" --namespace kube-system rollout status deployment/coredns --timeout 180s >&2
+kubectl --context "kind-$cluster" --namespace kube-system rollout status deployment/coredns --timeout 300s >&2
 echo "export KUBECONFIG='$kubeconfig' NONROOT_REGISTRY='$address:$port'"

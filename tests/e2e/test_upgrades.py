@@ -298,6 +298,9 @@ def test_an_upgrade_from_each_earlier_version_keeps_everything(upgrades: Upgrade
     assert status == "True"
     assert message.startswith("onUnknown.default: Warn: lets containers run as root in mode Enforce")
     upgrades.helm_test()
+    # Their policy `default` says the same, and is in force until somebody deletes it: a controller makes one where there is none.
+    release.uninstall(upgrades.environment)
+    upgrades.target.kubectl("delete", "nonrootpolicy", "default")
 
 
 def _assert_kept(before: State, after: State) -> None:
