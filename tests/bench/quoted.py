@@ -57,9 +57,14 @@ def section(results: str) -> str:
         for row in table(results, "Through a real API server", "webhook")
         if row["webhook"] == "ours, called" and row["connections"] == CREATING
     )
+    (mixed,) = (
+        row["ours against it"]
+        for row in table(results, "As clusters send them", "server")
+        if row["server"] == servers.POD_SECURITY
+    )
     beside_peer = markdown.table(
         ("reviews", "ours against the Pod Security webhook"),
-        ((shown, peer[review]) for review, shown in REVIEWS.items()),
+        [*((shown, peer[review]) for review, shown in REVIEWS.items()), ("as clusters send them", mixed)],
     )
     by_request = markdown.table(
         ("request", *REVIEWS.values()),
