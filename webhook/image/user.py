@@ -161,7 +161,7 @@ def gid_out_of_range(identity: Identity, run_as_group: int | None, strict: bool)
     primary, groups = identity.gid, identity.groups
     if primary is not None and primary > UID_MAX and run_as_group is None:
         return primary
-    if strict or not groups or groups[-1] <= UID_MAX:
+    if strict or not groups:
         return None
     return next((gid for gid in groups if gid > UID_MAX and gid != primary), None)
 
