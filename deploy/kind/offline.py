@@ -53,8 +53,10 @@ def access(environment: Mapping[str, str]) -> dict[str, str]:
         raise ClusterError("cluster.sh failed, see above")
     exports = dict(word.split("=", 1) for word in shlex.split(done.stdout)[1:])
     nodes = engine.docker("ps", "--quiet", "--filter", "label=io.x-k8s.kind.cluster").split()
-    pids = engine.docker("inspect", "--format", "{{.State.Pid}}", *nodes).split()
-    for address in engine.docker("inspect", "--format", "{{.NetworkSettings.Networks.kind.IPAddress}}", *nodes).split():
+    shown = "{{.State.Pid}} {{.NetworkSettings.Networks.kind.IPAddress}}"
+    found = engine.docker("inspect", "--format", shown, *nodes).split()
+    pids, addresses = found[::2], found[1::2]
+    for address in addresses:
         pods = f"10.244.{address.rpartition('.')[2]}.0/24"  # as the entrypoint of a node numbers them
         subprocess.run([*engine.inside(), "ip", "route", "replace", pods, "via", address], check=True)
 

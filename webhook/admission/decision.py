@@ -62,9 +62,7 @@ def admission_decision(
         return AdmissionDecision(200, warnings=_warnings(verdict))
     denied = _denied(verdict)
     unpatched = missed if template else [*_errors(verdict, "fixable"), *missed]
-    if may_retry and not any(
-        finding.cause != "pending" for finding in denied
-    ):  # else it is refused whatever comes of it
+    if may_retry and all(finding.cause == "pending" for finding in denied):  # else it is refused whatever comes of them
         pending = [] if template else [finding for finding in verdict.findings if finding.cause == "pending"]
         if pending or unpatched:
             return AdmissionDecision(429, _message(verdict, pending or unpatched))
@@ -126,21 +124,15 @@ def _message(verdict: Verdict, findings: list[Finding]) -> str:
     effective_policy = verdict.effective_policy
     head = f"policy {quoted(effective_policy.policy.metadata.name)}: "
     by = f"mode {effective_policy.mode} by {effective_policy.mode_source}"
-    tail = f"{_lapsed(verdict)} ({by}; {_several(findings)}more: {rule_url(findings[0].rule)})"
+    rules = list(dict.fromkeys([finding.rule for finding in findings]))
+    named = f"rules {', '.join(rules[:_RULES_LIMIT])}; " if len(rules) > 1 else ""
+    tail = f"{_lapsed(verdict)} ({by}; {named}more: {rule_url(rules[0])})"
     if len(findings) == 1:
         return head + _within(findings[0], FAULT_LIMIT - len(head) - len(tail)) + tail
     shown = _together(findings[:MESSAGE_LIMIT])
     if len(findings) > MESSAGE_LIMIT:
         shown.append(f"and {len(findings) - MESSAGE_LIMIT} more")
     return head + "; ".join(shown) + tail
-
-
-def _several(findings: list[Finding]) -> str:
-    """The names of the rules; "" of a single one, which the address of its page names."""
-    if len(findings) == 1:
-        return ""
-    rules = list(dict.fromkeys([finding.rule for finding in findings]))
-    return f"rules {', '.join(rules[:_RULES_LIMIT])}; " if len(rules) > 1 else ""
 
 
 def _together(findings: list[Finding]) -> list[str]:

@@ -269,8 +269,7 @@ def _pending_images(verdict: Verdict) -> list[str]:
     """The images that a Pod may be kept waiting for, in mode Enforce."""
     if verdict.effective_policy.mode != "Enforce":
         return []
-    found = [finding.image for finding in verdict.findings if finding.cause == "pending"]
-    return sorted(set(found)) if found else found
+    return sorted({finding.image for finding in verdict.findings if finding.cause == "pending"})
 
 
 def _missed(verdict: Verdict) -> bool:

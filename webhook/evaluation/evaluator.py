@@ -258,10 +258,10 @@ def _query(subject: Subject, namespace: str, budget: float) -> Query:
 
 def find_image(images: Images, query: Query, known: Image | None) -> Awaitable[Image | Unknown]:
     """The image from its source, or else as the operator has stated it, who is not waited for as long."""
-    return images.find(query) if known is None else _find_before(images, query, known)
+    return images.find(query) if known is None else _find_or_stated(images, query, known)
 
 
-async def _find_before(images: Images, query: Query, known: Image) -> Image | Unknown:
+async def _find_or_stated(images: Images, query: Query, known: Image) -> Image | Unknown:
     found = await images.find(msgspec.structs.replace(query, budget=min(query.budget, KNOWN_IMAGE_BUDGET)))
     # Content that runtimes may read differently is no gap in our knowledge, which is all that the operator may fill.
     return known if isinstance(found, Unknown) and found.cause != "invalid" else found

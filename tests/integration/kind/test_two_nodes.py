@@ -66,8 +66,8 @@ def test_there_are_two_nodes(target: Target) -> None:
 def test_a_named_user_starts_by_the_injected_uid(target: Target, node: str) -> None:
     """On either node the kubelet refuses the name, and runs it once it has a number; root is refused by us."""
     target.apply(pod(f"alone-{node}", NAMED, node), namespace="default")
-    told = target.apply(pod(f"named-{node}", NAMED, node), namespace="demo")
-    assert "Warning" not in told, told  # an image that cannot be read is let in, and the kubelet refuses its name
+    printed = target.apply(pod(f"named-{node}", NAMED, node), namespace="demo")
+    assert "Warning" not in printed, printed  # an image that cannot be read is let in, and the kubelet refuses its name
 
     def refused() -> bool:
         waiting = state(target, "default", f"alone-{node}").get("state", {}).get("waiting", {})
