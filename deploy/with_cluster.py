@@ -6,23 +6,24 @@ CONTAINERD=1.7 ask for versions of the cluster that is started (deploy/local/bui
 """
 
 import os
-import subprocess
 import sys
 
 from deploy.local import build, cluster
+from deploy.local.commands import call, interrupt_on_termination
 from deploy.local.errors import ClusterError
 
 
 def main(command: list[str]) -> int:
     """The command's exit code."""
     if os.environ.get("KUBECONFIG"):
-        return subprocess.call(command)
+        return call(command)
     build.ensure(say=print)
     with cluster.borrowed(say=print) as running:
-        return subprocess.call(command, env={**os.environ, **running.environment()})
+        return call(command, {**os.environ, **running.environment()})
 
 
 if __name__ == "__main__":
+    interrupt_on_termination()
     try:
         sys.exit(main(sys.argv[1:]))
     except ClusterError as error:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from deploy.local.commands import interrupt_on_termination
+
 if TYPE_CHECKING:  # half a second, which pytest-xdist's own process needs not have
     from tests.support.scripted import Api
     from webhook.cluster.client import Cluster
@@ -38,6 +40,12 @@ settings.load_profile("quick")
 
 # jsonschema imports its checks of IRIs, whose grammars take a third of each worker's start; no schema here has that format.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Ended by SIGTERM, a run clears its fixtures away, as after SIGINT; pytest-xdist ends its workers itself."""
+    if not hasattr(config, "workerinput"):
+        interrupt_on_termination()
 
 
 @pytest.hookimpl(wrapper=True)

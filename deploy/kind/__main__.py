@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from deploy.dev.images.build import BuildError, build_all, build_product
-from deploy.local import build
+from deploy.local import build, commands
 from deploy.local.errors import ClusterError
 
 from . import engine, offline, programs
@@ -30,6 +30,7 @@ It is in a network of its own. For a shell in there, where the commands above wo
 def main() -> int:
     """Do one command; a failure is one message, not a traceback."""
     arguments = _arguments()
+    commands.interrupt_on_termination()
     try:
         match arguments.verb:
             case "up":

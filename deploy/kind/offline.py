@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deploy.dev.images.build import build_product, busybox_base, default_cache
-from deploy.local import apt, build
+from deploy.local import apt, build, commands
 from deploy.local.errors import ClusterError
 
 from . import engine, node, programs
@@ -78,4 +78,4 @@ def command(words: Sequence[str | Path], more: Mapping[str, str] = {}) -> tuple[
 def call(words: Sequence[str | Path], more: Mapping[str, str] = {}) -> int:
     """Run it; the exit code."""
     inside, environment = command(words, more)
-    return subprocess.call(inside, env=environment)
+    return commands.call(inside, environment)

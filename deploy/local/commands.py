@@ -1,8 +1,10 @@
-"""Running another program to its end: the answer is its output, a failure quotes what it said."""
+"""Running another program to its end: the answer is its output, a failure quotes what it said; or its exit code."""
 
+import contextlib
 import os
+import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .errors import ClusterError
@@ -34,3 +36,50 @@ def run(
         said = (done.stdout + done.stderr).strip().splitlines()[-QUOTED_LINES:]
         raise ClusterError(f"{' '.join(words)}: exit status {done.returncode}\n" + "\n".join(said))
     return done.stdout
+
+
+def call(words: Sequence[str | Path], env: Mapping[str, str] | None = None) -> int:
+    """Run a command on our own input and output; its exit code. Interrupted, we end it and wait for its end first."""
+    child = None
+    try:
+        with signals_held():
+            child = subprocess.Popen(words, env=env)
+        return child.wait()
+    except KeyboardInterrupt:
+        if child:
+            child.terminate()
+            child.wait()
+        raise
+
+
+def interrupt_on_termination() -> None:
+    """Have SIGTERM raise KeyboardInterrupt as SIGINT does, unless either did: what is being cleared away is not disturbed."""
+
+    def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # ignored in the background of a script
+        signal.signal(signal.SIGINT, interrupt)
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back meanwhile, so that a process is never started without our knowing of it.
+
+    They are not blocked, which that process would inherit.
+    """
+    came: list[int] = []
+    former = {
+        each: signal.signal(each, lambda number, _: came.append(number))
+        for each in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(each) is not signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        for each, handler in former.items():
+            signal.signal(each, handler)
+        for number in came:
+            signal.raise_signal(number)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .commands import signals_held
 from .errors import ClusterError
 
 LOG_LINES = 15
@@ -87,7 +88,7 @@ class Processes:
             return
         self.notes.mkdir(parents=True, exist_ok=True)
         self.logs.mkdir(parents=True, exist_ok=True)
-        with self.log(name).open("ab") as log:
+        with self.log(name).open("ab") as log, signals_held():
             child = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -96,11 +97,11 @@ class Processes:
                 env={**os.environ, **(env or {})},
                 start_new_session=True,
             )
-        child.returncode = 0  # meant to outlive us: no warning when this object goes
-        identity = Identity.of(child.pid)
-        if identity is None:
-            raise ClusterError(f"{name} ended at once: {self.last_words(name)}")
-        self._note(name).write_text(json.dumps(asdict(identity)))
+            child.returncode = 0  # meant to outlive us: no warning when this object goes
+            identity = Identity.of(child.pid)
+            if identity is None:
+                raise ClusterError(f"{name} ended at once: {self.last_words(name)}")
+            self._note(name).write_text(json.dumps(asdict(identity)))
 
     def wait(self, name: str, ready: Callable[[], bool], seconds: float = 60.0) -> None:
         """Return when `ready()`; fail with the end of the log if the process dies or dawdles."""

@@ -40,4 +40,5 @@ def _use(made: job.Release) -> None:
     print(f"installed: {made.chart}, whose Pods run {container['imageID']}")
 
 
+commands.interrupt_on_termination()
 sys.exit(main())

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 import pytest
 
 from deploy.local import build
+from deploy.local.commands import call, interrupt_on_termination
 from tests.versions import results
 from tests.versions.parts import PARTS, WITHOUT_A_NODE
 from tests.versions.results import Part
@@ -67,7 +68,7 @@ def _combination(kubernetes: str, containerd: str, parts: list[str]) -> int:
     around = ["-m", "deploy.with_cluster"] if containerd else ["-m", "tests.versions.api_server"]
     wanted = parts if containerd else [name for name in parts if name in WITHOUT_A_NODE]
     ours = [sys.executable, "-m", "tests.versions", "--parts", ",".join(wanted)]
-    return subprocess.call([sys.executable, *around, *ours], env=os.environ | versions)
+    return call([sys.executable, *around, *ours], os.environ | versions)
 
 
 def _here(parts: list[str]) -> int:
@@ -79,10 +80,11 @@ def _here(parts: list[str]) -> int:
                 f"{variable}={os.environ[variable]} was asked for, and the cluster is of {version}: end that one first"
             )
     if len(parts) > 1:  # pytest cannot be run twice in a process
-        return max(subprocess.call([sys.executable, "-m", "tests.versions", "--parts", name]) for name in parts)
+        return max(call([sys.executable, "-m", "tests.versions", "--parts", name]) for name in parts)
     recorder = Recorder()
     code = pytest.main([*PARTS[parts[0]]], [recorder])
-    if part := recorder.part():
+    complete = code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    if complete and (part := recorder.part()):
         results.keep(kubernetes, containerd, parts[0], part)
     return code
 
@@ -144,4 +146,5 @@ class Recorder:
 
 
 if __name__ == "__main__":
+    interrupt_on_termination()
     sys.exit(main())
