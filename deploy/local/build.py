@@ -5,6 +5,7 @@ so a machine with Go and nothing else can have them. A tool's folder carries its
 its name and appears only when complete: what is there is never built again.
 """
 
+import contextlib
 import fcntl
 import functools
 import json
@@ -12,7 +13,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,8 +67,8 @@ class Tool:
         Of several builders of one cache, the first builds and the others wait for it.
         """
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        with (self.folder.parent / f".{self.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        _remove_halves(self.folder.parent)
+        with _building(self.folder.parent, self.name):
             if not self.built:
                 self._build()
 
@@ -77,6 +78,22 @@ class Tool:
             made.mkdir()
             self.make(made)
             made.rename(self.folder)
+
+
+@contextlib.contextmanager
+def _building(folder: Path, name: str, mode: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Let nobody else build the tool of that name meanwhile."""
+    with (folder / f".{name}.lock").open("w") as lock:
+        fcntl.flock(lock, mode)
+        yield
+
+
+def _remove_halves(folder: Path) -> None:
+    """Remove what builders that were killed have left: the work of a tool that nobody builds."""
+    for work in folder.glob(".*-*/"):
+        name = work.name[1:].rpartition("-")[0]  # as TemporaryDirectory adds to it
+        with contextlib.suppress(BlockingIOError), _building(folder, name, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _go(*words: str | Path, cwd: Path, gobin: Path | None = None) -> str:

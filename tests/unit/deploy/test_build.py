@@ -34,6 +34,26 @@ def test_of_two_builds_at_once_one_builds_and_the_other_waits(tmp_path: Path, mo
     assert sorted(each.name for each in tool.folder.parent.iterdir()) == [".made-up.lock", "made-up-v1"]
 
 
+def test_what_a_killed_build_has_left_is_removed_and_what_a_running_one_has_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of another tool, one of whose name the other's begins with."""
+    monkeypatch.setenv("NONROOT_CACHE", str(tmp_path))
+    left = [tmp_path / "bin" / name / "made" for name in (".made-up-01234567", ".made-abcdefg_")]
+    seen: list[bool] = []
+
+    def look(folder: Path) -> None:
+        Tool("made", "v1", lambda folder: (folder / "program").touch()).build()
+        seen.append(folder.is_dir())
+
+    for each in left:
+        each.mkdir(parents=True)
+    Tool("made-up", "v1", look).build()
+    assert seen == [True]
+    names = sorted(each.name for each in (tmp_path / "bin").iterdir())
+    assert names == [".made-up.lock", ".made.lock", "made-up-v1", "made-v1"]
+
+
 def test_what_failed_is_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a build is never there."""
     monkeypatch.setenv("NONROOT_CACHE", str(tmp_path))
