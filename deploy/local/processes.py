@@ -19,6 +19,7 @@ from .commands import signals_held
 from .errors import ClusterError
 
 LOG_LINES = 15
+LOG_BYTES = 10 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ class Processes:
             return
         self.notes.mkdir(parents=True, exist_ok=True)
         self.logs.mkdir(parents=True, exist_ok=True)
+        if self.log(name).exists() and self.log(name).stat().st_size > LOG_BYTES:
+            self.log(name).replace(self.logs / f"{name}.former.log")
         with self.log(name).open("ab") as log, signals_held():
             child = subprocess.Popen(
                 command,

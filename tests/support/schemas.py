@@ -9,12 +9,14 @@ cert-manager/cert-manager deploy/crds; cilium/cilium pkg/k8s/apis/cilium.io/clie
 config/crd; prometheus-operator/prometheus-operator example/prometheus-operator-crd.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -45,6 +47,8 @@ FOREIGN = {
 }
 FILE = "{{.ResourceKind}}{{.KindSuffix}}.json"
 """kubeconform's template of a file name: kind, first part of the group if there is one, version."""
+UNUSED = 7 * 24 * 3600
+"""Seconds after which schemas that another state of this file has made are removed."""
 
 Schema = dict[str, Any]
 
@@ -86,8 +90,13 @@ def _kept(name: str, schemas: Callable[[], Iterator[tuple[str, Schema]]]) -> str
     """Write `schemas()` into the cache unless it is there; the folder appears only when complete."""
     made_by = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
     folder = cache() / "schemas" / made_by / name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.parent.touch()
+    for each in folder.parent.parent.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # removed by somebody else
+            if each.stat().st_mtime < time.time() - UNUSED:
+                shutil.rmtree(each)
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as work:
             made = Path(work) / name
             made.mkdir()
