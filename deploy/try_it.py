@@ -10,6 +10,7 @@ import sys
 
 from deploy import release
 from deploy.dev.images.build import build_all, build_product, push, push_all
+from deploy.kind import engine
 from deploy.local import build, cluster
 
 NEXT = """
@@ -31,7 +32,8 @@ Try:
 def main(verb: str) -> int:
     """Bring it up or end it; the exit code."""
     if _has_kind():
-        return subprocess.call(["deploy/kind/up.sh" if verb == "up" else "deploy/kind/down.sh"])
+        with engine.alone():
+            return subprocess.call(["deploy/kind/up.sh" if verb == "up" else "deploy/kind/down.sh"])
     if verb == "down":
         cluster.down(say=print)
         return 0

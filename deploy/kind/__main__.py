@@ -34,9 +34,11 @@ def main() -> int:
     try:
         match arguments.verb:
             case "up":
-                return _up()
+                with engine.alone():
+                    return _up()
             case "down":
-                return _down()
+                with engine.alone():
+                    return _down()
             case "around":
                 return _around(arguments.words)
             case _:

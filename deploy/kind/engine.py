@@ -6,6 +6,7 @@ first process of the namespaces has ended, nothing of it runs, and no mount is l
 """
 
 import contextlib
+import fcntl
 import os
 import shlex
 from collections.abc import Iterator, Mapping
@@ -54,6 +55,23 @@ while kill -0 $! 2>/dev/null; do wait $! || true; done
 def state() -> Path:
     """The folder of the daemon's state: its images and logs stay, all else goes when it ends."""
     return paths.cache() / "kind"
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Let no other command start, change or end the cluster meanwhile: all checkouts share it."""
+    path = state().with_name("kind.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise ClusterError(f"the kind cluster is in use by {lock.read()}: try again when that has ended") from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} of {Path(__file__).resolve().parents[2]}")
+        lock.flush()
+        yield
 
 
 def running() -> Identity | None:
@@ -113,14 +131,15 @@ def stop() -> None:
 
 @contextlib.contextmanager
 def borrowed() -> Iterator[None]:
-    """The daemon for the length of a `with`: one that runs already is used and left running."""
-    ours = running() is None
-    try:
-        start()
-        yield
-    finally:
-        if ours:
-            stop()
+    """The daemon for the length of a `with`, for nobody else: one that runs already is used and left running."""
+    with alone():
+        ours = running() is None
+        try:
+            start()
+            yield
+        finally:
+            if ours:
+                stop()
 
 
 def inside() -> list[str]:

@@ -3,6 +3,7 @@
 Docker builds them from node/Dockerfile; each is named by a hash of what it was made from, and made once.
 """
 
+import contextlib
 import hashlib
 import shutil
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from deploy.dev.images import build as images
 from deploy.local import build, commands
+from deploy.local.errors import ClusterError
 
 from . import engine, programs
 from .programs import Kubernetes, Say
@@ -25,6 +27,7 @@ PACKAGES = (
 BASE = "nonroot/kind-base"
 NODE = "nonroot/kind-node"
 REGISTRY = "nonroot/registry"
+HASH = 12  # digits
 PAUSE = "localhost/pause:1"  # as in the node's configuration of containerd
 
 
@@ -41,6 +44,7 @@ def node(kubernetes: Kubernetes, say: Say) -> str:
             context = _context(Path(work), [file for tool in tools for file in tool.folder.iterdir()])
             _save(_control_plane(kubernetes, context, base), context / "images.tar")
             _build(context, "node", name, BASE=base, KUBERNETES=kubernetes.cluster.version)
+        _remove_superseded(name)
     return name
 
 
@@ -53,6 +57,7 @@ def registry(say: Say) -> str:
         with tempfile.TemporaryDirectory(dir=engine.state()) as work:
             program = shutil.which("docker-registry")
             _build(_context(Path(work), [Path(program or "")]), "registry", name, BASE=base)
+        _remove_superseded(name)
     return name
 
 
@@ -70,7 +75,7 @@ def _sources() -> list[str]:
 
 
 def _hash(parts: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:HASH]
 
 
 def _known(name: str) -> bool:
@@ -85,7 +90,17 @@ def _base() -> str:
             rootfs = Path(work) / "rootfs.tar"
             images.debian_rootfs(rootfs, variant="minbase", packages=PACKAGES)
             engine.docker("import", rootfs, name)
+        _remove_superseded(name)
     return name
+
+
+def _remove_superseded(name: str) -> None:
+    """Remove those that differ from a new image in the hash alone, and those that have lost their name; containers keep theirs."""
+    listed = engine.docker("images", "--format={{.Repository}}:{{.Tag}}", name.partition(":")[0]).split()
+    for each in {each for each in listed if each.startswith(name[:-HASH])} - {name}:
+        with contextlib.suppress(ClusterError):
+            engine.docker("rmi", each)
+    engine.docker("image", "prune", "--force")
 
 
 def _context(folder: Path, files: Iterable[Path]) -> Path:

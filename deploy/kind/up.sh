@@ -59,6 +59,18 @@ helm upgrade --install nonroot "$root/charts/nonroot-webhook" --kube-context "$c
 kubectl --context "$context" wait --timeout 60s --for 'jsonpath={.webhooks[0].clientConfig.caBundle}' \
   validatingwebhookconfiguration/nonroot-webhook mutatingwebhookconfiguration/zz-nonroot-webhook
 
+# What earlier runs have made, by the form of its tag; a node knows an image by several names. What is in use in docker stays.
+for old in $(docker image ls --format '{{.Repository}}:{{.Tag}}' "$image"); do
+  if [[ $old =~ :[0-9a-f]{12}$ && $old != "$image:$tag" ]]; then docker image rm "$old" || true; fi
+done
+for node in $(kind get nodes --name "$cluster"); do
+  docker exec "$node" ctr --namespace k8s.io images list | awk -v ours="/$image:" -v current="/$image:$tag" '
+    { digests[$1] = $3 }
+    index($1, ours) && !index($1, current) { old[$3] }
+    END { for (name in digests) if (digests[name] in old) print name }
+  ' | xargs -r docker exec "$node" ctr --namespace k8s.io images remove
+done
+
 for target in root named; do
   reference=$push/$root_image
   [ "$target" = root ] || reference=$push/$named

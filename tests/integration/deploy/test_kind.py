@@ -12,6 +12,7 @@ import msgspec
 import pytest
 import yaml
 
+from deploy.kind import engine
 from tests.support.helm import CHART
 
 ROOT = CHART.parent.parent
@@ -23,6 +24,8 @@ RECORDER = """\
 case "${0##*/} $*" in
   "docker container inspect"*) exit "$MISSING" ;;
   "docker image inspect"*) echo sha256:0123456789abcdef ;;
+  "docker image ls"*) printf 'nonroot-webhook:%s\\n' dev mine 0123456789ab fedcba987654 ;;
+  "docker exec"*" images list") cat "$HOME/images" ;;
   "kind create cluster"*) cat >"$HOME/configuration"; exit "${NO_CLUSTER:-0}" ;;
   "docker pull"*) exit "${NO_HUB:-0}" ;;
   "docker build"*) echo "$DOCKER_BUILDKIT" >>"$HOME/buildkit" ;;
@@ -30,6 +33,16 @@ case "${0##*/} $*" in
   "kind get nodes"*) printf 'nonroot-control-plane\\nnonroot-worker\\n' ;;
   "docker network inspect kind"*) echo fc00:f853::1 172.18.0.1 ;;
 esac
+"""
+
+IMAGES = """\
+REF TYPE DIGEST SIZE PLATFORMS LABELS
+docker.io/library/nonroot-webhook:0123456789ab application/json sha256:new 1.0 MiB linux/amd64 -
+docker.io/library/nonroot-webhook:fedcba987654 application/json sha256:old 1.0 MiB linux/amd64 -
+docker.io/library/nonroot-webhook-tests:1 application/json sha256:other 1.0 MiB linux/amd64 -
+import-2026-11-30@sha256:new application/json sha256:new 1.0 MiB linux/amd64 -
+import-2026-11-30@sha256:old application/json sha256:old 1.0 MiB linux/amd64 -
+sha256:fedcba9876543210 application/json sha256:old 1.0 MiB linux/amd64 -
 """
 
 
@@ -74,12 +87,15 @@ def _run(
         "env",
         "dirname",
         "grep",
+        "awk",
         "cat",
         "mkdir",
         "mv",
         "sed",
+        "xargs",
     ):  # all that the scripts need besides
         (folder / name).symlink_to(shutil.which(name) or name)
+    (folder / "images").write_text(IMAGES)
     record = folder / "record"
     record.touch()
     env = {
@@ -221,6 +237,18 @@ def test_an_image_that_is_there_is_not_built(tmp_path: Path) -> None:
     assert all("demo/" in " ".join(command) for command in recorded.commands if command[:2] == ["docker", "build"])
 
 
+def test_what_an_upgrade_supersedes_goes_from_docker_and_from_each_node(tmp_path: Path) -> None:
+    """By all of its names on a node; images of others, also under our name, stay."""
+    recorded = _record("up.sh", tmp_path, missing=False)
+    removed = [command[3:] for command in recorded.commands if command[:3] == ["docker", "image", "rm"]]
+    assert removed == [["nonroot-webhook:fedcba987654"]]
+    old = {"docker.io/library/nonroot-webhook:fedcba987654", "import-2026-11-30@sha256:old", "sha256:fedcba9876543210"}
+    for node in ("nonroot-control-plane", "nonroot-worker"):
+        place = recorded.first("docker", "exec", node, "ctr", "--namespace", "k8s.io", "images", "remove")
+        assert set(recorded.commands[place][8:]) == old
+        assert place > recorded.first("helm", "upgrade")
+
+
 def test_both_pods_that_it_proposes_are_of_images_in_its_registry(tmp_path: Path) -> None:
     """One that starts and one that is refused, wherever Docker Hub is."""
     recorded = _record("up.sh", tmp_path, missing=True)
@@ -264,6 +292,16 @@ def test_without_docker_hub_what_cannot_be_made_here_is_refused_before_anything_
 
 def test_it_ends_the_cluster_in_the_user_s_docker_by_the_script(tmp_path: Path) -> None:
     assert _make("down", tmp_path).has("kind", "delete", "cluster", "--name", "nonroot")
+
+
+@pytest.mark.parametrize("verb", ["up", "down"])
+def test_of_two_at_once_the_second_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    monkeypatch.setenv("NONROOT_CACHE", str(tmp_path / "cache"))
+    with engine.alone():
+        recorded = _make(verb, tmp_path)
+    words = f"the kind cluster is in use by process {os.getpid()} of {ROOT}: try again when that has ended"
+    assert (recorded.code, recorded.said) == (1, f"deploy.kind: {words}\n")
+    assert recorded.commands == []
 
 
 def test_where_nothing_runs_there_is_nothing_to_end(tmp_path: Path) -> None:
