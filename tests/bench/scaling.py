@@ -143,7 +143,7 @@ _BY_IMAGE: dict[str, Any] = json.loads((REVIEWS / "image.json").read_bytes())
 
 
 def _body(review: dict[str, Any], number: int, *, namespace: str = "n0", containers: int = 1, image: str = "") -> bytes:
-    """A review of its own: another name and uid, as each Pod has, and containers of its own, as each workload has."""
+    """A review of its own: another name, uid and group, so that no response that is kept is given for it."""
     changed = msgspec.json.decode(msgspec.json.encode(review))
     request = changed["request"]
     request |= {"uid": f"00000000-0000-0000-0000-{number:012}", "namespace": namespace, "name": f"web-{number}"}
@@ -151,6 +151,7 @@ def _body(review: dict[str, Any], number: int, *, namespace: str = "n0", contain
     request["object"]["metadata"]["ownerReferences"] = [
         {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-5d4f", "uid": "u", "controller": True}
     ]
+    request["object"]["spec"].setdefault("securityContext", {})["supplementalGroups"] = [10_000 + number]
     (container,) = request["object"]["spec"]["containers"]
     if image:
         container["image"] = image

@@ -2,7 +2,8 @@
 
 Every figure is the median of ROUNDS runs, interleaved: what to hold are the ratios, for all run in turn on one machine.
 The reviews are a real API server's (`tests.bench.capture`), only the registry in them is a local one, and no two are the
-same: they are those of a template's replicas, or of Pods that are each unlike all others, of which no answer can be kept.
+same: they are those of a template's replicas, of jobs, which have names and commands of their own, or of Pods that are each
+unlike all others, of which no response can be kept.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from deploy.demo.images import DEBIAN
 from deploy.dev.oci import accounts_layer, image
@@ -42,6 +43,7 @@ class Case(NamedTuple):
     hook: str = "validate"
 
 
+Kind = Literal["replicas", "jobs", "strangers"]
 Key = tuple[str, int, str]  # case, connections, server
 
 
@@ -64,39 +66,48 @@ def push(registry: Registry) -> None:
 def cases(folder: Path, host: str) -> list[Case]:
     """The reviews, with the registry's own address in them."""
 
-    def local(name: str, *, alike: bool = True, namespace: str = "bench-capture") -> Path:
+    def local(name: str, kind: Kind = "replicas", namespace: str = "bench-capture") -> Path:
         body = (REVIEWS / f"{name}.json").read_text()
         body = body.replace(NUMERIC.partition("/")[0], host).replace('"bench-capture"', f'"{namespace}"')
-        path = folder / f"{name}-{'replicas' if alike else 'strangers'}.json"
+        path = folder / f"{name}-{kind}.json"
         with path.open("w") as file:
-            file.writelines(f"{each}\n" for each in _pods(body, alike=alike))
+            file.writelines(f"{each}\n" for each in _pods(body, kind))
         return path
 
     return [
         Case("compliant, 4 KB", local("good")),
-        Case("compliant, each unlike the others", local("good", alike=False)),
+        Case("compliant, names and commands of their own", local("good", "jobs")),
+        Case("compliant, each unlike the others", local("good", "strangers")),
         Case("violating", local("violating")),
-        Case("violating, each unlike the others", local("violating", alike=False)),
+        Case("violating, names and commands of their own", local("violating", "jobs")),
+        Case("violating, each unlike the others", local("violating", "strangers")),
         Case("13 containers, 31 KB", local("fat")),
         # In the namespace where nothing is injected: elsewhere such a Pod gets its uid before it is validated.
         Case("compliant by its image, warm", local("image", namespace="uninjected")),
         Case("mutate, full patch", local("mutate"), "mutate"),
-        Case("mutate, each unlike the others", local("mutate", alike=False), "mutate"),
+        Case("mutate, names and commands of their own", local("mutate", "jobs"), "mutate"),
+        Case("mutate, each unlike the others", local("mutate", "strangers"), "mutate"),
     ]
 
 
-def _pods(body: str, *, alike: bool) -> Iterator[str]:
-    """The review of a Pod, and of others: each has the uid, the name and the token volume that the API server gave it."""
+def _pods(body: str, kind: Kind) -> Iterator[str]:
+    """The review of a Pod, and of others: each has the uid, the name and the token volume that the API server gave it.
+
+    Jobs have a container's name and a command of their own as well, and strangers a group, which evaluation reads.
+    """
     request = json.loads(body)["request"]
     (token,) = {each["name"] for each in request["object"]["spec"]["volumes"] if "projected" in each}
     uid, name = request["uid"], request["object"]["metadata"]["name"]
-    for number in range(REPLICAS if alike else STRANGERS):
+    for number in range(REPLICAS if kind == "replicas" else STRANGERS):
         text = body.replace(uid, f"{number:08x}{uid[8:]}").replace(token, f"kube-api-access-{number:05}")
         review = json.loads(text)
         asked = review["request"]
         asked["name"] = asked["object"]["metadata"]["name"] = f"{name}-{number:05}"
-        if not alike:
-            asked["object"]["spec"]["containers"][0]["name"] = f"app-{number:05}"
+        spec = asked["object"]["spec"]
+        if kind != "replicas":
+            spec["containers"][0] |= {"name": f"app-{number:05}", "command": ["sh", "-ec", f"make job-{number:05}"]}
+        if kind == "strangers":
+            spec.setdefault("securityContext", {})["supplementalGroups"] = [10_000 + number]
         yield json.dumps(review, separators=(",", ":"), ensure_ascii=False)
 
 

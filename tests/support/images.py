@@ -22,13 +22,14 @@ def platform_image(
     *,
     platform: str = "linux/amd64",
     unknown: Cause | None = None,
+    survey: Survey | None = None,
 ) -> PlatformImage:
     """One platform's image; `unknown` is why its accounts could not be read."""
     os, _, rest = platform.partition("/")
     architecture, _, variant = rest.partition("/")
     config = Config(parse_user(user), normalise_platform(os, architecture, variant))
     accounts = Unknown(unknown, "a test says so") if unknown else AccountFiles(_bytes(passwd), _bytes(group))
-    return PlatformImage(config, DIGEST, accounts)
+    return PlatformImage(config, DIGEST, accounts, survey=survey)
 
 
 def image(user: str = "", passwd: str | bytes | None = PASSWD, group: str | bytes | None = None) -> Image:

@@ -19,9 +19,10 @@ import msgspec
 from webhook.admission import decision as decision_
 from webhook.admission import response
 from webhook.admission.decision import AdmissionDecision
-from webhook.admission.response_cache import CachedResponse, RecordingSource, ResponseCache, cacheable, key_of
+from webhook.admission.response_cache import CachedResponse, RecordingSource, ResponseCache
 from webhook.admission.retry_window import RetryWindow
 from webhook.admission.review import Review, absent
+from webhook.admission.shape import shape_of
 from webhook.errors import MalformedObject
 from webhook.evaluation import patch
 from webhook.evaluation.documentation import more
@@ -145,18 +146,15 @@ class Admission:
         if slots == ():
             return _pass(review.uid, hook, "insignificant", effective_policy)
         exceptions = self._view.exceptions(namespace, workload)
-        key = entry = None
-        evaluated = workload
+        shape = entry = None
         if workload.is_pod and review.operation == "CREATE" and not exceptions:
-            pod_of_template = cacheable(workload)
-            if pod_of_template is not None:
-                evaluated = pod_of_template
-                key = key_of(hook, namespace, evaluated)
-        if key is not None:
-            entry = await self._responses.find(key, effective_policy, self._images, dry_run=review.dry_run)
+            shape = shape_of(hook, namespace, workload)
+        if shape is not None:
+            entry = await self._responses.find(shape, effective_policy, self._images, dry_run=review.dry_run)
         if entry is None:
             images = RecordingSource(self._images, dry_run=review.dry_run)
             patchable = not workload.is_pod or review.operation == "CREATE" or bool(review.sub_resource)
+            evaluated = workload if shape is None else shape.pod()
             with self._reserve(workload) if workload.size > SMALL_POD_CONTAINERS else _UNRESERVED:
                 verdict = await evaluate(
                     evaluated,
@@ -176,12 +174,14 @@ class Admission:
             if missed and len(namespace) <= NAMESPACE_LIMIT:
                 may_retry |= self._unpatched.is_open(namespace)
             entry = self._answer(review, hook, evaluated, verdict, may_retry)
-            if key is not None and not pending and not missed:
-                self._responses.keep(key, entry, images)
+            if shape is not None and not pending and not missed:
+                self._responses.keep(shape, entry, images)
+        if shape is not None and shape.stand_ins:
+            entry = entry.named(shape)
         if entry.decision == "deny" and workload.is_pod and not self._view.knows(namespace):
             return _refuse(review.uid, hook, effective_policy, 429, f"{_unseen(namespace)}: {entry.message}")
         return Outcome(
-            response.addressed(review.uid, entry.rest),
+            response.addressed(review.uid, entry.encoded),
             hook,
             entry.decision,
             effective_policy,

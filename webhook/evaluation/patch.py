@@ -14,7 +14,7 @@ from webhook.evaluation.subject import Subject
 from webhook.evaluation.verdict import ContainerVerdict, Verdict
 from webhook.image.user import Injection
 from webhook.workload import json_pointer
-from webhook.workload.annotations import ANNOTATION, OPENSHIFT_SCC, injection_record
+from webhook.workload.annotations import ANNOTATION, OPENSHIFT_SCC, RecordEntry, injection_record
 from webhook.workload.podspec import SecurityContext
 from webhook.workload.workload import Workload
 
@@ -30,7 +30,7 @@ def operations(verdict: Verdict, workload: Workload, annotate: bool = True) -> l
     `annotate` is off where metadata is not stored, as through the ephemeralcontainers subresource.
     """
     patch: list[Operation] = []
-    record: list[dict[str, Any]] = []
+    record: list[RecordEntry] = []
     for each in verdict.containers:
         fields = injected(each)
         if not fields:
@@ -40,13 +40,15 @@ def operations(verdict: Verdict, workload: Workload, annotate: bool = True) -> l
             patch.append({"op": "add", "path": pointer, "value": fields})
         else:
             patch += [{"op": "add", "path": f"{pointer}/{name}", "value": value} for name, value in fields.items()]
-        entry: dict[str, Any] = {"container": each.subject.slot.container.name, "fields": sorted(fields)}
-        if each.digest:
-            entry["digest"] = each.digest
         left_out = privileges.left_out(each.subject, privileges.privileges(each.subject))
-        if left_out:
-            entry["leftOut"] = sorted(left_out)
-        record.append(entry)
+        record.append(
+            RecordEntry(
+                container=each.subject.slot.container.name,
+                fields=tuple(sorted(fields)),
+                digest=each.digest,
+                left_out=tuple(sorted(left_out)),
+            )
+        )
     group = _fs_group(verdict, workload)
     if group:
         pointer = f"{workload.pointer}/securityContext"
@@ -54,7 +56,7 @@ def operations(verdict: Verdict, workload: Workload, annotate: bool = True) -> l
             patch.append({"op": "add", "path": pointer, "value": group})
         else:
             patch += [{"op": "add", "path": f"{pointer}/{name}", "value": value} for name, value in group.items()]
-        record.append({"pod": True, "fields": sorted(group)})
+        record.append(RecordEntry(pod=True, fields=tuple(sorted(group))))
     if patch and annotate:
         patch.append(_annotation(workload, record))
     return patch
@@ -130,9 +132,9 @@ def _fs_group(verdict: Verdict, workload: Workload) -> dict[str, Any]:
     return group
 
 
-def _annotation(workload: Workload, record: list[dict[str, Any]]) -> Operation:
+def _annotation(workload: Workload, record: list[RecordEntry]) -> Operation:
     annotations = workload.metadata.annotations
-    text = msgspec.json.encode(injection_record(annotations) + record).decode()
+    text = msgspec.json.encode([*injection_record(annotations), *record]).decode()
     if annotations is None:
         return {"op": "add", "path": "/metadata/annotations", "value": {ANNOTATION: text}}
     return {"op": "add", "path": f"/metadata/annotations/{json_pointer.escaped(ANNOTATION)}", "value": text}

@@ -15,6 +15,7 @@ import msgspec
 from webhook.evaluation.subject import Subject
 from webhook.image import start
 from webhook.image.filesystem import Survey
+from webhook.image.source import Image
 from webhook.policy.types import Default, PolicySpec
 from webhook.workload.podspec import Capabilities, SecurityContext
 
@@ -91,6 +92,14 @@ def privileges(subject: Subject) -> Privileges | None:
             if special.mode & _SETUID and _base(special.path) in setuid_needed:
                 setuid[special.path] = None
     return Privileges(tuple(programs), tuple(setuid))
+
+
+def relevant(image: Image) -> frozenset[str]:
+    """The names of programs that, where a command line names none of them, leave `privileges` as they are without it."""
+    surveys = [each.survey for each in image.platforms if isinstance(each.survey, Survey)]
+    paths = [each.path for survey in surveys for each in survey.capable]
+    paths += [each.path for survey in surveys for each in survey.special]
+    return start.programs([_base(path) for path in paths]).union(_HELPERS if paths else ())
 
 
 def needed(line: Sequence[str], policy: PolicySpec) -> frozenset[str]:

@@ -106,6 +106,11 @@ def injector(container: str, image: str) -> tuple[Preset, str] | None:
     return None
 
 
+def uses(image: str) -> bool:
+    """Whether an injector has an image of that name, so that the container's name tells whether it is one of its own."""
+    return bool(_with_image(image))
+
+
 @lru_cache(maxsize=4096)
 def _with_image(image: str) -> tuple[Preset, ...]:
     """The presets that have an image of that name: none of nearly all, whatever their containers are called."""

@@ -1,5 +1,6 @@
 """The second replica of a template is answered as the first was, unless anything that counts is another."""
 
+import base64
 import inspect
 import json
 from typing import Any
@@ -10,24 +11,23 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.images import Table, image, multi, platform_image
-from tests.support.pods import IMAGE, Object, effective_policy, minimal, review, tweak, within, workload
+from tests.support.pods import IMAGE, Object, effective_policy, minimal, review, tweak
 from tests.support.variety import IMAGES, PODS, POLICIES
 from tests.unit.admission.test_handler import View, operations
 from webhook.admission import handler
 from webhook.admission.handler import Admission, Outcome, WebhookKind
-from webhook.admission.response_cache import CACHE_LIMIT, cacheable, key_of
+from webhook.admission.response_cache import CACHE_LIMIT
 from webhook.evaluation import evaluator
 from webhook.image.capabilities import FileCapabilities
-from webhook.image.filesystem import Capable, Survey
+from webhook.image.filesystem import Capable, Special, Survey
 from webhook.image.source import Image, PlatformImage, Query, Unknown
 from webhook.policy.types import ExceptionSpec, Metadata, NonRootException
 from webhook.workload import podspec
-from webhook.workload.annotations import ANNOTATION
+from webhook.workload.annotations import ANNOTATION, injection_record
 from webhook.workload.workload import Workload
 
-METADATA = ("name", "generate_name", "namespace", "uid", "owner_references", "deletion_timestamp")  # is not evaluated
-LISTS = {"containers", "init_containers", "ephemeral_containers", "volumes", "node_selector"}
 TOKEN: Object = {"projected": {"sources": []}}
+Key = tuple[str, str, Workload, list[int], list[Any]]
 
 
 def replica(obj: Object, suffix: str) -> Object:
@@ -39,7 +39,7 @@ def replica(obj: Object, suffix: str) -> Object:
 
 
 class Scene:
-    """One Admission that goes on, beside new ones that remember nothing."""
+    """One Admission that goes on, beside new ones that remember nothing and evaluate each Pod as it is."""
 
     def __init__(self, found: Image | Unknown, **policy: Any) -> None:
         self.view = View(effective_policy(**policy))
@@ -48,10 +48,12 @@ class Scene:
         self.verdict = 0
 
     async def ask(self, obj: Object, hook: WebhookKind = "validate", **more: Any) -> Outcome:
-        """The answer, which must be that of an Admission that has never seen the like."""
+        """The answer, which must be that of an Admission that has never seen the like, and knows of no shapes."""
         asked = review(obj, **more)
         outcome = await self.admission.review(asked, hook)
-        fresh = await Admission(self.view, self.images).review(asked, hook)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(handler, "shape_of", lambda *_: None)
+            fresh = await Admission(self.view, self.images).review(asked, hook)
         assert json.loads(outcome.body) == json.loads(fresh.body)
         assert (outcome.decision, outcome.effective_policy, outcome.workload) == (
             fresh.decision,
@@ -100,36 +102,6 @@ async def test_replicas_are_evaluated_once(evaluations: list[Workload], hook: We
         assert outcome.workload is not None
         assert outcome.workload.name == f"web-{suffix}"
     assert len(evaluations) == 4  # the first one by both, and each by the fresh one
-    assert len(set(evaluations)) == 1
-
-
-@pytest.mark.parametrize(
-    "paths",
-    [
-        pytest.param({"spec.containers.0.name": "b"}, id="name"),
-        pytest.param({"spec.containers.0.image": "registry.example/other:1"}, id="image"),
-        pytest.param({"spec.containers.0.imagePullPolicy": "Always"}, id="pull policy"),
-        pytest.param({"spec.containers.0.securityContext.privileged": True}, id="privileged"),
-        pytest.param({"spec.containers.0.securityContext.capabilities": {"add": ["SYS_ADMIN"]}}, id="capabilities"),
-        pytest.param({"spec.containers.1": {"name": "b", "image": IMAGE}}, id="another container"),
-        pytest.param({"spec.initContainers.0": {"name": "b", "image": IMAGE}}, id="an init container"),
-        pytest.param(
-            {"spec.initContainers.0": {"name": "b", "image": IMAGE, "restartPolicy": "Always"}}, id="a sidecar"
-        ),
-        pytest.param({"spec.securityContext.fsGroup": 1}, id="group of volumes"),
-        pytest.param({"spec.nodeSelector": {"kubernetes.io/arch": "arm64"}}, id="architecture"),
-        pytest.param({"spec.imagePullSecrets": [{"name": "s"}]}, id="pull secret"),
-        pytest.param({"spec.serviceAccountName": "robot"}, id="service account"),
-        pytest.param({"spec.hostUsers": False}, id="user namespace"),
-        pytest.param({"spec.volumes": [{"name": "token", **TOKEN}]}, id="a token volume"),
-        pytest.param({"metadata.annotations": {}}, id="annotations"),
-        pytest.param({"metadata.annotations": {ANNOTATION: "[]"}}, id="an earlier patch"),
-        pytest.param({"metadata.annotations": {"openshift.io/scc": "x"}}, id="OpenShift"),
-    ],
-)
-def test_what_counts_makes_a_pod_another(paths: dict[str, Any]) -> None:
-    """Each of these alone."""
-    assert cacheable(workload(tweak(minimal(), paths))) != cacheable(workload())
 
 
 @example({})
@@ -149,17 +121,37 @@ async def test_what_is_evaluated_is_the_key(paths: dict[str, Any]) -> None:
         await scene.admission.review(review(tweak(minimal(), paths)), "mutate")
     keys = list(scene.admission._responses._answers._entries)
     assert keys or paths
-    assert [_decoded(key) for key in keys] == [("mutate", "default", found) for found in evaluated[: len(keys)]]
+    for key, found in zip(keys, evaluated, strict=False):
+        hook, namespace, common, lengths, record = msgspec.msgpack.decode(key, type=Key)
+        assert (hook, namespace) == ("mutate", "default")
+        assert common == (_common(found) if lengths else found)
+        replaced = [each.container.name for each in found.slots() if not each.container.name.isascii()]
+        assert not lengths or lengths == list(map(len, replaced))
+        assert len(record) == (len(injection_record(found.metadata.annotations)) if lengths else 0)
 
 
-def _key(pod: Workload) -> bytes:
-    found = cacheable(pod)
-    assert found is not None
-    return key_of("validate", "default", found)
-
-
-def _decoded(key: bytes) -> tuple[str, str, Workload]:
-    return msgspec.msgpack.decode(key, type=tuple[str, str, Workload])
+def _common(evaluated: Workload) -> Workload:
+    """What is evaluated without what is not in a key, or elsewhere in it: replaced names and their command lines, a record."""
+    spec = evaluated.spec
+    named = {each.container.name for each in evaluated.slots() if not each.container.name.isascii()}
+    regular, init = (
+        each and tuple(msgspec.structs.replace(one, name="") if one.name in named else one for one in each)
+        for each in (spec.containers, spec.init_containers)
+    )
+    without = tuple(
+        msgspec.structs.replace(each, command=each.command and ("",), args=each.args and ("",))
+        if not each.name
+        else each
+        for each in regular or ()
+    )
+    annotations = evaluated.metadata.annotations
+    if annotations and ANNOTATION in annotations:
+        annotations = {**annotations, ANNOTATION: ""}
+    return msgspec.structs.replace(
+        evaluated,
+        metadata=podspec.Metadata(annotations=annotations),
+        spec=msgspec.structs.replace(spec, containers=without, init_containers=init),
+    )
 
 
 def test_an_input_of_the_evaluation_is_in_the_key_or_checked_beside_it() -> None:
@@ -180,29 +172,46 @@ def test_an_input_of_the_evaluation_is_in_the_key_or_checked_beside_it() -> None
     }
 
 
-def test_a_field_of_a_pod_is_in_the_key_unless_evaluation_never_sees_it() -> None:
-    """A new field is in the key and is evaluated; one of the metadata is neither, until it is named here."""
-    pod = podspec.PodSpec(containers=(podspec.Container(),))
-    dropped: dict[str, Any] = dict.fromkeys(METADATA, "x")
-    kept = cacheable(Workload("Pod", podspec.Metadata(**dropped), pod))
-    assert kept is not None
-    assert kept.metadata == podspec.Metadata(annotations=None)
-    assert _decoded(_key(kept)) == ("validate", "default", kept)
-    assert set(podspec.Metadata.__struct_fields__) == {*METADATA, "annotations"}
-    assert set(Workload.__struct_fields__) == {"kind", "metadata", "spec", "pointer", "template_metadata"}
-    for name in set(podspec.PodSpec.__struct_fields__) - LISTS:
-        other = Workload("Pod", podspec.Metadata(), msgspec.structs.replace(pod, **{name: ("x",)}))
-        assert _key(other) != _key(kept), name
-    for name in set(podspec.Container.__struct_fields__) - {"volume_mounts"}:
-        container = msgspec.structs.replace(podspec.Container(), **{name: ("x",)})
-        other = Workload("Pod", podspec.Metadata(), podspec.PodSpec(containers=(container,)))
-        assert _key(other) != _key(kept), name
+SERVER = Capable("/bin/serve", FileCapabilities(("NET_BIND_SERVICE",), effective=True))
 
 
-@pytest.mark.parametrize("kind", ["persistentVolumeClaim", "ephemeral", "csi"])
-def test_a_pod_with_a_volume_that_findings_name_is_like_no_other(kind: str) -> None:
-    """They name its mounts, too."""
-    assert cacheable(workload(tweak(minimal(), {"spec.volumes": [{"name": "data", kind: {}}]}))) is None
+@pytest.mark.parametrize(
+    ("line", "survey"),
+    [
+        (["serve", "--all"], Survey(None, (), (), (SERVER,))),
+        (["sh", "-c", "cd / && su app"], Survey(None, (), (Special("/bin/su", 0, 0, 0o4755),))),
+        (["/bin/two words"], Survey(None, (), (), (msgspec.structs.replace(SERVER, path="/bin/two words"),))),
+        (["podman", "run"], Survey(None, (), (Special("/usr/bin/newuidmap", 0, 0, 0o4755),))),
+    ],
+    ids=["capable", "setuid", "words", "helper"],
+)
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_command_line_counts_where_it_names_a_privileged_program(
+    line: list[str], survey: Survey, first: bool, evaluations: list[Workload]
+) -> None:
+    """Whether such a Pod comes before or after the others of its shape, of which one is evaluated."""
+    scene = Scene(multi(platform_image("1000", survey=survey)), mode="Enforce")
+    named, *others = (
+        tweak(minimal(), {"spec.containers.0.command": each[:1], "spec.containers.0.args": each[1:]})
+        for each in (line, ["true"], ["sh", "-c", "make"], ["make", "all"])
+    )
+    pods = [named, *others] if first else [*others, named]
+    answers = [operations(await scene.ask(each, "mutate")) for each in pods]
+    differing = answers.pop(0 if first else -1)
+    assert answers == [answers[0]] * 3 != [differing] * 3
+    assert len(evaluations) < 2 * len(pods)
+
+
+@pytest.mark.parametrize("space", ["", " "])
+async def test_what_an_earlier_patch_left_out_counts_by_the_name_of_the_container(space: str) -> None:
+    """However the record is written."""
+    scene = Scene(Unknown("pending", "nothing is stored"), mode="Enforce")
+    for name, left in (("app", True), ("web", True), ("web", False), ("app", False)):
+        record = f'[{{"container":{space}"{name if left else "other"}","leftOut":["capabilities"]}}]'
+        pod = tweak(minimal(), {"metadata.annotations": {ANNOTATION: record}, "spec.containers.0.name": name})
+        outcome = await scene.ask(tweak(pod, {"spec.securityContext.runAsUser": 1000}), "mutate")
+        context = next(each["value"] for each in operations(outcome) if each["path"].endswith("/securityContext"))
+        assert ("capabilities" in context) is not left
 
 
 async def test_an_image_that_has_changed_is_evaluated_again(evaluations: list[Workload]) -> None:
@@ -332,59 +341,6 @@ async def test_replicas_that_share_an_empty_dir_are_evaluated_once(
     assert len(evaluations) == 4  # the first one, and each by the fresh one
 
 
-@pytest.mark.parametrize(
-    ("uid", "own", "alike"),
-    [(1, None, True), (1, 1, True), (1, 2, False), (None, None, False), (None, 1, False)],
-)
-def test_an_empty_dir_is_left_out_where_all_containers_have_one_user(
-    uid: int | None, own: int | None, alike: bool
-) -> None:
-    """Of whose volume nothing is said."""
-    paths: Object = {
-        "spec.securityContext": {"runAsUser": uid} if uid else {},
-        "spec.containers.0.securityContext": {"runAsUser": own} if own else {},
-        "spec.volumes": [{"name": "data", "emptyDir": {}}],
-    }
-    found = cacheable(workload(tweak(minimal(), paths)))
-    assert found is not None
-    assert [each.name for each in found.spec.volumes or ()] == ([] if alike else ["data"])
-
-
-def test_a_mount_is_part_of_a_pod_for_it_may_be_the_working_directory() -> None:
-    pods = [
-        cacheable(workload(tweak(minimal(), {"spec.containers.0.volumeMounts": [{"name": "data", "mountPath": path}]})))
-        for path in ("/app", "/data")
-    ]
-    assert pods[0] != pods[1]
-
-
-@pytest.mark.parametrize("kind", ["secret", "configMap"])
-@pytest.mark.parametrize(("mode", "alike"), [(0o444, True), (0o604, True), (0o440, False), (0o441, False)])
-def test_a_volume_that_not_everybody_may_read_is_like_no_other(kind: str, mode: int, alike: bool) -> None:
-    volumes = [{"name": "data", kind: {"defaultMode": mode}}]
-    assert (cacheable(workload(tweak(minimal(), {"spec.volumes": volumes}))) is not None) == alike
-
-
-@pytest.mark.parametrize("name", ["containers", "initContainers", "ephemeralContainers"])
-def test_where_a_token_is_mounted_makes_no_pod_another(name: str) -> None:
-    """In none of its containers, each of which counts."""
-    one = {"name": "a", "image": IMAGE}
-    mount = {"name": "kube-api-access-x2k9p", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}
-    others = [{"name": each, "mountPath": f"/{each}"} for each in ("a", "b")]
-    for before in ([], others):
-        pods = ({**one, "volumeMounts": mounts} if mounts else one for mounts in (before, [*before, mount]))
-        plain, same = (cacheable(workload(tweak(minimal(), {f"spec.{name}": [each]}))) for each in pods)
-        assert plain == same != cacheable(workload())
-
-
-def test_a_key_points_where_its_pod_does_and_can_be_looked_up() -> None:
-    selectors = ({"a": "b", "c": "d"}, {"c": "d", "a": "b"})
-    pods = [workload(tweak(minimal(), {"spec.nodeSelector": each})) for each in selectors]
-    assert len(set(map(_key, pods))) == 1
-    pods.append(workload(within("Deployment", minimal())))
-    assert [found.pointer for each in pods if (found := cacheable(each))] == [each.pointer for each in pods]
-
-
 async def test_an_image_is_not_waited_for_again_and_what_is_kept_is_weighed() -> None:
     scene = Scene(image("1000"), mode="Enforce")
     for _ in range(2):
@@ -392,5 +348,6 @@ async def test_an_image_is_not_waited_for_again_and_what_is_kept_is_weighed() ->
     assert scene.images.asked[-1].budget == 0.0
     kept = scene.admission._responses._answers
     ((key, _),) = kept._entries.items()
-    rest = len(outcome.body) - len(json.dumps(json.loads(outcome.body)["response"]["uid"]))
-    assert kept.weight == pytest.approx(4 * (len(key) + 2 * rest), rel=0.1)
+    encoded = json.loads(outcome.body)["response"]["patch"]
+    size = len(outcome.body) - len(encoded) + len(base64.b64decode(encoded))
+    assert kept.weight == pytest.approx(4 * (len(key) + 2 * size), rel=0.1)
