@@ -22,7 +22,7 @@ from webhook.admission.decision import AdmissionDecision
 from webhook.admission.response_cache import CachedResponse, RecordingSource, ResponseCache
 from webhook.admission.retry_window import RetryWindow
 from webhook.admission.review import Review, absent
-from webhook.admission.shape import shape_of
+from webhook.admission.shape import template_of
 from webhook.errors import MalformedObject
 from webhook.evaluation import patch
 from webhook.evaluation.documentation import more
@@ -146,15 +146,15 @@ class Admission:
         if slots == ():
             return _pass(review.uid, hook, "insignificant", effective_policy)
         exceptions = self._view.exceptions(namespace, workload)
-        shape = entry = None
+        template = entry = None
         if workload.is_pod and review.operation == "CREATE" and not exceptions:
-            shape = shape_of(hook, namespace, workload)
-        if shape is not None:
-            entry = await self._responses.find(shape, effective_policy, self._images, dry_run=review.dry_run)
+            template = template_of(hook, namespace, workload)
+        if template is not None:
+            entry = await self._responses.find(template, effective_policy, self._images, dry_run=review.dry_run)
         if entry is None:
             images = RecordingSource(self._images, dry_run=review.dry_run)
             patchable = not workload.is_pod or review.operation == "CREATE" or bool(review.sub_resource)
-            evaluated = workload if shape is None else shape.pod()
+            evaluated = workload if template is None else template.evaluated
             with self._reserve(workload) if workload.size > SMALL_POD_CONTAINERS else _UNRESERVED:
                 verdict = await evaluate(
                     evaluated,
@@ -174,10 +174,11 @@ class Admission:
             if missed and len(namespace) <= NAMESPACE_LIMIT:
                 may_retry |= self._unpatched.is_open(namespace)
             entry = self._answer(review, hook, evaluated, verdict, may_retry)
-            if shape is not None and not pending and not missed:
-                self._responses.keep(shape, entry, images)
-        if shape is not None and shape.stand_ins:
-            entry = entry.named(shape)
+            if template is not None:
+                if not pending and not missed:
+                    self._responses.keep(template, entry, images)
+                if template.shape is not None:
+                    entry = entry.named(template.shape)
         if entry.decision == "deny" and workload.is_pod and not self._view.knows(namespace):
             return _refuse(review.uid, hook, effective_policy, 429, f"{_unseen(namespace)}: {entry.message}")
         return Outcome(

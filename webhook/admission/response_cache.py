@@ -1,7 +1,8 @@
-"""A cache of admission responses, by the shapes of Pods.
+"""A cache of admission responses, by the templates and the shapes of Pods.
 
-What is not in the key of a shape cannot change a response, except a command line that names a privileged program of its image: a
-Pod with one is evaluated each time. An entry is valid while the same policy applies, and while the source of images gives,
+What is not in a key cannot change a response, except that the key of a shape has no command line: a response that depends on one,
+for it names a privileged program of its image, is kept for its template alone.
+An entry is valid while the same policy applies, and while the source of images gives,
 unasked, the very objects that the response was made from, and what is stored is the same.
 """
 
@@ -11,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from webhook.admission.response import Encoded
-from webhook.admission.shape import Shape
+from webhook.admission.shape import Shape, Template
 from webhook.caching import LRUCache
 from webhook.evaluation import privileges
 from webhook.evaluation.finding import Finding
@@ -66,20 +67,16 @@ class CachedResponse(msgspec.Struct, frozen=True, gc=False):
 
     def named(self, shape: Shape) -> "CachedResponse":
         """The response with the names of a Pod's containers."""
+        findings = [
+            replace(
+                each, detail=shape.named(each.detail), fix=shape.named(each.fix), container=shape.named(each.container)
+            )
+            for each in self.findings
+        ]
         return replace(
             self,
             encoded=Encoded(shape.named(self.encoded.fields), shape.named(self.encoded.patch)),
-            findings=tuple(
-                [
-                    replace(
-                        each,
-                        detail=shape.named(each.detail),
-                        fix=shape.named(each.fix),
-                        container=shape.named(each.container),
-                    )
-                    for each in self.findings
-                ]
-            ),
+            findings=tuple(findings),
             message=shape.named(self.message),
         )
 
@@ -94,17 +91,53 @@ class _Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 class ResponseCache:
-    """The responses to the Pods that were last admitted, by the keys of their shapes."""
+    """The responses to the Pods that were last admitted, by the keys of their templates and of their shapes."""
 
     def __init__(self) -> None:
         self._answers: LRUCache[bytes, _Entry] = LRUCache(CACHE_LIMIT)
 
     async def find(
-        self, shape: Shape, effective_policy: EffectivePolicy, images: Images, *, dry_run: bool
+        self, template: Template, effective_policy: EffectivePolicy, images: Images, *, dry_run: bool
     ) -> CachedResponse | None:
-        """The response to the last Pod of this shape, if it would be given again."""
-        found = self._answers.get(shape.key)
-        if found is None or found.response.effective_policy != effective_policy or shape.may_execute(found.programs):
+        """The response to the last Pod of this template or of its shape, if it would be given again."""
+        found = await self._valid(template.key, effective_policy, images, dry_run=dry_run)
+        shape = template.shape if found is None else None
+        if shape is not None:
+            found = await self._valid(shape.key, effective_policy, images, dry_run=dry_run)
+            if found is None or shape.may_execute(found.programs):
+                return None
+            found = replace(found, response=found.response.named(shape))
+            self._put(template.key, found)
+        return None if found is None else found.response
+
+    def keep(self, template: Template, response: CachedResponse, recording: RecordingSource) -> None:
+        """Keep the response to a Pod as it was evaluated, unless one of its images was unknown."""
+        lookups = []
+        for query, found in recording.lookups:
+            if isinstance(found, Unknown):
+                return
+            lookups.append((replace(query, budget=0.0), found))
+        shape = template.shape
+        programs = recording.programs() if shape is not None and shape.lines else frozenset[str]()
+        entry = _Entry(response, tuple(lookups), tuple(recording.stored), programs)
+        if shape is None:
+            self._put(template.key, entry)
+        elif shape.may_execute(programs):
+            self._put(template.key, replace(entry, response=response.named(shape)))
+        else:
+            self._put(shape.key, entry)
+
+    def _put(self, key: bytes, entry: _Entry) -> None:
+        encoded = entry.response.encoded
+        size = len(encoded.fields) + len(encoded.patch)
+        self._answers.put(key, entry, _OBJECT_OVERHEAD * (len(key) + 2 * size))
+
+    async def _valid(
+        self, key: bytes, effective_policy: EffectivePolicy, images: Images, *, dry_run: bool
+    ) -> _Entry | None:
+        """What is kept by a key, if it would come out again."""
+        found = self._answers.get(key)
+        if found is None or found.response.effective_policy != effective_policy:
             return None
         for query, image in found.lookups:
             again = query if query.dry_run == dry_run else replace(query, dry_run=dry_run)
@@ -114,18 +147,4 @@ class ResponseCache:
             again_stored = await images.find_stored(references, like)
             if again_stored is not stored and again_stored != stored:
                 return None
-        return found.response
-
-    def keep(self, shape: Shape, response: CachedResponse, recording: RecordingSource) -> None:
-        """Keep a response, unless one of its images was unknown, or a command line names a privileged program of one."""
-        lookups = []
-        for query, found in recording.lookups:
-            if isinstance(found, Unknown):
-                return
-            lookups.append((replace(query, budget=0.0), found))
-        programs = recording.programs() if shape.lines else frozenset()
-        if shape.may_execute(programs):
-            return
-        entry = _Entry(response, tuple(lookups), tuple(recording.stored), programs)
-        size = len(response.encoded.fields) + len(response.encoded.patch)
-        self._answers.put(shape.key, entry, _OBJECT_OVERHEAD * (len(shape.key) + 2 * size))
+        return found

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tests.support.pods import IMAGE, Object, minimal, tweak, within, workload
-from webhook.admission.shape import NAMES_LIMIT, Shape, shape_of
+from webhook.admission.shape import NAMES_LIMIT, Shape, Template, template_of
 from webhook.workload import podspec
 from webhook.workload.annotations import ANNOTATION
 from webhook.workload.workload import Workload
@@ -18,17 +18,25 @@ TOKEN: Object = {"projected": {"sources": []}}
 
 
 def _key(pod: Workload) -> bytes:
-    return _shape(pod).key
+    """Of its shape, where it has one."""
+    found = _template(pod)
+    return found.key if found.shape is None else found.shape.key
 
 
-def _shape(pod: Workload | Object) -> Shape:
-    found = shape_of("validate", "default", pod if isinstance(pod, Workload) else workload(pod))
+def _template(pod: Workload | Object) -> Template:
+    found = template_of("validate", "default", pod if isinstance(pod, Workload) else workload(pod))
     assert found is not None
     return found
 
 
-def _decoded(key: bytes) -> tuple[str, str, Workload, list[int], list[Any]]:
-    return msgspec.msgpack.decode(key, type=tuple[str, str, Workload, list[int], list[Any]])
+def _shape(pod: Object) -> Shape:
+    found = _template(pod).shape
+    assert found is not None
+    return found
+
+
+def _decoded(key: bytes) -> tuple[str, str, Workload]:
+    return msgspec.msgpack.decode(key, type=tuple[str, str, Workload])
 
 
 @pytest.mark.parametrize(
@@ -67,9 +75,9 @@ def test_a_field_of_a_pod_is_in_the_key_unless_evaluation_never_sees_it() -> Non
     """A new field is in the key and is evaluated; one of the metadata is neither, until it is named here."""
     pod = podspec.PodSpec(containers=(podspec.Container(),))
     dropped: dict[str, Any] = dict.fromkeys(METADATA, "x")
-    kept = _shape(Workload("Pod", podspec.Metadata(**dropped), pod)).pod()
+    kept = _template(Workload("Pod", podspec.Metadata(**dropped), pod)).evaluated
     assert kept.metadata == podspec.Metadata(annotations=None)
-    assert _decoded(_key(kept)) == ("validate", "default", kept, [], [])
+    assert _decoded(_key(kept)) == ("validate", "default", kept)
     assert set(podspec.Metadata.__struct_fields__) == {*METADATA, "annotations"}
     assert set(Workload.__struct_fields__) == {"kind", "metadata", "spec", "pointer", "template_metadata"}
     for name in set(podspec.PodSpec.__struct_fields__) - LISTS:
@@ -85,7 +93,7 @@ def test_a_field_of_a_pod_is_in_the_key_unless_evaluation_never_sees_it() -> Non
 def test_a_pod_with_a_volume_that_findings_name_is_like_no_other(kind: str) -> None:
     """They name its mounts, too."""
     assert (
-        shape_of("validate", "default", workload(tweak(minimal(), {"spec.volumes": [{"name": "data", kind: {}}]})))
+        template_of("validate", "default", workload(tweak(minimal(), {"spec.volumes": [{"name": "data", kind: {}}]})))
         is None
     )
 
@@ -103,7 +111,7 @@ def test_an_empty_dir_is_left_out_where_all_containers_have_one_user(
         "spec.containers.0.securityContext": {"runAsUser": own} if own else {},
         "spec.volumes": [{"name": "data", "emptyDir": {}}],
     }
-    found = _shape(tweak(minimal(), paths)).pod()
+    found = _template(tweak(minimal(), paths)).evaluated
     assert [each.name for each in found.spec.volumes or ()] == ([] if alike else ["data"])
 
 
@@ -120,7 +128,7 @@ def test_a_mount_is_part_of_a_pod_for_it_may_be_the_working_directory() -> None:
 def test_a_volume_that_not_everybody_may_read_is_like_no_other(kind: str, mode: int, alike: bool) -> None:
     volumes = [{"name": "data", kind: {"defaultMode": mode}}]
     pod = workload(tweak(minimal(), {"spec.volumes": volumes}))
-    assert (shape_of("validate", "default", pod) is not None) == alike
+    assert (template_of("validate", "default", pod) is not None) == alike
 
 
 @pytest.mark.parametrize("name", ["containers", "initContainers", "ephemeralContainers"])
@@ -140,7 +148,7 @@ def test_a_key_points_where_its_pod_does_and_can_be_looked_up() -> None:
     pods = [workload(tweak(minimal(), {"spec.nodeSelector": each})) for each in selectors]
     assert len(set(map(_key, pods))) == 1
     pods.append(workload(within("Deployment", minimal())))
-    assert [_shape(each).pod().pointer for each in pods] == [each.pointer for each in pods]
+    assert [_template(each).evaluated.pointer for each in pods] == [each.pointer for each in pods]
 
 
 def pod(*names: str, init: tuple[str, ...] = (), **container: Any) -> Object:
@@ -173,6 +181,7 @@ def test_pods_of_a_pipeline_have_one_shape(one: Object, other: Object) -> None:
     """What differs is the names of containers, command lines and the working directory."""
     found, same = _shape(one), _shape(other)
     assert found.key == same.key
+    assert _template(one).key != _template(other).key
 
 
 @pytest.mark.parametrize(
@@ -190,7 +199,7 @@ def test_pods_of_a_pipeline_have_one_shape(one: Object, other: Object) -> None:
     ids=["which of the two", "init", "twice", "a foreign record", "of another", "debugged", "an injector", "too many"],
 )
 def test_what_a_name_or_a_command_line_says_makes_a_pod_another(one: Object, other: Object) -> None:
-    assert _shape(one).key != _shape(other).key
+    assert _key(workload(one)) != _key(workload(other))
 
 
 def test_a_text_about_the_pod_has_the_names_again_also_where_it_is_cut() -> None:
@@ -205,11 +214,11 @@ def test_a_text_about_the_pod_has_the_names_again_also_where_it_is_cut() -> None
 @pytest.mark.parametrize("hook", ["mutate", "validate"])
 def test_a_pod_with_such_characters_of_its_own_keeps_its_names(hook: str) -> None:
     """Else a part of its own texts would be taken for a name."""
-    stand_in = next(_shape(pod("web")).pod().slots()).container.name
-    found = shape_of(hook, "default", workload(tweak(pod("web"), {"spec.containers.0.image": f"x/{stand_in}"})))
+    stand_in = next(_template(pod("web")).evaluated.slots()).container.name
+    found = template_of(hook, "default", workload(tweak(pod("web"), {"spec.containers.0.image": f"x/{stand_in}"})))
     assert found is not None
-    assert (found.stand_ins, [each.container.name for each in found.pod().slots()]) == ({}, ["web"])
-    assert found.named(stand_in) == stand_in
+    assert found.shape is None
+    assert [each.container.name for each in found.evaluated.slots()] == ["web"]
 
 
 @pytest.mark.parametrize(
