@@ -88,7 +88,7 @@ def _section(folder: Path, host: str) -> list[str]:
         found.append(stack.enter_context(gatekeeper(programs[GATEKEEPER], folder)))
         found += stack.enter_context(kyverno(programs[KYVERNO]))
         for server in found:
-            _wait(f"{server.name} to judge", partial(_judges, server, wanted))
+            _wait(f"{server.name} to evaluate", partial(_evaluates, server, wanted))
         figures = _measure(found, wanted)
         memory = ", ".join(f"{server.name} {server.rss:.0f}" for server in found)
     versions = ", ".join(
@@ -245,7 +245,7 @@ def _wait(what: str, tried: Callable[[], T | None]) -> T:
     return outcome
 
 
-def _judges(server: Server, wanted: list[Case]) -> bool | None:
+def _evaluates(server: Server, wanted: list[Case]) -> bool | None:
     """Whether it lets pass what is compliant, and nothing else; None: not yet."""
     return all(servers.allows(server.validate, _first(case)) is CASES[case.name] for case in wanted) or None
 

@@ -1,1 +1,1 @@
-"""The kubelet as judge: who a container will be, asked of a model and of a real node."""
+"""The kubelet as the reference: who a container will be, asked of a model and of a real node."""

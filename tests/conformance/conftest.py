@@ -1,4 +1,4 @@
-"""The cluster whose kubelet judges: KUBECONFIG reaches it, and its nodes pull from NONROOT_REGISTRY by plain HTTP."""
+"""The cluster whose kubelet is asked: KUBECONFIG reaches it, and its nodes pull from NONROOT_REGISTRY by plain HTTP."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from tests.conformance import cluster, images, runner
 from tests.conformance.cluster import Api
 from tests.conformance.matrix import ACCOUNTS, Cell
 from tests.conformance.model import Node
-from tests.conformance.runner import Judge
+from tests.conformance.runner import BatchRunner
 
 BYSTANDER = Cell("1500", "found")
 
@@ -48,7 +48,7 @@ async def runtime(api: Api) -> Node:
 
 
 @pytest.fixture
-async def judge(api: Api, registry: str) -> AsyncIterator[Judge]:
+async def batch_runner(api: Api, registry: str) -> AsyncIterator[BatchRunner]:
     """The kubelet, in a namespace that is removed afterwards."""
 
     def reference(cell: Cell) -> str:
@@ -56,5 +56,5 @@ async def judge(api: Api, registry: str) -> AsyncIterator[Judge]:
 
     await images.push(registry, [images.content(BYSTANDER.user, BYSTANDER.files)])
     name = await runner.namespace(api)
-    yield Judge(api, name, reference, reference(BYSTANDER))
+    yield BatchRunner(api, name, reference, reference(BYSTANDER))
     await api.call("DELETE", f"/api/v1/namespaces/{name}")

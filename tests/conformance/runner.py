@@ -46,7 +46,7 @@ class Batch(msgspec.Struct, frozen=True):
     frozen: bool = False
 
 
-class Judge(msgspec.Struct, frozen=True):
+class BatchRunner(msgspec.Struct, frozen=True):
     """Runs batches in one namespace; `patch` is what is done to a Pod before it is created."""
 
     api: Api

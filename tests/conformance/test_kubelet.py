@@ -16,7 +16,7 @@ import pytest
 from tests.conformance import images, matrix, model, ours
 from tests.conformance.matrix import Cell
 from tests.conformance.model import INT31, Node, Outcome, Ran, Stuck
-from tests.conformance.runner import Judge
+from tests.conformance.runner import BatchRunner
 from webhook.evaluation.verdict import ContainerVerdict
 from webhook.image.source import Unknown
 
@@ -52,7 +52,7 @@ def rounds() -> Iterator[list[Cell]]:
 
 async def test_the_kubelet_and_the_runtime_agree(
     runtime: Node,
-    judge: Judge,
+    batch_runner: BatchRunner,
     registry: str,
     record_property: Callable[[str, object], None],
 ) -> None:
@@ -62,24 +62,24 @@ async def test_the_kubelet_and_the_runtime_agree(
         cells = [cell for cell in chunk if runtime.says_who_runs or not cell.groups.strict]
         contents = {(cell.user, cell.accounts): images.content(cell.user, cell.files) for cell in cells}
         await images.push(registry, contents.values())
-        await _round(total, cells, judge, runtime)
+        await _round(total, cells, batch_runner, runtime)
     result = f"{dict(total.counts)}, {len(total.wrong)} disagreements"
     record_property(f"kubelet and containerd {runtime.version}", result)
     record_property("cells", total.counts["cells as written"] + total.counts["cells patched"])
     record_property("disagreements", len(total.wrong))
-    record_property("statuses that say who runs", judge.statuses["user"])
+    record_property("statuses that say who runs", batch_runner.statuses["user"])
     assert not total.wrong, "\n".join(total.wrong[:20])
-    assert judge.statuses.keys() == {"user" if runtime.says_who_runs else "no user"}
+    assert batch_runner.statuses.keys() == {"user" if runtime.says_who_runs else "no user"}
 
 
-async def _round(total: Round, cells: list[Cell], judge: Judge, runtime: Node) -> None:
+async def _round(total: Round, cells: list[Cell], batch_runner: BatchRunner, runtime: Node) -> None:
     def expected(cell: Cell) -> Outcome:
         return model.outcome(cell.user, cell.files, cell.pod_context, cell.container_context, runtime)
 
-    table = ours.Table({judge.image(cell): ours.image(cell.user, cell.files) for cell in cells})
-    verdicts = {cell: await ours.single(cell, judge.image(cell), table) for cell in cells}
+    table = ours.Table({batch_runner.image(cell): ours.image(cell.user, cell.files) for cell in cells})
+    verdicts = {cell: await ours.single(cell, batch_runner.image(cell), table) for cell in cells}
 
-    seen = await judge.run(cells, expected)
+    seen = await batch_runner.run(cells, expected)
     total.counts["cells as written"] += len(seen)
     for cell, real in seen.items():
         total.counts[real.reason if isinstance(real, Stuck) else "ran"] += 1
@@ -100,13 +100,13 @@ async def _round(total: Round, cells: list[Cell], judge: Judge, runtime: Node) -
     cured = [cell for cell in cells if verdicts[cell].state == "fixable" or _good(verdicts[cell], seen[cell])]
     by_name = {cell: cell.undemanded if isinstance(seen[cell], Stuck) else cell for cell in cured}
     undemanded = {alone for alone in by_name.values() if alone not in seen}
-    seen |= await judge.run(undemanded, expected)
+    seen |= await batch_runner.run(undemanded, expected)
     total.counts["cells without the demand"] += len(undemanded)
 
     async def patch(pod: dict[str, Any]) -> dict[str, Any]:
         return await ours.patched(pod, table)
 
-    after = await judge.run(cured, lambda cell: seen[by_name[cell]], patch)
+    after = await batch_runner.run(cured, lambda cell: seen[by_name[cell]], patch)
     total.counts["cells patched"] += len(after)
     for cell, real in after.items():
         before = seen[by_name[cell]]
@@ -116,13 +116,13 @@ async def _round(total: Round, cells: list[Cell], judge: Judge, runtime: Node) -
 
 
 async def test_what_is_left_to_the_kubelet_runs_where_the_warning_says_and_never_as_root(
-    runtime: Node, judge: Judge, registry: str, record_property: Callable[[str, object], None]
+    runtime: Node, batch_runner: BatchRunner, registry: str, record_property: Callable[[str, object], None]
 ) -> None:
     """`onUnknown: Verify` with every form of USER: the kubelet starts a number above 0, and neither a name nor root."""
     cells, total = matrix.unread(stride()), Round()
     contents = {(cell.user, cell.accounts): images.content(cell.user, cell.files) for cell in cells}
     await images.push(registry, contents.values())
-    table = ours.Table({judge.image(cell): Unknown("unauthorized", "it asks for a password") for cell in cells})
+    table = ours.Table({batch_runner.image(cell): Unknown("unauthorized", "it asks for a password") for cell in cells})
 
     def expected(cell: Cell) -> Outcome:
         demanded = {**cell.container_context, "runAsNonRoot": True}
@@ -131,14 +131,14 @@ async def test_what_is_left_to_the_kubelet_runs_where_the_warning_says_and_never
     async def patch(pod: dict[str, Any]) -> dict[str, Any]:
         return await ours.patched(pod, table)
 
-    for cell, real in (await judge.run(cells, expected, patch)).items():
+    for cell, real in (await batch_runner.run(cells, expected, patch)).items():
         total.counts[real.reason if isinstance(real, Stuck) else "ran"] += 1
         total.check(_same(expected(cell), real), cell, f"the model says {expected(cell)}", f"it was {real}")
         total.check(not isinstance(real, Ran) or real.uid, cell, f"it ran as root: {real}")
         total.check(
             not isinstance(real, Ran) or isinstance(model.image_user(cell.user), int), cell, f"a name ran: {real}"
         )
-        said = [each.message for each in (await ours.single(cell, judge.image(cell), table)).findings]
+        said = [each.message for each in (await ours.single(cell, batch_runner.image(cell), table)).findings]
         total.check(any(WARNING in each for each in said), cell, f"the warning does not say what comes: {said}")
     record_property("left to the kubelet", f"{dict(total.counts)}, {len(total.wrong)} disagreements")
     assert not total.wrong, "\n".join(total.wrong[:20])
@@ -209,14 +209,14 @@ async def test_with_the_accounts_read_a_number_over_broken_files_is_refused() ->
             assert (await ours.single(cell, "registry.test/app:1", table)).state == state, accounts
 
 
-async def test_a_number_alone_would_change_who_runs(judge: Judge, runtime: Node, registry: str) -> None:
+async def test_a_number_alone_would_change_who_runs(batch_runner: BatchRunner, runtime: Node, registry: str) -> None:
     """Why drift is refused: where two users share a uid, the runtime takes the first one's groups for the number."""
     named, numbered = (
         Cell("app", "uid twice, other groups"),
         Cell("app", "uid twice, other groups", run_as=(None, 1500)),
     )
     await images.push(registry, [images.content(named.user, named.files)])
-    seen = await judge.run(
+    seen = await batch_runner.run(
         [named, numbered],
         lambda cell: model.outcome(cell.user, cell.files, cell.pod_context, cell.container_context, runtime),
     )
@@ -224,7 +224,7 @@ async def test_a_number_alone_would_change_who_runs(judge: Judge, runtime: Node,
     assert seen[numbered] == Ran(1500, 1600, (888, 1600), "/home/legacy")
 
 
-async def test_account_files_that_are_absolute_links(judge: Judge, runtime: Node, registry: str) -> None:
+async def test_account_files_that_are_absolute_links(batch_runner: BatchRunner, runtime: Node, registry: str) -> None:
     """They are what they lead to, as we read them; or no container of the image is created, whoever it is to be."""
     cells = [
         Cell("app", "found"),
@@ -240,6 +240,6 @@ async def test_account_files_that_are_absolute_links(judge: Judge, runtime: Node
             return Stuck("CreateContainerError", "path escapes from parent")
         return model.outcome(cell.user, cell.files, cell.pod_context, cell.container_context, runtime)
 
-    behind = msgspec.structs.replace(judge, image=lambda cell: images.reference(registry, contents[cell]))
+    behind = msgspec.structs.replace(batch_runner, image=lambda cell: images.reference(registry, contents[cell]))
     for cell, real in (await behind.run(cells, expected)).items():
         assert _same(expected(cell), real), f"{cell}: expected {expected(cell)}, it was {real}"

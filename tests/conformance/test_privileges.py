@@ -98,13 +98,13 @@ def pod(image: str) -> Json:
     }
 
 
-async def judged(written: Json, source: Images, policy: EffectivePolicy) -> Verdict:
+async def evaluated(written: Json, source: Images, policy: EffectivePolicy) -> Verdict:
     return await evaluate(workload(written), policy, source, namespace="x", budget=60.0, now=NOW)
 
 
 async def injected(written: Json, source: Images, policy: EffectivePolicy = ENFORCE) -> Json:
     """The Pod as admission would store it."""
-    work, verdict = workload(written), await judged(written, source, policy)
+    work, verdict = workload(written), await evaluated(written, source, policy)
     patched: Json = jsonpatch.apply_patch(written, msgspec.json.encode(operations(verdict, work)).decode())
     return patched
 
@@ -205,7 +205,7 @@ async def test_where_pod_security_demands_the_fields_they_are_injected_and_the_w
         with pytest.raises(Refused, match="violates PodSecurity"):
             await terminated(api, namespace, written["raw"])
         source = Surveying(client)
-        verdicts = {name: await judged(each, source, policy) for name, each in written.items()}
+        verdicts = {name: await evaluated(each, source, policy) for name, each in written.items()}
         bodies = [await injected(each, source, policy) for each in written.values()]
         ends = await asyncio.gather(*(ended(api, namespace, body) for body in bodies))
     finally:

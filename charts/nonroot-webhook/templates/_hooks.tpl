@@ -94,7 +94,7 @@ c.?securityContext.?runAsUser.orValue(object.spec.?securityContext.?runAsUser.or
 
 {{- /* What both hooks that evaluate Pods share, called with the context and the hook's own values. Neither expression can fail on a Pod that the API server would store: under
        failurePolicy Fail an error in a condition would refuse the request. */}}
-{{- define "nonroot.podsJudged" -}}
+{{- define "nonroot.podsEvaluated" -}}
 rules:
   - apiGroups: [""]
     apiVersions: [v1]

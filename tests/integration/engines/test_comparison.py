@@ -22,7 +22,7 @@ from tests.support.pods import Object, review_body
 
 
 @pytest.fixture(scope="module")
-def judges(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Server]]:
+def engine_servers(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Server]]:
     """Both engines, at an API server of their own: there they stand in nobody's way."""
     folder = tmp_path_factory.mktemp("engines")
     servers.certificate(folder)
@@ -40,8 +40,8 @@ def judges(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     ("name", "title"),
     [("Gatekeeper", "Gatekeeper"), ("Kyverno, classic", "Kyverno"), ("Kyverno, CEL", "Kyverno")],
 )
-def test_an_engine(judges: dict[str, Server], name: str, title: str) -> None:
-    url = judges[name].validate
+def test_an_engine(engine_servers: dict[str, Server], name: str, title: str) -> None:
+    url = engine_servers[name].validate
     good, bad = (review_body(PODS[each]) for each in ("number-demanded", "number-as-root"))
     eventually(lambda: (servers.allows(url, good), servers.allows(url, bad)) == (True, False), f"{name} to decide", 60)
 

@@ -65,7 +65,7 @@ def kyverno(target: Target, ours: Ours, tmp_path_factory: pytest.TempPathFactory
 def policies(
     request: pytest.FixtureRequest, target: Target, ours: Ours, images: Images, kyverno: None
 ) -> Iterator[list[Object]]:
-    """The chart's policies, with the address of this machine; Kyverno judges by them in its namespace."""
+    """The chart's policies, with the address of this machine; Kyverno evaluates by them in its namespace."""
     form: str = request.param
     text = helm.template(identityApi={"enabled": True}, engines={"kyverno": {"enabled": True, "policies": form}})
     made = {(each["kind"], each["metadata"]["name"]): each for each in helm.manifests(text.replace(SERVICE, ours.url))}
@@ -231,10 +231,13 @@ def _asking_nobody(policy: Object, where: str) -> Object:
     made = _of(policy, where)
     spec = made["spec"]
     if made["kind"] == "ClusterPolicy":
-        (judges,) = (rule for rule in spec["rules"] if rule["name"] == "root-user")
+        (evaluating,) = (rule for rule in spec["rules"] if rule["name"] == "root-user")
         context = {"readOnlyRootFilesystem": True}
         merge = {"spec": {"containers": [{"(name)": "*", "securityContext": context}]}}
-        spec["rules"] = [{"name": "writes", "match": judges["match"], "mutate": {"patchStrategicMerge": merge}}, judges]
+        spec["rules"] = [
+            {"name": "writes", "match": evaluating["match"], "mutate": {"patchStrategicMerge": merge}},
+            evaluating,
+        ]
         return made
     spec["variables"] = [each for each in spec["variables"] if each["name"] in {"pod", "former", "evaluated", "root"}]
     if "mutations" in spec:

@@ -20,7 +20,7 @@ CLOSED = Directory("/srv", "workingDirectory", present=True, mode=0o700)
 POD = tweak(minimal(), {"spec.containers.0.volumeMounts": [{"name": "x", "mountPath": "/mnt"}]})
 
 
-async def test_what_is_no_working_directory_of_the_image_is_not_judged() -> None:
+async def test_what_is_no_working_directory_of_the_image_is_not_evaluated() -> None:
     """A volume, what the runtime makes for root with mode 0755, and what a mount hides."""
     assert (await evaluate_object(POD, _closed(VOLUME, ABSENT, MOUNTED))).findings == ()
 
@@ -35,7 +35,7 @@ async def test_a_working_directory_behind_them_is() -> None:
     )
 
 
-async def test_who_may_enter_every_directory_is_not_judged() -> None:
+async def test_who_may_enter_every_directory_is_not_evaluated() -> None:
     """Root, and whoever has no uid."""
     image = _closed(CLOSED)
     root = msgspec.structs.replace(image, platforms=(_as(image, ""),))
