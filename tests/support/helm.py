@@ -79,7 +79,7 @@ def kubeconform(folder: Path, *locations: str, version: str = schemas.KUBERNETES
 
 def manifests(rendered: str) -> list[Manifest]:
     """The objects in what `template` returned."""
-    return [each for each in yaml.safe_load_all(rendered) if each]
+    return [each for each in yaml.load_all(rendered, yaml.CSafeLoader) if each]
 
 
 def pick(rendered: str, kind: str, name: str) -> Manifest:

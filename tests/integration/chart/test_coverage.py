@@ -3,9 +3,7 @@
 import json
 from typing import Any
 
-import yaml
-
-from tests.support.helm import template
+from tests.support.helm import manifests, template
 from tests.support.tables import table
 from webhook.policy.selection import MODE_LABEL, Namespace
 from webhook.scan import coverage
@@ -13,8 +11,7 @@ from webhook.scan import coverage
 
 def installed(**values: Any) -> coverage.Coverage:
     """The coverage of a release in the namespace nonroot-system."""
-    manifests = [each for each in yaml.safe_load_all(template(**values)) if each]
-    (made,) = [each for each in manifests if each["kind"] == "ValidatingWebhookConfiguration"]
+    (made,) = [each for each in manifests(template(**values)) if each["kind"] == "ValidatingWebhookConfiguration"]
     found = coverage.read([json.dumps(made).encode()])
     assert found is not None
     return found
