@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import yaml
 
 from deploy.local import build
 from tests.e2e.target import Refused, Target, eventually
 from tests.support import cluster, guarantee
-from tests.support.helm import template
+from tests.support.helm import manifests, template
 from tests.support.pods import Object, minimal, tweak
 from tests.support.tables import table
 
@@ -30,24 +29,29 @@ Fence = Callable[..., None]
 
 @pytest.fixture(scope="module")
 def target() -> Iterator[Target]:
+    """A cluster with the namespaces `fenced` and `unfenced`."""
     found = cluster.reach()
     build.ensure(["helm"])
     with cluster.crds(found):
+        found.namespace("fenced", **{LABEL: "enforce"})
+        found.namespace("unfenced", **{LABEL: "warn"})
         yield found
+        found.kubectl("delete", "namespace", "fenced", "unfenced")
 
 
 def _rendered(policy: str = "") -> list[Object]:
     text = template(engines={"admissionPolicy": {"enabled": True, "policy": policy}}).replace("nonroot.dev/mode", LABEL)
-    made = [each for each in yaml.safe_load_all(text) if each and each["kind"].startswith("ValidatingAdmission")]
+    made = [each for each in manifests(text) if each["kind"].startswith("ValidatingAdmission")]
     assert len(made) == 2
     return made
 
 
 @pytest.fixture
 def fence(target: Target) -> Iterator[Fence]:
-    """Puts the policy up, and waits until the API server evaluates by it in the namespace `fenced`."""
+    """Puts the policy up, and waits until the API server evaluates by it in the namespace `fenced`; later, until it does not."""
     made: list[Object] = []
     policies: list[str] = []
+    root = tweak(minimal(), {"metadata.name": "root", "spec.securityContext.runAsUser": 0})
 
     def up(policy: str = "", spec: Object | None = None) -> None:
         made.extend(_rendered(policy))
@@ -56,18 +60,13 @@ def fence(target: Target) -> Iterator[Fence]:
             policies.append(policy)
             target.apply({**document, "spec": spec})
         target.apply(*made)
-        root = tweak(minimal(), {"spec.securityContext.runAsUser": 0})
         eventually(lambda: REFUSAL in _refused(target, root), "the policy to be in force")
 
-    target.namespace("fenced", **{LABEL: "enforce"})
-    target.namespace("unfenced", **{LABEL: "warn"})
     yield up
-    for each in made:
-        target.kubectl("delete", each["kind"], each["metadata"]["name"])
+    target.kubectl("delete", *(f"{each['kind']}/{each['metadata']['name']}" for each in made))
     for name in policies:
         target.kubectl("delete", "nonrootpolicy", name)
-    target.kubectl("delete", "namespace", "fenced", "unfenced", "--wait=false")
-    target.kubectl("wait", "--for=delete", "namespace/fenced", "namespace/unfenced", "--timeout=120s")
+    eventually(lambda: not _refused(target, root), "the policy to be forgotten")
 
 
 def _refused(target: Target, pod: Object, namespace: str = "fenced") -> str:
