@@ -53,7 +53,7 @@ test-oldest: $(VENV)/.dev ## the unit tests with the oldest version of every dep
 
 test: check ## everything, on a real cluster that is started and ended here (KUBECONFIG=… uses yours)
 	PYTHONDONTWRITEBYTECODE= $(BIN)/$(UNIT) --hypothesis-profile=thorough --cov --cov-report=
-	$(BIN)/python -m deploy.with_cluster $(BIN)/pytest --ignore=tests/unit --numprocesses 2 --dist loadscope --hypothesis-profile=thorough --cov --cov-append --cov-report=term
+	$(BIN)/python -m deploy.with_cluster $(BIN)/pytest --ignore=tests/unit --numprocesses 3 --dist loadscope --hypothesis-profile=thorough --cov --cov-append --cov-report=term
 
 test-e2e: $(VENV)/.dev ## only the end-to-end suite
 	$(BIN)/python -m deploy.with_cluster $(BIN)/pytest -m "cluster or e2e"

@@ -18,18 +18,22 @@ if TYPE_CHECKING:  # half a second, which pytest-xdist's own process needs not h
     from webhook.cluster.client import Cluster
 
 WIDTH = 300  # of a line of what was measured
-# Tests that neither use nor disturb the one cluster of KUBECONFIG. All others, and those that come, may count on being alone on it.
-BESIDE = tuple(
-    f"tests/{name}"
-    for name in (
-        *("conformance/test_model.py", "mutation/", "resilience/test_images.py", "versions/"),
-        *(f"integration/{folder}/" for folder in ("browser", "cli", "cluster", "deploy", "documentation")),
+# Tests that neither use nor disturb the one cluster of KUBECONFIG, in two parts of about the same length. All others, and those
+# that come, may count on being alone on it.
+BESIDE = {
+    "servers and programs of their own": (
+        *("conformance/test_model.py", "mutation/", "versions/"),
+        *(f"integration/{folder}/" for folder in ("browser", "chart", "cli", "cluster", "deploy", "documentation")),
         *(f"integration/{folder}/" for folder in ("monitoring", "oracle", "registry", "server")),
-        *(f"integration/chart/test_{name}.py" for name in ("coverage", "kind", "manifests", "rendering", "rights")),
         *(f"integration/packaging/test_{name}.py" for name in ("action_and_hook", "docs", "gitlab_and_terraform")),
         *(f"integration/packaging/test_{name}.py" for name in ("imports", "locks", "supply_chain", "zipapp")),
-    )
-)
+    ),
+    "kind, and harm to a server of their own": (
+        "integration/kind/",
+        *(f"resilience/test_{name}.py" for name in ("environment", "figures", "images", "malice", "races", "together")),
+        "resilience/test_load.py::test_nothing_leaks_under_load",
+    ),
+}
 
 # A busy machine is slow, which is no fault of the property that it tests. `make test` asks for the second profile by
 # pytest's --hypothesis-profile; a test that needs more examples than others takes a multiple of the profile's number.
@@ -65,14 +69,15 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | None:
-    """With `--dist loadscope` one worker has all tests of the one cluster, and another those BESIDE it, each in their order."""
+    """With `--dist loadscope` one worker has all tests of the one cluster, and others those BESIDE it, each in their order."""
     if config.getoption("dist") != "loadscope":
         return None
     from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
     class OneCluster(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            return "beside" if nodeid.startswith(BESIDE) else "on the cluster"
+            path = nodeid.removeprefix("tests/")
+            return next((part for part, names in BESIDE.items() if path.startswith(names)), "on the cluster")
 
     return OneCluster(config, log)
 
