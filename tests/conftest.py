@@ -2,7 +2,6 @@
 
 import contextlib
 import gc
-import os
 import sys
 from collections.abc import AsyncIterator, Generator
 from pathlib import Path
@@ -61,11 +60,6 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than there are cores: some tests wait."""
-    return (os.cpu_count() or 1) + 1
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | None:
