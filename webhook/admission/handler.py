@@ -22,7 +22,7 @@ from webhook.admission.decision import AdmissionDecision
 from webhook.admission.response_cache import CachedResponse, RecordingSource, ResponseCache
 from webhook.admission.retry_window import RetryWindow
 from webhook.admission.review import Review, absent
-from webhook.admission.shape import template_of
+from webhook.admission.shape import shape_of
 from webhook.errors import MalformedObject
 from webhook.evaluation import patch
 from webhook.evaluation.documentation import more
@@ -146,15 +146,16 @@ class Admission:
         if slots == ():
             return _pass(review.uid, hook, "insignificant", effective_policy)
         exceptions = self._view.exceptions(namespace, workload)
-        template = entry = None
+        shape = entry = None
         if workload.is_pod and review.operation == "CREATE" and not exceptions:
-            template = template_of(hook, namespace, workload)
-        if template is not None:
-            entry = await self._responses.find(template, effective_policy, self._images, dry_run=review.dry_run)
+            shape = shape_of(hook, namespace, workload)
+        if shape is not None:
+            entry = await self._responses.find(shape, effective_policy, self._images, dry_run=review.dry_run)
         if entry is None:
             images = RecordingSource(self._images, dry_run=review.dry_run)
             patchable = not workload.is_pod or review.operation == "CREATE" or bool(review.sub_resource)
-            evaluated = workload if template is None else template.evaluated
+            keeps = shape is not None and self._responses.has_seen(shape)
+            evaluated = workload if shape is None else shape.pod(nameless=keeps)
             with self._reserve(workload) if workload.size > SMALL_POD_CONTAINERS else _UNRESERVED:
                 verdict = await evaluate(
                     evaluated,
@@ -174,11 +175,10 @@ class Admission:
             if missed and len(namespace) <= NAMESPACE_LIMIT:
                 may_retry |= self._unpatched.is_open(namespace)
             entry = self._answer(review, hook, evaluated, verdict, may_retry)
-            if template is not None:
+            if shape is not None and keeps:
                 if not pending and not missed:
-                    self._responses.keep(template, entry, images)
-                if template.shape is not None:
-                    entry = entry.named(template.shape)
+                    self._responses.keep(shape, entry, images)
+                entry = entry.named(shape)
         if entry.decision == "deny" and workload.is_pod and not self._view.knows(namespace):
             return _refuse(review.uid, hook, effective_policy, 429, f"{_unseen(namespace)}: {entry.message}")
         return Outcome(

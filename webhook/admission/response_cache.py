@@ -1,9 +1,8 @@
-"""A cache of admission responses, by the templates and the shapes of Pods.
+"""A cache of admission responses, by the shapes of Pods.
 
-What is not in a key cannot change a response, except that the key of a shape has no command line: a response that depends on one,
-for it names a privileged program of its image, is kept for its template alone.
-An entry is valid while the same policy applies, and while the source of images gives,
-unasked, the very objects that the response was made from, and what is stored is the same.
+What is not in the key of a shape cannot change a response, but for a command line that names a privileged program of its image.
+An entry is valid while the same policy applies, and while the source of images gives, unasked, the very objects that the
+response was made from, and what is stored is the same.
 """
 
 from collections.abc import Sequence
@@ -12,14 +11,16 @@ import msgspec
 from msgspec.structs import replace
 
 from webhook.admission.response import Encoded
-from webhook.admission.shape import Shape, Template
+from webhook.admission.shape import Shape
 from webhook.caching import LRUCache
 from webhook.evaluation import privileges
 from webhook.evaluation.finding import Finding
+from webhook.image import start
 from webhook.image.source import Image, Images, Query, Unknown
 from webhook.policy.selection import EffectivePolicy
 
 CACHE_LIMIT = 8 * 1024 * 1024  # bytes
+SEEN_LIMIT = 1024 * 1024  # bytes of the shapes that were seen, some 5,000
 _OBJECT_OVERHEAD = 4  # what Python's objects take, against what they say
 
 StoredLookup = tuple[Sequence[str], Query, Sequence[Image | None]]
@@ -48,11 +49,6 @@ class RecordingSource(Images):
         self.stored.append((references, like, found))
         return found
 
-    def programs(self) -> frozenset[str]:
-        """The names of programs in a command line on which the privileges of one of the images depend."""
-        images = [found for _, found in self.lookups] + [each for _, _, found in self.stored for each in found]
-        return frozenset().union(*[privileges.relevant(each) for each in images if isinstance(each, Image)])
-
 
 class CachedResponse(msgspec.Struct, frozen=True, gc=False):
     """A response without its uid, and what is counted and logged of it."""
@@ -67,6 +63,8 @@ class CachedResponse(msgspec.Struct, frozen=True, gc=False):
 
     def named(self, shape: Shape) -> "CachedResponse":
         """The response with the names of a Pod's containers."""
+        if not shape.names:
+            return self
         findings = [
             replace(
                 each, detail=shape.named(each.detail), fix=shape.named(each.fix), container=shape.named(each.container)
@@ -81,63 +79,58 @@ class CachedResponse(msgspec.Struct, frozen=True, gc=False):
         )
 
 
-class _Entry(msgspec.Struct, frozen=True, gc=False):
-    """A response with the images that it was made from, and the programs that no command line of its shape may name."""
+class _Entry(msgspec.Struct, gc=False):
+    """A response as it was evaluated, the images that it was made from, and the command lines that it was made for.
+
+    Most Pods of a shape are of one template: `named` is the response with the `names` of the last one. `programs` are the
+    privileged ones of the images, once they had to be known.
+    """
 
     response: CachedResponse
     lookups: tuple[tuple[Query, Image], ...]
     stored: tuple[StoredLookup, ...]
-    programs: frozenset[str]
+    lines: list[tuple[str, ...]]
+    names: tuple[str, ...] = ()
+    named: CachedResponse | None = None
+    programs: frozenset[str] | None = None
+
+    def is_for(self, lines: list[tuple[str, ...]]) -> bool:
+        """Whether it would be the same with these command lines: they are its own, or neither name a privileged program."""
+        if self.lines == lines:
+            return True
+        if self.programs is None:
+            images = [found for _, found in self.lookups] + [
+                each for _, _, found in self.stored for each in found if each
+            ]
+            self.programs = frozenset[str]().union(*map(privileges.relevant, images))
+        return not self.programs or not any(
+            not self.programs.isdisjoint(start.programs(line)) for line in (*self.lines, *lines)
+        )
 
 
 class ResponseCache:
-    """The responses to the Pods that were last admitted, by the keys of their templates and of their shapes."""
+    """The responses to the Pods that were last admitted, by the keys of their shapes."""
 
     def __init__(self) -> None:
         self._answers: LRUCache[bytes, _Entry] = LRUCache(CACHE_LIMIT)
+        self._seen: LRUCache[int, bool] = LRUCache(SEEN_LIMIT)
+
+    def has_seen(self, shape: Shape) -> bool:
+        """Whether a Pod of this shape came before: the response to one that is like no other is not worth keeping."""
+        mark = hash(shape.key)
+        if self._seen.get(mark):
+            return True
+        self._seen.put(mark, True)
+        return False
 
     async def find(
-        self, template: Template, effective_policy: EffectivePolicy, images: Images, *, dry_run: bool
+        self, shape: Shape, effective_policy: EffectivePolicy, images: Images, *, dry_run: bool
     ) -> CachedResponse | None:
-        """The response to the last Pod of this template or of its shape, if it would be given again."""
-        found = await self._valid(template.key, effective_policy, images, dry_run=dry_run)
-        shape = template.shape if found is None else None
-        if shape is not None:
-            found = await self._valid(shape.key, effective_policy, images, dry_run=dry_run)
-            if found is None or shape.may_execute(found.programs):
-                return None
-            found = replace(found, response=found.response.named(shape))
-            self._put(template.key, found)
-        return None if found is None else found.response
-
-    def keep(self, template: Template, response: CachedResponse, recording: RecordingSource) -> None:
-        """Keep the response to a Pod as it was evaluated, unless one of its images was unknown."""
-        lookups = []
-        for query, found in recording.lookups:
-            if isinstance(found, Unknown):
-                return
-            lookups.append((replace(query, budget=0.0), found))
-        shape = template.shape
-        programs = recording.programs() if shape is not None and shape.lines else frozenset[str]()
-        entry = _Entry(response, tuple(lookups), tuple(recording.stored), programs)
-        if shape is None:
-            self._put(template.key, entry)
-        elif shape.may_execute(programs):
-            self._put(template.key, replace(entry, response=response.named(shape)))
-        else:
-            self._put(shape.key, entry)
-
-    def _put(self, key: bytes, entry: _Entry) -> None:
-        encoded = entry.response.encoded
-        size = len(encoded.fields) + len(encoded.patch)
-        self._answers.put(key, entry, _OBJECT_OVERHEAD * (len(key) + 2 * size))
-
-    async def _valid(
-        self, key: bytes, effective_policy: EffectivePolicy, images: Images, *, dry_run: bool
-    ) -> _Entry | None:
-        """What is kept by a key, if it would come out again."""
-        found = self._answers.get(key)
+        """The response to the last Pod of this shape, with the names of this one, if it would be given again."""
+        found = self._answers.get(shape.key)
         if found is None or found.response.effective_policy != effective_policy:
+            return None
+        if found.lines and not found.is_for(shape.lines):
             return None
         for query, image in found.lookups:
             again = query if query.dry_run == dry_run else replace(query, dry_run=dry_run)
@@ -147,4 +140,18 @@ class ResponseCache:
             again_stored = await images.find_stored(references, like)
             if again_stored is not stored and again_stored != stored:
                 return None
-        return found
+        if found.named is None or found.names != shape.names:
+            found.names, found.named = shape.names, found.response.named(shape)
+        return found.named
+
+    def keep(self, shape: Shape, response: CachedResponse, recording: RecordingSource) -> None:
+        """Keep the response to a Pod as it was evaluated, unless one of its images was unknown."""
+        lookups = []
+        for query, found in recording.lookups:
+            if isinstance(found, Unknown):
+                return
+            lookups.append((replace(query, budget=0.0), found))
+        entry = _Entry(response, tuple(lookups), tuple(recording.stored), shape.lines)
+        size = len(response.encoded.fields) + len(response.encoded.patch)
+        weight = len(shape.key) + 3 * size + sum([len(word) for line in entry.lines for word in line])
+        self._answers.put(shape.key, entry, _OBJECT_OVERHEAD * weight)

@@ -95,7 +95,7 @@ def privileges(subject: Subject) -> Privileges | None:
 
 
 def relevant(image: Image) -> frozenset[str]:
-    """The names of programs that, where a command line names none of them, leave `privileges` as they are without it."""
+    """The names of programs on which `privileges` of the image depend, where a command line names one of them."""
     surveys = [each.survey for each in image.platforms if isinstance(each.survey, Survey)]
     paths = [each.path for survey in surveys for each in survey.capable]
     paths += [each.path for survey in surveys for each in survey.special]
