@@ -22,6 +22,7 @@ from webhook.policy.selection import EffectivePolicy
 CACHE_LIMIT = 8 * 1024 * 1024  # bytes
 SEEN_LIMIT = 1024 * 1024  # bytes of the shapes that were seen, some 5,000
 _OBJECT_OVERHEAD = 4  # what Python's objects take, against what they say
+_OBJECT = 25  # what a short text takes beside, against that
 
 StoredLookup = tuple[Sequence[str], Query, Sequence[Image | None]]
 
@@ -48,6 +49,11 @@ class RecordingSource(Images):
         found = await self._images.find_stored(references, like)
         self.stored.append((references, like, found))
         return found
+
+    def programs(self) -> frozenset[str]:
+        """The privileged programs of these images, by the names that a command line may have."""
+        images = [found for _, found in self.lookups] + [each for _, _, found in self.stored for each in found]
+        return frozenset[str]().union(*[privileges.relevant(each) for each in images if isinstance(each, Image)])
 
 
 class CachedResponse(msgspec.Struct, frozen=True, gc=False):
@@ -82,30 +88,23 @@ class CachedResponse(msgspec.Struct, frozen=True, gc=False):
 class _Entry(msgspec.Struct, gc=False):
     """A response as it was evaluated, the images that it was made from, and the command lines that it was made for.
 
-    Most Pods of a shape are of one template: `named` is the response with the `names` of the last one. `programs` are the
-    privileged ones of the images, once they had to be known.
+    Where there are any, `programs` are the privileged ones of the images. Most Pods of a shape are of one template: `named` is the
+    response with the `names` of the last one.
     """
 
     response: CachedResponse
     lookups: tuple[tuple[Query, Image], ...]
     stored: tuple[StoredLookup, ...]
     lines: list[tuple[str, ...]]
+    programs: frozenset[str]
     names: tuple[str, ...] = ()
     named: CachedResponse | None = None
-    programs: frozenset[str] | None = None
 
     def is_for(self, lines: list[tuple[str, ...]]) -> bool:
         """Whether it would be the same with these command lines: they are its own, or neither name a privileged program."""
-        if self.lines == lines:
+        if self.lines == lines or not self.programs:
             return True
-        if self.programs is None:
-            images = [found for _, found in self.lookups] + [
-                each for _, _, found in self.stored for each in found if each
-            ]
-            self.programs = frozenset[str]().union(*map(privileges.relevant, images))
-        return not self.programs or not any(
-            not self.programs.isdisjoint(start.programs(line)) for line in (*self.lines, *lines)
-        )
+        return all(self.programs.isdisjoint(start.programs(line)) for line in (*self.lines, *lines))
 
 
 class ResponseCache:
@@ -151,7 +150,10 @@ class ResponseCache:
             if isinstance(found, Unknown):
                 return
             lookups.append((replace(query, budget=0.0), found))
-        entry = _Entry(response, tuple(lookups), tuple(recording.stored), shape.lines)
+        lines = shape.lines
+        programs = recording.programs() if lines else frozenset[str]()
+        entry = _Entry(response, tuple(lookups), tuple(recording.stored), lines, programs)
         size = len(response.encoded.fields) + len(response.encoded.patch)
-        weight = len(shape.key) + 3 * size + sum([len(word) for line in entry.lines for word in line])
+        words = [*programs, *(word for line in lines for word in line)]
+        weight = len(shape.key) + 3 * size + sum([len(word) + _OBJECT for word in words])
         self._answers.put(shape.key, entry, _OBJECT_OVERHEAD * weight)

@@ -327,6 +327,16 @@ async def test_memory_is_bounded() -> None:
     assert 0 < scene.admission._responses._answers.weight <= CACHE_LIMIT
 
 
+async def test_the_programs_of_an_image_are_weighed() -> None:
+    """Where an image has more than there is room for, nothing is kept of Pods with command lines."""
+    special = tuple(Special(f"/bin/{number}", 0, 0, 0o4755) for number in range(CACHE_LIMIT // 100))
+    scene = Scene(multi(platform_image("1000", survey=Survey(None, (), special))), mode="Enforce")
+    for line, kept in (([], 1), (["true"], 1)):
+        for _ in range(2):
+            await scene.admission.review(review(tweak(minimal(), {"spec.containers.0.command": line})), "mutate")
+        assert len(scene.admission._responses._answers) == kept
+
+
 @pytest.mark.parametrize(("uids", "findings"), [((1, 1), 0), ((None, 1), 0), ((1, 2), 1)], ids=str)
 async def test_replicas_that_share_an_empty_dir_are_evaluated_twice(
     uids: tuple[int | None, int], findings: int, evaluations: list[Workload]
