@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -68,8 +69,11 @@ def interrupt_on_termination() -> None:
 def signals_held() -> Iterator[None]:
     """Hold SIGINT and SIGTERM back meanwhile, so that a process is never started without our knowing of it.
 
-    They are not blocked, which that process would inherit.
+    They are not blocked, which that process would inherit. Outside the main thread no handler runs, nor can one be set.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     came: list[int] = []
     former = {
         each: signal.signal(each, lambda number, _: came.append(number))
