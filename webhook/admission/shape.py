@@ -17,7 +17,7 @@ from webhook.workload.annotations import ANNOTATION, OPENSHIFT_SCC, RecordEntry,
 from webhook.workload.podspec import Container, FileModes, Metadata, PodSpec, Present, Volume
 from webhook.workload.workload import Workload
 
-NAMES_LIMIT = 16  # containers of a Pod whose names and command lines are left out: the first ones
+NAMES_LIMIT = 16  # containers of a Pod in which names and command lines are left out
 
 _APART = {"name", "projected", "secret", "config_map", "empty_dir"}
 _KIND_OF_VOLUME = attrgetter(*(each for each in Volume.__struct_fields__ if each not in _APART))
