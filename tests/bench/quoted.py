@@ -15,8 +15,10 @@ BEGIN, END = "<!-- bench: begin; made by make bench -->", "<!-- bench: end -->"
 CONNECTIONS, CREATING = "16", "8"
 REVIEWS = {
     "compliant, 4 KB": "compliant",
+    "compliant, names and commands of their own": "compliant, jobs",
     "compliant, each unlike the others": "compliant, no two alike",
     "violating": "denied",
+    "violating, names and commands of their own": "denied, jobs",
     "violating, each unlike the others": "denied, no two alike",
     "13 containers, 31 KB": "13 containers",
 }
