@@ -29,6 +29,7 @@ def encode(
 ) -> Encoded:
     """A response for any uid, see `addressed`; a denial carries its HTTP code, reason and message."""
     response: dict[str, object] = {"allowed": answer.code == 200}
+    encoded_patch = ""
     if answer.code != 200:
         status: dict[str, object] = {"code": answer.code, "reason": _REASONS[answer.code], "message": answer.message}
         if answer.code == 429:
@@ -36,11 +37,11 @@ def encode(
         response["status"] = status
     elif patch:
         response["patchType"] = "JSONPatch"
+        encoded_patch = _ENCODER.encode(patch).decode()
     if answer.warnings:
         response["warnings"] = answer.warnings
     if audit:
         response["auditAnnotations"] = audit
-    encoded_patch = _ENCODER.encode(patch).decode() if "patchType" in response else ""
     return Encoded(_ENCODER.encode(response).decode()[1:-1], encoded_patch)
 
 

@@ -121,33 +121,34 @@ def shape_of(hook: str, namespace: str, workload: Workload) -> Shape | None:
     given = (spec.init_containers or ()) + (spec.containers or ())
     names = _names(spec, given) if record is not None else ()
     if names:
-        common = Workload(
-            workload.kind,
-            _NO_METADATA if read is None else Metadata(annotations={**read, ANNOTATION: ""} if record else read),
-            replace(
-                spec,
-                containers=_common(spec.containers, names),
-                init_containers=_common(spec.init_containers, names, keeps_lines=True),
-                volumes=volumes,
-            ),
-            workload.pointer,
-        )
+        common = _common_pod(workload, {**read, ANNOTATION: ""} if read and record else read, volumes, names)
         key = _ENCODER.encode((hook, namespace, common, [*map(len, names)], record and _places(record, names)))
         if _BEGIN_OF_RARE not in key:  # else it may have such characters of its own
             return Shape(key, common, given, names, record or ())
-    common = Workload(
+    common = _common_pod(workload, read, volumes)
+    return Shape(_ENCODER.encode((hook, namespace, common)), common)
+
+
+def _common_pod(
+    workload: Workload,
+    annotations: dict[str, str] | None,
+    volumes: tuple[Volume, ...] | None,
+    names: tuple[str, ...] = (),
+) -> Workload:
+    """The Pod with these annotations and volumes, and without these names of containers."""
+    spec = workload.spec
+    return Workload(
         workload.kind,
-        _NO_METADATA if read is None else Metadata(annotations=read),
+        _NO_METADATA if annotations is None else Metadata(annotations=annotations),
         replace(
             spec,
-            containers=_common(spec.containers),
-            init_containers=_common(spec.init_containers),
+            containers=_common(spec.containers, names),
+            init_containers=_common(spec.init_containers, names, keeps_lines=True),
             ephemeral_containers=_common(spec.ephemeral_containers),
             volumes=volumes,
         ),
         workload.pointer,
     )
-    return Shape(_ENCODER.encode((hook, namespace, common)), common)
 
 
 def _common(
@@ -181,12 +182,8 @@ def _names(spec: PodSpec, containers: tuple[Container, ...]) -> tuple[str, ...]:
     """
     if spec.ephemeral_containers or len(containers) > NAMES_LIMIT:
         return ()
-    names = []
-    for each in containers:
-        if not _is_label(each.name):
-            return ()
-        names.append(each.name)
-    if len(names) > 1 and len(set(names)) < len(names):
+    names = [each.name for each in containers]
+    if len(set(names)) < len(names) or not all(map(_is_label, names)):
         return ()
     return tuple(["" if injectors.uses(each.image or "") else each.name for each in containers])
 
