@@ -2,9 +2,6 @@
 
 from pathlib import Path
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from webhook.errors import InvalidDocument, InvalidSetting
 from webhook.policy.loader import load
 from webhook.policy.types import Documents
@@ -25,6 +22,9 @@ def load_documents(paths: tuple[Path, ...]) -> Documents:
 
 
 def _load(path: Path) -> Documents:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

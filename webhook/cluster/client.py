@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-import aiohttp
 import msgspec
 
 from webhook.cluster.errors import Absent, Busy, Expired, Unreachable, refusal
 from webhook.cluster.library import ApiClient, Configuration, RESTResponse, config
 from webhook.cluster.object_meta import ListMetadata
 from webhook.errors import InvalidSetting
-from webhook.proxies import Proxies
+from webhook.http.library import aiohttp
+from webhook.http.proxies import Proxies
 
 SILENCE_TIMEOUT = 10.0  # seconds without a byte, after which a connection is taken for dead
 ANSWER_TIMEOUT = 300.0  # seconds for a whole answer: a page of large Pods over a slow link takes a minute

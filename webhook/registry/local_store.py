@@ -15,10 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-import aiohttp
 import msgspec
 
 from webhook.errors import InvalidReference, InvalidSetting
+from webhook.http.library import aiohttp
 from webhook.image import reference as references
 from webhook.image.source import Cause, Image, Query, Unknown
 from webhook.registry import layout

@@ -20,11 +20,10 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from string import hexdigits
 from typing import Any, Literal
 
-from aiohttp.abc import AbstractResolver, ResolveResult
-
 from webhook.caching import TENANT, LRUCache
 from webhook.errors import InvalidSetting
-from webhook.proxies import Proxies
+from webhook.http.library import aiohttp
+from webhook.http.proxies import Proxies
 from webhook.registry.settings import RegistrySettings, match_authority
 from webhook.registry.transport.messages import RegistryError, Request, Url, forbidden, same_authority
 
@@ -114,7 +113,7 @@ class CrowdedNames(RegistryError):
         self.tenant = tenant
 
 
-class SystemResolver(AbstractResolver):
+class SystemResolver(aiohttp.abc.AbstractResolver):
     """`seconds` is how long an answer is waited for. Use it from one event loop, and `close` it there."""
 
     def __init__(self, seconds: float) -> None:
@@ -122,11 +121,11 @@ class SystemResolver(AbstractResolver):
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="names")
         self._running: Counter[str] = Counter()
         self._futures: set[asyncio.Future[Any]] = set()
-        self._known: LRUCache[tuple[str, int, int], tuple[list[ResolveResult], float]] = LRUCache(_CACHE)
+        self._known: LRUCache[tuple[str, int, int], tuple[list[aiohttp.abc.ResolveResult], float]] = LRUCache(_CACHE)
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
+    ) -> list[aiohttp.abc.ResolveResult]:
         """Every address of the name; `OSError` where there is none in time, `CrowdedNames` where others are in the way."""
         key = (host, port, int(family))
         found, until = self._known.get(key) or ([], 0.0)
@@ -135,7 +134,7 @@ class SystemResolver(AbstractResolver):
         async with asyncio.timeout(self._seconds):
             infos = await asyncio.shield(self._start(host, port, family))
         found = [
-            ResolveResult(
+            aiohttp.abc.ResolveResult(
                 hostname=host,
                 host=str(address[0]),
                 port=int(address[1]),
@@ -180,16 +179,16 @@ class AddressDenied(OSError):
     """The name resolved to addresses that it may not have."""
 
 
-class CheckedResolver(AbstractResolver):
+class CheckedResolver(aiohttp.abc.AbstractResolver):
     """Resolves names by `names`, which others may use too, and gives out only the addresses that `allows`."""
 
-    def __init__(self, names: AbstractResolver, allows: Callable[[str, str], bool]) -> None:
+    def __init__(self, names: aiohttp.abc.AbstractResolver, allows: Callable[[str, str], bool]) -> None:
         self._names = names
         self._allows = allows
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
+    ) -> list[aiohttp.abc.ResolveResult]:
         """The allowed addresses; `AddressDenied` where there are only others."""
         found = await self._names.resolve(host, port, family)
         allowed = [each for each in found if self._allows(f"{host}:{port}", each["host"])]
@@ -265,19 +264,27 @@ class TlsContexts:
     """
 
     def __init__(self, settings: RegistrySettings) -> None:
-        self._default = _context(settings, "") if settings.authority else True
         self._named = {
             name: _context(settings, name) for name in {*settings.authorities, *settings.client_certificates}
         }
+        self._settings = settings
+        self._default = _context(settings, "") if settings.authority else None
+        self._reading = asyncio.Lock()
 
-    def of(self, authority: str) -> ssl.SSLContext | bool:
-        """That of its own, or of its host, or else everybody's: True, as aiohttp has it, for the system's authorities."""
+    async def of(self, authority: str) -> ssl.SSLContext:
+        """That of its own, or of its host, or else everybody's. The system's authorities are read when first needed."""
         entry = match_authority(authority, self._named)
-        return self._default if entry is None else self._named[entry]
+        if entry is not None:
+            return self._named[entry]
+        async with self._reading:
+            if self._default is None:
+                self._default = await asyncio.to_thread(_context, self._settings, "")
+        return self._default
 
 
 def _context(settings: RegistrySettings, name: str) -> ssl.SSLContext:
     context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
     trusted = match_authority(name, settings.authorities)
     given = {f"given for {trusted}": settings.authorities[trusted]} if trusted is not None else {}
     for whose, pem in (given | ({"given for every host": settings.authority} if settings.authority else {})).items():

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from weakref import WeakValueDictionary
 
-import aiohttp
 import msgspec
 from yarl import URL
 
 from webhook.caching import TENANT, FairSemaphore
+from webhook.http.library import aiohttp
 from webhook.registry.settings import RegistrySettings
 from webhook.registry.transport.egress import AddressDenied, EgressPolicy, TlsContexts, denied
 from webhook.registry.transport.messages import (
@@ -222,7 +222,7 @@ class Transport:
                 headers=headers,
                 data=request.form,
                 allow_redirects=False,
-                ssl=self._tls.of(authority),
+                ssl=await self._tls.of(authority) if url.scheme == "https" else True,
                 proxy=self._egress.proxy(url),
                 timeout=aiohttp.ClientTimeout(total=total, sock_connect=timeouts.connect, sock_read=timeouts.idle),
             ) as answer:

@@ -1,5 +1,6 @@
 """TLS: whom to trust, and what is shown."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -40,6 +41,19 @@ async def test_a_certificate_is_verified_against_the_given_authority(
     assert "add its CA" in detail
     detail = await connect(insecure=frozenset(), **trusting).detail(reference)
     assert "not allowed" in detail
+
+
+async def test_the_authorities_of_the_system_are_trusted(
+    secure: Registry, connect: Connect, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are read once, when the first host that has none of its own is asked."""
+    reference, settings = f"{secure.host}/team/app:1", {"allowed": frozenset({secure.host}), "insecure": frozenset()}
+    assert "add its CA" in await connect(**settings).detail(reference)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    client = connect(**settings)
+    await client.image(reference)
+    made = TlsContexts(RegistrySettings())
+    assert len({*await asyncio.gather(made.of("a.io"), made.of("b.io"))}) == 1
 
 
 async def test_a_token_service_may_not_be_less_secure(secure: Registry, connect: Connect, authority: Authority) -> None:
@@ -84,20 +98,20 @@ def test_a_client_certificate_must_be_one(authority: Authority, tmp_path: Path) 
             TlsContexts(RegistrySettings(client_certificates={"a.io": pair}))
 
 
-def test_a_port_has_what_its_host_has(authority: Authority) -> None:
+async def test_a_port_has_what_its_host_has(authority: Authority) -> None:
     """A client certificate for one port does not cost it the CA of the host."""
     shown = {"a.io:5000": ClientCertificate(authority.certificate, authority.key)}
     made = TlsContexts(RegistrySettings(authorities={"a.io": authority.pem}, client_certificates=shown))
-    assert _trusted(made, "a.io") == _trusted(made, "a.io:5000") == SYSTEM + 1
-    assert made.of("b.io") is True
+    assert await _trusted(made, "a.io") == await _trusted(made, "a.io:5000") == SYSTEM + 1
+    assert await _trusted(made, "b.io") == SYSTEM
 
 
-def test_an_authority_for_every_host_is_trusted_beside_those_of_one(authority: Authority, tmp_path: Path) -> None:
+async def test_an_authority_for_every_host_is_trusted_beside_those_of_one(authority: Authority, tmp_path: Path) -> None:
     """As behind a proxy that inspects TLS."""
     (other := tmp_path / "other").mkdir()
     everywhere = Authority(other).pem
     made = TlsContexts(RegistrySettings(authorities={"a.io": authority.pem}, authority=everywhere))
-    assert (_trusted(made, "a.io"), _trusted(made, "b.io")) == (SYSTEM + 2, SYSTEM + 1)
+    assert (await _trusted(made, "a.io"), await _trusted(made, "b.io")) == (SYSTEM + 2, SYSTEM + 1)
     with pytest.raises(InvalidSetting, match="the CA given for every host is no PEM certificate"):
         TlsContexts(RegistrySettings(authority="nonsense"))
 
@@ -105,7 +119,5 @@ def test_an_authority_for_every_host_is_trusted_beside_those_of_one(authority: A
 SYSTEM = len(ssl.create_default_context().get_ca_certs())
 
 
-def _trusted(contexts: TlsContexts, host: str) -> int:
-    context = contexts.of(host)
-    assert isinstance(context, ssl.SSLContext)
-    return len(context.get_ca_certs())
+async def _trusted(contexts: TlsContexts, host: str) -> int:
+    return len((await contexts.of(host)).get_ca_certs())

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webhook.errors import InvalidSetting
-from webhook.proxies import Proxies
+from webhook.http.proxies import Proxies
 
 PROXY = "http://proxy.corp:3128"
 

@@ -1,0 +1,1 @@
+"""HTTP of clients: the library, and which proxy a connection goes by."""
