@@ -4,9 +4,9 @@ Pods of a template differ in their own name and in that of the token volume that
 in their command lines and the names of their containers, too.
 """
 
-import re
 import secrets
 from operator import attrgetter
+from string import ascii_lowercase, digits
 from typing import Any
 
 import msgspec
@@ -29,8 +29,9 @@ _NO_METADATA = Metadata()
 _ANNOTATIONS = (ANNOTATION, OPENSHIFT_SCC)
 _ENCODER = msgspec.msgpack.Encoder(order="deterministic")
 
-# kubernetes/apimachinery pkg/util/validation/validation.go (IsDNS1123Label), and some more
-_is_label = re.compile(r"[-a-z0-9]{1,63}").fullmatch
+# kubernetes/apimachinery pkg/util/validation/validation.go (IsDNS1123Label), without where the "-" may stand
+_LABEL_LIMIT = 63
+_LABEL_CHARACTERS = ascii_lowercase + digits + "-"
 # A name of n characters is evaluated as n times one character, another for each container: so every text is cut where it would be
 # with the name. They are printable, and nobody outside knows which they are: no text of an image has them but by chance.
 _RARE = range(0x20000, 0x2A6D0)  # CJK Unified Ideographs Extension B
@@ -122,11 +123,15 @@ def shape_of(hook: str, namespace: str, workload: Workload) -> Shape | None:
     names = _names(spec, given) if record is not None else ()
     if names:
         common = _common_pod(workload, {**read, ANNOTATION: ""} if read and record else read, volumes, names)
-        key = _ENCODER.encode((hook, namespace, common, [*map(len, names)], record and _places(record, names)))
+        key = _key(hook, namespace, common, [*map(len, names)], record and _places(record, names))
         if _BEGIN_OF_RARE not in key:  # else it may have such characters of its own
             return Shape(key, common, given, names, record or ())
     common = _common_pod(workload, read, volumes)
-    return Shape(_ENCODER.encode((hook, namespace, common)), common)
+    return Shape(_key(hook, namespace, common), common)
+
+
+def _key(hook: str, namespace: str, common: Workload, *more: object) -> bytes:
+    return _ENCODER.encode((hook, namespace, common.metadata.annotations, common.spec, *more))
 
 
 def _common_pod(
@@ -183,8 +188,11 @@ def _names(spec: PodSpec, containers: tuple[Container, ...]) -> tuple[str, ...]:
     if spec.ephemeral_containers or len(containers) > NAMES_LIMIT:
         return ()
     names = [each.name for each in containers]
-    if len(set(names)) < len(names) or not all(map(_is_label, names)):
+    if len(names) > 1 and len(set(names)) < len(names):
         return ()
+    for name in names:
+        if not 0 < len(name) <= _LABEL_LIMIT or name.strip(_LABEL_CHARACTERS):
+            return ()
     return tuple(["" if injectors.uses(each.image or "") else each.name for each in containers])
 
 

@@ -6,8 +6,6 @@ Sources: kubernetes/apimachinery pkg/util/validation/validation.go (DNS1123Subdo
 github.com/distribution/reference reference.go (NameTotalLengthMax), regexp.go (a tag of 128).
 """
 
-from collections.abc import Iterable
-
 import msgspec
 
 from webhook.workload.podspec import Container, Metadata, OwnerReference, PodSpec
@@ -20,40 +18,53 @@ _CUT = "…"
 
 def bounded(workload: Workload) -> Workload:
     """The workload with no name longer than one can be; nearly always the same."""
-    spec, metadata, template = _spec(workload.spec), _metadata(workload.metadata), workload.template_metadata
-    if template is not NO_METADATA:
-        template = _metadata(template)
-    if spec is workload.spec and metadata is workload.metadata and template is workload.template_metadata:
+    if not _has_long_name(workload):
         return workload
-    return msgspec.structs.replace(workload, spec=spec, metadata=metadata, template_metadata=template)
+    return msgspec.structs.replace(
+        workload,
+        spec=_spec(workload.spec),
+        metadata=_metadata(workload.metadata),
+        template_metadata=_metadata(workload.template_metadata),
+    )
+
+
+def _has_long_name(workload: Workload) -> bool:
+    spec, account = workload.spec, workload.spec.service_account_name
+    for containers in (spec.containers, spec.init_containers, spec.ephemeral_containers):
+        for container in containers or ():
+            if len(container.name) > NAME_LIMIT or len(container.image or "") > IMAGE_LIMIT:
+                return True
+    for secret in spec.image_pull_secrets or ():
+        if len(secret.name) > NAME_LIMIT:
+            return True
+    for metadata in (workload.metadata, workload.template_metadata):
+        if metadata is NO_METADATA:
+            continue
+        for name in (metadata.name, metadata.generate_name, metadata.namespace, metadata.uid):
+            if name is not None and len(name) > NAME_LIMIT:
+                return True
+        for owner in metadata.owner_references or ():
+            if _is_long_owner(owner):
+                return True
+    return account is not None and len(account) > NAME_LIMIT
+
+
+def _is_long_owner(owner: OwnerReference) -> bool:
+    return max(len(owner.name), len(owner.kind), len(owner.uid), len(owner.api_version)) > NAME_LIMIT
 
 
 def _spec(spec: PodSpec) -> PodSpec:
-    secrets, account = spec.image_pull_secrets or (), spec.service_account_name
     lists = (spec.containers, spec.init_containers, spec.ephemeral_containers)
-    if not (
-        _has_long_container(lists)
-        or (secrets and _has_long([each.name for each in secrets]))
-        or (account is not None and len(account) > NAME_LIMIT)
-    ):
-        return spec
     regular, init, ephemeral = (containers and tuple(map(_container, containers)) for containers in lists)
+    secrets = spec.image_pull_secrets
     return msgspec.structs.replace(
         spec,
         containers=regular,
         init_containers=init,
         ephemeral_containers=ephemeral,
-        image_pull_secrets=tuple(each for each in secrets if len(each.name) <= NAME_LIMIT),
-        service_account_name=_cut(account, NAME_LIMIT),
+        image_pull_secrets=secrets and tuple(each for each in secrets if len(each.name) <= NAME_LIMIT),
+        service_account_name=_cut(spec.service_account_name, NAME_LIMIT),
     )
-
-
-def _has_long_container(lists: Iterable[tuple[Container, ...] | None]) -> bool:
-    for containers in lists:
-        for each in containers or ():
-            if len(each.name) > NAME_LIMIT or (each.image is not None and len(each.image) > IMAGE_LIMIT):
-                return True
-    return False
 
 
 def _container(container: Container) -> Container:
@@ -63,29 +74,16 @@ def _container(container: Container) -> Container:
 
 def _metadata(metadata: Metadata) -> Metadata:
     texts = (metadata.name, metadata.generate_name, metadata.namespace, metadata.uid)
-    owners = metadata.owner_references or ()
-    if not (_has_long(texts) or (owners and any(map(_is_long_owner, owners)))):
-        return metadata
     name, generate_name, namespace, uid = (_cut(each, NAME_LIMIT) for each in texts)
+    owners = metadata.owner_references
     return msgspec.structs.replace(
         metadata,
         name=name,
         generate_name=generate_name,
         namespace=namespace,
         uid=uid,
-        owner_references=tuple(each for each in owners if not _is_long_owner(each)),
+        owner_references=owners and tuple(each for each in owners if not _is_long_owner(each)),
     )
-
-
-def _is_long_owner(owner: OwnerReference) -> bool:
-    return _has_long((owner.name, owner.kind, owner.uid, owner.api_version))
-
-
-def _has_long(names: Iterable[str | None]) -> bool:
-    for name in names:  # noqa: SIM110  # any() and a generator take twice as long, for every review
-        if name is not None and len(name) > NAME_LIMIT:
-            return True
-    return False
 
 
 def _cut(text: str | None, limit: int) -> str | None:

@@ -122,9 +122,9 @@ async def test_what_is_evaluated_is_the_key(paths: dict[str, Any]) -> None:
     keys = list(scene.admission._responses._answers._entries)
     assert keys or paths
     for key, found in zip(keys, evaluated[1:], strict=False):
-        hook, namespace, kept, *rest = msgspec.msgpack.decode(key, type=tuple[Any, ...])
+        hook, namespace, annotations, spec, *rest = msgspec.msgpack.decode(key, type=tuple[Any, ...])
         assert (hook, namespace) == ("mutate", "default")
-        pod = msgspec.convert(kept, Workload)
+        pod = Workload("Pod", podspec.Metadata(annotations=annotations), msgspec.convert(spec, podspec.PodSpec))
         if not rest:
             assert pod == found
             continue

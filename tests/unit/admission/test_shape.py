@@ -28,7 +28,10 @@ def _shape(pod: Workload | Object) -> Shape:
 
 
 def _decoded(key: bytes) -> tuple[str, str, Workload]:
-    return msgspec.msgpack.decode(key, type=tuple[str, str, Workload])
+    hook, namespace, annotations, spec = msgspec.msgpack.decode(
+        key, type=tuple[str, str, dict[str, str] | None, podspec.PodSpec]
+    )
+    return hook, namespace, Workload("Pod", podspec.Metadata(annotations=annotations), spec)
 
 
 @pytest.mark.parametrize(
