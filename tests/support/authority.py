@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
@@ -15,7 +15,7 @@ class Authority:
     """A key and a self-signed certificate, as files in `folder` and as a server's TLS context."""
 
     def __init__(self, folder: Path, name: str = "test") -> None:
-        self.private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.private = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         now = dt.datetime.now(dt.UTC)
         addresses = map(ipaddress.ip_address, ("127.0.0.1", "0.0.0.0"))  # noqa: S104  # nothing listens there

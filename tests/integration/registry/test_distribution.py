@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from deploy.dev.oci import image, index
 from tests.support.authority import Authority
@@ -63,10 +64,11 @@ class TokenService:
     def _signed(self, access: list[dict[str, Any]]) -> str:
         now = int(time.time())
         certificate = base64.b64encode(self._authority.public.public_bytes(serialization.Encoding.DER)).decode()
-        header = {"typ": "JWT", "alg": "RS256", "x5c": [certificate]}
+        header = {"typ": "JWT", "alg": "ES256", "x5c": [certificate]}
         claims = {"iss": "test", "aud": "reg", "sub": "app", "nbf": now - 60, "iat": now, "exp": now + 300}
         signed = f"{_part(header)}.{_part({**claims, 'jti': secrets.token_hex(8), 'access': access})}"
-        signature = self._authority.private.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+        pair = decode_dss_signature(self._authority.private.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
+        signature = b"".join(number.to_bytes(32) for number in pair)
         return f"{signed}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
 
 
