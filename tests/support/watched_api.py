@@ -27,6 +27,7 @@ class WatchedApi:
         self.refusals: list[tuple[int, dict[str, str]]] = []  # status and headers of the next answers to streams
         self.failing = 0  # the status of every answer, unless 0
         self.breaking = False  # streams are cut as soon as they are open
+        self.second = 1.0  # of the time that streams live, in our seconds
         self.counts: Counter[str] = Counter()  # pages, listings and streams that were asked for
         self._history: list[tuple[int, str, str, Object]] = []
         self._changed = asyncio.Condition()
@@ -96,7 +97,7 @@ class WatchedApi:
         if self.refusals:
             status, headers = self.refusals.pop(0)
             return web.json_response({"kind": "Status", "message": "later"}, status=status, headers=headers)
-        since, end = int(request.query["resourceVersion"]), float(request.query["timeoutSeconds"])
+        since, end = int(request.query["resourceVersion"]), int(request.query["timeoutSeconds"]) * self.second
         if since < self.forgotten:
             return web.json_response({"kind": "Status", "message": "too old resource version"}, status=410)
         answer = web.StreamResponse()

@@ -51,10 +51,17 @@ async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         yield found
 
 
+@pytest.fixture
+def short_lives(api: WatchedApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream has lived its time within a moment."""
+    api.second = 0.02
+    monkeypatch.setattr(reflector, "SHORTEST_STREAM", 0.9 * api.second)
+
+
 @contextlib.asynccontextmanager
-async def following(kept: Kept, lifetime: int = LIFETIME) -> AsyncIterator[None]:
+async def following(kept: Kept) -> AsyncIterator[None]:
     async with contextlib.aclosing(Cluster()) as cluster:
-        loop = reflector.follow(cluster, POLICIES, "policies", kept, lifetime=lifetime, synced=kept.sync)
+        loop = reflector.follow(cluster, POLICIES, "policies", kept, lifetime=LIFETIME, synced=kept.sync)
         async with supervisor.background(loop):
             yield
 
@@ -92,6 +99,7 @@ async def test_a_stream_that_breaks_is_taken_up_where_it_ended(
     assert caplog.records == []
 
 
+@pytest.mark.usefixtures("short_lives")
 async def test_a_stream_that_has_lived_its_time_is_followed_by_the_next_at_once(
     api: WatchedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,17 +107,18 @@ async def test_a_stream_that_has_lived_its_time_is_followed_by_the_next_at_once(
     monkeypatch.setattr(reflector, "RETRY_PAUSE", 60.0)
     monkeypatch.setattr(backoff, "FIRST_PAUSE", 60.0)
     kept = Kept()
-    async with following(kept, lifetime=1):
+    async with following(kept):
         await until(lambda: api.counts["streams"] == 2)
         await api.put(POLICIES, "d")
         await until(lambda: "d" in kept.keys)
     assert api.counts["listings"] == 1
 
 
+@pytest.mark.usefixtures("short_lives")
 async def test_a_stream_goes_on_from_its_bookmark(api: WatchedApi) -> None:
     """So that it is not too old, though nothing of its kind has changed for long."""
     kept = Kept()
-    async with following(kept, lifetime=1):
+    async with following(kept):
         await until(lambda: api.counts["streams"])
         api.objects["/elsewhere"] = {}
         await api.put("/elsewhere", "x")
@@ -235,8 +244,9 @@ async def test_a_reflector_that_fails_is_begun_anew(
     assert record.getMessage() == "following policies failed, which is a bug"
 
 
+@pytest.mark.usefixtures("short_lives")
 async def test_every_stream_confirms_what_is_held(api: WatchedApi) -> None:
     kept = Kept()
-    async with following(kept, lifetime=1):
+    async with following(kept):
         await until(lambda: kept.synced >= 3)
     assert api.counts["listings"] == 1
