@@ -18,8 +18,9 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
+import webhook
 from webhook.cluster.errors import Absent, Busy, Expired, Unreachable, refusal
-from webhook.cluster.library import ApiClient, Configuration, RESTResponse, config
+from webhook.cluster.library import Configuration, RESTClientObject, RESTResponse, config
 from webhook.cluster.object_meta import ListMetadata
 from webhook.errors import InvalidSetting
 from webhook.http.library import aiohttp
@@ -35,6 +36,7 @@ JSON = "application/json"
 METADATA = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST = METADATA.replace("Metadata;", "MetadataList;")
 FIELD_MANAGER = "nonroot-operate"
+USER_AGENT = f"nonroot-webhook/{webhook.__version__}"
 MANAGED_BY = {"app.kubernetes.io/part-of": "nonroot-webhook", "app.kubernetes.io/managed-by": FIELD_MANAGER}
 
 # client-go tools/clientcmd/client_config.go (inClusterClientConfig.Namespace)
@@ -80,7 +82,7 @@ class Cluster:
         self._context = context
         self._kubeconfig = kubeconfig
         self._user = user
-        self._client: ApiClient | None = None
+        self._client: RESTClientObject | None = None
         self._connecting = asyncio.Lock()
         self._last_answer = (datetime.now(UTC), time.monotonic())  # the API server's time, and ours on receiving it
         self._from_kubeconfig = False
@@ -96,7 +98,7 @@ class Cluster:
     async def aclose(self) -> None:
         """Close the connection."""
         if self._client is not None:
-            await self._client.close()  # type: ignore[no-untyped-call]
+            await self._client.close()
 
     async def call(
         self,
@@ -170,13 +172,14 @@ class Cluster:
         accept: str = JSON,
     ) -> RESTResponse:
         client = await self._connect()
-        headers = {"Accept": accept, "Content-Type": content_type}
+        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": USER_AGENT}
         if self._user:
             headers["Impersonate-User"] = self._user
-        parameters = await client.param_serialize(
-            method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
+        if authorization := await _authorization(client.configuration):
+            headers["Authorization"] = authorization
+        response: RESTResponse = await client.request(  # type: ignore[no-untyped-call]
+            method, f"{client.configuration.host}{path}", headers=headers, body=body, _request_timeout=timeout
         )
-        response = await client.call_api(*parameters, _request_timeout=timeout)
         self._hear(response.headers.get("Date", ""))
         return response
 
@@ -235,13 +238,13 @@ class Cluster:
             server=configuration.host,
             ca_file=configuration.ssl_ca_cert,
             verified=bool(configuration.verify_ssl),
-            authorization=await configuration.get_api_key_with_prefix("BearerToken", alias="authorization") or "",
+            authorization=await _authorization(configuration),
             certificate_file=configuration.cert_file,
             key_file=configuration.key_file,
             proxy=configuration.proxy,
         )
 
-    async def _connect(self) -> ApiClient:
+    async def _connect(self) -> RESTClientObject:
         async with self._connecting:
             if self._client is None:
                 configuration = Configuration()
@@ -254,7 +257,7 @@ class Cluster:
                     raise Unreachable(
                         f"there is neither a service account nor a usable kubeconfig: {error}; set KUBECONFIG"
                     ) from error
-                self._client = ApiClient(configuration)
+                self._client = RESTClientObject(configuration)
             return self._client
 
     async def _configure(self, configuration: Configuration) -> None:
@@ -270,6 +273,11 @@ class Cluster:
             self._kubeconfig or None, self._context or None, configuration
         )
         self._from_kubeconfig = True
+
+
+async def _authorization(configuration: Configuration) -> str:
+    """The value of the header, with a token that is valid now; "" for a client certificate alone."""
+    return await configuration.get_api_key_with_prefix("BearerToken", alias="authorization") or ""
 
 
 def _exists(kubeconfig: str) -> None:

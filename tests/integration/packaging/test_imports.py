@@ -53,8 +53,9 @@ def test_without_the_identity_api_nothing_of_it_or_of_a_cluster_is_imported() ->
 def test_of_the_kubernetes_client_only_what_speaks_asyncio_is_imported() -> None:
     program = (
         "import sys, webhook.cluster.client; "
-        "print(*{'kubernetes.client', 'kubernetes.dynamic', 'requests', 'oauthlib', 'urllib3'} & set(sys.modules)); "
-        "from kubernetes.config import load_kube_config; import kubernetes.client; kubernetes.client.CoreV1Api"
+        "print(*{'kubernetes.client', 'kubernetes.dynamic', 'requests', 'oauthlib', 'urllib3', 'pydantic'} & set(sys.modules)); "
+        "from kubernetes.config import load_kube_config; import kubernetes.client; kubernetes.client.CoreV1Api; "
+        "from kubernetes.aio.client import ApiClient; ApiClient.call_api"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

@@ -26,7 +26,7 @@ async def test_no_answer_is_unreachable(
     async def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(client, "call_api", fail)
+    monkeypatch.setattr(client, "request", fail)
     with pytest.raises(Unreachable, match="does not answer"):
         await connection.call("GET", "/api/v1/pods", "Pods")
 
