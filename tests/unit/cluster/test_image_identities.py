@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.images import DIGEST, image
 from tests.unit.image.test_identity_index import made
-from webhook.cluster import image_identities
+from webhook.cluster import image_identities, workqueue
 from webhook.cluster.client import Cluster
 from webhook.cluster.errors import Absent, Conflict, Forbidden
 from webhook.cluster.image_identities import ClusterIdentityStore
@@ -48,10 +48,21 @@ class Clock:
         return self.now
 
 
+@pytest.fixture(autouse=True)
+def writes_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workqueue, "WRITE_INTERVAL", 0.0)
+
+
+async def turn() -> None:
+    """Let the writer have its turn; the API server answers at once."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 async def save(known: ClusterIdentityStore, digest: str = DIGEST, **query: Any) -> None:
-    """Learn one image, and let the writer have its turn."""
+    """Learn one image, and let it be written."""
     known.save(ASKED, msgspec.structs.replace(FOUND, digest=digest), Query("registry.example/app:1", **query))
-    await asyncio.sleep(0.05)
+    await turn()
 
 
 @pytest.mark.parametrize("answer", [None, Conflict("it is there")], ids=["the first", "somebody else was first"])
@@ -111,7 +122,7 @@ async def test_what_a_pull_secret_opened_is_for_its_namespace(private: bool, nam
     result = msgspec.structs.replace(FOUND, private=private)
     async with run_in_background(known.writer):
         known.save(ASKED, result, Query("registry.example/app:1", namespace="shop"))
-        await asyncio.sleep(0.05)
+        await turn()
     (body,) = api.bodies
     assert body["spec"].get("namespaces") == (tuple(namespaces) if namespaces else None)
 
@@ -122,7 +133,7 @@ async def test_what_is_not_the_registrys_fresh_word_is_not_written(change: dict[
     known = ClusterIdentityStore(api)
     async with run_in_background(known.writer):
         known.save(ASKED, msgspec.structs.replace(FOUND, **change), Query("registry.example/app:1"))
-        await asyncio.sleep(0.05)
+        await turn()
     assert api.bodies == []
 
 
