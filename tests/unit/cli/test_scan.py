@@ -15,7 +15,7 @@ from kubernetes.aio.config import kube_config
 from tests.support.api import Api, serving
 from tests.support.evaluation import NOW
 from tests.support.made_up_cluster import named, of
-from tests.support.pods import IMAGE, Object, minimal
+from tests.support.pods import IMAGE, Object, minimal, tweak
 from tests.unit.cli.output.test_scan import REPORTED
 from tests.unit.scan.test_run import cluster_of
 from webhook.cli.main import main
@@ -64,8 +64,9 @@ async def test_the_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pods: list[Object], arguments: list[str], code: int
 ) -> None:
     """As for a check; and one line, never a stack trace, where it cannot be done."""
-    api = cluster_of(pods=[named(of("Pod", **each), f"p{number}") for number, each in enumerate(pods)], deployments=[])
-    async with reachable(api, tmp_path, monkeypatch):
+    refused = {"spec.containers.0.image": "127.0.0.1/app:1"}  # at once; a host that has no address is asked for again
+    running = [named(tweak(of("Pod", **each), refused), f"p{number}") for number, each in enumerate(pods)]
+    async with reachable(cluster_of(pods=running, deployments=[]), tmp_path, monkeypatch):
         result = await asyncio.to_thread(scan, *arguments)
     assert result.exit_code == code, result.output
     assert "Traceback" not in result.output
