@@ -45,7 +45,7 @@ class Server:
 @pytest.fixture
 async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     """A server in a hurry."""
-    monkeypatch.setattr(limits, "REQUEST_TIMEOUT", 0.3)
+    monkeypatch.setattr(limits, "REQUEST_TIMEOUT", 0.1)
     running = Server()
     listener = await asyncio.get_running_loop().create_server(
         lambda: BoundedProtocol(running.config, running.state, {}), "127.0.0.1", 0
@@ -160,6 +160,7 @@ async def test_large_requests_share_a_limit_and_small_ones_are_taken(
 async def test_of_many_connections_one_that_has_brought_much_is_not_kept(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(limits, "REQUEST_TIMEOUT", 60)
     monkeypatch.setattr(limits, "FEW_CONNECTIONS", 1)
     async with server.connection() as (reader, writer), server.connection() as (other, small):
         writer.write(LARGE + b"x")
