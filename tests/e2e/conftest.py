@@ -112,6 +112,6 @@ def namespace(target: Target, request: pytest.FixtureRequest) -> Iterator[str]:
     words = request.node.name.partition("[")[0].removeprefix("test_").replace("_", "-")
     name = f"{words[:40].strip('-')}-{secrets.token_hex(4)}"
     yield name
-    made = [each for each in target.kubectl("get", "namespaces", "-o", "name").split() if name in each]
-    if made:
-        target.kubectl("delete", "--wait=false", "--ignore-not-found", *made)  # some may be going already
+    for each in target.get("namespaces"):
+        if each["metadata"]["name"].startswith(name):
+            target.delete("namespaces", each["metadata"]["name"])

@@ -5,22 +5,22 @@ import secrets
 from deploy.release import NAMESPACE
 from tests.e2e.target import Refused, Target
 
-PODS = ("pods", NAMESPACE, "-l", "app.kubernetes.io/component=controller")
+CONTROLLER = "app.kubernetes.io/component=controller"
 
 
 def scan(target: Target, namespace: str) -> None:
     """Have the controller look at everything again: a namespace's label has changed."""
-    target.kubectl("label", "namespace", namespace, f"test/scan={secrets.token_hex(4)}", "--overwrite")
+    target.label(namespace, **{"test/scan": secrets.token_hex(4)})
 
 
 def mismatches(target: Target) -> float | None:
     """How many predictions were wrong since it started; None before its first scan, or while it is away."""
-    pods = [each["metadata"]["name"] for each in target.get(*PODS)]
+    pods = [each["metadata"]["name"] for each in target.get("pods", NAMESPACE, labels=CONTROLLER)]
     if len(pods) != 1:
         return None
     try:
         path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pods[0]}:8080/proxy/metrics"
-        lines = target.kubectl("get", "--raw", path).splitlines()
+        lines = target.api.call("GET", path).body.decode().splitlines()
     except Refused:
         return None
     result = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
@@ -29,4 +29,4 @@ def mismatches(target: Target) -> float | None:
 
 def restart(target: Target) -> None:
     """End it; another takes its place."""
-    target.kubectl("delete", "pods", *PODS[2:], "-n", NAMESPACE, "--now")
+    target.kubectl("delete", "pods", "-l", CONTROLLER, "-n", NAMESPACE, "--now")

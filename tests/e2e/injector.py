@@ -75,7 +75,7 @@ def injector(
     try:
         yield asked
     finally:
-        target.kubectl("delete", "mutatingwebhookconfiguration", name)
+        target.delete("mutatingwebhookconfigurations", name)
         server.shutdown()
         server.server_close()
         thread.join()

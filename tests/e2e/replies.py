@@ -9,7 +9,7 @@ from tests.e2e.target import Refused, Target, eventually
 from tests.support.pods import minimal, tweak
 from tests.unit.server.test_asgi import review
 
-PODS = ("pods", NAMESPACE, "-l", "app.kubernetes.io/component=admission")
+ADMISSION = "app.kubernetes.io/component=admission"
 STATED = tweak(minimal(), {"spec.securityContext.runAsUser": 1})  # nobody has to know its image
 Response = dict[str, Any]
 
@@ -18,10 +18,10 @@ def everywhere(
     target: Target, namespace: str, made: dict[str, Any], holds: Callable[[Response], bool], what: str
 ) -> None:
     """Wait until the validating hook's response to that object holds at every replica. Nothing is created."""
-    body = review(made, namespace=namespace, dryRun=True).decode()
+    body = json.loads(review(made, namespace=namespace, dryRun=True))
 
     def probe() -> bool:
-        pods = [each["metadata"] for each in target.get(*PODS)]
+        pods = [each["metadata"] for each in target.get("pods", NAMESPACE, labels=ADMISSION)]
         names = [each["name"] for each in pods if "deletionTimestamp" not in each]
         return bool(names) and all(holds(_response(target, name, body)) for name in names)
 
@@ -38,11 +38,11 @@ def noted(response: Response, key: str) -> str:
     return str(response.get("auditAnnotations", {}).get(key, ""))
 
 
-def _response(target: Target, pod: str, body: str) -> Response:
+def _response(target: Target, pod: str, body: dict[str, Any]) -> Response:
     """A replica's response; an empty one while it cannot be reached."""
     path = f"/api/v1/namespaces/{NAMESPACE}/pods/https:{pod}:10250/proxy/validate"
     try:
-        found: Response = json.loads(target.kubectl("create", "--raw", path, "-f", "-", text=body))["response"]
+        found: Response = target.api.call("POST", path, body).object["response"]
     except Refused:
         return {}
     return found

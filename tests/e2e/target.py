@@ -1,4 +1,4 @@
-"""The cluster under test, whichever it is, through kubectl alone."""
+"""The cluster under test, whichever it is, through its API server and kubectl alone."""
 
 import contextlib
 import json
@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from tests.support.api_server import MERGE, Absent, ApiServer, Object, Refused, api_server
+
+__all__ = ["Refused"]
+
 T = TypeVar("T")
 EVENTUALLY_SECONDS = 240.0  # until something that must happen has happened, also on a busy machine
-
-
-class Refused(Exception):
-    """The API server, or kubectl, said no; the text is what the user sees."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -26,6 +26,11 @@ class Target(msgspec.Struct, frozen=True):
     """Each node's socket."""
     registry_hosts: tuple[str, ...] = ()
     """Each node's folder of registries."""
+
+    @property
+    def api(self) -> ApiServer:
+        """Its API server."""
+        return api_server(self.environment["KUBECONFIG"])
 
     def kubectl(self, *arguments: str, text: str = "") -> str:
         """What kubectl prints; `Refused` with its words where it fails."""
@@ -40,17 +45,40 @@ class Target(msgspec.Struct, frozen=True):
             raise Refused(done.stderr.strip() or done.stdout.strip())
         return done
 
-    def apply(self, *objects: dict[str, Any], namespace: str = "default") -> str:
-        """Create objects, in `namespace` where they name none; the warnings are in the answer."""
-        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
-        done = self.run("kubectl", "create", "--namespace", namespace, "-f", "-", text=text)
-        return done.stdout + done.stderr
+    def apply(self, *objects: Object, namespace: str = "default") -> str:
+        """Create objects, in `namespace` where they name none; the warnings. All are tried, also if some are refused."""
+        warnings, refused = list[str](), list[str]()
+        for each in objects:
+            try:
+                warnings += self.api.create(each, namespace).warnings
+            except Refused as error:
+                refused.append(str(error))
+        if refused:
+            raise Refused("\n".join(refused))
+        return "\n".join(warnings)
 
-    def get(self, kind: str, namespace: str, *arguments: str) -> list[dict[str, Any]]:
-        """Objects of a kind."""
-        found = self.kubectl("get", kind, "--namespace", namespace, "-o", "json", *arguments)
-        items: list[dict[str, Any]] = json.loads(found)["items"]
-        return items
+    def get(self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Object]:
+        """Objects of a kind, in one namespace or in all, which these selectors select."""
+        return self.api.objects(kind, namespace, labels=labels, fields=fields)
+
+    def patch(self, kind: str, name: str, changes: Object, namespace: str = "") -> None:
+        """Merge changes into an object."""
+        self.api.call("PATCH", self.api.resource(kind).path(namespace, name), changes, content_type=MERGE)
+
+    def delete(self, kind: str, name: str, namespace: str = "") -> None:
+        """Have an object deleted, where it is there; it may go later."""
+        with contextlib.suppress(Absent):
+            self.api.call("DELETE", self.api.resource(kind).path(namespace, name))
+
+    def token(self, account: str, namespace: str = "default") -> str:
+        """A service account's token."""
+        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+        path = f"{self.api.resource('serviceaccounts').path(namespace, account)}/token"
+        return str(self.api.call("POST", path, request).object["status"]["token"])
+
+    def label(self, namespace: str, **labels: str | None) -> None:
+        """Set labels of a namespace; None takes one away."""
+        self.patch("namespaces", namespace, {"metadata": {"labels": labels}})
 
     def namespace(self, name: str, **labels: str) -> str:
         """A fresh namespace whose service account exists."""
@@ -159,7 +187,7 @@ def runtime_user(target: Target, container: str) -> tuple[int, int, tuple[int, .
 def _refused(target: Target, namespace: str) -> dict[str, Outcome]:
     """Deployments whose Pods a hook refused, by the event on their ReplicaSet; one that did not answer in time is asked again."""
     found = {}
-    for event in target.get("events", namespace, "--field-selector", "reason=FailedCreate"):
+    for event in target.get("events", namespace, fields="reason=FailedCreate"):
         if "denied the request" in event["message"]:
             name = event["involvedObject"]["name"].rpartition("-")[0]
             found[name] = Outcome(reason="FailedCreate", message=event["message"])

@@ -253,9 +253,7 @@ def test_a_tag_that_moves_between_admission_and_pull(attack: Attack, registry: T
     for name, root in zip(names, itertools.cycle(ROOTS.values()), strict=False):
         registry.show(name, root, root)
     for name in held:
-        attack.target.kubectl(
-            "-n", attack.namespace, "patch", "pod", name, "--type=merge", "-p", '{"spec":{"schedulingGates":[]}}'
-        )
+        attack.target.patch("pods", name, {"spec": {"schedulingGates": []}}, attack.namespace)
     attack.settle()
     assert set(names) <= registry.pulled
 
@@ -376,7 +374,7 @@ def test_policies_that_are_broken_or_deleted_or_shadow_others(attack: Attack, re
 
 def test_a_policy_that_enforces_without_a_label_and_others_of_its_rank(attack: Attack, registry: TwoFaced) -> None:
     """A lesser one that comes first by its name; admission is there."""
-    attack.target.kubectl("label", "namespace", attack.namespace, "nonroot.dev/mode-")
+    attack.target.label(attack.namespace, **{"nonroot.dev/mode": None})
     images = [registry.show(f"rank/{name}", root, root) for name, root in ROOTS.items()]
     with _policies(attack) as made:
         strict = made("zzz-shops", {"mode": "Enforce"})
@@ -470,7 +468,7 @@ def test_changes_of_pods_that_run(attack: Attack, registry: TwoFaced) -> None:
     others.append(registry.show("run/name", NAMED_ROOT, NAMED_ROOT))
     container = {"name": "app", "image": number, "command": STAY}
     attack.ask({"metadata": {"name": "pinned"}, **_pod([container])})
-    target.kubectl("label", "namespace", namespace, "nonroot.dev/mode-")
+    target.label(namespace, **{"nonroot.dev/mode": None})
 
     def unlabelled() -> bool:
         target.kubectl("-n", namespace, "delete", "pod", "former", "--ignore-not-found", "--now")
@@ -479,7 +477,7 @@ def test_changes_of_pods_that_run(attack: Attack, registry: TwoFaced) -> None:
         return "securityContext" not in made["spec"]["containers"][0]
 
     eventually(unlabelled, "a Pod as it was written")
-    target.kubectl("label", "namespace", namespace, "nonroot.dev/mode=enforce")
+    target.label(namespace, **ENFORCE)
     eventually(lambda: all(map(_settled, target.get("pods", namespace))), "both Pods")
     for pod in ("pinned", "former"):
         for image in (root, *others):
@@ -499,11 +497,11 @@ def test_new_namespaces_under_churn(attack: Attack, registry: TwoFaced) -> None:
     def churn() -> None:
         for number in itertools.count():
             name, modes = f"{attack.namespace}-x{number}", itertools.islice(itertools.cycle(MODES), number, number + 2)
-            if stop.is_set():
+            if stop.wait(0.2):
                 return
             target.apply(_namespace(name, next(modes)))
-            target.kubectl("label", "--overwrite", "namespace", name, f"nonroot.dev/mode={next(modes)}")
-            target.kubectl("delete", "namespace", name, "--wait=false")
+            target.label(name, **{"nonroot.dev/mode": next(modes)})
+            target.delete("namespaces", name)
 
     churning = threading.Thread(target=churn)
     churning.start()

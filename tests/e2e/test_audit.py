@@ -45,7 +45,7 @@ def policy(reporting: Target, namespace: str) -> Iterator[str]:
     target.apply(_ours("NonRootPolicy", namespace, selector))
     in_force(target, namespace, namespace)
     yield namespace
-    target.kubectl("delete", "nonrootpolicy", namespace, "--ignore-not-found")
+    target.delete("nonrootpolicies", namespace)
 
 
 def _ours(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
@@ -71,16 +71,16 @@ def fresh(target: Target, namespace: str, names: set[str]) -> dict[str, Outcome]
 
 def answer(target: Target, namespace: str, reason: str) -> dict[str, str]:
     """The Deployments whose ReplicaSets have an Event of ours with that reason, and what it says."""
-    found = target.get("events", namespace, "--field-selector", f"reason={reason}")
+    found = target.get("events", namespace, fields=f"reason={reason}")
     return {each["involvedObject"]["name"].rpartition("-")[0]: each["message"] for each in found}
 
 
 def enforced(target: Target, namespace: str, image: str) -> bool:
     """Whether a Pod of a root image would be refused now."""
-    pod = {"metadata": {"name": "dry", "namespace": namespace}, "apiVersion": "v1", "kind": "Pod"}
+    pod = {"metadata": {"name": "dry"}, "apiVersion": "v1", "kind": "Pod"}
     spec = {"containers": [{"name": "app", "image": image}]}
     try:
-        target.kubectl("create", "--dry-run=server", "-f", "-", text=json.dumps(pod | {"spec": spec}))
+        target.api.create(pod | {"spec": spec}, namespace, dry_run=True)
     except Refused as refused:
         return "image runs as root" in str(refused)
     return False
@@ -113,7 +113,7 @@ def test_the_prediction_of_audit_mode_is_what_happens_in_enforce(
     )
     assert not answer(target, namespace, "PodDenied")
 
-    target.kubectl("label", "namespace", namespace, "nonroot.dev/mode=enforce")
+    target.label(namespace, **{"nonroot.dev/mode": "enforce"})
     eventually(lambda: enforced(target, namespace, images["g-root"].reference), "enforcement")
     found = fresh(target, namespace, names)
     for name in names - REFUSED.keys():
@@ -155,16 +155,16 @@ def test_a_wrong_fact_is_noticed(
     eventually(lambda: name in reported(target, namespace), "a report")
     assert eventually(lambda: {mismatches(target)} - {None}, "a scan") == {0}
     spec = {"knownImages": [{"image": images[name].reference, "uid": 4242}]}
-    target.kubectl("patch", "nonrootpolicy", namespace, "--type=merge", "-p", json.dumps({"spec": spec}))
+    target.patch("nonrootpolicies", namespace, {"spec": spec})
     try:
         eventually(lambda: mismatches(target) == 1, "a mismatch in the metrics")
-        selected = ("events", namespace, "--field-selector", "reason=IdentityMismatch")
-        (event,) = eventually(lambda: target.get(*selected), "an Event of it")
+        mismatch = "reason=IdentityMismatch"
+        (event,) = eventually(lambda: target.get("events", namespace, fields=mismatch), "an Event of it")
         assert (event["involvedObject"]["kind"], event["involvedObject"]["name"]) == ("Deployment", name)
         assert "where uid 4242 was predicted" in event["message"]
         eventually(lambda: any(namespace in each for each in predictions.reported), "it among all that were wrong")
     finally:
-        target.kubectl("delete", "nonrootpolicy", namespace, "--wait=false")
+        target.delete("nonrootpolicies", namespace)
         restart(target)  # so that the count is that of the other tests alone
     eventually(lambda: mismatches(target) == 0, "a controller that knows nothing of it")
 
@@ -172,7 +172,7 @@ def test_a_wrong_fact_is_noticed(
 def test_an_exception_lets_one_through_until_it_ends(reporting: Target, images: dict[str, Pushed], policy: str) -> None:
     """With its reason in the report, unpatched, and refused again from that moment on."""
     target, namespace, name = reporting, policy, "g-root"
-    target.kubectl("label", "namespace", namespace, "nonroot.dev/mode=enforce")
+    target.label(namespace, **{"nonroot.dev/mode": "enforce"})
     spec = {
         "reason": "the vendor needs root until May",
         "workloads": [{"kind": "Deployment", "name": name}],
@@ -197,8 +197,7 @@ def test_an_exception_lets_one_through_until_it_ends(reporting: Target, images: 
 
     eventually(let_be, "a report of the exception with its reason")
     end = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=15)  # until then every replica has seen it
-    patch = json.dumps({"spec": {"expires": f"{end:%Y-%m-%dT%H:%M:%SZ}"}})
-    target.kubectl("patch", "nonrootexception", "vendor", "-n", namespace, "--type=merge", "-p", patch)
+    target.patch("nonrootexceptions", "vendor", {"spec": {"expires": f"{end:%Y-%m-%dT%H:%M:%SZ}"}}, namespace)
     eventually(lambda: datetime.now(UTC) >= end, "the end of the exception")
     assert fresh(target, namespace, both)[name].reason == "FailedCreate"
     eventually(lambda: "Expired" in target.kubectl(*listed), "its status")
@@ -236,11 +235,10 @@ def test_audit_speaks_to_the_audit_log_alone_and_warn_to_the_user_too(
     (made,) = (each for each in target.get("pods", policy) if each["metadata"]["name"] == "audited")
     assert "securityContext" not in made["spec"]["containers"][0]
     assert "nonroot.dev/injected" not in made["metadata"].get("annotations", {})
-    target.kubectl("label", "namespace", policy, "nonroot.dev/mode=warn")
+    target.label(policy, **{"nonroot.dev/mode": "warn"})
     known("Warn")
-    text = json.dumps(deployment("warned", image, non_root=False))
-    warned = target.run("kubectl", "create", "--dry-run=server", "-n", policy, "-f", "-", text=text)
-    assert "image runs as root" in warned.stderr
+    warned = target.api.create(deployment("warned", image, non_root=False), policy, dry_run=True)
+    assert any("image runs as root" in each for each in warned.warnings)
     assert "image runs as root" in target.apply(pod | {"metadata": {"name": "warned"}}, namespace=policy)
     for name, kind in (("audited", "pods"), ("audited", "deployments"), ("warned", "pods")):
         notes = eventually(partial(_annotations, path, policy, kind, name), f"the audit log about {kind} {name}")

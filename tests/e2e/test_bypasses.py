@@ -30,7 +30,7 @@ def enforced(installed: Target, namespace: str) -> str:
 def _refused(target: Target, namespace: str, made: dict[str, Any]) -> str:
     """Why such a Pod would not be let in; nothing where it would."""
     try:
-        create(target, namespace, made, "--dry-run=server")
+        create(target, namespace, made, dry_run=True)
     except Refused as refusal:
         return str(refusal)
     return ""
@@ -65,11 +65,11 @@ def test_a_pod_that_calls_itself_a_mirror_is_not_run(
     """The webhook lets it be, as the kubelet does: it deletes what mirrors no static Pod of its own."""
     made = pod(images["g-root"].reference, "forged")
     made["metadata"]["annotations"] = {MIRROR: "0"}
-    (node, *_) = installed.get("nodes", enforced)
+    (node, *_) = installed.get("nodes")
     made["spec"] |= {"nodeName": node["metadata"]["name"], "automountServiceAccountToken": False}
     create(installed, enforced, made)
     eventually(lambda: not installed.get("pods", enforced), "the forged mirror deleted")
-    started = installed.get("events", enforced, "--field-selector", "reason=Started")
+    started = installed.get("events", enforced, fields="reason=Started")
     assert started == []
 
 
@@ -79,7 +79,7 @@ def test_pods_from_before_the_label_run_on_until_they_are_made_anew(
     installed.namespace(namespace)
     installed.apply(deployment("old", images["g-root"].reference, non_root=False), namespace=namespace)
     assert outcomes(installed, namespace, {"old"})["old"].uid == 0
-    installed.kubectl("label", "namespace", namespace, "nonroot.dev/mode=enforce")
+    installed.label(namespace, **ENFORCE)
     eventually(lambda: _refused(installed, namespace, pod(images["g-root"].reference)), "the label's effect")
     (before,) = installed.get("pods", namespace)
     assert identity(installed, namespace, before["metadata"]["name"])["uid"] == 0
@@ -90,7 +90,7 @@ def test_pods_from_before_the_label_run_on_until_they_are_made_anew(
     installed.kubectl("-n", namespace, "delete", "pods", "--all", "--now")
 
     def refused() -> bool:
-        found = installed.get("events", namespace, "--field-selector", "reason=FailedCreate")
+        found = installed.get("events", namespace, fields="reason=FailedCreate")
         return any("image runs as root" in each["message"] for each in found)
 
     eventually(refused, "the refusal of its successor")
@@ -113,21 +113,21 @@ def test_root_in_a_user_namespace_is_refused_unless_a_policy_allows_it(
         assert _refused(installed, enforced, inside) == ""
         assert "image runs as root" in _refused(installed, enforced, root)
     finally:
-        installed.kubectl("delete", "nonrootpolicy", enforced)
+        installed.delete("nonrootpolicies", enforced)
 
 
 def test_windows_containers_are_no_administrators(installed: Target, images: dict[str, Pushed], enforced: str) -> None:
     """As they are stored: there is no Windows node here."""
     made = pod("registry.example/windows/app:1")
     made["spec"]["os"] = {"name": "windows"}
-    context, _ = create(installed, enforced, made, "--dry-run=server")
+    context, _ = create(installed, enforced, made, dry_run=True)
     assert context["runAsNonRoot"] is True
     for name in ("ContainerAdministrator", "containeradministrator"):
         made["spec"]["securityContext"] = {"windowsOptions": {"runAsUserName": name}}
         assert "ContainerAdministrator" in _refused(installed, enforced, made)
     disguised = pod(images["g-root"].reference)  # a Linux image that calls itself one of Windows: no Linux node runs it
     disguised["spec"]["os"] = {"name": "windows"}
-    disguised["spec"]["nodeName"] = installed.get("nodes", enforced)[0]["metadata"]["name"]
+    disguised["spec"]["nodeName"] = installed.get("nodes")[0]["metadata"]["name"]
     installed.apply(disguised, namespace=enforced)
 
     def rejected() -> bool:

@@ -53,7 +53,7 @@ def by_name(target: Target, images: dict[str, Pushed]) -> dict[str, Outcome]:
     try:
         return _deploy(target, namespace, images, non_root=False)
     finally:
-        target.kubectl("delete", "namespace", namespace, "--wait=false")
+        target.delete("namespaces", namespace)
 
 
 def test_the_kubelet_alone_refuses_every_name(target: Target, images: dict[str, Pushed], namespace: str) -> None:
@@ -177,7 +177,7 @@ def test_a_volume_that_a_non_root_process_cannot_write(
         eventually(lambda: _wrote(target, namespace, "cured") is True, "the cured Pod's word that it can write")
         eventually(lambda: _wrote(target, namespace, "told") is False, "the other Pod's word that it cannot write")
     finally:
-        target.kubectl("delete", "nonrootpolicy", namespace)
+        target.delete("nonrootpolicies", namespace)
 
 
 def _wrote(target: Target, namespace: str, pod: str) -> bool | None:
@@ -214,7 +214,7 @@ def _prepare(target: Target, name: str, root_image: str) -> tuple[str, str]:
     )
 
     def done() -> str | None:
-        (pod,) = target.get("pods", "kube-system", "--field-selector", f"metadata.name=prepare-{name}")
+        (pod,) = target.get("pods", "kube-system", fields=f"metadata.name=prepare-{name}")
         return pod["spec"]["nodeName"] if pod["status"]["phase"] == "Succeeded" else None
 
     node = eventually(done, f"the folder {path} on a node")

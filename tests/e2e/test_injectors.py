@@ -1,6 +1,5 @@
 """A real second mutating webhook that adds containers, sorted before ours and after it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,7 @@ def _pod(name: str, image: str, context: dict[str, Any]) -> dict[str, Any]:
 
 def _dry_run(target: Target, namespace: str, pod: dict[str, Any]) -> dict[str, Any]:
     """The Pod as the API server would store it."""
-    words = ["create", "--namespace", namespace, "--dry-run=server", "-f", "-", "-o", "json"]
-    made: dict[str, Any] = json.loads(target.kubectl(*words, text=json.dumps(pod)))
-    return made
+    return target.api.create(pod, namespace, dry_run=True).object
 
 
 def _uids(pod: dict[str, Any]) -> dict[str, int | None]:

@@ -26,7 +26,7 @@ def test_prometheus_sees_what_is_documented(
     assert result["named"].uid == 1000
     assert result["root"].reason == "FailedCreate"
     scan(installed, namespace)
-    pods = installed.get("pods", NAMESPACE, "-l", "app.kubernetes.io/name=nonroot-webhook")
+    pods = installed.get("pods", NAMESPACE, labels="app.kubernetes.io/name=nonroot-webhook")
     lasting = [each for each in pods if "deletionTimestamp" not in each["metadata"]]  # of a restart by another test
     addresses = [f"{each['status']['podIP']}:8080" for each in lasting]
     with prometheus.prometheus(addresses, tmp_path) as running:

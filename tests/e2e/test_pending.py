@@ -64,6 +64,6 @@ def test_cold_images_are_waited_for_without_a_failure(installed: Target, slow: d
     for app in ("run", "bare", "deployment", "job"):
         found = eventually(lambda app=app: _running(target, namespace, app), f"{app} up by itself")  # type: ignore[misc]
         assert found["spec"]["containers"][0]["securityContext"]["runAsUser"] > 0
-    failures = target.get("events", namespace, "--field-selector", "type=Warning")
+    failures = target.get("events", namespace, fields="type=Warning")
     result = [each["message"] for each in failures if each["reason"] in {"FailedCreate", "Failed"}]
     assert not result

@@ -1,6 +1,5 @@
 """A private registry: the Pod's own pull secret opens its image, for that Pod alone."""
 
-import json
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -11,6 +10,7 @@ from deploy.dev.images.build import Pushed
 from tests.e2e.conftest import fronts
 from tests.e2e.front import front
 from tests.e2e.target import Target, eventually
+from tests.e2e.test_remembered import create
 
 pytestmark = pytest.mark.e2e
 
@@ -36,10 +36,7 @@ def _create(target: Target, namespace: str, image: str, *secrets: str) -> tuple[
             "imagePullSecrets": [{"name": name} for name in secrets],
         },
     }
-    command = ("kubectl", "create", "--namespace", namespace, "--dry-run=server", "-o", "json", "-f", "-")
-    done = target.run(*command, text=json.dumps(pod))
-    made: dict[str, Any] = json.loads(done.stdout)
-    return made["spec"]["containers"][0].get("securityContext", {}), done.stderr
+    return create(target, namespace, pod, dry_run=True)
 
 
 def _enforced(target: Target, namespace: str, private: str) -> None:
@@ -91,9 +88,8 @@ def test_a_template_is_opened_by_the_secrets_of_its_account(installed: Target, p
             "metadata": {"name": "app"},
             "spec": {"selector": {"matchLabels": {"app": "x"}}, "template": template},
         }
-        command = ("kubectl", "create", "--namespace", namespace, "--dry-run=server", "-f", "-")
-        done = target.run(*command, text=json.dumps(deployment))
-        return None if "still being looked at" in done.stderr else f"told: {done.stderr}"
+        told = "\n".join(target.api.create(deployment, namespace, dry_run=True).warnings)
+        return None if "still being looked at" in told else f"told: {told}"
 
     for account, secrets, opened in (("puller", (), True), ("default", (), False), ("puller", ("wrong",), False)):
         said = eventually(partial(result, account, *secrets), f"a word on {account}")

@@ -29,7 +29,7 @@ def restored(installed: Target, product: Pushed) -> Iterator[Target]:
         (ROOT / "readiness.html").unlink(missing_ok=True)
         release.install(release.Image.parse(product.pinned), installed.environment, registries(installed))
         eventually(lambda: _denies(installed), "an API server that asks the hooks again")
-        installed.kubectl("delete", "namespace", "shop", "--ignore-not-found", "--wait=false")
+        installed.delete("namespaces", "shop")
 
 
 def _denies(target: Target) -> bool:

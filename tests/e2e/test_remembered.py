@@ -1,7 +1,6 @@
 """What the cluster itself knows of images: from its nodes where a registry refuses us, from before where it is away."""
 
 import base64
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -28,7 +27,7 @@ def cluster_objects(target: Target, registry: str) -> Iterator[None]:
         yield
     finally:
         for each in stored(target, registry):
-            target.kubectl("delete", "imageidentity", each["metadata"]["name"], "--ignore-not-found")
+            target.delete("imageidentities", each["metadata"]["name"])
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +54,13 @@ def pod(image: str, name: str = "app", *, non_root: bool = False) -> dict[str, A
     }
 
 
-def create(target: Target, namespace: str, made: dict[str, Any], *options: str) -> tuple[dict[str, Any], str]:
+def create(
+    target: Target, namespace: str, made: dict[str, Any], *, dry_run: bool = False
+) -> tuple[dict[str, Any], str]:
     """The container's security context as it was stored, and what the user is told."""
-    command = ("kubectl", "create", "--namespace", namespace, *options, "-o", "json", "-f", "-")
-    done = target.run(*command, text=json.dumps(made))
-    context: dict[str, Any] = json.loads(done.stdout)["spec"]["containers"][0].get("securityContext", {})
-    return context, done.stderr
+    answer = target.api.create(made, namespace, dry_run=dry_run)
+    context: dict[str, Any] = answer.object["spec"]["containers"][0].get("securityContext", {})
+    return context, "\n".join(answer.warnings)
 
 
 def identity(target: Target, namespace: str, name: str = "app") -> dict[str, Any]:
@@ -76,7 +76,7 @@ def identity(target: Target, namespace: str, name: str = "app") -> dict[str, Any
 
 
 def stored(target: Target, registry: str, source: str = "") -> list[dict[str, Any]]:
-    found = json.loads(target.kubectl("get", "imageidentities", "-o", "json"))["items"]
+    found = target.get("imageidentities")
     return [each for each in found if each["spec"]["image"].startswith(registry) and source in each["spec"]["source"]]
 
 
@@ -124,7 +124,7 @@ def test_what_only_nodes_can_pull_is_known_from_them(
     scan(target, namespace)
     for image in (web, root):
         eventually(partial(stored, target, image, "observed"), f"what the nodes have shown of {image}")
-    target.kubectl("label", "namespace", namespace, "nonroot.dev/mode=enforce")
+    target.label(namespace, **{"nonroot.dev/mode": "enforce"})
 
     for image, who in ((web, f"uid {first['uid']}"), (root, "uid 0")):
         known = partial(_identified, who)
@@ -133,7 +133,7 @@ def test_what_only_nodes_can_pull_is_known_from_them(
     assert (context["runAsUser"], context["runAsGroup"]) == (first["uid"], first["gid"])
     assert identity(target, namespace, "second") == first
     with pytest.raises(Refused, match=r"image runs as root: container \"app\""):
-        create(target, namespace, pod(root, "again"), "--dry-run=server")
+        create(target, namespace, pod(root, "again"), dry_run=True)
 
 
 def _identified(who: str, response: Response) -> bool:
@@ -158,11 +158,11 @@ def test_what_was_known_is_answered_while_the_registry_is_away_and_after_a_resta
         target.kubectl("-n", "nonroot-system", "rollout", "status", "deployment/nonroot-webhook-admission")
         for reference in (by_tag, by_digest):
             eventually(partial(is_uid, target, namespace, reference, who), f"the uid of {reference}")
-        _, result = create(target, namespace, pod(f"{by_tag}-of-another"), "--dry-run=server")
+        _, result = create(target, namespace, pod(f"{by_tag}-of-another"), dry_run=True)
         assert "unreachable" in result
 
 
 def is_uid(target: Target, namespace: str, image: str, uid: int | None) -> bool:
     """Whether a Pod of that image would get this uid."""
-    context, _ = create(target, namespace, pod(image), "--dry-run=server")
+    context, _ = create(target, namespace, pod(image), dry_run=True)
     return context.get("runAsUser") == uid

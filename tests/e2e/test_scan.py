@@ -53,7 +53,7 @@ def account(target: Target, namespace: str, name: str, rules: list[dict[str, Any
         api | {"kind": f"{role}Binding", "roleRef": reference, "subjects": [subject]},
         namespace=namespace,
     )
-    return target.kubectl("create", "token", name, "-n", namespace).strip()
+    return target.token(name, namespace)
 
 
 @pytest.fixture
@@ -126,9 +126,7 @@ def test_every_prediction_is_what_the_kubelet_reports(
     target.apply(*others(images["a-useradd-uid"].reference), namespace=namespace)
     starting = {name for name in images if not name.startswith("h-")}
     became = outcomes(target, namespace, {*starting, "lone"})
-    eventually(
-        lambda: len(target.get("pods", namespace, "--field-selector=status.phase=Running")) > len(starting) + 2, "all"
-    )
+    eventually(lambda: len(target.get("pods", namespace, fields="status.phase=Running")) > len(starting) + 2, "all")
     result, code = scan(target, readers["wide"], namespace)
     assert (result["skipped"], code) == ([], 1)
     by_name = {each["name"]: each for each in result["workloads"]}

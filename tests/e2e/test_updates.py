@@ -35,8 +35,7 @@ def _pod(name: str, image: str, **context: Any) -> dict[str, Any]:
 
 
 def _get(target: Target, namespace: str, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(target.kubectl("-n", namespace, "get", "pod", name, "-o", "json"))
-    return found
+    return target.api.read("pods", name, namespace)
 
 
 def test_a_debug_container_gets_its_own_images_uid_or_is_refused(
@@ -95,7 +94,7 @@ def test_a_new_image_is_allowed_or_refused_and_never_patched(
         target.kubectl("-n", namespace, *resize)
         target.kubectl("-n", namespace, "label", "pod", "app", "any=label")
     finally:
-        target.kubectl("delete", "nonrootpolicy", namespace)
+        target.delete("nonrootpolicies", namespace)
 
 
 @pytest.mark.parametrize("kind", TEMPLATE_KINDS)
@@ -125,6 +124,6 @@ def test_a_template_is_warned_about_and_never_changed(
     written = {"apiVersion": version, "kind": kind, "metadata": {"name": "x"}, **holder}
     everywhere(target, namespace, written, lambda said: noted(said, "verdict") == "refused", "the image known")
     assert "Warning: nonroot: image runs as root" in target.apply(written, namespace=namespace)
-    made = target.kubectl("-n", namespace, "get", kind.lower(), "x", "-o", "json")
+    made = json.dumps(target.api.read(f"{version}/{kind}", "x", namespace))
     assert "runAsUser" not in made
     assert "nonroot.dev/injected" not in made

@@ -31,6 +31,7 @@ from deploy.release import CONFIGURATIONS, NAMESPACE, RELEASE
 from tests.e2e import earlier, issuers
 from tests.e2e.conftest import registries
 from tests.e2e.controller import mismatches, scan
+from tests.e2e.replies import ADMISSION
 from tests.e2e.target import Refused, Target, deployment, eventually, outcomes
 from tests.e2e.test_audit import reporting
 from tests.resilience.conftest import long
@@ -42,7 +43,6 @@ __all__ = ["reporting"]
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
-ADMISSION = ("-n", NAMESPACE, "-l", "app.kubernetes.io/component=admission")
 Address = tuple[str, int]
 # Every mode that is not the default; who else may make certificates has tests of its own.
 MODES: dict[str, dict[str, Any]] = {
@@ -141,7 +141,8 @@ class Upgrades:
 
     def state(self) -> State:
         """What there is now of all that is kept."""
-        found = self._read("nonrootpolicies,nonrootexceptions,imageidentities", "-n", self.namespace)["items"]
+        kinds = ("nonrootpolicies", "nonrootexceptions", "imageidentities")
+        found = [each for kind in kinds for each in self.target.get(kind, self.namespace)]
         image = self.named.digest  # former versions have it in the names of what they store
         found = [
             each
@@ -153,19 +154,19 @@ class Upgrades:
         found += self.target.get("reports", self.namespace)
         for each in found:
             each.get("spec", {}).pop("facts", None)  # the controller reads them in the background, some time later
-        hooks = [hook for each in CONFIGURATIONS for hook in self._read(each)["webhooks"]]
-        authority = self._read("secrets", "-n", NAMESPACE, "--field-selector=metadata.name=nonroot-webhook-ca")
+        hooks = [hook for each in CONFIGURATIONS for hook in self.target.api.read(*each.split("/"))["webhooks"]]
+        authority = self.target.get("secrets", NAMESPACE, fields="metadata.name=nonroot-webhook-ca")
         return State(
             {each["kind"]: [each["metadata"]["uid"], each.get("spec")] for each in found},
             tuple(hook["clientConfig"].get("caBundle", "") for hook in hooks),
-            json.dumps([each["data"] for each in authority["items"]], sort_keys=True),
+            json.dumps([each["data"] for each in authority], sort_keys=True),
         )
 
     def exempts_root(self) -> tuple[str, str]:
         """What the controller says in the policy's status of root that it lets run: the condition's status, and its message."""
 
         def said() -> list[dict[str, str]]:
-            status = self._read("nonrootpolicy", self.namespace).get("status", {})
+            status = self.target.api.read("nonrootpolicies", self.namespace).get("status", {})
             return [each for each in status.get("conditions", ()) if each["type"] == "ExemptsRoot"]
 
         (found,) = eventually(said, "the policy's condition ExemptsRoot")
@@ -203,16 +204,11 @@ class Upgrades:
 
     def _uid(self, image: Pushed) -> int | None:
         """The uid that a Pod of an image gets, asked in a dry run."""
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "asked"}}
-        text = json.dumps(pod | {"spec": {"containers": [{"name": "app", "image": image.reference}]}})
-        words = ["create", "-n", self.namespace, "--dry-run=server", "-o", "json", "-f", "-"]
-        made = json.loads(self.target.kubectl(*words, text=text))
+        pod: dict[str, Any] = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "asked"}}
+        pod["spec"] = {"containers": [{"name": "app", "image": image.reference}]}
+        made = self.target.api.create(pod, self.namespace, dry_run=True).object
         uid: int | None = made["spec"]["containers"][0].get("securityContext", {}).get("runAsUser")
         return uid
-
-    def _read(self, *what: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.target.kubectl("get", *what, "-o", "json"))
-        return found
 
     def helm_test(self) -> None:
         """`helm test`: a review by the Service's own name and address, trusting only the CA of the mode."""
@@ -221,12 +217,14 @@ class Upgrades:
 
     def hurry(self) -> None:
         """Have the kubelet look at the replicas, and so at their Secrets, at once instead of within a minute or two."""
-        self.target.kubectl("annotate", "pods", "--overwrite", f"test/now={time.time()}", *ADMISSION)
+        self.target.kubectl(
+            "annotate", "pods", "--overwrite", f"test/now={time.time()}", "-n", NAMESPACE, "-l", ADMISSION
+        )
 
     @contextmanager
     def connected(self) -> Iterator[tuple[Address, http.client.HTTPSConnection]]:
         """One replica's port, forwarded to an address here, and a connection to it that is not yet open."""
-        pods = [each["metadata"] for each in self.target.get("pods", *ADMISSION[1:])]
+        pods = [each["metadata"] for each in self.target.get("pods", NAMESPACE, labels=ADMISSION)]
         (name, *_) = [each["name"] for each in pods if "deletionTimestamp" not in each]
         command = ["kubectl", "port-forward", "-n", NAMESPACE, name, ":10250"]
         with subprocess.Popen(
@@ -263,7 +261,7 @@ def upgrades(reporting: Target, product: Pushed, images: dict[str, Pushed], name
     made = Upgrades(reporting, product, images, namespace)
     yield made
     made.to()
-    reporting.kubectl("delete", "nonrootpolicy", namespace, "--ignore-not-found")
+    reporting.delete("nonrootpolicies", namespace)
 
 
 @pytest.mark.parametrize(
@@ -300,7 +298,7 @@ def test_an_upgrade_from_each_earlier_version_keeps_everything(upgrades: Upgrade
     upgrades.helm_test()
     # Their policy `default` says the same, and is in force until somebody deletes it: a controller makes one where there is none.
     release.uninstall(upgrades.environment)
-    upgrades.target.kubectl("delete", "nonrootpolicy", "default")
+    upgrades.target.delete("nonrootpolicies", "default")
 
 
 def _assert_kept(before: State, after: State) -> None:
@@ -330,16 +328,13 @@ def test_metrics_are_read_by_https_and_by_whom_rbac_lets(upgrades: Upgrades) -> 
     """Of both components, which are ready: the kubelet probes them by HTTPS, too. Verified as the ServiceMonitor has it."""
     target, subject = upgrades.target, {"kind": "ServiceAccount", "name": upgrades.namespace, "namespace": "default"}
     target.kubectl("create", "serviceaccount", upgrades.namespace, "-n", "default")
-    tokens = {
-        name: target.kubectl("create", "token", name, "-n", "default").strip()
-        for name in (upgrades.namespace, "default")
-    }
+    tokens = {name: target.token(name) for name in (upgrades.namespace, "default")}
     try:
         assert upgrades.to(metrics={"secure": True, "authentication": True, "subjects": [subject]}) == []
         where = ("secret", "nonroot-webhook-tls", "-n", NAMESPACE, "-o", r"jsonpath={.data.ca\.crt}")
         ca = base64.b64decode(target.kubectl("get", *where))
         context = ssl.create_default_context(cadata=ca.decode())
-        pods = target.get("pods", NAMESPACE, "-l", "app.kubernetes.io/name=nonroot-webhook")
+        pods = target.get("pods", NAMESPACE, labels="app.kubernetes.io/name=nonroot-webhook")
         lasting = [each for each in pods if "deletionTimestamp" not in each["metadata"]]
         assert len(lasting) > 1
         for each in lasting:

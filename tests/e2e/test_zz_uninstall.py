@@ -35,8 +35,8 @@ def handled(installed: Target, images: dict[str, Pushed]) -> Iterator[str]:
 
     eventually(written, "the statuses, and what is stored of the image")
     yield name
-    target.kubectl("delete", "nonrootpolicy", name)
-    target.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=false")
+    target.delete("nonrootpolicies", name)
+    target.delete("namespaces", name)
 
 
 def test_no_prediction_was_wrong(installed: Target, predictions: Predictions) -> None:
@@ -46,7 +46,7 @@ def test_no_prediction_was_wrong(installed: Target, predictions: Predictions) ->
 
 
 def _without_kopf(target: Target, kind: str) -> None:
-    found = target.get(kind, "default", "--all-namespaces")
+    found = [each for one in kind.split(",") for each in target.get(one)]
     assert found
     for each in found:
         metadata = each["metadata"]

@@ -165,7 +165,7 @@ def born(target: Target, name: str, labels: Mapping[str, str]) -> None:
 
 def gone(target: Target, name: str) -> None:
     """Delete a namespace, where no controller finishes that."""
-    target.kubectl("delete", "namespace", name, "--wait=false")
+    target.delete("namespaces", name)
     empty = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}, "spec": {"finalizers": []}}
     target.kubectl("replace", "--raw", f"/api/v1/namespaces/{name}/finalize", "-f", "-", text=json.dumps(empty))
 

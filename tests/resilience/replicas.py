@@ -105,7 +105,7 @@ class Replica(msgspec.Struct, frozen=True):
 
 def replicas(target: Target, component: str = ADMISSION) -> list[Replica]:
     """Those that are ready now, and whose processes are where their Pods say, which may be a moment behind."""
-    found = target.get("pods", NAMESPACE, "-l", f"app.kubernetes.io/component={component}")
+    found = target.get("pods", NAMESPACE, labels=f"app.kubernetes.io/component={component}")
     return [
         Replica(each["metadata"]["name"], each["status"]["podIP"], pid)
         for each in found

@@ -12,7 +12,15 @@ import pytest
 from cryptography import x509
 
 from tests.e2e.target import Refused, Target, eventually
-from tests.integration.cluster.test_controller import FLAGS, NAMESPACE, bundles, configurations, get, kubeconfig, target
+from tests.integration.cluster.test_controller import (
+    FLAGS,
+    NAMESPACE,
+    bundles,
+    configurations,
+    kubeconfig,
+    secret,
+    target,
+)
 from tests.resilience.clocks import JUMPS, Clock
 from tests.resilience.conftest import long
 from tests.resilience.figures import Fact, record
@@ -36,10 +44,10 @@ def test_the_controllers_clock_jumps(
         afterwards.callback(clock.clean, running.process.pid)
         eventually(lambda: running.answer("/readyz") == "ok\n", "certificates in order", 60)
         for name, seconds in JUMPS.items():
-            before = (get(target, "secret", "hook-tls")["data"], bundles(target))
+            before = (secret(target, "hook-tls")["data"], bundles(target))
             clock.jump(seconds)
             time.sleep(12)  # one look at the certificates, at least
-            assert (get(target, "secret", "hook-tls")["data"], bundles(target)) == before, name
+            assert (secret(target, "hook-tls")["data"], bundles(target)) == before, name
             target.kubectl("delete", "secret", "-n", NAMESPACE, "hook-tls")
             made = eventually(lambda: _leaf(target), f"a new certificate, {name}", 60)
             now = datetime.now(UTC)
@@ -49,5 +57,5 @@ def test_the_controllers_clock_jumps(
 
 def _leaf(target: Target) -> x509.Certificate | None:
     with contextlib.suppress(Refused):
-        return x509.load_pem_x509_certificate(b64decode(get(target, "secret", "hook-tls")["data"]["tls.crt"]))
+        return x509.load_pem_x509_certificate(b64decode(secret(target, "hook-tls")["data"]["tls.crt"]))
     return None

@@ -125,7 +125,7 @@ async def test_one_tenant_does_its_worst(
             silent.enter_context(each.without_names())
         async with evils(evil, {}) as sent, honest.working() as during:
             memory = await peak(both, WHILE)
-    installed.kubectl("delete", "namespace", evil, "--wait=false")
+    installed.delete("namespaces", evil)
     scenes = f"{quiet} in {QUIET:.0f} quiet seconds; {during} meanwhile"
     if LONG:
         rates = {kind: number / WHILE for kind, number in sent.items()}

@@ -10,7 +10,6 @@ import pytest
 
 from deploy.dev.oci import image
 from deploy.dev.registry import Registry
-from deploy.release import NAMESPACE
 from tests.e2e.target import Target
 from tests.resilience.conftest import LONG, Scene, long
 from tests.resilience.figures import Fact, record
@@ -103,6 +102,6 @@ async def test_a_dry_run_changes_nothing_anywhere(
 
 def _state(target: Target) -> set[str]:
     """What we may write: Events and what is remembered of images, by name."""
-    found = target.get("events,imageidentities", NAMESPACE, "--all-namespaces")
+    found = [each for kind in ("events", "imageidentities") for each in target.get(kind)]
     ours = (each for each in found if each["kind"] == "ImageIdentity" or "nonroot" in json.dumps(each))
     return {f"{each['kind']} {each['metadata']['name']}" for each in ours}

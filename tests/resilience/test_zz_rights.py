@@ -32,13 +32,12 @@ REPORTS = {
     "reports": ("openreports.io/v1alpha1", "Report"),
     "policyreports": ("wgpolicyk8s.io/v1alpha2", "PolicyReport"),
 }  # and which of them the other makes superfluous
-IDENTITIES = ("imageidentities", "default")
 ROOT = {"securityContext": {"runAsUser": 0}}
 
 
 def _granted(target: Target) -> set[Right]:
     label = "app.kubernetes.io/part-of=nonroot-webhook"
-    roles = [*target.get("clusterroles", NAMESPACE, "-l", label), *target.get("roles", NAMESPACE, "-l", label)]
+    roles = [*target.get("clusterroles", NAMESPACE, labels=label), *target.get("roles", NAMESPACE, labels=label)]
     return {
         (group, resource, verb)
         for role in roles
@@ -74,10 +73,12 @@ def test_what_is_granted_is_what_is_used(installed: Target, namespaces: tuple[st
 def _deny_twice(target: Target, namespace: str) -> None:
     """A controller tries again, and the Event that says why it may not is counted."""
     target.apply(deployment("root", "registry.example/root:1", non_root=False, **ROOT), namespace=namespace)
-    event = ("events", namespace, "--field-selector", "reason=PodDenied")
-    eventually(
-        lambda: any(each.get("series", {}).get("count", 0) > 1 for each in target.get(*event)), "counted denials"
-    )
+
+    def counted() -> bool:
+        denials = target.get("events", namespace, fields="reason=PodDenied")
+        return any(each.get("series", {}).get("count", 0) > 1 for each in denials)
+
+    eventually(counted, "counted denials")
     target.kubectl("delete", "deployment", "root", "--namespace", namespace)
 
 
@@ -85,7 +86,7 @@ def _age_identities(target: Target, product: Pushed) -> None:
     """One was seen last some days ago and is in use, another is forgotten."""
 
     def of_the_product() -> dict[str, Any] | None:
-        return next((each for each in target.get(*IDENTITIES) if each["spec"]["image"] == product.pinned), None)
+        return next((each for each in target.get("imageidentities") if each["spec"]["image"] == product.pinned), None)
 
     used = eventually(of_the_product, "what the node has shown of our own image")
     name, now = used["metadata"]["name"], datetime.now(UTC)
@@ -97,7 +98,7 @@ def _age_identities(target: Target, product: Pushed) -> None:
     restart(target)
 
     def kept() -> bool:
-        found = {each["metadata"]["name"]: each["spec"]["lastSeen"] for each in target.get(*IDENTITIES)}
+        found = {each["metadata"]["name"]: each["spec"]["lastSeen"] for each in target.get("imageidentities")}
         return forgotten not in found and datetime.fromisoformat(found[name]) > now - DAY
 
     eventually(kept, "the one seen now, the other deleted")

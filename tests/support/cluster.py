@@ -26,7 +26,7 @@ def reach() -> Target:
 
 def version(target: Target) -> tuple[int, int]:
     """That of its API server, such as (1, 33)."""
-    found = json.loads(target.kubectl("get", "--raw", "/version"))
+    found = target.api.call("GET", "/version").object
     return int(found["major"]), int(found["minor"].rstrip("+"))
 
 
@@ -45,7 +45,7 @@ def served(target: Target, *crds: str) -> None:
 
     def listed() -> bool:
         try:
-            return bool(names) and all(target.kubectl("get", each, "-A", "-o", "json") for each in names)
+            return bool([target.get(each) for each in names])
         except Refused:
             return False
 
@@ -91,9 +91,10 @@ def access(target: Target, folder: Path, *rules: dict[str, Any]) -> Iterator[Pat
     target.apply(*made)
     try:
         config = json.loads(target.kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json"))
-        config["users"][0]["user"] = {"token": target.kubectl("create", "token", name).strip()}
+        config["users"][0]["user"] = {"token": target.token(name)}
         path = folder / f"{name}.kubeconfig"
         path.write_text(json.dumps(config))
         yield path
     finally:
-        target.kubectl("delete", "-n", "default", "serviceaccount,clusterrole,clusterrolebinding", name)
+        for kind in ("serviceaccounts", "clusterroles", "clusterrolebindings"):
+            target.delete(kind, name, "default")

@@ -17,8 +17,9 @@ from typing import Any, Literal
 import pytest
 
 from deploy.local import build
+from tests.support.api_server import MERGE, STRATEGIC, Answer, Refused
 from tests.support.cluster import reach
-from tests.support.helm import CHART, NAMESPACE, TOOLS, Manifest, ProgramError, manifests, pick, run, template
+from tests.support.helm import CHART, NAMESPACE, TOOLS, Manifest, manifests, pick, run, template
 from tests.support.pods import DEFAULTS
 
 pytestmark = [
@@ -38,16 +39,11 @@ def tools() -> None:
     build.ensure(TOOLS)
 
 
-def kubectl(*words: str, given: object = None) -> str:
-    """Run kubectl, with an object on its standard input if there is one."""
-    return run("kubectl", *words, stdin="" if given is None else json.dumps(given))
-
-
 @pytest.fixture(scope="module")
 def namespace() -> Iterator[str]:
     name = reach().namespace(f"hooks-{uuid.uuid4().hex[:8]}")
     yield name
-    kubectl("delete", "namespace", name, "--wait=false")
+    reach().delete("namespaces", name)
 
 
 def _hook(hook: Hook) -> tuple[Manifest, Manifest]:
@@ -76,32 +72,32 @@ def registered(namespace: str) -> Iterator[Callable[[Hook], None]]:
         names = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [namespace]}
         found["namespaceSelector"] = {"matchExpressions": [names]}
         configuration["webhooks"] = [found]
-        kubectl("create", "-f", "-", given=configuration)
-        made.append((configuration["kind"], name))
+        reach().apply(configuration)
+        made.append((f"{configuration['apiVersion']}/{configuration['kind']}", name))
         probe = _deployment("probe") if hook == "templates" else _pod({})
-        path = _path(namespace, probe)
+        path = path_of(namespace, probe)
         deadline = time.monotonic() + HOOKS_SECONDS
-        while not called(lambda: _create(path, probe)):
+        while not called(lambda: create(path, probe)):
             assert time.monotonic() < deadline, f"the API server never called {hook}"
             time.sleep(0.1)
 
     yield register
     for kind, name in made:
-        kubectl("delete", kind, name)
+        reach().delete(kind, name)
 
 
 def called(request: Callable[[], object]) -> bool:
     """Whether a request was meant for the hook: True where it was refused because nobody answers."""
     try:
         request()
-    except ProgramError as error:
+    except Refused as error:
         if "failed calling webhook" not in str(error):
             raise
         return True
     return False
 
 
-def _path(namespace: str, given: Manifest, subresource: str = "") -> str:
+def path_of(namespace: str, given: Manifest, subresource: str = "") -> str:
     """The address of an object's collection, or of a part of the object, for a dry run."""
     version = given["apiVersion"]
     root = f"/api/{version}" if version == "v1" else f"/apis/{version}"
@@ -109,8 +105,8 @@ def _path(namespace: str, given: Manifest, subresource: str = "") -> str:
     return f"{root}/namespaces/{namespace}/{given['kind'].lower()}s{tail}?dryRun=All"
 
 
-def _create(path: str, given: Manifest) -> str:
-    return kubectl("create", "--raw", path, "-f", "-", given=given)
+def create(path: str, given: Manifest) -> Answer:
+    return reach().api.call("POST", path, given)
 
 
 def _container(name: str = "main", context: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -263,8 +259,8 @@ def test_a_new_pod_is_sent_to_us_only_where_there_is_something_to_do(
     hook: Hook, registered: Callable[[Hook], None], namespace: str
 ) -> None:
     registered(hook)
-    path = _path(namespace, _pod({}))
-    seen = {sentence: called(partial(_create, path, pod)) for sentence, (pod, _, _) in PODS.items()}
+    path = path_of(namespace, _pod({}))
+    seen = {sentence: called(partial(create, path, pod)) for sentence, (pod, _, _) in PODS.items()}
     assert seen == {
         sentence: mutate if hook == "mutate" else validate for sentence, (_, mutate, validate) in PODS.items()
     }
@@ -276,26 +272,26 @@ def pods(namespace: str) -> tuple[Manifest, Manifest]:
     silent, complete = _pod({}), _pod({}, _container(context=COMPLETE))
     complete["metadata"]["name"] = "complete"
     for pod in (silent, complete):
-        kubectl("-n", namespace, "create", "-f", "-", given=pod)
+        reach().apply(pod, namespace=namespace)
     return silent, complete
 
 
-def _patch(namespace: str, kind: str, name: str, patch: object) -> Callable[[], object]:
-    words = ("-n", namespace, "patch", kind, name, "--type=merge", "--dry-run=server", "-p", json.dumps(patch))
-    return lambda: kubectl(*words)
+def _patch(namespace: str, kind: str, name: str, patch: object, by: str = MERGE) -> Callable[[], object]:
+    api = reach().api
+    path = f"{api.resource(kind.lower()).path(namespace, name)}?dryRun=All"
+    return lambda: api.call("PATCH", path, patch, content_type=by)
 
 
 def _new_image(namespace: str, name: str) -> Callable[[], object]:
-    return lambda: kubectl(
-        "-n", namespace, "set", "image", f"pod/{name}", "main=registry.invalid/app:2", "--dry-run=server"
-    )
+    container = {"name": "main", "image": "registry.invalid/app:2"}
+    return _patch(namespace, "pod", name, {"spec": {"containers": [container]}}, STRATEGIC)
 
 
 def _debug(namespace: str, pod: Manifest, context: dict[str, Any] | None) -> Callable[[], object]:
     """Add an ephemeral container, as kubectl debug does."""
     ephemeral = [_container("debug", context)]
     changed = pod | {"spec": pod["spec"] | {"ephemeralContainers": ephemeral}}
-    return lambda: kubectl("replace", "--raw", _path(namespace, pod, "ephemeralcontainers"), "-f", "-", given=changed)
+    return lambda: reach().api.call("PUT", path_of(namespace, pod, "ephemeralcontainers"), changed)
 
 
 @pytest.mark.parametrize("hook", ["mutate", "enforce", "advise"])
@@ -373,12 +369,12 @@ def _nested(path: list[str], value: object) -> object:
 def test_a_workload_is_seen_when_its_template_is_new(registered: Callable[[Hook], None], namespace: str) -> None:
     workloads = _workloads()
     for workload, _ in workloads.values():
-        kubectl("-n", namespace, "create", "-f", "-", given=workload)
+        reach().apply(workload, namespace=namespace)
     registered("templates")
     annotated = {"metadata": {"annotations": {"a": "b"}}}
     for kind, (workload, path) in workloads.items():
         fresh = workload | {"metadata": {"name": "fresh"}}
-        assert called(partial(_create, _path(namespace, fresh), fresh)), kind
+        assert called(partial(create, path_of(namespace, fresh), fresh)), kind
         assert not called(_patch(namespace, kind, "probe", annotated)), kind
         assert not called(_patch(namespace, kind, "probe", _nested(path, annotated))), kind
         if kind != "Job":  # a Job's template cannot be changed
@@ -394,14 +390,15 @@ def test_what_a_controller_makes_is_not_seen(registered: Callable[[Hook], None],
     owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "gone", "uid": str(uuid.uuid4())}
     for controller in (True, False):
         owned = replica_set | {"metadata": {"name": "owned", "ownerReferences": [owner | {"controller": controller}]}}
-        assert called(partial(_create, _path(namespace, owned), owned)) is not controller
+        assert called(partial(create, path_of(namespace, owned), owned)) is not controller
 
 
 @pytest.mark.parametrize("values", sorted(CHART.glob("ci/*-values.yaml")), ids=lambda path: path.stem)
 def test_the_configurations_are_accepted(values: Path) -> None:
     for each in manifests(template(values)):
         if each["kind"].endswith("WebhookConfiguration"):
-            assert "server dry run" in kubectl("apply", "--dry-run=server", "-f", "-", given=each)
+            said = run("kubectl", "apply", "--dry-run=server", "-f", "-", stdin=json.dumps(each))
+            assert "server dry run" in said
 
 
 def test_excluded_namespaces_are_never_sent(namespace: str) -> None:
@@ -414,6 +411,6 @@ def test_excluded_namespaces_are_never_sent(namespace: str) -> None:
             if each["key"] == "kubernetes.io/metadata.name"
         )
         assert {NAMESPACE, "kube-system", "kube-node-lease"} <= set(names["values"])
-    kubectl("label", "namespace", namespace, "kubernetes.io/metadata.name-", "--overwrite")
-    labels = json.loads(kubectl("get", "namespace", namespace, "-o", "json"))["metadata"]["labels"]
+    reach().label(namespace, **{"kubernetes.io/metadata.name": None})
+    labels = reach().api.read("namespaces", namespace)["metadata"]["labels"]
     assert labels["kubernetes.io/metadata.name"] == namespace

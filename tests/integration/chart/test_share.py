@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.integration.chart.test_hooks import Hook, called, kubectl, namespace, pytestmark, registered, tools
+from tests.integration.chart.test_hooks import Hook, called, create, namespace, path_of, pytestmark, registered, tools
 
 __all__ = ["namespace", "pytestmark", "registered", "tools"]
 
@@ -68,10 +68,6 @@ def _pods() -> dict[str, dict[str, Any]]:
     return pods
 
 
-def _create(namespace: str, pod: dict[str, Any]) -> None:
-    kubectl("create", "-n", namespace, "--dry-run=server", "--validate=false", "-f", "-", given=pod)
-
-
 @pytest.mark.parametrize("hook", ["mutate", "enforce"])
 def test_the_share_of_pods_that_are_never_sent(
     hook: Hook, registered: Callable[[Hook], None], namespace: str, record_property: Callable[[str, object], None]
@@ -79,7 +75,7 @@ def test_the_share_of_pods_that_are_never_sent(
     """Printed; whoever wrote nothing about users must be seen, and whoever wrote all that there is must not."""
     pods = _pods()
     registered(hook)
-    sent = {name for name, pod in pods.items() if called(partial(_create, namespace, pod))}
+    sent = {name for name, pod in pods.items() if called(partial(create, path_of(namespace, pod), pod))}
     record_property(f"Pods that are never sent to {hook}", f"{len(pods) - len(sent)} of {len(pods)}")
     silent = {name for name, pod in pods.items() if '"runAsUser"' not in json.dumps(pod)}
     assert silent <= sent < pods.keys()

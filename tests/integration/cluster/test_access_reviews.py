@@ -46,7 +46,8 @@ def account(target: Target) -> Iterator[str]:
         },
     )
     yield name
-    target.kubectl("delete", "-n", "default", "serviceaccount,role,rolebinding", name)
+    for kind in ("serviceaccounts", "roles", "rolebindings"):
+        target.delete(kind, name, "default")
 
 
 async def until(allowed: Callable[[], Awaitable[bool]]) -> None:
@@ -63,7 +64,7 @@ async def _shown(connection: Cluster, header: str) -> bool:
 async def test_a_token_is_its_account_s_and_may_ask_where_a_role_is_bound(
     target: Target, reviews: ClusterAccessReviews, account: str
 ) -> None:
-    user = await reviews.user_of(target.kubectl("create", "token", account).strip())
+    user = await reviews.user_of(target.token(account))
     assert user is not None
     assert user.username == f"system:serviceaccount:default:{account}"
     assert "system:serviceaccounts:default" in user.groups
@@ -99,7 +100,7 @@ async def test_a_certificate_s_user_has_what_is_bound_to_it_alone(
 async def test_metrics_are_shown_to_whom_a_role_lets_read_them(target: Target, account: str) -> None:
     """By the role that the chart makes, bound to an account."""
     name = f"metrics-{account}"
-    header = f"Bearer {target.kubectl('create', 'token', account).strip()}"
+    header = f"Bearer {target.token(account)}"
     async with contextlib.aclosing(Cluster()) as connection:
         refusal = await MetricsReaders.of(connection).refusal(header)
         assert refusal is not None

@@ -3,7 +3,6 @@
 It looks at a label of the test's own, so that a release that is installed beside it has no part in this.
 """
 
-import json
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -63,17 +62,17 @@ def fence(target: Target) -> Iterator[Fence]:
         eventually(lambda: REFUSAL in _refused(target, root), "the policy to be in force")
 
     yield up
-    target.kubectl("delete", *(f"{each['kind']}/{each['metadata']['name']}" for each in made))
+    for each in made:
+        target.delete(f"{each['apiVersion']}/{each['kind']}", each["metadata"]["name"])
     for name in policies:
-        target.kubectl("delete", "nonrootpolicy", name)
+        target.delete("nonrootpolicies", name)
     eventually(lambda: not _refused(target, root), "the policy to be forgotten")
 
 
 def _refused(target: Target, pod: Object, namespace: str = "fenced") -> str:
     """Why a Pod is refused; empty where it is not."""
-    pod = tweak(pod, {"metadata.namespace": namespace})
     try:
-        target.kubectl("create", "--dry-run=server", "-f", "-", text=json.dumps(pod))
+        target.api.create(tweak(pod, {"metadata.namespace": namespace}), namespace, dry_run=True)
     except Refused as refused:
         return str(refused)
     return ""
@@ -90,14 +89,9 @@ def test_every_random_pod_is_evaluated_as_the_checker_evaluates_it(target: Targe
         if all(guarantee.keeps_root_out(pod, each) for _, each in guarantee.containers(pod))
     }
     assert PODS / 5 < len(good) < PODS * 4 / 5
-    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": pods})
-    with pytest.raises(Refused) as refused:
-        target.kubectl("create", "--dry-run=server", "-o", "name", "-f", "-", text=text)
-    lines = str(refused.value).splitlines()
-    assert {line for line in lines if REFUSAL not in line} == set()
-    assert {line.split('pods "')[1].split('"')[0] for line in lines} == {
-        each["metadata"]["name"] for each in pods
-    } - good
+    refused = {pod["metadata"]["name"]: said for pod in pods if (said := _refused(target, pod))}
+    assert {name: said for name, said in refused.items() if REFUSAL not in said} == {}
+    assert refused.keys() == {pod["metadata"]["name"] for pod in pods} - good
 
 
 def _random(made: random.Random, name: str) -> Object:
@@ -129,7 +123,7 @@ def _random(made: random.Random, name: str) -> Object:
             {"name": f"{kind.lower()}-{index}", "image": "app:1", "securityContext": context(windows=windows)}
             for index in range(number)
         ]
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "fenced"}, "spec": spec}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
 
 
 def test_the_refusal_names_the_containers_and_what_to_write(target: Target, fence: Fence) -> None:
@@ -148,9 +142,9 @@ def test_other_namespaces_are_left_alone(target: Target, fence: Fence) -> None:
 
 def test_a_pod_that_was_there_before_may_change_but_not_its_image(target: Target, fence: Fence) -> None:
     """Its labels are nobody's user; another image is."""
-    target.apply(tweak(ROOT, {"metadata.namespace": "fenced"}), namespace="fenced")
+    target.apply(tweak(ROOT, {"metadata.namespace": "fenced"}))
     fence()
-    target.kubectl("label", "-n", "fenced", "pod", "web", "a=b")
+    target.patch("pods", "web", {"metadata": {"labels": {"a": "b"}}}, "fenced")
     with pytest.raises(Refused, match=f"container app: {REFUSAL}"):
         target.kubectl("set", "image", "-n", "fenced", "pod/web", "app=other:1")
     target.kubectl("delete", "-n", "fenced", "pod", "web", "--grace-period=0", "--force")
@@ -158,16 +152,14 @@ def test_a_pod_that_was_there_before_may_change_but_not_its_image(target: Target
 
 def test_a_debug_container_is_evaluated_alone(target: Target, fence: Fence) -> None:
     """Beside a container that was there before."""
-    target.apply(tweak(ROOT, {"metadata.namespace": "fenced"}), namespace="fenced")
+    target.apply(tweak(ROOT, {"metadata.namespace": "fenced"}))
     fence()
 
     def debug(name: str, **context: Any) -> None:
-        found = json.loads(target.kubectl("get", "-n", "fenced", "pod", "web", "-o", "json"))
+        found = target.api.read("pods", "web", "fenced")
         each = {"name": name, "image": "debug:1", "securityContext": context}
         found["spec"].setdefault("ephemeralContainers", []).append(each)
-        # kubectl of 1.30 knows no --subresource=ephemeralcontainers
-        path = "/api/v1/namespaces/fenced/pods/web/ephemeralcontainers"
-        target.kubectl("replace", "--raw", path, "-f", "-", text=json.dumps(found))
+        target.api.call("PUT", "/api/v1/namespaces/fenced/pods/web/ephemeralcontainers", found)
 
     with pytest.raises(Refused, match=f"container bad: {REFUSAL}"):
         debug("bad")
@@ -207,8 +199,7 @@ def test_root_in_a_user_namespace_is_allowed_where_the_api_server_leaves_it_ther
     known = cluster.version(target) >= (1, 33)
     fence("fence-test", {"rootInUserNamespaces": "Allow"})
     inside = tweak(minimal(), {"spec.hostUsers": False})
-    text = json.dumps(inside)
-    stored = json.loads(target.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", text=text))
+    stored = target.api.create(inside, "default", dry_run=True).object
     assert ("hostUsers" in stored["spec"]) is known
     assert bool(_refused(target, inside)) is not known
 

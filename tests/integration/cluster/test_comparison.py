@@ -34,7 +34,7 @@ def test_pod_security() -> None:
 
     def stored(pod: Object) -> Object | None:
         try:
-            target.kubectl("create", "--dry-run=server", "-n", name, "-f", "-", text=json.dumps(pod))
+            target.api.create(pod, name, dry_run=True)
         except Refused as refused:
             assert "violates PodSecurity" in str(refused)
             return None
@@ -43,7 +43,7 @@ def test_pod_security() -> None:
     try:
         assert column(stored) == written("Pod Security restricted")
     finally:
-        target.kubectl("delete", "namespace", name, "--wait=false")
+        target.delete("namespaces", name)
 
 
 async def test_ours(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def target() -> Iterator[Target]:
     try:
         yield found
     finally:
-        found.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+        found.delete("namespaces", NAMESPACE)
 
 
 @pytest.fixture
@@ -80,11 +80,11 @@ def configurations(target: Target) -> Iterator[Callable[[dict[str, Any]], None]]
 
     def make(client: dict[str, Any]) -> None:
         for kind, name in (("MutatingWebhookConfiguration", MUTATING), ("ValidatingWebhookConfiguration", VALIDATING)):
-            target.kubectl("create", "-f", "-", text=json.dumps(configuration(kind, name, client)))
+            target.apply(configuration(kind, name, client))
 
     yield make
-    target.kubectl("delete", "mutatingwebhookconfiguration", MUTATING)
-    target.kubectl("delete", "validatingwebhookconfiguration", VALIDATING)
+    target.delete("mutatingwebhookconfigurations", MUTATING)
+    target.delete("validatingwebhookconfigurations", VALIDATING)
     target.kubectl("delete", "secret", "-n", NAMESPACE, "-l", "app.kubernetes.io/managed-by=nonroot-operate")
 
 
@@ -129,8 +129,8 @@ def rbac() -> list[dict[str, Any]]:
 @pytest.fixture
 def kubeconfig(target: Target, tmp_path: Path) -> Iterator[Path]:
     """The controller's own way in: a token of its ServiceAccount, and nothing more."""
-    target.kubectl("create", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": rbac()}))
-    token = target.kubectl("create", "token", "controller", "-n", NAMESPACE).strip()
+    target.apply(*rbac())
+    token = target.token("controller", NAMESPACE)
     config = json.loads(target.kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json"))
     config["users"][0]["user"] = {"token": token}
     path = tmp_path / "kubeconfig"
@@ -139,9 +139,8 @@ def kubeconfig(target: Target, tmp_path: Path) -> Iterator[Path]:
     target.kubectl("delete", "clusterrole,clusterrolebinding", "-l", f"operate-test={ID}")
 
 
-def get(target: Target, *what: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(target.kubectl("get", *what, "-n", NAMESPACE, "-o", "json"))
-    return found
+def secret(target: Target, name: str) -> dict[str, Any]:
+    return target.api.read("secrets", name, NAMESPACE)
 
 
 def until(probe: Callable[[], object], seconds: float = 60) -> float:
@@ -157,8 +156,8 @@ def until(probe: Callable[[], object], seconds: float = 60) -> float:
 
 def bundles(target: Target) -> list[str]:
     found = [
-        get(target, "mutatingwebhookconfiguration", MUTATING),
-        get(target, "validatingwebhookconfiguration", VALIDATING),
+        target.api.read("mutatingwebhookconfigurations", MUTATING),
+        target.api.read("validatingwebhookconfigurations", VALIDATING),
     ]
     return [each["clientConfig"].get("caBundle", "") for one in found for each in one["webhooks"]]
 
@@ -169,12 +168,12 @@ def test_the_controller_with_exactly_its_rbac(
     configurations({"service": {"name": "hook", "namespace": NAMESPACE, "path": "/mutate"}})
     with controller(kubeconfig, *FLAGS) as running:
         until(lambda: running.answer("/readyz") == "ok\n")
-        tls = get(target, "secret", "hook-tls")
+        tls = secret(target, "hook-tls")
         assert (tls["type"], sorted(tls["data"])) == ("kubernetes.io/tls", ["ca.crt", "tls.crt", "tls.key"])
         assert bundles(target) == [tls["data"]["ca.crt"]] * 4
         assert 'nonroot_certificate_expiry_timestamp_seconds{certificate="serving"}' in running.answer("/metrics")
 
-        managers = get(target, "validatingwebhookconfiguration", VALIDATING, "--show-managed-fields")
+        managers = target.api.read("validatingwebhookconfigurations", VALIDATING)
         (ours,) = [each for each in managers["metadata"]["managedFields"] if each["manager"] == "nonroot-operate"]
         owned = [each["f:clientConfig"] for each in ours["fieldsV1"]["f:webhooks"].values()]
         assert owned == [{"f:caBundle": {}}] * 2
@@ -188,7 +187,7 @@ def test_the_controller_with_exactly_its_rbac(
             seconds < PERIOD - 1
         )  # by the stream: the next look would only have been a whole period after the last repair
         target.kubectl("delete", "secret", "-n", NAMESPACE, "hook-tls")
-        print(f"a deleted Secret was back after {until(lambda: get(target, 'secret', 'hook-tls')):.1f} s")
+        print(f"a deleted Secret was back after {until(lambda: secret(target, 'hook-tls')):.1f} s")
         target.kubectl("delete", "secret", "-n", NAMESPACE, "hook-ca")
         until(lambda: len(set(bundles(target))) == 1 and bundles(target)[0] != tls["data"]["ca.crt"])
         until(lambda: running.answer("/readyz") == "ok\n")
@@ -247,7 +246,7 @@ async def test_another_manager_may_remove_rename_and_add_webhooks(
         await objects.inject_ca_bundle(found, bundle)
 
     def bundles() -> dict[str, str | None]:
-        found = get(target, "validatingwebhookconfiguration", VALIDATING)["webhooks"]
+        found = target.api.read("validatingwebhookconfigurations", VALIDATING)["webhooks"]
         return {each["name"].partition(".")[0]: each["clientConfig"].get("caBundle") for each in found}
 
     try:
@@ -268,7 +267,7 @@ async def test_another_manager_may_remove_rename_and_add_webhooks(
         assert bundles() == dict.fromkeys(("renamed", "added"), _encoded(first))
     finally:
         await connection.aclose()
-        target.kubectl("delete", "validatingwebhookconfiguration", VALIDATING)
+        target.delete("validatingwebhookconfigurations", VALIDATING)
         target.kubectl("delete", "secret", "-n", NAMESPACE, "-l", f"owner=helm,name=hooks-{ID}")
 
 
@@ -276,7 +275,7 @@ def _apply_as_before(target: Target, wanted: dict[str, Any], bundle: bytes) -> N
     """Write the caBundle as 0.1 did, by applying the hooks' names with it."""
     parts = [
         {"name": each["name"], "clientConfig": {"caBundle": _encoded(bundle)}}
-        for each in get(target, "validatingwebhookconfiguration", VALIDATING)["webhooks"]
+        for each in target.api.read("validatingwebhookconfigurations", VALIDATING)["webhooks"]
     ]
     earlier = wanted | {"metadata": {"name": VALIDATING}, "webhooks": parts}
     by_kubectl(target, earlier, SERVER_SIDE, "--field-manager=nonroot-operate", "--force-conflicts")
@@ -289,7 +288,7 @@ def _encoded(text: bytes) -> str:
 def _assert_no_trace_of_kopf(target: Target) -> None:
     """No object in the cluster has an annotation or finalizer of kopf's, and there is no peering."""
     kinds = target.kubectl("api-resources", "--verbs=list", "-o", "name").split()
-    everything = target.get(",".join(kinds), NAMESPACE, "-A")
+    everything = [each for kind in kinds for each in target.get(kind)]
     assert len(everything) > 20
     for each in everything:
         metadata = each["metadata"]
@@ -434,5 +433,5 @@ async def test_twenty_changes_of_ca_lose_no_admission(
     print(f"{len(cas) - 1} changes of CA, {leaves} leaves, {traffic.done} admissions through four webhooks each")
     assert traffic.failures == []
     assert traffic.done > 100
-    found = base64.b64decode(get(target, "secret", "hook-ca")["data"]["tls.crt"])
+    found = base64.b64decode(secret(target, "hook-ca")["data"]["tls.crt"])
     assert found in cas

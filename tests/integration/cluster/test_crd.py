@@ -124,8 +124,7 @@ def target() -> Iterator[Target]:
 
 @pytest.mark.parametrize("document", GOOD)
 def test_the_api_server_takes_what_we_take(target: Target, document: dict[str, Any]) -> None:
-    answer = target.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", text=json.dumps(document))
-    stored = json.loads(answer)
+    stored = target.api.create(document, "default", dry_run=True).object
     if stored["kind"] != "ImageIdentity":
         read(stored, "stored")
 
@@ -135,7 +134,7 @@ def test_the_api_server_refuses_what_we_refuse_and_names_the_field(
     target: Target, document: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(Refused) as refused:
-        target.kubectl("create", "--dry-run=server", "-f", "-", text=json.dumps(document))
+        target.api.create(document, "default", dry_run=True)
     assert field in str(refused.value)
     if document["kind"] != "ImageIdentity":
         with pytest.raises(InvalidDocument, match=re.escape(re.split(r"[.\[]", field)[1])):

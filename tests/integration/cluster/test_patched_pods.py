@@ -14,6 +14,7 @@ import pytest
 
 from tests.e2e.target import Target, eventually
 from tests.support import cluster, helm
+from tests.support.api_server import MERGE
 from tests.support.controller import controller
 from webhook.workload.annotations import ANNOTATION
 
@@ -86,11 +87,11 @@ def test_a_failure_is_reported_within_a_minute(target: Target, tmp_path: Path) -
             "restartCount": 0,
             "state": status,
         }
-        patch = json.dumps({"status": {"containerStatuses": [reported]}})
-        target.kubectl("patch", "pod", name, "-n", namespace, "--subresource=status", "--type=merge", "-p", patch)
+        path = f"/api/v1/namespaces/{namespace}/pods/{name}/status"
+        target.api.call("PATCH", path, {"status": {"containerStatuses": [reported]}}, content_type=MERGE)
 
     def noted() -> dict[str, str]:
-        found = target.get("events.v1.events.k8s.io", namespace, "--field-selector", "reason=InjectionStopsContainer")
+        found = target.get("events.events.k8s.io", namespace, fields="reason=InjectionStopsContainer")
         return {each["regarding"]["name"]: each["note"] for each in found}
 
     try:
@@ -107,7 +108,7 @@ def test_a_failure_is_reported_within_a_minute(target: Target, tmp_path: Path) -
                 eventually(lambda: wanted.keys() <= noted().keys(), f"Events about {sorted(wanted)}", 60.0)
                 notes, metrics = noted(), running.answer("/metrics")
     finally:
-        target.kubectl("delete", "namespace", namespace, "--wait=false")
+        target.delete("namespaces", namespace)
     assert notes.keys() == wanted.keys()
     for name, field in wanted.items():
         assert f"the injected {field}" in notes[name], notes[name]

@@ -33,14 +33,14 @@ def prepared() -> Iterator[Target]:
         try:
             yield found
         finally:
-            found.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+            found.delete("namespaces", NAMESPACE)
 
 
 @pytest.fixture
 def target(prepared: Target) -> Iterator[Target]:
     """The same, and nothing of the last test in it."""
     yield prepared
-    prepared.kubectl("label", "namespace", NAMESPACE, "nonroot.dev/mode-")
+    prepared.label(NAMESPACE, **{"nonroot.dev/mode": None})
     for kind in ("nonrootexceptions", "nonrootpolicies"):
         prepared.kubectl("delete", kind, "-n", NAMESPACE, "-l", "test=view")
 

@@ -42,13 +42,13 @@ def target() -> Iterator[Target]:
         try:
             yield found
         finally:
-            found.kubectl("delete", "nonrootpolicy", OWN)
+            found.delete("nonrootpolicies", OWN)
             found.kubectl("delete", "namespace", OWN, OTHER, "--wait=false")
 
 
 @pytest.fixture
 def token(target: Target) -> str:
-    return target.kubectl("create", "token", READER, "-n", OWN).strip()
+    return target.token(READER, OWN)
 
 
 @pytest.fixture

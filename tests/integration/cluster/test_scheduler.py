@@ -84,8 +84,8 @@ def target() -> Iterator[Target]:
         try:
             yield found
         finally:
-            found.kubectl("delete", "nonrootpolicy", NAME)
-            found.kubectl("delete", "namespace", NAME, "--wait=false")
+            found.delete("nonrootpolicies", NAME)
+            found.delete("namespaces", NAME)
 
 
 @pytest.fixture(params=KINDS)
@@ -173,7 +173,7 @@ def test_the_process_with_exactly_the_rights_of_the_chart(target: Target, kind: 
             end = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=10)
             patch = json.dumps({"spec": {"expires": f"{end:%Y-%m-%dT%H:%M:%SZ}"}})
             target.kubectl("patch", "nonrootexception", "short", "-n", NAME, "--type=merge", "-p", patch)
-            target.kubectl("label", "namespace", NAME, "nonroot.dev/mode=strict")
+            target.label(NAME, **{"nonroot.dev/mode": "strict"})
             eventually(
                 lambda: states(target, "nonrootpolicies", NAME).get("NamespaceLabelsValid") == "BadLabel",
                 "the label",
@@ -205,7 +205,7 @@ def test_the_process_with_exactly_the_rights_of_the_chart(target: Target, kind: 
             time.sleep(5)  # for what it might write then; other tests' reports it may well write
         assert _versions(target, kind) == before
     target.kubectl("delete", "nonrootexception", "short", "-n", NAME)
-    target.kubectl("label", "namespace", NAME, "nonroot.dev/mode-")
+    target.label(NAME, **{"nonroot.dev/mode": None})
 
 
 def test_what_is_applied_changed_or_deleted_is_in_the_reports_within_seconds(
@@ -279,7 +279,7 @@ def test_a_kind_of_report_that_is_installed_late_a_default_policy_and_a_scan_on_
             running.process.send_signal(signal.SIGTERM)
             running.process.wait(60)
             target.kubectl("delete", "--ignore-not-found", "-f", str(path))
-            target.kubectl("delete", "nonrootpolicy", "default", "--ignore-not-found")
+            target.delete("nonrootpolicies", "default")
             target.kubectl("delete", "namespace", f"{NAME}-ungoverned", "--wait=false", "--ignore-not-found")
 
 

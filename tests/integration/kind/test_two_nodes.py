@@ -10,6 +10,7 @@ import pytest
 from deploy import release
 from deploy.kind import engine, offline
 from tests.e2e.target import Refused, Target, eventually
+from tests.support.api_server import Object
 from tests.support.helm import CHART
 
 pytestmark = pytest.mark.timeout(2700)  # the first run builds the node image
@@ -21,10 +22,20 @@ HOOKS = "mutatingwebhookconfigurations,validatingwebhookconfigurations"
 
 
 class Inside(Target, frozen=True):
-    """A cluster that is reached in the namespaces of our Docker alone."""
+    """A cluster that is reached in the namespaces of our Docker alone: by programs that run there, not by HTTP from here."""
 
     def run(self, *command: str, text: str = "") -> subprocess.CompletedProcess[str]:
         return super().run(*engine.inside(), *command, text=text)
+
+    def apply(self, *objects: Object, namespace: str = "default") -> str:
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+        done = self.run("kubectl", "create", "--namespace", namespace, "-f", "-", text=text)
+        return done.stdout + done.stderr
+
+    def get(self, kind: str, namespace: str = "default", *, labels: str = "", fields: str = "") -> list[Object]:
+        chosen = (f"--namespace={namespace}", f"--selector={labels}", f"--field-selector={fields}")
+        found: list[Object] = json.loads(self.kubectl("get", kind, *chosen, "-o", "json"))["items"]
+        return found
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +67,7 @@ def pod(name: str, image: str, node: str) -> dict[str, Any]:
 
 def test_there_are_two_nodes(target: Target) -> None:
     """Both are ready."""
-    nodes = target.get("nodes", "default")
+    nodes = target.get("nodes")
     assert sorted(each["metadata"]["name"] for each in nodes) == sorted(NODES)
     for each in nodes:
         assert [found["status"] for found in each["status"]["conditions"] if found["type"] == "Ready"] == ["True"]
@@ -110,13 +121,13 @@ def test_an_uninstallation(target: Target) -> None:
 
 def release_pods(target: Target) -> set[str]:
     """The release's Pods that run and are not about to end."""
-    found = target.get("pods", release.NAMESPACE, "--field-selector", "status.phase=Running")
+    found = target.get("pods", release.NAMESPACE, fields="status.phase=Running")
     return {each["metadata"]["name"] for each in found if "deletionTimestamp" not in each["metadata"]}
 
 
 def state(target: Target, namespace: str, name: str) -> dict[str, Any]:
     """What the node says of the Pod's one container; empty while it says nothing."""
-    (found,) = target.get("pods", namespace, "--field-selector", f"metadata.name={name}")
+    (found,) = target.get("pods", namespace, fields=f"metadata.name={name}")
     (status,) = found["status"].get("containerStatuses") or [{}]
     return dict(status)
 
