@@ -248,6 +248,7 @@ def switching() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(3 * SECONDS + 60)
 @pytest.mark.usefixtures("slow_names", "switching")
 async def test_one_tenant_does_its_worst(registry: Registry, connect: Connect) -> None:
