@@ -18,7 +18,7 @@ from deploy.dev.registry import Login, Registry, Status
 from tests.support.clock import Clock
 from tests.support.identity_store import InMemoryStore
 from tests.support.pods import Object, minimal, review, tweak, within
-from tests.unit.registry.conftest import NO_PAUSE
+from tests.unit.registry.clients import NO_PAUSE
 from tests.unit.registry.samples import Secrets, secret
 from webhook.admission.handler import Admission, WebhookKind
 from webhook.policy.cache import PolicySnapshot

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from deploy.dev.oci import accounts_layer, file, image, index, layer
-from tests.unit.registry.conftest import Client
+from tests.unit.registry.clients import Client
 from webhook.image.passwd import AccountFiles
 from webhook.image.source import Unknown
 

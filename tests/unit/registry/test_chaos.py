@@ -8,7 +8,7 @@ import pytest
 
 from deploy.dev.oci import accounts_layer, image
 from deploy.dev.registry import Fault, Hang, Headers, Registry, Replace, Reset, Slow, Status, Trickle
-from tests.unit.registry.conftest import Client
+from tests.unit.registry.clients import Client
 from webhook.image.passwd import AccountFiles, by_name
 from webhook.image.source import Image, Query, Unknown
 from webhook.registry.settings import Timeouts

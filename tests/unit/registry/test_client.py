@@ -14,7 +14,7 @@ import pytest
 from deploy.dev import oci
 from deploy.dev.oci import file, image, layer
 from deploy.dev.registry import Hang, Login, Registry, Replace, Reset, Slow, Status
-from tests.unit.registry.conftest import Client
+from tests.unit.registry.clients import Client
 from tests.unit.registry.samples import ACCOUNTS, APP, BASE, BOTH, NAMED, Connect, Secrets, secret
 from webhook.image.passwd import AccountFiles
 from webhook.image.source import Image, Query, Unknown

@@ -9,7 +9,7 @@ import pytest
 from deploy.dev import oci
 from deploy.dev.oci import file, image, index, layer, symlink
 from deploy.dev.registry import Headers, Registry, Replace
-from tests.unit.registry.conftest import Client
+from tests.unit.registry.clients import Client
 from tests.unit.registry.samples import ACCOUNTS, APP, BASE, NAMED, Connect
 from webhook.image.config import Platform
 from webhook.image.passwd import AccountFiles

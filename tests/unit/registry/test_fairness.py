@@ -15,7 +15,7 @@ import pytest
 
 from deploy.dev.oci import accounts_layer, file, image, layer, raw_layer, tar
 from deploy.dev.registry import Hang, Registry, Slow, Status
-from tests.unit.registry.conftest import NO_PAUSE, Client
+from tests.unit.registry.clients import NO_PAUSE, Client
 from tests.unit.registry.samples import ACCOUNTS, BASE, NAMED, Connect
 from webhook.image.passwd import AccountFiles
 from webhook.image.source import Image, Query

@@ -9,7 +9,7 @@ import pytest
 from deploy.dev.oci import Content, accounts_layer, image, index
 from deploy.dev.registry import Hang, Login, Registry, Status
 from tests.support.identity_store import NOW, InMemoryStore
-from tests.unit.registry.conftest import Client
+from tests.unit.registry.clients import Client
 from tests.unit.registry.samples import Connect, Secrets, secret
 from webhook.image import image_identity
 from webhook.image import user as identity

@@ -8,7 +8,7 @@ import pytest
 
 from deploy.dev.oci import OCI_CONFIG, OCI_MANIFEST, document, image
 from deploy.dev.registry import Fault, Login, Redirect, Registry, Status
-from tests.unit.registry.conftest import Client
+from tests.unit.registry.clients import Client
 from tests.unit.registry.samples import BASE, NAMED, Connect
 from webhook.image.source import Image, Unknown
 

@@ -23,7 +23,7 @@ from deploy.dev.oci import (
     index,
 )
 from deploy.dev.registry import Headers, Login, Redirect, Registry, Replace, Request, Reset, Status
-from tests.unit.registry.conftest import Client
+from tests.unit.registry.clients import Client
 from tests.unit.registry.samples import ACCOUNTS, BASE, NAMED, Connect, Secrets, docker_config, secret
 from webhook.image import reference as references
 from webhook.image.source import Image, Query, Unknown

@@ -6,7 +6,7 @@ import pytest
 
 from deploy.dev.oci import image
 from deploy.dev.registry import Headers, Login, Registry, Reset, Status
-from tests.unit.registry.conftest import Client
+from tests.unit.registry.clients import Client
 from tests.unit.registry.samples import ACCOUNTS, BASE, NAMED, Connect, Secrets, secret
 from webhook.caching import LRUCache
 from webhook.image.source import Image, Query

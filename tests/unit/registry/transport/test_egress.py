@@ -8,7 +8,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from deploy.dev.oci import image
 from deploy.dev.registry import Login, Redirect, Registry
-from tests.unit.registry.conftest import Client
+from tests.unit.registry.clients import Client
 from tests.unit.registry.samples import BASE, Connect
 from webhook.errors import InvalidSetting
 from webhook.registry.settings import RegistrySettings, host_of, match_authority

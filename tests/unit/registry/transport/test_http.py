@@ -11,7 +11,7 @@ import pytest
 
 from deploy.dev.oci import file, image, layer
 from deploy.dev.registry import Fault, Headers, Login, Redirect, Registry, Replace, Reset, Slow, Status
-from tests.unit.registry.conftest import Client
+from tests.unit.registry.clients import Client
 from tests.unit.registry.samples import ACCOUNTS, BASE, NAMED, Connect, docker_config
 from webhook.image.source import Unknown
 from webhook.registry.settings import Timeouts

@@ -3,7 +3,7 @@
 from deploy.dev.oci import accounts_layer, image, layer
 from deploy.dev.registry import Registry
 from tests.support.tables import table
-from tests.unit.registry.conftest import Client
+from tests.unit.registry.clients import Client
 from tests.unit.registry.samples import Connect
 from webhook.registry.transport.stats import HostClass, host_class
 

@@ -1,9 +1,8 @@
-"""A registry in memory, and clients that trust it, on a clock that the test moves."""
+"""Clients that trust a registry in memory, on a clock that the test moves."""
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
-
-import pytest
 
 from deploy.dev.registry import Registry
 from tests.support.clock import Clock
@@ -54,15 +53,8 @@ class Client(RegistryClient):
 NO_PAUSE = Timeouts(backoff=(0.0, 0.0))
 
 
-@pytest.fixture
-async def registry() -> AsyncIterator[Registry]:
-    """A registry that is up and open to everybody."""
-    async with Registry() as running:
-        yield running
-
-
-@pytest.fixture
-async def connect(registry: Registry) -> AsyncIterator[Callable[..., Client]]:
+@asynccontextmanager
+async def clients(registry: Registry) -> AsyncIterator[Callable[..., Client]]:
     """Makes clients; closed with the test, each must have left nothing behind."""
     made: list[Client] = []
 
@@ -81,9 +73,3 @@ async def connect(registry: Registry) -> AsyncIterator[Callable[..., Client]]:
         await client.aclose()
         assert len(client._flights) == 0
         assert client.stats.faults == 0
-
-
-@pytest.fixture
-def client(connect: Callable[..., Client]) -> Client:
-    """A client with ordinary settings."""
-    return connect()
