@@ -27,7 +27,7 @@ _outer.aio = _package("kubernetes.aio", _outer.__path__)  # type: ignore[attr-de
 
 from kubernetes.aio import client as _client  # noqa: E402  # see above
 
-_api_client = vars(_client).setdefault("ApiClient")
+_api_client = vars(_client).setdefault("ApiClient")  # which is there now: None unless somebody has imported it
 from kubernetes.aio import config  # noqa: E402
 from kubernetes.aio.client.configuration import Configuration  # noqa: E402
 from kubernetes.aio.client.rest import RESTClientObject, RESTResponse  # noqa: E402

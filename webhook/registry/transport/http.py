@@ -207,7 +207,7 @@ class Transport:
     async def _exchange(self, request: Request, url: Url, authorization: str, costs: tuple[Cost, ...]) -> Response:
         authority = url.authority
         own = same_authority(authority, request.authority)
-        session = self._session(own)
+        session, proxy = self._session(own), self._egress.proxy(url)
         headers = {"Accept-Encoding": "identity", **request.headers}
         if authorization:
             headers["Authorization"] = authorization
@@ -222,8 +222,8 @@ class Transport:
                 headers=headers,
                 data=request.form,
                 allow_redirects=False,
-                ssl=await self._tls.of(authority) if url.scheme == "https" else True,
-                proxy=self._egress.proxy(url),
+                ssl=await self._tls.of(authority) if url.scheme == "https" or proxy else True,
+                proxy=proxy,
                 timeout=aiohttp.ClientTimeout(total=total, sock_connect=timeouts.connect, sock_read=timeouts.idle),
             ) as answer:
                 received: dict[str, tuple[str, ...]] = {}

@@ -56,6 +56,17 @@ async def test_the_authorities_of_the_system_are_trusted(
     assert len({*await asyncio.gather(made.of("a.io"), made.of("b.io"))}) == 1
 
 
+async def test_so_are_they_for_a_proxy_by_tls(
+    secure: Registry, connect: Connect, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the registry behind it speaks plain HTTP, too."""
+    monkeypatch.setenv("http_proxy", f"https://{secure.host}")
+    settings = {"insecure": frozenset({"behind.invalid"}), "proxy": True}
+    assert "add its CA" in await connect(**settings).detail("behind.invalid/team/app:1")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    await connect(**settings).image("behind.invalid/team/app:1")
+
+
 async def test_a_token_service_may_not_be_less_secure(secure: Registry, connect: Connect, authority: Authority) -> None:
     """A registry over TLS gets no token over plain HTTP."""
     secure.login = Login({"u": "p"}, realm="http://127.0.0.1:1/token")
