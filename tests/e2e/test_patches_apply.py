@@ -5,25 +5,19 @@ plugin refuses it for a field which is not ours to set. Everything is a server-s
 """
 
 import copy
-import http.client
 import itertools
 import json
 import random
 import re
-import ssl
-import threading
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import pytest
-from kubernetes.client import Configuration
-from kubernetes.config import load_kube_config
 
 from deploy.dev.images.build import Pushed
-from tests.e2e.target import Target
+from tests.e2e.target import Refused, Target
+from tests.support.api_server import Object
 
 pytestmark = pytest.mark.e2e
 
@@ -96,41 +90,13 @@ def _pod(random_: random.Random, number: int, images: list[str]) -> dict[str, An
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
-class _Api:
-    """Server-side dry runs, one connection a thread."""
-
-    def __init__(self, target: Target) -> None:
-        configuration = Configuration()
-        load_kube_config(config_file=target.environment["KUBECONFIG"], client_configuration=configuration)  # type: ignore[no-untyped-call]
-        self._host = urlsplit(configuration.host).netloc
-        self._trust = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
-        if configuration.cert_file:
-            self._trust.load_cert_chain(configuration.cert_file, configuration.key_file)
-        self._headers = {"Content-Type": "application/json"}
-        if token := configuration.api_key.get("authorization"):
-            self._headers["Authorization"] = token
-        self._local = threading.local()
-        self._connections: list[http.client.HTTPSConnection] = []
-
-    def close(self) -> None:
-        """Close every thread's connection."""
-        for connection in self._connections:
-            connection.close()
-
-    def create(self, namespace: str, pod: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        """The status code, and the Pod as it would be stored or the API server's refusal."""
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = http.client.HTTPSConnection(self._host, context=self._trust)
-            self._connections.append(connection)
-        while True:
-            path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
-            connection.request("POST", path, json.dumps(pod), self._headers)
-            reply = connection.getresponse()
-            answer = json.loads(reply.read())
-            if reply.status != 429:  # else the image is still being read: come again, as client-go would
-                return reply.status, answer
-            time.sleep(1)
+def _create(target: Target, namespace: str, pod: Object) -> tuple[int, Object]:
+    """The status code of a server-side dry run, and the Pod as it would be stored or the API server's refusal."""
+    try:
+        return 201, target.api.create(pod, namespace, dry_run=True).object
+    except Refused as refused:
+        own = [line for line in str(refused).splitlines() if not line.startswith("Warning: ")]
+        return refused.status, {"message": "\n".join(own)}
 
 
 def _explicit(pod: dict[str, Any]) -> dict[tuple[Any, ...], Any]:
@@ -197,19 +163,19 @@ class Namespaces(NamedTuple):
     both: str
 
 
-def _check(api: _Api, namespaces: Namespaces, pod: dict[str, Any]) -> tuple[str, str]:
+def _check(target: Target, namespaces: Namespaces, pod: dict[str, Any]) -> tuple[str, str]:
     """The class of one Pod's outcome, and what is wrong with it (nothing, if all is well)."""
-    if api.create(namespaces.bare, pod)[0] == 422:
+    if _create(target, namespaces.bare, pod)[0] == 422:
         return "invalid in itself", ""
-    status, answer = api.create(namespaces.ours, pod)
+    status, answer = _create(target, namespaces.ours, pod)
     if status == 403 and "admission webhook" in answer["message"] and "policy " in answer["message"]:
         return "refused by us", ""
     if status != 201:
         return f"status {status}", json.dumps(answer)[:500]
-    fault = _changed(pod, answer) or _second_pass(api, namespaces.ours, answer)
+    fault = _changed(pod, answer) or _second_pass(target, namespaces.ours, answer)
     if fault:
         return "admitted", fault
-    status, answer = api.create(namespaces.both, pod)
+    status, answer = _create(target, namespaces.both, pod)
     if status == 201:
         return "admitted", ""
     if status != 403 or "violates PodSecurity" not in answer["message"]:
@@ -233,12 +199,12 @@ def _changed(pod: dict[str, Any], admitted: dict[str, Any]) -> str:
     return f"fields that are not ours: {strange}" if strange else ""
 
 
-def _second_pass(api: _Api, namespace: str, admitted: dict[str, Any]) -> str:
+def _second_pass(target: Target, namespace: str, admitted: dict[str, Any]) -> str:
     again = copy.deepcopy(admitted)
     for name in ("uid", "creationTimestamp", "resourceVersion", "managedFields", "namespace"):
         again["metadata"].pop(name, None)
     again["metadata"].setdefault("name", "again")
-    status, second = api.create(namespace, again)
+    status, second = _create(target, namespace, again)
     if status != 201:
         return f"the second pass was refused: {json.dumps(second)[:500]}"
     same = _contexts(second) == _contexts(admitted)
@@ -254,7 +220,6 @@ def test_every_patch_applies(installed: Target, images: dict[str, Pushed], names
         installed.namespace(f"{namespace}-ours", **enforce),
         installed.namespace(f"{namespace}-both", **enforce, **{"pod-security.kubernetes.io/enforce": "restricted"}),
     )
-    api = _Api(installed)
     random_ = random.Random(SEED)  # noqa: S311  # reproducible, not secret
     references = [image.reference for image in images.values()]
     pods = (_pod(random_, number, references) for number in itertools.count())
@@ -264,12 +229,11 @@ def test_every_patch_applies(installed: Target, images: dict[str, Pushed], names
         while sum(seen.values()) - seen["invalid in itself"] < WANTED:
             batch = list(itertools.islice(pods, 200))
             for pod, (outcome, fault) in zip(
-                batch, pool.map(lambda pod: _check(api, namespaces, pod), batch), strict=True
+                batch, pool.map(lambda pod: _check(installed, namespaces, pod), batch), strict=True
             ):
                 seen[outcome] += 1
                 if fault:
                     wrong.append(f"{fault}\n{json.dumps(pod)}")
-    api.close()
     print(f"\n{sum(seen.values())} generated Pods: {dict(seen)}; failures of ours: {len(wrong)}")
     assert not wrong, "\n\n".join(wrong[:5])
     assert seen["admitted"] > WANTED / 20

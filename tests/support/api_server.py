@@ -23,7 +23,11 @@ Object = dict[str, Any]
 
 
 class Refused(Exception):
-    """The API server, or kubectl, said no; the text is what the user sees."""
+    """The API server, or kubectl, said no; the text is what the user sees, `status` the code of HTTP where it is known."""
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class Absent(Refused):
@@ -83,7 +87,8 @@ class ApiServer:
         quoted = (each for line in answer.headers.getlist("Warning") for each in _WARNING.findall(line))
         warnings = tuple("Warning: " + re.sub(r"\\(.)", r"\1", each) for each in quoted)
         if answer.status >= 400:
-            raise (Absent if answer.status == 404 else Refused)("\n".join((*warnings, _message(data))))
+            refusal = Absent if answer.status == 404 else Refused
+            raise refusal("\n".join((*warnings, _message(data))), answer.status)
         return Answer(data, warnings)
 
     def read(self, kind: str, name: str, namespace: str = "") -> Object:
