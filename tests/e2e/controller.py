@@ -3,7 +3,8 @@
 import secrets
 
 from deploy.release import NAMESPACE
-from tests.e2e.target import Refused, Target
+from tests.e2e.target import Target
+from tests.support.api_server import Refused
 
 CONTROLLER = "app.kubernetes.io/component=controller"
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from deploy.release import NAMESPACE
-from tests.e2e.target import Refused, Target, eventually
+from tests.e2e.target import Target, eventually
+from tests.support.api_server import Refused
 from tests.support.pods import minimal, tweak
 from tests.unit.server.test_asgi import review
 

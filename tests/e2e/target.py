@@ -11,8 +11,6 @@ import msgspec
 
 from tests.support.api_server import MERGE, Absent, ApiServer, Object, Refused, api_server
 
-__all__ = ["Refused"]
-
 T = TypeVar("T")
 EVENTUALLY_SECONDS = 240.0  # until something that must happen has happened, also on a busy machine
 

@@ -24,9 +24,10 @@ from deploy.dev.oci import Content
 from tests.conformance.images import ARCHITECTURE, base
 from tests.e2e.conftest import fronts, reached_by_nodes
 from tests.e2e.replies import in_force
-from tests.e2e.target import Refused, Target, eventually
+from tests.e2e.target import Target, eventually
 from tests.e2e.two_faced import HANG, Face, TwoFaced, two_faced
 from tests.resilience.replicas import replicas, whole
+from tests.support.api_server import Refused
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 

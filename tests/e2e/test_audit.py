@@ -17,9 +17,10 @@ from deploy.dev.images.build import Pushed
 from tests.e2e.controller import mismatches, restart, scan
 from tests.e2e.predictions import Predictions
 from tests.e2e.replies import everywhere, in_force, noted
-from tests.e2e.target import Outcome, Refused, Target, deployment, eventually, outcomes
+from tests.e2e.target import Outcome, Target, deployment, eventually, outcomes
 from tests.e2e.test_first_light import REFUSED
 from tests.support import reports
+from tests.support.api_server import Refused
 from tests.support.cluster import serve
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]

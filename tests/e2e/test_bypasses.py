@@ -12,8 +12,9 @@ import pytest
 
 from deploy.dev.images.build import Pushed
 from tests.e2e.replies import in_force
-from tests.e2e.target import Refused, Target, deployment, eventually, outcomes
+from tests.e2e.target import Target, deployment, eventually, outcomes
 from tests.e2e.test_remembered import create, identity, pod
+from tests.support.api_server import Refused
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

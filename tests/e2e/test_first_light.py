@@ -6,7 +6,8 @@ import pytest
 
 from deploy.dev.images.build import Built, Pushed
 from tests.e2e.replies import in_force
-from tests.e2e.target import Outcome, Refused, Target, deployment, eventually, outcomes, runtime_user
+from tests.e2e.target import Outcome, Target, deployment, eventually, outcomes, runtime_user
+from tests.support.api_server import Refused
 from tests.support.pods import DEFAULTS
 
 pytestmark = pytest.mark.e2e

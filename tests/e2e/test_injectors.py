@@ -8,7 +8,8 @@ import pytest
 from deploy.dev.images.build import Pushed
 from tests.e2e.injector import NAME, injector, sidecar
 from tests.e2e.meshes import MESHES, injecting
-from tests.e2e.target import Refused, Target, eventually
+from tests.e2e.target import Target, eventually
+from tests.support.api_server import Refused
 from tests.support.pods import DEFAULTS
 
 pytestmark = pytest.mark.e2e

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from deploy.dev.images.build import Pushed
-from tests.e2e.target import Refused, Target
-from tests.support.api_server import Object
+from tests.e2e.target import Target
+from tests.support.api_server import Object, Refused
 
 pytestmark = pytest.mark.e2e
 

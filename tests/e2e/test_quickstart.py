@@ -9,7 +9,8 @@ import pytest
 from deploy import release
 from deploy.dev.images.build import Pushed
 from tests.e2e.conftest import registries
-from tests.e2e.target import Refused, Target, eventually
+from tests.e2e.target import Target, eventually
+from tests.support.api_server import Refused
 from tests.support.documentation import holds, rerun, shell
 
 pytestmark = pytest.mark.e2e

@@ -13,7 +13,8 @@ from tests.e2e.conftest import fronts, reached_by_nodes
 from tests.e2e.controller import scan
 from tests.e2e.front import front
 from tests.e2e.replies import Response, everywhere, noted
-from tests.e2e.target import Refused, Target, eventually
+from tests.e2e.target import Target, eventually
+from tests.support.api_server import Refused
 
 pytestmark = pytest.mark.e2e
 

@@ -7,7 +7,8 @@ import pytest
 
 from deploy.dev.images.build import Pushed
 from tests.e2e.replies import everywhere, in_force, noted
-from tests.e2e.target import Refused, Target, eventually
+from tests.e2e.target import Target, eventually
+from tests.support.api_server import Refused
 from webhook.workload.workload import TEMPLATE_KINDS
 
 pytestmark = pytest.mark.e2e

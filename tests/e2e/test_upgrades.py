@@ -32,9 +32,10 @@ from tests.e2e import earlier, issuers
 from tests.e2e.conftest import registries
 from tests.e2e.controller import mismatches, scan
 from tests.e2e.replies import ADMISSION
-from tests.e2e.target import Refused, Target, deployment, eventually, outcomes
+from tests.e2e.target import Target, deployment, eventually, outcomes
 from tests.e2e.test_audit import reporting
 from tests.resilience.conftest import long
+from tests.support.api_server import Refused
 from tests.support.pods import minimal
 from tests.unit.server.test_asgi import review
 from webhook.server import certificates

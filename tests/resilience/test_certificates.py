@@ -7,8 +7,9 @@ import json
 import pytest
 
 from deploy.release import NAMESPACE
-from tests.e2e.target import Refused, Target, eventually
+from tests.e2e.target import Target, eventually
 from tests.resilience.conftest import Scene, long
+from tests.support.api_server import Refused
 from tests.support.cluster import CRDS, OURS, served
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(600)]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from tests.e2e.target import Refused, Target, eventually
+from tests.e2e.target import Target, eventually
 from tests.integration.cluster.test_controller import (
     FLAGS,
     NAMESPACE,
@@ -24,6 +24,7 @@ from tests.integration.cluster.test_controller import (
 from tests.resilience.clocks import JUMPS, Clock
 from tests.resilience.conftest import long
 from tests.resilience.figures import Fact, record
+from tests.support.api_server import Refused
 from tests.support.controller import controller
 
 __all__ = ["configurations", "kubeconfig", "target"]

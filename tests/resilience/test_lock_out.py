@@ -9,10 +9,11 @@ import pytest
 from deploy import release
 from deploy.dev.images.build import Pushed
 from deploy.release import NAMESPACE, RELEASE
-from tests.e2e.target import Refused, Target, eventually
+from tests.e2e.target import Target, eventually
 from tests.resilience.conftest import install, long
 from tests.resilience.figures import Fact, record
 from tests.resilience.replicas import ADMISSION, CONTROLLER, whole
+from tests.support.api_server import Refused
 
 pytestmark = [pytest.mark.survive, pytest.mark.timeout(600)]
 

@@ -22,7 +22,7 @@ from deploy.local import cluster, control_plane
 from deploy.local.layout import Layout
 from deploy.release import NAMESPACE
 from tests.e2e.controller import scan
-from tests.e2e.target import Refused, Target, deployment, eventually
+from tests.e2e.target import Target, deployment, eventually
 from tests.resilience import rights
 from tests.resilience.clocks import JUMPS, Clock
 from tests.resilience.conftest import Scene, install, long
@@ -30,6 +30,7 @@ from tests.resilience.replicas import ADMISSION, CONTROLLER, replicas, whole
 from tests.resilience.test_certificates import certificate, restored
 from tests.resilience.traffic import Kind
 from tests.support import reports
+from tests.support.api_server import Refused
 from tests.support.cluster import serve
 
 pytestmark = [long, pytest.mark.survive, pytest.mark.timeout(600)]

@@ -16,11 +16,12 @@ from deploy.dev.oci import image
 from deploy.dev.registry import Hang, Registry
 from tests.conformance.cluster import Refused as NotCreated
 from tests.conformance.cluster import connect
-from tests.e2e.target import Refused, Target, eventually
+from tests.e2e.target import Target, eventually
 from tests.resilience.conftest import LONG, born
 from tests.resilience.test_images import IMAGES, WINDOWS, windowed
 from tests.resilience.test_malice import DOCUMENTS, WHOLE
 from tests.resilience.victim import LIMIT, MIB, Victim, head, serving
+from tests.support.api_server import Refused
 from tests.support.pods import Object, minimal, tweak
 from tests.unit.server.test_asgi import review
 from webhook.admission.handler import LARGE_PODS_CONTAINERS, SMALL_POD_CONTAINERS

@@ -7,10 +7,11 @@ import pytest
 
 from deploy.local import cluster, node
 from deploy.local.layout import Layout
-from tests.e2e.target import Refused, Target
+from tests.e2e.target import Target
 from tests.resilience.conftest import long
 from tests.resilience.figures import Fact, record
 from tests.resilience.replicas import ADMISSION, CONTROLLER, whole
+from tests.support.api_server import Refused
 
 pytestmark = [long, pytest.mark.survive, pytest.mark.timeout(600)]
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from deploy.local.layout import HOST
-from tests.e2e.target import Refused, Target, eventually
+from tests.e2e.target import Target, eventually
+from tests.support.api_server import Refused
 
 CRDS = Path(__file__).parents[2] / "charts/nonroot-webhook/files/crds"
 OURS = "app.kubernetes.io/part-of=nonroot-webhook"

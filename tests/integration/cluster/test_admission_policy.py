@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from deploy.local import build
-from tests.e2e.target import Refused, Target, eventually
+from tests.e2e.target import Target, eventually
 from tests.support import cluster, guarantee
+from tests.support.api_server import Refused
 from tests.support.helm import manifests, template
 from tests.support.pods import Object, minimal, tweak
 from tests.support.tables import table

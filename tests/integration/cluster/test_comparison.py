@@ -14,8 +14,8 @@ import jsonpatch
 
 from deploy.dev.registry import Registry
 from tests.bench import servers
-from tests.e2e.target import Refused
 from tests.support import cluster, comparison
+from tests.support.api_server import Refused
 from tests.support.comparison import HOST, IMAGES, column, written
 from tests.support.pods import Object, review_body
 

@@ -18,8 +18,9 @@ import pytest
 import uvicorn
 
 from deploy.local import build
-from tests.e2e.target import Refused, Target
+from tests.e2e.target import Target
 from tests.support import cluster, helm
+from tests.support.api_server import Refused
 from tests.support.controller import controller
 from webhook.cluster.client import Cluster
 from webhook.cluster.errors import ClusterError, Conflict

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.e2e.target import Refused, Target
+from tests.e2e.target import Target
 from tests.support import cluster
+from tests.support.api_server import Refused
 from tests.unit.policy.test_crd import BY_KIND
 from webhook.errors import InvalidDocument
 from webhook.image.image_identity import ImageIdentity, ImageIdentitySpec

@@ -24,8 +24,9 @@ from deploy.dev.oci import accounts_layer, image
 from deploy.dev.registry import Registry
 from deploy.local import build
 from tests.bench import servers
-from tests.e2e.target import Refused, Target, eventually
+from tests.e2e.target import Target, eventually
 from tests.support import cluster, control_plane
+from tests.support.api_server import Refused
 from tests.support.authority import Authority
 from tests.support.helm import template
 from tests.support.pods import Object

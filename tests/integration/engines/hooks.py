@@ -5,8 +5,9 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.e2e.target import Refused, Target, eventually
+from tests.e2e.target import Target, eventually
 from tests.integration.engines.conftest import Ours
+from tests.support.api_server import Refused
 from tests.support.pods import Object
 
 

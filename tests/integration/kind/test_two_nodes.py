@@ -9,8 +9,8 @@ import pytest
 
 from deploy import release
 from deploy.kind import engine, offline
-from tests.e2e.target import Refused, Target, eventually
-from tests.support.api_server import Object
+from tests.e2e.target import Target, eventually
+from tests.support.api_server import Object, Refused
 from tests.support.helm import CHART
 
 pytestmark = pytest.mark.timeout(2700)  # the first run builds the node image
