@@ -23,6 +23,7 @@ CACHE_LIMIT = 8 * 1024 * 1024  # bytes
 SEEN_LIMIT = 1024 * 1024  # bytes of the shapes that were seen, some 5,000
 _OBJECT_OVERHEAD = 4  # what Python's objects take, against what they say
 _OBJECT = 25  # what a short text takes beside, against that
+_LOOKUP = 120  # what a query takes, against that
 
 StoredLookup = tuple[Sequence[str], Query, Sequence[Image | None]]
 
@@ -155,5 +156,5 @@ class ResponseCache:
         entry = _Entry(response, tuple(lookups), tuple(recording.stored), lines, programs)
         size = len(response.encoded.fields) + len(response.encoded.patch)
         words = [*programs, *(word for line in lines for word in line)]
-        weight = len(shape.key) + 3 * size + sum([len(word) + _OBJECT for word in words])
+        weight = len(shape.key) + _LOOKUP * len(lookups) + 3 * size + sum([len(word) + _OBJECT for word in words])
         self._answers.put(shape.key, entry, _OBJECT_OVERHEAD * weight)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from webhook.policy import injectors
 from webhook.workload.annotations import ANNOTATION, OPENSHIFT_SCC, RecordEntry, own_record
-from webhook.workload.podspec import Container, FileModes, Metadata, PodSpec, Present, Volume
+from webhook.workload.podspec import Container, FileModes, Metadata, PodSpec, Present, Volume, VolumeMount
 from webhook.workload.workload import Workload
 
 NAMES_LIMIT = 16  # containers of a Pod in which names and command lines are left out
@@ -25,7 +25,11 @@ _PLAIN = _KIND_OF_VOLUME(Volume())
 _TOKEN = (Volume(projected=Present()),)
 # kubernetes plugin/pkg/admission/serviceaccount/admission.go (DefaultAPITokenMountPath)
 _ACCOUNT_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-_NO_METADATA = Metadata()
+_OF_SPEC = attrgetter(
+    *(each for each in PodSpec.__struct_fields__ if not each.endswith("containers") and each != "volumes")
+)
+_LOOKED_AT = {"name", "command", "args", "volume_mounts", "working_dir"}
+_OF_CONTAINER = attrgetter(*(each for each in Container.__struct_fields__ if each not in _LOOKED_AT))
 _ANNOTATIONS = (ANNOTATION, OPENSHIFT_SCC)
 _ENCODER = msgspec.msgpack.Encoder(order="deterministic")
 
@@ -41,47 +45,42 @@ _ANY = ("",)  # stands in a key for a command, or for arguments
 
 
 class Shape(msgspec.Struct, frozen=True, gc=False):
-    """What Pods that are answered alike have in common, and in what one of them differs.
+    """What of a Pod can change the response to it.
 
-    `key` is what counts, encoded, and `common` is that of the Pod, whose own containers are `given`, init containers first. `names`
-    are theirs, "" for one that counts, and empty where all count; where a name does not count, the command line does not either.
-    `record` is that of earlier patches, which has names, too.
+    `key` is that, encoded, and `annotations` and `volumes` are those of the `workload` that are in it. `names` are those of its
+    containers, init containers first, "" for one that counts, and empty where all count; where a name does not count, the command
+    line does not either. `record` is that of earlier patches, which has names, too.
     """
 
     key: bytes
-    common: Workload
-    given: tuple[Container, ...] = ()
+    workload: Workload
+    annotations: dict[str, str] | None
+    volumes: tuple[Volume, ...] | None
     names: tuple[str, ...] = ()
     record: tuple[RecordEntry, ...] = ()
 
-    def pod(self, *, nameless: bool) -> Workload:
-        """The Pod to evaluate: what they have in common, with its own command lines, and its names or what stands for them."""
-        if not self.names:
-            return self.common
-        spec, metadata = self.common.spec, self.common.metadata
-        stand_ins = {}
-        if nameless:
-            stand_ins = {name: each * len(name) for name, each in zip(self.names, _STAND_INS, strict=False) if name}
-        if self.record:
+    def pod(self) -> Workload:
+        """The Pod to evaluate: what is in the key, with its own command lines, and what stands for its names."""
+        stand_ins = {name: each * len(name) for name, each in zip(self.names, _STAND_INS, strict=False) if name}
+        annotations, spec = self.annotations, self.workload.spec
+        if annotations and self.record:
             record = [replace(each, container=stand_ins.get(each.container, each.container)) for each in self.record]
-            text = msgspec.json.encode(record).decode()
-            metadata = Metadata(annotations={**(metadata.annotations or {}), ANNOTATION: text})
-        containers = tuple(
-            [
-                replace(each, name=stand_ins.get(own.name, own.name), command=own.command, args=own.args)
-                for each, own in zip((spec.init_containers or ()) + (spec.containers or ()), self.given, strict=True)
-            ]
+            annotations = {**annotations, ANNOTATION: msgspec.json.encode(record).decode()}
+        spec = replace(
+            spec,
+            containers=_evaluated(spec.containers, stand_ins),
+            init_containers=_evaluated(spec.init_containers, stand_ins),
+            ephemeral_containers=_evaluated(spec.ephemeral_containers, stand_ins),
+            volumes=self.volumes,
         )
-        init = len(spec.init_containers or ())
-        spec = replace(spec, init_containers=spec.init_containers and containers[:init], containers=containers[init:])
-        return Workload(self.common.kind, metadata, spec, self.common.pointer)
+        return Workload(self.workload.kind, Metadata(annotations=annotations), spec, self.workload.pointer)
 
     @property
     def lines(self) -> list[tuple[str, ...]]:
         """The command lines that do not count unless they name privileged programs."""
         return [
             (*(each.command or ()), *(each.args or ()))
-            for each in self.given[len(self.common.spec.init_containers or ()) :]
+            for each in self.workload.spec.containers or ()
             if (each.command or each.args) and each.name in self.names
         ]
 
@@ -119,72 +118,72 @@ def shape_of(hook: str, namespace: str, workload: Workload) -> Shape | None:
         {name: annotations[name] for name in _ANNOTATIONS if name in annotations} if annotations is not None else None
     )
     record = own_record(read[ANNOTATION]) if read and ANNOTATION in read else ()
-    given = (spec.init_containers or ()) + (spec.containers or ())
-    names = _names(spec, given) if record is not None else ()
+    names = _names(spec) if record is not None else ()
     if names:
-        common = _common_pod(workload, {**read, ANNOTATION: ""} if read and record else read, volumes, names)
-        key = _key(hook, namespace, common, [*map(len, names)], record and _places(record, names))
+        shown = {**read, ANNOTATION: ""} if read and record else read
+        key = _key(hook, namespace, spec, shown, volumes, names, [*map(len, names)], record and _places(record, names))
         if _BEGIN_OF_RARE not in key:  # else it may have such characters of its own
-            return Shape(key, common, given, names, record or ())
-    common = _common_pod(workload, read, volumes)
-    return Shape(_key(hook, namespace, common), common)
+            return Shape(key, workload, read, volumes, names, record or ())
+    return Shape(_key(hook, namespace, spec, read, volumes), workload, read, volumes)
 
 
-def _key(hook: str, namespace: str, common: Workload, *more: object) -> bytes:
-    return _ENCODER.encode((hook, namespace, common.metadata.annotations, common.spec, *more))
-
-
-def _common_pod(
-    workload: Workload,
+def _key(
+    hook: str,
+    namespace: str,
+    spec: PodSpec,
     annotations: dict[str, str] | None,
     volumes: tuple[Volume, ...] | None,
     names: tuple[str, ...] = (),
-) -> Workload:
-    """The Pod with these annotations and volumes, and without these names of containers."""
-    spec = workload.spec
-    return Workload(
-        workload.kind,
-        _NO_METADATA if annotations is None else Metadata(annotations=annotations),
-        replace(
-            spec,
-            containers=_common(spec.containers, names),
-            init_containers=_common(spec.init_containers, names, keeps_lines=True),
-            ephemeral_containers=_common(spec.ephemeral_containers),
-            volumes=volumes,
-        ),
-        workload.pointer,
+    *more: object,
+) -> bytes:
+    """The Pod with these annotations and volumes, and without these names of containers, as MessagePack."""
+    init, ephemeral = spec.init_containers, spec.ephemeral_containers
+    containers = (
+        spec.containers and [_counting(each, names) for each in spec.containers],
+        init and [_counting(each, names, keeps_lines=True) for each in init],
+        ephemeral and [_counting(each) for each in ephemeral],
+    )
+    return _ENCODER.encode((hook, namespace, annotations, volumes, _OF_SPEC(spec), containers, *more))
+
+
+def _counting(container: Container, names: tuple[str, ...] = (), *, keeps_lines: bool = False) -> tuple[object, ...]:
+    """What counts of a container: no name that is one of these, and one command line for all beside it, unless it keeps its own."""
+    name, command, args = container.name, container.command, container.args
+    if name in names:
+        name = ""
+        if not keeps_lines:
+            command, args = command and _ANY, args and _ANY
+    return (name, command, args, _mounts(container), bool(container.working_dir), _OF_CONTAINER(container))
+
+
+def _evaluated(containers: tuple[Container, ...] | None, stand_ins: dict[str, str]) -> tuple[Container, ...] | None:
+    """The containers without what does not count."""
+    return containers and tuple(
+        [
+            replace(
+                each,
+                name=stand_ins.get(each.name, each.name),
+                volume_mounts=_mounts(each),
+                working_dir="/" if each.working_dir else None,
+            )
+            for each in containers
+        ]
     )
 
 
-def _common(
-    containers: tuple[Container, ...] | None, names: tuple[str, ...] = (), *, keeps_lines: bool = False
-) -> tuple[Container, ...] | None:
-    """The containers without the mount that the API server adds last, with one working directory for all.
-
-    Where its name is given, a container has no name, and one command line for all, unless it keeps its own.
-    """
-    if not containers:
-        return containers
-    found = []
-    for each in containers:
-        mounts, name, command, args = each.volume_mounts, each.name, each.command, each.args
-        if mounts and mounts[-1].mount_path == _ACCOUNT_MOUNT:
-            mounts = mounts[:-1] or None
-        if name in names:
-            name = ""
-            if not keeps_lines:
-                command, args = command and _ANY, args and _ANY
-        directory = "/" if each.working_dir else None
-        found.append(replace(each, name=name, command=command, args=args, volume_mounts=mounts, working_dir=directory))
-    return tuple(found)
+def _mounts(container: Container) -> tuple[VolumeMount, ...] | None:
+    """The mounts but for that which the API server adds last."""
+    mounts = container.volume_mounts
+    return mounts[:-1] or None if mounts and mounts[-1].mount_path == _ACCOUNT_MOUNT else mounts
 
 
-def _names(spec: PodSpec, containers: tuple[Container, ...]) -> tuple[str, ...]:
-    """The names of the containers, "" for one that counts; empty where all of them do.
+def _names(spec: PodSpec) -> tuple[str, ...]:
+    """The names of the containers, init containers first, "" for one that counts; empty where all of them do.
 
     By its name a container is known that others add (`webhook.policy.injectors`). All names count where an ephemeral container may
     join one.
     """
+    containers = (spec.init_containers or ()) + (spec.containers or ())
     if spec.ephemeral_containers or len(containers) > NAMES_LIMIT:
         return ()
     names = [each.name for each in containers]

@@ -3,6 +3,7 @@
 import base64
 import inspect
 import json
+import sys
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from tests.support.images import Table, image, multi, platform_image
 from tests.support.pods import IMAGE, Object, effective_policy, minimal, review, tweak
 from tests.support.variety import IMAGES, PODS, POLICIES
+from tests.unit.admission.keys import decoded
 from tests.unit.admission.test_handler import View, operations
 from webhook.admission import handler
 from webhook.admission.handler import Admission, Outcome, WebhookKind
@@ -122,9 +124,8 @@ async def test_what_is_evaluated_is_the_key(paths: dict[str, Any]) -> None:
     keys = list(scene.admission._responses._answers._entries)
     assert keys or paths
     for key, found in zip(keys, evaluated[1:], strict=False):
-        hook, namespace, annotations, spec, *rest = msgspec.msgpack.decode(key, type=tuple[Any, ...])
+        hook, namespace, pod, rest = decoded(key)
         assert (hook, namespace) == ("mutate", "default")
-        pod = Workload("Pod", podspec.Metadata(annotations=annotations), msgspec.convert(spec, podspec.PodSpec))
         if not rest:
             assert pod == found
             continue
@@ -372,4 +373,19 @@ async def test_an_image_is_not_waited_for_again_and_what_is_kept_is_weighed() ->
     (key,) = kept._entries
     encoded = json.loads(outcome.body)["response"]["patch"]
     size = len(outcome.body) - len(encoded) + len(base64.b64decode(encoded))
-    assert kept.weight == pytest.approx(4 * (len(key) + 3 * size), rel=0.15)
+    assert kept.weight == pytest.approx(4 * (120 + len(key) + 3 * size), rel=0.15)
+
+
+async def test_what_was_asked_for_a_pod_is_weighed() -> None:
+    """Of many containers of short images it takes more than the rest."""
+    scene = Scene(image("1000"), mode="Audit")
+    containers = [{"name": f"c{number}", "image": IMAGE} for number in range(1000)]
+    pod = tweak(minimal(), {"spec.securityContext": {"runAsNonRoot": True}, "spec.containers": containers})
+    for _ in range(2):
+        await scene.admission.review(review(pod), "validate")
+    kept = scene.admission._responses._answers
+    ((key, (entry, *_)),) = kept._entries.items()
+    asked = [each for lookup in entry.lookups for each in (lookup, lookup[0])]
+    assert len(asked) == 2000
+    size = len(entry.response.encoded.fields) + len(entry.response.encoded.patch)
+    assert kept.weight >= sys.getsizeof(key) + size + sum(map(sys.getsizeof, asked))
