@@ -155,7 +155,7 @@ class Admission:
             images = RecordingSource(self._images, dry_run=review.dry_run)
             patchable = not workload.is_pod or review.operation == "CREATE" or bool(review.sub_resource)
             keeps = shape is not None and self._responses.has_seen(shape)
-            evaluated = shape.pod() if shape is not None and keeps else workload
+            evaluated = workload if shape is None else shape.pod(nameless=keeps)
             with self._reserve(workload) if workload.size > SMALL_POD_CONTAINERS else _UNRESERVED:
                 verdict = await evaluate(
                     evaluated,

@@ -59,13 +59,15 @@ class Shape(msgspec.Struct, frozen=True, gc=False):
     names: tuple[str, ...] = ()
     record: tuple[RecordEntry, ...] = ()
 
-    def pod(self) -> Workload:
-        """The Pod to evaluate: what is in the key, with its own command lines, and what stands for its names."""
-        stand_ins = {name: each * len(name) for name, each in zip(self.names, _STAND_INS, strict=False) if name}
+    def pod(self, *, nameless: bool) -> Workload:
+        """The Pod to evaluate: what is in the key, with its own command lines, and its names or what stands for them."""
         annotations, spec = self.annotations, self.workload.spec
-        if annotations and self.record:
+        stand_ins = {}
+        if nameless:
+            stand_ins = {name: each * len(name) for name, each in zip(self.names, _STAND_INS, strict=False) if name}
+        if stand_ins and self.record:
             record = [replace(each, container=stand_ins.get(each.container, each.container)) for each in self.record]
-            annotations = {**annotations, ANNOTATION: msgspec.json.encode(record).decode()}
+            annotations = {**(annotations or {}), ANNOTATION: msgspec.json.encode(record).decode()}
         spec = replace(
             spec,
             containers=_evaluated(spec.containers, stand_ins),

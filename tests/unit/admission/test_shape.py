@@ -63,7 +63,7 @@ def test_a_field_of_a_pod_is_in_the_key_unless_evaluation_never_sees_it() -> Non
     """A new field is in the key and is evaluated; one of the metadata is neither, until it is named here."""
     pod = podspec.PodSpec(containers=(podspec.Container(),))
     dropped: dict[str, Any] = dict.fromkeys(METADATA, "x")
-    kept = _shape(Workload("Pod", podspec.Metadata(**dropped), pod)).pod()
+    kept = _shape(Workload("Pod", podspec.Metadata(**dropped), pod)).pod(nameless=True)
     assert kept.metadata == podspec.Metadata(annotations=None)
     assert decoded(_key(kept)) == ("validate", "default", kept, [])
     assert set(podspec.Metadata.__struct_fields__) == {*METADATA, "annotations"}
@@ -99,7 +99,7 @@ def test_an_empty_dir_is_left_out_where_all_containers_have_one_user(
         "spec.containers.0.securityContext": {"runAsUser": own} if own else {},
         "spec.volumes": [{"name": "data", "emptyDir": {}}],
     }
-    found = _shape(tweak(minimal(), paths)).pod()
+    found = _shape(tweak(minimal(), paths)).pod(nameless=True)
     assert [each.name for each in found.spec.volumes or ()] == ([] if alike else ["data"])
 
 
@@ -136,7 +136,7 @@ def test_a_key_points_where_its_pod_does_and_can_be_looked_up() -> None:
     pods = [workload(tweak(minimal(), {"spec.nodeSelector": each})) for each in selectors]
     assert len(set(map(_key, pods))) == 1
     pods.append(workload(within("Deployment", minimal())))
-    assert [_shape(each).pod().pointer for each in pods] == [each.pointer for each in pods]
+    assert [_shape(each).pod(nameless=True).pointer for each in pods] == [each.pointer for each in pods]
 
 
 def pod(*names: str, init: tuple[str, ...] = (), **container: Any) -> Object:
@@ -191,7 +191,7 @@ def test_what_a_name_or_a_command_line_says_makes_a_pod_another(one: Object, oth
 
 def test_a_text_about_the_pod_has_the_names_again_also_where_it_is_cut() -> None:
     found = _shape(pod("web", "a-sidecar", init=("b",)))
-    init, web, sidecar = (each.container.name for each in found.pod().slots())
+    init, web, sidecar = (each.container.name for each in found.pod(nameless=True).slots())
     assert [len(each) for each in (init, web, sidecar)] == [1, 3, 9]
     assert not {"web", "a-sidecar", "b"} & {init, web, sidecar}
     text = f'container "{web}" and {sidecar}, {init}: {sidecar[:4]}…'
@@ -201,8 +201,8 @@ def test_a_text_about_the_pod_has_the_names_again_also_where_it_is_cut() -> None
 @pytest.mark.parametrize("hook", ["mutate", "validate"])
 def test_a_pod_with_such_characters_of_its_own_keeps_its_names(hook: str) -> None:
     """Else a part of its own texts would be taken for a name."""
-    stand_in = next(_shape(pod("web")).pod().slots()).container.name
+    stand_in = next(_shape(pod("web")).pod(nameless=True).slots()).container.name
     found = shape_of(hook, "default", workload(tweak(pod("web"), {"spec.containers.0.image": f"x/{stand_in}"})))
     assert found is not None
     assert found.names == ()
-    assert [each.container.name for each in found.pod().slots()] == ["web"]
+    assert [each.container.name for each in found.pod(nameless=True).slots()] == ["web"]
