@@ -91,7 +91,7 @@ test-fuzz: $(VENV)/.dev ## millions of inputs, guided by coverage, for whatever 
 	$(BIN)/python -m tests.resilience.figures
 
 bench: $(VENV)/.dev ## what it costs, beside others in one run (quiet machine, Go, cargo; SECTIONS="throughput …", PEERS=all)
-	$(BIN)/python -m deploy.with_cluster $(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench
 
 cluster: $(VENV)/.dev ## a real cluster with the webhook installed and enforcing
 	$(BIN)/python -m deploy.try_it up
