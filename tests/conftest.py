@@ -100,7 +100,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the tests that take seconds of CPU to the thorough profile, unless their file is named on the command line."""
+    """Leave the tests that take long to the thorough profile, unless their file is named on the command line."""
     if config.getoption("--hypothesis-profile") == "thorough":
         return
     named = {Path(argument.partition("::")[0]).resolve() for argument in config.args}

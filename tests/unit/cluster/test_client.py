@@ -31,6 +31,7 @@ async def test_no_answer_is_unreachable(
         await connection.call("GET", "/api/v1/pods", "Pods")
 
 
+@pytest.mark.thorough
 async def test_a_slow_link_is_no_dead_one(api: Api, connection: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """Time runs from the last byte: a page of large Pods takes longer than an API server may be silent."""
     monkeypatch.setattr(cluster, "SILENCE_TIMEOUT", 0.3)

@@ -262,6 +262,7 @@ async def test_few_are_read_at_once(scene: Scene) -> None:
     assert await scene.later(1000) == []
 
 
+@pytest.mark.thorough
 async def test_those_that_wait_are_bounded(scene: Scene) -> None:
     made = pod("web", RUNS)
     for number in range(WAITING_LIMIT + 10):

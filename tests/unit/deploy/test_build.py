@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.thorough
 def test_of_two_builds_at_once_one_builds_and_the_other_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second begins in the middle of the first, and gets half a second to come in its way."""
     monkeypatch.setenv("NONROOT_CACHE", str(tmp_path))

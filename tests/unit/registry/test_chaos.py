@@ -96,6 +96,7 @@ async def test_no_answer_is_wrong_and_what_was_known_stays(
     await client.aclose()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("fault", [Hang(), Slow(), Trickle()], ids=lambda fault: type(fault).__name__)
 async def test_no_answer_waits_for_the_registry(
     registry: Registry, connect: Callable[..., Client], fault: Fault

@@ -75,6 +75,7 @@ async def test_a_layer_that_takes_long_to_read_is_read_in_turns(registry: Regist
     assert isinstance((await evil).platforms[0].accounts, AccountFiles)
 
 
+@pytest.mark.thorough
 async def test_many_namespaces_do_not_fill_all_turns(registry: Registry, connect: Connect) -> None:
     """Ten with eight look-ups each that hang: the next has one of its own."""
     registry.lie(Hang(), path="evil")
@@ -148,6 +149,7 @@ def slow_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     over.set()
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("slow_names")
 async def test_slow_names_hold_up_their_own_namespace(registry: Registry, connect: Connect) -> None:
     """Every thread that is waiting counts, and whoever joined its look-up asks anew."""

@@ -80,6 +80,7 @@ async def test_a_request_that_does_not_end_is_given_up(server: Server, begun: by
     assert not server.state.connections
 
 
+@pytest.mark.thorough
 async def test_a_connection_may_wait_for_its_first_request_as_long_as_for_any(server: Server) -> None:
     server.config.timeout_keep_alive = 1
     async with server.connection() as (reader, writer):

@@ -112,6 +112,7 @@ async def test_many_ask_once_and_an_answer_is_not_asked_for_again(tmp_path: Path
     assert 1 <= stub.calls <= 4
 
 
+@pytest.mark.thorough
 def test_the_servers_own_event_loop_does_it_too(tmp_path: Path) -> None:
     """That of uvloop starts processes in its own way."""
 
