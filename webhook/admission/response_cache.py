@@ -103,9 +103,9 @@ class _Entry(msgspec.Struct, gc=False):
 
     def is_for(self, lines: list[tuple[str, ...]]) -> bool:
         """Whether it would be the same with these command lines: they are its own, or neither name a privileged program."""
-        if self.lines == lines or not self.programs:
-            return True
-        return all(self.programs.isdisjoint(start.programs(line)) for line in (*self.lines, *lines))
+        return self.lines == lines or all(
+            self.programs.isdisjoint(start.programs(line)) for line in (*self.lines, *lines)
+        )
 
 
 class ResponseCache:
@@ -130,7 +130,7 @@ class ResponseCache:
         found = self._answers.get(shape.key)
         if found is None or found.response.effective_policy != effective_policy:
             return None
-        if found.lines and not found.is_for(shape.lines):
+        if found.programs and not found.is_for(shape.lines):
             return None
         for query, image in found.lookups:
             again = query if query.dry_run == dry_run else replace(query, dry_run=dry_run)

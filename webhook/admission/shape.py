@@ -40,7 +40,7 @@ _LABEL_CHARACTERS = ascii_lowercase + digits + "-"
 # with the name. They are printable, and nobody outside knows which they are: no text of an image has them but by chance.
 _RARE = range(0x20000, 0x2A6D0)  # CJK Unified Ideographs Extension B
 _STAND_INS = tuple(map(chr, secrets.SystemRandom().sample(_RARE, NAMES_LIMIT)))
-_BEGIN_OF_RARE = b"\xf0"  # of the UTF-8 of all of them
+_BEGIN_OF_RARE = 0xF0  # the first byte of each in UTF-8
 _ANY = ("",)  # stands in a key for a command, or for arguments
 
 
@@ -188,13 +188,15 @@ def _names(spec: PodSpec) -> tuple[str, ...]:
     containers = (spec.init_containers or ()) + (spec.containers or ())
     if spec.ephemeral_containers or len(containers) > NAMES_LIMIT:
         return ()
-    names = [each.name for each in containers]
-    if len(names) > 1 and len(set(names)) < len(names):
+    if len(containers) > 1 and len({each.name for each in containers}) < len(containers):
         return ()
-    for name in names:
+    names = []
+    for each in containers:
+        name = each.name
         if not 0 < len(name) <= _LABEL_LIMIT or name.strip(_LABEL_CHARACTERS):
             return ()
-    return tuple(["" if injectors.uses(each.image or "") else each.name for each in containers])
+        names.append("" if injectors.uses(each.image or "") else name)
+    return tuple(names)
 
 
 def _places(record: tuple[RecordEntry, ...], names: tuple[str, ...]) -> list[tuple[Any, ...]]:
