@@ -178,7 +178,7 @@ class Admission:
             if shape is not None and keeps:
                 if not pending and not missed:
                     self._responses.keep(shape, entry, images)
-                entry = entry.named(shape)
+                entry = entry.named(shape.names)
         if entry.decision == "deny" and workload.is_pod and not self._view.knows(namespace):
             return _refuse(review.uid, hook, effective_policy, 429, f"{_unseen(namespace)}: {entry.message}")
         return Outcome(

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
+from webhook.admission import shape as shape_
 from webhook.admission.response import Encoded
-from webhook.admission.shape import Shape
+from webhook.admission.shape import Parts, Shape
 from webhook.caching import LRUCache
 from webhook.evaluation import privileges
 from webhook.evaluation.finding import Finding
@@ -68,22 +69,27 @@ class CachedResponse(msgspec.Struct, frozen=True, gc=False):
     operations: int
     exempted: int = 0
 
-    def named(self, shape: Shape) -> "CachedResponse":
-        """The response with the names of a Pod's containers."""
-        if not shape.names:
+    def parts(self, names: tuple[str, ...]) -> tuple[Parts, ...]:
+        """Its texts, taken apart where they have these names."""
+        texts = [self.encoded.fields, self.encoded.patch, self.message]
+        for each in self.findings:
+            texts += (each.detail, each.fix, each.container)
+        return tuple([shape_.parts(each, names) for each in texts])
+
+    def named(self, names: tuple[str, ...], parts: tuple[Parts, ...] = ()) -> "CachedResponse":
+        """The response with the names of a Pod's containers; `parts` are its texts, if they have been taken apart before."""
+        if not names:
             return self
-        findings = [
-            replace(
-                each, detail=shape.named(each.detail), fix=shape.named(each.fix), container=shape.named(each.container)
+        texts = [shape_.named(each, names) for each in parts or self.parts(names)]
+        findings = self.findings
+        if findings:
+            findings = tuple(
+                [
+                    replace(each, detail=texts[at], fix=texts[at + 1], container=texts[at + 2])
+                    for at, each in zip(range(3, len(texts), 3), findings, strict=True)
+                ]
             )
-            for each in self.findings
-        ]
-        return replace(
-            self,
-            encoded=Encoded(shape.named(self.encoded.fields), shape.named(self.encoded.patch)),
-            findings=tuple(findings),
-            message=shape.named(self.message),
-        )
+        return replace(self, encoded=Encoded(texts[0], texts[1]), findings=findings, message=texts[2])
 
 
 class _Entry(msgspec.Struct, gc=False):
@@ -98,6 +104,7 @@ class _Entry(msgspec.Struct, gc=False):
     stored: tuple[StoredLookup, ...]
     lines: list[tuple[str, ...]]
     programs: frozenset[str]
+    parts: tuple[Parts, ...]
     names: tuple[str, ...] = ()
     named: CachedResponse | None = None
 
@@ -141,7 +148,7 @@ class ResponseCache:
             if again_stored is not stored and again_stored != stored:
                 return None
         if found.named is None or found.names != shape.names:
-            found.names, found.named = shape.names, found.response.named(shape)
+            found.names, found.named = shape.names, found.response.named(shape.names, found.parts)
         return found.named
 
     def keep(self, shape: Shape, response: CachedResponse, recording: RecordingSource) -> None:
@@ -153,7 +160,7 @@ class ResponseCache:
             lookups.append((replace(query, budget=0.0), found))
         lines = shape.lines
         programs = recording.programs() if lines else frozenset[str]()
-        entry = _Entry(response, tuple(lookups), tuple(recording.stored), lines, programs)
+        entry = _Entry(response, tuple(lookups), tuple(recording.stored), lines, programs, response.parts(shape.names))
         size = len(response.encoded.fields) + len(response.encoded.patch)
         words = [*programs, *(word for line in lines for word in line)]
         weight = len(shape.key) + _LOOKUP * len(lookups) + 3 * size + sum([len(word) + _OBJECT for word in words])

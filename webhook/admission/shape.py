@@ -4,6 +4,7 @@ Pods of a template differ in their own name and in that of the token volume that
 in their command lines and the names of their containers, too.
 """
 
+import re
 import secrets
 from operator import attrgetter
 from string import ascii_lowercase, digits
@@ -40,8 +41,12 @@ _LABEL_CHARACTERS = ascii_lowercase + digits + "-"
 # with the name. They are printable, and nobody outside knows which they are: no text of an image has them but by chance.
 _RARE = range(0x20000, 0x2A6D0)  # CJK Unified Ideographs Extension B
 _STAND_INS = tuple(map(chr, secrets.SystemRandom().sample(_RARE, NAMES_LIMIT)))
+_STAND_IN = re.compile("|".join(f"{each}+" for each in _STAND_INS))
 _BEGIN_OF_RARE = 0xF0  # the first byte of each in UTF-8
 _ANY = ("",)  # stands in a key for a command, or for arguments
+
+Parts = tuple[str | tuple[int, int], ...]
+"""A text, with a container's number and a count of characters in the place of its name, which is cut where the text is."""
 
 
 class Shape(msgspec.Struct, frozen=True, gc=False):
@@ -86,16 +91,29 @@ class Shape(msgspec.Struct, frozen=True, gc=False):
             if (each.command or each.args) and each.name in self.names
         ]
 
-    def named(self, text: str) -> str:
-        """A text about the evaluated Pod, with the names of its containers."""
-        if text.isascii():
-            return text
-        for name, stand_in in zip(self.names, _STAND_INS, strict=False):
-            if name:
-                text = text.replace(stand_in * len(name), name)
-                for length in range(len(name) - 1, 0, -1) if stand_in in text else ():  # where it is cut
-                    text = text.replace(stand_in * length, name[:length])
-        return text
+
+def parts(text: str, names: tuple[str, ...]) -> Parts:
+    """A text about the evaluated Pod, taken apart where it has one of these names."""
+    if text.isascii():
+        return (text,)
+    found: list[str | tuple[int, int]] = []
+    at = 0
+    for run in _STAND_IN.finditer(text):
+        number = _STAND_INS.index(run[0][0])
+        if number < len(names) and names[number]:
+            whole, rest = divmod(len(run[0]), len(names[number]))
+            found += [text[at : run.start()], *[(number, len(names[number]))] * whole]
+            found += [(number, rest)] if rest else []
+            at = run.end()
+    return (*found, text[at:])
+
+
+def named(parts: Parts, names: tuple[str, ...]) -> str:
+    """The text with these names."""
+    if len(parts) == 1:
+        (text,) = parts
+        return str(text)
+    return "".join([each if isinstance(each, str) else names[each[0]][: each[1]] for each in parts])
 
 
 def shape_of(hook: str, namespace: str, workload: Workload) -> Shape | None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.pods import IMAGE, Object, minimal, tweak, within, workload
 from tests.unit.admission.keys import LISTS, decoded
-from webhook.admission.shape import NAMES_LIMIT, Shape, shape_of
+from webhook.admission.shape import NAMES_LIMIT, Shape, named, parts, shape_of
 from webhook.workload import podspec
 from webhook.workload.annotations import ANNOTATION
 from webhook.workload.workload import Workload
@@ -194,8 +194,9 @@ def test_a_text_about_the_pod_has_the_names_again_also_where_it_is_cut() -> None
     init, web, sidecar = (each.container.name for each in found.pod(nameless=True).slots())
     assert [len(each) for each in (init, web, sidecar)] == [1, 3, 9]
     assert not {"web", "a-sidecar", "b"} & {init, web, sidecar}
-    text = f'container "{web}" and {sidecar}, {init}: {sidecar[:4]}…'
-    assert found.named(text) == 'container "web" and a-sidecar, b: a-si…'
+    text = f'container "{web}" and {sidecar}, {init}: {web}{web[:2]}{sidecar[:4]}…'
+    assert named(parts(text, found.names), found.names) == 'container "web" and a-sidecar, b: webwea-si…'
+    assert parts(text, ()) == (text,)
 
 
 @pytest.mark.parametrize("hook", ["mutate", "validate"])
