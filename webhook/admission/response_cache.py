@@ -96,7 +96,7 @@ class _Entry(msgspec.Struct, gc=False):
     """A response as it was evaluated, the images that it was made from, and the command lines that it was made for.
 
     Where there are any, `programs` are the privileged ones of the images. Most Pods of a shape are of one template: `named` is the
-    response with the `names` of the last one.
+    response with the `names` of the last one, and `parts` are its texts, taken apart when the first one is found.
     """
 
     response: CachedResponse
@@ -104,8 +104,8 @@ class _Entry(msgspec.Struct, gc=False):
     stored: tuple[StoredLookup, ...]
     lines: list[tuple[str, ...]]
     programs: frozenset[str]
-    parts: tuple[Parts, ...]
     names: tuple[str, ...] = ()
+    parts: tuple[Parts, ...] = ()
     named: CachedResponse | None = None
 
     def is_for(self, lines: list[tuple[str, ...]]) -> bool:
@@ -148,6 +148,7 @@ class ResponseCache:
             if again_stored is not stored and again_stored != stored:
                 return None
         if found.named is None or found.names != shape.names:
+            found.parts = found.parts or found.response.parts(shape.names)
             found.names, found.named = shape.names, found.response.named(shape.names, found.parts)
         return found.named
 
@@ -160,7 +161,7 @@ class ResponseCache:
             lookups.append((replace(query, budget=0.0), found))
         lines = shape.lines
         programs = recording.programs() if lines else frozenset[str]()
-        entry = _Entry(response, tuple(lookups), tuple(recording.stored), lines, programs, response.parts(shape.names))
+        entry = _Entry(response, tuple(lookups), tuple(recording.stored), lines, programs)
         size = len(response.encoded.fields) + len(response.encoded.patch)
         words = [*programs, *(word for line in lines for word in line)]
         weight = len(shape.key) + _LOOKUP * len(lookups) + 3 * size + sum([len(word) + _OBJECT for word in words])

@@ -4,8 +4,8 @@ Pods of a template differ in their own name and in that of the token volume that
 in their command lines and the names of their containers, too.
 """
 
-import re
 import secrets
+from collections.abc import Iterator
 from operator import attrgetter
 from string import ascii_lowercase, digits
 from typing import Any
@@ -41,7 +41,6 @@ _LABEL_CHARACTERS = ascii_lowercase + digits + "-"
 # with the name. They are printable, and nobody outside knows which they are: no text of an image has them but by chance.
 _RARE = range(0x20000, 0x2A6D0)  # CJK Unified Ideographs Extension B
 _STAND_INS = tuple(map(chr, secrets.SystemRandom().sample(_RARE, NAMES_LIMIT)))
-_STAND_IN = re.compile("|".join(f"{each}+" for each in _STAND_INS))
 _BEGIN_OF_RARE = 0xF0  # the first byte of each in UTF-8
 _ANY = ("",)  # stands in a key for a command, or for arguments
 
@@ -96,16 +95,24 @@ def parts(text: str, names: tuple[str, ...]) -> Parts:
     """A text about the evaluated Pod, taken apart where it has one of these names."""
     if text.isascii():
         return (text,)
-    found: list[str | tuple[int, int]] = []
-    at = 0
-    for run in _STAND_IN.finditer(text):
-        number = _STAND_INS.index(run[0][0])
-        if number < len(names) and names[number]:
-            whole, rest = divmod(len(run[0]), len(names[number]))
-            found += [text[at : run.start()], *[(number, len(names[number]))] * whole]
-            found += [(number, rest)] if rest else []
-            at = run.end()
-    return (*found, text[at:])
+    found: list[str | tuple[int, int]] = [text]
+    for number, (name, stand_in) in enumerate(zip(names, _STAND_INS, strict=False)):
+        for length in range(len(name), 0, -1):  # less than the whole where the text is cut
+            if not any(stand_in in each for each in found if isinstance(each, str)):
+                break
+            found = [part for each in found for part in _split(each, stand_in * length, (number, length))]
+    return tuple(found)
+
+
+def _split(part: str | tuple[int, int], stand_in: str, name: tuple[int, int]) -> Iterator[str | tuple[int, int]]:
+    """The part with the name in the place of what stands for it."""
+    if isinstance(part, str):
+        first, *others = part.split(stand_in)
+        yield first
+        for each in others:
+            yield from (name, each)
+    else:
+        yield part
 
 
 def named(parts: Parts, names: tuple[str, ...]) -> str:
