@@ -18,7 +18,8 @@ from tests.unit.admission.keys import decoded
 from tests.unit.admission.test_handler import View, operations
 from webhook.admission import handler
 from webhook.admission.handler import Admission, Outcome, WebhookKind
-from webhook.admission.response_cache import CACHE_LIMIT
+from webhook.admission.response import Encoded
+from webhook.admission.response_cache import CACHE_LIMIT, CachedResponse
 from webhook.evaluation import evaluator
 from webhook.image.capabilities import FileCapabilities
 from webhook.image.filesystem import Capable, Special, Survey
@@ -224,6 +225,23 @@ async def test_what_an_earlier_patch_left_out_counts_by_the_name_of_the_containe
         outcome = await scene.ask(tweak(pod, {"spec.securityContext.runAsUser": 1000}), "mutate")
         context = next(each["value"] for each in operations(outcome) if each["path"].endswith("/securityContext"))
         assert ("capabilities" in context) is not left
+
+
+async def test_every_text_about_a_container_gets_its_name(evaluations: list[Workload]) -> None:
+    """Also one that rarely has it, such as what to write."""
+    scene = Scene(image(""), mode="Enforce")
+    for _ in range(2):
+        outcome = await scene.ask(minimal())
+    assert outcome.effective_policy is not None
+    stand_in = next(
+        each.container.name for pod in evaluations for each in pod.slots() if not each.container.name.isascii()
+    )
+    name = "x" * len(stand_in)
+    finding = msgspec.structs.replace(outcome.findings[0], detail=stand_in, fix=stand_in, container=stand_in)
+    kept = CachedResponse(Encoded(stand_in, stand_in), "deny", outcome.effective_policy, (finding,), stand_in, 0)
+    texts = kept.named((name,))
+    (found,) = texts.findings
+    assert {found.detail, found.fix, found.container, texts.message, *msgspec.structs.astuple(texts.encoded)} == {name}
 
 
 async def test_an_image_that_has_changed_is_evaluated_again(evaluations: list[Workload]) -> None:
