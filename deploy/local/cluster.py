@@ -52,8 +52,6 @@ class Cluster:
 
     def environment(self) -> dict[str, str]:
         """The environment to export to use it, and the tools that were built beside it."""
-        tools = ("kubernetes", "containerd", "helm", "kubeconform")
-        folders = [str(build.tools()[name].folder) for name in tools if build.tools()[name].built]
         return {
             "KUBECONFIG": str(self.kubeconfig),
             "NONROOT_REGISTRY": self.registry,
@@ -63,8 +61,15 @@ class Cluster:
             "NONROOT_STATIC_PODS": str(self.static_pods),
             "NONROOT_ETCD": self.etcd,
             "HELM_PLUGINS": str(build.tools()["helm-unittest"].folder),
-            "PATH": os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)]),
+            "PATH": tools_path(),
         }
+
+
+def tools_path() -> str:
+    """The search path, with the tools that were built first on it."""
+    tools = ("kubernetes", "containerd", "helm", "kubeconform")
+    folders = [str(build.tools()[name].folder) for name in tools if build.tools()[name].built]
+    return os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)])
 
 
 def up(state: Path | None = None, say: Say = silent) -> Cluster:

@@ -19,7 +19,7 @@ import sysconfig
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from deploy.local import build
+from deploy.local import build, cluster
 from deploy.local.commands import interrupt_on_termination
 from tests.bench import load, quoted
 from tests.bench.quoted import RESULTS
@@ -61,7 +61,7 @@ def _api_server() -> Iterator[None]:
         return
     build.ensure(say=print)
     with control_plane.alone("127.0.0.1", controllers=True) as layout:
-        os.environ["KUBECONFIG"] = str(layout.kubeconfig)
+        os.environ |= {"KUBECONFIG": str(layout.kubeconfig), "PATH": cluster.tools_path()}
         yield
 
 

@@ -1,8 +1,7 @@
 """`python -m tests.bench.large`: the memory of both our processes in a large cluster, and what scans of it ask and write.
 
 A real API server with a store of its own, thrown away afterwards; no kubelet, no controllers. The Pods name their
-ReplicaSets, those their Deployments, and no node. Images are read from a registry on loopback. It needs the address of the
-local cluster's bridge: `python -m deploy.local up`.
+ReplicaSets, those their Deployments, and no node. Images are read from a registry on loopback.
 """
 
 import argparse
@@ -66,7 +65,7 @@ async def measure(size: Size, quiet: float = 10.0) -> AsyncIterator[str]:
 
     Raises AssertionError where the second scan, of a cluster in which nothing has changed, writes a report.
     """
-    with control_plane.alone() as layout, _reached_by(str(layout.kubeconfig)):
+    with control_plane.alone("127.0.0.1") as layout, _reached_by(str(layout.kubeconfig)):
         async with Registry() as registry, contextlib.aclosing(Cluster()) as api:
             async for line in _measure(api, registry, size, quiet):
                 yield line
